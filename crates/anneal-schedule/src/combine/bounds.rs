@@ -1,0 +1,130 @@
+//! A lowest and a highest rate.
+
+use crate::curve::{Describe, Rate};
+use crate::{Length, Node, ScheduleError, Span, scope::Scope};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// η(t) = max(inner(t), floor).
+///
+/// | field | unit | range |
+/// | --- | --- | --- |
+/// | `floor` | learning rate | above 0, at most the peak of the schedule inside |
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = linear(1.0, 0.0).floor(0.3).resolve(&RunLength::updates(4))?;
+/// assert_eq!([0, 2, 3, 4].map(|step| schedule.rate(step)), [1.0, 0.5, 0.3, 0.3]);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct Floor<L = Span> {
+    /// The lowest rate.
+    pub floor: f64,
+    /// What is held above it.
+    pub schedule: Box<Node<L>>,
+}
+
+/// η(t) = min(inner(t), cap).
+///
+/// | field | unit | range |
+/// | --- | --- | --- |
+/// | `cap` | learning rate | finite, above 0 |
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = linear(1.0, 0.0).cap(0.6).resolve(&RunLength::updates(4))?;
+/// assert_eq!([0, 2].map(|step| schedule.rate(step)), [0.6, 0.5]);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct Cap<L = Span> {
+    /// The highest rate.
+    pub cap: f64,
+    /// What is held below it.
+    pub schedule: Box<Node<L>>,
+}
+
+impl Describe for Floor {
+    type Resolved = Floor<u64>;
+
+    fn resolve(&self, scope: &Scope<'_>) -> Result<Floor<u64>, ScheduleError> {
+        let schedule = Box::new(self.schedule.resolve_in(&scope.inside("schedule")?)?);
+        let peak = schedule.peak();
+        let allowed = format!("above 0, at most the schedule's peak {peak:?}");
+        let ok = self.floor > 0.0 && self.floor <= peak;
+        Ok(Floor { floor: scope.require("floor", self.floor, ok, &allowed)?, schedule })
+    }
+}
+
+impl Rate for Floor<u64> {
+    fn rate(&self, step: u64) -> f64 {
+        self.schedule.rate(step).max(self.floor)
+    }
+
+    fn peak(&self) -> f64 {
+        self.schedule.peak()
+    }
+}
+
+impl Describe for Cap {
+    type Resolved = Cap<u64>;
+
+    fn resolve(&self, scope: &Scope<'_>) -> Result<Cap<u64>, ScheduleError> {
+        let schedule = Box::new(self.schedule.resolve_in(&scope.inside("schedule")?)?);
+        Ok(Cap { cap: scope.positive("cap", self.cap)?, schedule })
+    }
+}
+
+impl Rate for Cap<u64> {
+    fn rate(&self, step: u64) -> f64 {
+        self.schedule.rate(step).min(self.cap)
+    }
+
+    fn peak(&self) -> f64 {
+        self.schedule.peak().min(self.cap)
+    }
+}
+
+impl<L: Length> fmt::Display for Floor<L>
+where
+    Node<L>: fmt::Display,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.floor({:?})", self.schedule, self.floor)
+    }
+}
+
+impl<L: Length> fmt::Display for Cap<L>
+where
+    Node<L>: fmt::Display,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.cap({:?})", self.schedule, self.cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::combine::Build;
+    use crate::curve::{constant, cosine, refused};
+
+    #[test]
+    fn a_floor_above_the_peak_is_refused() {
+        for floor in [0.0, -1.0, 1.5, f64::NAN] {
+            assert_eq!(refused(cosine(1.0).floor(floor)), "floor.floor");
+        }
+        assert_eq!(refused(cosine(1.0).cap(0.5).floor(0.6)), "floor.floor");
+    }
+
+    #[test]
+    fn a_cap_must_leave_a_rate() {
+        for cap in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(refused(constant(1.0).cap(cap)), "cap.cap");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Product, sum, minimum, maximum and multiple of schedules, point by point.
+
+use crate::curve::{Describe, Rate};
+use crate::{Length, Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! pointwise {
+    ($($(#[$doc:meta])* $name:ident, $function:ident, $start:expr, $fold:expr);* $(;)?) => {$(
+        $(#[$doc])*
+        ///
+        /// | field | range |
+        /// | --- | --- |
+        /// | `schedules` | at least one, whose combination stays finite |
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+        pub struct $name<L = Span> {
+            /// What is combined.
+            pub schedules: Vec<Node<L>>,
+        }
+
+        #[doc = concat!("The [`", stringify!($name), "`] of `schedules`, point by point.")]
+        pub fn $function<S: Into<ScheduleConfig>>(schedules: impl IntoIterator<Item = S>) -> $name {
+            $name { schedules: schedules.into_iter().map(Into::into).collect() }
+        }
+
+        impl Describe for $name {
+            type Resolved = $name<u64>;
+
+            fn resolve(&self, scope: &Scope<'_>) -> Result<$name<u64>, ScheduleError> {
+                let resolved = $name { schedules: resolve_all(&self.schedules, scope)? };
+                check_finite(resolved, scope)
+            }
+        }
+
+        impl Rate for $name<u64> {
+            fn rate(&self, step: u64) -> f64 {
+                self.schedules.iter().map(|schedule| schedule.rate(step)).fold($start, $fold)
+            }
+
+            fn peak(&self) -> f64 {
+                self.schedules.iter().map(|schedule| schedule.peak()).fold($start, $fold)
+            }
+        }
+
+        impl<L: Length> fmt::Display for $name<L>
+        where
+            Node<L>: fmt::Display,
+        {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let schedules: Vec<String> = self.schedules.iter().map(Node::to_string).collect();
+                write!(f, "{}({})", stringify!($function), schedules.join(", "))
+            }
+        }
+    )*};
+}
+
+pointwise! {
+    /// η(t) = Π ηᵢ(t). Source: torch `ChainedScheduler`.
+    Product, product, 1.0, |a, b| a * b;
+    /// η(t) = Σ ηᵢ(t).
+    Sum, sum, 0.0, |a, b| a + b;
+    /// η(t) = min ηᵢ(t).
+    Minimum, minimum, f64::INFINITY, f64::min;
+    /// η(t) = max ηᵢ(t).
+    Maximum, maximum, 0.0, f64::max;
+}
+
+fn resolve_all(
+    schedules: &[ScheduleConfig],
+    scope: &Scope<'_>,
+) -> Result<Vec<Node<u64>>, ScheduleError> {
+    if schedules.is_empty() {
+        return Err(scope.out_of_range("schedules", "[]".into(), "at least one schedule"));
+    }
+    let resolve = |(i, schedule): (usize, &ScheduleConfig)| {
+        schedule.resolve_in(&scope.inside(&format!("schedules[{i}]"))?)
+    };
+    schedules.iter().enumerate().map(resolve).collect()
+}
+
+fn check_finite<R: Rate>(resolved: R, scope: &Scope<'_>) -> Result<R, ScheduleError> {
+    let peak = resolved.peak();
+    scope.require(
+        "schedules",
+        peak,
+        peak.is_finite(),
+        "schedules whose combination stays finite",
+    )?;
+    Ok(resolved)
+}
+
+/// η(t) = factor · inner(t).
+///
+/// | field | range |
+/// | --- | --- |
+/// | `factor` | finite, above 0 |
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = constant(0.1).scale(4.0).resolve(&RunLength::updates(1))?;
+/// assert_eq!(schedule.rate(0), 0.4);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct Scale<L = Span> {
+    /// The factor.
+    pub factor: f64,
+    /// What is multiplied.
+    pub schedule: Box<Node<L>>,
+}
+
+impl Describe for Scale {
+    type Resolved = Scale<u64>;
+
+    fn resolve(&self, scope: &Scope<'_>) -> Result<Scale<u64>, ScheduleError> {
+        let factor = scope.positive("factor", self.factor)?;
+        let schedule = Box::new(self.schedule.resolve_in(&scope.inside("schedule")?)?);
+        let resolved = Scale { factor, schedule };
+        let finite = resolved.peak().is_finite();
+        scope.require("factor", factor, finite, "a factor that keeps the rates finite")?;
+        Ok(resolved)
+    }
+}
+
+impl Rate for Scale<u64> {
+    fn rate(&self, step: u64) -> f64 {
+        self.factor * self.schedule.rate(step)
+    }
+
+    fn peak(&self) -> f64 {
+        self.factor * self.schedule.peak()
+    }
+}
+
+impl<L: Length> fmt::Display for Scale<L>
+where
+    Node<L>: fmt::Display,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.scale({:?})", self.schedule, self.factor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::combine::Build;
+    use crate::curve::{constant, linear, refused, resolved};
+
+    #[test]
+    fn combines_point_by_point() {
+        let (a, b) = (linear(1.0, 0.0), constant(0.5));
+        let at =
+            |config: ScheduleConfig| [0, 4, 8].map(|step| resolved(config.clone(), 8).rate(step));
+        assert_eq!(at(a.clone().times(b.clone()).into()), [0.5, 0.25, 0.0]);
+        assert_eq!(at(a.clone().plus(b.clone()).into()), [1.5, 1.0, 0.5]);
+        let both: [ScheduleConfig; 2] = [a.clone().into(), b.into()];
+        assert_eq!(at(minimum(both.clone()).into()), [0.5, 0.5, 0.0]);
+        assert_eq!(at(maximum(both).into()), [1.0, 0.5, 0.5]);
+        assert_eq!(at(a.scale(3.0).into()), [3.0, 1.5, 0.0]);
+    }
+
+    #[test]
+    fn refuses_each_field() {
+        assert_eq!(refused(product::<ScheduleConfig>([])), "product.schedules");
+        assert_eq!(refused(product([constant(1e200), constant(1e200)])), "product.schedules");
+        assert_eq!(refused(sum([constant(f64::MAX), constant(f64::MAX)])), "sum.schedules");
+        assert_eq!(refused(minimum([constant(-1.0)])), "minimum.schedules[0].constant.rate");
+        assert_eq!(refused(maximum([constant(f64::NAN)])), "maximum.schedules[0].constant.rate");
+        assert_eq!(refused(constant(1.0).scale(0.0)), "scale.factor");
+        assert_eq!(refused(constant(1e300).scale(1e300)), "scale.factor");
+    }
+}

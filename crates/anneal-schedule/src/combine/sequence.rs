@@ -1,0 +1,189 @@
+//! One schedule after another.
+
+use crate::curve::{Describe, Rate};
+use crate::{Length, Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Schedules one after another: each starts at its own step 0 where its part begins.
+///
+/// Part i begins at the sum of the lengths before it, rounded once. A part of length 0 is skipped.
+///
+/// | field | unit | range |
+/// | --- | --- | --- |
+/// | `parts` | | at least one |
+/// | `parts[i].length` | span | 0 … what is left of the run; only the last part may take the rest |
+///
+/// Source: torch `SequentialLR`, optax `join_schedules`.
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = constant(1.0).then(Span::steps(2), linear(0.5, 0.0))
+///     .resolve(&RunLength::updates(6))?;
+/// let rates: Vec<f64> = (0..6).map(|step| schedule.rate(step)).collect();
+/// assert_eq!(rates, [1.0, 1.0, 0.5, 0.375, 0.25, 0.125]);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct Sequence<L = Span> {
+    /// The schedules in their order.
+    pub parts: Vec<Part<L>>,
+}
+
+/// A part of a [`Sequence`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct Part<L = Span> {
+    /// How long it lasts; once resolved, the update at which it begins.
+    #[serde(default)]
+    pub length: L,
+    /// The schedule of this part.
+    pub schedule: Node<L>,
+}
+
+/// A [`Sequence`] of schedules and their lengths; give the last one [`Span::Rest`].
+pub fn sequence<S: Into<ScheduleConfig>>(parts: impl IntoIterator<Item = (Span, S)>) -> Sequence {
+    let part = |(length, schedule): (Span, S)| Part { length, schedule: schedule.into() };
+    Sequence { parts: parts.into_iter().map(part).collect() }
+}
+
+impl Sequence {
+    /// A sequence of one part that takes the rest.
+    pub(crate) fn start(schedule: ScheduleConfig) -> Self {
+        Self { parts: vec![Part { length: Span::Rest, schedule }] }
+    }
+
+    /// Ends the last part after `length` and goes on with `next`.
+    pub fn then(mut self, length: Span, next: impl Into<ScheduleConfig>) -> Self {
+        if let Some(last) = self.parts.last_mut() {
+            last.length = length;
+        }
+        self.parts.push(Part { length: Span::Rest, schedule: next.into() });
+        self
+    }
+}
+
+impl Describe for Sequence {
+    type Resolved = Sequence<u64>;
+
+    fn resolve(&self, scope: &Scope<'_>) -> Result<Sequence<u64>, ScheduleError> {
+        let Some(last) = self.parts.len().checked_sub(1) else {
+            return Err(scope.out_of_range("parts", "[]".into(), "at least one part"));
+        };
+        let (mut start, mut begin) = (scope.start(), 0);
+        let mut parts = Vec::with_capacity(self.parts.len());
+        for (i, part) in self.parts.iter().enumerate() {
+            let field = format!("parts[{i}].length");
+            let length = if part.length == Span::Rest {
+                if i < last {
+                    let allowed = "updates, epochs or a percentage for all but the last part";
+                    return Err(scope.out_of_range(&field, part.length.to_string(), allowed));
+                }
+                None
+            } else if part.length.is_zero() {
+                Some(0)
+            } else {
+                Some(scope.length_at(&field, part.length, start)?)
+            };
+            let inside = scope.inside_part(&format!("parts[{i}].schedule"), start, length)?;
+            if length != Some(0) {
+                parts.push(Part { length: begin, schedule: part.schedule.resolve_in(&inside)? });
+            }
+            begin += length.unwrap_or(0);
+            start = start.after(part.length);
+        }
+        if parts.is_empty() {
+            return Err(scope.out_of_range("parts", "0 updates".into(), "at least one update"));
+        }
+        Ok(Sequence { parts })
+    }
+}
+
+impl Rate for Sequence<u64> {
+    fn rate(&self, step: u64) -> f64 {
+        // The first part begins at 0, so at least one has begun.
+        let begun = self.parts.partition_point(|part| part.length <= step);
+        let part = &self.parts[begun.saturating_sub(1)];
+        part.schedule.rate(step - part.length)
+    }
+
+    fn peak(&self) -> f64 {
+        self.parts.iter().map(|part| part.schedule.peak()).fold(0.0, f64::max)
+    }
+}
+
+impl fmt::Display for Sequence<Span> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |part: &Part| {
+            if part.length.fills_the_run() {
+                part.schedule.to_string()
+            } else {
+                format!("{}: {}", part.length, part.schedule)
+            }
+        };
+        let parts: Vec<String> = self.parts.iter().map(part).collect();
+        write!(f, "sequence({})", parts.join(", "))
+    }
+}
+
+impl fmt::Display for Sequence<u64> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |part: &Part<u64>| format!("from {}: {}", part.length, part.schedule);
+        let parts: Vec<String> = self.parts.iter().map(part).collect();
+        write!(f, "sequence({})", parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::combine::Build;
+    use crate::curve::{constant, linear, refused, resolved, step_decay};
+
+    #[test]
+    fn parts_of_percent_add_up_to_the_run() {
+        let third = Span::percent(100.0 / 3.0);
+        let config = constant(1.0).then(third, constant(2.0)).then(third, linear(3.0, 0.0));
+        let schedule = resolved(config, 100);
+        assert_eq!([32, 33, 66, 67].map(|t| schedule.rate(t)), [1.0, 2.0, 2.0, 3.0]);
+        assert_eq!(schedule.rate(100), 0.0, "the last part ends with the run");
+    }
+
+    #[test]
+    fn a_part_ends_where_the_next_begins() {
+        let config = linear(1.0, 0.0).then(Span::steps(4), step_decay(8.0, Span::steps(2), 0.5));
+        let schedule = resolved(config, 8);
+        let rates: Vec<f64> = (0..8).map(|step| schedule.rate(step)).collect();
+        assert_eq!(rates, [1.0, 0.75, 0.5, 0.25, 8.0, 8.0, 4.0, 4.0]);
+    }
+
+    #[test]
+    fn a_part_of_length_zero_is_skipped() {
+        let schedule = resolved(constant(1.0).then(Span::steps(0), constant(2.0)), 10);
+        assert_eq!(schedule.rate(0), 2.0);
+    }
+
+    #[test]
+    fn nested_sequences_share_the_rounding() {
+        // 15 updates: 50 % of the run is 7.5 → 8; the inner 25 % ends at 11.25 → 11.
+        let inner = constant(2.0).then(Span::percent(25), constant(3.0));
+        let schedule = resolved(constant(1.0).then(Span::percent(50), inner), 15);
+        assert_eq!([7, 8, 10, 11].map(|t| schedule.rate(t)), [1.0, 2.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn refuses_each_field() {
+        assert_eq!(refused(sequence::<ScheduleConfig>([])), "sequence.parts");
+        let rest = sequence([(Span::Rest, constant(1.0)), (Span::Rest, constant(1.0))]);
+        assert_eq!(refused(rest), "sequence.parts[0].length");
+        let long =
+            constant(1.0).then(Span::steps(60), constant(1.0)).then(Span::steps(60), constant(1.0));
+        assert_eq!(refused(long), "sequence.parts[1].length");
+        let bad = constant(1.0).then(Span::steps(60), constant(f64::NAN));
+        assert_eq!(refused(bad), "sequence.parts[1].schedule.constant.rate");
+        assert_eq!(refused(sequence([(Span::steps(0), constant(1.0))])), "sequence.parts");
+    }
+}

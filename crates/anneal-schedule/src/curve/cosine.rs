@@ -1,0 +1,258 @@
+//! Cosine annealing.
+
+use super::{Describe, Rate, mix};
+use crate::{Length, ScheduleError, Span, scope::Scope};
+use serde::{Deserialize, Serialize};
+use std::f64::consts::TAU;
+use std::fmt;
+
+/// η(t) = end + (peak − end) · (½(1 + cos(2π · cycles · (t/T)^k)))^exponent.
+///
+/// With the defaults this is η(t) = end + ½(peak − end)(1 + cos(π t/T)). At t = T it has reached
+/// its end, and holds it; [`AfterEnd::Continue`] goes on along the wave as torch does.
+///
+/// | field | unit | range |
+/// | --- | --- | --- |
+/// | `peak` | learning rate | finite, above 0 |
+/// | `end` | learning rate | [0, peak]; default 0 |
+/// | `length` | T, a span | inside the run; default: the rest of it |
+/// | `exponent` | | finite, above 0; default 1 (optax) |
+/// | `k` | k-decay | finite, above 0; default 1 (timm) |
+/// | `cycles` | full waves in T | (0, 10⁹]; default ½: from the peak to the end (transformers) |
+/// | `after` | after T | hold (default) or continue |
+///
+/// Source: Loshchilov and Hutter 2017, "SGDR"; k: Zhang and Li 2020, "k-decay".
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = cosine(3e-4).end(1e-6).resolve(&RunLength::updates(100))?;
+/// assert_eq!(schedule.rate(0), 3e-4);
+/// assert!((schedule.rate(50) - 1.505e-4).abs() < 1e-18);
+/// assert_eq!(schedule.rate(100), 1e-6);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct Cosine<L = Span> {
+    /// The rate of the first update.
+    pub peak: f64,
+    /// The lowest rate.
+    #[serde(default)]
+    pub end: f64,
+    /// T: the updates until the wave is done.
+    #[serde(default)]
+    pub length: L,
+    /// The power that the wave is raised to.
+    #[serde(default = "one")]
+    pub exponent: f64,
+    /// The power that t/T is raised to.
+    #[serde(default = "one")]
+    pub k: f64,
+    /// How many full waves fit into T.
+    #[serde(default = "half")]
+    pub cycles: f64,
+    /// What happens after T.
+    #[serde(default)]
+    pub after: AfterEnd,
+}
+
+/// What a [`Cosine`] does after its length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterEnd {
+    /// It holds the rate it has reached.
+    #[default]
+    Hold,
+    /// It goes on along the wave, as torch's `CosineAnnealingLR` does.
+    Continue,
+}
+
+/// More waves than this cannot be told from noise, and their phase would lose its digits.
+const MAX_CYCLES: f64 = 1e9;
+
+fn one() -> f64 {
+    1.0
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+/// A [`Cosine`] from `peak` to 0 over the rest of the run.
+pub fn cosine(peak: f64) -> Cosine {
+    Cosine {
+        peak,
+        end: 0.0,
+        length: Span::Rest,
+        exponent: one(),
+        k: one(),
+        cycles: half(),
+        after: AfterEnd::Hold,
+    }
+}
+
+impl Cosine {
+    /// Ends at `end` instead of 0.
+    pub fn end(mut self, end: f64) -> Self {
+        self.end = end;
+        self
+    }
+
+    /// Is done after `length` instead of at the end of the run.
+    pub fn length(mut self, length: Span) -> Self {
+        self.length = length;
+        self
+    }
+
+    /// Raises the wave to a power.
+    pub fn exponent(mut self, exponent: f64) -> Self {
+        self.exponent = exponent;
+        self
+    }
+
+    /// Raises t/T to a power: above 1 the rate stays high for longer.
+    pub fn k(mut self, k: f64) -> Self {
+        self.k = k;
+        self
+    }
+
+    /// Goes through `cycles` full waves; ½ goes from the peak to the end once.
+    pub fn cycles(mut self, cycles: f64) -> Self {
+        self.cycles = cycles;
+        self
+    }
+
+    /// Says what happens after the length.
+    pub fn after(mut self, after: AfterEnd) -> Self {
+        self.after = after;
+        self
+    }
+}
+
+impl Describe for Cosine {
+    type Resolved = Cosine<u64>;
+
+    fn resolve(&self, scope: &Scope<'_>) -> Result<Cosine<u64>, ScheduleError> {
+        let peak = scope.positive("peak", self.peak)?;
+        Ok(Cosine {
+            peak,
+            end: scope.within("end", self.end, 0.0..=peak)?,
+            length: scope.length("length", self.length)?,
+            exponent: scope.positive("exponent", self.exponent)?,
+            k: scope.positive("k", self.k)?,
+            cycles: scope.require(
+                "cycles",
+                self.cycles,
+                self.cycles > 0.0 && self.cycles <= MAX_CYCLES,
+                "in (0, 1e9]",
+            )?,
+            after: self.after,
+        })
+    }
+}
+
+impl Cosine<u64> {
+    /// The waves that have passed, as a fraction of one in [0, 1).
+    fn phase(&self, step: u64) -> f64 {
+        let step = match self.after {
+            AfterEnd::Hold => step.min(self.length),
+            AfterEnd::Continue => step,
+        };
+        if self.length == 0 {
+            return self.cycles.fract();
+        }
+        // Whole lengths apart from the rest: far out, t/T alone would lose the phase.
+        let rest = (step % self.length) as f64 / self.length as f64;
+        let whole = (step / self.length) as f64;
+        if self.k == 1.0 {
+            ((self.cycles * whole).fract() + self.cycles * rest).fract()
+        } else {
+            (self.cycles * (whole + rest).powf(self.k).min(f64::MAX / MAX_CYCLES)).fract()
+        }
+    }
+}
+
+impl Rate for Cosine<u64> {
+    fn rate(&self, step: u64) -> f64 {
+        let wave = 0.5 * (1.0 + (TAU * self.phase(step)).cos());
+        mix(self.peak, self.end, wave.powf(self.exponent))
+    }
+
+    fn peak(&self) -> f64 {
+        self.peak
+    }
+}
+
+impl<L: Length> fmt::Display for Cosine<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cosine({:?})", self.peak)?;
+        for (name, value, default) in [
+            ("end", self.end, 0.0),
+            ("exponent", self.exponent, one()),
+            ("k", self.k, one()),
+            ("cycles", self.cycles, half()),
+        ] {
+            if value != default {
+                write!(f, ".{name}({value:?})")?;
+            }
+        }
+        if !self.length.fills_the_run() {
+            write!(f, ".length({})", self.length)?;
+        }
+        match self.after {
+            AfterEnd::Hold => Ok(()),
+            AfterEnd::Continue => write!(f, ".after(continue)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curve::{refused, resolved};
+    use std::f64::consts::PI;
+
+    #[test]
+    fn has_its_formula_and_holds_its_end() {
+        let schedule = resolved(cosine(2.0).end(0.5).length(Span::steps(10)), 30);
+        for step in 0..=10 {
+            let expected = 0.5 + 0.75 * (1.0 + (PI * step as f64 / 10.0).cos());
+            assert!((schedule.rate(step) - expected).abs() < 1e-15, "{step}");
+        }
+        assert_eq!(schedule.rate(0), 2.0);
+        assert_eq!([10, 11, 25].map(|step| schedule.rate(step)), [0.5; 3]);
+    }
+
+    #[test]
+    fn continues_along_the_wave_when_told() {
+        let wave = cosine(1.0).length(Span::steps(10)).after(AfterEnd::Continue);
+        let schedule = resolved(wave, 1_000_000_000_000_000);
+        assert!((schedule.rate(15) - 0.5).abs() < 1e-15);
+        assert_eq!(schedule.rate(20), 1.0);
+        assert_eq!(schedule.rate(999_999_999_999_980), 1.0);
+        assert!((schedule.rate(999_999_999_999_985) - 0.5).abs() < 1e-15);
+    }
+
+    #[test]
+    fn exponent_k_and_cycles_follow_their_peers() {
+        let x: f64 = 0.3;
+        let optax = resolved(cosine(1.0).exponent(2.0), 10).rate(3);
+        assert!((optax - (0.5 * (1.0 + (PI * x).cos())).powi(2)).abs() < 1e-15);
+        let timm = resolved(cosine(1.0).k(1.5), 10).rate(3);
+        assert!((timm - 0.5 * (1.0 + (PI * x.powf(1.5)).cos())).abs() < 1e-15);
+        let waves = resolved(cosine(1.0).cycles(2.0), 10).rate(3);
+        assert!((waves - 0.5 * (1.0 + (2.0 * PI * 2.0 * x).cos())).abs() < 1e-15);
+    }
+
+    #[test]
+    fn refuses_each_field() {
+        assert_eq!(refused(cosine(f64::NAN)), "cosine.peak");
+        assert_eq!(refused(cosine(1.0).end(1.1)), "cosine.end");
+        assert_eq!(refused(cosine(1.0).end(-0.1)), "cosine.end");
+        assert_eq!(refused(cosine(1.0).length(Span::steps(0))), "cosine.length");
+        assert_eq!(refused(cosine(1.0).exponent(0.0)), "cosine.exponent");
+        assert_eq!(refused(cosine(1.0).k(-1.0)), "cosine.k");
+        assert_eq!(refused(cosine(1.0).cycles(f64::INFINITY)), "cosine.cycles");
+    }
+}

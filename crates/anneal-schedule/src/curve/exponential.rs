@@ -1,0 +1,169 @@
+//! Exponential decay.
+
+use super::{Describe, Rate, fraction};
+use crate::{Length, ScheduleError, Span, scope::Scope};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// η(t) = peak · e^(−κt), said in one of four ways: see [`Decay`].
+///
+/// | field | unit | range |
+/// | --- | --- | --- |
+/// | `peak` | learning rate | finite, above 0 |
+/// | `decay` | how fast | see [`Decay`] |
+///
+/// Source: torch `ExponentialLR`, optax `exponential_decay`.
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = exponential(0.1, Decay::HalfLife(Span::steps(10)))
+///     .resolve(&RunLength::updates(100))?;
+/// assert!((schedule.rate(20) - 0.025).abs() < 1e-15);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct Exponential<L = Span> {
+    /// The rate of the first update.
+    pub peak: f64,
+    /// How fast it falls.
+    pub decay: Decay<L>,
+}
+
+/// How fast an [`Exponential`] decays.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub enum Decay<L = Span> {
+    /// peak · e^(−κt) with the rate κ ≥ 0 per update.
+    Kappa(f64),
+    /// peak · α^(t / per) with the factor α in (0, 1].
+    Factor {
+        /// The factor α.
+        factor: f64,
+        /// The span over which the rate falls by it; it may be longer than the run.
+        per: L,
+    },
+    /// peak · 2^(−t / h) with the half-life h, which may be longer than the run.
+    HalfLife(L),
+    /// peak^(1−x) · end^x with x = t / length, held after it. The one form that may also rise.
+    Toward {
+        /// The rate at `length` and after it; above 0.
+        end: f64,
+        /// The updates until then.
+        #[serde(default)]
+        length: L,
+    },
+}
+
+/// An [`Exponential`] decay from `peak`.
+pub fn exponential(peak: f64, decay: Decay) -> Exponential {
+    Exponential { peak, decay }
+}
+
+impl Describe for Exponential {
+    type Resolved = Exponential<u64>;
+
+    fn resolve(&self, scope: &Scope<'_>) -> Result<Exponential<u64>, ScheduleError> {
+        let decay = match self.decay {
+            Decay::Kappa(kappa) => {
+                Decay::Kappa(scope.within("decay.kappa", kappa, 0.0..=f64::MAX)?)
+            }
+            Decay::Factor { factor, per } => Decay::Factor {
+                factor: scope.factor("decay.factor.factor", factor)?,
+                per: scope.time_constant("decay.factor.per", per)?,
+            },
+            Decay::HalfLife(span) => Decay::HalfLife(scope.time_constant("decay.half_life", span)?),
+            Decay::Toward { end, length } => Decay::Toward {
+                end: scope.positive("decay.toward.end", end)?,
+                length: scope.length("decay.toward.length", length)?,
+            },
+        };
+        Ok(Exponential { peak: scope.positive("peak", self.peak)?, decay })
+    }
+}
+
+impl Rate for Exponential<u64> {
+    fn rate(&self, step: u64) -> f64 {
+        let t = step as f64;
+        match self.decay {
+            Decay::Kappa(kappa) => self.peak * (-kappa * t).exp(),
+            Decay::Factor { factor, per } => self.peak * factor.powf(t / per as f64),
+            Decay::HalfLife(half_life) => self.peak * (-t / half_life as f64).exp2(),
+            Decay::Toward { end, length } => {
+                let x = fraction(step, length);
+                self.peak.powf(1.0 - x) * end.powf(x)
+            }
+        }
+    }
+
+    fn peak(&self) -> f64 {
+        match self.decay {
+            Decay::Toward { end, .. } => self.peak.max(end),
+            _ => self.peak,
+        }
+    }
+}
+
+impl<L: Length> fmt::Display for Exponential<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exponential({:?}, ", self.peak)?;
+        match self.decay {
+            Decay::Kappa(kappa) => write!(f, "kappa = {kappa:?})"),
+            Decay::Factor { factor, per } => write!(f, "factor = {factor:?}, per = {per})"),
+            Decay::HalfLife(half_life) => write!(f, "half_life = {half_life})"),
+            Decay::Toward { end, length } if length.fills_the_run() => write!(f, "end = {end:?})"),
+            Decay::Toward { end, length } => write!(f, "end = {end:?}, length = {length})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curve::{refused, resolved};
+
+    #[test]
+    fn the_ways_of_saying_it_agree() {
+        let half_life = resolved(exponential(1.0, Decay::HalfLife(Span::steps(7))), 1000);
+        let kappa = resolved(exponential(1.0, Decay::Kappa(2f64.ln() / 7.0)), 1000);
+        let factor = Decay::Factor { factor: 0.25, per: Span::steps(14) };
+        let factor = resolved(exponential(1.0, factor), 1000);
+        let toward = Decay::Toward { end: 2f64.powi(-20), length: Span::steps(140) };
+        let toward = resolved(exponential(1.0, toward), 1000);
+        for step in [0, 1, 7, 13, 140] {
+            let expected = 2f64.powf(-(step as f64) / 7.0);
+            for schedule in [&half_life, &kappa, &factor, &toward] {
+                let rate = schedule.rate(step);
+                assert!((rate / expected - 1.0).abs() < 1e-14, "{schedule} at {step}: {rate}");
+            }
+        }
+        assert_eq!(toward.rate(141), 2f64.powi(-20));
+    }
+
+    #[test]
+    fn rises_to_an_extreme_end_without_overflow() {
+        let up = Decay::Toward { end: 1e300, length: Span::Rest };
+        let schedule = resolved(exponential(1e-300, up), 100);
+        assert_eq!((schedule.rate(0), schedule.rate(100)), (1e-300, 1e300));
+        assert!((schedule.rate(50) - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn refuses_each_field() {
+        let per = Span::steps(1);
+        for (decay, field) in [
+            (Decay::Kappa(-0.1), "decay.kappa"),
+            (Decay::Kappa(f64::NAN), "decay.kappa"),
+            (Decay::Factor { factor: 1.5, per }, "decay.factor.factor"),
+            (Decay::Factor { factor: 0.5, per: Span::steps(0) }, "decay.factor.per"),
+            (Decay::HalfLife(Span::epochs(-1)), "decay.half_life"),
+            (Decay::Toward { end: 0.0, length: per }, "decay.toward.end"),
+            (Decay::Toward { end: 0.1, length: Span::steps(101) }, "decay.toward.length"),
+        ] {
+            assert_eq!(refused(exponential(1.0, decay)), format!("exponential.{field}"));
+        }
+        assert_eq!(refused(exponential(0.0, Decay::Kappa(0.1))), "exponential.peak");
+    }
+}

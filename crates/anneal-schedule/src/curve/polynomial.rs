@@ -1,0 +1,162 @@
+//! Polynomial and linear decay.
+
+use super::{Describe, Rate, fraction, mix};
+use crate::{Length, ScheduleError, Span, scope::Scope};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// η(t) = end + (start − end)(1 − t/T)^p for t ≤ T, end after it.
+///
+/// With `cycle`, T grows instead of holding: at t > T it becomes the next multiple T·⌈t/T⌉, so the
+/// rate jumps up again after each T.
+///
+/// | field | unit | range |
+/// | --- | --- | --- |
+/// | `start` | learning rate at t = 0 | finite, above 0 |
+/// | `end` | learning rate at t = T | finite, at least 0; above `start` it rises |
+/// | `length` | T, a span | inside the run; default: the rest of it |
+/// | `power` | p | finite, above 0; default 1, linear |
+/// | `cycle` | | default false |
+///
+/// Source: keras `PolynomialDecay`, torch `PolynomialLR` and `LinearLR`.
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = linear(1.0, 0.0).resolve(&RunLength::updates(4))?;
+/// let rates: Vec<f64> = (0..6).map(|step| schedule.rate(step)).collect();
+/// assert_eq!(rates, [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct Polynomial<L = Span> {
+    /// The rate of the first update.
+    pub start: f64,
+    /// The rate at `length`.
+    #[serde(default)]
+    pub end: f64,
+    /// The updates from `start` to `end`.
+    #[serde(default)]
+    pub length: L,
+    /// The exponent p.
+    #[serde(default = "linear_power")]
+    pub power: f64,
+    /// Whether it starts again with a longer T instead of holding `end`.
+    #[serde(default)]
+    pub cycle: bool,
+}
+
+fn linear_power() -> f64 {
+    1.0
+}
+
+/// A [`Polynomial`] from `start` to `end` with exponent `power`.
+pub fn polynomial(start: f64, end: f64, power: f64) -> Polynomial {
+    Polynomial { start, end, length: Span::Rest, power, cycle: false }
+}
+
+/// A straight line from `start` to `end`: a [`Polynomial`] with power 1.
+pub fn linear(start: f64, end: f64) -> Polynomial {
+    polynomial(start, end, linear_power())
+}
+
+impl Polynomial {
+    /// Reaches `end` after `length` instead of at the end of the run.
+    pub fn length(mut self, length: Span) -> Self {
+        self.length = length;
+        self
+    }
+
+    /// Starts again with a longer T after each `length` instead of holding `end`.
+    pub fn cycle(mut self) -> Self {
+        self.cycle = true;
+        self
+    }
+}
+
+impl Describe for Polynomial {
+    type Resolved = Polynomial<u64>;
+
+    fn resolve(&self, scope: &Scope<'_>) -> Result<Polynomial<u64>, ScheduleError> {
+        Ok(Polynomial {
+            start: scope.positive("start", self.start)?,
+            end: scope.within("end", self.end, 0.0..=f64::MAX)?,
+            length: scope.length("length", self.length)?,
+            power: scope.positive("power", self.power)?,
+            cycle: self.cycle,
+        })
+    }
+}
+
+impl Rate for Polynomial<u64> {
+    fn rate(&self, step: u64) -> f64 {
+        let x = if self.cycle && step > self.length && self.length > 0 {
+            // t / (T⌈t/T⌉), with the product in f64: it may exceed 64 bits.
+            step as f64 / (self.length as f64 * step.div_ceil(self.length) as f64)
+        } else {
+            fraction(step, self.length)
+        };
+        mix(self.start, self.end, (1.0 - x.min(1.0)).powf(self.power))
+    }
+
+    fn peak(&self) -> f64 {
+        self.start.max(self.end)
+    }
+}
+
+impl<L: Length> fmt::Display for Polynomial<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.power == linear_power() {
+            write!(f, "linear({:?}, {:?})", self.start, self.end)?;
+        } else {
+            write!(f, "polynomial({:?}, {:?}, {:?})", self.start, self.end, self.power)?;
+        }
+        if !self.length.fills_the_run() {
+            write!(f, ".length({})", self.length)?;
+        }
+        if self.cycle { write!(f, ".cycle()") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curve::{refused, resolved};
+
+    #[test]
+    fn quadratic_has_its_formula() {
+        let schedule = resolved(polynomial(3.0, 1.0, 2.0).length(Span::steps(10)), 20);
+        for step in 0..10 {
+            let expected = 1.0 + 2.0 * (1.0 - step as f64 / 10.0).powi(2);
+            assert!((schedule.rate(step) - expected).abs() < 1e-15);
+        }
+        assert_eq!(schedule.rate(10), 1.0);
+        assert_eq!(schedule.rate(u64::MAX), 1.0);
+    }
+
+    #[test]
+    fn rises_when_the_end_is_higher() {
+        let schedule = resolved(linear(1.0, 3.0), 4);
+        assert_eq!([0, 1, 2, 4].map(|step| schedule.rate(step)), [1.0, 1.5, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn cycles_with_a_growing_length() {
+        // keras: at step 15 of decay_steps 10 the length is 20, so 1 − 15/20.
+        let schedule = resolved(linear(1.0, 0.0).length(Span::steps(10)).cycle(), 40);
+        assert_eq!(
+            [5, 10, 15, 20, 25].map(|t| schedule.rate(t)),
+            [0.5, 0.0, 0.25, 0.0, 1.0 - 25.0 / 30.0]
+        );
+    }
+
+    #[test]
+    fn refuses_each_field() {
+        assert_eq!(refused(linear(0.0, 0.0)), "polynomial.start");
+        assert_eq!(refused(linear(1.0, -0.1)), "polynomial.end");
+        assert_eq!(refused(linear(1.0, f64::INFINITY)), "polynomial.end");
+        assert_eq!(refused(linear(1.0, 0.0).length(Span::steps(101))), "polynomial.length");
+        assert_eq!(refused(polynomial(1.0, 0.0, 0.0)), "polynomial.power");
+    }
+}

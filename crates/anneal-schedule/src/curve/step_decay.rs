@@ -1,0 +1,94 @@
+//! Step decay.
+
+use super::{Describe, Rate};
+use crate::{Length, ScheduleError, Span, scope::Scope};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// η(t) = peak · γ^⌊t / every⌋: the rate drops by a factor at even distances.
+///
+/// | field | unit | range |
+/// | --- | --- | --- |
+/// | `peak` | learning rate | finite, above 0 |
+/// | `every` | span | inside the run |
+/// | `gamma` | factor per drop | (0, 1] |
+///
+/// Source: He et al. 2016, "Deep residual learning"; torch `StepLR`.
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = step_decay(0.1, Span::epochs(30), 0.1)
+///     .resolve(&RunLength::updates_per_epoch(100).epochs(90))?;
+/// assert_eq!(schedule.rate(2_999), 0.1);
+/// assert!((schedule.rate(3_000) - 0.01).abs() < 1e-15);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct StepDecay<L = Span> {
+    /// The rate before the first drop.
+    pub peak: f64,
+    /// The distance between drops.
+    pub every: L,
+    /// The factor of each drop.
+    pub gamma: f64,
+}
+
+/// A [`StepDecay`] from `peak`, by the factor `gamma` after `every` span.
+pub fn step_decay(peak: f64, every: Span, gamma: f64) -> StepDecay {
+    StepDecay { peak, every, gamma }
+}
+
+impl Describe for StepDecay {
+    type Resolved = StepDecay<u64>;
+
+    fn resolve(&self, scope: &Scope<'_>) -> Result<StepDecay<u64>, ScheduleError> {
+        Ok(StepDecay {
+            peak: scope.positive("peak", self.peak)?,
+            // A span of a tiny run may round to 0 updates; drops cannot be closer than 1.
+            every: scope.length("every", self.every)?.max(1),
+            gamma: scope.factor("gamma", self.gamma)?,
+        })
+    }
+}
+
+impl Rate for StepDecay<u64> {
+    fn rate(&self, step: u64) -> f64 {
+        self.peak * self.gamma.powf((step / self.every) as f64)
+    }
+
+    fn peak(&self) -> f64 {
+        self.peak
+    }
+}
+
+impl<L: Length> fmt::Display for StepDecay<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step_decay({:?}, {}, {:?})", self.peak, self.every, self.gamma)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curve::{refused, resolved};
+
+    #[test]
+    fn halves_every_three_updates() {
+        let schedule = resolved(step_decay(8.0, Span::steps(3), 0.5), 12);
+        let rates: Vec<f64> = (0..12).map(|step| schedule.rate(step)).collect();
+        assert_eq!(rates, [8.0, 8.0, 8.0, 4.0, 4.0, 4.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn refuses_each_field() {
+        assert_eq!(refused(step_decay(0.0, Span::steps(3), 0.5)), "step_decay.peak");
+        for every in [Span::steps(0), Span::steps(101), Span::epochs(-1), Span::percent(f64::NAN)] {
+            assert_eq!(refused(step_decay(1.0, every, 0.5)), "step_decay.every");
+        }
+        for gamma in [0.0, -0.5, 1.1, f64::NAN] {
+            assert_eq!(refused(step_decay(1.0, Span::steps(3), gamma)), "step_decay.gamma");
+        }
+    }
+}

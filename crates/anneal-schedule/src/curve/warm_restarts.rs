@@ -1,0 +1,311 @@
+//! Cosine annealing with warm restarts.
+
+use super::{Describe, Rate, half_cosine, mix};
+use crate::{Length, ScheduleError, Span, scope::Scope};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Cosine annealing in cycles (SGDR). Cycle n = 0, 1, … starts at step S_n and lasts T_n:
+///
+/// ```text
+/// T_n = T·mⁿ     S_n = T·(mⁿ − 1)/(m − 1)     (S_n = n·T for m = 1)
+/// η(t) = end + ½(peak·dⁿ − end)(1 + cos(π (t − S_n)/T_n))
+/// ```
+///
+/// The cycle is found by arithmetic, not by a loop; for an integer m its borders are exact at any
+/// step. With `warmup` w each cycle begins with w updates at (i+1)/(w+1) of its peak and the
+/// cosine takes the rest of the cycle. After `limit` cycles the rate holds `end`.
+///
+/// | field | unit | range |
+/// | --- | --- | --- |
+/// | `peak` | learning rate | finite, above 0 |
+/// | `end` | learning rate | [0, peak]; default 0; a cycle whose peak has decayed below it holds it |
+/// | `cycle` | T, span of the first cycle | inside the run, at least 1 update |
+/// | `multiplier` | m, cycle length × m each | [1, 10⁶]; default 1 |
+/// | `peak_decay` | d, peak × d each | (0, 1]; default 1 |
+/// | `warmup` | w, span | shorter than `cycle`; default none |
+/// | `limit` | number of cycles | at least 1; default none |
+///
+/// Source: Loshchilov and Hutter 2017, "SGDR"; torch `CosineAnnealingWarmRestarts`, timm.
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = warm_restarts(1.0, Span::steps(10)).multiplier(2.0).peak_decay(0.5)
+///     .resolve(&RunLength::updates(70))?;
+/// assert_eq!([0, 10, 30].map(|step| schedule.rate(step)), [1.0, 0.5, 0.25]);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+pub struct WarmRestarts<L = Span> {
+    /// The rate at the start of the first cycle.
+    pub peak: f64,
+    /// The rate at the end of every cycle.
+    #[serde(default)]
+    pub end: f64,
+    /// T: the length of the first cycle.
+    pub cycle: L,
+    /// m: each cycle is this many times as long as the one before.
+    #[serde(default = "one")]
+    pub multiplier: f64,
+    /// d: each cycle's peak is this share of the one before.
+    #[serde(default = "one")]
+    pub peak_decay: f64,
+    /// w: a warm-up inside each cycle.
+    #[serde(default)]
+    pub warmup: Option<L>,
+    /// The number of cycles after which the rate holds `end`.
+    #[serde(default)]
+    pub limit: Option<u64>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// [`WarmRestarts`] from `peak` to 0 in cycles of `cycle`.
+pub fn warm_restarts(peak: f64, cycle: Span) -> WarmRestarts {
+    WarmRestarts {
+        peak,
+        end: 0.0,
+        cycle,
+        multiplier: one(),
+        peak_decay: one(),
+        warmup: None,
+        limit: None,
+    }
+}
+
+impl WarmRestarts {
+    /// Ends each cycle at `end` instead of 0.
+    pub fn end(mut self, end: f64) -> Self {
+        self.end = end;
+        self
+    }
+
+    /// Makes each cycle `multiplier` times as long as the one before.
+    pub fn multiplier(mut self, multiplier: f64) -> Self {
+        self.multiplier = multiplier;
+        self
+    }
+
+    /// Makes each peak `peak_decay` times the one before.
+    pub fn peak_decay(mut self, peak_decay: f64) -> Self {
+        self.peak_decay = peak_decay;
+        self
+    }
+
+    /// Warms up linearly over `warmup` at the start of every cycle.
+    pub fn cycle_warmup(mut self, warmup: Span) -> Self {
+        self.warmup = Some(warmup);
+        self
+    }
+
+    /// Stops after `limit` cycles and holds the end.
+    pub fn limit(mut self, limit: u64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+}
+
+impl Describe for WarmRestarts {
+    type Resolved = WarmRestarts<u64>;
+
+    fn resolve(&self, scope: &Scope<'_>) -> Result<WarmRestarts<u64>, ScheduleError> {
+        let peak = scope.positive("peak", self.peak)?;
+        let cycle = scope.length("cycle", self.cycle)?.max(1);
+        let warmup = self.warmup.map(|span| scope.length("warmup", span)).transpose()?;
+        if let Some(warmup) = warmup.filter(|&warmup| warmup >= cycle) {
+            let allowed = format!("less than the cycle's {cycle} updates");
+            return Err(scope.out_of_range("warmup", format!("{warmup} updates"), allowed));
+        }
+        if self.limit == Some(0) {
+            return Err(scope.out_of_range("limit", "0".into(), "at least 1 cycle"));
+        }
+        Ok(WarmRestarts {
+            peak,
+            end: scope.within("end", self.end, 0.0..=peak)?,
+            cycle,
+            multiplier: scope.within("multiplier", self.multiplier, 1.0..=1e6)?,
+            peak_decay: scope.factor("peak_decay", self.peak_decay)?,
+            warmup,
+            limit: self.limit,
+        })
+    }
+}
+
+/// Where a step stands: in which cycle, how far into it, and how long the cycle is.
+struct InCycle {
+    cycle: u64,
+    step: f64,
+    length: f64,
+}
+
+impl WarmRestarts<u64> {
+    fn locate(&self, step: u64) -> InCycle {
+        let m = self.multiplier;
+        if m == 1.0 {
+            InCycle {
+                cycle: step / self.cycle,
+                step: (step % self.cycle) as f64,
+                length: self.cycle as f64,
+            }
+        } else if m.fract() == 0.0 {
+            self.locate_exactly(step, m as u128)
+        } else {
+            self.locate_by_logarithm(step)
+        }
+    }
+
+    /// Integer m: S_n ≤ t means mⁿ ≤ 1 + t(m−1)/T, so n is an integer logarithm, exact in 128 bits.
+    fn locate_exactly(&self, step: u64, m: u128) -> InCycle {
+        let (step, first) = (u128::from(step), u128::from(self.cycle));
+        let cycle = (1 + step * (m - 1) / first).ilog(m);
+        let power = m.pow(cycle);
+        let start = first * (power - 1) / (m - 1);
+        InCycle {
+            cycle: u64::from(cycle),
+            step: (step - start) as f64,
+            length: first as f64 * power as f64,
+        }
+    }
+
+    /// Fractional m: cycle borders are real numbers, and the logarithm finds the cycle up to a
+    /// rounding error at a border, which one comparison on each side mends.
+    fn locate_by_logarithm(&self, step: u64) -> InCycle {
+        let (t, first) = (step as f64, self.cycle as f64);
+        let growth = self.multiplier - 1.0;
+        let log_m = growth.ln_1p();
+        let start = |n: f64| first * (n * log_m).exp_m1() / growth;
+        let mut n = ((t * growth / first).ln_1p() / log_m).floor();
+        if start(n) > t {
+            n -= 1.0;
+        } else if start(n + 1.0) <= t {
+            n += 1.0;
+        }
+        let length = first * (n * log_m).exp();
+        InCycle { cycle: n as u64, step: (t - start(n)).clamp(0.0, length), length }
+    }
+}
+
+impl Rate for WarmRestarts<u64> {
+    fn rate(&self, step: u64) -> f64 {
+        let at = self.locate(step);
+        if self.limit.is_some_and(|limit| at.cycle >= limit) {
+            return self.end;
+        }
+        let peak = (self.peak * self.peak_decay.powf(at.cycle as f64)).max(self.end);
+        let warmup = self.warmup.unwrap_or(0) as f64;
+        if at.step < warmup {
+            peak * (at.step + 1.0) / (warmup + 1.0)
+        } else {
+            mix(peak, self.end, half_cosine((at.step - warmup) / (at.length - warmup)))
+        }
+    }
+
+    fn peak(&self) -> f64 {
+        self.peak
+    }
+}
+
+impl<L: Length> fmt::Display for WarmRestarts<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "warm_restarts({:?}, {})", self.peak, self.cycle)?;
+        for (name, value, default) in [
+            ("end", self.end, 0.0),
+            ("multiplier", self.multiplier, one()),
+            ("peak_decay", self.peak_decay, one()),
+        ] {
+            if value != default {
+                write!(f, ".{name}({value:?})")?;
+            }
+        }
+        if let Some(warmup) = self.warmup {
+            write!(f, ".cycle_warmup({warmup})")?;
+        }
+        match self.limit {
+            Some(limit) => write!(f, ".limit({limit})"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curve::{refused, resolved};
+
+    /// The cycles as a loop finds them.
+    fn simulated(first: u64, m: u64, d: f64, steps: u64) -> Vec<f64> {
+        let (mut start, mut length, mut peak) = (0, first, 1.0);
+        (0..steps)
+            .map(|step| {
+                if step == start + length {
+                    (start, length, peak) = (step, length * m, peak * d);
+                }
+                peak * half_cosine((step - start) as f64 / length as f64)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn equals_a_simulation() {
+        for (first, m, d) in [(7, 1, 1.0), (3, 2, 0.5), (5, 3, 0.9), (1, 2, 0.5)] {
+            let config = warm_restarts(1.0, Span::steps(first)).multiplier(m as f64).peak_decay(d);
+            let schedule = resolved(config, 1000);
+            for (step, expected) in simulated(first, m, d, 1000).into_iter().enumerate() {
+                let rate = schedule.rate(step as u64);
+                assert!((rate - expected).abs() < 1e-14, "{schedule} at {step}: {rate}");
+            }
+        }
+    }
+
+    #[test]
+    fn borders_are_exact_far_out() {
+        // Cycle n of a doubling length 10 starts at 10(2ⁿ − 1).
+        let schedule = resolved(warm_restarts(1.0, Span::steps(10)).multiplier(2.0), 1 << 63);
+        for n in 0..59 {
+            let start = 10 * ((1u64 << n) - 1);
+            assert_eq!(schedule.rate(start), 1.0, "start of cycle {n}");
+            if start > 0 {
+                assert!(schedule.rate(start - 1) < 0.1, "end of cycle {}", n - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn fractional_multipliers_keep_their_borders() {
+        let schedule = resolved(warm_restarts(1.0, Span::steps(4)).multiplier(1.5), 100);
+        // Borders at 4, 10, 19, 32.5, …
+        for start in [0, 4, 10, 19] {
+            assert_eq!(schedule.rate(start), 1.0, "{start}");
+        }
+        assert!((schedule.rate(33) - half_cosine(0.5 / 20.25)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn warms_up_in_each_cycle_and_stops_at_the_limit() {
+        let config = warm_restarts(1.0, Span::steps(10)).cycle_warmup(Span::steps(3)).end(0.1);
+        let schedule = resolved(config.limit(2), 50);
+        for start in [0, 10] {
+            assert_eq!([0, 1, 2, 3].map(|i| schedule.rate(start + i)), [0.25, 0.5, 0.75, 1.0]);
+            assert!(
+                (schedule.rate(start + 5) - mix(1.0, 0.1, half_cosine(2.0 / 7.0))).abs() < 1e-15
+            );
+        }
+        assert_eq!([20, 21, 49].map(|step| schedule.rate(step)), [0.1; 3]);
+    }
+
+    #[test]
+    fn refuses_each_field() {
+        let config = || warm_restarts(1.0, Span::steps(10));
+        assert_eq!(refused(warm_restarts(0.0, Span::steps(10))), "warm_restarts.peak");
+        assert_eq!(refused(warm_restarts(1.0, Span::steps(0))), "warm_restarts.cycle");
+        assert_eq!(refused(config().end(2.0)), "warm_restarts.end");
+        assert_eq!(refused(config().multiplier(0.5)), "warm_restarts.multiplier");
+        assert_eq!(refused(config().peak_decay(0.0)), "warm_restarts.peak_decay");
+        assert_eq!(refused(config().cycle_warmup(Span::steps(10))), "warm_restarts.warmup");
+        assert_eq!(refused(config().limit(0)), "warm_restarts.limit");
+    }
+}

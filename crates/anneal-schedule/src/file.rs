@@ -1,0 +1,201 @@
+//! Descriptions in TOML and JSON files.
+
+use crate::ScheduleConfig;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The version of the file format that this crate writes, and the newest that it reads.
+const VERSION: u32 = 1;
+
+/// What a file holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScheduleFile {
+    #[serde(default = "current_version")]
+    version: u32,
+    schedule: ScheduleConfig,
+}
+
+fn current_version() -> u32 {
+    VERSION
+}
+
+/// Why a file gives no description.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The name ends neither in `.toml` nor in `.json`.
+    #[error("{}: a schedule file ends in .toml or .json", path.display())]
+    UnknownExtension {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The text is no description.
+    #[error("{origin}:{line}:{column}: {message}")]
+    Parse {
+        /// The file, or the name of the format for a text.
+        origin: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong, and what is allowed.
+        message: String,
+    },
+    /// The file was written by a newer version.
+    #[error(
+        "version: {found} is not allowed; allowed: 1 to {VERSION}; update anneal-schedule to read this file"
+    )]
+    Version {
+        /// The version found.
+        found: u32,
+    },
+    /// The description cannot be written, such as a length above 2⁶³ in TOML.
+    #[error("cannot write the schedule: {0}")]
+    Write(String),
+}
+
+impl ScheduleConfig {
+    /// Reads a description from a `.toml` or `.json` file.
+    ///
+    /// ```toml
+    /// [schedule.warmup]
+    /// length = "5%"
+    /// [schedule.warmup.schedule.cosine]
+    /// peak = 3e-4
+    /// end = 1e-6
+    /// ```
+    ///
+    /// # Errors
+    /// [`FileError`] with file, line and column; unknown fields are refused with the known ones.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, FileError> {
+        let path = path.as_ref();
+        let parse = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => parse_toml,
+            Some("json") => parse_json,
+            _ => return Err(FileError::UnknownExtension { path: path.into() }),
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| FileError::Read { path: path.into(), source })?;
+        parse(&text, &path.display().to_string())
+    }
+
+    /// Reads a description from TOML text; see [`load`](Self::load).
+    pub fn from_toml(text: &str) -> Result<Self, FileError> {
+        parse_toml(text, "toml")
+    }
+
+    /// Reads a description from JSON text; see [`load`](Self::load).
+    pub fn from_json(text: &str) -> Result<Self, FileError> {
+        parse_json(text, "json")
+    }
+
+    /// Writes this description as TOML.
+    pub fn to_toml(&self) -> Result<String, FileError> {
+        toml::to_string(&self.in_file()).map_err(|error| FileError::Write(error.to_string()))
+    }
+
+    /// Writes this description as JSON.
+    pub fn to_json(&self) -> Result<String, FileError> {
+        serde_json::to_string_pretty(&self.in_file())
+            .map_err(|error| FileError::Write(error.to_string()))
+    }
+
+    fn in_file(&self) -> ScheduleFile {
+        ScheduleFile { version: VERSION, schedule: self.clone() }
+    }
+}
+
+fn parse_toml(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
+    let file = toml::from_str(text).map_err(|error| {
+        let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        FileError::Parse {
+            origin: origin.to_string(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: one_line(error.message()),
+        }
+    })?;
+    checked(file)
+}
+
+fn parse_json(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
+    let file = serde_json::from_str(text).map_err(|error| FileError::Parse {
+        origin: origin.to_string(),
+        line: error.line(),
+        column: error.column(),
+        message: one_line(&error.to_string()),
+    })?;
+    checked(file)
+}
+
+fn checked(file: ScheduleFile) -> Result<ScheduleConfig, FileError> {
+    if (1..=VERSION).contains(&file.version) {
+        Ok(file.schedule)
+    } else {
+        Err(FileError::Version { found: file.version })
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::prelude::*;
+
+    fn message(text: &str) -> String {
+        ScheduleConfig::from_toml(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn toml_and_json_round_trip() {
+        let config: ScheduleConfig = cosine(3e-4)
+            .end(1e-6)
+            .warmup(Span::percent(5.0))
+            .then(Span::epochs(2.5), exponential(1e-4, Decay::HalfLife(Span::steps(100))))
+            .into();
+        let toml = config.to_toml().unwrap();
+        assert_eq!(ScheduleConfig::from_toml(&toml).unwrap(), config, "{toml}");
+        let json = config.to_json().unwrap();
+        assert_eq!(ScheduleConfig::from_json(&json).unwrap(), config, "{json}");
+    }
+
+    #[test]
+    fn defaults_may_be_left_out() {
+        let config = ScheduleConfig::from_toml("[schedule.cosine]\npeak = 0.1\n").unwrap();
+        assert_eq!(config, cosine(0.1).into());
+    }
+
+    #[test]
+    fn errors_have_a_position_and_the_known_names() {
+        let unknown = message("[schedule.cosine]\npeak = 0.1\n  flor = 1.0\n");
+        assert!(unknown.starts_with("toml:3:3: unknown field `flor`"), "{unknown}");
+        assert!(unknown.contains("`end`") && !unknown.contains('\n'), "{unknown}");
+        let curve = message("[schedule.cosin]\npeak = 0.1\n");
+        assert!(curve.contains("unknown variant `cosin`"), "{curve}");
+        let missing = message("[schedule.cosine]\nend = 0.1\n");
+        assert!(missing.contains("missing field `peak`"), "{missing}");
+        let negative = message("[schedule.cosine]\npeak = 0.1\nlength = -3\n");
+        assert!(negative.starts_with("toml:3:10") && negative.contains("at least 1"), "{negative}");
+        let json = ScheduleConfig::from_json("{\"schedule\": {\"cosine\": {\"peek\": 1}}}");
+        assert!(json.unwrap_err().to_string().starts_with("json:1:"));
+    }
+
+    #[test]
+    fn newer_files_are_refused() {
+        let newer = message("version = 2\n[schedule.constant]\nrate = 1.0\n");
+        assert!(newer.contains("version: 2") && newer.contains("update"), "{newer}");
+    }
+}

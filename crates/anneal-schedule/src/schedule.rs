@@ -1,0 +1,148 @@
+//! The resolved schedule.
+
+use crate::curve::Rate;
+use crate::node::Node;
+use crate::scope::Scope;
+use crate::{Run, ScheduleConfig, ScheduleError};
+use std::fmt;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A learning-rate schedule: a pure function of the step, checked and resolved.
+///
+/// Made by [`resolve`](crate::Build::resolve) from a [`ScheduleConfig`] and the length of the run.
+/// It knows no clock and no history, so any step may be asked for in any order. Every rate is
+/// finite and not negative. From its [`length`](Schedule::length) on it holds its last rate.
+///
+/// Two schedules are equal when all their resolved values are.
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = cosine(0.1).warmup(Span::epochs(1)).resolve(&RunLength::from_items(640, 64).epochs(10))?;
+/// assert_eq!(schedule.length(), Some(100));
+/// assert_eq!(schedule.rate(10), 0.1);
+/// assert_eq!(schedule.rate(u64::MAX), schedule.rate(100));
+/// assert_eq!(schedule.to_string(), "cosine(0.1).length(90).warmup(10), 100 updates");
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    node: Node<u64>,
+    run: Run,
+}
+
+impl Schedule {
+    pub(crate) fn new(config: &ScheduleConfig, run: Run) -> Result<Self, ScheduleError> {
+        Ok(Self { node: config.resolve_in(&Scope::whole(&run))?, run })
+    }
+
+    /// The rate of update `step`; from [`length`](Self::length) on, the last rate.
+    pub fn rate(&self, step: u64) -> f64 {
+        self.node.rate(self.run.updates().map_or(step, |updates| step.min(updates)))
+    }
+
+    /// The updates of the run that it was resolved for; `None` for a run without an end.
+    pub fn length(&self) -> Option<u64> {
+        self.run.updates()
+    }
+
+    /// The run that it was resolved for.
+    pub fn run(&self) -> Run {
+        self.run
+    }
+
+    /// A rate that is never exceeded; the largest one wherever that is known in closed form.
+    pub fn peak(&self) -> f64 {
+        self.node.peak()
+    }
+
+    /// A hash of all resolved values, the same on every machine.
+    pub fn fingerprint(&self) -> Fingerprint {
+        // JSON writes every f64 as its shortest exact decimal, so equal values are equal text.
+        let values = serde_json::json!([self.run.updates(), self.node]).to_string();
+        Fingerprint(xxh3_64(
+            format!("anneal-schedule {}\n{values}", Fingerprint::VERSION).as_bytes(),
+        ))
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.node)?;
+        match self.run.updates() {
+            Some(updates) => write!(f, ", {updates} updates"),
+            None => write!(f, ", no end"),
+        }
+    }
+}
+
+/// A versioned hash of a [`Schedule`]'s resolved values: XXH3-64 of their canonical JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// The version of the hashed form; it changes whenever a schedule's fingerprint would.
+    pub const VERSION: u64 = 1;
+
+    /// The hash.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}-{:016x}", Self::VERSION, self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::prelude::*;
+
+    #[test]
+    fn holds_its_last_rate_beyond_its_length() {
+        let schedule =
+            step_decay(1.0, Span::steps(4), 0.5).resolve(&RunLength::updates(8)).unwrap();
+        assert_eq!(
+            [7, 8, 9, 100, u64::MAX].map(|t| schedule.rate(t)),
+            [0.5, 0.25, 0.25, 0.25, 0.25]
+        );
+    }
+
+    #[test]
+    fn runs_without_an_end_resolve_what_needs_none() {
+        let run = RunLength::unbounded();
+        let schedule = step_decay(1.0, Span::steps(4), 0.5).resolve(&run).unwrap();
+        assert_eq!((schedule.length(), schedule.rate(400)), (None, 0.5f64.powi(100)));
+        let error = cosine(1.0).resolve(&run).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cosine.length: rest needs a run of known length; give the length in updates, or bound the run"
+        );
+        assert!(constant(1.0).warmup(Span::percent(5)).resolve(&run).is_err());
+    }
+
+    #[test]
+    fn equality_and_fingerprint_follow_the_resolved_values() {
+        let run = RunLength::from_items(100, 10).epochs(10);
+        let epochs = cosine(0.1).warmup(Span::epochs(1)).resolve(&run).unwrap();
+        let percent = cosine(0.1).warmup(Span::percent(10)).resolve(&run).unwrap();
+        let steps = cosine(0.1).warmup(Span::steps(11)).resolve(&run).unwrap();
+        assert_eq!(epochs, percent);
+        assert_eq!(epochs.fingerprint(), percent.fingerprint());
+        assert_ne!(epochs.fingerprint(), steps.fingerprint());
+        let longer = cosine(0.1).warmup(Span::epochs(1)).resolve(&run.epochs(20)).unwrap();
+        assert_ne!(epochs.fingerprint(), longer.fingerprint());
+    }
+
+    #[test]
+    fn nesting_is_limited() {
+        let mut config: ScheduleConfig = constant(1.0).into();
+        for _ in 0..MAX_DEPTH {
+            config = config.scale(1.0).into();
+        }
+        assert!(config.clone().resolve(&RunLength::updates(1)).is_ok());
+        let error = config.scale(1.0).resolve(&RunLength::updates(1)).unwrap_err().to_string();
+        assert!(error.contains("at most 64 levels"), "{error}");
+    }
+}

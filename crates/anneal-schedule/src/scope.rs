@@ -1,0 +1,202 @@
+//! Where a part of a description stands in the run, and the checks that need to know it.
+
+use crate::ScheduleError;
+use crate::run::Run;
+use crate::span::{Position, Span};
+use std::ops::RangeInclusive;
+
+/// How many schedules may stand inside each other.
+///
+/// Enough for every recipe and small enough that no file can exhaust the stack.
+pub const MAX_DEPTH: usize = 64;
+
+/// What a part of a description sees of the run: the stretch it may fill, and its own path for
+/// error messages.
+pub(crate) struct Scope<'a> {
+    run: &'a Run,
+    path: String,
+    start: Position,
+    /// First update after the stretch, counted from the start of the run; `None` without an end.
+    end: Option<u64>,
+    depth: usize,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn whole(run: &'a Run) -> Self {
+        Self { run, path: String::new(), start: Position::default(), end: run.updates(), depth: 0 }
+    }
+
+    /// The scope of a schedule inside this one, in the same stretch.
+    pub(crate) fn inside(&self, field: &str) -> Result<Self, ScheduleError> {
+        self.child(field, self.start, self.end)
+    }
+
+    /// The scope of a schedule inside this one that starts `span` later.
+    pub(crate) fn inside_after(&self, field: &str, span: Span) -> Result<Self, ScheduleError> {
+        self.child(field, self.start.after(span), self.end)
+    }
+
+    /// The scope of the part of a sequence that starts at `start` and lasts `length` updates.
+    pub(crate) fn inside_part(
+        &self,
+        field: &str,
+        start: Position,
+        length: Option<u64>,
+    ) -> Result<Self, ScheduleError> {
+        let end = match length {
+            Some(length) => Some(self.update(field, Span::Rest, start)?.saturating_add(length)),
+            None => self.end,
+        };
+        self.child(field, start, end)
+    }
+
+    fn child(&self, field: &str, start: Position, end: Option<u64>) -> Result<Self, ScheduleError> {
+        let depth = self.depth + 1;
+        if depth > MAX_DEPTH {
+            let field = self.path.chars().take(60).chain("…".chars()).collect();
+            return Err(ScheduleError::TooDeep { field, depth });
+        }
+        Ok(Self { run: self.run, path: self.field(field), start, end, depth })
+    }
+
+    /// This scope with the name of a curve added to its path.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        Self {
+            run: self.run,
+            path: self.field(name),
+            start: self.start,
+            end: self.end,
+            depth: self.depth,
+        }
+    }
+
+    fn field(&self, name: &str) -> String {
+        match self.path.as_str() {
+            "" => name.to_string(),
+            path => format!("{path}.{name}"),
+        }
+    }
+
+    /// Where this scope starts.
+    pub(crate) fn start(&self) -> Position {
+        self.start
+    }
+
+    /// The updates of a stretch that begins where this scope does, inside what is left of the run.
+    pub(crate) fn length(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
+        self.length_at(field, span, self.start)
+    }
+
+    /// The updates of a stretch from `start` on, inside what is left of the run.
+    pub(crate) fn length_at(
+        &self,
+        field: &str,
+        span: Span,
+        start: Position,
+    ) -> Result<u64, ScheduleError> {
+        self.check_span(field, span)?;
+        let first = self.update(field, span, start)?;
+        let left = self.end.map(|end| end.saturating_sub(first));
+        if span == Span::Rest {
+            return left.ok_or_else(|| self.needs_run_length(field, span));
+        }
+        let updates = self.update(field, span, start.after(span))? - first;
+        self.check_fits(field, span, updates, left)?;
+        Ok(updates)
+    }
+
+    /// The update, counted from the start of this scope, that lies `span` after it; 0 is allowed,
+    /// the end of the stretch too.
+    pub(crate) fn milestone(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
+        if span.is_zero() { Ok(0) } else { self.length(field, span) }
+    }
+
+    /// The updates of a time constant, which may be longer than the run; at least 1.
+    pub(crate) fn time_constant(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
+        self.check_span(field, span)?;
+        if span == Span::Rest {
+            return self.length(field, span);
+        }
+        Ok(self.update(field, span, Position::default().after(span))?.max(1))
+    }
+
+    fn update(&self, field: &str, span: Span, position: Position) -> Result<u64, ScheduleError> {
+        position.update(self.run).ok_or_else(|| self.needs_run_length(field, span))
+    }
+
+    fn needs_run_length(&self, field: &str, span: Span) -> ScheduleError {
+        ScheduleError::NeedsRunLength { field: self.field(field), span: span.to_string() }
+    }
+
+    fn check_span(&self, field: &str, span: Span) -> Result<(), ScheduleError> {
+        let (ok, allowed) = match span {
+            Span::Steps(steps) => (steps > 0, "at least 1 update"),
+            Span::Epochs(epochs) => (epochs > 0.0 && epochs.is_finite(), "more than 0 epochs"),
+            Span::Percent(percent) => (percent > 0.0 && percent <= 100.0, "in (0, 100] percent"),
+            Span::Rest => (true, ""),
+        };
+        if ok { Ok(()) } else { Err(self.out_of_range(field, span.to_string(), allowed)) }
+    }
+
+    /// Refuses a length of `updates` updates where only `left` are left.
+    pub(crate) fn check_fits(
+        &self,
+        field: &str,
+        span: Span,
+        updates: u64,
+        left: Option<u64>,
+    ) -> Result<(), ScheduleError> {
+        match left {
+            Some(left) if updates > left => Err(ScheduleError::TooLong {
+                field: self.field(field),
+                span: span.to_string(),
+                updates,
+                left,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A finite number above 0.
+    pub(crate) fn positive(&self, field: &str, value: f64) -> Result<f64, ScheduleError> {
+        self.require(field, value, value > 0.0 && value.is_finite(), "a finite number above 0")
+    }
+
+    /// A finite number in `range`.
+    pub(crate) fn within(
+        &self,
+        field: &str,
+        value: f64,
+        range: RangeInclusive<f64>,
+    ) -> Result<f64, ScheduleError> {
+        let allowed = format!("in [{:?}, {:?}]", range.start(), range.end());
+        // Adding 0 turns −0 into 0, so that equal schedules have equal fingerprints.
+        Ok(self.require(field, value, range.contains(&value), &allowed)? + 0.0)
+    }
+
+    /// A decay factor: in (0, 1].
+    pub(crate) fn factor(&self, field: &str, value: f64) -> Result<f64, ScheduleError> {
+        self.require(field, value, value > 0.0 && value <= 1.0, "in (0, 1]")
+    }
+
+    /// `value` where `ok`, else an error that says what is `allowed`.
+    pub(crate) fn require(
+        &self,
+        field: &str,
+        value: f64,
+        ok: bool,
+        allowed: &str,
+    ) -> Result<f64, ScheduleError> {
+        if ok { Ok(value) } else { Err(self.out_of_range(field, format!("{value:?}"), allowed)) }
+    }
+
+    /// An [`OutOfRange`](ScheduleError::OutOfRange) error for a field of this scope.
+    pub(crate) fn out_of_range(
+        &self,
+        field: &str,
+        value: String,
+        allowed: impl Into<String>,
+    ) -> ScheduleError {
+        ScheduleError::OutOfRange { field: self.field(field), value, allowed: allowed.into() }
+    }
+}

@@ -1,0 +1,212 @@
+//! Lengths that are resolved once the length of the run is known.
+
+use crate::run::Run;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// A length in updates, in epochs, or as a percentage of the run.
+///
+/// | variant | text | updates |
+/// | --- | --- | --- |
+/// | [`Steps`](Span::Steps) | `500` | 500 |
+/// | [`Epochs`](Span::Epochs) | `5ep` | 5 × updates per epoch |
+/// | [`Percent`](Span::Percent) | `10%` | 0.1 × updates of the whole run |
+/// | [`Rest`](Span::Rest) | `rest` | what is left of the run |
+///
+/// A percentage is always of the *whole* run, also inside a part of a sequence. Cumulative
+/// positions are rounded half up, not the lengths, so that parts that add up to the run on paper
+/// add up to it in updates: three times 33.4 %, 33.3 %, 33.3 % of 100 updates are 33, 34, 33.
+///
+/// ```
+/// use anneal_schedule::Span;
+/// assert_eq!("5ep".parse(), Ok(Span::epochs(5)));
+/// assert_eq!(Span::percent(10.0).to_string(), "10%");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Span {
+    /// A number of updates, at least 1.
+    Steps(u64),
+    /// A number of epochs, above 0; fractions are allowed.
+    Epochs(f64),
+    /// A percentage of the whole run, in (0, 100].
+    Percent(f64),
+    /// Whatever is left of the run, or of the part of the sequence that it stands in.
+    #[default]
+    Rest,
+}
+
+impl Span {
+    /// `steps` updates.
+    pub fn steps(steps: u64) -> Self {
+        Self::Steps(steps)
+    }
+
+    /// `epochs` epochs; whole or fractional.
+    pub fn epochs(epochs: impl Into<f64>) -> Self {
+        Self::Epochs(epochs.into())
+    }
+
+    /// `percent` % of the run: `percent(5.0)` is a twentieth.
+    pub fn percent(percent: impl Into<f64>) -> Self {
+        Self::Percent(percent.into())
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        matches!(self, Self::Steps(0))
+            || matches!(self, Self::Epochs(n) | Self::Percent(n) if n == 0.0)
+    }
+}
+
+impl From<u64> for Span {
+    fn from(steps: u64) -> Self {
+        Self::Steps(steps)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steps(steps) => write!(f, "{steps}"),
+            Self::Epochs(epochs) => write!(f, "{epochs}ep"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::Rest => write!(f, "rest"),
+        }
+    }
+}
+
+/// A text that is no span.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "`{0}` is no length; allowed: updates (\"500\"), epochs (\"5ep\"), a share of the run (\"10%\") or \"rest\""
+)]
+pub struct ParseSpanError(String);
+
+impl FromStr for Span {
+    type Err = ParseSpanError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let trimmed = text.trim();
+        let error = || ParseSpanError(text.to_string());
+        let number = |digits: &str| digits.trim().parse::<f64>().map_err(|_| error());
+        if trimmed == "rest" {
+            Ok(Self::Rest)
+        } else if let Some(percent) = trimmed.strip_suffix('%') {
+            number(percent).map(Self::Percent)
+        } else if let Some(epochs) = trimmed.strip_suffix("ep") {
+            number(epochs).map(Self::Epochs)
+        } else {
+            trimmed.parse().map(Self::Steps).map_err(|_| error())
+        }
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Steps(steps) => serializer.serialize_u64(*steps),
+            other => serializer.collect_str(other),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SpanVisitor)
+    }
+}
+
+struct SpanVisitor;
+
+impl de::Visitor<'_> for SpanVisitor {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a length: a number of updates (500), \"5ep\", \"10%\" or \"rest\"")
+    }
+
+    fn visit_u64<E: de::Error>(self, steps: u64) -> Result<Span, E> {
+        Ok(Span::Steps(steps))
+    }
+
+    fn visit_i64<E: de::Error>(self, steps: i64) -> Result<Span, E> {
+        u64::try_from(steps).map(Span::Steps).map_err(|_| {
+            E::custom(format!("length {steps} is not allowed; allowed: at least 1 update"))
+        })
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// A point of the run as a sum of spans, kept per unit so that adding percentages to epochs to
+/// updates loses nothing before the one rounding.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Position {
+    steps: u64,
+    epochs: f64,
+    percent: f64,
+}
+
+impl Position {
+    /// This position moved on by `span`, which is not [`Span::Rest`].
+    pub(crate) fn after(mut self, span: Span) -> Self {
+        match span {
+            Span::Steps(steps) => self.steps = self.steps.saturating_add(steps),
+            Span::Epochs(epochs) => self.epochs += epochs,
+            Span::Percent(percent) => self.percent += percent,
+            Span::Rest => {}
+        }
+        self
+    }
+
+    /// The update at this position: the exact sum rounded half up. `None` where the run cannot
+    /// say how long an epoch or a percent is.
+    pub(crate) fn update(self, run: &Run) -> Option<u64> {
+        let mut inexact = 0.0;
+        if self.epochs != 0.0 {
+            inexact += self.epochs * run.updates_per_epoch()? as f64;
+        }
+        if self.percent != 0.0 {
+            // Percent times updates first: 29 % of 50 is 14.5 exactly, 0.29 × 50 is not.
+            inexact += self.percent * run.updates()? as f64 / 100.0;
+        }
+        // A sum such as 33.3 % + 16.7 % may miss its half by a rounding error; 2 ulp forgive it.
+        let half_up = (inexact * (1.0 + 2.0 * f64::EPSILON) + 0.5).floor();
+        Some(self.steps.saturating_add(half_up as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_round_trips() {
+        for span in [Span::Steps(500), Span::epochs(2.5), Span::percent(10), Span::Rest] {
+            assert_eq!(span.to_string().parse(), Ok(span));
+            let json = serde_json::to_string(&span).unwrap();
+            assert_eq!(serde_json::from_str::<Span>(&json).unwrap(), span, "{json}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_allowed_forms() {
+        for text in ["", "ten", "10 percent", "-5", "5.5", "%", "ep"] {
+            let error = text.parse::<Span>().unwrap_err().to_string();
+            assert!(error.contains("10%") && error.contains("5ep"), "{error}");
+        }
+        assert!(serde_json::from_str::<Span>("-3").unwrap_err().to_string().contains("at least 1"));
+    }
+
+    #[test]
+    fn halves_round_up_even_where_f64_would_miss_them() {
+        let run = crate::RunLength::updates(50).resolve().unwrap();
+        let at = |percent| Position::default().after(Span::Percent(percent)).update(&run);
+        assert_eq!(at(29.0), Some(15)); // 14.5
+        assert_eq!(at(28.9), Some(14)); // 14.45
+        assert_eq!(at(1.0), Some(1)); // 0.5
+    }
+}

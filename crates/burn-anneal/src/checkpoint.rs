@@ -1,0 +1,174 @@
+//! Finding a checkpoint of Burn's `SupervisedTraining` that is whole.
+
+use crate::SavedStep;
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::optim::OptimizerRecord;
+use burn::store::ModuleRecord;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// An epoch that `SupervisedTraining::with_default_checkpointers` has saved, of which all files are
+/// whole.
+///
+/// Burn writes three files for an epoch (`model-N.bpk`, `optim-N.bpk`, `scheduler-N.bpk` in
+/// `checkpoint/`), each from a thread of its own, so a run that is killed may leave some of them
+/// missing or cut off.
+///
+/// ```no_run
+/// use burn_anneal::SavedEpoch;
+/// if let Some(saved) = SavedEpoch::newest("runs/cifar")? {
+///     println!("resuming after epoch {}", saved.epoch());
+///     // builder.resume_from(&saved), training.checkpoint(saved.epoch())
+/// }
+/// # Ok::<(), burn_anneal::CheckpointError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedEpoch {
+    directory: PathBuf,
+    epoch: usize,
+}
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The folder cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file is missing, cut off or no Burn record.
+    #[error("checkpoint {}: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There are checkpoints, but none is whole.
+    #[error(
+        "no epoch in {} is whole; the newest fails with: {newest}. Remove the folder and start \
+         without resuming",
+        directory.display()
+    )]
+    NoneWhole {
+        /// The folder of the checkpoints.
+        directory: PathBuf,
+        /// What is wrong with the newest.
+        newest: Box<CheckpointError>,
+    },
+}
+
+impl SavedEpoch {
+    /// The newest epoch in the run's `directory` (the one given to `SupervisedTraining::new`) of
+    /// which all files are whole; `None` where nothing was saved yet.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoneWhole`] where files were saved and no epoch of them is whole.
+    pub fn newest(directory: impl AsRef<Path>) -> Result<Option<Self>, CheckpointError> {
+        let directory = directory.as_ref();
+        let mut newest_error = None;
+        for epoch in saved_epochs(&checkpoint_folder(directory))?.into_iter().rev() {
+            match Self::open(directory, epoch) {
+                Ok(saved) => return Ok(Some(saved)),
+                Err(error) => newest_error = newest_error.or(Some(error)),
+            }
+        }
+        match newest_error {
+            None => Ok(None),
+            Some(error) => Err(CheckpointError::NoneWhole {
+                directory: checkpoint_folder(directory),
+                newest: Box::new(error),
+            }),
+        }
+    }
+
+    /// The given epoch in the run's `directory`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`] names the first file that is not whole.
+    pub fn open(directory: impl AsRef<Path>, epoch: usize) -> Result<Self, CheckpointError> {
+        let saved = Self { directory: directory.as_ref().to_path_buf(), epoch };
+        saved.model()?;
+        OptimizerRecord::load(saved.path("optim"))
+            .map_err(|error| saved.damaged("optim", error))?;
+        saved.scheduler_record()?;
+        Ok(saved)
+    }
+
+    /// The number that `SupervisedTraining::checkpoint` takes.
+    pub fn epoch(&self) -> usize {
+        self.epoch
+    }
+
+    /// The model's record.
+    pub(crate) fn model(&self) -> Result<ModuleRecord, CheckpointError> {
+        ModuleRecord::load(self.path("model")).map_err(|error| self.damaged("model", error))
+    }
+
+    /// The step that an Anneal scheduler saved; `None` where another scheduler was used.
+    pub fn saved_step(&self) -> Result<Option<SavedStep>, CheckpointError> {
+        // Burn keys the schedulers of a module by the index of their group; the base is group 0.
+        Ok(SavedStep::from_record(&self.scheduler_record()?.record("0")))
+    }
+
+    fn scheduler_record(&self) -> Result<LrSchedulerRecord, CheckpointError> {
+        LrSchedulerRecord::load(self.path("scheduler"))
+            .map_err(|error| self.damaged("scheduler", error))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        checkpoint_folder(&self.directory).join(format!("{name}-{}.bpk", self.epoch))
+    }
+
+    pub(crate) fn damaged(&self, name: &str, reason: impl ToString) -> CheckpointError {
+        CheckpointError::Damaged { path: self.path(name), reason: reason.to_string() }
+    }
+}
+
+fn checkpoint_folder(directory: &Path) -> PathBuf {
+    directory.join("checkpoint")
+}
+
+/// The epochs of which at least one file is there, in order.
+fn saved_epochs(folder: &Path) -> Result<Vec<usize>, CheckpointError> {
+    let read_error = |source| CheckpointError::Read { path: folder.to_path_buf(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(read_error(error)),
+    };
+    let mut epochs = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(read_error)?.file_name();
+        let name = name.to_string_lossy();
+        let epoch: Option<usize> = ["model-", "optim-", "scheduler-"]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix)?.strip_suffix(".bpk")?.parse().ok());
+        epochs.extend(epoch);
+    }
+    epochs.sort_unstable();
+    epochs.dedup();
+    Ok(epochs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_saved_is_no_error_and_garbage_is() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(SavedEpoch::newest(directory.path()).unwrap(), None);
+        let folder = checkpoint_folder(directory.path());
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("notes.txt"), "mine").unwrap();
+        assert_eq!(SavedEpoch::newest(directory.path()).unwrap(), None);
+        std::fs::write(folder.join("model-3.bpk"), "garbage").unwrap();
+        let error = SavedEpoch::newest(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("model-3.bpk") && error.contains("Remove"), "{error}");
+    }
+}

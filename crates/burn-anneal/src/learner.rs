@@ -1,0 +1,221 @@
+//! From a model, an optimizer, a schedule and the length of the run to Burn's `Learner`.
+
+use crate::clip::Rescale;
+use crate::{
+    Annealed, CheckpointError, ClipError, GlobalNormClip, OnMismatch, SavedEpoch, Scheduler,
+};
+use anneal_schedule::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError};
+use burn::module::Module;
+use burn::optim::{ModuleOptimizer, Optimizer};
+use burn::train::{Learner, LearnerModel};
+use thiserror::Error;
+
+/// Builds a Burn `Learner` that trains under a schedule.
+///
+/// Optimizer, schedule and run are required; everything is checked in [`build`](Self::build).
+///
+/// ```no_run
+/// # use burn::train::LearnerModel;
+/// use burn::optim::AdamWConfig;
+/// use burn_anneal::prelude::*;
+///
+/// # fn train<M: LearnerModel>(model: M, items: usize) -> Result<(), BuildError> {
+/// let learner = LearnerBuilder::new(model)
+///     .optimizer(AdamWConfig::new().with_weight_decay(0.02).build())
+///     .schedule(cosine(4e-3).warmup(Span::percent(10.0)))
+///     .run(RunLength::from_items(items, 64).epochs(20))
+///     .clip_global_norm(1.0)
+///     .build()?;
+/// // SupervisedTraining::new(directory, train, valid).num_epochs(20).launch(learner)
+/// # Ok(())
+/// # }
+/// ```
+pub struct LearnerBuilder<M> {
+    model: M,
+    optimizer: Option<ModuleOptimizer>,
+    schedule: Option<ScheduleConfig>,
+    run: Option<RunLength>,
+    max_norm: Option<f64>,
+    reduction: GradientReduction,
+    on_mismatch: OnMismatch,
+    resume_from: Option<SavedEpoch>,
+}
+
+/// How the gradients of the batches of one update become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GradientReduction {
+    /// Their sum, as Burn leaves it: gradient accumulation over k batches makes an update about
+    /// k times as large for SGD, and a clipping norm k times as tight.
+    #[default]
+    Sum,
+    /// Their sum divided by gradient accumulation × devices, as torch users do by dividing the
+    /// loss. The last, shorter accumulation of an epoch is divided by the same number.
+    Mean,
+}
+
+/// Why no learner could be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A required part was not given.
+    #[error("{part}: missing; call LearnerBuilder::{part}(…) before build()")]
+    Missing {
+        /// The part.
+        part: &'static str,
+    },
+    /// The schedule does not fit the run, or has a field out of its range.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The norm to clip to is out of its range.
+    #[error(transparent)]
+    Clip(#[from] ClipError),
+    /// The model lives on a device that records no gradients.
+    #[error("model: its device records no gradients; create it on `device.autodiff()`")]
+    NotAutodiff,
+    /// The checkpoint to resume from cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The checkpoint was saved by a scheduler that is not Anneal's.
+    #[error(
+        "checkpoint {path}: it was saved by another scheduler and has no step to go on from; to \
+         start the schedule at step 0 choose OnMismatch::Restart"
+    )]
+    ForeignScheduler {
+        /// The scheduler's file.
+        path: String,
+    },
+    /// The checkpoint was saved under another schedule.
+    #[error(
+        "the checkpoint of epoch {epoch} was saved under another schedule\n  saved: {saved}\n  now:   \
+         {now}\nTo go on at step {step} under the new one choose OnMismatch::Extend, to start it \
+         at step 0 OnMismatch::Restart"
+    )]
+    DifferentSchedule {
+        /// The epoch of the checkpoint.
+        epoch: usize,
+        /// The step it would go on from.
+        step: u64,
+        /// The schedule it was saved under.
+        saved: String,
+        /// The schedule asked for now.
+        now: String,
+    },
+}
+
+impl<M: LearnerModel> LearnerBuilder<M> {
+    /// Starts with a model, made on an autodiff device.
+    pub fn new(model: M) -> Self {
+        Self {
+            model,
+            optimizer: None,
+            schedule: None,
+            run: None,
+            max_norm: None,
+            reduction: GradientReduction::Sum,
+            on_mismatch: OnMismatch::Exact,
+            resume_from: None,
+        }
+    }
+
+    /// The optimizer, bare: `AdamWConfig::new().build()`. Burn's per-tensor gradient clipping is no
+    /// part of a bare optimizer; see [`clip_global_norm`](Self::clip_global_norm).
+    pub fn optimizer(mut self, optimizer: impl Optimizer) -> Self {
+        self.optimizer = Some(optimizer.into());
+        self
+    }
+
+    /// The description of the schedule.
+    pub fn schedule(mut self, schedule: impl Into<ScheduleConfig>) -> Self {
+        self.schedule = Some(schedule.into());
+        self
+    }
+
+    /// The length of the run. Give its epochs to `SupervisedTraining::num_epochs` and its gradient
+    /// accumulation to `grads_accumulation` too.
+    pub fn run(mut self, run: RunLength) -> Self {
+        self.run = Some(run);
+        self
+    }
+
+    /// Clips by the norm of all gradients together: see [`GlobalNormClip`]. After
+    /// [`gradient_reduction`](Self::gradient_reduction).
+    pub fn clip_global_norm(mut self, max_norm: f64) -> Self {
+        self.max_norm = Some(max_norm);
+        self
+    }
+
+    /// Whether an update uses the sum (the default, Burn's) or the mean of the gradients of its
+    /// accumulated batches and devices.
+    pub fn gradient_reduction(mut self, reduction: GradientReduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    /// Names the checkpoint that training will resume from, so that [`build`](Self::build) can
+    /// check it. Give its epoch to `SupervisedTraining::checkpoint`, which loads it.
+    pub fn resume_from(mut self, saved: &SavedEpoch) -> Self {
+        self.resume_from = Some(saved.clone());
+        self
+    }
+
+    /// What to do when the checkpoint was saved under another schedule.
+    pub fn on_mismatch(mut self, on_mismatch: OnMismatch) -> Self {
+        self.on_mismatch = on_mismatch;
+        self
+    }
+
+    /// Checks all parts and builds the learner.
+    ///
+    /// # Errors
+    /// [`BuildError`] says which part, which field of it, and what is allowed.
+    pub fn build(self) -> Result<Learner<Annealed<M>>, BuildError> {
+        let optimizer = self.optimizer.ok_or(BuildError::Missing { part: "optimizer" })?;
+        let config = self.schedule.ok_or(BuildError::Missing { part: "schedule" })?;
+        let run = self.run.ok_or(BuildError::Missing { part: "run" })?;
+        let schedule = config.resolve(&run)?;
+        let clip = self.max_norm.map(GlobalNormClip::new).transpose()?;
+        if !self.model.devices().iter().all(|device| device.is_autodiff()) {
+            return Err(BuildError::NotAutodiff);
+        }
+        if let Some(saved) = &self.resume_from {
+            check_model(saved, &self.model)?;
+            check_schedule(saved, &schedule, self.on_mismatch)?;
+        }
+        let factor = match self.reduction {
+            GradientReduction::Sum => 1.0,
+            GradientReduction::Mean => 1.0 / run.batches_per_update() as f64,
+        };
+        let model = Annealed::new(self.model, Rescale { factor, clip });
+        let scheduler = Scheduler::new(schedule).on_mismatch(self.on_mismatch);
+        Ok(Learner::new(model, optimizer, scheduler))
+    }
+}
+
+/// Burn would panic on a record that does not fit the model.
+fn check_model<M: Module>(saved: &SavedEpoch, model: &M) -> Result<(), CheckpointError> {
+    match model.clone().try_load_record(saved.model()?) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(saved.damaged("model", error)),
+    }
+}
+
+fn check_schedule(
+    saved: &SavedEpoch,
+    schedule: &Schedule,
+    on_mismatch: OnMismatch,
+) -> Result<(), BuildError> {
+    match saved.saved_step()? {
+        None if on_mismatch != OnMismatch::Restart => Err(BuildError::ForeignScheduler {
+            path: saved.path("scheduler").display().to_string(),
+        }),
+        Some(step) if on_mismatch == OnMismatch::Exact && !step.is_of(schedule) => {
+            Err(BuildError::DifferentSchedule {
+                epoch: saved.epoch(),
+                step: step.step,
+                saved: step.schedule,
+                now: schedule.to_string(),
+            })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,46 @@
+//! Learning-rate schedules, global-norm clipping and a learner builder for
+//! [Burn](https://burn.dev).
+//!
+//! ```no_run
+//! use burn::optim::AdamWConfig;
+//! use burn::tensor::Device;
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn_anneal::prelude::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let run = RunLength::from_items(50_000, 64).epochs(10);
+//! let schedule = cosine(3e-4).floor(1e-6).warmup(Span::percent(5.0));
+//!
+//! // One line of a hand-written loop:
+//! let mut scheduler = schedule.init(&run)?;
+//! let rate = scheduler.step();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With Burn's `Learner`, [`LearnerBuilder`] puts model, optimizer, schedule and run together and
+//! ends in Burn's own type; `Learner::new(model, optimizer, schedule.init(&run)?)` works too.
+
+mod annealed;
+mod checkpoint;
+mod clip;
+mod learner;
+mod scheduler;
+
+pub use anneal_schedule as schedule;
+pub use annealed::Annealed;
+pub use checkpoint::{CheckpointError, SavedEpoch};
+pub use clip::{ClipError, Clipped, GlobalNormClip};
+pub use learner::{BuildError, GradientReduction, LearnerBuilder};
+pub use scheduler::{InitScheduler, OnMismatch, SavedStep, Scheduler};
+
+/// What a training program needs: the builders of schedules, spans, the run's length, and what
+/// makes a Burn `Learner` of them.
+pub mod prelude {
+    pub use crate::{
+        Annealed, BuildError, CheckpointError, GlobalNormClip, GradientReduction, InitScheduler,
+        LearnerBuilder, OnMismatch, SavedEpoch, Scheduler,
+    };
+    pub use anneal_schedule::prelude::*;
+    pub use burn::lr_scheduler::LrScheduler;
+}

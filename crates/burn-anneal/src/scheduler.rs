@@ -1,0 +1,247 @@
+//! A Burn `LrScheduler` from a schedule.
+
+use anneal_schedule::{Build, Fingerprint, RunLength, Schedule, ScheduleConfig, ScheduleError};
+use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use burn::optim::LearningRate;
+use std::sync::Arc;
+
+/// Steps through a [`Schedule`]: what Burn's `Learner` and optimizers ask for the rate.
+///
+/// The first [`step`](LrScheduler::step) gives the rate of update 0. A step beyond the schedule's
+/// length holds its last rate. The record holds the step, and the schedule's fingerprint and text
+/// to recognize it by; nothing else is state.
+///
+/// ```
+/// use burn_anneal::prelude::*;
+/// let run = RunLength::updates(4);
+/// let mut scheduler = linear(1.0, 0.0).init(&run)?;
+/// assert_eq!([0; 5].map(|_| scheduler.step()), [1.0, 0.75, 0.5, 0.25, 0.0]);
+///
+/// let mut resumed = linear(1.0, 0.0).init(&run)?;
+/// resumed.load_record(scheduler.to_record());
+/// assert_eq!(resumed.next_step(), 5);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    schedule: Arc<Schedule>,
+    next_step: u64,
+    on_mismatch: OnMismatch,
+}
+
+/// What happens when the record of a *different* schedule is loaded.
+///
+/// Burn's `load_record` cannot return an error. Where a [`LearnerBuilder`](crate::LearnerBuilder)
+/// is told about the checkpoint, it checks it before training starts; on Burn's own path a
+/// mismatch is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnMismatch {
+    /// The builder refuses. On Burn's path the saved step is kept, so that a warm-up never runs
+    /// twice by accident, and the mismatch is logged as an error.
+    #[default]
+    Exact,
+    /// Keep the saved step and go on under the new schedule: "train ten more epochs".
+    Extend,
+    /// Start the new schedule at its step 0.
+    Restart,
+}
+
+impl Scheduler {
+    /// A scheduler at step 0 that is exact about the records it loads.
+    pub fn new(schedule: Schedule) -> Self {
+        Self { schedule: Arc::new(schedule), next_step: 0, on_mismatch: OnMismatch::default() }
+    }
+
+    /// Chooses what happens when the record of a different schedule is loaded.
+    pub fn on_mismatch(mut self, on_mismatch: OnMismatch) -> Self {
+        self.on_mismatch = on_mismatch;
+        self
+    }
+
+    /// The schedule.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// The update whose rate the next [`step`](LrScheduler::step) gives.
+    pub fn next_step(&self) -> u64 {
+        self.next_step
+    }
+}
+
+impl LrScheduler for Scheduler {
+    fn step(&mut self) -> LearningRate {
+        let rate = self.schedule.rate(self.next_step);
+        self.next_step = self.next_step.saturating_add(1);
+        rate
+    }
+
+    fn to_record(&self) -> LrSchedulerRecord {
+        SavedStep::of(self).into_record()
+    }
+
+    fn load_record(&mut self, record: LrSchedulerRecord) {
+        let Some(saved) = SavedStep::from_record(&record) else {
+            log::error!(
+                "the record holds no step of a burn-anneal scheduler; going on at step {} of {}",
+                self.next_step,
+                self.schedule
+            );
+            return;
+        };
+        self.next_step = saved.step;
+        if saved.is_of(&self.schedule) {
+            return;
+        }
+        let change = format!("saved: {}; now: {}", saved.schedule, self.schedule);
+        match self.on_mismatch {
+            OnMismatch::Exact => log::error!(
+                "the record is of another schedule; keeping its step {} ({change}). To go on under \
+                 the new schedule choose OnMismatch::Extend, to start it anew OnMismatch::Restart",
+                saved.step
+            ),
+            OnMismatch::Extend => {
+                log::info!("extending at step {} under a new schedule ({change})", saved.step)
+            }
+            OnMismatch::Restart => {
+                log::info!("starting a new schedule at step 0 ({change})");
+                self.next_step = 0;
+            }
+        }
+    }
+}
+
+/// What a scheduler's record says: the step, and which schedule it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedStep {
+    /// The update whose rate comes next.
+    pub step: u64,
+    /// The schedule's text.
+    pub schedule: String,
+    fingerprint: u64,
+    fingerprint_version: u64,
+}
+
+impl SavedStep {
+    fn of(scheduler: &Scheduler) -> Self {
+        Self {
+            step: scheduler.next_step,
+            schedule: scheduler.schedule.to_string(),
+            fingerprint: scheduler.schedule.fingerprint().value(),
+            fingerprint_version: Fingerprint::VERSION,
+        }
+    }
+
+    /// Whether it was saved under an equal schedule.
+    pub fn is_of(&self, schedule: &Schedule) -> bool {
+        self.fingerprint_version == Fingerprint::VERSION
+            && self.fingerprint == schedule.fingerprint().value()
+    }
+
+    /// Reads a [`Scheduler`]'s record; `None` for the record of another scheduler.
+    pub fn from_record(record: &LrSchedulerRecord) -> Option<Self> {
+        Some(Self {
+            step: record.scalar("step")?,
+            fingerprint: record.scalar("fingerprint")?,
+            fingerprint_version: record.scalar("fingerprint_version")?,
+            schedule: read_text(record)?,
+        })
+    }
+
+    fn into_record(self) -> LrSchedulerRecord {
+        let record = LrSchedulerRecord::new()
+            .with_scalar("step", self.step)
+            .with_scalar("fingerprint", self.fingerprint)
+            .with_scalar("fingerprint_version", self.fingerprint_version);
+        write_text(record, &self.schedule)
+    }
+}
+
+/// Burn's record holds numbers only, so the schedule's text goes in as words of eight bytes.
+fn write_text(record: LrSchedulerRecord, text: &str) -> LrSchedulerRecord {
+    let record = record.with_scalar("schedule_bytes", text.len() as u64);
+    text.as_bytes().chunks(8).enumerate().fold(record, |record, (i, chunk)| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        record.with_scalar(&format!("schedule_{i}"), u64::from_le_bytes(word))
+    })
+}
+
+fn read_text(record: &LrSchedulerRecord) -> Option<String> {
+    let length = usize::try_from(record.scalar::<u64>("schedule_bytes")?).ok()?;
+    let mut bytes = Vec::new();
+    for i in 0..length.div_ceil(8) {
+        bytes.extend(record.scalar::<u64>(&format!("schedule_{i}"))?.to_le_bytes());
+    }
+    bytes.truncate(length);
+    String::from_utf8(bytes).ok()
+}
+
+/// Makes a description into Burn's scheduler in one call.
+pub trait InitScheduler: Into<ScheduleConfig> {
+    /// Checks the description against the length of the run and gives a scheduler at step 0.
+    ///
+    /// `Learner::new(model, optimizer, schedule.init(&run)?)` is all that Burn needs.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] names the field, the value and the allowed range.
+    fn init(self, run: &RunLength) -> Result<Scheduler, ScheduleError> {
+        Ok(Scheduler::new(Build::resolve(self, run)?))
+    }
+}
+
+impl<T: Into<ScheduleConfig>> InitScheduler for T {}
+
+#[cfg(test)]
+mod tests {
+    use crate::prelude::*;
+
+    fn at_step_3(config: impl InitScheduler) -> Scheduler {
+        let mut scheduler = config.init(&RunLength::updates(10)).unwrap();
+        (0..3).for_each(|_| {
+            scheduler.step();
+        });
+        scheduler
+    }
+
+    #[test]
+    fn the_same_schedule_resumes_through_bytes() {
+        let saved = at_step_3(cosine(0.1));
+        let bytes = saved.to_record().into_bytes().unwrap();
+        let record = burn::lr_scheduler::LrSchedulerRecord::from_bytes(bytes).unwrap();
+        let text = super::SavedStep::from_record(&record).unwrap();
+        assert_eq!(text.schedule, "cosine(0.1).length(10), 10 updates");
+        let mut resumed = cosine(0.1).init(&RunLength::updates(10)).unwrap();
+        resumed.load_record(record);
+        assert_eq!(resumed.next_step(), 3);
+    }
+
+    #[test]
+    fn another_schedule_keeps_or_restarts_its_step_as_chosen() {
+        let record = at_step_3(cosine(0.1)).to_record();
+        for (choice, next) in
+            [(OnMismatch::Exact, 3), (OnMismatch::Extend, 3), (OnMismatch::Restart, 0)]
+        {
+            let run = RunLength::updates(20);
+            let mut scheduler = cosine(0.1).init(&run).unwrap().on_mismatch(choice);
+            scheduler.load_record(record.clone());
+            assert_eq!(scheduler.next_step(), next, "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn restart_goes_on_under_the_same_schedule() {
+        let saved = at_step_3(cosine(0.1));
+        let mut same =
+            cosine(0.1).init(&RunLength::updates(10)).unwrap().on_mismatch(OnMismatch::Restart);
+        same.load_record(saved.to_record());
+        assert_eq!(same.next_step(), 3);
+    }
+
+    #[test]
+    fn a_foreign_record_does_not_move_the_step() {
+        let mut scheduler = at_step_3(cosine(0.1));
+        scheduler.load_record(burn::lr_scheduler::LrSchedulerRecord::new());
+        assert_eq!(scheduler.next_step(), 3);
+    }
+}
