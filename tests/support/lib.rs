@@ -1,1 +1,17 @@
-//! Anneal.
+//! What the tests of the whole share: a small model with data that trains in milliseconds, a
+//! metric that records the rate of every update, and a renderer that shows nothing.
+
+mod model;
+mod program;
+mod quiet;
+mod recorder;
+
+pub use model::{FEATURES, Points, TinyModel, batches, points};
+pub use program::{Outcome, Program};
+pub use quiet::Quiet;
+pub use recorder::RateRecorder;
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -57,8 +57,10 @@ impl Schedule {
 
     /// A hash of all resolved values, the same on every machine.
     pub fn fingerprint(&self) -> Fingerprint {
-        // JSON writes every f64 as its shortest exact decimal, so equal values are equal text.
-        let values = serde_json::json!([self.run.updates(), self.node]).to_string();
+        // JSON writes every f64 as its shortest exact decimal and every field in its order, so equal
+        // values are equal text.
+        let values = serde_json::to_string(&(self.run.updates(), &self.node))
+            .expect("numbers, strings and lists are always JSON");
         Fingerprint(xxh3_64(
             format!("anneal-schedule {}\n{values}", Fingerprint::VERSION).as_bytes(),
         ))
@@ -133,6 +135,18 @@ mod tests {
         assert_ne!(epochs.fingerprint(), steps.fingerprint());
         let longer = cosine(0.1).warmup(Span::epochs(1)).resolve(&run.epochs(20)).unwrap();
         assert_ne!(epochs.fingerprint(), longer.fingerprint());
+    }
+
+    /// The expected hash was computed apart from this crate: XXH3-64 of the text that the format
+    /// describes, by the reference library. If it changes, so must [`super::Fingerprint::VERSION`].
+    #[test]
+    fn the_fingerprint_is_the_same_on_every_machine() {
+        // [100,{"warmup":{"length":10,"ramp":"linear","start":0.0,"overlay":false,"schedule":
+        // {"cosine":{"peak":0.1,"end":1e-6,"length":90,"exponent":1.0,"k":1.0,"cycles":0.5,
+        // "after":"hold"}}}}] without the line breaks, after "anneal-schedule 1\n"
+        let config = cosine(0.1).end(1e-6).warmup(Span::steps(10));
+        let schedule = config.resolve(&RunLength::updates(100)).unwrap();
+        assert_eq!(schedule.fingerprint().to_string(), "v1-67f8ad7237da1cd4");
     }
 
     #[test]

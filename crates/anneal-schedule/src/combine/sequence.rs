@@ -88,9 +88,12 @@ impl Describe for Sequence {
             } else {
                 Some(scope.length_at(&field, part.length, start)?)
             };
-            let inside = scope.inside_part(&format!("parts[{i}].schedule"), start, length)?;
+            // A part that is skipped is checked as well, as if it had all that is left.
+            let stretch = length.filter(|&updates| updates > 0);
+            let inside = scope.inside_part(&format!("parts[{i}].schedule"), start, stretch)?;
+            let schedule = part.schedule.resolve_in(&inside)?;
             if length != Some(0) {
-                parts.push(Part { length: begin, schedule: part.schedule.resolve_in(&inside)? });
+                parts.push(Part { length: begin, schedule });
             }
             begin += length.unwrap_or(0);
             start = start.after(part.length);
@@ -185,5 +188,7 @@ mod tests {
         let bad = constant(1.0).then(Span::steps(60), constant(f64::NAN));
         assert_eq!(refused(bad), "sequence.parts[1].schedule.constant.rate");
         assert_eq!(refused(sequence([(Span::steps(0), constant(1.0))])), "sequence.parts");
+        let skipped = constant(f64::NAN).then(Span::steps(0), constant(1.0));
+        assert_eq!(refused(skipped), "sequence.parts[0].schedule.constant.rate");
     }
 }

@@ -1,0 +1,47 @@
+//! Trains a small residual network on real CIFAR-10 images under a warm-up and a cosine.
+//!
+//! ```text
+//! cargo run --example cifar_cosine                                  2,000 images, 20 epochs
+//! cargo run --example cifar_cosine -- --data full --epochs 10       all 50,000 images
+//! cargo run --example cifar_cosine --features wgpu                  on the GPU
+//! cargo run --example cifar_cosine -- --help                        everything else
+//! ```
+
+use std::process::ExitCode;
+
+use anneal_examples::prelude::*;
+use burn::optim::AdamWConfig;
+use burn_anneal::prelude::*;
+
+const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+
+fn main() -> ExitCode {
+    match run(&DEFAULTS.parse()) {
+        Ok(report) => {
+            println!("\n{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
+    let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
+    let session =
+        Session::open("cifar_cosine", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, arguments)?;
+    let rates = schedule.clone().resolve(&session.run_length())?;
+    println!("{session}\n{rates}\n");
+
+    let model = ResidualNetworkConfig::default().init(&session.device());
+    let mut learner = LearnerBuilder::new(model)
+        .optimizer(AdamWConfig::new().with_weight_decay(0.02).build())
+        .schedule(schedule)
+        .run(session.run_length());
+    if let Some(saved) = session.saved_epoch() {
+        learner = learner.resume_from(saved);
+    }
+    session.train(learner.build()?, &rates)
+}

@@ -1,0 +1,47 @@
+//! Trains a small convolutional network on real MNIST digits in one cycle of the learning rate
+//! (Smith and Topin, *Super-Convergence*, 2018).
+//!
+//! ```text
+//! cargo run --example mnist_one_cycle                                4,000 digits, 5 epochs
+//! cargo run --example mnist_one_cycle -- --data full                 all digits
+//! cargo run --example mnist_one_cycle -- --help                      everything else
+//! ```
+
+use std::process::ExitCode;
+
+use anneal_examples::prelude::*;
+use burn::optim::AdamWConfig;
+use burn_anneal::prelude::*;
+
+const DEFAULTS: Defaults = Defaults { epochs: 5, batch_size: 64, learning_rate: 2e-2 };
+
+fn main() -> ExitCode {
+    match run(&DEFAULTS.parse()) {
+        Ok(report) => {
+            println!("\n{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
+    let schedule = arguments.schedule(|peak| one_cycle(peak).into())?;
+    let session = Session::open("mnist_one_cycle", Dataset::Mnist, Augmentation::SHIFT, arguments)?;
+    let rates = schedule.clone().resolve(&session.run_length())?;
+    println!("{session}\n{rates}\n");
+
+    let model = DigitNetworkConfig::default().init(&session.device());
+    let mut learner = LearnerBuilder::new(model)
+        .optimizer(AdamWConfig::new().with_weight_decay(0.01).build())
+        .schedule(schedule)
+        .run(session.run_length())
+        .clip_global_norm(1.0);
+    if let Some(saved) = session.saved_epoch() {
+        learner = learner.resume_from(saved);
+    }
+    session.train(learner.build()?, &rates)
+}

@@ -1,0 +1,104 @@
+//! Trains the same network from the same seeds under five schedules, and compares them.
+//!
+//! ```text
+//! cargo run --example schedule_comparison                            2,000 images, 20 epochs each
+//! cargo run --example schedule_comparison -- --seeds 3               with a spread
+//! cargo run --example schedule_comparison -- --help                  everything else
+//! ```
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+use anneal_examples::arguments::whole_number;
+use anneal_examples::prelude::*;
+use burn::optim::AdamWConfig;
+use burn_anneal::prelude::*;
+use clap::Parser;
+
+const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+
+#[derive(Parser)]
+#[command(version)]
+struct ComparisonArguments {
+    #[command(flatten)]
+    shared: Arguments,
+
+    /// Train every schedule from so many seeds: --seed, --seed + 1, ...
+    #[arg(long, value_name = "N", default_value = "1", value_parser = whole_number, allow_negative_numbers = true)]
+    seeds: NonZeroUsize,
+}
+
+fn main() -> ExitCode {
+    match run(&DEFAULTS.parse()) {
+        Ok(comparison) => {
+            println!("\n{comparison}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
+    let shared = &arguments.shared;
+    let group = Session::open_group(
+        "schedule_comparison",
+        Dataset::Cifar10,
+        Augmentation::CROP_AND_FLIP,
+        shared,
+    )?;
+    println!("{group}\n");
+    let mut schedules = Vec::new();
+    for (name, config) in contenders(shared)? {
+        schedules.push((name, config.clone(), config.resolve(&group.run_length())?));
+    }
+    let mut comparison = Comparison::begin(&group)?;
+    for seed in (shared.seed..).take(arguments.seeds.get()) {
+        for (name, config, rates) in &schedules {
+            let session = group.member(name, seed)?;
+            comparison.add(name, rates, train(&session, config, rates)?);
+        }
+    }
+    comparison.finish()
+}
+
+/// All with the same peak; a schedule from a file is one more.
+fn contenders(arguments: &Arguments) -> Result<Vec<(&'static str, ScheduleConfig)>, ExampleError> {
+    let peak = arguments.learning_rate;
+    let decay = Decay::Toward { end: peak / 100.0, length: Span::Rest };
+    let mut contenders: Vec<(_, ScheduleConfig)> = vec![
+        ("constant", constant(peak).into()),
+        ("step", step_decay(peak, Span::percent(30.0), 0.2).into()),
+        ("exponential", exponential(peak, decay).into()),
+        ("cosine", cosine(peak).into()),
+        (
+            "warmup-stable-decay",
+            warmup_stable_decay(peak, Span::percent(10.0), Span::percent(30.0)).into(),
+        ),
+    ];
+    if let Some(file) = &arguments.schedule {
+        contenders.push(("from-file", ScheduleConfig::load(file)?));
+    }
+    Ok(contenders)
+}
+
+fn train(
+    session: &Session,
+    schedule: &ScheduleConfig,
+    rates: &Schedule,
+) -> Result<Report, ExampleError> {
+    if let Some(report) = session.finished()? {
+        return Ok(report);
+    }
+    let model = ResidualNetworkConfig::default().init(&session.device());
+    let mut learner = LearnerBuilder::new(model)
+        .optimizer(AdamWConfig::new().with_weight_decay(0.02).build())
+        .schedule(schedule.clone())
+        .run(session.run_length());
+    if let Some(saved) = session.saved_epoch() {
+        learner = learner.resume_from(saved);
+    }
+    session.train(learner.build()?, rates)
+}

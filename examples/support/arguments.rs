@@ -1,0 +1,216 @@
+//! The command-line arguments that all examples share.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use burn_anneal::prelude::{FileError, ScheduleConfig};
+use clap::{ArgMatches, Command, FromArgMatches, Parser};
+
+use crate::backend::Backend;
+use crate::data::DataSource;
+
+/// What a user can choose for any example; see `--help`.
+#[derive(Debug, Clone, PartialEq, Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// How often to go through the training images
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true)]
+    pub epochs: NonZeroUsize,
+
+    /// Images per update
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true)]
+    pub batch_size: NonZeroUsize,
+
+    /// Learning rate at its peak
+    #[arg(long = "lr", value_name = "RATE", value_parser = positive_rate, allow_negative_numbers = true)]
+    pub learning_rate: f64,
+
+    /// Schedule in a TOML or JSON file, instead of the example's own
+    #[arg(long, value_name = "FILE", conflicts_with = "learning_rate")]
+    pub schedule: Option<PathBuf>,
+
+    /// Seed of the parameters, the shuffles and the augmentation
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Images to train and test on
+    #[arg(long, value_enum, default_value_t = DataSource::Sample)]
+    pub data: DataSource,
+
+    /// Train on only so many images, balanced over the classes
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true)]
+    pub limit: Option<NonZeroUsize>,
+
+    /// Folder for the model, the logs and the picture; new or empty, unless --resume is given
+    /// [default: runs/<example>, or the first free one of runs/<example>-2, -3, ...]
+    #[arg(long, value_name = "DIR", verbatim_doc_comment)]
+    pub out: Option<PathBuf>,
+
+    /// Continue the run in --out (by default the newest in runs/) after its last whole epoch
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Backend to compute on [default: the accelerator of this build, or flex]
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
+}
+
+/// What an example uses where the command line says nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Defaults {
+    /// Epochs to train.
+    pub epochs: usize,
+    /// Images per update.
+    pub batch_size: usize,
+    /// Learning rate at its peak.
+    pub learning_rate: f64,
+}
+
+impl Defaults {
+    /// Reads the command line; on `--help` or a mistake, says so and ends the program, as
+    /// [`clap::Parser::parse`] does.
+    ///
+    /// `A` is [`Arguments`] or a parser that flattens it into arguments of its own.
+    pub fn parse<A: Parser>(&self) -> A {
+        self.read(self.command::<A>().get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Reads arguments from an iterator, whose first item is the program's name.
+    ///
+    /// # Errors
+    /// A message that names the flag, its value and what is allowed.
+    pub fn parse_from<A: Parser>(
+        &self,
+        arguments: impl IntoIterator<Item = &'static str>,
+    ) -> Result<A, clap::Error> {
+        self.read(self.command::<A>().try_get_matches_from(arguments)?)
+    }
+
+    fn command<A: Parser>(&self) -> Command {
+        let defaults = [
+            ("epochs", self.epochs.to_string()),
+            ("batch_size", self.batch_size.to_string()),
+            ("learning_rate", self.learning_rate.to_string()),
+        ];
+        defaults.into_iter().fold(A::command(), |command, (name, default)| {
+            command.mut_arg(name, |flag| flag.required(false).default_value(default))
+        })
+    }
+
+    fn read<A: FromArgMatches>(&self, matches: ArgMatches) -> Result<A, clap::Error> {
+        A::from_arg_matches(&matches)
+    }
+}
+
+impl Arguments {
+    /// The schedule to train under: the file's, or the example's own for the peak rate.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not a schedule.
+    pub fn schedule(
+        &self,
+        own: impl FnOnce(f64) -> ScheduleConfig,
+    ) -> Result<ScheduleConfig, FileError> {
+        match &self.schedule {
+            Some(path) => ScheduleConfig::load(path),
+            None => Ok(own(self.learning_rate)),
+        }
+    }
+}
+
+/// Why the value of a flag is refused; clap adds the flag and the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentError {
+    /// Not a count.
+    #[error("must be a whole number, at least 1")]
+    NotACount,
+    /// Not a learning rate.
+    #[error("must be a finite number above 0")]
+    NotARate,
+}
+
+/// Reads a count for a flag.
+///
+/// # Errors
+/// [`ArgumentError::NotACount`].
+pub fn whole_number(text: &str) -> Result<NonZeroUsize, ArgumentError> {
+    text.parse().map_err(|_| ArgumentError::NotACount)
+}
+
+fn positive_rate(text: &str) -> Result<f64, ArgumentError> {
+    text.parse()
+        .ok()
+        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
+        .ok_or(ArgumentError::NotARate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+
+    fn parse(arguments: &[&'static str]) -> Result<Arguments, String> {
+        let all = std::iter::once("example").chain(arguments.iter().copied());
+        DEFAULTS.parse_from(all).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_said_means_the_examples_defaults() {
+        let arguments = parse(&[]).unwrap();
+
+        assert_eq!(arguments.epochs.get(), 20);
+        assert_eq!(arguments.batch_size.get(), 64);
+        assert_eq!(arguments.learning_rate, 4e-3);
+        assert_eq!(arguments.data, DataSource::Sample);
+        assert_eq!((arguments.limit, arguments.backend), (None, None));
+        assert!(!arguments.resume);
+    }
+
+    #[test]
+    fn help_shows_the_defaults() {
+        let help = parse(&["--help"]).unwrap_err();
+
+        for default in ["[default: 20]", "[default: 64]", "[default: 0.004]"] {
+            assert!(help.contains(default), "{default} is not in:\n{help}");
+        }
+    }
+
+    #[test]
+    fn every_bad_value_names_its_flag_and_what_is_allowed() {
+        let count = "must be a whole number, at least 1";
+        let rate = "must be a finite number above 0";
+        for (flag, value, allowed) in [
+            ("--epochs", "0", count),
+            ("--epochs", "2.5", count),
+            ("--batch-size", "0", count),
+            ("--limit", "0", count),
+            ("--lr", "0", rate),
+            ("--lr", "-0.1", rate),
+            ("--lr", "NaN", rate),
+            ("--lr", "inf", rate),
+        ] {
+            let message = parse(&[flag, value]).unwrap_err();
+            let line = message.lines().next().unwrap();
+            assert!(
+                line.contains(flag) && line.contains(value) && line.contains(allowed),
+                "{flag} {value} gave: {line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_schedule_file_has_its_own_rates() {
+        assert!(parse(&["--schedule", "a.toml"]).is_ok());
+        assert!(parse(&["--schedule", "a.toml", "--lr", "0.1"]).is_err());
+    }
+
+    #[test]
+    fn a_missing_schedule_file_is_an_error() {
+        let arguments = parse(&["--schedule", "no/such/file.toml"]).unwrap();
+
+        let error = arguments.schedule(|_| unreachable!()).unwrap_err();
+
+        assert!(error.to_string().contains("no/such/file.toml"));
+    }
+}

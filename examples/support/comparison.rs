@@ -1,0 +1,242 @@
+//! Several schedules side by side.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use burn_anneal::prelude::Schedule;
+use serde::Serialize;
+
+use crate::error::ExampleError;
+use crate::files;
+use crate::plot::{self, Scale, Series, Titles};
+use crate::report::Report;
+use crate::session::Session;
+use crate::summary::Summary;
+
+/// The runs of several schedules, and what they achieved.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    example: String,
+    folder: PathBuf,
+    contenders: Vec<Contender>,
+}
+
+/// One schedule and its runs, one for each seed.
+#[derive(Debug, Clone)]
+struct Contender {
+    name: String,
+    rates: Schedule,
+    reports: Vec<Report>,
+}
+
+/// A mean over seeds, and the standard deviation of a single seed's value.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f64,
+    /// The sample standard deviation; nothing for a single seed.
+    pub standard_deviation: Option<f64>,
+}
+
+/// One line of the table, as it stands in `comparison.json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// The schedule's name.
+    pub schedule: String,
+    /// The schedule itself.
+    pub rates: String,
+    /// Accuracy on the test images after the last epoch, from 0 to 1.
+    pub final_accuracy: Spread,
+    /// Accuracy after the best epoch. The best epoch is chosen by the test images themselves, so
+    /// this flatters every schedule.
+    pub best_accuracy: Spread,
+    /// Training loss of the last epoch.
+    pub final_train_loss: Spread,
+    /// Seeds of the runs.
+    pub seeds: Vec<u64>,
+}
+
+impl Comparison {
+    /// Starts a comparison in the folder of a group.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn begin(group: &Session) -> Result<Self, ExampleError> {
+        group.start()?;
+        Ok(Self {
+            example: group.example().to_owned(),
+            folder: group.folder().to_owned(),
+            contenders: Vec::new(),
+        })
+    }
+
+    /// Adds a run of the schedule that is called `name`.
+    pub fn add(&mut self, name: &str, rates: &Schedule, report: Report) {
+        match self.contenders.iter_mut().find(|contender| contender.name == name) {
+            Some(contender) => contender.reports.push(report),
+            None => self.contenders.push(Contender {
+                name: name.to_owned(),
+                rates: rates.clone(),
+                reports: vec![report],
+            }),
+        }
+    }
+
+    /// Writes the table, the pictures and the summary.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn finish(self) -> Result<Self, ExampleError> {
+        let file = |name: &str| self.folder.join(name);
+        files::write_json(&file("comparison.json"), &self.rows())?;
+        files::write(&file("accuracies.svg"), &self.picture_of_accuracies())?;
+        files::write(&file("schedules.svg"), &self.picture_of_rates())?;
+        if let Some(summary) = self.summary() {
+            summary.save(&self.folder)?;
+        }
+        Ok(self)
+    }
+
+    /// The table, one row for each schedule.
+    pub fn rows(&self) -> Vec<Row> {
+        self.contenders.iter().map(Contender::row).collect()
+    }
+
+    /// The summary of the best schedule: means over its seeds, and the time of all runs together.
+    fn summary(&self) -> Option<Summary> {
+        let best = self.contenders.iter().max_by(|one, other| {
+            let accuracy = |contender: &Contender| contender.row().final_accuracy.mean;
+            accuracy(one).total_cmp(&accuracy(other))
+        })?;
+        let all = self.contenders.iter().flat_map(|contender| &contender.reports);
+        Some(Summary {
+            example: self.example.clone(),
+            seconds: all.map(|report| report.summary.seconds).sum(),
+            ms_per_update: best.spread(|report| report.summary.ms_per_update).mean,
+            test_accuracy: best.spread(|report| report.summary.test_accuracy).mean,
+            final_train_loss: best.spread(|report| report.summary.final_train_loss).mean,
+            ..best.reports.first()?.summary.clone()
+        })
+    }
+
+    fn picture_of_accuracies(&self) -> String {
+        let titles = Titles {
+            title: "Accuracy under five schedules",
+            subtitle: "",
+            x: "epoch",
+            y: "test accuracy",
+        };
+        plot::comparison(titles, Scale::Percent, &self.series(Contender::accuracies))
+    }
+
+    fn picture_of_rates(&self) -> String {
+        let titles =
+            Titles { title: "The schedules", subtitle: "", x: "update", y: "learning rate" };
+        plot::comparison(titles, Scale::Plain, &self.series(Contender::rate_points))
+    }
+
+    fn series(&self, points: impl Fn(&Contender) -> Vec<(f64, f64)>) -> Vec<Series> {
+        let series =
+            |contender| Series { name: Contender::name(contender), points: points(contender) };
+        self.contenders.iter().map(series).collect()
+    }
+}
+
+impl Contender {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn row(&self) -> Row {
+        Row {
+            schedule: self.name.clone(),
+            rates: self.rates.to_string(),
+            final_accuracy: self.spread(|report| report.summary.test_accuracy),
+            best_accuracy: self.spread(|report| report.history.best_accuracy()),
+            final_train_loss: self.spread(|report| report.summary.final_train_loss),
+            seeds: self.reports.iter().map(|report| report.summary.seed).collect(),
+        }
+    }
+
+    fn spread(&self, value: impl Fn(&Report) -> f64) -> Spread {
+        Spread::of(&self.reports.iter().map(value).collect::<Vec<_>>())
+    }
+
+    /// Accuracy after each epoch, as a mean over the seeds.
+    fn accuracies(&self) -> Vec<(f64, f64)> {
+        let epochs = self.reports.iter().map(|report| report.history.epochs.len()).min();
+        (0..epochs.unwrap_or(0))
+            .map(|index| {
+                let spread = self.spread(|report| report.history.epochs[index].valid_accuracy);
+                ((index + 1) as f64, spread.mean)
+            })
+            .collect()
+    }
+
+    fn rate_points(&self) -> Vec<(f64, f64)> {
+        let updates = self.reports.first().map_or(0, |report| report.summary.updates);
+        plot::rate_points(|step| self.rates.rate(step), updates)
+    }
+}
+
+impl Spread {
+    /// Mean and sample standard deviation of some values.
+    pub fn of(values: &[f64]) -> Self {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let standard_deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+        Self { mean, standard_deviation }
+    }
+
+    fn percent(self) -> String {
+        let mean = 100.0 * self.mean;
+        match self.standard_deviation {
+            Some(deviation) => format!("{mean:.2} ± {:.2} %", 100.0 * deviation),
+            None => format!("{mean:.2} %"),
+        }
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            formatter,
+            "{:20}  {:>16}  {:>16}  {:>16}",
+            "schedule", "final accuracy", "best accuracy", "final train loss"
+        )?;
+        for row in self.rows() {
+            writeln!(
+                formatter,
+                "{:20}  {:>16}  {:>16}  {:>16.4}",
+                row.schedule,
+                row.final_accuracy.percent(),
+                row.best_accuracy.percent(),
+                row.final_train_loss.mean
+            )?;
+        }
+        write!(
+            formatter,
+            "\nsaved in    {}\n\
+             \x20 table     comparison.json, summary.json (of the best schedule)\n\
+             \x20 pictures  accuracies.svg, schedules.svg\n\
+             \x20 runs      <schedule>/seed-<n>/",
+            self.folder.display()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_over_seeds() {
+        let spread = Spread::of(&[0.5, 0.52, 0.54]);
+        assert!((spread.mean - 0.52).abs() < 1e-12);
+        assert!((spread.standard_deviation.unwrap() - 0.02).abs() < 1e-12);
+        assert_eq!(spread.percent(), "52.00 ± 2.00 %");
+
+        assert_eq!(Spread::of(&[0.5]).percent(), "50.00 %");
+    }
+}

@@ -1,0 +1,113 @@
+//! Everything that can end an example early.
+
+use std::path::{Path, PathBuf};
+
+use burn_anneal::prelude::{BuildError, CheckpointError, FileError, ScheduleError};
+
+use crate::backend::BackendError;
+use crate::data::DataError;
+
+/// Why an example could not do its work, in one line that says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ExampleError {
+    /// The images could not be loaded.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The backend cannot be used.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The schedule file cannot be used.
+    #[error(transparent)]
+    ScheduleFile(#[from] FileError),
+    /// The schedule does not fit the run.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The learner cannot be built.
+    #[error(transparent)]
+    Learner(#[from] BuildError),
+    /// The checkpoints of the run to resume cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The folder for a new run holds something already.
+    #[error(
+        "--out {} is not empty: choose a new folder, or add --resume to continue the run in it",
+        path.display()
+    )]
+    FolderInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is no run to continue.
+    #[error("--resume: {} holds no run with a whole epoch: start one without --resume", path.display())]
+    NothingToResume {
+        /// The folder that was searched.
+        path: PathBuf,
+    },
+    /// The run to continue has come to its end.
+    #[error("--resume: the run in {} has already finished its {epochs} epochs", path.display())]
+    AlreadyFinished {
+        /// The run's folder.
+        path: PathBuf,
+        /// The epochs that it was to train.
+        epochs: usize,
+    },
+    /// The run to continue was started with another value.
+    #[error(
+        "--resume: {flag} is {given}, but the run in {} was started with {started}: give the same \
+         value, or start a new run",
+        path.display()
+    )]
+    OtherSettings {
+        /// The run's folder.
+        path: PathBuf,
+        /// The flag that differs.
+        flag: &'static str,
+        /// Its value now.
+        given: String,
+        /// Its value when the run was started.
+        started: String,
+    },
+    /// The device failed while a number was read from it.
+    #[error("the device failed: {0}")]
+    Device(#[from] burn::tensor::TensorReadError),
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file of a run is not what it should be.
+    #[error("{} is damaged: {source}", path.display())]
+    DamagedFile {
+        /// The file.
+        path: PathBuf,
+        /// Where it is damaged.
+        source: serde_json::Error,
+    },
+    /// A model or checkpoint file could not be written or read.
+    #[error("{}: {reason}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What Burn said.
+        reason: String,
+    },
+    /// Training or testing stopped before its end.
+    #[error("training stopped: {reason}")]
+    Stopped {
+        /// What Burn said.
+        reason: String,
+    },
+}
+
+impl ExampleError {
+    pub(crate) fn file(path: &Path, source: std::io::Error) -> Self {
+        Self::File { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn stopped(reason: impl ToString) -> Self {
+        Self::Stopped { reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,31 @@
+//! Reading and writing the small files of a run.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::ExampleError;
+
+/// Reads a JSON file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ExampleError> {
+    let text = fs::read_to_string(path).map_err(|source| ExampleError::file(path, source))?;
+    serde_json::from_str(&text)
+        .map_err(|source| ExampleError::DamagedFile { path: path.to_owned(), source })
+}
+
+/// Writes a JSON file, as [`write`] does.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExampleError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|source| ExampleError::DamagedFile { path: path.to_owned(), source })?;
+    write(path, &(text + "\n"))
+}
+
+/// Writes a file all at once: a process that dies halfway leaves the old file, not half a new one.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), ExampleError> {
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, text)
+        .and_then(|()| fs::rename(&unfinished, path))
+        .map_err(|source| ExampleError::file(path, source))
+}

@@ -1,0 +1,9 @@
+//! The networks that the examples train.
+
+mod digits;
+mod residual;
+mod step;
+
+pub use digits::{DigitNetwork, DigitNetworkConfig};
+pub use residual::{ConvolutionNorm, ResidualBlock, ResidualNetwork, ResidualNetworkConfig};
+pub use step::{ImageClassifier, ImageNetwork, inference_step, training_step};

@@ -1,0 +1,148 @@
+//! Pictures, as SVG.
+
+use kuva::prelude::{Layout, LinePlot, Plot, Theme, TickFormat};
+
+/// Points that a line is drawn through at most; more do not show.
+const POINTS: u64 = 1_000;
+
+/// Colors that people with any kind of color vision tell apart (Okabe and Ito, 2008).
+const COLORS: [&str; 8] =
+    ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442"];
+
+/// One line of a [`comparison`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// What the legend calls it.
+    pub name: String,
+    /// Its points, from left to right.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// How the vertical axis writes its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Plain numbers.
+    Plain,
+    /// Shares of 1 as percentages.
+    Percent,
+}
+
+/// Titles of a picture and its axes.
+#[derive(Debug, Clone, Copy)]
+pub struct Titles<'a> {
+    /// Above the picture.
+    pub title: &'a str,
+    /// In smaller letters below the title; may be empty.
+    pub subtitle: &'a str,
+    /// Below the horizontal axis.
+    pub x: &'a str,
+    /// Left of the vertical axis.
+    pub y: &'a str,
+}
+
+/// The points of a schedule's rate over the updates of a run: all, or evenly many of them.
+pub fn rate_points(rate: impl Fn(u64) -> f64, updates: u64) -> Vec<(f64, f64)> {
+    let last = updates.saturating_sub(1);
+    let count = updates.clamp(1, POINTS);
+    (0..count)
+        .map(|index| u128::from(index) * u128::from(last) / u128::from((count - 1).max(1)))
+        .map(|step| (step as f64, rate(step as u64)))
+        .collect()
+}
+
+/// A picture of one schedule: the rate of each update.
+pub fn schedule(title: &str, subtitle: &str, points: Vec<(f64, f64)>) -> String {
+    let end = points.last().map_or(0.0, |&(x, _)| x);
+    let line = LinePlot::new()
+        .with_data(points)
+        .with_color(COLORS[0])
+        .with_stroke_width(2.5)
+        .with_fill()
+        .with_fill_opacity(0.12);
+    let titles = Titles { title, subtitle, x: "update", y: "learning rate" };
+    draw(vec![Plot::Line(line)], titles, Scale::Plain, end)
+}
+
+/// A picture of several lines, with a legend.
+pub fn comparison(titles: Titles<'_>, scale: Scale, series: &[Series]) -> String {
+    let end = series.iter().flat_map(|series| &series.points).map(|&(x, _)| x).fold(0.0, f64::max);
+    let lines = series
+        .iter()
+        .zip(COLORS.iter().cycle())
+        .map(|(series, color)| {
+            let line = LinePlot::new()
+                .with_data(series.points.clone())
+                .with_color(*color)
+                .with_stroke_width(2.0)
+                .with_legend(&series.name);
+            Plot::Line(line)
+        })
+        .collect();
+    draw(lines, titles, scale, end)
+}
+
+fn draw(lines: Vec<Plot>, titles: Titles<'_>, scale: Scale, end: f64) -> String {
+    let theme = Theme {
+        grid_color: "#e4e4e4".into(),
+        legend_border: "none".into(),
+        axis_color: "#444444".into(),
+        tick_color: "#444444".into(),
+        ..Theme::light()
+    };
+    let percent = |value: f64| format!("{} %", (value * 1e4).round() / 1e2);
+    let mut layout = Layout::auto_from_plots(&lines)
+        .with_title(titles.title)
+        .with_x_label(titles.x)
+        .with_y_label(titles.y)
+        .with_width(760.0)
+        .with_height(420.0)
+        .with_x_axis_max(end.max(1.0))
+        .with_theme(theme);
+    if !titles.subtitle.is_empty() {
+        layout = layout.with_subtitle(titles.subtitle);
+    }
+    if scale == Scale::Percent {
+        layout = layout.with_y_tick_format(TickFormat::Custom(std::sync::Arc::new(percent)));
+    }
+    kuva::render_to_svg(lines, layout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_run_is_drawn_update_by_update() {
+        let points = rate_points(|step| step as f64 / 10.0, 4);
+
+        assert_eq!(points, [(0.0, 0.0), (1.0, 0.1), (2.0, 0.2), (3.0, 0.3)]);
+        assert_eq!(rate_points(|_| 0.5, 1), [(0.0, 0.5)]);
+    }
+
+    #[test]
+    fn a_long_run_keeps_its_first_and_last_update() {
+        let points = rate_points(|step| step as f64, u64::MAX);
+
+        assert_eq!(points.len(), POINTS as usize);
+        assert_eq!(points[0].0, 0.0);
+        assert_eq!(points[points.len() - 1].0, (u64::MAX - 1) as f64);
+    }
+
+    #[test]
+    fn pictures_carry_their_words() {
+        let svg = schedule("one cycle", "640 updates", vec![(0.0, 0.1), (1.0, 0.2)]);
+        for word in ["<svg", "one cycle", "640 updates", "learning rate"] {
+            assert!(svg.contains(word), "{word} is not in the picture");
+        }
+
+        let series = [("constant", 0.25), ("cosine", 0.5)].map(|(name, height)| Series {
+            name: name.to_owned(),
+            points: vec![(1.0, height), (2.0, 2.0 * height)],
+        });
+        let titles = Titles { title: "accuracies", subtitle: "", x: "epoch", y: "test accuracy" };
+        let svg = comparison(titles, Scale::Percent, &series);
+        for word in ["constant", "cosine", " %", "epoch"] {
+            assert!(svg.contains(word), "{word} is not in the picture");
+        }
+    }
+}

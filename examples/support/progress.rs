@@ -1,0 +1,161 @@
+//! How training shows itself: one moving bar per epoch on a terminal, one line per finished epoch
+//! everywhere.
+
+use std::io::{self, IsTerminal, Write};
+
+use burn::train::Interrupter;
+use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+use burn::train::metric::MetricDefinition;
+use burn::train::renderer::{
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+    MetricsRendererTraining, default_renderer,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::history::{EpochRecord, SharedHistory};
+
+const BAR: &str = "{prefix} {bar:30} {pos:>5}/{len} images   {msg}";
+
+/// What shows the training: Burn's full-screen display in a build with `--features tui` on a
+/// terminal, a [`ProgressRenderer`] otherwise.
+pub fn renderer(
+    history: SharedHistory,
+    label: &str,
+    interrupter: Interrupter,
+    resumed_from: Option<usize>,
+) -> Box<dyn MetricsRenderer> {
+    if cfg!(feature = "tui") && io::stdout().is_terminal() {
+        default_renderer(interrupter, resumed_from)
+    } else {
+        Box::new(ProgressRenderer::new(history, label))
+    }
+}
+
+/// Shows a [`SharedHistory`] while it grows: a bar on standard error if that is a terminal, and a
+/// line on standard output for each epoch.
+pub struct ProgressRenderer {
+    history: SharedHistory,
+    label: String,
+    bar: ProgressBar,
+    epoch: usize,
+    epochs: usize,
+}
+
+impl ProgressRenderer {
+    /// Shows `history`; a label that is not empty starts every line.
+    pub fn new(history: SharedHistory, label: &str) -> Self {
+        // Draws to standard error, and not at all where that is no terminal.
+        let bar = ProgressBar::new(0);
+        if let Ok(style) = ProgressStyle::with_template(BAR) {
+            bar.set_style(style.progress_chars("━╸ "));
+        }
+        Self {
+            history,
+            label: match label {
+                "" => String::new(),
+                label => format!("{label}   "),
+            },
+            bar,
+            epoch: 1,
+            epochs: 1,
+        }
+    }
+
+    fn epoch_of_epochs(&self, epoch: usize) -> String {
+        let width = self.epochs.to_string().len();
+        format!("{}epoch {epoch:width$}/{}", self.label, self.epochs)
+    }
+
+    /// What the bar says about the epoch so far.
+    fn status(&self) -> String {
+        let progress = self.history.lock();
+        let EpochRecord { train_loss, rate, updates, seconds, .. } = progress.current;
+        let accuracy = 100.0 * progress.train_accuracy;
+        let milliseconds = 1e3 * seconds / updates.max(1) as f64;
+        format!(
+            "loss {train_loss:.3}   accuracy {accuracy:.1} %   rate {rate:.2e}   {milliseconds:.0} ms/update"
+        )
+    }
+
+    fn print_last_epoch(&self) {
+        let line = match self.history.lock().history.epochs.last() {
+            Some(record) => format!("{}   {record}", self.epoch_of_epochs(record.epoch)),
+            None => return,
+        };
+        // A closed standard output is no reason to stop a training.
+        self.bar.suspend(|| writeln!(io::stdout(), "{line}").ok());
+    }
+}
+
+impl TrainingProgressLogger for ProgressRenderer {
+    fn start(
+        &mut self,
+        total_epochs: usize,
+        starting_epoch: usize,
+        _total_items: Option<usize>,
+        _label: Option<&str>,
+    ) {
+        self.epochs = total_epochs;
+        self.epoch = starting_epoch;
+    }
+
+    fn start_split(&mut self, split: &str, total_items: usize) {
+        let prefix = match split {
+            "train" => self.epoch_of_epochs(self.epoch),
+            _ => format!("{}   testing", self.epoch_of_epochs(self.epoch)),
+        };
+        self.bar.set_length(total_items as u64);
+        self.bar.set_position(0);
+        self.bar.set_prefix(prefix);
+    }
+
+    fn update_split(&mut self, items_processed: usize) {
+        self.bar.set_position(items_processed as u64);
+        if !self.bar.is_hidden() {
+            self.bar.set_message(self.status());
+        }
+    }
+
+    fn update_epoch(&mut self, epoch: usize) {
+        self.epoch = epoch + 1;
+        self.print_last_epoch();
+    }
+
+    fn end_split(&mut self) {}
+
+    fn end(&mut self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn log_event_training(&mut self, _event: String) {}
+}
+
+impl MetricsRendererTraining for ProgressRenderer {
+    fn update_train(&mut self, _state: MetricState) {}
+
+    fn update_valid(&mut self, _state: MetricState) {}
+}
+
+impl MetricsRendererEvaluation for ProgressRenderer {
+    fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
+}
+
+impl EvaluationProgressLogger for ProgressRenderer {
+    fn start_global_progress(&mut self, _total_tests: usize) {}
+
+    fn start_test(&mut self, _name: &str, _total_items: usize) {}
+
+    fn update_test_progress(&mut self, _items_processed: usize) {}
+
+    fn end_test(&mut self) {}
+
+    fn end_global_progress(&mut self) {}
+
+    fn log_event_evaluation(&mut self, _event: String) {}
+}
+
+impl MetricsRenderer for ProgressRenderer {
+    fn manual_close(&mut self) {}
+
+    fn register_metric(&mut self, _definition: MetricDefinition) {}
+}

@@ -1,0 +1,84 @@
+//! What an example says at its end.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::backend::SelectedDevice;
+use crate::history::History;
+use crate::summary::Summary;
+
+/// The outcome of a run and where its files are.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The numbers.
+    pub summary: Summary,
+    /// The epochs.
+    pub history: History,
+    /// Number of test images.
+    pub test_images: usize,
+    /// What computed.
+    pub device: SelectedDevice,
+    /// The epoch after which this process went on with an interrupted run.
+    pub resumed_from: Option<usize>,
+    /// The run's folder.
+    pub folder: PathBuf,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = &self.summary;
+        writeln!(
+            formatter,
+            "test accuracy   {:.2} % of {} images",
+            100.0 * summary.test_accuracy,
+            self.test_images
+        )?;
+        write!(
+            formatter,
+            "training time   {}, {:.1} ms per update, on {}",
+            duration(summary.seconds),
+            summary.ms_per_update,
+            self.device
+        )?;
+        if let Some(epoch) = self.resumed_from {
+            write!(formatter, ", resumed after epoch {epoch}")?;
+        }
+        writeln!(
+            formatter,
+            "\nlearning rate   {:.3e} first, {:.3e} peak, {:.3e} last, over {} updates",
+            summary.rate_first, summary.rate_peak, summary.rate_last, summary.updates
+        )?;
+        write!(
+            formatter,
+            "saved in        {}\n\
+             \x20 model         model.bpk\n\
+             \x20 picture       schedule.svg\n\
+             \x20 numbers       summary.json, history.json\n\
+             \x20 logs          train/, valid/, experiment.log\n\
+             \x20 checkpoints   checkpoint/",
+            self.folder.display()
+        )
+    }
+}
+
+/// Seconds as a person says them.
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_readable() {
+        assert_eq!(duration(12.34), "12.3 s");
+        assert_eq!(duration(94.0), "1 min 34 s");
+        assert_eq!(duration(7_260.0), "2 h 1 min");
+    }
+}

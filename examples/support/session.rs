@@ -1,0 +1,367 @@
+//! One run of an example, from its arguments to its report.
+
+use std::fmt;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
+use burn::train::{
+    ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Learner, SupervisedTraining,
+};
+use burn_anneal::prelude::{Annealed, RunLength, SavedEpoch, Schedule};
+
+use crate::arguments::Arguments;
+use crate::backend::SelectedDevice;
+use crate::data::{self, Augmentation, Dataset, Images};
+use crate::error::ExampleError;
+use crate::evaluation::evaluate;
+use crate::history::{History, HistoryRecorder, SharedHistory};
+use crate::loader::ImageLoader;
+use crate::model::ImageClassifier;
+use crate::report::Report;
+use crate::settings::Settings;
+use crate::summary::Summary;
+use crate::{files, folder, plot, progress};
+
+/// A run that is ready to train: its images are loaded, its device is seeded and its folder is
+/// chosen, but nothing is written yet.
+#[derive(Debug, Clone)]
+pub struct Session {
+    label: String,
+    dataset: Dataset,
+    augmentation: Augmentation,
+    arguments: Arguments,
+    settings: Settings,
+    device: SelectedDevice,
+    train: Arc<Images>,
+    test: Arc<Images>,
+    folder: PathBuf,
+    log_file: PathBuf,
+    saved: Option<SavedEpoch>,
+}
+
+/// What training leaves behind, for [`Session::finish`].
+#[derive(Debug, Clone)]
+pub struct Trained<M> {
+    /// The network, in its `valid()` form.
+    pub model: M,
+    /// All epochs of the run.
+    pub history: History,
+    /// Time that training took in this process.
+    pub seconds: f64,
+}
+
+impl Session {
+    /// Prepares a run of an example, or with `--resume` the continuation of one.
+    ///
+    /// # Errors
+    /// When the backend or the data cannot be used, the folder of a new run is not empty, or there
+    /// is nothing to resume.
+    pub fn open(
+        example: &str,
+        dataset: Dataset,
+        augmentation: Augmentation,
+        arguments: &Arguments,
+    ) -> Result<Self, ExampleError> {
+        let mut session = Self::open_group(example, dataset, augmentation, arguments)?;
+        if arguments.resume {
+            session.saved = Some(session.epoch_to_resume()?);
+        }
+        Ok(session)
+    }
+
+    /// Prepares a group of runs, which [`member`](Self::member) opens one by one.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_group(
+        example: &str,
+        dataset: Dataset,
+        augmentation: Augmentation,
+        arguments: &Arguments,
+    ) -> Result<Self, ExampleError> {
+        let device = SelectedDevice::select(arguments.backend)?;
+        let out = arguments.out.as_deref();
+        let folder = match arguments.resume {
+            true => folder::old_run(example, out)?,
+            false => folder::new_run(example, out)?,
+        };
+        let settings = Settings::new(example, dataset, arguments);
+        if arguments.resume {
+            settings.check_against(&folder)?;
+        }
+        let images = data::load(dataset, arguments.data, arguments.limit)?;
+        Ok(Self {
+            label: String::new(),
+            dataset,
+            augmentation,
+            arguments: arguments.clone(),
+            settings,
+            device,
+            train: Arc::new(images.train),
+            test: Arc::new(images.test),
+            log_file: folder.join("experiment.log"),
+            folder,
+            saved: None,
+        }
+        .seeded())
+    }
+
+    /// One run of a group: the same images under a name and a seed of its own, in a folder of its
+    /// own. Goes on with what an interrupted run left there.
+    ///
+    /// # Errors
+    /// When the checkpoints of an interrupted run are damaged.
+    pub fn member(&self, name: &str, seed: u64) -> Result<Self, ExampleError> {
+        let folder = self.folder.join(name).join(format!("seed-{seed}"));
+        let arguments = Arguments { seed, ..self.arguments.clone() };
+        Ok(Self {
+            label: format!("{name}, seed {seed}"),
+            saved: SavedEpoch::newest(&folder)?,
+            settings: self.settings.clone().with_seed(seed),
+            arguments,
+            folder,
+            ..self.clone()
+        }
+        .seeded())
+    }
+
+    /// The report of a run that has come to its end already.
+    ///
+    /// # Errors
+    /// When its files are damaged.
+    pub fn finished(&self) -> Result<Option<Report>, ExampleError> {
+        if !self.folder.join(Summary::FILE).exists() {
+            return Ok(None);
+        }
+        let history = History::load(&self.folder, self.epochs())?;
+        Ok(Some(self.report(Summary::load(&self.folder)?, history)))
+    }
+
+    /// Parameters drawn from now on depend on the seed alone.
+    fn seeded(self) -> Self {
+        self.device.device.seed(self.arguments.seed);
+        self
+    }
+
+    fn epoch_to_resume(&self) -> Result<SavedEpoch, ExampleError> {
+        let saved = SavedEpoch::newest(&self.folder)?
+            .ok_or_else(|| ExampleError::NothingToResume { path: self.folder.clone() })?;
+        // A run that died after its last epoch still has to write its model and its summary.
+        let finished = saved.epoch() >= self.epochs() && self.folder.join(Summary::FILE).exists();
+        if finished || saved.epoch() > self.epochs() {
+            return Err(ExampleError::AlreadyFinished {
+                path: self.folder.clone(),
+                epochs: saved.epoch(),
+            });
+        }
+        Ok(saved)
+    }
+
+    /// The device to make a model on: with autodiff, and seeded.
+    pub fn device(&self) -> Device {
+        self.device.device.clone().autodiff()
+    }
+
+    /// Items, batch size and epochs of the whole run.
+    pub fn run_length(&self) -> RunLength {
+        RunLength::from_items(self.train.len(), self.arguments.batch_size.get())
+            .epochs(self.epochs())
+    }
+
+    /// The epoch that a resumed run goes on from.
+    pub fn saved_epoch(&self) -> Option<&SavedEpoch> {
+        self.saved.as_ref()
+    }
+
+    /// The epochs that are left to train.
+    pub fn epochs_left(&self) -> RangeInclusive<usize> {
+        self.completed_epochs() + 1..=self.epochs()
+    }
+
+    /// Name of the example.
+    pub fn example(&self) -> &str {
+        self.settings.example()
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Batches to train on, which begin with the first epoch that is left.
+    pub fn train_loader(&self) -> ImageLoader {
+        ImageLoader::train(
+            self.train.clone(),
+            self.arguments.batch_size.get(),
+            self.augmentation,
+            self.arguments.seed,
+            &self.device(),
+        )
+        .starting_at(self.completed_epochs() + 1)
+    }
+
+    /// Batches to test on.
+    pub fn test_loader(&self) -> ImageLoader {
+        let batch_size = self.arguments.batch_size.get();
+        ImageLoader::test(self.test.clone(), batch_size, &self.device.device)
+    }
+
+    /// Creates the run's folder, and gives the epochs that an interrupted run completed in it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or the old history cannot be read.
+    pub fn start(&self) -> Result<History, ExampleError> {
+        fs::create_dir_all(&self.folder)
+            .map_err(|source| ExampleError::file(&self.folder, source))?;
+        match &self.saved {
+            Some(saved) => History::load(&self.folder, saved.epoch()),
+            None => {
+                self.settings.save(&self.folder)?;
+                Ok(History::default())
+            }
+        }
+    }
+
+    /// Trains with Burn's own loop: checkpoints and logs in the run's folder, progress on the
+    /// terminal; then tests the network and writes its files.
+    ///
+    /// # Errors
+    /// When training stops early or a file cannot be written.
+    pub fn train<M: ImageClassifier>(
+        &self,
+        learner: Learner<Annealed<M>>,
+        schedule: &Schedule,
+    ) -> Result<Report, ExampleError> {
+        let history = SharedHistory::new(self.start()?);
+        // Only the first log of a process can be installed; a comparison keeps that one.
+        let _ = FileApplicationLoggerInstaller::new(&self.log_file).install();
+        let training = self.supervised_training(&history);
+        let started = Instant::now();
+        let result = training.launch(learner);
+        let seconds = started.elapsed().as_secs_f64();
+        if let Some(error) = result.error {
+            return Err(ExampleError::stopped(error));
+        }
+        let mut progress = history.lock();
+        if let Some(error) = progress.error.take() {
+            return Err(error);
+        }
+        let trained = Trained {
+            model: result.model.into_inner(),
+            history: progress.history.clone(),
+            seconds,
+        };
+        self.finish(trained, schedule)
+    }
+
+    fn supervised_training<M: ImageClassifier>(
+        &self,
+        history: &SharedHistory,
+    ) -> SupervisedTraining<M> {
+        let train = Arc::new(self.train_loader());
+        let test = Arc::new(self.test_loader());
+        let training = SupervisedTraining::new(&self.folder, train, test)
+            .metrics((AccuracyMetric::new(), LossMetric::new()))
+            .metric_train_numeric(LearningRateMetric::new())
+            .with_default_checkpointers()
+            .with_application_logger(None)
+            .num_epochs(self.epochs());
+        let resumed_from = self.saved.as_ref().map(SavedEpoch::epoch);
+        let interrupter = training.interrupter();
+        let shown_by = progress::renderer(history.clone(), &self.label, interrupter, resumed_from);
+        let recorder = HistoryRecorder::new(history.clone(), &self.folder, shown_by);
+        let training = training.renderer(Box::new(recorder));
+        match resumed_from {
+            Some(epoch) => training.checkpoint(epoch),
+            None => training,
+        }
+    }
+
+    /// Tests the trained network and writes model, picture and summary.
+    ///
+    /// # Errors
+    /// When the device fails or a file cannot be written.
+    pub fn finish<M: ImageClassifier>(
+        &self,
+        trained: Trained<M>,
+        schedule: &Schedule,
+    ) -> Result<Report, ExampleError> {
+        let evaluation = evaluate(&trained.model, &self.test_loader())?;
+        let summary = self.summary(&trained, evaluation.accuracy, schedule);
+        self.save_model(trained.model)?;
+        self.save_picture(schedule, summary.updates)?;
+        summary.save(&self.folder)?;
+        Ok(self.report(summary, trained.history))
+    }
+
+    fn report(&self, summary: Summary, history: History) -> Report {
+        Report {
+            summary,
+            history,
+            test_images: self.test.len(),
+            device: self.device.clone(),
+            resumed_from: self.saved.as_ref().map(SavedEpoch::epoch),
+            folder: self.folder.clone(),
+        }
+    }
+
+    fn summary<M>(&self, trained: &Trained<M>, accuracy: f64, schedule: &Schedule) -> Summary {
+        let updates = (self.train_loader().batches() * self.epochs()) as u64;
+        let history = &trained.history;
+        Summary {
+            example: self.example().to_owned(),
+            dataset: format!("{} {}", self.dataset, self.arguments.data),
+            backend: self.device.backend.to_string(),
+            epochs: self.epochs(),
+            updates,
+            seconds: trained.seconds,
+            ms_per_update: history.ms_per_update_after(self.completed_epochs()),
+            test_accuracy: accuracy,
+            final_train_loss: history.epochs.last().map_or(0.0, |last| last.train_loss),
+            rate_first: schedule.rate(0),
+            rate_peak: (0..updates).map(|step| schedule.rate(step)).fold(0.0, f64::max),
+            rate_last: schedule.rate(updates.saturating_sub(1)),
+            seed: self.arguments.seed,
+        }
+    }
+
+    fn save_model<M: ImageClassifier>(&self, model: M) -> Result<(), ExampleError> {
+        let path = self.folder.join("model.bpk");
+        model
+            .save_file(&path)
+            .map_err(|error| ExampleError::Record { path, reason: error.to_string() })
+    }
+
+    fn save_picture(&self, schedule: &Schedule, updates: u64) -> Result<(), ExampleError> {
+        let points = plot::rate_points(|step| schedule.rate(step), updates);
+        let picture = plot::schedule(self.example(), &schedule.to_string(), points);
+        files::write(&self.folder.join("schedule.svg"), &picture)
+    }
+
+    fn epochs(&self) -> usize {
+        self.arguments.epochs.get()
+    }
+
+    fn completed_epochs(&self) -> usize {
+        self.saved.as_ref().map_or(0, SavedEpoch::epoch)
+    }
+}
+
+impl fmt::Display for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} {}: {} images to train on, {} to test on; computing on {}",
+            self.dataset,
+            self.arguments.data,
+            self.train.len(),
+            self.test.len(),
+            self.device
+        )
+    }
+}

@@ -1,0 +1,150 @@
+//! What a run was started with, so that `--resume` goes on with the same batches.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arguments::Arguments;
+use crate::data::Dataset;
+use crate::error::ExampleError;
+use crate::files;
+
+/// Everything that decides which batches a run sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    example: String,
+    dataset: String,
+    data: String,
+    limit: Option<usize>,
+    batch_size: usize,
+    seed: u64,
+}
+
+impl Settings {
+    /// Name of the file in a run's folder.
+    pub(crate) const FILE: &'static str = "settings.json";
+
+    /// The settings of a run of `example`.
+    pub fn new(example: &str, dataset: Dataset, arguments: &Arguments) -> Self {
+        Self {
+            example: example.to_owned(),
+            dataset: dataset.to_string(),
+            data: arguments.data.to_string(),
+            limit: arguments.limit.map(|limit| limit.get()),
+            batch_size: arguments.batch_size.get(),
+            seed: arguments.seed,
+        }
+    }
+
+    /// The same settings with another seed.
+    pub(crate) fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Name of the example.
+    pub fn example(&self) -> &str {
+        &self.example
+    }
+
+    /// Whether a folder holds a run.
+    pub(crate) fn exist_in(folder: &Path) -> bool {
+        folder.join(Self::FILE).exists()
+    }
+
+    /// Writes the settings into a run's folder.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), ExampleError> {
+        files::write_json(&folder.join(Self::FILE), self)
+    }
+
+    /// Checks that the run in a folder was started with these settings.
+    ///
+    /// # Errors
+    /// The first flag that differs, with both values.
+    pub fn check_against(&self, folder: &Path) -> Result<(), ExampleError> {
+        let started: Self = files::read_json(&folder.join(Self::FILE))?;
+        let differs = |flag, given: &dyn ToString, started: &dyn ToString| {
+            Err(ExampleError::OtherSettings {
+                path: folder.to_owned(),
+                flag,
+                given: given.to_string(),
+                started: started.to_string(),
+            })
+        };
+        let limit = |settings: &Self| settings.limit.map_or("none".to_owned(), |n| n.to_string());
+        if self.example != started.example {
+            return differs("the example", &self.example, &started.example);
+        }
+        if self.dataset != started.dataset {
+            return differs("the data set", &self.dataset, &started.dataset);
+        }
+        if self.data != started.data {
+            return differs("--data", &self.data, &started.data);
+        }
+        if self.limit != started.limit {
+            return differs("--limit", &limit(self), &limit(&started));
+        }
+        if self.batch_size != started.batch_size {
+            return differs("--batch-size", &self.batch_size, &started.batch_size);
+        }
+        if self.seed != started.seed {
+            return differs("--seed", &self.seed, &started.seed);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            example: "cifar_cosine".to_owned(),
+            dataset: "cifar10".to_owned(),
+            data: "sample".to_owned(),
+            limit: None,
+            batch_size: 64,
+            seed: 0,
+        }
+    }
+
+    #[test]
+    fn the_same_settings_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        settings().save(folder.path()).unwrap();
+
+        settings().check_against(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn other_settings_are_named_with_both_values() {
+        let folder = tempfile::tempdir().unwrap();
+        settings().save(folder.path()).unwrap();
+
+        let others = [
+            (Settings { seed: 7, ..settings() }, "--seed is 7"),
+            (Settings { batch_size: 32, ..settings() }, "--batch-size is 32"),
+            (Settings { limit: Some(9), ..settings() }, "--limit is 9"),
+            (Settings { data: "full".to_owned(), ..settings() }, "--data is full"),
+            (Settings { example: "mine".to_owned(), ..settings() }, "the example is mine"),
+        ];
+        for (other, words) in others {
+            let message = other.check_against(folder.path()).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(Settings::FILE), "{\"seed\": 1").unwrap();
+
+        let error = settings().check_against(folder.path()).unwrap_err();
+
+        assert!(error.to_string().contains(Settings::FILE));
+    }
+}

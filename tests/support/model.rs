@@ -1,0 +1,100 @@
+//! A model and data that train in milliseconds.
+
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
+use burn::data::dataset::InMemDataset;
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
+use std::sync::Arc;
+
+/// Inputs per point.
+pub const FEATURES: usize = 4;
+
+/// Two linear layers: three classes from four features.
+#[derive(Module, Debug)]
+pub struct TinyModel {
+    /// 4 → 5.
+    pub hidden: Linear,
+    /// 5 → 3.
+    pub head: Linear,
+}
+
+impl TinyModel {
+    /// A randomly initialized model.
+    pub fn new(device: &Device) -> Self {
+        Self {
+            hidden: LinearConfig::new(FEATURES, 5).init(device),
+            head: LinearConfig::new(5, 3).init(device),
+        }
+    }
+
+    /// Loss and logits of a batch.
+    pub fn forward(&self, points: Points) -> ClassificationOutput {
+        let output = self.head.forward(self.hidden.forward(points.features).tanh());
+        let loss = CrossEntropyLossConfig::new()
+            .init(&output.device())
+            .forward(output.clone(), points.targets.clone());
+        ClassificationOutput { loss, output, targets: points.targets }
+    }
+}
+
+impl TrainStep for TinyModel {
+    type Input = Points;
+    type Output = ClassificationOutput;
+
+    fn step(&self, points: Points) -> TrainOutput<ClassificationOutput> {
+        let output = self.forward(points);
+        TrainOutput::new(self, output.loss.backward(), output)
+    }
+}
+
+impl InferenceStep for TinyModel {
+    type Input = Points;
+    type Output = ClassificationOutput;
+
+    fn step(&self, points: Points) -> ClassificationOutput {
+        self.forward(points)
+    }
+}
+
+/// A batch of points.
+#[derive(Clone, Debug)]
+pub struct Points {
+    /// \[batch, 4\]
+    pub features: Tensor<2>,
+    /// \[batch\]
+    pub targets: Tensor<1, Int>,
+}
+
+#[derive(Clone)]
+struct PointBatcher;
+
+impl Batcher<usize, Points> for PointBatcher {
+    fn batch(&self, items: Vec<usize>, device: &Device) -> Points {
+        points(&items, device)
+    }
+}
+
+/// The points with these numbers, whose class can be learned.
+pub fn points(items: &[usize], device: &Device) -> Points {
+    let features: Vec<f32> = items
+        .iter()
+        .flat_map(|&item| (0..FEATURES).map(move |k| ((item * (k + 3)) as f32).sin()))
+        .collect();
+    let targets: Vec<i64> = items.iter().map(|item| (item % 3) as i64).collect();
+    Points {
+        features: Tensor::from_data(TensorData::new(features, [items.len(), FEATURES]), device),
+        targets: Tensor::from_data(TensorData::new(targets, [items.len()]), device),
+    }
+}
+
+/// Burn's own loader over `items` points.
+pub fn batches(items: usize, batch_size: usize, workers: usize) -> Arc<dyn DataLoader<Points>> {
+    DataLoaderBuilder::new(PointBatcher)
+        .batch_size(batch_size)
+        .num_workers(workers)
+        .build(InMemDataset::new((0..items).collect()))
+}
