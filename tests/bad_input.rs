@@ -56,7 +56,9 @@ fn schedule_files_are_checked_before_training() {
     let out = folder.path().join("out");
     let file = folder.path().join("schedule.toml");
     let warmup = |length: &str| {
-        format!("[schedule.warmup]\nlength = {length}\n[schedule.warmup.schedule.cosine]\npeak = 0.1\n")
+        format!(
+            "[schedule.warmup]\nlength = {length}\n[schedule.warmup.schedule.cosine]\npeak = 0.1\n"
+        )
     };
     let cosine = |line: &str| format!("[schedule.cosine]\npeak = 0.1\n{line}\n");
     for (text, words) in [

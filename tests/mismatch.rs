@@ -107,11 +107,8 @@ fn on_burns_own_path_the_saved_step_is_kept() {
 #[test]
 fn a_checkpoint_of_burns_scheduler_has_no_step() {
     let folder = tempfile::tempdir().unwrap();
-    let learner = Learner::new(
-        TinyModel::new(&Device::default().autodiff()),
-        SgdConfig::new().init(),
-        0.1,
-    );
+    let learner =
+        Learner::new(TinyModel::new(&Device::default().autodiff()), SgdConfig::new().init(), 0.1);
     SupervisedTraining::new(folder.path(), batches(ITEMS, BATCH, 0), batches(3, 3, 0))
         .num_epochs(1)
         .renderer(Box::new(Quiet))
