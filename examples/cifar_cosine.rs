@@ -16,30 +16,22 @@ use burn_anneal::prelude::*;
 const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
 fn main() -> ExitCode {
-    match run(&DEFAULTS.parse()) {
-        Ok(report) => {
-            println!("\n{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    conclude(run(&DEFAULTS.parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
     let session =
         Session::open("cifar_cosine", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, arguments)?;
-    let rates = schedule.clone().resolve(&session.run_length())?;
-    println!("{session}\n{rates}\n");
+    let rates = schedule.clone().resolve(session.run_length())?;
+    say(format_args!("{session}\n{rates}\n"));
 
     let model = ResidualNetworkConfig::default().init(&session.device());
     let mut learner = LearnerBuilder::new(model)
         .optimizer(AdamWConfig::new().with_weight_decay(0.02).build())
         .schedule(schedule)
-        .run(session.run_length());
+        .run(session.run_length())
+        .on_mismatch(session.on_mismatch());
     if let Some(saved) = session.saved_epoch() {
         learner = learner.resume_from(saved);
     }

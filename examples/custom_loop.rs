@@ -19,37 +19,28 @@ use burn_anneal::prelude::*;
 const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
 fn main() -> ExitCode {
-    match run(&DEFAULTS.parse()) {
-        Ok(report) => {
-            println!("\n{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    conclude(run(&DEFAULTS.parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
     let session =
         Session::open("custom_loop", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, arguments)?;
-    let rates = schedule.resolve(&session.run_length())?;
-    println!("{session}\n{rates}\n");
+    let rates = schedule.resolve(session.run_length())?;
+    say(format_args!("{session}\n{rates}\n"));
 
     let mut model = ResidualNetworkConfig::default().init(&session.device());
     let mut optimizer: ModuleOptimizer = AdamWConfig::new().with_weight_decay(0.02).build().into();
-    let mut scheduler: ModuleLrScheduler = Scheduler::new(rates.clone()).into();
+    let mut scheduler: ModuleLrScheduler =
+        Scheduler::new(rates.clone()).on_mismatch(session.on_mismatch()).into();
     let checkpoints = Checkpoints::of_run(session.folder());
     if let Some(saved) = session.saved_epoch() {
-        (model, optimizer, scheduler) =
-            checkpoints.restore(saved, &rates, model, optimizer, scheduler)?;
+        saved.check_schedule(&rates, session.on_mismatch())?;
+        (model, optimizer, scheduler) = checkpoints.restore(saved, model, optimizer, scheduler)?;
     }
 
     let mut history = session.start()?;
     let (train_images, test_images) = (session.train_loader(), session.test_loader());
-    let started = Instant::now();
     for epoch in session.epochs_left() {
         let epoch_started = Instant::now();
         let mut losses = Vec::new();
@@ -75,16 +66,15 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
             updates,
             seconds,
         });
-        println!(
+        say(format_args!(
             "epoch {epoch:2}/{}   {}",
             arguments.epochs,
             history.epochs[history.epochs.len() - 1]
-        );
+        ));
         history.save(session.folder())?;
         checkpoints.save(epoch, &model, &optimizer, &scheduler)?;
     }
-    let seconds = started.elapsed().as_secs_f64();
-    session.finish(Trained { model: model.valid(), history, seconds }, &rates)
+    session.finish(Trained { model: model.valid(), history }, &rates)
 }
 
 /// Read once per epoch: reading every loss would make the device wait.

@@ -16,29 +16,21 @@ use burn_anneal::prelude::*;
 const DEFAULTS: Defaults = Defaults { epochs: 5, batch_size: 64, learning_rate: 2e-2 };
 
 fn main() -> ExitCode {
-    match run(&DEFAULTS.parse()) {
-        Ok(report) => {
-            println!("\n{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    conclude(run(&DEFAULTS.parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     let schedule = arguments.schedule(|peak| one_cycle(peak).into())?;
     let session = Session::open("mnist_one_cycle", Dataset::Mnist, Augmentation::SHIFT, arguments)?;
-    let rates = schedule.clone().resolve(&session.run_length())?;
-    println!("{session}\n{rates}\n");
+    let rates = schedule.clone().resolve(session.run_length())?;
+    say(format_args!("{session}\n{rates}\n"));
 
     let model = DigitNetworkConfig::default().init(&session.device());
     let mut learner = LearnerBuilder::new(model)
         .optimizer(AdamWConfig::new().with_weight_decay(0.01).build())
         .schedule(schedule)
         .run(session.run_length())
+        .on_mismatch(session.on_mismatch())
         .clip_global_norm(1.0);
     if let Some(saved) = session.saved_epoch() {
         learner = learner.resume_from(saved);

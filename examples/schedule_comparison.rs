@@ -7,6 +7,7 @@
 //! ```
 
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
 use anneal_examples::arguments::whole_number;
@@ -29,39 +30,36 @@ struct ComparisonArguments {
 }
 
 fn main() -> ExitCode {
-    match run(&DEFAULTS.parse()) {
-        Ok(comparison) => {
-            println!("\n{comparison}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    conclude(run(&DEFAULTS.parse()))
 }
 
 fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
     let shared = &arguments.shared;
+    let seeds = seeds(shared.seed, arguments.seeds.get())?;
     let group = Session::open_group(
         "schedule_comparison",
         Dataset::Cifar10,
         Augmentation::CROP_AND_FLIP,
         shared,
     )?;
-    println!("{group}\n");
+    say(format_args!("{group}\n"));
     let mut schedules = Vec::new();
     for (name, config) in contenders(shared)? {
-        schedules.push((name, config.clone(), config.resolve(&group.run_length())?));
+        schedules.push((name, config.clone(), config.resolve(group.run_length())?));
     }
     let mut comparison = Comparison::begin(&group)?;
-    for seed in (shared.seed..).take(arguments.seeds.get()) {
+    for seed in seeds {
         for (name, config, rates) in &schedules {
             let session = group.member(name, seed)?;
             comparison.add(name, rates, train(&session, config, rates)?);
         }
     }
     comparison.finish()
+}
+
+fn seeds(first: u64, count: usize) -> Result<RangeInclusive<u64>, ExampleError> {
+    let last = first.checked_add(count as u64 - 1);
+    last.map(|last| first..=last).ok_or(ExampleError::SeedTooLarge { seed: first, seeds: count })
 }
 
 /// All with the same peak; a schedule from a file is one more.
@@ -89,14 +87,15 @@ fn train(
     schedule: &ScheduleConfig,
     rates: &Schedule,
 ) -> Result<Report, ExampleError> {
-    if let Some(report) = session.finished()? {
+    if let Some(report) = session.finished(rates)? {
         return Ok(report);
     }
     let model = ResidualNetworkConfig::default().init(&session.device());
     let mut learner = LearnerBuilder::new(model)
         .optimizer(AdamWConfig::new().with_weight_decay(0.02).build())
         .schedule(schedule.clone())
-        .run(session.run_length());
+        .run(session.run_length())
+        .on_mismatch(session.on_mismatch());
     if let Some(saved) = session.saved_epoch() {
         learner = learner.resume_from(saved);
     }

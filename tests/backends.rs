@@ -1,5 +1,5 @@
-//! A few updates on every backend of this build: the rates are the schedule's, the losses those of
-//! `flex`, and clipping stays on the device.
+//! A few clipped updates under a schedule on every backend of this build: the losses are those of
+//! `flex`.
 
 #![cfg(any(feature = "wgpu", feature = "ndarray"))]
 
@@ -16,7 +16,7 @@ fn losses(device: Device, weights: &TinyModel) -> Vec<f32> {
     let record = weights.clone().into_record();
     let mut model = TinyModel::new(&device).load_record(record);
     let mut optimizer: ModuleOptimizer = AdamWConfig::new().init();
-    let mut scheduler = cosine(0.1).warmup(Span::steps(2)).init(&RunLength::updates(5)).unwrap();
+    let mut scheduler = cosine(0.1).warmup(Span::steps(2)).init(RunLength::updates(5)).unwrap();
     let clip = GlobalNormClip::new(0.1).unwrap();
     let items: Vec<usize> = (0..12).collect();
     (0..5)

@@ -7,7 +7,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use burn_anneal::prelude::*;
 
-/// One parameter of each of three ranks, and one that is used twice.
+/// One parameter of each of three ranks.
 #[derive(Module, Debug)]
 struct Weights {
     vector: Param<Tensor<1>>,
@@ -105,6 +105,23 @@ fn missing_gradients_stay_missing_and_none_at_all_has_no_norm() {
     let norm = clipped.norm.unwrap().into_scalar::<f32>();
     assert!((norm - 45f32.sqrt()).abs() < 1e-6);
     assert!(clip.clip(&weights, GradientsParams::new()).norm.is_none());
+}
+
+#[test]
+fn a_tied_parameter_counts_once() {
+    #[derive(Module, Debug)]
+    struct Tied {
+        embedding: Param<Tensor<1>>,
+        head: Param<Tensor<1>>,
+    }
+    let embedding = Param::from_tensor(Tensor::zeros([1], &autodiff()));
+    let tied = Tied { head: embedding.clone(), embedding };
+    let mut gradients = GradientsParams::new();
+    gradients.register(tied.head.id, Tensor::<1>::from_floats([8.0], &Device::default()));
+    let clipped = GlobalNormClip::new(2.0).unwrap().clip(&tied, gradients);
+    assert_eq!(clipped.norm.unwrap().into_scalar::<f32>(), 8.0);
+    let gradient = clipped.gradients.get::<1>(tied.embedding.id).unwrap();
+    assert!((gradient.into_scalar::<f32>() - 2.0).abs() < 1e-5);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn rates(run: Run) -> (Vec<f64>, Vec<f64>) {
         .devices(devices);
     // No rate twice in a row, so that updates can be told apart; it would not hold its end.
     let config = linear(0.1, 0.01).warmup(Span::percent(20));
-    let schedule = config.clone().resolve(&length).unwrap();
+    let schedule = config.clone().resolve(length).unwrap();
 
     let recorder = RateRecorder::default();
     let learner = LearnerBuilder::new(TinyModel::new(&device))
@@ -117,7 +117,7 @@ fn the_plain_way_into_burns_learner_gives_the_same_rates() {
     let learner = Learner::new(
         TinyModel::new(&device),
         SgdConfig::new().init(),
-        schedule.clone().init(&run).unwrap(),
+        schedule.clone().init(run).unwrap(),
     );
     SupervisedTraining::new(folder.path(), batches(20, 4, 0), batches(3, 3, 0))
         .num_epochs(2)
@@ -125,7 +125,7 @@ fn the_plain_way_into_burns_learner_gives_the_same_rates() {
         .with_application_logger(None)
         .metric_train(recorder.clone())
         .launch(learner);
-    let schedule = schedule.resolve(&run).unwrap();
+    let schedule = schedule.resolve(run).unwrap();
     let expected: Vec<f64> = (0..10).map(|step| schedule.rate(step)).collect();
     assert_eq!(recorder.per_batch(), expected);
 }

@@ -72,5 +72,5 @@ fn a_killed_run_goes_on_as_if_nothing_had_happened() {
 
     let outcome = program.run(&arguments(&killed, &["--resume"]));
     assert_eq!(outcome.code, Some(1), "a finished run is not resumed: {outcome:?}");
-    assert!(outcome.stderr.contains("already finished its 6 epochs"), "{outcome:?}");
+    assert!(outcome.stderr.contains("already finished 6 epochs"), "{outcome:?}");
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use burn_anneal::prelude::{FileError, ScheduleConfig};
+use burn_anneal::prelude::{FileError, OnMismatch, ScheduleConfig};
 use clap::{ArgMatches, Command, FromArgMatches, Parser};
 
 use crate::backend::Backend;
@@ -50,9 +50,34 @@ pub struct Arguments {
     #[arg(long)]
     pub resume: bool,
 
+    /// What --resume does when the schedule has changed, for example by more --epochs
+    #[arg(long, value_enum, default_value_t = ScheduleChange::Exact, requires = "resume")]
+    pub on_mismatch: ScheduleChange,
+
     /// Backend to compute on [default: the accelerator of this build, or flex]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
+}
+
+/// What a resumed run does under another schedule than the one it was saved under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ScheduleChange {
+    /// Refuse, and print both schedules
+    Exact,
+    /// Keep the step and go on under the new schedule
+    Extend,
+    /// Start the new schedule at its step 0
+    Restart,
+}
+
+impl From<ScheduleChange> for OnMismatch {
+    fn from(change: ScheduleChange) -> Self {
+        match change {
+            ScheduleChange::Exact => Self::Exact,
+            ScheduleChange::Extend => Self::Extend,
+            ScheduleChange::Restart => Self::Restart,
+        }
+    }
 }
 
 /// What an example uses where the command line says nothing.

@@ -7,7 +7,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError, FileCheckpointer};
-use burn_anneal::prelude::{BuildError, SavedEpoch, Schedule};
+use burn_anneal::prelude::SavedEpoch;
 
 use crate::error::ExampleError;
 
@@ -45,16 +45,14 @@ impl Checkpoints {
     /// Puts the state after a saved epoch into a model, an optimizer and a scheduler.
     ///
     /// # Errors
-    /// When a file is damaged, or the epoch was saved under another schedule.
+    /// When a file is damaged.
     pub fn restore<M: Module>(
         &self,
         saved: &SavedEpoch,
-        schedule: &Schedule,
         model: M,
         optimizer: ModuleOptimizer,
         scheduler: ModuleLrScheduler,
     ) -> Result<(M, ModuleOptimizer, ModuleLrScheduler), ExampleError> {
-        check_schedule(saved, schedule)?;
         let epoch = saved.epoch();
         let model = model
             .try_load_record(self.restore_record("model", epoch)?)
@@ -89,18 +87,5 @@ impl Checkpoints {
             path: self.folder.join(format!("{name}-{epoch}.bpk")),
             reason: reason.to_string(),
         }
-    }
-}
-
-/// A run must go on under the schedule that it was started with.
-fn check_schedule(saved: &SavedEpoch, schedule: &Schedule) -> Result<(), ExampleError> {
-    match saved.saved_step()? {
-        Some(step) if step.is_of(schedule) => Ok(()),
-        step => Err(ExampleError::Learner(BuildError::DifferentSchedule {
-            epoch: saved.epoch(),
-            step: step.as_ref().map_or(0, |step| step.step),
-            saved: step.map_or("of another kind".to_owned(), |step| step.schedule),
-            now: schedule.to_string(),
-        })),
     }
 }

@@ -121,7 +121,7 @@ impl Comparison {
 
     fn picture_of_accuracies(&self) -> String {
         let titles = Titles {
-            title: "Accuracy under five schedules",
+            title: "Test accuracy under each schedule",
             subtitle: "",
             x: "epoch",
             y: "test accuracy",
@@ -132,7 +132,7 @@ impl Comparison {
     fn picture_of_rates(&self) -> String {
         let titles =
             Titles { title: "The schedules", subtitle: "", x: "update", y: "learning rate" };
-        plot::comparison(titles, Scale::Plain, &self.series(Contender::rate_points))
+        plot::comparison(titles, Scale::Rate, &self.series(Contender::rate_points))
     }
 
     fn series(&self, points: impl Fn(&Contender) -> Vec<(f64, f64)>) -> Vec<Series> {

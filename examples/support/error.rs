@@ -44,11 +44,15 @@ pub enum ExampleError {
         path: PathBuf,
     },
     /// The run to continue has come to its end.
-    #[error("--resume: the run in {} has already finished its {epochs} epochs", path.display())]
+    #[error(
+        "--resume: the run in {} has already finished {epochs} epochs; to train more, give more \
+         --epochs and --on-mismatch extend",
+        path.display()
+    )]
     AlreadyFinished {
         /// The run's folder.
         path: PathBuf,
-        /// The epochs that it was to train.
+        /// The epochs that it has trained.
         epochs: usize,
     },
     /// The run to continue was started with another value.
@@ -85,6 +89,22 @@ pub enum ExampleError {
         path: PathBuf,
         /// Where it is damaged.
         source: serde_json::Error,
+    },
+    /// The history of a run to continue has a gap.
+    #[error("{} lacks epoch {epoch}: start a new run without --resume", path.display())]
+    MissingEpoch {
+        /// The file.
+        path: PathBuf,
+        /// The first epoch that is missing.
+        epoch: usize,
+    },
+    /// The seeds of a comparison do not fit into 64 bits.
+    #[error("--seed: {seed} is not allowed with --seeds {seeds}; allowed: at most 2^64 - {seeds}")]
+    SeedTooLarge {
+        /// The first seed.
+        seed: u64,
+        /// How many there are to be.
+        seeds: usize,
     },
     /// A model or checkpoint file could not be written or read.
     #[error("{}: {reason}", path.display())]

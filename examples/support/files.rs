@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::ExampleError;
 
@@ -13,6 +13,12 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ExampleEr
     let text = fs::read_to_string(path).map_err(|source| ExampleError::file(path, source))?;
     serde_json::from_str(&text)
         .map_err(|source| ExampleError::DamagedFile { path: path.to_owned(), source })
+}
+
+/// Reads a number that JSON writes as null when it is NaN or infinite: the loss of a run that
+/// diverged.
+pub(crate) fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Option::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
 }
 
 /// Writes a JSON file, as [`write`] does.

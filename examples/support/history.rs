@@ -24,8 +24,10 @@ pub struct EpochRecord {
     /// Number of the epoch, from 1.
     pub epoch: usize,
     /// Mean training loss over the epoch's batches, while the parameters moved.
+    #[serde(deserialize_with = "files::number_or_null")]
     pub train_loss: f64,
     /// Loss on the test images after the epoch, without label smoothing.
+    #[serde(deserialize_with = "files::number_or_null")]
     pub valid_loss: f64,
     /// Share of the test images that the network classified right after the epoch, from 0 to 1.
     pub valid_accuracy: f64,
@@ -62,11 +64,14 @@ impl History {
     /// The history that a run left in its folder, up to and with epoch `last`.
     ///
     /// # Errors
-    /// When the file cannot be read or is damaged.
+    /// When the file cannot be read, is damaged, or lacks an epoch.
     pub fn load(folder: &Path, last: usize) -> Result<Self, ExampleError> {
         let mut history: Self = files::read_json(&Self::path(folder))?;
         history.epochs.retain(|record| record.epoch <= last);
-        Ok(history)
+        match (1..=last).find(|&epoch| history.epochs.iter().all(|record| record.epoch != epoch)) {
+            None => Ok(history),
+            Some(epoch) => Err(ExampleError::MissingEpoch { path: Self::path(folder), epoch }),
+        }
     }
 
     /// Writes the history into the run's folder.
@@ -82,14 +87,14 @@ impl History {
         self.epochs.iter().map(|record| record.valid_accuracy).fold(0.0, f64::max)
     }
 
-    /// Mean time of an update over the epochs after `first`, in milliseconds.
-    pub fn ms_per_update_after(&self, first: usize) -> f64 {
-        let (mut seconds, mut updates) = (0.0, 0);
-        for record in self.epochs.iter().filter(|record| record.epoch > first) {
-            seconds += record.seconds;
-            updates += record.updates;
-        }
-        1e3 * seconds / updates.max(1) as f64
+    /// Time of all updates, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.epochs.iter().map(|record| record.seconds).sum()
+    }
+
+    /// Number of all updates.
+    pub fn updates(&self) -> u64 {
+        self.epochs.iter().map(|record| record.updates).sum()
     }
 
     fn path(folder: &Path) -> PathBuf {

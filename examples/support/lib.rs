@@ -22,6 +22,7 @@ pub mod report;
 pub mod session;
 pub mod settings;
 pub mod summary;
+pub mod terminal;
 
 /// All that an example names.
 pub mod prelude {
@@ -35,4 +36,5 @@ pub mod prelude {
     pub use crate::model::{DigitNetworkConfig, ResidualNetworkConfig};
     pub use crate::report::Report;
     pub use crate::session::{Session, Trained};
+    pub use crate::terminal::{conclude, say};
 }

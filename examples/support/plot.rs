@@ -1,5 +1,7 @@
 //! Pictures, as SVG.
 
+use std::sync::Arc;
+
 use kuva::prelude::{Layout, LinePlot, Plot, Theme, TickFormat};
 
 /// Points that a line is drawn through at most; more do not show.
@@ -21,10 +23,27 @@ pub struct Series {
 /// How the vertical axis writes its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Plain numbers.
-    Plain,
+    /// Learning rates: all decimal, or all scientific where they are very small.
+    Rate,
     /// Shares of 1 as percentages.
     Percent,
+}
+
+impl Scale {
+    /// How the axis of a picture writes its numbers, whose largest is `largest`.
+    fn format(self, largest: f64) -> TickFormat {
+        let write: fn(f64) -> String = match self {
+            Self::Rate if largest >= 1e-3 => |rate| format!("{}", rounded(rate)),
+            Self::Rate => |rate| format!("{rate:e}"),
+            Self::Percent => |share| format!("{} %", rounded(100.0 * share)),
+        };
+        TickFormat::Custom(Arc::new(write))
+    }
+}
+
+/// Without the noise of binary fractions, which would show as 0.30000000000000004.
+fn rounded(value: f64) -> f64 {
+    (value * 1e9).round() / 1e9
 }
 
 /// Titles of a picture and its axes.
@@ -52,7 +71,7 @@ pub fn rate_points(rate: impl Fn(u64) -> f64, updates: u64) -> Vec<(f64, f64)> {
 
 /// A picture of one schedule: the rate of each update.
 pub fn schedule(title: &str, subtitle: &str, points: Vec<(f64, f64)>) -> String {
-    let end = points.last().map_or(0.0, |&(x, _)| x);
+    let corner = corner(&points);
     let line = LinePlot::new()
         .with_data(points)
         .with_color(COLORS[0])
@@ -60,12 +79,12 @@ pub fn schedule(title: &str, subtitle: &str, points: Vec<(f64, f64)>) -> String 
         .with_fill()
         .with_fill_opacity(0.12);
     let titles = Titles { title, subtitle, x: "update", y: "learning rate" };
-    draw(vec![Plot::Line(line)], titles, Scale::Plain, end)
+    draw(vec![Plot::Line(line)], titles, Scale::Rate, corner)
 }
 
 /// A picture of several lines, with a legend.
 pub fn comparison(titles: Titles<'_>, scale: Scale, series: &[Series]) -> String {
-    let end = series.iter().flat_map(|series| &series.points).map(|&(x, _)| x).fold(0.0, f64::max);
+    let corner = corner(series.iter().flat_map(|series| &series.points));
     let lines = series
         .iter()
         .zip(COLORS.iter().cycle())
@@ -78,10 +97,15 @@ pub fn comparison(titles: Titles<'_>, scale: Scale, series: &[Series]) -> String
             Plot::Line(line)
         })
         .collect();
-    draw(lines, titles, scale, end)
+    draw(lines, titles, scale, corner)
 }
 
-fn draw(lines: Vec<Plot>, titles: Titles<'_>, scale: Scale, end: f64) -> String {
+/// The largest of the horizontal and of the vertical values.
+fn corner<'a>(points: impl IntoIterator<Item = &'a (f64, f64)>) -> (f64, f64) {
+    points.into_iter().fold((0.0, 0.0), |(right, top), &(x, y)| (x.max(right), y.max(top)))
+}
+
+fn draw(lines: Vec<Plot>, titles: Titles<'_>, scale: Scale, corner: (f64, f64)) -> String {
     let theme = Theme {
         grid_color: "#e4e4e4".into(),
         legend_border: "none".into(),
@@ -89,20 +113,17 @@ fn draw(lines: Vec<Plot>, titles: Titles<'_>, scale: Scale, end: f64) -> String 
         tick_color: "#444444".into(),
         ..Theme::light()
     };
-    let percent = |value: f64| format!("{} %", (value * 1e4).round() / 1e2);
     let mut layout = Layout::auto_from_plots(&lines)
         .with_title(titles.title)
         .with_x_label(titles.x)
         .with_y_label(titles.y)
         .with_width(760.0)
         .with_height(420.0)
-        .with_x_axis_max(end.max(1.0))
+        .with_x_axis_max(corner.0.max(1.0))
+        .with_y_tick_format(scale.format(corner.1))
         .with_theme(theme);
     if !titles.subtitle.is_empty() {
         layout = layout.with_subtitle(titles.subtitle);
-    }
-    if scale == Scale::Percent {
-        layout = layout.with_y_tick_format(TickFormat::Custom(std::sync::Arc::new(percent)));
     }
     kuva::render_to_svg(lines, layout)
 }

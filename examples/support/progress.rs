@@ -104,9 +104,10 @@ impl TrainingProgressLogger for ProgressRenderer {
             "train" => self.epoch_of_epochs(self.epoch),
             _ => format!("{}   testing", self.epoch_of_epochs(self.epoch)),
         };
-        self.bar.set_length(total_items as u64);
-        self.bar.set_position(0);
         self.bar.set_prefix(prefix);
+        self.bar.set_message("");
+        self.bar.set_position(0);
+        self.bar.set_length(total_items as u64);
     }
 
     fn update_split(&mut self, items_processed: usize) {

@@ -7,6 +7,15 @@ use crate::backend::SelectedDevice;
 use crate::history::History;
 use crate::summary::Summary;
 
+/// What a run may save in its folder.
+const FILES: [(&str, &[&str]); 5] = [
+    ("model", &["model.bpk"]),
+    ("picture", &["schedule.svg"]),
+    ("numbers", &["summary.json", "history.json"]),
+    ("logs", &["train", "valid", "experiment.log"]),
+    ("checkpoints", &["checkpoint"]),
+];
+
 /// The outcome of a run and where its files are.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -48,16 +57,20 @@ impl fmt::Display for Report {
             "\nlearning rate   {:.3e} first, {:.3e} peak, {:.3e} last, over {} updates",
             summary.rate_first, summary.rate_peak, summary.rate_last, summary.updates
         )?;
-        write!(
-            formatter,
-            "saved in        {}\n\
-             \x20 model         model.bpk\n\
-             \x20 picture       schedule.svg\n\
-             \x20 numbers       summary.json, history.json\n\
-             \x20 logs          train/, valid/, experiment.log\n\
-             \x20 checkpoints   checkpoint/",
-            self.folder.display()
-        )
+        write!(formatter, "saved in        {}", self.folder.display())?;
+        for (what, names) in FILES {
+            let saved: Vec<&str> = names.iter().copied().filter(|name| self.saved(name)).collect();
+            if !saved.is_empty() {
+                write!(formatter, "\n  {what:13} {}", saved.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn saved(&self, name: &str) -> bool {
+        self.folder.join(name).exists()
     }
 }
 

@@ -5,14 +5,13 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use burn::tensor::Device;
 use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
 use burn::train::{
     ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Learner, SupervisedTraining,
 };
-use burn_anneal::prelude::{Annealed, RunLength, SavedEpoch, Schedule};
+use burn_anneal::prelude::{Annealed, OnMismatch, RunLength, SavedEpoch, Schedule};
 
 use crate::arguments::Arguments;
 use crate::backend::SelectedDevice;
@@ -51,8 +50,6 @@ pub struct Trained<M> {
     pub model: M,
     /// All epochs of the run.
     pub history: History,
-    /// Time that training took in this process.
-    pub seconds: f64,
 }
 
 impl Session {
@@ -130,12 +127,17 @@ impl Session {
         .seeded())
     }
 
-    /// The report of a run that has come to its end already.
+    /// The report of a run that has come to its end already, under this schedule.
     ///
     /// # Errors
-    /// When its files are damaged.
-    pub fn finished(&self) -> Result<Option<Report>, ExampleError> {
-        if !self.folder.join(Summary::FILE).exists() {
+    /// When it was trained under another schedule, or its files are damaged.
+    pub fn finished(&self, schedule: &Schedule) -> Result<Option<Report>, ExampleError> {
+        let Some(saved) = self.saved.as_ref().filter(|_| self.folder.join(Summary::FILE).exists())
+        else {
+            return Ok(None);
+        };
+        saved.check_schedule(schedule, self.on_mismatch())?;
+        if saved.epoch() < self.epochs() {
             return Ok(None);
         }
         let history = History::load(&self.folder, self.epochs())?;
@@ -176,6 +178,11 @@ impl Session {
     /// The epoch that a resumed run goes on from.
     pub fn saved_epoch(&self) -> Option<&SavedEpoch> {
         self.saved.as_ref()
+    }
+
+    /// What to do when that epoch was saved under another schedule.
+    pub fn on_mismatch(&self) -> OnMismatch {
+        self.arguments.on_mismatch.into()
     }
 
     /// The epochs that are left to train.
@@ -241,9 +248,7 @@ impl Session {
         // Only the first log of a process can be installed; a comparison keeps that one.
         let _ = FileApplicationLoggerInstaller::new(&self.log_file).install();
         let training = self.supervised_training(&history);
-        let started = Instant::now();
         let result = training.launch(learner);
-        let seconds = started.elapsed().as_secs_f64();
         if let Some(error) = result.error {
             return Err(ExampleError::stopped(error));
         }
@@ -251,11 +256,8 @@ impl Session {
         if let Some(error) = progress.error.take() {
             return Err(error);
         }
-        let trained = Trained {
-            model: result.model.into_inner(),
-            history: progress.history.clone(),
-            seconds,
-        };
+        let trained =
+            Trained { model: result.model.into_inner(), history: progress.history.clone() };
         self.finish(trained, schedule)
     }
 
@@ -311,21 +313,21 @@ impl Session {
     }
 
     fn summary<M>(&self, trained: &Trained<M>, accuracy: f64, schedule: &Schedule) -> Summary {
-        let updates = (self.train_loader().batches() * self.epochs()) as u64;
         let history = &trained.history;
+        let updates = history.updates();
         Summary {
             example: self.example().to_owned(),
             dataset: format!("{} {}", self.dataset, self.arguments.data),
             backend: self.device.backend.to_string(),
             epochs: self.epochs(),
             updates,
-            seconds: trained.seconds,
-            ms_per_update: history.ms_per_update_after(self.completed_epochs()),
+            seconds: history.seconds(),
+            ms_per_update: 1e3 * history.seconds() / updates.max(1) as f64,
             test_accuracy: accuracy,
             final_train_loss: history.epochs.last().map_or(0.0, |last| last.train_loss),
             rate_first: schedule.rate(0),
             rate_peak: (0..updates).map(|step| schedule.rate(step)).fold(0.0, f64::max),
-            rate_last: schedule.rate(updates.saturating_sub(1)),
+            rate_last: history.epochs.last().map_or(0.0, |last| last.rate),
             seed: self.arguments.seed,
         }
     }

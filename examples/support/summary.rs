@@ -20,13 +20,14 @@ pub struct Summary {
     pub epochs: usize,
     /// Updates of the whole run.
     pub updates: u64,
-    /// Time that training took in this process, with testing and saving after each epoch.
+    /// Time that the updates took, without testing and saving after each epoch.
     pub seconds: f64,
-    /// Mean time of an update in this process, without testing and saving.
+    /// Mean time of an update.
     pub ms_per_update: f64,
     /// Share of the test images that the trained network classifies right, from 0 to 1.
     pub test_accuracy: f64,
     /// Mean training loss of the last epoch.
+    #[serde(deserialize_with = "files::number_or_null")]
     pub final_train_loss: f64,
     /// Learning rate of the first update.
     pub rate_first: f64,

@@ -53,13 +53,16 @@ pub enum FileError {
     },
     /// The file was written by a newer version.
     #[error(
-        "version: {found} is not allowed; allowed: 1 to {VERSION}; update anneal-schedule to read this file"
+        "{origin}: version: {found} is not allowed; allowed: 1 to {VERSION}; update \
+         anneal-schedule to read this file"
     )]
     Version {
+        /// The file, or the name of the format for a text.
+        origin: String,
         /// The version found.
         found: u32,
     },
-    /// The description cannot be written, such as a length above 2⁶³ in TOML.
+    /// The description cannot be written, such as a length above 2⁶³ in TOML or a NaN in JSON.
     #[error("cannot write the schedule: {0}")]
     Write(String),
 }
@@ -106,8 +109,15 @@ impl ScheduleConfig {
 
     /// Writes this description as JSON.
     pub fn to_json(&self) -> Result<String, FileError> {
-        serde_json::to_string_pretty(&self.in_file())
-            .map_err(|error| FileError::Write(error.to_string()))
+        let text = serde_json::to_string_pretty(&self.in_file())
+            .map_err(|error| FileError::Write(error.to_string()))?;
+        // JSON has no NaN and no infinity; they would be written as null.
+        match Self::from_json(&text) {
+            Ok(back) if back == *self => Ok(text),
+            _ => Err(FileError::Write(
+                "JSON can hold neither its NaN or infinity, nor its depth".into(),
+            )),
+        }
     }
 
     fn in_file(&self) -> ScheduleFile {
@@ -126,7 +136,7 @@ fn parse_toml(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
             message: one_line(error.message()),
         }
     })?;
-    checked(file)
+    checked(file, origin)
 }
 
 fn parse_json(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
@@ -134,16 +144,21 @@ fn parse_json(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
         origin: origin.to_string(),
         line: error.line(),
         column: error.column(),
-        message: one_line(&error.to_string()),
+        message: one_line(without_position(&error.to_string())),
     })?;
-    checked(file)
+    checked(file, origin)
 }
 
-fn checked(file: ScheduleFile) -> Result<ScheduleConfig, FileError> {
+/// serde_json ends its messages with the position, which stands before them here.
+fn without_position(message: &str) -> &str {
+    message.rfind(" at line ").map_or(message, |end| &message[..end])
+}
+
+fn checked(file: ScheduleFile, origin: &str) -> Result<ScheduleConfig, FileError> {
     if (1..=VERSION).contains(&file.version) {
         Ok(file.schedule)
     } else {
-        Err(FileError::Version { found: file.version })
+        Err(FileError::Version { origin: origin.to_string(), found: file.version })
     }
 }
 
@@ -191,6 +206,12 @@ mod tests {
         assert!(negative.starts_with("toml:3:10") && negative.contains("at least 1"), "{negative}");
         let json = ScheduleConfig::from_json("{\"schedule\": {\"cosine\": {\"peek\": 1}}}");
         assert!(json.unwrap_err().to_string().starts_with("json:1:"));
+    }
+
+    #[test]
+    fn json_refuses_what_it_cannot_hold() {
+        let nan: ScheduleConfig = constant(f64::NAN).into();
+        assert!(nan.to_json().unwrap_err().to_string().contains("NaN"));
     }
 
     #[test]

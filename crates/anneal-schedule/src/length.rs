@@ -19,8 +19,9 @@ impl Length for Span {
 }
 
 impl Length for u64 {
+    /// The last part of a sequence lasts for ever once resolved.
     fn fills_the_run(self) -> bool {
-        false
+        self == u64::MAX
     }
 }
 

@@ -9,7 +9,7 @@
 //! use anneal_schedule::prelude::*;
 //!
 //! let run = RunLength::from_items(50_000, 64).epochs(10);
-//! let schedule = cosine(3e-4).floor(1e-6).warmup(Span::percent(5.0)).resolve(&run)?;
+//! let schedule = cosine(3e-4).floor(1e-6).warmup(Span::percent(5.0)).resolve(run)?;
 //!
 //! assert_eq!(schedule.length(), Some(7_820));
 //! assert_eq!(schedule.rate(391), 3e-4);

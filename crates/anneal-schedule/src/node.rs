@@ -37,6 +37,10 @@ macro_rules! nodes {
                 match self {$(Self::$variant(inner) => inner.rate(step),)*}
             }
 
+            fn held(&self, step: u64) -> f64 {
+                match self {$(Self::$variant(inner) => inner.held(step),)*}
+            }
+
             fn peak(&self) -> f64 {
                 match self {$(Self::$variant(inner) => inner.peak(),)*}
             }
@@ -88,7 +92,7 @@ nodes! {
 /// ```
 /// use anneal_schedule::prelude::*;
 /// let config: ScheduleConfig = cosine(3e-4).warmup(Span::percent(5.0)).into();
-/// let schedule = config.resolve(&RunLength::updates(1_000))?;
+/// let schedule = config.resolve(RunLength::updates(1_000))?;
 /// assert_eq!(schedule.rate(50), 3e-4);
 /// # Ok::<(), ScheduleError>(())
 /// ```

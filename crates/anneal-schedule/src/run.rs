@@ -24,56 +24,63 @@ use crate::ScheduleError;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLength {
-    unbounded: bool,
-    items: u64,
-    batch_size: u64,
-    epochs: u64,
+    count: Count,
+    epochs: Option<u64>,
     gradient_accumulation: u64,
     devices: u64,
 }
 
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    Items { items: u64, batch_size: u64 },
+    UpdatesPerEpoch(u64),
+    Updates(u64),
+    Unbounded,
+}
+
 impl RunLength {
-    /// One epoch over `items` items in batches of `batch_size`; `items` is the loader's
+    /// Epochs over `items` items in batches of `batch_size`; `items` is the loader's
     /// `num_items()`.
     pub fn from_items(items: usize, batch_size: usize) -> Self {
-        Self {
-            unbounded: false,
-            items: items as u64,
-            batch_size: batch_size as u64,
-            epochs: 1,
-            gradient_accumulation: 1,
-            devices: 1,
-        }
+        Self::new(Count::Items { items: items as u64, batch_size: batch_size as u64 })
     }
 
-    /// A run of `updates` updates, all in one epoch.
-    pub fn updates(updates: u64) -> Self {
-        Self { items: updates, ..Self::from_items(1, 1) }
-    }
-
-    /// Epochs of `updates` updates each: say how many with [`epochs`](Self::epochs).
+    /// Epochs of `updates` updates each.
     pub fn updates_per_epoch(updates: u64) -> Self {
-        Self::updates(updates)
+        Self::new(Count::UpdatesPerEpoch(updates))
     }
 
-    /// A run without an end; spans in epochs, in percent, or of the rest cannot be resolved.
+    /// `updates` updates in all. It has no epochs: spans in epochs cannot be resolved.
+    pub fn updates(updates: u64) -> Self {
+        Self::new(Count::Updates(updates))
+    }
+
+    /// A run without an end: spans in epochs, in percent, or of the rest cannot be resolved.
     pub fn unbounded() -> Self {
-        Self { unbounded: true, ..Self::updates(1) }
+        Self::new(Count::Unbounded)
     }
 
-    /// The number of epochs, at least 1; 1 unless said otherwise, as in Burn.
+    fn new(count: Count) -> Self {
+        Self { count, epochs: None, gradient_accumulation: 1, devices: 1 }
+    }
+
+    /// The number of epochs, at least 1; 1 unless said otherwise, as in Burn. Only for
+    /// [`from_items`](Self::from_items) and [`updates_per_epoch`](Self::updates_per_epoch).
     pub fn epochs(mut self, epochs: usize) -> Self {
-        self.epochs = epochs as u64;
+        self.epochs = Some(epochs as u64);
         self
     }
 
     /// The number of batches whose gradients make one update, at least 1; 1 unless said otherwise.
+    /// Where updates are counted already, it does not change their number.
     pub fn gradient_accumulation(mut self, batches: usize) -> Self {
         self.gradient_accumulation = batches as u64;
         self
     }
 
     /// The number of devices of Burn's `MultiDevice` strategy, at least 1; 1 unless said otherwise.
+    /// Where updates are counted already, it does not change their number.
     pub fn devices(mut self, devices: usize) -> Self {
         self.devices = devices as u64;
         self
@@ -87,34 +94,63 @@ impl RunLength {
     /// Counts the updates.
     ///
     /// # Errors
-    /// [`ScheduleError::OutOfRange`] for a count of 0, or a run of more than 2⁶³ updates.
+    /// [`ScheduleError::OutOfRange`] for a count of 0, epochs of a run that has none, or more than
+    /// 2⁶³ updates.
     pub fn resolve(&self) -> Result<Run, ScheduleError> {
-        for (field, value) in [
-            ("items", self.items),
-            ("batch_size", self.batch_size),
-            ("epochs", self.epochs),
-            ("gradient_accumulation", self.gradient_accumulation),
-            ("devices", self.devices),
-        ] {
-            if value == 0 {
-                return Err(out_of_range(field, value, "at least 1"));
+        at_least_1("gradient_accumulation", self.gradient_accumulation)?;
+        at_least_1("devices", self.devices)?;
+        match self.count {
+            Count::Items { items, batch_size } => {
+                at_least_1("items", items)?;
+                at_least_1("batch_size", batch_size)?;
+                let most_items = items - items / self.devices * (self.devices - 1);
+                self.of_epochs(most_items.div_ceil(batch_size).div_ceil(self.gradient_accumulation))
+            }
+            Count::UpdatesPerEpoch(updates) => {
+                self.of_epochs(at_least_1("updates_per_epoch", updates)?)
+            }
+            Count::Updates(updates) => {
+                self.no_epochs()?;
+                if updates == 0 || updates > MOST_UPDATES {
+                    return Err(out_of_range("updates", updates, "1 to 2^63"));
+                }
+                Ok(Run { updates: Some(updates), updates_per_epoch: None })
+            }
+            Count::Unbounded => {
+                self.no_epochs()?;
+                Ok(Run { updates: None, updates_per_epoch: None })
             }
         }
-        if self.unbounded {
-            return Ok(Run { updates: None, updates_per_epoch: None });
-        }
-        let most_items = self.items - self.items / self.devices * (self.devices - 1);
-        let updates_per_epoch =
-            most_items.div_ceil(self.batch_size).div_ceil(self.gradient_accumulation);
+    }
+
+    fn of_epochs(&self, updates_per_epoch: u64) -> Result<Run, ScheduleError> {
+        let epochs = at_least_1("epochs", self.epochs.unwrap_or(1))?;
         let updates = updates_per_epoch
-            .checked_mul(self.epochs)
-            .filter(|&updates| updates <= 1 << 63)
+            .checked_mul(epochs)
+            .filter(|&updates| updates <= MOST_UPDATES)
             .ok_or_else(|| {
                 let allowed = format!("at most 2^63 updates in all, {updates_per_epoch} per epoch");
-                out_of_range("epochs", self.epochs, &allowed)
+                out_of_range("epochs", epochs, &allowed)
             })?;
         Ok(Run { updates: Some(updates), updates_per_epoch: Some(updates_per_epoch) })
     }
+
+    fn no_epochs(&self) -> Result<(), ScheduleError> {
+        match self.epochs {
+            None => Ok(()),
+            Some(epochs) => {
+                let allowed = "epochs only with RunLength::from_items or updates_per_epoch";
+                Err(out_of_range("epochs", epochs, allowed))
+            }
+        }
+    }
+}
+
+/// The longest run; more updates than any machine will make, and no overflow on the way.
+const MOST_UPDATES: u64 = 1 << 63;
+
+fn at_least_1(field: &str, value: u64) -> Result<u64, ScheduleError> {
+    if value == 0 { Err(out_of_range(field, value, "at least 1")) } else { Ok(value) }
 }
 
 fn out_of_range(field: &str, value: u64, allowed: &str) -> ScheduleError {
@@ -138,7 +174,7 @@ impl Run {
         self.updates
     }
 
-    /// Updates of one epoch; `None` for a run without an end.
+    /// Updates of one epoch; `None` for a run without epochs.
     pub fn updates_per_epoch(&self) -> Option<u64> {
         self.updates_per_epoch
     }
@@ -159,7 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn zero_counts_name_their_field() {
+    fn counted_updates_stay_as_many() {
+        let counted = RunLength::updates(100).gradient_accumulation(4).devices(2);
+        assert_eq!(counted.resolve().unwrap().updates(), Some(100));
+        assert_eq!(counted.batches_per_update(), 8);
+        let epochs = RunLength::updates_per_epoch(100).gradient_accumulation(4).epochs(3);
+        assert_eq!(epochs.resolve().unwrap().updates(), Some(300));
+    }
+
+    #[test]
+    fn wrong_counts_name_their_field() {
         let ok = RunLength::from_items(10, 2);
         for (run, field) in [
             (RunLength::from_items(0, 2), "run.items"),
@@ -167,7 +212,12 @@ mod tests {
             (ok.epochs(0), "run.epochs"),
             (ok.gradient_accumulation(0), "run.gradient_accumulation"),
             (ok.devices(0), "run.devices"),
-            (RunLength::updates(u64::MAX).epochs(2), "run.epochs"),
+            (RunLength::updates(0), "run.updates"),
+            (RunLength::updates(u64::MAX), "run.updates"),
+            (RunLength::updates(5).epochs(2), "run.epochs"),
+            (RunLength::unbounded().epochs(2), "run.epochs"),
+            (RunLength::updates_per_epoch(0), "run.updates_per_epoch"),
+            (RunLength::updates_per_epoch(1 << 62).epochs(3), "run.epochs"),
         ] {
             match run.resolve() {
                 Err(ScheduleError::OutOfRange { field: found, .. }) => assert_eq!(found, field),

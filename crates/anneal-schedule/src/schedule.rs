@@ -11,20 +11,21 @@ use xxhash_rust::xxh3::xxh3_64;
 ///
 /// Made by [`resolve`](crate::Build::resolve) from a [`ScheduleConfig`] and the length of the run.
 /// It knows no clock and no history, so any step may be asked for in any order. Every rate is
-/// finite and not negative. From its [`length`](Schedule::length) on it holds its last rate.
+/// finite and not negative. From its [`length`](Schedule::length) on it holds the rate that it has
+/// reached: a cosine its end, a step decay its last step, not the drop that would come next.
 ///
 /// Two schedules are equal when all their resolved values are.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let schedule = cosine(0.1).warmup(Span::epochs(1)).resolve(&RunLength::from_items(640, 64).epochs(10))?;
+/// let schedule = cosine(0.1).warmup(Span::epochs(1)).resolve(RunLength::from_items(640, 64).epochs(10))?;
 /// assert_eq!(schedule.length(), Some(100));
 /// assert_eq!(schedule.rate(10), 0.1);
 /// assert_eq!(schedule.rate(u64::MAX), schedule.rate(100));
 /// assert_eq!(schedule.to_string(), "cosine(0.1).length(90).warmup(10), 100 updates");
 /// # Ok::<(), ScheduleError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Schedule {
     node: Node<u64>,
     run: Run,
@@ -37,7 +38,10 @@ impl Schedule {
 
     /// The rate of update `step`; from [`length`](Self::length) on, the last rate.
     pub fn rate(&self, step: u64) -> f64 {
-        self.node.rate(self.run.updates().map_or(step, |updates| step.min(updates)))
+        match self.run.updates() {
+            Some(updates) if step >= updates => self.node.held(updates),
+            _ => self.node.rate(step),
+        }
     }
 
     /// The updates of the run that it was resolved for; `None` for a run without an end.
@@ -67,10 +71,18 @@ impl Schedule {
     }
 }
 
+impl PartialEq for Schedule {
+    fn eq(&self, other: &Self) -> bool {
+        // What the fingerprint hashes; how the updates fall into epochs changes no rate.
+        self.node == other.node && self.run.updates() == other.run.updates()
+    }
+}
+
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.node)?;
         match self.run.updates() {
+            Some(1) => write!(f, ", 1 update"),
             Some(updates) => write!(f, ", {updates} updates"),
             None => write!(f, ", no end"),
         }
@@ -103,37 +115,35 @@ mod tests {
 
     #[test]
     fn holds_its_last_rate_beyond_its_length() {
-        let schedule =
-            step_decay(1.0, Span::steps(4), 0.5).resolve(&RunLength::updates(8)).unwrap();
-        assert_eq!(
-            [7, 8, 9, 100, u64::MAX].map(|t| schedule.rate(t)),
-            [0.5, 0.25, 0.25, 0.25, 0.25]
-        );
+        let schedule = step_decay(1.0, Span::steps(4), 0.5).resolve(RunLength::updates(8)).unwrap();
+        assert_eq!([7, 8, 9, 100, u64::MAX].map(|t| schedule.rate(t)), [0.5; 5]);
     }
 
     #[test]
     fn runs_without_an_end_resolve_what_needs_none() {
         let run = RunLength::unbounded();
-        let schedule = step_decay(1.0, Span::steps(4), 0.5).resolve(&run).unwrap();
+        let schedule = step_decay(1.0, Span::steps(4), 0.5).resolve(run).unwrap();
         assert_eq!((schedule.length(), schedule.rate(400)), (None, 0.5f64.powi(100)));
-        let error = cosine(1.0).resolve(&run).unwrap_err();
+        let error = cosine(1.0).resolve(run).unwrap_err();
         assert_eq!(
             error.to_string(),
             "cosine.length: rest needs a run of known length; give the length in updates, or bound the run"
         );
-        assert!(constant(1.0).warmup(Span::percent(5)).resolve(&run).is_err());
+        assert!(constant(1.0).warmup(Span::percent(5)).resolve(run).is_err());
     }
 
     #[test]
     fn equality_and_fingerprint_follow_the_resolved_values() {
         let run = RunLength::from_items(100, 10).epochs(10);
-        let epochs = cosine(0.1).warmup(Span::epochs(1)).resolve(&run).unwrap();
-        let percent = cosine(0.1).warmup(Span::percent(10)).resolve(&run).unwrap();
-        let steps = cosine(0.1).warmup(Span::steps(11)).resolve(&run).unwrap();
+        let epochs = cosine(0.1).warmup(Span::epochs(1)).resolve(run).unwrap();
+        let percent = cosine(0.1).warmup(Span::percent(10)).resolve(run).unwrap();
+        let steps = cosine(0.1).warmup(Span::steps(11)).resolve(run).unwrap();
         assert_eq!(epochs, percent);
         assert_eq!(epochs.fingerprint(), percent.fingerprint());
+        let counted = cosine(0.1).warmup(Span::steps(10)).resolve(RunLength::updates(100)).unwrap();
+        assert_eq!(epochs, counted);
         assert_ne!(epochs.fingerprint(), steps.fingerprint());
-        let longer = cosine(0.1).warmup(Span::epochs(1)).resolve(&run.epochs(20)).unwrap();
+        let longer = cosine(0.1).warmup(Span::epochs(1)).resolve(run.epochs(20)).unwrap();
         assert_ne!(epochs.fingerprint(), longer.fingerprint());
     }
 
@@ -145,7 +155,7 @@ mod tests {
         // {"cosine":{"peak":0.1,"end":1e-6,"length":90,"exponent":1.0,"k":1.0,"cycles":0.5,
         // "after":"hold"}}}}] without the line breaks, after "anneal-schedule 1\n"
         let config = cosine(0.1).end(1e-6).warmup(Span::steps(10));
-        let schedule = config.resolve(&RunLength::updates(100)).unwrap();
+        let schedule = config.resolve(RunLength::updates(100)).unwrap();
         assert_eq!(schedule.fingerprint().to_string(), "v1-67f8ad7237da1cd4");
     }
 
@@ -153,10 +163,13 @@ mod tests {
     fn nesting_is_limited() {
         let mut config: ScheduleConfig = constant(1.0).into();
         for _ in 0..MAX_DEPTH {
-            config = config.scale(1.0).into();
+            // The deepest in a file: a sequence has a list and a table for each level.
+            config = sequence([(Span::Rest, config)]).into();
         }
-        assert!(config.clone().resolve(&RunLength::updates(1)).is_ok());
-        let error = config.scale(1.0).resolve(&RunLength::updates(1)).unwrap_err().to_string();
-        assert!(error.contains("at most 64 levels"), "{error}");
+        assert!(config.clone().resolve(RunLength::updates(1)).is_ok());
+        assert_eq!(ScheduleConfig::from_toml(&config.to_toml().unwrap()).unwrap(), config);
+        assert_eq!(ScheduleConfig::from_json(&config.to_json().unwrap()).unwrap(), config);
+        let error = config.scale(1.0).resolve(RunLength::updates(1)).unwrap_err().to_string();
+        assert!(error.contains("at most 16 levels"), "{error}");
     }
 }

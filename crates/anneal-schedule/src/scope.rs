@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 /// How many schedules may stand inside each other.
 ///
-/// Enough for every recipe and small enough that no file can exhaust the stack.
-pub const MAX_DEPTH: usize = 64;
+/// Enough for every recipe, and few enough that a TOML or JSON reader accepts what was written.
+pub const MAX_DEPTH: usize = 16;
 
 /// What a part of a description sees of the run: the stretch it may fill, and its own path for
 /// error messages.
@@ -31,9 +31,9 @@ impl<'a> Scope<'a> {
         self.child(field, self.start, self.end)
     }
 
-    /// The scope of a schedule inside this one that starts `span` later.
-    pub(crate) fn inside_after(&self, field: &str, span: Span) -> Result<Self, ScheduleError> {
-        self.child(field, self.start.after(span), self.end)
+    /// The scope of a schedule inside this one that starts later.
+    pub(crate) fn inside_from(&self, field: &str, start: Position) -> Result<Self, ScheduleError> {
+        self.child(field, start, self.end)
     }
 
     /// The scope of the part of a sequence that starts at `start` and lasts `length` updates.
@@ -82,8 +82,14 @@ impl<'a> Scope<'a> {
         self.start
     }
 
-    /// The updates of a stretch that begins where this scope does, inside what is left of the run.
+    /// The updates of a curve that begins where this scope does, inside what is left of the run; at
+    /// least 1, also where a share of a tiny run rounds to 0.
     pub(crate) fn length(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
+        Ok(self.rounded_length(field, span)?.max(1))
+    }
+
+    /// Like [`length`](Self::length), but 0 where it rounds to 0.
+    pub(crate) fn rounded_length(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
         self.length_at(field, span, self.start)
     }
 
@@ -105,18 +111,47 @@ impl<'a> Scope<'a> {
         Ok(updates)
     }
 
+    /// The updates of a prefix, and where it ends. It leaves at least one update for what follows:
+    /// a span that only rounds to all that is left is cut, one that says so is refused.
+    pub(crate) fn prefix(&self, field: &str, span: Span) -> Result<(u64, Position), ScheduleError> {
+        let updates = self.rounded_length(field, span)?;
+        let first = self.update(field, span, self.start)?;
+        let after = self.start.after(span);
+        match self.end.filter(|&end| first + updates >= end) {
+            None => Ok((updates, after)),
+            Some(end) => {
+                let most = (end - first).saturating_sub(1);
+                if after.reaches(end, self.run) {
+                    self.check_fits(field, span, updates.max(1), Some(most))?;
+                }
+                Ok((most, Position::at(first + most)))
+            }
+        }
+    }
+
+    /// Where the last `span` of a stretch of `length` begins, counted from the start of both; the
+    /// position is rounded, as everywhere, not the span.
+    pub(crate) fn turn(&self, field: &str, span: Span, length: Span) -> Result<u64, ScheduleError> {
+        let first = self.update(field, span, self.start)?;
+        let end = match (length, self.end) {
+            (Span::Rest, Some(end)) => Position::at(end),
+            _ => self.start.after(length),
+        };
+        Ok(self.update(field, span, end.before(span))?.saturating_sub(first))
+    }
+
     /// The update, counted from the start of this scope, that lies `span` after it; 0 is allowed,
     /// the end of the stretch too.
     pub(crate) fn milestone(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
-        if span.is_zero() { Ok(0) } else { self.length(field, span) }
+        if span.is_zero() { Ok(0) } else { self.rounded_length(field, span) }
     }
 
     /// The updates of a time constant, which may be longer than the run; at least 1.
     pub(crate) fn time_constant(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
-        self.check_span(field, span)?;
         if span == Span::Rest {
             return self.length(field, span);
         }
+        self.check_span_up_to(field, span, f64::MAX)?;
         Ok(self.update(field, span, Position::default().after(span))?.max(1))
     }
 
@@ -129,10 +164,17 @@ impl<'a> Scope<'a> {
     }
 
     fn check_span(&self, field: &str, span: Span) -> Result<(), ScheduleError> {
+        self.check_span_up_to(field, span, 100.0)
+    }
+
+    fn check_span_up_to(&self, field: &str, span: Span, most: f64) -> Result<(), ScheduleError> {
         let (ok, allowed) = match span {
             Span::Steps(steps) => (steps > 0, "at least 1 update"),
             Span::Epochs(epochs) => (epochs > 0.0 && epochs.is_finite(), "more than 0 epochs"),
-            Span::Percent(percent) => (percent > 0.0 && percent <= 100.0, "in (0, 100] percent"),
+            Span::Percent(percent) => (
+                percent > 0.0 && percent <= most,
+                if most == 100.0 { "in (0, 100] percent" } else { "more than 0 percent" },
+            ),
             Span::Rest => (true, ""),
         };
         if ok { Ok(()) } else { Err(self.out_of_range(field, span.to_string(), allowed)) }

@@ -145,18 +145,32 @@ impl de::Visitor<'_> for SpanVisitor {
 /// updates loses nothing before the one rounding.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Position {
-    steps: u64,
+    steps: i128,
     epochs: f64,
     percent: f64,
 }
 
 impl Position {
+    /// The position of update `step`.
+    pub(crate) fn at(step: u64) -> Self {
+        Self { steps: step.into(), ..Self::default() }
+    }
+
     /// This position moved on by `span`, which is not [`Span::Rest`].
-    pub(crate) fn after(mut self, span: Span) -> Self {
+    pub(crate) fn after(self, span: Span) -> Self {
+        self.moved(span, 1)
+    }
+
+    /// This position moved back by `span`, which is not [`Span::Rest`].
+    pub(crate) fn before(self, span: Span) -> Self {
+        self.moved(span, -1)
+    }
+
+    fn moved(mut self, span: Span, sign: i8) -> Self {
         match span {
-            Span::Steps(steps) => self.steps = self.steps.saturating_add(steps),
-            Span::Epochs(epochs) => self.epochs += epochs,
-            Span::Percent(percent) => self.percent += percent,
+            Span::Steps(steps) => self.steps += i128::from(sign) * i128::from(steps),
+            Span::Epochs(epochs) => self.epochs += f64::from(sign) * epochs,
+            Span::Percent(percent) => self.percent += f64::from(sign) * percent,
             Span::Rest => {}
         }
         self
@@ -165,17 +179,37 @@ impl Position {
     /// The update at this position: the exact sum rounded half up. `None` where the run cannot
     /// say how long an epoch or a percent is.
     pub(crate) fn update(self, run: &Run) -> Option<u64> {
-        let mut inexact = 0.0;
+        let (whole, part) = self.exactly(run)?;
+        // A sum such as 33.3 % + 16.7 % may miss its half by a rounding error; 2 ulp forgive it.
+        let forgiven = (2.0 * f64::EPSILON * part.abs()).min(1e-6);
+        let up = part - part.floor() + forgiven >= 0.5;
+        let update = whole.saturating_add(part.floor() as i128 + i128::from(up));
+        Some(u64::try_from(update.max(0)).unwrap_or(u64::MAX))
+    }
+
+    /// Whether this position, not rounded, lies at update `end` or after it.
+    pub(crate) fn reaches(self, end: u64, run: &Run) -> bool {
+        self.exactly(run)
+            .is_some_and(|(whole, part)| (whole - i128::from(end)) as f64 + part >= 0.0)
+    }
+
+    /// The position in updates, as a whole number and the rest of it.
+    fn exactly(self, run: &Run) -> Option<(i128, f64)> {
+        let (mut whole, mut part) = (self.steps, 0.0);
+        let mut add = |units: f64, count: u64, of: f64| {
+            // Whole multiples in integers; units × count before the division, because 29 × 50 / 100
+            // is 14.5 exactly and 0.29 × 50 is not.
+            let multiples = (units / of).trunc();
+            whole = whole.saturating_add((multiples as i128).saturating_mul(count.into()));
+            part += (units - multiples * of) * count as f64 / of;
+        };
         if self.epochs != 0.0 {
-            inexact += self.epochs * run.updates_per_epoch()? as f64;
+            add(self.epochs, run.updates_per_epoch()?, 1.0);
         }
         if self.percent != 0.0 {
-            // Percent times updates first: 29 % of 50 is 14.5 exactly, 0.29 × 50 is not.
-            inexact += self.percent * run.updates()? as f64 / 100.0;
+            add(self.percent, run.updates()?, 100.0);
         }
-        // A sum such as 33.3 % + 16.7 % may miss its half by a rounding error; 2 ulp forgive it.
-        let half_up = (inexact * (1.0 + 2.0 * f64::EPSILON) + 0.5).floor();
-        Some(self.steps.saturating_add(half_up as u64))
+        Some((whole, part))
     }
 }
 
@@ -208,5 +242,20 @@ mod tests {
         assert_eq!(at(29.0), Some(15)); // 14.5
         assert_eq!(at(28.9), Some(14)); // 14.45
         assert_eq!(at(1.0), Some(1)); // 0.5
+        let third = Position::default().after(Span::Percent(33.3)).after(Span::Percent(15.7));
+        assert_eq!(third.update(&run), Some(25)); // 24.5 if 33.3 + 15.7 were 49
+    }
+
+    #[test]
+    fn long_runs_keep_their_last_digit() {
+        for updates in [1 << 51, (1 << 52) + 1, (1 << 53) - 1, (1 << 60) - 1, 1 << 63] {
+            let run = crate::RunLength::updates_per_epoch(updates).resolve().unwrap();
+            for span in [Span::percent(100), Span::epochs(1), Span::steps(updates)] {
+                let end = Position::default().after(span);
+                assert_eq!(end.update(&run), Some(updates), "{span}");
+                assert!(end.reaches(updates, &run), "{span}");
+                assert_eq!(end.before(span).update(&run), Some(0), "{span}");
+            }
+        }
     }
 }

@@ -29,11 +29,11 @@ fn burn_cosine(bencher: Bencher) {
 
 #[divan::bench]
 fn anneal_cosine(bencher: Bencher) {
-    step(bencher, cosine(0.1).init(&run()).unwrap());
+    step(bencher, cosine(0.1).init(run()).unwrap());
 }
 
 #[divan::bench]
 fn anneal_warmup_cosine_floor(bencher: Bencher) {
     let config = cosine(0.1).floor(1e-4).warmup(Span::percent(5.0));
-    step(bencher, config.init(&run()).unwrap());
+    step(bencher, config.init(run()).unwrap());
 }

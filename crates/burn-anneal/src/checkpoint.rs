@@ -1,6 +1,7 @@
 //! Finding a checkpoint of Burn's `SupervisedTraining` that is whole.
 
-use crate::SavedStep;
+use crate::{OnMismatch, SavedStep};
+use anneal_schedule::Schedule;
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
@@ -60,6 +61,32 @@ pub enum CheckpointError {
         /// What is wrong with the newest.
         newest: Box<CheckpointError>,
     },
+    /// The checkpoint was saved by a scheduler that is not Anneal's.
+    #[error(
+        "checkpoint {}: it was saved by another scheduler and has no step to go on from; to start \
+         the schedule at its step 0 choose the mismatch rule restart",
+        path.display()
+    )]
+    ForeignScheduler {
+        /// The scheduler's file.
+        path: PathBuf,
+    },
+    /// The checkpoint was saved under another schedule.
+    #[error(
+        "the checkpoint of epoch {epoch} was saved under another schedule; saved: `{saved}`; now: \
+         `{now}`; to go on at step {step} under the new one choose the mismatch rule extend, to \
+         start it at its step 0 restart"
+    )]
+    DifferentSchedule {
+        /// The epoch of the checkpoint.
+        epoch: usize,
+        /// The step it would go on from.
+        step: u64,
+        /// The schedule it was saved under.
+        saved: String,
+        /// The schedule asked for now.
+        now: String,
+    },
 }
 
 impl SavedEpoch {
@@ -109,10 +136,43 @@ impl SavedEpoch {
         ModuleRecord::load(self.path("model")).map_err(|error| self.damaged("model", error))
     }
 
+    /// The optimizer's record.
+    pub(crate) fn optimizer(&self) -> Result<OptimizerRecord, CheckpointError> {
+        OptimizerRecord::load(self.path("optim")).map_err(|error| self.damaged("optim", error))
+    }
+
     /// The step that an Anneal scheduler saved; `None` where another scheduler was used.
     pub fn saved_step(&self) -> Result<Option<SavedStep>, CheckpointError> {
         // Burn keys the schedulers of a module by the index of their group; the base is group 0.
         Ok(SavedStep::from_record(&self.scheduler_record()?.record("0")))
+    }
+
+    /// Checks that the epoch was saved under `schedule`, or that `on_mismatch` allows another one.
+    ///
+    /// [`LearnerBuilder::resume_from`](crate::LearnerBuilder::resume_from) calls it; a loop of one's
+    /// own calls it before it loads anything.
+    ///
+    /// # Errors
+    /// [`CheckpointError::DifferentSchedule`] prints both schedules.
+    pub fn check_schedule(
+        &self,
+        schedule: &Schedule,
+        on_mismatch: OnMismatch,
+    ) -> Result<(), CheckpointError> {
+        match self.saved_step()? {
+            None if on_mismatch != OnMismatch::Restart => {
+                Err(CheckpointError::ForeignScheduler { path: self.path("scheduler") })
+            }
+            Some(saved) if on_mismatch == OnMismatch::Exact && !saved.is_of(schedule) => {
+                Err(CheckpointError::DifferentSchedule {
+                    epoch: self.epoch,
+                    step: saved.step,
+                    saved: saved.schedule,
+                    now: schedule.to_string(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn scheduler_record(&self) -> Result<LrSchedulerRecord, CheckpointError> {
@@ -120,7 +180,7 @@ impl SavedEpoch {
             .map_err(|error| self.damaged("scheduler", error))
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         checkpoint_folder(&self.directory).join(format!("{name}-{}.bpk", self.epoch))
     }
 

@@ -4,7 +4,7 @@ use crate::clip::Rescale;
 use crate::{
     Annealed, CheckpointError, ClipError, GlobalNormClip, OnMismatch, SavedEpoch, Scheduler,
 };
-use anneal_schedule::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError};
+use anneal_schedule::{Build, RunLength, ScheduleConfig, ScheduleError};
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, Optimizer};
 use burn::train::{Learner, LearnerModel};
@@ -72,34 +72,9 @@ pub enum BuildError {
     /// The model lives on a device that records no gradients.
     #[error("model: its device records no gradients; create it on `device.autodiff()`")]
     NotAutodiff,
-    /// The checkpoint to resume from cannot be used.
+    /// The checkpoint to resume from cannot be used, or belongs to another schedule.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The checkpoint was saved by a scheduler that is not Anneal's.
-    #[error(
-        "checkpoint {path}: it was saved by another scheduler and has no step to go on from; to \
-         start the schedule at step 0 choose OnMismatch::Restart"
-    )]
-    ForeignScheduler {
-        /// The scheduler's file.
-        path: String,
-    },
-    /// The checkpoint was saved under another schedule.
-    #[error(
-        "the checkpoint of epoch {epoch} was saved under another schedule\n  saved: {saved}\n  now:   \
-         {now}\nTo go on at step {step} under the new one choose OnMismatch::Extend, to start it \
-         at step 0 OnMismatch::Restart"
-    )]
-    DifferentSchedule {
-        /// The epoch of the checkpoint.
-        epoch: usize,
-        /// The step it would go on from.
-        step: u64,
-        /// The schedule it was saved under.
-        saved: String,
-        /// The schedule asked for now.
-        now: String,
-    },
 }
 
 impl<M: LearnerModel> LearnerBuilder<M> {
@@ -172,14 +147,15 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let optimizer = self.optimizer.ok_or(BuildError::Missing { part: "optimizer" })?;
         let config = self.schedule.ok_or(BuildError::Missing { part: "schedule" })?;
         let run = self.run.ok_or(BuildError::Missing { part: "run" })?;
-        let schedule = config.resolve(&run)?;
+        let schedule = config.resolve(run)?;
         let clip = self.max_norm.map(GlobalNormClip::new).transpose()?;
         if !self.model.devices().iter().all(|device| device.is_autodiff()) {
             return Err(BuildError::NotAutodiff);
         }
         if let Some(saved) = &self.resume_from {
             check_model(saved, &self.model)?;
-            check_schedule(saved, &schedule, self.on_mismatch)?;
+            check_optimizer(saved, &optimizer)?;
+            saved.check_schedule(&schedule, self.on_mismatch)?;
         }
         let factor = match self.reduction {
             GradientReduction::Sum => 1.0,
@@ -199,23 +175,13 @@ fn check_model<M: Module>(saved: &SavedEpoch, model: &M) -> Result<(), Checkpoin
     }
 }
 
-fn check_schedule(
-    saved: &SavedEpoch,
-    schedule: &Schedule,
-    on_mismatch: OnMismatch,
-) -> Result<(), BuildError> {
-    match saved.saved_step()? {
-        None if on_mismatch != OnMismatch::Restart => Err(BuildError::ForeignScheduler {
-            path: saved.path("scheduler").display().to_string(),
-        }),
-        Some(step) if on_mismatch == OnMismatch::Exact && !step.is_of(schedule) => {
-            Err(BuildError::DifferentSchedule {
-                epoch: saved.epoch(),
-                step: step.step,
-                saved: step.schedule,
-                now: schedule.to_string(),
-            })
-        }
-        _ => Ok(()),
+/// Burn drops the state that does not fit the optimizer, and would silently start it fresh.
+fn check_optimizer(saved: &SavedEpoch, optimizer: &ModuleOptimizer) -> Result<(), CheckpointError> {
+    let record = saved.optimizer()?;
+    let tensors = record.len();
+    if optimizer.clone().load_record(record).to_record().len() == tensors {
+        Ok(())
+    } else {
+        Err(saved.damaged("optim", "it is the state of another optimizer"))
     }
 }

@@ -1,25 +1,21 @@
 //! Learning-rate schedules, global-norm clipping and a learner builder for
 //! [Burn](https://burn.dev).
 //!
-//! ```no_run
-//! use burn::optim::AdamWConfig;
-//! use burn::tensor::Device;
-//! use burn::nn::{Linear, LinearConfig};
+//! ```
 //! use burn_anneal::prelude::*;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let run = RunLength::from_items(50_000, 64).epochs(10);
 //! let schedule = cosine(3e-4).floor(1e-6).warmup(Span::percent(5.0));
 //!
 //! // One line of a hand-written loop:
-//! let mut scheduler = schedule.init(&run)?;
+//! let mut scheduler = schedule.init(run)?;
 //! let rate = scheduler.step();
-//! # Ok(())
-//! # }
+//! # assert!(rate > 0.0);
+//! # Ok::<(), ScheduleError>(())
 //! ```
 //!
 //! With Burn's `Learner`, [`LearnerBuilder`] puts model, optimizer, schedule and run together and
-//! ends in Burn's own type; `Learner::new(model, optimizer, schedule.init(&run)?)` works too.
+//! ends in Burn's own type; `Learner::new(model, optimizer, schedule.init(run)?)` works too.
 
 mod annealed;
 mod checkpoint;

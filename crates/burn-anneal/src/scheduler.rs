@@ -8,16 +8,16 @@ use std::sync::Arc;
 /// Steps through a [`Schedule`]: what Burn's `Learner` and optimizers ask for the rate.
 ///
 /// The first [`step`](LrScheduler::step) gives the rate of update 0. A step beyond the schedule's
-/// length holds its last rate. The record holds the step, and the schedule's fingerprint and text
+/// length holds its last rate, and the first such step logs a warning. The record holds the step, and the schedule's fingerprint and text
 /// to recognize it by; nothing else is state.
 ///
 /// ```
 /// use burn_anneal::prelude::*;
 /// let run = RunLength::updates(4);
-/// let mut scheduler = linear(1.0, 0.0).init(&run)?;
+/// let mut scheduler = linear(1.0, 0.0).init(run)?;
 /// assert_eq!([0; 5].map(|_| scheduler.step()), [1.0, 0.75, 0.5, 0.25, 0.0]);
 ///
-/// let mut resumed = linear(1.0, 0.0).init(&run)?;
+/// let mut resumed = linear(1.0, 0.0).init(run)?;
 /// resumed.load_record(scheduler.to_record());
 /// assert_eq!(resumed.next_step(), 5);
 /// # Ok::<(), ScheduleError>(())
@@ -27,6 +27,7 @@ pub struct Scheduler {
     schedule: Arc<Schedule>,
     next_step: u64,
     on_mismatch: OnMismatch,
+    warned_of_end: bool,
 }
 
 /// What happens when the record of a *different* schedule is loaded.
@@ -49,7 +50,12 @@ pub enum OnMismatch {
 impl Scheduler {
     /// A scheduler at step 0 that is exact about the records it loads.
     pub fn new(schedule: Schedule) -> Self {
-        Self { schedule: Arc::new(schedule), next_step: 0, on_mismatch: OnMismatch::default() }
+        Self {
+            schedule: Arc::new(schedule),
+            next_step: 0,
+            on_mismatch: OnMismatch::default(),
+            warned_of_end: false,
+        }
     }
 
     /// Chooses what happens when the record of a different schedule is loaded.
@@ -72,6 +78,14 @@ impl Scheduler {
 impl LrScheduler for Scheduler {
     fn step(&mut self) -> LearningRate {
         let rate = self.schedule.rate(self.next_step);
+        if !self.warned_of_end && self.schedule.length().is_some_and(|end| self.next_step >= end) {
+            self.warned_of_end = true;
+            log::warn!(
+                "training goes on after the last update of {}; holding the rate {rate:?}. Give \
+                 RunLength the epochs, batch size and gradient accumulation that you train with",
+                self.schedule
+            );
+        }
         self.next_step = self.next_step.saturating_add(1);
         rate
     }
@@ -82,6 +96,11 @@ impl LrScheduler for Scheduler {
 
     fn load_record(&mut self, record: LrSchedulerRecord) {
         let Some(saved) = SavedStep::from_record(&record) else {
+            if self.on_mismatch == OnMismatch::Restart {
+                log::info!("starting at step 0: the record is of another scheduler");
+                self.next_step = 0;
+                return;
+            }
             log::error!(
                 "the record holds no step of a burn-anneal scheduler; going on at step {} of {}",
                 self.next_step,
@@ -181,11 +200,11 @@ fn read_text(record: &LrSchedulerRecord) -> Option<String> {
 pub trait InitScheduler: Into<ScheduleConfig> {
     /// Checks the description against the length of the run and gives a scheduler at step 0.
     ///
-    /// `Learner::new(model, optimizer, schedule.init(&run)?)` is all that Burn needs.
+    /// `Learner::new(model, optimizer, schedule.init(run)?)` is all that Burn needs.
     ///
     /// # Errors
     /// [`ScheduleError`] names the field, the value and the allowed range.
-    fn init(self, run: &RunLength) -> Result<Scheduler, ScheduleError> {
+    fn init(self, run: RunLength) -> Result<Scheduler, ScheduleError> {
         Ok(Scheduler::new(Build::resolve(self, run)?))
     }
 }
@@ -197,7 +216,7 @@ mod tests {
     use crate::prelude::*;
 
     fn at_step_3(config: impl InitScheduler) -> Scheduler {
-        let mut scheduler = config.init(&RunLength::updates(10)).unwrap();
+        let mut scheduler = config.init(RunLength::updates(10)).unwrap();
         (0..3).for_each(|_| {
             scheduler.step();
         });
@@ -211,7 +230,7 @@ mod tests {
         let record = burn::lr_scheduler::LrSchedulerRecord::from_bytes(bytes).unwrap();
         let text = super::SavedStep::from_record(&record).unwrap();
         assert_eq!(text.schedule, "cosine(0.1).length(10), 10 updates");
-        let mut resumed = cosine(0.1).init(&RunLength::updates(10)).unwrap();
+        let mut resumed = cosine(0.1).init(RunLength::updates(10)).unwrap();
         resumed.load_record(record);
         assert_eq!(resumed.next_step(), 3);
     }
@@ -223,7 +242,7 @@ mod tests {
             [(OnMismatch::Exact, 3), (OnMismatch::Extend, 3), (OnMismatch::Restart, 0)]
         {
             let run = RunLength::updates(20);
-            let mut scheduler = cosine(0.1).init(&run).unwrap().on_mismatch(choice);
+            let mut scheduler = cosine(0.1).init(run).unwrap().on_mismatch(choice);
             scheduler.load_record(record.clone());
             assert_eq!(scheduler.next_step(), next, "{choice:?}");
         }
@@ -233,15 +252,19 @@ mod tests {
     fn restart_goes_on_under_the_same_schedule() {
         let saved = at_step_3(cosine(0.1));
         let mut same =
-            cosine(0.1).init(&RunLength::updates(10)).unwrap().on_mismatch(OnMismatch::Restart);
+            cosine(0.1).init(RunLength::updates(10)).unwrap().on_mismatch(OnMismatch::Restart);
         same.load_record(saved.to_record());
         assert_eq!(same.next_step(), 3);
     }
 
     #[test]
-    fn a_foreign_record_does_not_move_the_step() {
+    fn a_foreign_record_moves_the_step_only_to_restart() {
+        let foreign = burn::lr_scheduler::LrSchedulerRecord::new;
         let mut scheduler = at_step_3(cosine(0.1));
-        scheduler.load_record(burn::lr_scheduler::LrSchedulerRecord::new());
+        scheduler.load_record(foreign());
         assert_eq!(scheduler.next_step(), 3);
+        let mut scheduler = scheduler.on_mismatch(OnMismatch::Restart);
+        scheduler.load_record(foreign());
+        assert_eq!(scheduler.next_step(), 0);
     }
 }

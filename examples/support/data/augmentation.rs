@@ -7,7 +7,7 @@ use super::ImageShape;
 /// The random changes that a training image goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Augmentation {
-    /// Crop at a random place out of the image with a black border of this many pixels.
+    /// Crop at a random place out of the image, whose edges are continued by this many pixels.
     pub padding: i8,
     /// Mirror every second image, at random.
     pub flip: bool,
@@ -37,9 +37,9 @@ impl Augmentation {
 /// How one image is placed into its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placement {
-    /// Rows that the image moves down; black rows follow on above.
+    /// Rows that the image moves down; its first row fills the gap.
     pub down: i8,
-    /// Columns that the image moves to the right; black columns follow on its left.
+    /// Columns that the image moves to the right; its first column fills the gap.
     pub right: i8,
     /// Whether the moved image is mirrored, left to right.
     pub flipped: bool,
@@ -60,34 +60,26 @@ pub fn place_image(
     let outputs = output.chunks_exact_mut(shape.plane());
     for ((plane, table), output) in planes.zip(tables).zip(outputs) {
         for (y, output) in output.chunks_exact_mut(shape.width).enumerate() {
-            match shifted(y, placement.down, shape.height) {
-                Some(y) => {
-                    let row = &plane[y * shape.width..(y + 1) * shape.width];
-                    place_row(row, placement, table, output);
-                }
-                None => output.fill(table[0]),
-            }
+            let y = y.saturating_add_signed(-isize::from(placement.down)).min(shape.height - 1);
+            let row = &plane[y * shape.width..(y + 1) * shape.width];
+            place_row(row, placement, table, output);
         }
     }
 }
 
 fn place_row(row: &[u8], placement: Placement, table: &[f32; 256], output: &mut [f32]) {
-    let moved = usize::from(placement.right.unsigned_abs()).min(row.len());
+    let value = |pixel: u8| table[usize::from(pixel)];
+    let moved = usize::from(placement.right.unsigned_abs()).min(row.len() - 1);
     let kept = row.len() - moved;
     let (from, to) = if placement.right < 0 { (moved, 0) } else { (0, moved) };
-    output[..to].fill(table[0]);
+    output[..to].fill(value(row[0]));
     for (output, &pixel) in output[to..].iter_mut().zip(&row[from..from + kept]) {
-        *output = table[usize::from(pixel)];
+        *output = value(pixel);
     }
-    output[to + kept..].fill(table[0]);
+    output[to + kept..].fill(value(row[row.len() - 1]));
     if placement.flipped {
         output.reverse();
     }
-}
-
-/// The row of the image that lands in row `y` of the output, if there is one.
-fn shifted(y: usize, down: i8, height: usize) -> Option<usize> {
-    y.checked_add_signed(-isize::from(down)).filter(|&y| y < height)
 }
 
 #[cfg(test)]
@@ -114,18 +106,19 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_image_leaves_black_behind() {
-        assert_eq!(place(1, 0, false), [0.0, 0.0, 0.0, 1.0, 2.0, 3.0]);
-        assert_eq!(place(-1, 0, false), [4.0, 5.0, 6.0, 0.0, 0.0, 0.0]);
-        assert_eq!(place(0, 1, false), [0.0, 1.0, 2.0, 0.0, 4.0, 5.0]);
-        assert_eq!(place(0, -2, false), [3.0, 0.0, 0.0, 6.0, 0.0, 0.0]);
-        assert_eq!(place(9, 9, false), [0.0; 6]);
+    fn a_moved_image_continues_its_edges() {
+        assert_eq!(place(1, 0, false), [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
+        assert_eq!(place(-1, 0, false), [4.0, 5.0, 6.0, 4.0, 5.0, 6.0]);
+        assert_eq!(place(0, 1, false), [1.0, 1.0, 2.0, 4.0, 4.0, 5.0]);
+        assert_eq!(place(0, -2, false), [3.0, 3.0, 3.0, 6.0, 6.0, 6.0]);
+        assert_eq!(place(9, 9, false), [1.0; 6]);
+        assert_eq!(place(-9, -9, false), [6.0; 6]);
     }
 
     #[test]
     fn a_flip_mirrors_the_moved_image() {
         assert_eq!(place(0, 0, true), [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
-        assert_eq!(place(0, 1, true), [2.0, 1.0, 0.0, 5.0, 4.0, 0.0]);
+        assert_eq!(place(0, 1, true), [2.0, 1.0, 1.0, 5.0, 4.0, 4.0]);
     }
 
     #[test]

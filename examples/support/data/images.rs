@@ -69,7 +69,7 @@ impl Images {
         shape: ImageShape,
         normalization: Normalization,
     ) -> Result<Self, DataError> {
-        if pixels.len() != labels.len() * shape.bytes() {
+        if shape.bytes() == 0 || pixels.len() != labels.len() * shape.bytes() {
             return Err(DataError::Mismatch {
                 pixels: pixels.len(),
                 labels: labels.len(),

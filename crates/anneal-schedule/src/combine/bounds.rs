@@ -13,7 +13,7 @@ use std::fmt;
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let schedule = linear(1.0, 0.0).floor(0.3).resolve(&RunLength::updates(4))?;
+/// let schedule = linear(1.0, 0.0).floor(0.3).resolve(RunLength::updates(4))?;
 /// assert_eq!([0, 2, 3, 4].map(|step| schedule.rate(step)), [1.0, 0.5, 0.3, 0.3]);
 /// # Ok::<(), ScheduleError>(())
 /// ```
@@ -35,7 +35,7 @@ pub struct Floor<L = Span> {
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let schedule = linear(1.0, 0.0).cap(0.6).resolve(&RunLength::updates(4))?;
+/// let schedule = linear(1.0, 0.0).cap(0.6).resolve(RunLength::updates(4))?;
 /// assert_eq!([0, 2].map(|step| schedule.rate(step)), [0.6, 0.5]);
 /// # Ok::<(), ScheduleError>(())
 /// ```
@@ -66,6 +66,10 @@ impl Rate for Floor<u64> {
         self.schedule.rate(step).max(self.floor)
     }
 
+    fn held(&self, step: u64) -> f64 {
+        self.schedule.held(step).max(self.floor)
+    }
+
     fn peak(&self) -> f64 {
         self.schedule.peak()
     }
@@ -83,6 +87,10 @@ impl Describe for Cap {
 impl Rate for Cap<u64> {
     fn rate(&self, step: u64) -> f64 {
         self.schedule.rate(step).min(self.cap)
+    }
+
+    fn held(&self, step: u64) -> f64 {
+        self.schedule.held(step).min(self.cap)
     }
 
     fn peak(&self) -> f64 {

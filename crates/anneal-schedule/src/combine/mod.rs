@@ -62,7 +62,7 @@ pub trait Build: Into<ScheduleConfig> {
     ///
     /// # Errors
     /// [`ScheduleError`] names the field, the value and the allowed range.
-    fn resolve(self, run: &RunLength) -> Result<Schedule, ScheduleError> {
+    fn resolve(self, run: RunLength) -> Result<Schedule, ScheduleError> {
         Schedule::new(&self.into(), run.resolve()?)
     }
 }

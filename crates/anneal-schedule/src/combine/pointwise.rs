@@ -39,6 +39,10 @@ macro_rules! pointwise {
                 self.schedules.iter().map(|schedule| schedule.rate(step)).fold($start, $fold)
             }
 
+            fn held(&self, step: u64) -> f64 {
+                self.schedules.iter().map(|schedule| schedule.held(step)).fold($start, $fold)
+            }
+
             fn peak(&self) -> f64 {
                 self.schedules.iter().map(|schedule| schedule.peak()).fold($start, $fold)
             }
@@ -99,7 +103,7 @@ fn check_finite<R: Rate>(resolved: R, scope: &Scope<'_>) -> Result<R, ScheduleEr
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let schedule = constant(0.1).scale(4.0).resolve(&RunLength::updates(1))?;
+/// let schedule = constant(0.1).scale(4.0).resolve(RunLength::updates(1))?;
 /// assert_eq!(schedule.rate(0), 0.4);
 /// # Ok::<(), ScheduleError>(())
 /// ```
@@ -129,6 +133,10 @@ impl Describe for Scale {
 impl Rate for Scale<u64> {
     fn rate(&self, step: u64) -> f64 {
         self.factor * self.schedule.rate(step)
+    }
+
+    fn held(&self, step: u64) -> f64 {
+        self.factor * self.schedule.held(step)
     }
 
     fn peak(&self) -> f64 {

@@ -8,6 +8,7 @@ use std::fmt;
 /// Schedules one after another: each starts at its own step 0 where its part begins.
 ///
 /// Part i begins at the sum of the lengths before it, rounded once. A part of length 0 is skipped.
+/// Where the last part ends before the run does, its last rate is held.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -19,7 +20,7 @@ use std::fmt;
 /// ```
 /// use anneal_schedule::prelude::*;
 /// let schedule = constant(1.0).then(Span::steps(2), linear(0.5, 0.0))
-///     .resolve(&RunLength::updates(6))?;
+///     .resolve(RunLength::updates(6))?;
 /// let rates: Vec<f64> = (0..6).map(|step| schedule.rate(step)).collect();
 /// assert_eq!(rates, [1.0, 1.0, 0.5, 0.375, 0.25, 0.125]);
 /// # Ok::<(), ScheduleError>(())
@@ -30,6 +31,9 @@ use std::fmt;
 pub struct Sequence<L = Span> {
     /// The schedules in their order.
     pub parts: Vec<Part<L>>,
+    /// The updates at which the parts begin, once resolved.
+    #[serde(skip)]
+    starts: Vec<u64>,
 }
 
 /// A part of a [`Sequence`].
@@ -37,7 +41,7 @@ pub struct Sequence<L = Span> {
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Part<L = Span> {
-    /// How long it lasts; once resolved, the update at which it begins.
+    /// How long it lasts.
     #[serde(default)]
     pub length: L,
     /// The schedule of this part.
@@ -47,13 +51,13 @@ pub struct Part<L = Span> {
 /// A [`Sequence`] of schedules and their lengths; give the last one [`Span::Rest`].
 pub fn sequence<S: Into<ScheduleConfig>>(parts: impl IntoIterator<Item = (Span, S)>) -> Sequence {
     let part = |(length, schedule): (Span, S)| Part { length, schedule: schedule.into() };
-    Sequence { parts: parts.into_iter().map(part).collect() }
+    Sequence { parts: parts.into_iter().map(part).collect(), starts: vec![] }
 }
 
 impl Sequence {
     /// A sequence of one part that takes the rest.
     pub(crate) fn start(schedule: ScheduleConfig) -> Self {
-        Self { parts: vec![Part { length: Span::Rest, schedule }] }
+        Self { parts: vec![Part { length: Span::Rest, schedule }], starts: vec![] }
     }
 
     /// Ends the last part after `length` and goes on with `next`.
@@ -74,7 +78,7 @@ impl Describe for Sequence {
             return Err(scope.out_of_range("parts", "[]".into(), "at least one part"));
         };
         let (mut start, mut begin) = (scope.start(), 0);
-        let mut parts = Vec::with_capacity(self.parts.len());
+        let mut resolved = Sequence { parts: vec![], starts: vec![] };
         for (i, part) in self.parts.iter().enumerate() {
             let field = format!("parts[{i}].length");
             let length = if part.length == Span::Rest {
@@ -82,6 +86,7 @@ impl Describe for Sequence {
                     let allowed = "updates, epochs or a percentage for all but the last part";
                     return Err(scope.out_of_range(&field, part.length.to_string(), allowed));
                 }
+                // The run's end is the part's; what stands in it fills the run, not the part.
                 None
             } else if part.length.is_zero() {
                 Some(0)
@@ -93,24 +98,35 @@ impl Describe for Sequence {
             let inside = scope.inside_part(&format!("parts[{i}].schedule"), start, stretch)?;
             let schedule = part.schedule.resolve_in(&inside)?;
             if length != Some(0) {
-                parts.push(Part { length: begin, schedule });
+                resolved.starts.push(begin);
+                resolved.parts.push(Part { length: length.unwrap_or(NO_END), schedule });
             }
             begin += length.unwrap_or(0);
             start = start.after(part.length);
         }
-        if parts.is_empty() {
+        if resolved.parts.is_empty() {
             return Err(scope.out_of_range("parts", "0 updates".into(), "at least one update"));
         }
-        Ok(Sequence { parts })
+        Ok(resolved)
     }
 }
+
+/// The length of a last part that takes the rest.
+const NO_END: u64 = u64::MAX;
 
 impl Rate for Sequence<u64> {
     fn rate(&self, step: u64) -> f64 {
         // The first part begins at 0, so at least one has begun.
-        let begun = self.parts.partition_point(|part| part.length <= step);
-        let part = &self.parts[begun.saturating_sub(1)];
-        part.schedule.rate(step - part.length)
+        let i = self.starts.partition_point(|&start| start <= step).saturating_sub(1);
+        let (part, step) = (&self.parts[i], step - self.starts[i]);
+        if step < part.length { part.schedule.rate(step) } else { part.schedule.held(part.length) }
+    }
+
+    fn held(&self, step: u64) -> f64 {
+        // A part that would begin at `step` has not begun.
+        let i = self.starts.partition_point(|&start| start < step).saturating_sub(1);
+        let part = &self.parts[i];
+        part.schedule.held((step - self.starts[i]).min(part.length))
     }
 
     fn peak(&self) -> f64 {
@@ -118,23 +134,18 @@ impl Rate for Sequence<u64> {
     }
 }
 
-impl fmt::Display for Sequence<Span> {
+impl<L: Length> fmt::Display for Sequence<L>
+where
+    Node<L>: fmt::Display,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |part: &Part| {
+        let part = |part: &Part<L>| {
             if part.length.fills_the_run() {
                 part.schedule.to_string()
             } else {
                 format!("{}: {}", part.length, part.schedule)
             }
         };
-        let parts: Vec<String> = self.parts.iter().map(part).collect();
-        write!(f, "sequence({})", parts.join(", "))
-    }
-}
-
-impl fmt::Display for Sequence<u64> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |part: &Part<u64>| format!("from {}: {}", part.length, part.schedule);
         let parts: Vec<String> = self.parts.iter().map(part).collect();
         write!(f, "sequence({})", parts.join(", "))
     }
@@ -167,6 +178,21 @@ mod tests {
     fn a_part_of_length_zero_is_skipped() {
         let schedule = resolved(constant(1.0).then(Span::steps(0), constant(2.0)), 10);
         assert_eq!(schedule.rate(0), 2.0);
+    }
+
+    #[test]
+    fn a_last_part_that_ends_early_holds_its_last_rate() {
+        let early = sequence::<ScheduleConfig>([
+            (Span::steps(6), constant(1.0).into()),
+            (Span::steps(4), step_decay(1.0, Span::steps(2), 0.5).into()),
+        ]);
+        let schedule = resolved(early, 20);
+        assert_eq!(
+            [5, 7, 8, 9, 10, 15, 20].map(|t| schedule.rate(t)),
+            [1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5]
+        );
+        let line = resolved(sequence([(Span::steps(4), linear(1.0, 0.0))]), 10);
+        assert_eq!([3, 4, 9].map(|t| line.rate(t)), [0.25, 0.0, 0.0]);
     }
 
     #[test]

@@ -14,11 +14,12 @@ use std::fmt;
 /// ```
 ///
 /// The first update is not wasted on a rate of 0, and the peak is not used twice. A prefix shifts
-/// what follows; an overlay does not. Where n rounds to 0 updates there is no warm-up.
+/// what follows and leaves it at least one update; an overlay does neither. Where n rounds to 0
+/// updates there is no warm-up.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `length` | n, a span | inside the run |
+/// | `length` | n, a span | inside the run; as a prefix shorter than what is left of it |
 /// | `ramp` | shape of the rise | see [`Ramp`]; default linear |
 /// | `start` | share of the peak that the rise starts from | [0, 1); exponential: (0, 1); default 0 |
 /// | `overlay` | | default false |
@@ -28,7 +29,7 @@ use std::fmt;
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let schedule = constant(1.0).warmup(Span::steps(3)).resolve(&RunLength::updates(10))?;
+/// let schedule = constant(1.0).warmup(Span::steps(3)).resolve(RunLength::updates(10))?;
 /// assert_eq!([0, 1, 2, 3].map(|step| schedule.rate(step)), [0.25, 0.5, 0.75, 1.0]);
 /// # Ok::<(), ScheduleError>(())
 /// ```
@@ -116,7 +117,6 @@ impl Describe for Warmup {
             let allowed = "updates, epochs or a percentage";
             return Err(scope.out_of_range("length", self.length.to_string(), allowed));
         }
-        let length = scope.length("length", self.length)?;
         let (ok, allowed) = match self.ramp {
             Ramp::Exponential => {
                 (self.start > 0.0 && self.start < 1.0, "in (0, 1) with an exponential ramp")
@@ -124,10 +124,11 @@ impl Describe for Warmup {
             _ => ((0.0..1.0).contains(&self.start), "in [0, 1)"),
         };
         let start = scope.require("start", self.start, ok, allowed)? + 0.0;
-        let inside = if self.overlay {
-            scope.inside("schedule")?
+        let (length, inside) = if self.overlay {
+            (scope.rounded_length("length", self.length)?, scope.inside("schedule")?)
         } else {
-            scope.inside_after("schedule", self.length)?
+            let (length, start) = scope.prefix("length", self.length)?;
+            (length, scope.inside_from("schedule", start)?)
         };
         let schedule = Box::new(self.schedule.resolve_in(&inside)?);
         Ok(Warmup { length, ramp: self.ramp, start, overlay: self.overlay, schedule })
@@ -157,6 +158,14 @@ impl Rate for Warmup<u64> {
         }
     }
 
+    fn held(&self, step: u64) -> f64 {
+        match (step < self.length, self.overlay) {
+            (true, _) => self.rate(step),
+            (false, true) => self.schedule.held(step),
+            (false, false) => self.schedule.held(step - self.length),
+        }
+    }
+
     fn peak(&self) -> f64 {
         self.schedule.peak()
     }
@@ -182,7 +191,7 @@ where
 mod tests {
     use super::*;
     use crate::combine::Build;
-    use crate::curve::{constant, linear, refused, resolved};
+    use crate::curve::{constant, cosine, linear, refused, resolved};
 
     #[test]
     fn each_ramp_has_its_formula() {
@@ -215,6 +224,19 @@ mod tests {
     fn a_share_of_a_tiny_run_may_be_nothing() {
         let schedule = resolved(constant(1.0).warmup(Span::percent(10)), 4);
         assert_eq!(schedule.rate(0), 1.0);
+    }
+
+    #[test]
+    fn a_prefix_leaves_an_update_for_the_peak() {
+        // 90 % rounds to all of 2 or 3 updates, 50 % to all of 1.
+        for (percent, updates) in [(90.0, 1), (90.0, 2), (90.0, 3), (50.0, 1)] {
+            let schedule = resolved(cosine(1.0).warmup(Span::percent(percent)), updates);
+            assert_eq!(schedule.rate(updates - 1), 1.0, "{percent} % of {updates}");
+        }
+        for all in [Span::steps(100), Span::percent(100)] {
+            assert_eq!(refused(cosine(1.0).warmup(all)), "warmup.length");
+        }
+        assert_eq!(resolved(cosine(1.0).warmup(Span::steps(99)), 100).rate(99), 1.0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::fmt;
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let schedule = constant(1e-3).resolve(&RunLength::updates(10))?;
+/// let schedule = constant(1e-3).resolve(RunLength::updates(10))?;
 /// assert_eq!(schedule.rate(7), 1e-3);
 /// # Ok::<(), ScheduleError>(())
 /// ```

@@ -25,7 +25,7 @@ use std::fmt;
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let schedule = cosine(3e-4).end(1e-6).resolve(&RunLength::updates(100))?;
+/// let schedule = cosine(3e-4).end(1e-6).resolve(RunLength::updates(100))?;
 /// assert_eq!(schedule.rate(0), 3e-4);
 /// assert!((schedule.rate(50) - 1.505e-4).abs() < 1e-18);
 /// assert_eq!(schedule.rate(100), 1e-6);

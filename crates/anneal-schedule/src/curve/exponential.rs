@@ -1,6 +1,6 @@
 //! Exponential decay.
 
-use super::{Describe, Rate, fraction};
+use super::{Describe, Rate, fraction, geometric_mix};
 use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -17,7 +17,7 @@ use std::fmt;
 /// ```
 /// use anneal_schedule::prelude::*;
 /// let schedule = exponential(0.1, Decay::HalfLife(Span::steps(10)))
-///     .resolve(&RunLength::updates(100))?;
+///     .resolve(RunLength::updates(100))?;
 /// assert!((schedule.rate(20) - 0.025).abs() < 1e-15);
 /// # Ok::<(), ScheduleError>(())
 /// ```
@@ -92,8 +92,7 @@ impl Rate for Exponential<u64> {
             Decay::Factor { factor, per } => self.peak * factor.powf(t / per as f64),
             Decay::HalfLife(half_life) => self.peak * (-t / half_life as f64).exp2(),
             Decay::Toward { end, length } => {
-                let x = fraction(step, length);
-                self.peak.powf(1.0 - x) * end.powf(x)
+                geometric_mix(self.peak, end, 1.0 - fraction(step, length))
             }
         }
     }
@@ -122,7 +121,8 @@ impl<L: Length> fmt::Display for Exponential<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curve::{refused, resolved};
+    use crate::combine::Build;
+    use crate::curve::{constant, refused, resolved};
 
     #[test]
     fn the_ways_of_saying_it_agree() {
@@ -148,6 +148,22 @@ mod tests {
         let schedule = resolved(exponential(1e-300, up), 100);
         assert_eq!((schedule.rate(0), schedule.rate(100)), (1e-300, 1e300));
         assert!((schedule.rate(50) - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn extreme_ends_stay_finite_and_nothing_left_is_no_nan() {
+        let flat = Decay::Toward { end: f64::MAX, length: Span::Rest };
+        let schedule = resolved(exponential(f64::MAX, flat), 100);
+        assert!((0..=100).all(|step| schedule.rate(step) == f64::MAX));
+        let tiny =
+            constant(1.0).then(Span::steps(10), exponential(1.0, Decay::HalfLife(Span::Rest)));
+        assert_eq!(resolved(tiny, 10).rate(10), 1.0);
+    }
+
+    #[test]
+    fn a_time_constant_may_be_longer_than_the_run() {
+        let schedule = resolved(exponential(1.0, Decay::HalfLife(Span::percent(150))), 100);
+        assert!((schedule.rate(75) - 0.5f64.sqrt()).abs() < 1e-15);
     }
 
     #[test]

@@ -36,6 +36,12 @@ pub(crate) trait Rate {
     /// The rate of update `step`: finite, not negative, closed form.
     fn rate(&self, step: u64) -> f64;
 
+    /// The rate that is held where the schedule ends at `step`: the one that it has reached there,
+    /// not the one that it would jump to.
+    fn held(&self, step: u64) -> f64 {
+        self.rate(step)
+    }
+
     /// A rate that is never exceeded; the largest one wherever that is known in closed form.
     fn peak(&self) -> f64;
 }
@@ -48,6 +54,11 @@ pub(crate) fn fraction(step: u64, length: u64) -> f64 {
 /// `from` at weight 1, `to` at weight 0, exactly; never outside the two.
 pub(crate) fn mix(from: f64, to: f64, weight: f64) -> f64 {
     (from * weight + to * (1.0 - weight)).clamp(from.min(to), from.max(to))
+}
+
+/// Like [`mix`], but geometric: from^weight · to^(1 − weight), of numbers above 0.
+pub(crate) fn geometric_mix(from: f64, to: f64, weight: f64) -> f64 {
+    (from.powf(weight) * to.powf(1.0 - weight)).clamp(from.min(to), from.max(to))
 }
 
 /// The falling half of a cosine wave: 1 at x = 0, 0 at x = 1.

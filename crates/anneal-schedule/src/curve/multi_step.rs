@@ -18,7 +18,7 @@ use std::fmt;
 /// ```
 /// use anneal_schedule::prelude::*;
 /// let schedule = multi_step(0.1, [Span::percent(50), Span::percent(75)], 0.1)
-///     .resolve(&RunLength::updates(200))?;
+///     .resolve(RunLength::updates(200))?;
 /// assert_eq!(schedule.rate(99), 0.1);
 /// assert!((schedule.rate(150) - 0.001).abs() < 1e-15);
 /// # Ok::<(), ScheduleError>(())
@@ -66,6 +66,10 @@ impl Rate for MultiStep<u64> {
     fn rate(&self, step: u64) -> f64 {
         let passed = self.milestones.partition_point(|&milestone| milestone <= step);
         self.peak * self.gamma.powf(passed as f64)
+    }
+
+    fn held(&self, step: u64) -> f64 {
+        self.rate(step.saturating_sub(1))
     }
 
     fn peak(&self) -> f64 {

@@ -34,7 +34,7 @@ use std::fmt;
 /// use anneal_schedule::prelude::*;
 /// let config = one_cycle(0.1);
 /// let run = RunLength::updates(100);
-/// let (rate, momentum) = (config.clone().resolve(&run)?, config.momentum(0.85, 0.95).resolve(&run)?);
+/// let (rate, momentum) = (config.clone().resolve(run)?, config.momentum(0.85, 0.95).resolve(run)?);
 /// assert_eq!((rate.rate(0), momentum.rate(0)), (0.1 / 25.0, 0.95));
 /// assert_eq!((rate.rate(30), momentum.rate(30)), (0.1, 0.85));
 /// # Ok::<(), ScheduleError>(())

@@ -22,7 +22,7 @@ use std::fmt;
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let schedule = linear(1.0, 0.0).resolve(&RunLength::updates(4))?;
+/// let schedule = linear(1.0, 0.0).resolve(RunLength::updates(4))?;
 /// let rates: Vec<f64> = (0..6).map(|step| schedule.rate(step)).collect();
 /// assert_eq!(rates, [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
 /// # Ok::<(), ScheduleError>(())

@@ -1,6 +1,6 @@
 //! Stable, then decay: with a warm-up before it, warm-up–stable–decay.
 
-use super::{Describe, Rate, half_cosine, mix};
+use super::{Describe, Rate, geometric_mix, half_cosine, mix};
 use crate::combine::{Build, Warmup};
 use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ use std::fmt;
 /// ```
 /// use anneal_schedule::prelude::*;
 /// let schedule = warmup_stable_decay(1.0, Span::steps(10), Span::steps(20))
-///     .resolve(&RunLength::updates(100))?;
+///     .resolve(RunLength::updates(100))?;
 /// assert_eq!([9, 10, 80, 90, 100].map(|t| schedule.rate(t)), [10.0 / 11.0, 1.0, 1.0, 0.5, 0.0]);
 /// # Ok::<(), ScheduleError>(())
 /// ```
@@ -164,8 +164,9 @@ impl Describe for StableDecay {
             _ => {}
         }
         let length = scope.length("length", self.length)?;
-        let decay = scope.length("decay", self.decay)?;
-        scope.check_fits("decay", self.decay, decay, Some(length))?;
+        let most = scope.rounded_length("decay", self.decay)?;
+        scope.check_fits("decay", self.decay, most, Some(length))?;
+        let decay = length.saturating_sub(scope.turn("decay", self.decay, self.length)?);
         Ok(StableDecay { peak, stable, decay, shape: self.shape, end, length })
     }
 }
@@ -200,7 +201,7 @@ impl Rate for StableDecay<u64> {
             DecayShape::OneMinusSqrt => 1.0 - x.sqrt(),
             DecayShape::Cosine => half_cosine(x),
             DecayShape::Power(power) => (1.0 - x).powf(power),
-            DecayShape::Exponential => return level.powf(1.0 - x) * self.end.powf(x),
+            DecayShape::Exponential => return geometric_mix(level, self.end, 1.0 - x),
         };
         mix(level, self.end, weight)
     }
@@ -237,7 +238,7 @@ impl<L: Length> fmt::Display for StableDecay<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curve::{refused, resolved};
+    use crate::curve::{constant, linear, refused, resolved};
 
     fn shaped(shape: DecayShape) -> crate::Schedule {
         resolved(stable_decay(1.0, Span::steps(4)).end(0.0625).shape(shape), 10)
@@ -271,6 +272,17 @@ mod tests {
         let power = resolved(config.stable(power), 100);
         assert!((power.rate(30) - 0.25).abs() < 1e-15);
         assert!((power.rate(90) - 1.0 / 16.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn it_turns_where_a_sequence_of_the_same_spans_does() {
+        // 15 updates: 50 % is 7.5, so both turn at update 8.
+        let half = Span::percent(50);
+        let curve = resolved(stable_decay(1.0, half), 15);
+        let parts = resolved(constant(1.0).then(half, linear(1.0, 0.0)), 15);
+        for step in 0..=15 {
+            assert!((curve.rate(step) - parts.rate(step)).abs() < 1e-15, "{step}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::fmt;
 /// ```
 /// use anneal_schedule::prelude::*;
 /// let schedule = step_decay(0.1, Span::epochs(30), 0.1)
-///     .resolve(&RunLength::updates_per_epoch(100).epochs(90))?;
+///     .resolve(RunLength::updates_per_epoch(100).epochs(90))?;
 /// assert_eq!(schedule.rate(2_999), 0.1);
 /// assert!((schedule.rate(3_000) - 0.01).abs() < 1e-15);
 /// # Ok::<(), ScheduleError>(())
@@ -46,8 +46,7 @@ impl Describe for StepDecay {
     fn resolve(&self, scope: &Scope<'_>) -> Result<StepDecay<u64>, ScheduleError> {
         Ok(StepDecay {
             peak: scope.positive("peak", self.peak)?,
-            // A span of a tiny run may round to 0 updates; drops cannot be closer than 1.
-            every: scope.length("every", self.every)?.max(1),
+            every: scope.length("every", self.every)?,
             gamma: scope.factor("gamma", self.gamma)?,
         })
     }
@@ -56,6 +55,10 @@ impl Describe for StepDecay {
 impl Rate for StepDecay<u64> {
     fn rate(&self, step: u64) -> f64 {
         self.peak * self.gamma.powf((step / self.every) as f64)
+    }
+
+    fn held(&self, step: u64) -> f64 {
+        self.rate(step.saturating_sub(1))
     }
 
     fn peak(&self) -> f64 {

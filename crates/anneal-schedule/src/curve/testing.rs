@@ -4,12 +4,12 @@ use crate::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError};
 
 /// The schedule of a description alone in a run of `updates` updates.
 pub(crate) fn resolved(config: impl Into<ScheduleConfig>, updates: u64) -> Schedule {
-    config.into().resolve(&RunLength::updates(updates)).unwrap()
+    config.into().resolve(RunLength::updates(updates)).unwrap()
 }
 
 /// The field that the description's resolution complains about, in a run of 100 updates.
 pub(crate) fn refused(config: impl Into<ScheduleConfig>) -> String {
-    match config.into().resolve(&RunLength::updates(100)) {
+    match config.into().resolve(RunLength::updates(100)) {
         Err(ScheduleError::OutOfRange { field, .. } | ScheduleError::TooLong { field, .. }) => {
             field
         }

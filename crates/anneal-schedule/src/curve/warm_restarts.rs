@@ -31,7 +31,7 @@ use std::fmt;
 /// ```
 /// use anneal_schedule::prelude::*;
 /// let schedule = warm_restarts(1.0, Span::steps(10)).multiplier(2.0).peak_decay(0.5)
-///     .resolve(&RunLength::updates(70))?;
+///     .resolve(RunLength::updates(70))?;
 /// assert_eq!([0, 10, 30].map(|step| schedule.rate(step)), [1.0, 0.5, 0.25]);
 /// # Ok::<(), ScheduleError>(())
 /// ```
@@ -114,8 +114,8 @@ impl Describe for WarmRestarts {
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<WarmRestarts<u64>, ScheduleError> {
         let peak = scope.positive("peak", self.peak)?;
-        let cycle = scope.length("cycle", self.cycle)?.max(1);
-        let warmup = self.warmup.map(|span| scope.length("warmup", span)).transpose()?;
+        let cycle = scope.length("cycle", self.cycle)?;
+        let warmup = self.warmup.map(|span| scope.rounded_length("warmup", span)).transpose()?;
         if let Some(warmup) = warmup.filter(|&warmup| warmup >= cycle) {
             let allowed = format!("less than the cycle's {cycle} updates");
             return Err(scope.out_of_range("warmup", format!("{warmup} updates"), allowed));
@@ -198,10 +198,17 @@ impl Rate for WarmRestarts<u64> {
         let peak = (self.peak * self.peak_decay.powf(at.cycle as f64)).max(self.end);
         let warmup = self.warmup.unwrap_or(0) as f64;
         if at.step < warmup {
-            peak * (at.step + 1.0) / (warmup + 1.0)
-        } else {
-            mix(peak, self.end, half_cosine((at.step - warmup) / (at.length - warmup)))
+            return peak * ((at.step + 1.0) / (warmup + 1.0));
         }
+        // Beyond 2⁵³ updates the two may be the same f64; then the cycle is all warm-up.
+        let rest = at.length - warmup;
+        let x = if rest > 0.0 { (at.step - warmup) / rest } else { 0.0 };
+        mix(peak, self.end, half_cosine(x))
+    }
+
+    fn held(&self, step: u64) -> f64 {
+        // Where a cycle begins, the one before has reached its end.
+        if step > 0 && self.locate(step).step == 0.0 { self.end } else { self.rate(step) }
     }
 
     fn peak(&self) -> f64 {
@@ -295,6 +302,24 @@ mod tests {
             );
         }
         assert_eq!([20, 21, 49].map(|step| schedule.rate(step)), [0.1; 3]);
+    }
+
+    #[test]
+    fn extreme_parameters_stay_finite() {
+        let config = warm_restarts(1e308, Span::steps(10)).cycle_warmup(Span::steps(5));
+        assert!((0..20).all(|step| resolved(config.clone(), 20).rate(step).is_finite()));
+        let long =
+            warm_restarts(1.0, Span::steps(1 << 60)).cycle_warmup(Span::steps((1 << 60) - 1));
+        let schedule = resolved(long, 1 << 62);
+        assert!([(1 << 60) - 2, (1 << 60) - 1, 1 << 60].iter().all(|&t| schedule.rate(t) <= 1.0));
+    }
+
+    #[test]
+    fn the_end_of_a_run_on_a_border_does_not_hold_the_next_peak() {
+        let schedule = resolved(warm_restarts(1.0, Span::steps(10)).end(0.1), 20);
+        assert_eq!([0, 10, 20, 21].map(|step| schedule.rate(step)), [1.0, 1.0, 0.1, 0.1]);
+        let within = resolved(warm_restarts(1.0, Span::steps(10)), 15);
+        assert_eq!(within.rate(15), 0.5);
     }
 
     #[test]
