@@ -42,7 +42,7 @@ pub struct Arguments {
     pub limit: Option<NonZeroUsize>,
 
     /// Folder for the model, the logs and the picture; new or empty, unless --resume is given
-    /// [default: runs/<example>, or the first free one of runs/<example>-2, -3, ...]
+    /// [default: runs/EXAMPLE, or the first free one of runs/EXAMPLE-2, -3, ...]
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     pub out: Option<PathBuf>,
 

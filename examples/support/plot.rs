@@ -122,6 +122,10 @@ fn draw(lines: Vec<Plot>, titles: Titles<'_>, scale: Scale, corner: (f64, f64)) 
         .with_x_axis_max(corner.0.max(1.0))
         .with_y_tick_format(scale.format(corner.1))
         .with_theme(theme);
+    if matches!(scale, Scale::Rate) {
+        // Otherwise half a rate may look like nothing.
+        layout = layout.with_y_axis_min(0.0);
+    }
     if !titles.subtitle.is_empty() {
         layout = layout.with_subtitle(titles.subtitle);
     }

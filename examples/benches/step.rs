@@ -1,0 +1,74 @@
+//! What loading, augmentation, display, logs and the schedule add to a bare loop's step.
+//!
+//! `cargo bench --workspace --profile dev --bench step`
+//!
+//! Both train the same network on the CIFAR-10 sample with the same optimizer, in turns: a bare
+//! loop over batches that are ready (forward, backward, AdamW, nothing else), and a real run of
+//! `cifar_cosine`'s session through Burn's `SupervisedTraining`.
+
+use std::time::Instant;
+
+use anneal_examples::loader::ImageBatch;
+use anneal_examples::prelude::*;
+use burn::optim::{AdamWConfig, ModuleOptimizer};
+use burn::train::TrainStep;
+use burn_anneal::prelude::*;
+
+const ROUNDS: usize = 5;
+const DEFAULTS: Defaults = Defaults { epochs: 2, batch_size: 64, learning_rate: 4e-3 };
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (mut bare, mut full) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let folder = tempfile::tempdir()?;
+        let arguments = Arguments { out: Some(folder.path().join("run")), ..defaults()? };
+        let session =
+            Session::open("step", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, &arguments)?;
+        bare.push(bare_loop(&session));
+        full.push(training(&session)?);
+    }
+    let (bare, full) = (median(bare), median(full));
+    say(format_args!("bare loop             {bare:6.2} ms per step"));
+    say(format_args!(
+        "SupervisedTraining    {full:6.2} ms per step, {:+.1} %",
+        100.0 * (full / bare - 1.0)
+    ));
+    Ok(())
+}
+
+fn defaults() -> Result<Arguments, clap::Error> {
+    DEFAULTS.parse_from(["step"])
+}
+
+fn optimizer() -> AdamWConfig {
+    AdamWConfig::new().with_weight_decay(0.02)
+}
+
+fn bare_loop(session: &Session) -> f64 {
+    let batches: Vec<ImageBatch> = session.train_loader().epoch(1).collect();
+    let mut model = ResidualNetworkConfig::default().init(&session.device());
+    let mut optimizer: ModuleOptimizer = optimizer().init();
+    let started = Instant::now();
+    let steps = 2 * batches.len();
+    for batch in batches.iter().chain(&batches) {
+        let output = TrainStep::step(&model, batch.clone());
+        model = optimizer.step(1e-3, model, output.grads);
+    }
+    1e3 * started.elapsed().as_secs_f64() / steps as f64
+}
+
+fn training(session: &Session) -> Result<f64, ExampleError> {
+    let schedule = cosine(4e-3).warmup(Span::percent(10.0));
+    let rates = schedule.clone().resolve(session.run_length())?;
+    let learner = LearnerBuilder::new(ResidualNetworkConfig::default().init(&session.device()))
+        .optimizer(optimizer().build())
+        .schedule(schedule)
+        .run(session.run_length())
+        .build()?;
+    Ok(session.train(learner, &rates)?.summary.ms_per_update)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
