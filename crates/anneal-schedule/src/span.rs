@@ -17,7 +17,7 @@ use thiserror::Error;
 ///
 /// A percentage is always of the *whole* run, also inside a part of a sequence. Cumulative
 /// positions are rounded half up, not the lengths, so that parts that add up to the run on paper
-/// add up to it in updates: three times 33.4 %, 33.3 %, 33.3 % of 100 updates are 33, 34, 33.
+/// add up to it in updates: 33.4 %, 33.3 % and 33.3 % of 100 updates are 33, 34 and 33.
 ///
 /// ```
 /// use anneal_schedule::Span;
