@@ -2,7 +2,7 @@
 //! (Smith and Topin, *Super-Convergence*, 2018).
 //!
 //! ```text
-//! cargo run --example mnist_one_cycle                                4,000 digits, 5 epochs
+//! cargo run --example mnist_one_cycle                                4,000 digits, 10 epochs
 //! cargo run --example mnist_one_cycle -- --data full                 all digits
 //! cargo run --example mnist_one_cycle -- --help                      everything else
 //! ```
@@ -13,7 +13,7 @@ use anneal_examples::prelude::*;
 use burn::optim::AdamWConfig;
 use burn_anneal::prelude::*;
 
-const DEFAULTS: Defaults = Defaults { epochs: 5, batch_size: 64, learning_rate: 2e-2 };
+const DEFAULTS: Defaults = Defaults { epochs: 10, batch_size: 64, learning_rate: 2e-2 };
 
 fn main() -> ExitCode {
     conclude(run(&DEFAULTS.parse()))
