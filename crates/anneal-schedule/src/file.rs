@@ -1,6 +1,6 @@
 //! Descriptions in TOML and JSON files.
 
-use crate::ScheduleConfig;
+use crate::{ScheduleConfig, suggest};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -8,12 +8,16 @@ use thiserror::Error;
 /// The version of the file format that this crate writes, and the newest that it reads.
 const VERSION: u32 = 1;
 
-/// What a file holds.
+/// A learning-rate schedule of anneal-schedule.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct ScheduleFile {
+pub(crate) struct ScheduleFile {
+    /// The version of the file format.
     #[serde(default = "current_version")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = VERSION)))]
     version: u32,
+    /// The schedule: a table named after its outermost curve or combinator.
     schedule: ScheduleConfig,
 }
 
@@ -87,9 +91,14 @@ impl ScheduleConfig {
             Some("json") => parse_json,
             _ => return Err(FileError::UnknownExtension { path: path.into() }),
         };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| FileError::Read { path: path.into(), source })?;
-        parse(&text, &path.display().to_string())
+        let origin = path.display().to_string();
+        let bytes =
+            std::fs::read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            parse_error(&origin, &valid, "the text is not UTF-8".into())
+        })?;
+        parse(text, &origin)
     }
 
     /// Reads a description from TOML text; see [`load`](Self::load).
@@ -128,15 +137,20 @@ impl ScheduleConfig {
 fn parse_toml(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
     let file = toml::from_str(text).map_err(|error| {
         let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        FileError::Parse {
-            origin: origin.to_string(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            message: one_line(error.message()),
-        }
+        parse_error(origin, before, suggest::improve(&one_line(error.message())))
     })?;
     checked(file, origin)
+}
+
+/// An error at the end of the text `before` it.
+fn parse_error(origin: &str, before: &str, message: String) -> FileError {
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    FileError::Parse {
+        origin: origin.to_string(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        message,
+    }
 }
 
 fn parse_json(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
@@ -144,7 +158,7 @@ fn parse_json(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
         origin: origin.to_string(),
         line: error.line(),
         column: error.column(),
-        message: one_line(without_position(&error.to_string())),
+        message: suggest::improve(&one_line(without_position(&error.to_string()))),
     })?;
     checked(file, origin)
 }

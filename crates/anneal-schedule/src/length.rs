@@ -26,6 +26,10 @@ impl Length for u64 {
 }
 
 mod private {
+    // A default length in a schema is written as it would be in a file.
+    #[cfg(feature = "schema")]
+    pub trait Sealed: Default + serde::Serialize + schemars::JsonSchema {}
+    #[cfg(not(feature = "schema"))]
     pub trait Sealed {}
     impl Sealed for crate::Span {}
     impl Sealed for u64 {}

@@ -22,16 +22,23 @@
 //! peak. Spans become updates by rounding cumulative positions half up. What the last part does
 //! not say fills the run.
 
+pub mod analysis;
 mod combine;
 mod curve;
 mod error;
 mod file;
 mod length;
+pub mod lint;
 mod node;
+pub mod peers;
 mod run;
 mod schedule;
+#[cfg(feature = "schema")]
+mod schema;
 mod scope;
 mod span;
+mod suggest;
+mod text;
 
 pub use combine::*;
 pub use curve::*;
@@ -41,14 +48,17 @@ pub use length::Length;
 pub use node::{Node, ScheduleConfig};
 pub use run::{Run, RunLength};
 pub use schedule::{Fingerprint, Schedule};
+#[cfg(feature = "schema")]
+pub use schema::json_schema;
 pub use scope::MAX_DEPTH;
 pub use span::{ParseSpanError, Span};
+pub use text::TextError;
 
 /// What most users need: the builders, spans, the run's length and the errors.
 pub mod prelude {
     pub use crate::combine::*;
     pub use crate::curve::*;
     pub use crate::{
-        FileError, MAX_DEPTH, RunLength, Schedule, ScheduleConfig, ScheduleError, Span,
+        FileError, MAX_DEPTH, RunLength, Schedule, ScheduleConfig, ScheduleError, Span, TextError,
     };
 }

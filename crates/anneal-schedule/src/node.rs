@@ -2,11 +2,37 @@
 
 use crate::combine::*;
 use crate::curve::*;
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::curve::{pieces::Piece, tail::Tail};
+use crate::peers::PeerGrowth;
+use crate::peers::fastai::{FastaiAnnealer, FastaiCombinedCos};
+use crate::peers::keras::KerasRestarts;
+use crate::peers::optax::{OptaxCosine, OptaxJoin};
+use crate::peers::timm::{TimmCycles, TimmStep, TimmWsd};
+use crate::peers::torch::TorchChain;
+use crate::peers::transformers::TransformersDecay;
+use crate::{ScheduleError, Span, scope::Scope, text};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 macro_rules! nodes {
+    (
+        functions { $($function:ident($($argument:ident),*) $functions:ident $(<$fl:ident>)?,)* }
+        methods { $($method:ident($($parameter:ident),*) $methods:ident $(<$ml:ident>)?,)* }
+    ) => {
+        /// The builder functions of the text form, with the fields that they take by position.
+        pub(crate) const FUNCTIONS: &[(&str, &[&str])] =
+            &[$((stringify!($function), &[$(stringify!($argument)),*]),)*];
+
+        /// The builder calls of the text form that combine what stands before them, which becomes
+        /// their field `schedule`.
+        pub(crate) const METHODS: &[(&str, &[&str])] =
+            &[$((stringify!($method), &[$(stringify!($parameter)),*]),)*];
+
+        nodes! {
+            $($function $functions $(<$fl>)?,)*
+            $($method $methods $(<$ml>)?,)*
+        }
+    };
     ($($name:ident $variant:ident $(<$length:ident>)?),* $(,)?) => {
         /// Any curve or combinator.
         ///
@@ -14,6 +40,7 @@ macro_rules! nodes {
         /// in updates, it is what a [`Schedule`](crate::Schedule) evaluates. In a file it is a
         /// table named after the curve: `[schedule.cosine]`.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
         #[serde(rename_all = "snake_case")]
         #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
         pub enum Node<L = Span> {$(
@@ -44,17 +71,21 @@ macro_rules! nodes {
             fn peak(&self) -> f64 {
                 match self {$(Self::$variant(inner) => inner.peak(),)*}
             }
-        }
 
-        impl fmt::Display for Node<Span> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {$(Self::$variant(inner) => inner.fmt(f),)*}
+            fn mean(&self, step: u64, window: u64) -> Option<f64> {
+                match self {$(Self::$variant(inner) => inner.mean(step, window),)*}
             }
-        }
 
-        impl fmt::Display for Node<u64> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {$(Self::$variant(inner) => inner.fmt(f),)*}
+            fn tail(&self) -> Tail {
+                match self {$(Self::$variant(inner) => inner.tail(),)*}
+            }
+
+            fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+                match self {$(Self::$variant(inner) => inner.pieces(steps),)*}
+            }
+
+            fn inner(&self) -> Vec<Inner<'_>> {
+                match self {$(Self::$variant(inner) => inner.inner(),)*}
             }
         }
 
@@ -62,29 +93,83 @@ macro_rules! nodes {
             fn from(inner: $variant) -> Self {
                 Self::$variant(inner)
             }
+        }
+
+        impl fmt::Display for $variant {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                Node::from(self.clone()).fmt(f)
+            }
         })*
     };
 }
 
 nodes! {
-    constant Constant,
-    step_decay StepDecay<L>,
-    multi_step MultiStep<L>,
-    exponential Exponential<L>,
-    polynomial Polynomial<L>,
-    cosine Cosine<L>,
-    warm_restarts WarmRestarts<L>,
-    one_cycle OneCycle<L>,
-    stable_decay StableDecay<L>,
-    warmup Warmup<L>,
-    sequence Sequence<L>,
-    product Product<L>,
-    sum Sum<L>,
-    minimum Minimum<L>,
-    maximum Maximum<L>,
-    scale Scale<L>,
-    floor Floor<L>,
-    cap Cap<L>,
+    functions {
+        constant(rate) Constant,
+        step_decay(peak, every, gamma) StepDecay<L>,
+        multi_step(peak, milestones, gamma) MultiStep<L>,
+        exponential(peak, decay) Exponential<L>,
+        polynomial(start, end, power) Polynomial<L>,
+        power_law(peak, timescale, power) PowerLaw<L>,
+        inverse_time(peak, decay, per) InverseTime<L>,
+        piecewise_constant(start, boundaries, values) PiecewiseConstant<L>,
+        piecewise_interpolate(start, boundaries, values) PiecewiseInterpolate<L>,
+        cosine(peak) Cosine<L>,
+        warm_restarts(peak, cycle) WarmRestarts<L>,
+        cyclic(base, peak, up) Cyclic<L>,
+        one_cycle(peak) OneCycle<L>,
+        stable_decay(peak, decay) StableDecay<L>,
+        custom(name) Custom,
+        table(rates) Table<L>,
+        inverse_curvature(peak, curvatures) InverseCurvature<L>,
+        inverse_sqrt(peak, timescale) InverseSqrt<L>,
+        noam(factor, model_size, warmup_length) Noam<L>,
+        tanh(peak) Tanh<L>,
+        torch_chain(lr, tracks) TorchChain,
+        fastai_annealer(start, end, length) FastaiAnnealer,
+        fastai_combined_cos(start, middle, end, length) FastaiCombinedCos,
+        sequence(parts) Sequence<L>,
+        product(schedules) Product<L>,
+        sum(schedules) Sum<L>,
+        minimum(schedules) Minimum<L>,
+        maximum(schedules) Maximum<L>,
+        optax_cosine(start, end, exponent) OptaxCosine<L>,
+        optax_join(parts) OptaxJoin<L>,
+        keras_restarts(start, cycle) KerasRestarts<L>,
+        peer_growth(start, factor, per) PeerGrowth<L>,
+        timm_cycles(base_lr, t_initial, shape) TimmCycles,
+        timm_step(base_lr, decay_t, decay_rate) TimmStep,
+        timm_wsd(base_lr, t_initial, decay_t) TimmWsd,
+        transformers_decay(base_lr, length, shape) TransformersDecay,
+    }
+    methods {
+        warmup(length) Warmup<L>,
+        scale(factor) Scale<L>,
+        floor(floor) Floor<L>,
+        cap(cap) Cap<L>,
+        repeat(length) Repeat<L>,
+        delay(length) Delay<L>,
+        stretch(factor) Stretch<L>,
+        phase(shift) Phase<L>,
+        smooth(window) Smooth<L>,
+        follow_batch_size(noise_scale) FollowBatchSize<L>,
+        follow_noise(peak) FollowNoise<L>,
+        follow_momentum(curvature) FollowMomentum<L>,
+        mechanical_momentum(friction) MechanicalMomentum<L>,
+        follow_temperature(ratio) FollowTemperature<L>,
+    }
+}
+
+impl fmt::Display for Node<Span> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::write(self))
+    }
+}
+
+impl fmt::Display for Node<u64> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::write(self))
+    }
 }
 
 /// The description of a schedule: plain data that a file can hold and builder calls grow.

@@ -1,6 +1,7 @@
 //! The resolved schedule.
 
 use crate::curve::Rate;
+use crate::curve::pieces::{Piece, Shape, cut};
 use crate::node::Node;
 use crate::scope::Scope;
 use crate::{Run, ScheduleConfig, ScheduleError};
@@ -57,6 +58,20 @@ impl Schedule {
     /// A rate that is never exceeded; the largest one wherever that is known in closed form.
     pub fn peak(&self) -> f64 {
         self.node.peak()
+    }
+
+    /// What it evaluates.
+    pub(crate) fn node(&self) -> &Node<u64> {
+        &self.node
+    }
+
+    /// Its first `steps` updates as pieces with known sums, where there are any.
+    pub(crate) fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        let within = self.run.updates().map_or(steps, |updates| updates.min(steps));
+        let mut pieces = self.node.pieces(within)?;
+        let after = steps - within;
+        pieces.extend(cut([(after, Shape::Constant(self.rate(within)))], after));
+        Some(pieces)
     }
 
     /// A hash of all resolved values, the same on every machine.

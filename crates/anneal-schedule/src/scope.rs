@@ -19,11 +19,20 @@ pub(crate) struct Scope<'a> {
     /// First update after the stretch, counted from the start of the run; `None` without an end.
     end: Option<u64>,
     depth: usize,
+    /// How many rates of this part one rate of the schedule asks for.
+    evaluations: u64,
 }
 
 impl<'a> Scope<'a> {
     pub(crate) fn whole(run: &'a Run) -> Self {
-        Self { run, path: String::new(), start: Position::default(), end: run.updates(), depth: 0 }
+        Self {
+            run,
+            path: String::new(),
+            start: Position::default(),
+            end: run.updates(),
+            depth: 0,
+            evaluations: 1,
+        }
     }
 
     /// The scope of a schedule inside this one, in the same stretch.
@@ -56,7 +65,35 @@ impl<'a> Scope<'a> {
             let field = self.path.chars().take(60).chain("…".chars()).collect();
             return Err(ScheduleError::TooDeep { field, depth });
         }
-        Ok(Self { run: self.run, path: self.field(field), start, end, depth })
+        let evaluations = self.evaluations;
+        Ok(Self { run: self.run, path: self.field(field), start, end, depth, evaluations })
+    }
+
+    /// The scope of a schedule inside this one of which each rate here needs `times` many.
+    pub(crate) fn inside_times(&self, field: &str, times: u64) -> Result<Self, ScheduleError> {
+        let evaluations = self.evaluations.saturating_mul(times);
+        Ok(Self { evaluations, ..self.inside(field)? })
+    }
+
+    /// How many rates of this part one rate of the schedule asks for.
+    pub(crate) fn evaluations(&self) -> u64 {
+        self.evaluations
+    }
+
+    /// The updates that are left for this part; `None` without an end.
+    pub(crate) fn left(&self) -> Option<u64> {
+        let first = self.start.update(self.run).unwrap_or(0);
+        self.end.map(|end| end.saturating_sub(first))
+    }
+
+    /// Refuses "what is left of the run" where a length has to be said.
+    pub(crate) fn stated(&self, field: &str, span: Span) -> Result<Span, ScheduleError> {
+        match span {
+            Span::Rest => {
+                Err(self.out_of_range(field, span.to_string(), "updates, epochs or a percentage"))
+            }
+            stated => Ok(stated),
+        }
     }
 
     /// This scope with the name of a curve added to its path.
@@ -67,6 +104,7 @@ impl<'a> Scope<'a> {
             start: self.start,
             end: self.end,
             depth: self.depth,
+            evaluations: self.evaluations,
         }
     }
 

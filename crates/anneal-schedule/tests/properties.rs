@@ -1,13 +1,24 @@
 //! Any description that resolves gives finite rates that are not negative, at any step; files
 //! give back what they were given.
 
+use anneal_schedule::analysis::{AnalysisError, Tail, Window, robbins_monro};
+use anneal_schedule::peers::PeerGrowth;
+use anneal_schedule::peers::fastai::{FastaiAnnealer, FastaiCombinedCos, FastaiShape};
+use anneal_schedule::peers::keras::KerasRestarts;
+use anneal_schedule::peers::optax::{OptaxCosine, OptaxJoin};
+use anneal_schedule::peers::timm::{
+    CycleShape, TimmCycles, TimmStep, TimmWsd, WsdDecay, WsdStable,
+};
+use anneal_schedule::peers::torch::{TorchChain, TorchCyclicMode, TorchLink, TorchPhase};
+use anneal_schedule::peers::transformers::{Falling, TransformersDecay};
 use anneal_schedule::prelude::*;
-use anneal_schedule::{AfterEnd, Anneal, DecayShape, Ramp, Stable, sequence};
+use anneal_schedule::{AfterEnd, Anneal, CycleScaling, DecayShape, Ramp, Stable, sequence};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
-/// Numbers of every kind: usual rates, and what a user may get wrong.
-fn number() -> impl Strategy<Value = f64> {
+/// Numbers of every kind: usual rates, and what a user may get wrong. Boxed, because trees of many
+/// of them side by side are too large for the stack of a test that is not optimized.
+fn number() -> BoxedStrategy<f64> {
     prop_oneof![
         8 => 1e-6..2.0f64,
         2 => Just(0.5),
@@ -16,9 +27,10 @@ fn number() -> impl Strategy<Value = f64> {
         1 => prop::sample::select(vec![f64::MAX, 1e308, 1e300, 1e-300, f64::MIN_POSITIVE, 5e-324]),
         1 => prop::num::f64::ANY,
     ]
+    .boxed()
 }
 
-fn span() -> impl Strategy<Value = Span> {
+fn span() -> BoxedStrategy<Span> {
     prop_oneof![
         4 => (0.0..60.0f64).prop_map(Span::percent),
         4 => (0u64..200).prop_map(Span::steps),
@@ -27,6 +39,17 @@ fn span() -> impl Strategy<Value = Span> {
         4 => Just(Span::Rest),
         1 => prop::num::f64::ANY.prop_map(Span::percent),
         1 => any::<u64>().prop_map(Span::steps),
+    ]
+    .boxed()
+}
+
+/// Whole numbers, shares of them, and the rest, up to both ends of what a stretch allows.
+fn factor() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        2 => (1u32..9).prop_map(f64::from),
+        2 => (1u32..9).prop_map(|n| 1.0 / f64::from(n)),
+        2 => prop::sample::select(vec![1e-6, 1e6, 1e-6f64.next_up(), 1e6f64.next_down(), 0.999, 2.5]),
+        2 => number(),
     ]
 }
 
@@ -48,7 +71,84 @@ fn multiplier() -> impl Strategy<Value = f64> {
     ]
 }
 
+/// Counts of updates, also what no run has.
+fn count() -> BoxedStrategy<u64> {
+    prop_oneof![6 => 0u64..300, 1 => (0u64..3).prop_map(|less| (1 << 62) - less), 1 => any::<u64>()]
+        .boxed()
+}
+
+/// What only the translations of peers write.
+fn of_a_peer() -> BoxedStrategy<ScheduleConfig> {
+    let n = number;
+    let shape = prop_oneof![
+        n().prop_map(|k_decay| CycleShape::CosineCycles { k_decay }),
+        (-9.0..1.0f64, n()).prop_map(|(lb, ub)| CycleShape::TanhCycles { lb, ub }),
+        (n(), n()).prop_map(|(power, k_decay)| CycleShape::PolyCycles { power, k_decay }),
+    ];
+    let falling = prop_oneof![
+        Just(Falling::Straight),
+        Just(Falling::OneMinusSqrt),
+        (-3.0..3.0f64).prop_map(Falling::Waves),
+        (-9.0..9.0f64).prop_map(Falling::Restarts),
+        n().prop_map(Falling::Restarts),
+    ];
+    let wsd_decay = prop_oneof![
+        n().prop_map(WsdDecay::Power),
+        Just(WsdDecay::Cosine),
+        n().prop_map(WsdDecay::Exp),
+    ];
+    let stable = (n(), n()).prop_map(|(timescale, power)| WsdStable::Falling { timescale, power });
+    let cycle_mul = prop_oneof![multiplier(), n()];
+    let few = prop_oneof![4 => 0u64..9, 1 => count()];
+    prop_oneof![
+        (n(), count(), shape, n(), cycle_mul, n(), few, count()).prop_map(
+            |(base_lr, t_initial, shape, lr_min, cycle_mul, cycle_decay, cycle_limit, offset)| {
+                let config = TimmCycles {
+                    base_lr,
+                    t_initial,
+                    shape,
+                    lr_min,
+                    cycle_mul,
+                    cycle_decay,
+                    cycle_limit,
+                    offset,
+                };
+                config.into()
+            }
+        ),
+        (n(), n(), n(), count()).prop_map(|(base_lr, decay_t, decay_rate, offset)| {
+            TimmStep { base_lr, decay_t, decay_rate, offset }.into()
+        }),
+        (n(), count(), count(), n(), prop::option::of(stable), wsd_decay).prop_map(
+            |(base_lr, t_initial, decay_t, lr_min, stable, decay)| {
+                TimmWsd { base_lr, t_initial, decay_t, lr_min, stable, decay }.into()
+            }
+        ),
+        (n(), count(), falling, prop_oneof![n(), -2.0..2.0f64], count()).prop_map(
+            |(base_lr, length, shape, min_lr_rate, offset)| {
+                TransformersDecay { base_lr, length, shape, min_lr_rate, offset }.into()
+            }
+        ),
+    ]
+    .boxed()
+}
+
 fn curve() -> BoxedStrategy<ScheduleConfig> {
+    let n = number;
+    prop_oneof![
+        3 => of_a_peer(),
+        1 => (n(), span()).prop_map(|(peak, timescale)| inverse_sqrt(peak, timescale).into()),
+        1 => (n(), count(), span())
+            .prop_map(|(factor, size, length)| noam(factor, size, length).into()),
+        1 => (n(), n(), span(), -9.0..9.0f64, n()).prop_map(|(peak, end, length, lower, upper)| {
+            tanh(peak).end(end * peak).length(length).lower(lower).upper(upper).into()
+        }),
+        12 => usual_curve(),
+    ]
+    .boxed()
+}
+
+fn usual_curve() -> BoxedStrategy<ScheduleConfig> {
     let n = number;
     prop_oneof![
         n().prop_map(|rate| constant(rate).into()),
@@ -80,6 +180,20 @@ fn curve() -> BoxedStrategy<ScheduleConfig> {
                     None => config.into(),
                 }
             }),
+        (n(), n(), span(), prop::option::of(span()), n(), 0..3usize).prop_map(
+            |(base, peak, up, down, gamma, scaling)| {
+                let scaling = [
+                    CycleScaling::Triangular,
+                    CycleScaling::Triangular2,
+                    CycleScaling::ExpRange(gamma),
+                ][scaling];
+                let config = cyclic(base, peak, up).scaling(scaling);
+                match down {
+                    Some(down) => config.down(down).into(),
+                    None => config.into(),
+                }
+            }
+        ),
         (n(), n(), n(), n(), span(), any::<bool>(), any::<bool>()).prop_map(
             |(peak, start, end, pct_start, length, linear, three)| {
                 let anneal = if linear { Anneal::Linear } else { Anneal::Cosine };
@@ -105,6 +219,181 @@ fn curve() -> BoxedStrategy<ScheduleConfig> {
                 stable_decay(peak, decay).end(end * peak).shape(shape).stable(stable).into()
             }
         ),
+        (values(), prop::option::of(span())).prop_map(|(rates, every)| match every {
+            Some(every) => table(rates).every(every).into(),
+            None => table(rates).into(),
+        }),
+        (n(), values(), prop::option::of(span())).prop_map(|(peak, curvatures, every)| {
+            let config = inverse_curvature(peak, curvatures);
+            match every {
+                Some(every) => config.every(every).into(),
+                None => config.into(),
+            }
+        }),
+    ]
+    .boxed()
+}
+
+fn values() -> impl Strategy<Value = Vec<f64>> {
+    prop::collection::vec(number(), 0..6)
+}
+
+/// Functions that are fine, that never are, and whose faults lie where nobody looks beforehand.
+fn code() -> BoxedStrategy<ScheduleConfig> {
+    let plain = (number(), number()).prop_map(|(rate, peak)| {
+        custom("plain", move |step| rate / (1.0 + step as f64)).peak(peak).into()
+    });
+    let faulty = (number(), 3u64..1_000).prop_map(|(fault, at)| {
+        custom("faulty", move |step| if step % 1_000 == at { fault } else { 0.5 }).into()
+    });
+    prop_oneof![plain, faulty].boxed()
+}
+
+/// Curves that fall by a law, or go through points.
+fn law_or_points() -> BoxedStrategy<ScheduleConfig> {
+    let n = number;
+    let points = || prop::collection::vec((span(), number()), 0..5);
+    prop_oneof![
+        (n(), span(), n(), any::<bool>()).prop_map(|(peak, timescale, power, staircase)| {
+            let config = power_law(peak, timescale, power);
+            if staircase { config.staircase().into() } else { config.into() }
+        }),
+        (n(), n(), span(), any::<bool>()).prop_map(|(peak, decay, per, staircase)| {
+            let config = inverse_time(peak, decay, per);
+            if staircase { config.staircase().into() } else { config.into() }
+        }),
+        (n(), points(), any::<bool>()).prop_map(|(start, points, scales)| {
+            let (boundaries, values): (Vec<_>, Vec<_>) = points.into_iter().unzip();
+            let config = piecewise_constant(start, boundaries, values);
+            if scales { config.scales().into() } else { config.into() }
+        }),
+        (n(), points(), any::<bool>(), any::<bool>()).prop_map(|(start, points, scales, wave)| {
+            let (boundaries, values): (Vec<_>, Vec<_>) = points.into_iter().unzip();
+            let anneal = if wave { Anneal::Cosine } else { Anneal::Linear };
+            let config = piecewise_interpolate(start, boundaries, values).anneal(anneal);
+            if scales { config.scales().into() } else { config.into() }
+        }),
+    ]
+    .boxed()
+}
+
+/// Curves that only translations give.
+fn translated_curve() -> BoxedStrategy<ScheduleConfig> {
+    let n = number;
+    let one_or_more = || prop_oneof![2 => 1.0..3.0f64, 1 => number()];
+    prop_oneof![
+        (n(), n(), span(), n()).prop_map(|(start, end, length, exponent)| {
+            OptaxCosine { start, end, length, exponent }.into()
+        }),
+        (n(), one_or_more(), span(), any::<bool>()).prop_map(|(start, factor, per, staircase)| {
+            PeerGrowth { start, factor, per, staircase }.into()
+        }),
+        (n(), span(), prop_oneof![multiplier(), 1.0..1.000001f64], one_or_more(), n()).prop_map(
+            |(start, cycle, multiplier, peak_factor, alpha)| {
+                KerasRestarts { start, cycle, multiplier, peak_factor, alpha }.into()
+            }
+        ),
+    ]
+    .boxed()
+}
+
+/// Counts of epochs: usual ones, and those that overflow if anything does.
+fn epochs() -> BoxedStrategy<u64> {
+    prop_oneof![8 => 0u64..60, 1 => Just(1u64 << 53), 1 => any::<u64>().prop_map(|n| n >> 1)]
+        .boxed()
+}
+
+/// Shares and rates that are mostly allowed everywhere.
+fn share() -> BoxedStrategy<f64> {
+    prop_oneof![30 => 0.01..1.0f64, 1 => number()].boxed()
+}
+
+/// A torch scheduler with arguments that are mostly allowed.
+fn torch_link() -> BoxedStrategy<TorchLink> {
+    let shares = prop::collection::vec(share(), 6);
+    let arguments = (0..12usize, shares, epochs(), epochs(), any::<[bool; 2]>());
+    let link = |(kind, n, first, second, flags): (_, Vec<f64>, u64, u64, [bool; 2])| {
+        let anneal_strategy = if flags[0] { Anneal::Linear } else { Anneal::Cosine };
+        // Also factors above 1.
+        let gamma = if flags[1] { n[0] } else { 2.0 * n[0] };
+        match kind {
+            0 => TorchLink::Hold,
+            1 => TorchLink::StepLr { step_size: first, gamma },
+            2 => {
+                let milestones = vec![first.min(second), first.max(second)];
+                TorchLink::MultiStepLr { milestones, gamma }
+            }
+            3 => TorchLink::ExponentialLr { gamma },
+            4 => TorchLink::ConstantLr { factor: n[0], total_iters: first },
+            5 => TorchLink::LinearLr { start_factor: n[0], end_factor: n[1], total_iters: first },
+            6 => TorchLink::PolynomialLr { total_iters: first, power: gamma },
+            7 => TorchLink::CosineAnnealingLr { base_lr: n[0], t_max: first, eta_min: n[1] },
+            8 => TorchLink::CosineAnnealingWarmRestarts {
+                base_lr: n[0],
+                t_0: first,
+                t_mult: second,
+                eta_min: n[1],
+            },
+            9 => TorchLink::CyclicLr {
+                base_lr: n[1],
+                max_lr: n[2],
+                step_size_up: n[3] * 20.0,
+                step_size_down: n[4] * 20.0,
+                mode: match flags {
+                    [true, true] => TorchCyclicMode::Triangular,
+                    [true, false] => TorchCyclicMode::Triangular2,
+                    _ => TorchCyclicMode::ExpRange(gamma),
+                },
+            },
+            10 => TorchLink::OneCycleLr {
+                initial_lr: n[0],
+                max_lr: n[1],
+                min_lr: n[2],
+                total_steps: first,
+                pct_start: n[3],
+                anneal_strategy,
+                three_phase: flags[1],
+            },
+            _ => TorchLink::Swalr { swa_lr: n[0], anneal_epochs: first % 1_000, anneal_strategy },
+        }
+    };
+    arguments.prop_map(link).boxed()
+}
+
+fn torch_track() -> BoxedStrategy<Vec<TorchPhase>> {
+    let phase = (0u64..40, 0..3usize, share(), torch_link());
+    let track = |phases: Vec<(u64, usize, f64, TorchLink)>| {
+        let mut next = 0;
+        let phase = |(i, (gap, entry, lr, link)): (usize, _)| {
+            let at = if i == 0 { 0 } else { next + gap };
+            next = at + 1;
+            match entry {
+                0 => TorchPhase::Start { at, link },
+                1 => TorchPhase::Restart { at, lr, link },
+                _ => TorchPhase::Resume { at, link },
+            }
+        };
+        phases.into_iter().enumerate().map(phase).collect()
+    };
+    prop::collection::vec(phase, 1..4).prop_map(track).boxed()
+}
+
+/// What only the peers' own arithmetic can say.
+fn peer_curve() -> BoxedStrategy<ScheduleConfig> {
+    let shapes = |power| [FastaiShape::Cos, FastaiShape::Exp, FastaiShape::Poly(power)];
+    prop_oneof![
+        4 => (share(), prop::collection::vec(torch_track(), 1..4))
+            .prop_map(|(lr, tracks)| TorchChain::new(lr, tracks).into()),
+        1 => (number(), number(), epochs(), 0..3usize, number()).prop_map(
+            move |(start, end, length, shape, power)| {
+                FastaiAnnealer { start, end, length, shape: shapes(power)[shape] }.into()
+            }
+        ),
+        1 => (number(), number(), number(), epochs(), number()).prop_map(
+            |(start, middle, end, length, pct)| {
+                FastaiCombinedCos { start, middle, end, length, pct }.into()
+            }
+        ),
     ]
     .boxed()
 }
@@ -113,9 +402,33 @@ fn ramp() -> impl Strategy<Value = Ramp> {
     prop::sample::select(vec![Ramp::Linear, Ramp::Cosine, Ramp::Exponential, Ramp::OneMinusSqrt])
 }
 
-/// Curves and combinators of them, a few levels deep.
+/// Curves that a file can hold.
+fn curve_in_file() -> impl Strategy<Value = ScheduleConfig> {
+    prop_oneof![
+        9 => curve(),
+        3 => law_or_points(),
+        3 => translated_curve(),
+        2 => peer_curve(),
+    ]
+}
+
+/// What a file can hold: curves and combinators of them, a few levels deep.
 fn description() -> impl Strategy<Value = ScheduleConfig> {
-    curve().prop_recursive(3, 12, 3, |inner| {
+    combined(curve_in_file().boxed())
+}
+
+/// Any description, also with code in it.
+fn description_with_code() -> impl Strategy<Value = ScheduleConfig> {
+    combined(prop_oneof![6 => curve_in_file(), 1 => code()].boxed())
+}
+
+/// Averages that cost little, and some up to what is allowed.
+fn window() -> impl Strategy<Value = Span> {
+    prop_oneof![20 => (0u64..40).prop_map(Span::steps), 1 => span()]
+}
+
+fn combined(curve: BoxedStrategy<ScheduleConfig>) -> impl Strategy<Value = ScheduleConfig> {
+    curve.prop_recursive(3, 12, 3, |inner| {
         let several = prop::collection::vec(inner.clone(), 1..3);
         prop_oneof![
             (inner.clone(), span(), ramp(), number(), any::<bool>()).prop_map(
@@ -126,9 +439,35 @@ fn description() -> impl Strategy<Value = ScheduleConfig> {
             ),
             prop::collection::vec((span(), inner.clone()), 1..4)
                 .prop_map(|parts| sequence(parts).into()),
+            (prop::collection::vec((span(), inner.clone()), 0..3), inner.clone()).prop_map(
+                |(mut parts, last)| {
+                    parts.push((Span::Rest, last));
+                    OptaxJoin::new(parts).into()
+                }
+            ),
             (inner.clone(), number()).prop_map(|(inner, floor)| inner.floor(floor).into()),
             (inner.clone(), number()).prop_map(|(inner, cap)| inner.cap(cap).into()),
-            (inner, number()).prop_map(|(inner, factor)| inner.scale(factor).into()),
+            (inner.clone(), number()).prop_map(|(inner, factor)| inner.scale(factor).into()),
+            (inner.clone(), span(), prop::option::of(0u64..9)).prop_map(
+                |(inner, length, count)| {
+                    let config = inner.repeat(length);
+                    match count {
+                        Some(count) => config.count(count).into(),
+                        None => config.into(),
+                    }
+                }
+            ),
+            (inner.clone(), span()).prop_map(|(inner, length)| inner.delay(length).into()),
+            (inner.clone(), factor()).prop_map(|(inner, factor)| inner.stretch(factor).into()),
+            (inner.clone(), span()).prop_map(|(inner, shift)| inner.phase(shift).into()),
+            (inner.clone(), window()).prop_map(|(inner, window)| inner.smooth(window).into()),
+            (inner.clone(), number(), 0..5usize).prop_map(|(inner, number, follow)| match follow {
+                0 => inner.follow_batch_size(number).into(),
+                1 => inner.follow_noise(number).into(),
+                2 => inner.follow_momentum(number).into(),
+                3 => inner.mechanical_momentum(number).into(),
+                _ => inner.follow_temperature(number).into(),
+            }),
             several.clone().prop_map(|all| product(all).into()),
             several.clone().prop_map(|all| sum(all).into()),
             several.clone().prop_map(|all| minimum(all).into()),
@@ -153,7 +492,7 @@ proptest! {
 
     #[test]
     fn rates_are_finite_and_not_negative(
-        config in description(), run in run(), steps in prop::collection::vec(any::<u64>(), 4), near in 0u64..2_000,
+        config in description_with_code(), run in run(), steps in prop::collection::vec(any::<u64>(), 4), near in 0u64..2_000,
     ) {
         let Ok(schedule) = config.resolve(run) else { return Ok(()) };
         let length = schedule.length().unwrap_or(0);
@@ -166,8 +505,27 @@ proptest! {
         }
     }
 
+    /// A schedule keeps nothing between two calls: asked forwards, backwards, by a copy, or at
+    /// 2⁶⁴ − 1 in between, it gives the same bits. That the steps are any of 64 bits and that these
+    /// tests end is why no rate can come from a loop over steps, cycles or repetitions: one of them
+    /// would count to 10¹⁸. Only a moving average has a loop, and its window is limited.
     #[test]
-    fn files_give_back_the_same_schedule(config in description(), run in run()) {
+    fn rates_do_not_depend_on_the_order_of_asking(
+        config in description_with_code(), run in run(), any in any::<u64>(), near in 0u64..2_000,
+    ) {
+        let Ok(schedule) = config.resolve(run) else { return Ok(()) };
+        let steps = [0, 1, near, any, 1_000_000_000_000, u64::MAX];
+        let forwards = steps.map(|step| schedule.rate(step).to_bits());
+        let copy = schedule.clone();
+        for (step, rate) in steps.into_iter().zip(forwards).rev() {
+            prop_assert_eq!(schedule.rate(step).to_bits(), rate, "{} at {}", schedule, step);
+            schedule.rate(u64::MAX);
+            prop_assert_eq!(copy.rate(step).to_bits(), rate, "a copy of {} at {}", schedule, step);
+        }
+    }
+
+    #[test]
+    fn files_and_text_give_back_the_same_schedule(config in description(), run in run()) {
         let Ok(schedule) = config.clone().resolve(run) else { return Ok(()) };
         let json = config.to_json().unwrap();
         let back = ScheduleConfig::from_json(&json).unwrap();
@@ -175,7 +533,95 @@ proptest! {
         prop_assert_eq!(back.resolve(run).unwrap().fingerprint(), schedule.fingerprint());
         // TOML numbers end at 2⁶³ − 1, which its writer says.
         if let Ok(toml) = config.to_toml() {
-            prop_assert_eq!(ScheduleConfig::from_toml(&toml).unwrap(), config);
+            prop_assert_eq!(&ScheduleConfig::from_toml(&toml).unwrap(), &config);
+        }
+        let text = config.to_string();
+        prop_assert_eq!(text.parse(), Ok(config), "{}", text);
+    }
+}
+
+/// A line from 10³⁰⁰ down has lost all digits of what it goes down to, capped or not.
+fn has_huge_number(text: &str) -> bool {
+    let numbers = text.split(|c: char| !c.is_ascii_alphanumeric() && !".-".contains(c));
+    numbers
+        .filter(|number| number.contains('e'))
+        .any(|number| number.parse().is_ok_and(|n: f64| n > 1e9))
+}
+
+fn close(found: f64, expected: f64, scale: f64) -> bool {
+    (found - expected).abs() <= 1e-10 * scale + 1e-290
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, max_global_rejects: 100_000, failure_persistence: None, ..Default::default() })]
+
+    /// Closed form or not, an analysis says what its definition gives over the rates.
+    #[test]
+    fn an_analysis_equals_its_definition(config in description(), run in run(), steps in 1u64..300) {
+        let Ok(schedule) = config.resolve(run) else { return Ok(()) };
+        prop_assume!(!has_huge_number(&schedule.to_string()));
+        let window = Window::first(&schedule, steps).unwrap();
+        let rates: Vec<f64> = (0..steps).map(|step| schedule.rate(step)).collect();
+        let jumps: Vec<f64> = rates.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
+        let peak = rates.iter().copied().fold(0.0, f64::max);
+        // Rates are rounded against the schedule's peak, which a window of a long run is far from.
+        let scale = schedule.peak();
+        let (sum, squares) = (rates.iter().sum::<f64>(), rates.iter().map(|rate| rate * rate).sum::<f64>());
+
+        match window.travel() {
+            Ok(found) => {
+                prop_assert!(close(found.travel, sum, sum + 0.01 * scale), "{schedule}: {found:?}, not {sum}");
+                prop_assert!(close(found.noise, squares, squares + 0.01 * scale * scale), "{schedule}: {found:?}, not {squares}");
+            }
+            Err(error) => {
+                prop_assert!(matches!(error, AnalysisError::Overflow { .. }), "{schedule}: {error}");
+                prop_assert!(squares > 1e300, "{schedule}: {error}, but {squares}");
+            }
+        }
+        if peak < 1e150 {
+            let peak = scale;
+            let found = window.flatness();
+            prop_assert!(found.is_ok(), "{schedule}: {found:?}");
+            let found = found.unwrap();
+            let variation = jumps.iter().sum::<f64>();
+            prop_assert!(close(found.total_variation, variation, peak), "{schedule}: {found:?}, not {variation}");
+            let largest = jumps.iter().copied().fold(0.0, f64::max);
+            prop_assert!(close(found.largest_jump, largest, peak), "{schedule}: {found:?}, not {largest}");
+            if let Some(step) = found.largest_jump_step {
+                let there = jumps[step as usize - 1];
+                prop_assert!(close(there, largest, peak), "{schedule}: {found:?}, but {there} there");
+            }
+            let squares = jumps.iter().map(|jump| jump * jump).sum::<f64>();
+            prop_assert!(close(found.squared_jumps, squares, peak * peak), "{schedule}: {found:?}, not {squares}");
+        }
+        let found = window.cooling(0.01).unwrap();
+        prop_assert!(close(found.peak, peak, peak), "{schedule}: {found:?}, not {peak}");
+        let (peak_step, half) = (found.peak_step as usize, 0.5 * found.peak);
+        let half_life = rates[peak_step + 1..].iter().position(|&rate| rate <= half);
+        prop_assert_eq!(found.half_life, half_life.map(|steps| steps as u64 + 1), "{}", schedule);
+        let frozen = rates.iter().filter(|&&rate| rate < 0.01 * found.peak).count();
+        prop_assert_eq!(found.frozen_fraction, frozen as f64 / steps as f64, "{}", schedule);
+    }
+
+    /// A tail that says 0 is 0 in the end, and one that settles does so, in a run without an end.
+    #[test]
+    fn tails_are_what_becomes_of_the_rate(config in description()) {
+        let Ok(schedule) = config.resolve(RunLength::unbounded()) else { return Ok(()) };
+        // A curve may be so long that it is not over after 2⁶⁴ updates.
+        let text = schedule.to_string();
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+        prop_assume!(!numbers.any(|number| number.parse().is_ok_and(|n: u64| n > 1 << 40)));
+        let last = schedule.rate(u64::MAX);
+        match robbins_monro(&schedule).tail {
+            Tail::Zero => prop_assert_eq!(last, 0.0, "{}", schedule),
+            // The cycles of a polynomial with a tiny power, and a noise that falls with one, are far
+            // from their end even after 2⁶⁴ updates.
+            Tail::Constant(rate)
+                if !["cycle()", "follow_noise"].iter().any(|slow| schedule.to_string().contains(slow)) =>
+            {
+                prop_assert!(last >= rate * (1.0 - 1e-9), "{schedule}: {last} is not {rate}");
+            }
+            _ => {}
         }
     }
 }

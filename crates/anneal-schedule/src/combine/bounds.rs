@@ -1,9 +1,8 @@
 //! A lowest and a highest rate.
 
-use crate::curve::{Describe, Rate};
-use crate::{Length, Node, ScheduleError, Span, scope::Scope};
+use crate::curve::{Describe, Inner, Rate, pieces::Piece, tail::Tail};
+use crate::{Node, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// η(t) = max(inner(t), floor).
 ///
@@ -18,6 +17,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Floor<L = Span> {
@@ -40,6 +40,7 @@ pub struct Floor<L = Span> {
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Cap<L = Span> {
@@ -73,6 +74,19 @@ impl Rate for Floor<u64> {
     fn peak(&self) -> f64 {
         self.schedule.peak()
     }
+
+    fn tail(&self) -> Tail {
+        self.schedule.tail().floored(self.floor)
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        let clip = |piece: Piece| piece.clipped(self.floor, |rate| rate < self.floor);
+        Some(self.schedule.pieces(steps)?.into_iter().flat_map(clip).collect())
+    }
+
+    fn inner(&self) -> Vec<Inner<'_>> {
+        vec![Inner::whole(&self.schedule)]
+    }
 }
 
 impl Describe for Cap {
@@ -96,23 +110,18 @@ impl Rate for Cap<u64> {
     fn peak(&self) -> f64 {
         self.schedule.peak().min(self.cap)
     }
-}
 
-impl<L: Length> fmt::Display for Floor<L>
-where
-    Node<L>: fmt::Display,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.floor({:?})", self.schedule, self.floor)
+    fn tail(&self) -> Tail {
+        self.schedule.tail().capped(self.cap)
     }
-}
 
-impl<L: Length> fmt::Display for Cap<L>
-where
-    Node<L>: fmt::Display,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.cap({:?})", self.schedule, self.cap)
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        let clip = |piece: Piece| piece.clipped(self.cap, |rate| rate > self.cap);
+        Some(self.schedule.pieces(steps)?.into_iter().flat_map(clip).collect())
+    }
+
+    fn inner(&self) -> Vec<Inner<'_>> {
+        vec![Inner::whole(&self.schedule)]
     }
 }
 

@@ -1,13 +1,33 @@
 //! The combinators: schedules from schedules, and the builder calls that make them.
 
 mod bounds;
+mod delay;
+mod follow_batch_size;
+mod follow_momentum;
+mod follow_noise;
+mod follow_temperature;
+mod mechanical_momentum;
+mod phase;
 mod pointwise;
+mod repeat;
 mod sequence;
+mod smooth;
+mod stretch;
 mod warmup;
 
 pub use bounds::{Cap, Floor};
+pub use delay::Delay;
+pub use follow_batch_size::{FollowBatchSize, linear_scaling, square_root_scaling};
+pub use follow_momentum::FollowMomentum;
+pub use follow_noise::{FollowNoise, noise_weights};
+pub use follow_temperature::{FollowTemperature, temperature_drop_factor};
+pub use mechanical_momentum::MechanicalMomentum;
+pub use phase::Phase;
 pub use pointwise::{Maximum, Minimum, Product, Scale, Sum, maximum, minimum, product, sum};
+pub use repeat::Repeat;
 pub use sequence::{Part, Sequence, sequence};
+pub use smooth::{MAX_EVALUATIONS, Smooth};
+pub use stretch::Stretch;
 pub use warmup::{Ramp, Warmup};
 
 use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
@@ -46,6 +66,59 @@ pub trait Build: Into<ScheduleConfig> {
     /// `factor` times as much: a [`Scale`].
     fn scale(self, factor: f64) -> Scale {
         Scale { factor, schedule: Box::new(self.into()) }
+    }
+
+    /// Again and again, `length` each: a [`Repeat`].
+    fn repeat(self, length: Span) -> Repeat {
+        Repeat { length, count: None, schedule: Box::new(self.into()) }
+    }
+
+    /// Later by `length`, during which its first rate is held: a [`Delay`].
+    fn delay(self, length: Span) -> Delay {
+        Delay { length, schedule: Box::new(self.into()) }
+    }
+
+    /// `factor` times as slow: a [`Stretch`].
+    fn stretch(self, factor: f64) -> Stretch {
+        Stretch { factor, schedule: Box::new(self.into()) }
+    }
+
+    /// From `shift` after its start on: a [`Phase`] of a periodic schedule.
+    fn phase(self, shift: Span) -> Phase {
+        Phase { shift, schedule: Box::new(self.into()) }
+    }
+
+    /// Its mean over the last `window`: [`Smooth`].
+    fn smooth(self, window: Span) -> Smooth {
+        Smooth { window, schedule: Box::new(self.into()) }
+    }
+
+    /// The rate that keeps `noise_scale`, rate per sample of a batch, while this is the batch size:
+    /// a [`FollowBatchSize`].
+    fn follow_batch_size(self, noise_scale: f64) -> FollowBatchSize {
+        FollowBatchSize { noise_scale, schedule: Box::new(self.into()) }
+    }
+
+    /// The rate `peak` / (1 + β), where this is the β of a diffusion process: a [`FollowNoise`].
+    fn follow_noise(self, peak: f64) -> FollowNoise {
+        FollowNoise { peak, schedule: Box::new(self.into()) }
+    }
+
+    /// The rate that damps Nesterov's method critically at `curvature`, where this is its momentum:
+    /// a [`FollowMomentum`].
+    fn follow_momentum(self, curvature: f64) -> FollowMomentum {
+        FollowMomentum { curvature, schedule: Box::new(self.into()) }
+    }
+
+    /// The momentum of a particle under `friction`, where this is the rate: a
+    /// [`MechanicalMomentum`].
+    fn mechanical_momentum(self, friction: f64) -> MechanicalMomentum {
+        MechanicalMomentum { friction, schedule: Box::new(self.into()) }
+    }
+
+    /// `ratio` times the temperature that this is: a [`FollowTemperature`].
+    fn follow_temperature(self, ratio: f64) -> FollowTemperature {
+        FollowTemperature { ratio, schedule: Box::new(self.into()) }
     }
 
     /// The [`Product`] with `other`, point by point.

@@ -1,18 +1,18 @@
 //! Product, sum, minimum, maximum and multiple of schedules, point by point.
 
-use crate::curve::{Describe, Rate};
-use crate::{Length, Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::curve::{Describe, Inner, Rate, pieces::Piece, tail::Tail};
+use crate::{Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 macro_rules! pointwise {
-    ($($(#[$doc:meta])* $name:ident, $function:ident, $start:expr, $fold:expr);* $(;)?) => {$(
+    ($($(#[$doc:meta])* $name:ident, $function:ident, $start:expr, $fold:expr, $tails:expr);* $(;)?) => {$(
         $(#[$doc])*
         ///
         /// | field | range |
         /// | --- | --- |
         /// | `schedules` | at least one, whose combination stays finite |
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
         #[serde(deny_unknown_fields)]
         #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
         pub struct $name<L = Span> {
@@ -46,15 +46,14 @@ macro_rules! pointwise {
             fn peak(&self) -> f64 {
                 self.schedules.iter().map(|schedule| schedule.peak()).fold($start, $fold)
             }
-        }
 
-        impl<L: Length> fmt::Display for $name<L>
-        where
-            Node<L>: fmt::Display,
-        {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let schedules: Vec<String> = self.schedules.iter().map(Node::to_string).collect();
-                write!(f, "{}({})", stringify!($function), schedules.join(", "))
+            fn tail(&self) -> Tail {
+                let tails = self.schedules.iter().map(|schedule| schedule.tail());
+                tails.reduce($tails).unwrap_or(Tail::Unknown)
+            }
+
+            fn inner(&self) -> Vec<Inner<'_>> {
+                self.schedules.iter().map(Inner::whole).collect()
             }
         }
     )*};
@@ -62,13 +61,13 @@ macro_rules! pointwise {
 
 pointwise! {
     /// η(t) = Π ηᵢ(t). Source: torch `ChainedScheduler`.
-    Product, product, 1.0, |a, b| a * b;
+    Product, product, 1.0, |a, b| a * b, Tail::times;
     /// η(t) = Σ ηᵢ(t).
-    Sum, sum, 0.0, |a, b| a + b;
+    Sum, sum, 0.0, |a, b| a + b, Tail::plus;
     /// η(t) = min ηᵢ(t).
-    Minimum, minimum, f64::INFINITY, f64::min;
+    Minimum, minimum, f64::INFINITY, f64::min, Tail::least;
     /// η(t) = max ηᵢ(t).
-    Maximum, maximum, 0.0, f64::max;
+    Maximum, maximum, 0.0, f64::max, Tail::most;
 }
 
 fn resolve_all(
@@ -108,6 +107,7 @@ fn check_finite<R: Rate>(resolved: R, scope: &Scope<'_>) -> Result<R, ScheduleEr
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Scale<L = Span> {
@@ -142,14 +142,22 @@ impl Rate for Scale<u64> {
     fn peak(&self) -> f64 {
         self.factor * self.schedule.peak()
     }
-}
 
-impl<L: Length> fmt::Display for Scale<L>
-where
-    Node<L>: fmt::Display,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.scale({:?})", self.schedule, self.factor)
+    fn mean(&self, step: u64, window: u64) -> Option<f64> {
+        Some(self.factor * self.schedule.mean(step, window)?)
+    }
+
+    fn tail(&self) -> Tail {
+        self.schedule.tail().scaled(self.factor)
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        let pieces = self.schedule.pieces(steps)?;
+        Some(pieces.into_iter().map(|piece| piece.scaled(self.factor)).collect())
+    }
+
+    fn inner(&self) -> Vec<Inner<'_>> {
+        vec![Inner::whole(&self.schedule)]
     }
 }
 

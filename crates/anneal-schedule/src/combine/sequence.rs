@@ -1,9 +1,9 @@
 //! One schedule after another.
 
-use crate::curve::{Describe, Rate};
-use crate::{Length, Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::curve::pieces::{Piece, Shape, cut};
+use crate::curve::{Describe, Inner, Rate, tail::Tail};
+use crate::{Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// Schedules one after another: each starts at its own step 0 where its part begins.
 ///
@@ -26,6 +26,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Sequence<L = Span> {
@@ -38,6 +39,7 @@ pub struct Sequence<L = Span> {
 
 /// A part of a [`Sequence`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Part<L = Span> {
@@ -132,22 +134,33 @@ impl Rate for Sequence<u64> {
     fn peak(&self) -> f64 {
         self.parts.iter().map(|part| part.schedule.peak()).fold(0.0, f64::max)
     }
-}
 
-impl<L: Length> fmt::Display for Sequence<L>
-where
-    Node<L>: fmt::Display,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |part: &Part<L>| {
-            if part.length.fills_the_run() {
-                part.schedule.to_string()
-            } else {
-                format!("{}: {}", part.length, part.schedule)
+    fn tail(&self) -> Tail {
+        match self.parts.last() {
+            Some(last) if last.length == NO_END => last.schedule.tail(),
+            _ => Tail::settled(self.rate(u64::MAX)),
+        }
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        let (mut pieces, mut left) = (vec![], steps);
+        for part in &self.parts {
+            let length = part.length.min(left);
+            if length == 0 {
+                break;
             }
-        };
-        let parts: Vec<String> = self.parts.iter().map(part).collect();
-        write!(f, "sequence({})", parts.join(", "))
+            pieces.extend(part.schedule.pieces(length)?);
+            left -= length;
+        }
+        pieces.extend(cut([(left, Shape::Constant(self.rate(u64::MAX)))], left));
+        Some(pieces)
+    }
+
+    fn inner(&self) -> Vec<Inner<'_>> {
+        let parts = self.starts.iter().zip(&self.parts);
+        parts
+            .map(|(&start, part)| Inner { node: &part.schedule, start, length: part.length })
+            .collect()
     }
 }
 

@@ -1,9 +1,9 @@
 //! Warm-up.
 
-use crate::curve::{Describe, Rate, half_cosine};
-use crate::{Length, Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::curve::pieces::{Piece, Shape, cut};
+use crate::curve::{Describe, Inner, Rate, half_cosine, tail::Tail};
+use crate::{Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// A rise to the schedule inside it, over n updates:
 ///
@@ -34,6 +34,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Warmup<L = Span> {
@@ -54,6 +55,7 @@ pub struct Warmup<L = Span> {
 
 /// How a [`Warmup`] rises from 0 at x = 0 to 1 at x = 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Ramp {
     /// x.
@@ -65,17 +67,6 @@ pub enum Ramp {
     Exponential,
     /// 1 − √(1 − x).
     OneMinusSqrt,
-}
-
-impl Ramp {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Linear => "linear",
-            Self::Cosine => "cosine",
-            Self::Exponential => "exponential",
-            Self::OneMinusSqrt => "one_minus_sqrt",
-        }
-    }
 }
 
 impl Warmup {
@@ -148,6 +139,25 @@ impl Warmup<u64> {
     }
 }
 
+impl Warmup<u64> {
+    /// The weights as a shape with known sums.
+    fn rise_shape(&self) -> Option<Shape> {
+        let step = 1.0 / (self.length as f64 + 1.0);
+        match self.ramp {
+            Ramp::Linear => {
+                Some(Shape::Linear { first: self.weight(0), slope: (1.0 - self.start) * step })
+            }
+            Ramp::Cosine => {
+                Some(Shape::HalfCosine { from: self.start, to: 1.0, start: step, step })
+            }
+            Ramp::Exponential => {
+                Some(Shape::Geometric { first: self.weight(0), log_ratio: -self.start.ln() * step })
+            }
+            Ramp::OneMinusSqrt => None,
+        }
+    }
+}
+
 impl Rate for Warmup<u64> {
     fn rate(&self, step: u64) -> f64 {
         match (step < self.length, self.overlay) {
@@ -169,21 +179,26 @@ impl Rate for Warmup<u64> {
     fn peak(&self) -> f64 {
         self.schedule.peak()
     }
-}
 
-impl<L: Length> fmt::Display for Warmup<L>
-where
-    Node<L>: fmt::Display,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.warmup({})", self.schedule, self.length)?;
-        if self.ramp != Ramp::Linear {
-            write!(f, ".ramp({})", self.ramp.name())?;
+    fn tail(&self) -> Tail {
+        self.schedule.tail()
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        if self.length == 0 {
+            return self.schedule.pieces(steps);
         }
-        if self.start != 0.0 {
-            write!(f, ".start({:?})", self.start)?;
+        let rise = self.rise_shape().filter(|_| !self.overlay)?.scaled(self.schedule.rate(0));
+        let mut pieces = cut([(self.length, rise)], steps);
+        if steps > self.length {
+            pieces.extend(self.schedule.pieces(steps - self.length)?);
         }
-        if self.overlay { write!(f, ".overlay()") } else { Ok(()) }
+        Some(pieces)
+    }
+
+    fn inner(&self) -> Vec<Inner<'_>> {
+        let start = if self.overlay { 0 } else { self.length };
+        vec![Inner { start, ..Inner::whole(&self.schedule) }]
     }
 }
 

@@ -1,9 +1,9 @@
 //! Constant rate.
 
-use super::{Describe, Rate};
+use super::pieces::{Piece, Shape, cut};
+use super::{Describe, Rate, tail::Tail};
 use crate::{ScheduleError, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// η(t) = rate.
 ///
@@ -18,6 +18,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Constant {
     /// The rate of every update.
@@ -45,11 +46,17 @@ impl Rate for Constant {
     fn peak(&self) -> f64 {
         self.rate
     }
-}
 
-impl fmt::Display for Constant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "constant({:?})", self.rate)
+    fn mean(&self, _step: u64, _window: u64) -> Option<f64> {
+        Some(self.rate)
+    }
+
+    fn tail(&self) -> Tail {
+        Tail::settled(self.rate)
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        Some(cut([(steps, Shape::Constant(self.rate))], steps))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Cosine annealing.
 
-use super::{Describe, Rate, mix};
-use crate::{Length, ScheduleError, Span, scope::Scope};
+use super::pieces::{Piece, Shape, cut};
+use super::{Describe, Rate, mix, tail::Tail};
+use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
-use std::fmt;
 
 /// η(t) = end + (peak − end) · (½(1 + cos(2π · cycles · (t/T)^k)))^exponent.
 ///
@@ -32,6 +32,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Cosine<L = Span> {
@@ -59,6 +60,7 @@ pub struct Cosine<L = Span> {
 
 /// What a [`Cosine`] does after its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AfterEnd {
     /// It holds the rate it has reached.
@@ -182,28 +184,23 @@ impl Rate for Cosine<u64> {
     fn peak(&self) -> f64 {
         self.peak
     }
-}
 
-impl<L: Length> fmt::Display for Cosine<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cosine({:?})", self.peak)?;
-        for (name, value, default) in [
-            ("end", self.end, 0.0),
-            ("exponent", self.exponent, one()),
-            ("k", self.k, one()),
-            ("cycles", self.cycles, half()),
-        ] {
-            if value != default {
-                write!(f, ".{name}({value:?})")?;
-            }
-        }
-        if !self.length.fills_the_run() {
-            write!(f, ".length({})", self.length)?;
-        }
+    fn tail(&self) -> Tail {
         match self.after {
-            AfterEnd::Hold => Ok(()),
-            AfterEnd::Continue => write!(f, ".after(continue)"),
+            AfterEnd::Hold => Tail::settled(self.rate(self.length)),
+            // With a k the wave grows shorter or longer for ever.
+            AfterEnd::Continue if self.k == 1.0 || self.end > 0.0 => Tail::Recurring,
+            AfterEnd::Continue => Tail::Unknown,
         }
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        let plain = self.exponent == 1.0 && self.k == 1.0 && self.cycles == half();
+        if !plain || (self.after == AfterEnd::Continue && steps > self.length) {
+            return None;
+        }
+        let fall = Shape::half_cosine(self.peak, self.end, self.length);
+        Some(cut([(self.length, fall), (u64::MAX, Shape::Constant(self.end))], steps))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Exponential decay.
 
-use super::{Describe, Rate, fraction, geometric_mix};
-use crate::{Length, ScheduleError, Span, scope::Scope};
+use super::pieces::{Piece, Shape, cut};
+use super::{Describe, Rate, fraction, geometric_mix, tail::Tail};
+use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::f64::consts::LN_2;
 
 /// η(t) = peak · e^(−κt), said in one of four ways: see [`Decay`].
 ///
@@ -22,6 +23,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Exponential<L = Span> {
@@ -33,6 +35,7 @@ pub struct Exponential<L = Span> {
 
 /// How fast an [`Exponential`] decays.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub enum Decay<L = Span> {
@@ -103,18 +106,45 @@ impl Rate for Exponential<u64> {
             _ => self.peak,
         }
     }
-}
 
-impl<L: Length> fmt::Display for Exponential<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exponential({:?}, ", self.peak)?;
-        match self.decay {
-            Decay::Kappa(kappa) => write!(f, "kappa = {kappa:?})"),
-            Decay::Factor { factor, per } => write!(f, "factor = {factor:?}, per = {per})"),
-            Decay::HalfLife(half_life) => write!(f, "half_life = {half_life})"),
-            Decay::Toward { end, length } if length.fills_the_run() => write!(f, "end = {end:?})"),
-            Decay::Toward { end, length } => write!(f, "end = {end:?}, length = {length})"),
+    /// A geometric series: Σ e^(−κs) for s = a … a + n − 1 is e^(−κa) (1 − e^(−κn)) / (1 − e^(−κ)).
+    fn mean(&self, step: u64, window: u64) -> Option<f64> {
+        let kappa = match self.decay {
+            Decay::Kappa(kappa) => kappa,
+            Decay::Factor { factor, per } => -factor.ln() / per as f64,
+            Decay::HalfLife(half_life) => LN_2 / half_life as f64,
+            Decay::Toward { .. } => return None,
+        };
+        // No decay, or one so slow that 1 − e^(−κ) has lost its digits.
+        if kappa < f64::MIN_POSITIVE {
+            return Some(self.peak);
         }
+        let first = step.saturating_sub(window - 1);
+        let terms = (step - first) as f64 + 1.0;
+        let series = (-kappa * first as f64).exp() * (-kappa * terms).exp_m1() / (-kappa).exp_m1();
+        let before_0 = window as f64 - terms;
+        Some(self.peak * ((before_0 + series) / window as f64).min(1.0))
+    }
+
+    fn tail(&self) -> Tail {
+        match self.decay {
+            Decay::Kappa(0.0) | Decay::Factor { factor: 1.0, .. } => Tail::settled(self.peak),
+            Decay::Toward { end, .. } => Tail::settled(end),
+            _ => Tail::Geometric,
+        }
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        let log_ratio = match self.decay {
+            Decay::Kappa(kappa) => -kappa,
+            Decay::Factor { factor, per } => factor.ln() / per as f64,
+            Decay::HalfLife(half_life) => -LN_2 / half_life as f64,
+            Decay::Toward { end, length } => {
+                let fall = Shape::geometric(self.peak, end, length);
+                return Some(cut([(length, fall), (u64::MAX, Shape::Constant(end))], steps));
+            }
+        };
+        Some(cut([(steps, Shape::Geometric { first: self.peak, log_ratio })], steps))
     }
 }
 

@@ -2,25 +2,53 @@
 
 mod constant;
 mod cosine;
+mod custom;
+mod cyclic;
 mod exponential;
+mod inverse_curvature;
+mod inverse_sqrt;
+mod inverse_time;
 mod multi_step;
+mod noam;
 mod one_cycle;
+pub(crate) mod pieces;
+mod piecewise_constant;
+mod piecewise_interpolate;
 mod polynomial;
+mod power_law;
 mod stable_decay;
 mod step_decay;
+mod table;
+pub(crate) mod tail;
+mod tanh;
 mod warm_restarts;
 
 pub use constant::{Constant, constant};
 pub use cosine::{AfterEnd, Cosine, cosine};
+pub use custom::{Custom, custom};
+pub use cyclic::{CycleScaling, Cyclic, cyclic};
 pub use exponential::{Decay, Exponential, exponential};
+pub use inverse_curvature::{InverseCurvature, curvature_weights, inverse_curvature};
+pub use inverse_sqrt::{InverseSqrt, inverse_sqrt};
+pub use inverse_time::{InverseTime, inverse_time};
 pub use multi_step::{MultiStep, multi_step};
+pub use noam::{Noam, noam};
 pub use one_cycle::{Anneal, OneCycle, one_cycle};
+pub use piecewise_constant::{PiecewiseConstant, piecewise_constant};
+pub use piecewise_interpolate::{PiecewiseInterpolate, piecewise_interpolate};
 pub use polynomial::{Polynomial, linear, polynomial};
+pub use power_law::{PowerLaw, power_law};
 pub use stable_decay::{DecayShape, Stable, StableDecay, stable_decay, warmup_stable_decay};
 pub use step_decay::{StepDecay, step_decay};
+pub use table::{Table, table};
+pub use tanh::{Tanh, tanh};
 pub use warm_restarts::{WarmRestarts, warm_restarts};
 
-use crate::{ScheduleError, scope::Scope};
+pub(crate) use tanh::falling_tanh;
+
+use crate::{Node, ScheduleError, scope::Scope};
+use pieces::Piece;
+use tail::Tail;
 
 /// A part of a description, curve or combinator.
 pub(crate) trait Describe {
@@ -44,6 +72,45 @@ pub(crate) trait Rate {
 
     /// A rate that is never exceeded; the largest one wherever that is known in closed form.
     fn peak(&self) -> f64;
+
+    /// The mean of the `window` ≥ 1 rates up to and with that of `step`, with the first rate at
+    /// steps below 0; only where it has a closed form and nothing jumps.
+    fn mean(&self, _step: u64, _window: u64) -> Option<f64> {
+        None
+    }
+
+    /// What becomes of it without an end.
+    fn tail(&self) -> Tail {
+        Tail::Unknown
+    }
+
+    /// Its first `steps` updates as monotone pieces with known sums; `None` where there are none,
+    /// and what is said of it needs a sum over its updates.
+    fn pieces(&self, _steps: u64) -> Option<Vec<Piece>> {
+        None
+    }
+
+    /// The schedules that it is made of.
+    fn inner(&self) -> Vec<Inner<'_>> {
+        vec![]
+    }
+}
+
+/// A schedule inside a combinator.
+pub(crate) struct Inner<'a> {
+    /// The schedule.
+    pub(crate) node: &'a Node<u64>,
+    /// The update of the combinator at which it begins.
+    pub(crate) start: u64,
+    /// How many updates it is used for, at most.
+    pub(crate) length: u64,
+}
+
+impl<'a> Inner<'a> {
+    /// A schedule that is used from the start to the end.
+    pub(crate) fn whole(node: &'a Node<u64>) -> Self {
+        Self { node, start: 0, length: u64::MAX }
+    }
 }
 
 /// The share of `length` updates that have passed at `step`, in [0, 1]; 1 where there are none.
@@ -64,6 +131,11 @@ pub(crate) fn geometric_mix(from: f64, to: f64, weight: f64) -> f64 {
 /// The falling half of a cosine wave: 1 at x = 0, 0 at x = 1.
 pub(crate) fn half_cosine(x: f64) -> f64 {
     0.5 * (1.0 + (std::f64::consts::PI * x).cos())
+}
+
+/// How many times `period` has passed at `step`; in whole ones for a staircase.
+pub(crate) fn periods(step: u64, period: u64, staircase: bool) -> f64 {
+    if staircase { (step / period) as f64 } else { step as f64 / period as f64 }
 }
 
 #[cfg(test)]

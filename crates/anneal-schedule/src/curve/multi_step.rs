@@ -1,9 +1,9 @@
 //! Multi-step decay.
 
-use super::{Describe, Rate};
-use crate::{Length, ScheduleError, Span, scope::Scope};
+use super::pieces::{Piece, Shape, cut};
+use super::{Describe, Rate, tail::Tail};
+use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// η(t) = peak · γ^(number of milestones ≤ t).
 ///
@@ -24,6 +24,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct MultiStep<L = Span> {
@@ -75,12 +76,19 @@ impl Rate for MultiStep<u64> {
     fn peak(&self) -> f64 {
         self.peak
     }
-}
 
-impl<L: Length> fmt::Display for MultiStep<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let milestones: Vec<String> = self.milestones.iter().map(L::to_string).collect();
-        write!(f, "multi_step({:?}, [{}], {:?})", self.peak, milestones.join(", "), self.gamma)
+    fn tail(&self) -> Tail {
+        Tail::settled(self.rate(u64::MAX))
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        let starts = std::iter::once(0).chain(self.milestones.iter().copied());
+        let ends = self.milestones.iter().copied().chain([u64::MAX]);
+        let levels = starts.zip(ends);
+        Some(cut(
+            levels.map(|(start, end)| (end - start, Shape::Constant(self.rate(start)))),
+            steps,
+        ))
     }
 }
 

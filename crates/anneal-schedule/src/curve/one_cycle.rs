@@ -1,9 +1,9 @@
 //! One-cycle.
 
-use super::{Describe, Rate, half_cosine, mix};
-use crate::{Length, ScheduleError, Span, scope::Scope};
+use super::pieces::{Piece, Shape, cut};
+use super::{Describe, Rate, half_cosine, mix, tail::Tail};
+use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// Up from `start` to `peak`, then down to `end`, over T updates.
 ///
@@ -40,6 +40,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct OneCycle<L = Span> {
@@ -67,6 +68,7 @@ pub struct OneCycle<L = Span> {
 
 /// The shape of a phase of [`OneCycle`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Anneal {
     /// Half a cosine wave.
@@ -175,6 +177,18 @@ impl OneCycle<u64> {
     }
 }
 
+impl OneCycle<u64> {
+    /// A phase from update x on, in steps of `step`, as shares of it.
+    fn shape(&self, from: f64, to: f64, x: f64, step: f64) -> Shape {
+        match self.anneal {
+            Anneal::Cosine => Shape::HalfCosine { from, to, start: x, step },
+            Anneal::Linear => {
+                Shape::Linear { first: from + (to - from) * x, slope: (to - from) * step }
+            }
+        }
+    }
+}
+
 impl Rate for OneCycle<u64> {
     fn rate(&self, step: u64) -> f64 {
         let (start, end) = self.ends();
@@ -198,26 +212,40 @@ impl Rate for OneCycle<u64> {
         let (start, end) = self.ends();
         self.peak.max(start).max(end)
     }
-}
 
-impl<L: Length> fmt::Display for OneCycle<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "one_cycle({:?})", self.peak)?;
-        for (name, value) in [("start", self.start), ("end", self.end)] {
-            if let Some(value) = value {
-                write!(f, ".{name}({value:?})")?;
-            }
+    fn tail(&self) -> Tail {
+        Tail::settled(self.ends().1)
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        let (start, end) = self.ends();
+        let total = self.length as f64;
+        let rise = self.pct_start * total;
+        // A phase goes on to the last update that is not after its end, which lies between two.
+        let turns =
+            if self.three_phase { vec![rise, 2.0 * rise, total] } else { vec![rise, total] };
+        let levels = if self.three_phase {
+            vec![start, self.peak, start, end]
+        } else {
+            vec![start, self.peak, end]
+        };
+        let (mut from, mut next) = (0.0, 0);
+        let mut parts = vec![];
+        for (i, &turn) in turns.iter().enumerate() {
+            let after = if turn == total { self.length } else { turn as u64 + 1 };
+            let length = after.min(self.length).saturating_sub(next);
+            let shape = if length > 1 {
+                let step = 1.0 / (turn - from);
+                self.shape(levels[i], levels[i + 1], (next as f64 - from) * step, step)
+            } else {
+                // A phase may be so short that its step is infinite.
+                Shape::Constant(self.rate(next))
+            };
+            parts.push((length, shape));
+            (from, next) = (turn, next + length);
         }
-        if self.pct_start != default_pct_start() {
-            write!(f, ".pct_start({:?})", self.pct_start)?;
-        }
-        if self.anneal == Anneal::Linear {
-            write!(f, ".anneal(linear)")?;
-        }
-        if self.three_phase {
-            write!(f, ".three_phase()")?;
-        }
-        if self.length.fills_the_run() { Ok(()) } else { write!(f, ".length({})", self.length) }
+        parts.push((u64::MAX, Shape::Constant(end)));
+        Some(cut(parts, steps))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Polynomial and linear decay.
 
-use super::{Describe, Rate, fraction, mix};
-use crate::{Length, ScheduleError, Span, scope::Scope};
+use super::pieces::{Piece, Shape, cut};
+use super::{Describe, Rate, fraction, mix, tail::Tail};
+use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// η(t) = end + (start − end)(1 − t/T)^p for t ≤ T, end after it.
 ///
@@ -12,7 +12,7 @@ use std::fmt;
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `start` | learning rate at t = 0 | finite, above 0 |
+/// | `start` | learning rate at t = 0 | finite, at least 0; above 0 where the end is 0 |
 /// | `end` | learning rate at t = T | finite, at least 0; above `start` it rises |
 /// | `length` | T, a span | inside the run; default: the rest of it |
 /// | `power` | p | finite, above 0; default 1, linear |
@@ -28,6 +28,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Polynomial<L = Span> {
@@ -79,8 +80,12 @@ impl Describe for Polynomial {
     type Resolved = Polynomial<u64>;
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<Polynomial<u64>, ScheduleError> {
+        let start = match self.end {
+            0.0 => scope.positive("start", self.start)?,
+            _ => scope.within("start", self.start, 0.0..=f64::MAX)?,
+        };
         Ok(Polynomial {
-            start: scope.positive("start", self.start)?,
+            start,
             end: scope.within("end", self.end, 0.0..=f64::MAX)?,
             length: scope.length("length", self.length)?,
             power: scope.positive("power", self.power)?,
@@ -103,19 +108,38 @@ impl Rate for Polynomial<u64> {
     fn peak(&self) -> f64 {
         self.start.max(self.end)
     }
-}
 
-impl<L: Length> fmt::Display for Polynomial<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.power == linear_power() {
-            write!(f, "linear({:?}, {:?})", self.start, self.end)?;
+    /// The mean of a line is the line at the mean of t/T, held in [0, 1].
+    fn mean(&self, step: u64, window: u64) -> Option<f64> {
+        if self.power != 1.0 || self.cycle || self.length == 0 {
+            return None;
+        }
+        // Σ min(s, T) for s = 0 … n, exact in 128 bits.
+        let length = u128::from(self.length);
+        let sum_to = |n: u64| {
+            let within = u128::from(n.min(self.length));
+            within * (within + 1) / 2 + u128::from(n.saturating_sub(self.length)) * length
+        };
+        let sum = sum_to(step) - step.checked_sub(window).map_or(0, sum_to);
+        let x = sum as f64 / (length * u128::from(window)) as f64;
+        Some(mix(self.start, self.end, 1.0 - x.min(1.0)))
+    }
+
+    fn tail(&self) -> Tail {
+        // In cycles the n-th ends n·T after the start and falls from about (1/n)^p.
+        if self.cycle && self.end == 0.0 && self.length > 1 {
+            Tail::Waves(self.power)
         } else {
-            write!(f, "polynomial({:?}, {:?}, {:?})", self.start, self.end, self.power)?;
+            Tail::settled(self.end)
         }
-        if !self.length.fills_the_run() {
-            write!(f, ".length({})", self.length)?;
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        if self.power != 1.0 || (self.cycle && steps > self.length) {
+            return None;
         }
-        if self.cycle { write!(f, ".cycle()") } else { Ok(()) }
+        let line = Shape::line(self.start, self.end, self.length);
+        Some(cut([(self.length, line), (u64::MAX, Shape::Constant(self.end))], steps))
     }
 }
 
@@ -139,6 +163,8 @@ mod tests {
     fn rises_when_the_end_is_higher() {
         let schedule = resolved(linear(1.0, 3.0), 4);
         assert_eq!([0, 1, 2, 4].map(|step| schedule.rate(step)), [1.0, 1.5, 2.0, 3.0]);
+        let from_zero = resolved(linear(0.0, 1.0), 4);
+        assert_eq!([0, 1, 4].map(|step| from_zero.rate(step)), [0.0, 0.25, 1.0]);
     }
 
     #[test]
@@ -154,6 +180,7 @@ mod tests {
     #[test]
     fn refuses_each_field() {
         assert_eq!(refused(linear(0.0, 0.0)), "polynomial.start");
+        assert_eq!(refused(linear(-0.1, 1.0)), "polynomial.start");
         assert_eq!(refused(linear(1.0, -0.1)), "polynomial.end");
         assert_eq!(refused(linear(1.0, f64::INFINITY)), "polynomial.end");
         assert_eq!(refused(linear(1.0, 0.0).length(Span::steps(101))), "polynomial.length");

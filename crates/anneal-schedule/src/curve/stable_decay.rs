@@ -1,10 +1,10 @@
 //! Stable, then decay: with a warm-up before it, warm-up–stable–decay.
 
-use super::{Describe, Rate, geometric_mix, half_cosine, mix};
+use super::pieces::{Piece, Shape, cut};
+use super::{Describe, Rate, geometric_mix, half_cosine, mix, tail::Tail};
 use crate::combine::{Build, Warmup};
-use crate::{Length, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// A long stable phase and a short decay at the end, over T updates, of which the last d decay:
 ///
@@ -35,6 +35,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct StableDecay<L = Span> {
@@ -58,6 +59,7 @@ pub struct StableDecay<L = Span> {
 
 /// What the rate does in the stable phase of a [`StableDecay`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub enum Stable<L = Span> {
@@ -80,6 +82,7 @@ pub enum Stable<L = Span> {
 
 /// How a [`StableDecay`] falls from 1 at x = 0 to 0 at x = 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DecayShape {
     /// 1 − x.
@@ -209,29 +212,24 @@ impl Rate for StableDecay<u64> {
     fn peak(&self) -> f64 {
         self.peak
     }
-}
 
-impl<L: Length> fmt::Display for StableDecay<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stable_decay({:?}, {})", self.peak, self.decay)?;
-        match self.stable {
-            Stable::Constant => {}
-            Stable::Rsqrt { timescale } => write!(f, ".stable(rsqrt, timescale = {timescale})")?,
-            Stable::Power { timescale, power } => {
-                write!(f, ".stable(power = {power:?}, timescale = {timescale})")?
-            }
-        }
-        match self.shape {
-            DecayShape::Linear => {}
-            DecayShape::OneMinusSqrt => write!(f, ".shape(one_minus_sqrt)")?,
-            DecayShape::Cosine => write!(f, ".shape(cosine)")?,
-            DecayShape::Power(power) => write!(f, ".shape(power = {power:?})")?,
-            DecayShape::Exponential => write!(f, ".shape(exponential)")?,
-        }
-        if self.end != 0.0 {
-            write!(f, ".end({:?})", self.end)?;
-        }
-        if self.length.fills_the_run() { Ok(()) } else { write!(f, ".length({})", self.length) }
+    fn tail(&self) -> Tail {
+        Tail::settled(self.end)
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        let decay = match (self.stable, self.shape) {
+            (Stable::Constant, DecayShape::Linear) => Shape::line,
+            (Stable::Constant, DecayShape::Cosine) => Shape::half_cosine,
+            (Stable::Constant, DecayShape::Exponential) => Shape::geometric,
+            _ => return None,
+        };
+        let parts = [
+            (self.length - self.decay, Shape::Constant(self.peak)),
+            (self.decay, decay(self.peak, self.end, self.decay)),
+            (u64::MAX, Shape::Constant(self.end)),
+        ];
+        Some(cut(parts, steps))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Step decay.
 
-use super::{Describe, Rate};
-use crate::{Length, ScheduleError, Span, scope::Scope};
+use super::pieces::{MAX_PIECES, Piece, Shape, cut};
+use super::{Describe, Rate, tail::Tail};
+use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// η(t) = peak · γ^⌊t / every⌋: the rate drops by a factor at even distances.
 ///
@@ -24,6 +24,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct StepDecay<L = Span> {
@@ -64,11 +65,18 @@ impl Rate for StepDecay<u64> {
     fn peak(&self) -> f64 {
         self.peak
     }
-}
 
-impl<L: Length> fmt::Display for StepDecay<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step_decay({:?}, {}, {:?})", self.peak, self.every, self.gamma)
+    fn tail(&self) -> Tail {
+        if self.gamma < 1.0 { Tail::Geometric } else { Tail::settled(self.peak) }
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        if self.gamma == 1.0 {
+            return Some(cut([(steps, Shape::Constant(self.peak))], steps));
+        }
+        let levels = steps.div_ceil(self.every);
+        let level = |n| (self.every, Shape::Constant(self.rate(n * self.every)));
+        (levels <= MAX_PIECES).then(|| cut((0..levels).map(level), steps))
     }
 }
 

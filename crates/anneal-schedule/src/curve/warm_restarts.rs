@@ -1,9 +1,8 @@
 //! Cosine annealing with warm restarts.
 
-use super::{Describe, Rate, half_cosine, mix};
-use crate::{Length, ScheduleError, Span, scope::Scope};
+use super::{Describe, Rate, half_cosine, mix, tail::Tail};
+use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// Cosine annealing in cycles (SGDR). Cycle n = 0, 1, … starts at step S_n and lasts T_n:
 ///
@@ -13,7 +12,7 @@ use std::fmt;
 /// ```
 ///
 /// The cycle is found by arithmetic, not by a loop; for an integer m its borders are exact at any
-/// step. With `warmup` w each cycle begins with w updates at (i+1)/(w+1) of its peak and the
+/// step. With `cycle_warmup` w each cycle begins with w updates at (i+1)/(w+1) of its peak and the
 /// cosine takes the rest of the cycle. After `limit` cycles the rate holds `end`.
 ///
 /// | field | unit | range |
@@ -23,7 +22,7 @@ use std::fmt;
 /// | `cycle` | T, span of the first cycle | inside the run, at least 1 update |
 /// | `multiplier` | m, cycle length × m each | [1, 10⁶]; default 1 |
 /// | `peak_decay` | d, peak × d each | (0, 1]; default 1 |
-/// | `warmup` | w, span | shorter than `cycle`; default none |
+/// | `cycle_warmup` | w, span | shorter than `cycle`; default none |
 /// | `limit` | number of cycles | at least 1; default none |
 ///
 /// Source: Loshchilov and Hutter 2017, "SGDR"; torch `CosineAnnealingWarmRestarts`, timm.
@@ -36,6 +35,7 @@ use std::fmt;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct WarmRestarts<L = Span> {
@@ -54,7 +54,7 @@ pub struct WarmRestarts<L = Span> {
     pub peak_decay: f64,
     /// w: a warm-up inside each cycle.
     #[serde(default)]
-    pub warmup: Option<L>,
+    pub cycle_warmup: Option<L>,
     /// The number of cycles after which the rate holds `end`.
     #[serde(default)]
     pub limit: Option<u64>,
@@ -72,7 +72,7 @@ pub fn warm_restarts(peak: f64, cycle: Span) -> WarmRestarts {
         cycle,
         multiplier: one(),
         peak_decay: one(),
-        warmup: None,
+        cycle_warmup: None,
         limit: None,
     }
 }
@@ -98,7 +98,7 @@ impl WarmRestarts {
 
     /// Warms up linearly over `warmup` at the start of every cycle.
     pub fn cycle_warmup(mut self, warmup: Span) -> Self {
-        self.warmup = Some(warmup);
+        self.cycle_warmup = Some(warmup);
         self
     }
 
@@ -115,10 +115,11 @@ impl Describe for WarmRestarts {
     fn resolve(&self, scope: &Scope<'_>) -> Result<WarmRestarts<u64>, ScheduleError> {
         let peak = scope.positive("peak", self.peak)?;
         let cycle = scope.length("cycle", self.cycle)?;
-        let warmup = self.warmup.map(|span| scope.rounded_length("warmup", span)).transpose()?;
+        let warmup =
+            self.cycle_warmup.map(|span| scope.rounded_length("cycle_warmup", span)).transpose()?;
         if let Some(warmup) = warmup.filter(|&warmup| warmup >= cycle) {
             let allowed = format!("less than the cycle's {cycle} updates");
-            return Err(scope.out_of_range("warmup", format!("{warmup} updates"), allowed));
+            return Err(scope.out_of_range("cycle_warmup", format!("{warmup} updates"), allowed));
         }
         if self.limit == Some(0) {
             return Err(scope.out_of_range("limit", "0".into(), "at least 1 cycle"));
@@ -129,7 +130,7 @@ impl Describe for WarmRestarts {
             cycle,
             multiplier: scope.within("multiplier", self.multiplier, 1.0..=1e6)?,
             peak_decay: scope.factor("peak_decay", self.peak_decay)?,
-            warmup,
+            cycle_warmup: warmup,
             limit: self.limit,
         })
     }
@@ -189,14 +190,29 @@ impl WarmRestarts<u64> {
     }
 }
 
+impl WarmRestarts<u64> {
+    /// The first update of the cycle that `step` lies in, and that cycle's peak; `None` once the
+    /// limit is reached.
+    pub(crate) fn cycle_of(&self, step: u64) -> Option<(u64, f64)> {
+        let at = self.locate(step);
+        let running = self.limit.is_none_or(|limit| at.cycle < limit);
+        // A border of a fractional multiplier lies between two updates.
+        running.then(|| (step - at.step.floor() as u64, self.peak_of(at.cycle)))
+    }
+
+    fn peak_of(&self, cycle: u64) -> f64 {
+        (self.peak * self.peak_decay.powf(cycle as f64)).max(self.end)
+    }
+}
+
 impl Rate for WarmRestarts<u64> {
     fn rate(&self, step: u64) -> f64 {
         let at = self.locate(step);
         if self.limit.is_some_and(|limit| at.cycle >= limit) {
             return self.end;
         }
-        let peak = (self.peak * self.peak_decay.powf(at.cycle as f64)).max(self.end);
-        let warmup = self.warmup.unwrap_or(0) as f64;
+        let peak = self.peak_of(at.cycle);
+        let warmup = self.cycle_warmup.unwrap_or(0) as f64;
         if at.step < warmup {
             return peak * ((at.step + 1.0) / (warmup + 1.0));
         }
@@ -214,26 +230,18 @@ impl Rate for WarmRestarts<u64> {
     fn peak(&self) -> f64 {
         self.peak
     }
-}
 
-impl<L: Length> fmt::Display for WarmRestarts<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "warm_restarts({:?}, {})", self.peak, self.cycle)?;
-        for (name, value, default) in [
-            ("end", self.end, 0.0),
-            ("multiplier", self.multiplier, one()),
-            ("peak_decay", self.peak_decay, one()),
-        ] {
-            if value != default {
-                write!(f, ".{name}({value:?})")?;
-            }
-        }
-        if let Some(warmup) = self.warmup {
-            write!(f, ".cycle_warmup({warmup})")?;
-        }
-        match self.limit {
-            Some(limit) => write!(f, ".limit({limit})"),
-            None => Ok(()),
+    fn tail(&self) -> Tail {
+        let warms = self.cycle_warmup.is_some_and(|updates| updates > 0);
+        if self.limit.is_some() || (self.end > 0.0 && self.peak_decay < 1.0 && !warms) {
+            Tail::settled(self.end)
+        } else if self.peak_decay == 1.0 || self.end > 0.0 {
+            Tail::Recurring
+        } else if self.multiplier == 1.0 {
+            Tail::Geometric
+        } else {
+            // Cycle n begins near mⁿ with the peak dⁿ.
+            Tail::Waves(-self.peak_decay.ln() / self.multiplier.ln())
         }
     }
 }
@@ -330,7 +338,7 @@ mod tests {
         assert_eq!(refused(config().end(2.0)), "warm_restarts.end");
         assert_eq!(refused(config().multiplier(0.5)), "warm_restarts.multiplier");
         assert_eq!(refused(config().peak_decay(0.0)), "warm_restarts.peak_decay");
-        assert_eq!(refused(config().cycle_warmup(Span::steps(10))), "warm_restarts.warmup");
+        assert_eq!(refused(config().cycle_warmup(Span::steps(10))), "warm_restarts.cycle_warmup");
         assert_eq!(refused(config().limit(0)), "warm_restarts.limit");
     }
 }

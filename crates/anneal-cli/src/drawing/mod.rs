@@ -1,0 +1,51 @@
+//! Schedules drawn into one chart, in a terminal or as a picture.
+
+mod axis;
+mod columns;
+pub mod picture;
+pub mod terminal;
+
+pub use axis::short;
+
+use anneal_schedule::Schedule;
+use axis::Axis;
+use columns::{Column, columns};
+
+/// One schedule of a chart.
+#[derive(Debug)]
+pub struct Series {
+    /// The file or the text, as the user named it.
+    pub name: String,
+    /// What the legend of a picture calls it.
+    pub label: String,
+    /// The schedule.
+    pub schedule: Schedule,
+}
+
+/// Several schedules over the updates of one run.
+#[derive(Debug)]
+pub struct Chart {
+    /// The schedules; at least one.
+    pub series: Vec<Series>,
+    /// The updates that are drawn; at least one.
+    pub updates: u64,
+    /// Whether the rates stand on a logarithmic axis.
+    pub log: bool,
+}
+
+impl Chart {
+    /// Each schedule in `count` columns, and the axis of their rates.
+    fn columns(&self, count: usize) -> (Vec<Vec<Column>>, Axis) {
+        let all: Vec<Vec<Column>> = self
+            .series
+            .iter()
+            .map(|series| columns(|step| series.schedule.rate(step), self.updates, count))
+            .collect();
+        let rates = all.iter().flatten().flat_map(|column| [column.low.1, column.high.1]);
+        let axis = Axis::of(rates, self.log);
+        (all, axis)
+    }
+}
+
+/// What a reader must know about rates that a logarithmic axis has no place for.
+const BELOW: &str = "rates of 0, or below the axis, lie on its lower edge";

@@ -1,0 +1,125 @@
+//! What can go wrong, how it is said, and the exit code that it gives.
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use thiserror::Error;
+
+/// Why a verb could not do its work.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The schedule is wrong: exit code 1.
+    #[error("{0}")]
+    Schedule(String),
+    /// The text of a schedule is wrong at a column, counted in characters from 1: exit code 1.
+    #[error("column {column}: {message}")]
+    Text {
+        /// The whole text.
+        text: String,
+        /// Where it goes wrong.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The command is wrong, or a file cannot be read or written: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// The output cannot be written: exit code 2, or none where nobody reads it any more.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Error {
+    /// Says the error on stderr and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        let code = match self {
+            Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
+                return ExitCode::SUCCESS;
+            }
+            Self::Schedule(_) | Self::Text { .. } => 1,
+            Self::Usage(_) | Self::Output(_) => 2,
+        };
+        let mut lines = format!("error: {}\n", one_line(self.to_string()));
+        if let Self::Text { text, column, .. } = self {
+            lines += &caret(text, *column);
+        }
+        say(&lines);
+        ExitCode::from(code)
+    }
+}
+
+/// What clap found wrong with the arguments, as one line; help and version go to stdout.
+pub fn report_arguments(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody may be reading.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let message: Vec<&str> =
+        text.split("\n\n").filter(|part| !part.trim_start().starts_with("Usage:")).collect();
+    let message = message.join("; ");
+    say(&format!("{}\n", one_line(message.split_whitespace().collect::<Vec<_>>().join(" "))));
+    ExitCode::from(2)
+}
+
+/// A line on stderr that is no error.
+pub fn note(message: &str) {
+    say(&format!("note: {}\n", one_line(message)));
+}
+
+fn say(lines: &str) {
+    // Where even stderr is closed there is nobody to tell.
+    let _ = io::stderr().write_all(lines.as_bytes());
+}
+
+/// Characters of a message that are shown, from its beginning and from its end.
+const SHOWN: (usize, usize) = (1_200, 400);
+
+/// A message without line breaks and terminal codes, and not endless: it may quote any file.
+fn one_line(message: impl AsRef<str>) -> String {
+    let clean = without_control(message.as_ref());
+    let length = clean.chars().count();
+    if length <= SHOWN.0 + SHOWN.1 {
+        return clean;
+    }
+    let (head, tail) = (clean.chars().take(SHOWN.0), clean.chars().skip(length - SHOWN.1));
+    head.chain(" … ".chars()).chain(tail).collect()
+}
+
+/// A text without what a terminal would obey.
+pub fn without_control(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}
+
+/// The part of `text` around `column`, and a caret below it.
+fn caret(text: &str, column: usize) -> String {
+    const BEFORE: usize = 50;
+    const AFTER: usize = 20;
+    let first = column.saturating_sub(1 + BEFORE);
+    let part: String = text.chars().skip(first).take(BEFORE + AFTER).collect();
+    let indent = " ".repeat(column - 1 - first);
+    format!("  {}\n  {indent}^\n", without_control(&part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_one_short_line() {
+        assert_eq!(one_line("a\nb\u{1b}[31m"), "a\u{FFFD}b\u{FFFD}[31m");
+        let long = one_line("x".repeat(1_000_000) + "end");
+        assert!(long.chars().count() < 2_000 && long.ends_with("end"));
+    }
+
+    #[test]
+    fn the_caret_stands_below_its_column() {
+        assert_eq!(
+            caret("cosine(0.1).flor(1)", 13),
+            format!("  cosine(0.1).flor(1)\n  {:12}^\n", "")
+        );
+        let long = caret(&"x".repeat(1_000), 500);
+        assert!(long.lines().all(|line| line.chars().count() <= 72), "{long}");
+        assert_eq!(caret("", 1), "  \n  ^\n");
+    }
+}

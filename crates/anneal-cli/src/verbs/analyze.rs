@@ -1,0 +1,50 @@
+//! `anneal analyze`: what can be said of a schedule without training.
+
+use crate::error::Error;
+use crate::input::{Input, RunArgs};
+use crate::looking::{LookArgs, ReportFormat, unanswered};
+use anneal_schedule::analysis::Analysis;
+use clap::Args;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Report what can be said of a schedule without training
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  anneal analyze gpt.toml --steps 100000
+  anneal analyze 'cosine(0.1).warmup(5%)' --steps 1000 --weight-decay 1e-4 --curvature 15
+  anneal analyze 'power_law(0.1, 100, 0.7)' --steps 1000 --format json
+
+Flatness (total variation, largest jump), travel Ση and noise Ση², the Robbins–Monro conditions of
+the curve without an end, half-life and frozen part, and for a step or an exponential decay its
+partner of the other kind; with --curvature its stability, with --weight-decay the decay that it
+really gives. Each number says whether it comes from a closed form or from a sum over the updates.")]
+pub struct Analyze {
+    /// A .toml or .json file, or a text such as 'cosine(3e-4).warmup(5%)'
+    #[arg(value_name = "SCHEDULE")]
+    schedule: String,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    look: LookArgs,
+    /// Count updates below this share of the peak as frozen
+    #[arg(long, value_name = "SHARE", default_value = "0.01")]
+    frozen_below: f64,
+    #[arg(long, value_enum, default_value_t)]
+    format: ReportFormat,
+}
+
+impl Analyze {
+    pub fn run(&self, out: &mut impl Write) -> Result<ExitCode, Error> {
+        let schedule = Input::read(&self.schedule)?.resolve(&self.run.run()?)?;
+        let options = self.look.options()?.frozen_below(self.frozen_below);
+        let analysis = Analysis::of(&schedule, &options)
+            .map_err(|error| unanswered(&self.schedule, &error))?;
+        match self.format {
+            ReportFormat::Text => write!(out, "{analysis}")?,
+            ReportFormat::Json => writeln!(out, "{}", serde_json::json!(analysis))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

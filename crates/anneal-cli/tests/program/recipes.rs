@@ -1,0 +1,77 @@
+//! The schedules of `docs/schedules`.
+
+use crate::{anneal, docs};
+use std::path::PathBuf;
+
+fn recipes() -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(docs().join("schedules")).unwrap();
+    let mut recipes: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    recipes.sort();
+    recipes
+}
+
+/// The flags that a recipe's line `# Run:` ends with.
+fn run(text: &str) -> Vec<String> {
+    let line = text.lines().find(|line| line.starts_with("# Run:")).expect("a line `# Run:`");
+    let flags = &line[line.find("--").expect("flags")..];
+    flags.split_whitespace().map(str::to_string).collect()
+}
+
+#[test]
+fn each_recipe_names_its_source_and_shows() {
+    let recipes = recipes();
+    assert!(recipes.len() >= 7, "{recipes:?}");
+    for recipe in &recipes {
+        let text = std::fs::read_to_string(recipe).unwrap();
+        assert!(text.lines().any(|line| line.starts_with("# Source: ")), "{recipe:?}");
+        let flags = run(&text);
+        let arguments = ["show", recipe.to_str().unwrap()];
+        let shown = anneal(arguments.into_iter().chain(flags.iter().map(String::as_str))).fine();
+        assert!(shown.contains("fingerprint"), "{shown}");
+    }
+}
+
+/// The rate that `anneal sample` gives at `step` of the recipe's run.
+fn rate(name: &str, step: u64) -> f64 {
+    let path = docs().join("schedules").join(name).with_extension("toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let flags = run(&text).into_iter().map(|flag| match flag.as_str() {
+        "--steps" => "--run-steps".to_string(),
+        _ => flag,
+    });
+    let flags: Vec<String> = flags.collect();
+    let range = format!("{step}..{}", step + 1);
+    let arguments = ["sample", path.to_str().unwrap(), "--steps", &range];
+    let printed = anneal(arguments.into_iter().chain(flags.iter().map(String::as_str))).fine();
+    printed.lines().nth(1).unwrap().split_once(',').unwrap().1.parse().unwrap()
+}
+
+#[test]
+fn recipes_give_the_rates_of_their_sources() {
+    for (name, step, expected) in [
+        // Divided by 10 after epochs of 5,005 updates.
+        ("resnet_step", 30 * 5_005 - 1, 0.1),
+        ("resnet_step", 30 * 5_005, 0.01),
+        ("resnet_step", 60 * 5_005, 0.001),
+        ("bert_linear", 10_000, 1e-4),
+        ("bert_linear", 505_000, 0.5e-4),
+        ("gpt_cosine", 117, 0.6e-4),
+        ("gpt_cosine", 81_250, 0.6e-5),
+        ("gpt_cosine", 93_749, 0.6e-5),
+        ("one_cycle", 0, 0.1),
+        ("one_cycle", 4_500, 3.0),
+        ("one_cycle", 9_000, 0.1),
+        ("wsd", 1_000, 0.01),
+        ("wsd", 90_000, 0.01),
+        ("vit_finetune", 500, 0.03),
+        // The middle of what follows the warm-up.
+        ("vit_finetune", 10_250, 0.015),
+        ("sgdr", 10 * 391, 0.05),
+        ("sgdr", 30 * 391, 0.05),
+        ("sgdr", 50 * 391, 0.025),
+        ("sgdr", 70 * 391, 0.05),
+    ] {
+        let found = rate(name, step);
+        assert!((found / expected - 1.0).abs() < 1e-3, "{name} at {step}: {found}, not {expected}");
+    }
+}

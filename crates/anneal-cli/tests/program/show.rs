@@ -1,0 +1,129 @@
+//! `anneal show`
+
+use crate::{anneal, docs};
+
+#[test]
+fn a_chart_stands_above_a_table_of_key_figures() {
+    let shown = anneal(["show", "linear(1.0, 0.0).warmup(1)", "--steps", "5"]).fine();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[0].contains("1 ┤") && shown.contains("update"), "{shown}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{shown}");
+    assert!(!shown.contains('\x1b'), "{shown}");
+    // ½, 1, ¾, ½, ¼: first, peak, its update, last, mean, updates.
+    let figures: Vec<&str> = lines[lines.len() - 1].split_whitespace().collect();
+    assert_eq!(figures[..7], ["a", "0.5", "1", "1", "0.25", "0.6", "5"], "{shown}");
+    assert!(figures[7].starts_with("v1-") && figures[7].len() == 19, "{shown}");
+}
+
+#[test]
+fn several_schedules_share_a_chart() {
+    let gpt = docs().join("schedules/gpt_cosine.toml");
+    let shown =
+        anneal(["show", gpt.to_str().unwrap(), "constant(1e-5)", "--steps", "93750"]).fine();
+    let table: Vec<&str> = shown.lines().rev().take(2).collect();
+    assert!(table[0].starts_with("b  ") && table[1].starts_with("a  "), "{shown}");
+    assert!(shown.contains("b  constant(1e-5)"), "{shown}");
+    assert!(shown.lines().take(16).any(|line| line.contains('b')), "{shown}");
+}
+
+#[test]
+fn epochs_are_a_length_too() {
+    let epochs = anneal(["show", "cosine(1.0)", "--epochs", "4", "--steps-per-epoch", "25"]).fine();
+    assert_eq!(epochs, anneal(["show", "cosine(1.0)", "--steps", "100"]).fine());
+}
+
+#[test]
+fn rates_of_zero_have_a_place_on_a_logarithmic_axis() {
+    let shown = anneal(["show", "linear(1.0, 0.0).length(5)", "--steps", "10", "--log"]).fine();
+    assert!(shown.contains("1e0") && shown.contains("rates of 0"), "{shown}");
+    let above = anneal(["show", "linear(1.0, 0.1)", "--steps", "10", "--log"]).fine();
+    assert!(!above.contains("rates of 0"), "{above}");
+}
+
+#[test]
+fn a_length_that_is_missing_names_its_flag() {
+    for (schedule, length, words) in [
+        ("constant(0.1)", &[] as &[&str], "without an end cannot be drawn; give --steps N"),
+        ("cosine(0.1)", &[], "cosine.length: rest needs the length of the run; give --steps N"),
+        ("constant(0.1).warmup(5%)", &[], "warmup.length: 5% needs"),
+        (
+            "step_decay(0.1, 5ep, 0.5)",
+            &["--steps", "9"],
+            "5ep needs the length of the run; give --epochs N",
+        ),
+        ("constant(0.1)", &["--steps", "0"], "run.updates: 0 is not allowed"),
+        ("constant(0.1)", &["--steps", "18446744073709551615"], "1 to 2^63"),
+        ("constant(0.1)", &["--epochs", "9223372036854775808", "--steps-per-epoch", "2"], "2^63"),
+    ] {
+        let error = anneal(["show", schedule].iter().chain(length).copied()).error(2);
+        assert!(error.contains(words), "{schedule}: {error}");
+    }
+}
+
+#[test]
+fn a_wrong_schedule_is_exit_code_1_with_its_place() {
+    for (schedule, words) in [
+        ("cosine(0.1).flor(1)", "column 13: unknown call `flor`; did you mean `floor`?"),
+        ("cosine(NaN)", "column 8: NaN is not allowed"),
+        ("cosine(1e999)", "column 8: `1e999` is no finite number"),
+        ("cosine(-1)", "cosine.peak: -1.0 is not allowed; allowed: a finite number above 0"),
+        ("constant(1.0).warmup(200)", "warmup.length: 200 is 200 updates, but only 100"),
+        ("", "column 1: expected a curve"),
+        ("\u{1b}[31m(", "column 1"),
+    ] {
+        let error = anneal(["show", schedule, "--steps", "100"]).error(1);
+        assert!(error.contains(words) && !error.contains('\u{1b}'), "{schedule}: {error}");
+    }
+    // The caret stands below the column.
+    let error = anneal(["show", "cosine(0.1).flor(1)", "--steps", "9"]).error(1);
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines[1].find("flor"), lines[2].find('^'), "{error}");
+}
+
+#[test]
+fn pictures_are_written_by_their_ending() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (svg, png) = (path("a.svg"), path("a.png"));
+    for out in [&svg, &png] {
+        let shown = anneal([
+            "show",
+            "step_decay(0.1, 3, 0.5)",
+            "cosine(0.1)",
+            "--steps",
+            "9",
+            "--out",
+            out,
+        ])
+        .fine();
+        assert!(shown.contains("fingerprint") && !shown.contains('┤'), "{shown}");
+    }
+    let text = std::fs::read_to_string(svg).unwrap();
+    for word in ["<svg", "learning rate", "update", "step_decay(0.1, 3, 0.5)", "0.02"] {
+        assert!(text.contains(word), "{word}");
+    }
+    let bytes = std::fs::read(png).unwrap();
+    assert!(bytes.starts_with(b"\x89PNG\r\n") && bytes.len() > 10_000, "{}", bytes.len());
+    for (out, words) in [(path("a.gif"), ".svg or .png"), (path("no/a.svg"), "No such file")] {
+        let error = anneal(["show", "constant(1)", "--steps", "9", "--out", &out]).error(2);
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn any_rates_and_lengths_can_be_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (svg, png) = (path("a.svg"), path("a.png"));
+    for schedule in ["constant(1.7e308)", "constant(5e-324)", "linear(1e300, 0.0)"] {
+        for steps in ["1", "1001", "9223372036854775808"] {
+            for more in [&["--log"] as &[&str], &[], &["--out", &png], &["--log", "--out", &svg]] {
+                let arguments = ["show", schedule, "--steps", steps];
+                let shown = anneal(arguments.iter().chain(more).copied()).fine();
+                assert!(!shown.contains("NaN") && !shown.contains("inf"), "{shown}");
+            }
+            let text = std::fs::read_to_string(&svg).unwrap();
+            assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `anneal translate`
+
+use crate::anneal;
+use anneal_schedule::prelude::*;
+
+const STEP: &str = r#"{"step_size": 30, "gamma": 0.5}"#;
+
+fn translate<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    ["translate", "--from", "torch", "--base-lr", "0.1"].iter().chain(arguments).copied().collect()
+}
+
+#[test]
+fn every_format_says_the_same_schedule() {
+    let expected: ScheduleConfig = step_decay(0.1, Span::steps(30), 0.5).into();
+    let printed =
+        |format| anneal(translate(&["--name", "StepLR", STEP, "--format", format])).fine();
+    assert_eq!(ScheduleConfig::from_toml(&printed("toml")).unwrap(), expected);
+    assert_eq!(ScheduleConfig::from_json(&printed("json")).unwrap(), expected);
+    assert_eq!(printed("text"), "step_decay(0.1, 30, 0.5)\n");
+}
+
+#[test]
+fn the_name_may_stand_beside_the_arguments() {
+    let apart = anneal(translate(&["--name", "StepLR", STEP])).fine();
+    let together = format!(r#"{{"name": "StepLR", "args": {STEP}}}"#);
+    assert_eq!(anneal(translate(&[&together])).fine(), apart);
+    let twice = anneal(translate(&["--name", "StepLR", &together])).error(2);
+    assert!(twice.contains("named twice"), "{twice}");
+    let never = anneal(translate(&[STEP])).error(2);
+    assert!(never.contains("--name NAME"), "{never}");
+}
+
+#[test]
+fn the_translation_can_be_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("step.toml");
+    std::fs::write(&file, anneal(translate(&["--name", "StepLR", STEP])).fine()).unwrap();
+    anneal(["show", file.to_str().unwrap(), "--steps", "90"]).fine();
+}
+
+#[test]
+fn peers_are_listed() {
+    let listed = anneal(["translate", "--list"]).fine();
+    let known: Vec<&str> = anneal_schedule::peers::names().collect();
+    assert_eq!(listed.lines().collect::<Vec<_>>(), known);
+}
+
+#[test]
+fn each_mistake_is_named() {
+    for (arguments, code, words) in [
+        (&["--name", "StpLR", "{}"] as &[&str], 2, "did you mean `StepLR`?"),
+        (&["--name", "StepLR", "{"], 2, "ARGS is no JSON"),
+        (&["--name", "StepLR", "[]"], 1, "must be a JSON object"),
+        (&["--name", "StepLR", "{}"], 1, "`step_size` is missing"),
+        (&["--name", "StepLR", r#"{"step_sze": 3}"#], 1, "did you mean `step_size`?"),
+        (&["--name", "StepLR", r#"{"step_size": 0}"#], 1, "at least 1"),
+        (&["--name", "StepLR", STEP, "--momentum"], 2, "does not move the momentum"),
+    ] {
+        let error = anneal(translate(arguments)).error(code);
+        assert!(error.contains(words), "{arguments:?}: {error}");
+    }
+    let peer = ["translate", "--from", "torc", "--name", "StepLR", "--base-lr", "0.1", STEP];
+    assert!(anneal(peer).error(2).contains("did you mean `torch`?"));
+    for rate in ["nan", "inf", "0"] {
+        let rate = format!("--base-lr={rate}");
+        let error =
+            anneal(["translate", "--from", "torch", "--name", "StepLR", &rate, STEP]).error(1);
+        assert!(error.contains("a finite number above 0"), "{error}");
+    }
+}

@@ -1,0 +1,110 @@
+//! What the rates of the run show, whatever the schedule is made of.
+
+use super::{Code, Finding, Severity};
+use crate::analysis::{AnalysisError, Options, Window};
+
+/// The share of the named peak that some update should have.
+const WARM: f64 = 0.5;
+
+/// The share of the run at its end that may be frozen: well-known step decays use a quarter.
+const FROZEN: f64 = 0.25;
+
+/// The share of the run at its end that may have a rate of 0.
+const ZERO: f64 = 0.01;
+
+/// What a weight decay should shrink a weight by, over the run.
+const SHRINK: f64 = 1e-3;
+
+pub(super) fn findings(
+    window: &Window<'_>,
+    options: &Options,
+) -> Result<Vec<Finding>, AnalysisError> {
+    let checks = [
+        never_warm(window)?,
+        frozen(window, options)?,
+        unstable(window, options)?,
+        vanishing(window, options)?,
+    ];
+    Ok(checks.into_iter().flatten().collect())
+}
+
+fn never_warm(window: &Window<'_>) -> Result<Option<Finding>, AnalysisError> {
+    let (found, named) = (window.cooling(1.0)?, window.schedule().peak());
+    Ok((found.peak < WARM * named).then(|| Finding {
+        code: Code::NeverWarm,
+        severity: Severity::Warning,
+        step: Some(found.peak_step),
+        message: format!(
+            "the largest rate is {:.3e}, {:.0} % of the peak {named:.3e}",
+            found.peak,
+            100.0 * found.peak / named
+        ),
+        change: "shorten the warm-up or what lowers the rate, or name the peak that you want"
+            .into(),
+    }))
+}
+
+fn frozen(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, AnalysisError> {
+    let steps = window.steps();
+    // A level of exactly a hundredth, as after two drops by 10, may be just below it in f64.
+    let frozen = window.cooling(options.frozen_below * (1.0 - 1e-9))?.frozen_tail;
+    let zero = window.below("lint", f64::MIN_POSITIVE)?.tail;
+    let too_many = |tail: u64, share: f64| tail > 1 && tail as f64 > share * steps as f64;
+    let (tail, what) = if too_many(frozen, FROZEN) {
+        (frozen, format!("below {} % of the peak", 100.0 * options.frozen_below))
+    } else if too_many(zero, ZERO) {
+        (zero, "0".into())
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Finding {
+        code: Code::FrozenTail,
+        severity: Severity::Warning,
+        step: Some(steps - tail),
+        message: format!(
+            "the rate is {what} for the last {tail} of {steps} updates, which learn nothing"
+        ),
+        change: "let the decay last to the end of the run, give it a floor, or shorten the run"
+            .into(),
+    }))
+}
+
+fn unstable(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, AnalysisError> {
+    let Some(curvature) = options.curvature else { return Ok(None) };
+    let found = window.stability(curvature, options.optimizer)?;
+    if found.updates_above == 0 {
+        return Ok(None);
+    }
+    let severity = match found.first_below {
+        None => Severity::Error,
+        Some(_) => Severity::Warning,
+    };
+    Ok(Some(Finding {
+        code: Code::AboveStabilityCeiling,
+        severity,
+        step: window.below("lint", found.largest_rate)?.first_above,
+        message: format!(
+            "{} updates have a rate of {:.3e} or more, which is unstable at curvature {curvature}",
+            found.updates_above, found.largest_rate
+        ),
+        change: format!(
+            "keep the rate below {:.3e}: lower the peak, or cap it",
+            found.largest_rate
+        ),
+    }))
+}
+
+fn vanishing(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, AnalysisError> {
+    let Some(omega) = options.weight_decay.filter(|&omega| omega > 0.0) else { return Ok(None) };
+    let found = window.weight_decay(omega)?;
+    Ok((found.total < SHRINK).then(|| Finding {
+        code: Code::VanishingDecay,
+        severity: Severity::Note,
+        step: None,
+        message: format!(
+            "the weight decay {omega} shrinks a weight by {:.2e} of it over the whole run",
+            -f64::exp_m1(found.log_product.unwrap_or(f64::NEG_INFINITY))
+        ),
+        change: "raise the weight decay, make it independent of the rate, or leave it out".into(),
+    }))
+}

@@ -1,0 +1,92 @@
+//! Why a peer's scheduler could not be translated.
+
+use crate::ScheduleError;
+use thiserror::Error;
+
+/// Why a peer's scheduler could not be translated.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// No peer of this name.
+    #[error("unknown peer `{peer}`{near}; known: {known}")]
+    UnknownPeer {
+        /// The name.
+        peer: String,
+        /// The nearest known name, as a question.
+        near: String,
+        /// All known names.
+        known: String,
+    },
+    /// The peer has no scheduler of this name.
+    #[error("{peer} has no scheduler `{name}`{near}; known: {known}")]
+    UnknownScheduler {
+        /// The peer.
+        peer: &'static str,
+        /// The name.
+        name: String,
+        /// The nearest known name, as a question.
+        near: String,
+        /// All known names.
+        known: String,
+    },
+    /// A scheduler that cannot be a pure function of the step.
+    #[error("{name} cannot be translated: {reason}")]
+    Refused {
+        /// The scheduler.
+        name: String,
+        /// Why, and what to use instead.
+        reason: &'static str,
+    },
+    /// The arguments are no JSON object.
+    #[error(
+        "{name}: the arguments must be a JSON object such as {{\"gamma\": 0.1}}, found {found}"
+    )]
+    NoObject {
+        /// The scheduler.
+        name: String,
+        /// What was found.
+        found: String,
+    },
+    /// The scheduler has no argument of this name.
+    #[error("{name} has no argument `{argument}`{near}; known: {known}")]
+    UnknownArgument {
+        /// The scheduler.
+        name: String,
+        /// The argument.
+        argument: String,
+        /// The nearest known name, as a question.
+        near: String,
+        /// All known names.
+        known: String,
+    },
+    /// An argument that the peer does not let you leave out.
+    #[error("{name}: `{argument}` is missing; it must be {allowed}")]
+    Missing {
+        /// The scheduler.
+        name: String,
+        /// The argument.
+        argument: &'static str,
+        /// What it must be.
+        allowed: String,
+    },
+    /// An argument of the wrong kind or out of range.
+    #[error("{name}: `{argument}` = {value} is not allowed; allowed: {allowed}")]
+    Argument {
+        /// The scheduler.
+        name: String,
+        /// The argument.
+        argument: String,
+        /// The value found.
+        value: String,
+        /// The allowed kind or range.
+        allowed: String,
+    },
+    /// The translated description does not resolve.
+    #[error("{name}: {source}")]
+    Schedule {
+        /// The scheduler.
+        name: String,
+        /// The cause.
+        source: ScheduleError,
+    },
+}

@@ -1,0 +1,249 @@
+//! The text form of a description: the builder chain itself.
+
+mod parse;
+mod write;
+
+pub(crate) use write::write;
+
+use crate::ScheduleConfig;
+use ciborium::Value;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// Why a text is no description.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("column {column}: {message}")]
+pub struct TextError {
+    /// Where it goes wrong, in characters from 1.
+    pub column: usize,
+    /// What is wrong, and what is allowed.
+    pub message: String,
+}
+
+/// Reads what [`Display`](std::fmt::Display) writes: the builder chain, with spans as in a file
+/// (`500`, `5ep`, `10%`, `rest`).
+///
+/// ```text
+/// cosine(3e-4).floor(1e-6).warmup(5%)
+/// exponential(0.1, half_life(10ep)).warmup(500).ramp(cosine)
+/// constant(0.1).then(50%, step_decay(0.01, 10ep, 0.5))
+/// product([cosine(0.1), linear(1.0, 0.5)])
+/// ```
+///
+/// A field that the first call does not take is a call of its own, `.end(1e-6)`; a field that is
+/// true needs no value, `.overlay()`; fields of a choice are named, `.stable(rsqrt(timescale = 30))`.
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let config: ScheduleConfig = "cosine(3e-4).floor(1e-6).warmup(5%)".parse()?;
+/// assert_eq!(config, cosine(3e-4).floor(1e-6).warmup(Span::percent(5)).into());
+/// assert_eq!(config.to_string().parse(), Ok(config));
+/// # Ok::<(), TextError>(())
+/// ```
+impl FromStr for ScheduleConfig {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        parse::parse(text)
+    }
+}
+
+/// Fields that hold schedules in any combinator: one, several, or several with lengths.
+const SCHEDULE: &str = "schedule";
+const SCHEDULES: &str = "schedules";
+const PARTS: &str = "parts";
+
+/// The field that holds a name that the user gives.
+const NAME: &str = "name";
+
+/// The fields of one curve or combinator, in order.
+type Fields = Vec<(Value, Value)>;
+
+fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
+    fields.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
+}
+
+/// The form in which serde knows a curve: a map with its name as the only key.
+fn node(name: &str, fields: Fields) -> Value {
+    Value::Map(vec![(name.into(), Value::Map(fields))])
+}
+
+/// The fields with any schedules inside them replaced: what they say of the curve or combinator
+/// alone, without the cost of what stands inside it.
+fn alone(fields: &Fields) -> Fields {
+    let placeholder = || node("constant", vec![("rate".into(), 1.0.into())]);
+    fields
+        .iter()
+        .map(|(key, value)| match key.as_text() {
+            Some(SCHEDULE) => (key.clone(), placeholder()),
+            Some(SCHEDULES | PARTS) => (key.clone(), Value::Array(vec![])),
+            _ => (key.clone(), value.clone()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::prelude::*;
+    use crate::{AfterEnd, DecayShape, Ramp, Stable};
+
+    fn config(text: &str) -> ScheduleConfig {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn refused(text: &str) -> String {
+        text.parse::<ScheduleConfig>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_text_is_the_builder_chain() {
+        for (text, built) in [
+            ("constant(0.1)", constant(0.1).into()),
+            ("step_decay(0.1, 30ep, 0.5)", step_decay(0.1, Span::epochs(30), 0.5).into()),
+            (
+                "multi_step(0.1, [50%, 150], 0.5)",
+                multi_step(0.1, [Span::percent(50), Span::steps(150)], 0.5).into(),
+            ),
+            ("linear(1.0, 0.0).length(10).cycle()", {
+                linear(1.0, 0.0).length(Span::steps(10)).cycle().into()
+            }),
+            ("polynomial(1.0, 0.0, 2.0)", polynomial(1.0, 0.0, 2.0).into()),
+            (
+                "exponential(0.1, half_life(2.5ep))",
+                exponential(0.1, Decay::HalfLife(Span::epochs(2.5))).into(),
+            ),
+            (
+                "exponential(0.1, toward(end = 0.001))",
+                exponential(0.1, Decay::Toward { end: 1e-3, length: Span::Rest }).into(),
+            ),
+            (
+                "cosine(0.0003).end(1e-6).after(continue)",
+                cosine(3e-4).end(1e-6).after(AfterEnd::Continue).into(),
+            ),
+            (
+                "stable_decay(1.0, 10%).stable(rsqrt(timescale = 30)).shape(power(2.0))",
+                stable_decay(1.0, Span::percent(10))
+                    .stable(Stable::Rsqrt { timescale: Span::steps(30) })
+                    .shape(DecayShape::Power(2.0))
+                    .into(),
+            ),
+            (
+                "warm_restarts(1.0, 1ep).multiplier(2.0).cycle_warmup(5).limit(3)",
+                warm_restarts(1.0, Span::epochs(1))
+                    .multiplier(2.0)
+                    .cycle_warmup(Span::steps(5))
+                    .limit(3)
+                    .into(),
+            ),
+            (
+                "constant(1.0).warmup(5%).ramp(cosine).overlay().floor(0.1).cap(0.9).scale(2.0)",
+                constant(1.0)
+                    .warmup(Span::percent(5))
+                    .ramp(Ramp::Cosine)
+                    .overlay()
+                    .floor(0.1)
+                    .cap(0.9)
+                    .scale(2.0)
+                    .into(),
+            ),
+            (
+                "constant(1.0).then(5ep, constant(2.0)).then(10%, constant(3.0))",
+                constant(1.0)
+                    .then(Span::epochs(5), constant(2.0))
+                    .then(Span::percent(10), constant(3.0))
+                    .into(),
+            ),
+            (
+                "sequence([(6, constant(1.0)), (4, constant(2.0))])",
+                sequence([(Span::steps(6), constant(1.0)), (Span::steps(4), constant(2.0))]).into(),
+            ),
+            (
+                "product([constant(1.0).scale(2.0), constant(2.0)])",
+                product::<ScheduleConfig>([constant(1.0).scale(2.0).into(), constant(2.0).into()])
+                    .into(),
+            ),
+        ] {
+            let built: ScheduleConfig = built;
+            assert_eq!(config(text), built);
+            assert_eq!(built.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_sequence_inside_a_sequence_stays_inside() {
+        let inner = constant(1.0).then(Span::steps(2), constant(2.0));
+        let outer: ScheduleConfig = sequence::<ScheduleConfig>([
+            (Span::steps(5), inner.into()),
+            (Span::Rest, constant(3.0).into()),
+        ])
+        .into();
+        let text = outer.to_string();
+        assert_eq!(
+            text,
+            "sequence([(5, constant(1.0).then(2, constant(2.0))), (rest, constant(3.0))])"
+        );
+        assert_eq!(config(&text), outer);
+    }
+
+    #[test]
+    fn shorter_forms_are_read_too() {
+        assert_eq!(config(" constant( 1 ) "), constant(1.0).into());
+        assert_eq!(config("cosine(peak = 0.1)"), cosine(0.1).into());
+        assert_eq!(
+            config("constant(1.0).times(constant(2.0)).plus(constant(3.0))"),
+            constant(1.0).times(constant(2.0)).plus(constant(3.0)).into()
+        );
+        assert_eq!(
+            config("warmup_stable_decay(1.0, 10, 20%)"),
+            warmup_stable_decay(1.0, Span::steps(10), Span::percent(20)).into()
+        );
+    }
+
+    #[test]
+    fn errors_point_at_the_column_and_name_what_is_near() {
+        for (text, column, words) in [
+            ("cosin(0.1)", 1, "did you mean `cosine`?"),
+            ("cosine(0.1).flor(1)", 13, "did you mean `floor`?"),
+            ("cosine(0.1).exponnt(2)", 13, "did you mean `exponent`?"),
+            ("cosine(0.1, 0.2)", 13, "cosine takes peak"),
+            ("step_decay(0.1, 30ep)", 1, "missing field `gamma`"),
+            ("cosine(0.1).end(0).end(0)", 20, "given twice"),
+            ("cosine(0.1).end(1, 2)", 13, "takes one value"),
+            ("cosine(0.1", 11, "`,` or `)`"),
+            ("cosine(0.1) cosine(0.1)", 13, "end of the text"),
+            ("cosine(0.1).warmup(5 %)", 22, "`,` or `)`"),
+            ("cosine(fast)", 1, "expected f64"),
+            ("cosine(0.1).length(5.5)", 1, "invalid type: floating point `5.5`, expected a length"),
+            ("", 1, "a curve"),
+            ("constant(\"1)", 10, "no closing"),
+        ] {
+            let message = refused(text);
+            assert!(message.starts_with(&format!("column {column}: ")), "{text}: {message}");
+            assert!(message.contains(words), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_limited() {
+        let chain = format!("constant(1.0){}", ".scale(1.0)".repeat(100_000));
+        assert!(refused(&chain).contains("at most 16"), "{}", refused(&chain));
+        let inside = "sum([".repeat(100_000);
+        assert!(refused(&inside).contains("at most 16"));
+        let lists = format!("multi_step(1.0, {}", "[".repeat(100_000));
+        assert!(refused(&lists).contains("at most"), "{}", refused(&lists));
+    }
+
+    #[test]
+    fn numbers_of_every_kind_come_back() {
+        for rate in [-0.0, 5e-324, f64::MAX, f64::MIN_POSITIVE, 0.1 + 0.2, -1.5] {
+            assert_eq!(config(&constant(rate).to_string()), constant(rate).into());
+        }
+        for text in ["NaN", "-NaN", "inf", "-inf", "1e999", "-", "1e", "0x10"] {
+            let message = refused(&format!("constant({text})"));
+            assert!(
+                message.starts_with("column 10: ") || message.contains("`,` or `)`"),
+                "{message}"
+            );
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! From a description, or what it resolved to, to its text.
+
+use super::{Fields, NAME, PARTS, SCHEDULE, SCHEDULES, alone, field, node};
+use crate::node::{FUNCTIONS, METHODS, Node};
+use crate::{Length, Span};
+use ciborium::Value;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Fields that have their default are left out.
+pub(crate) fn write<L: Length>(config: &Node<L>) -> String
+where
+    Node<L>: Serialize + DeserializeOwned,
+{
+    match Value::serialized(config) {
+        Ok(value) => write_node::<L>(&value),
+        Err(error) => unreachable!("plain data is always a value: {error}"),
+    }
+}
+
+fn write_node<L: Length>(value: &Value) -> String
+where
+    Node<L>: DeserializeOwned,
+{
+    let Some((name, fields)) = name_and_fields(value) else {
+        return String::new();
+    };
+    match chain::<L>(name, fields) {
+        Some(text) => text,
+        None => write_call::<L>(name, fields),
+    }
+}
+
+fn name_and_fields(value: &Value) -> Option<(&str, &Fields)> {
+    let (name, fields) = value.as_map()?.first()?;
+    Some((name.as_text()?, fields.as_map()?))
+}
+
+/// `a.then(5ep, b)`, where a sequence can be written like this: its last part takes the rest, and
+/// its first is no sequence, which `then` would make longer.
+fn chain<L: Length>(name: &str, fields: &Fields) -> Option<String>
+where
+    Node<L>: DeserializeOwned,
+{
+    if name != "sequence" {
+        return None;
+    }
+    let parts: Vec<(&Value, &Value)> = field(fields, PARTS)?
+        .as_array()?
+        .iter()
+        .map(|part| {
+            let part = part.as_map()?;
+            Some((field(part, "length")?, field(part, SCHEDULE)?))
+        })
+        .collect::<Option<_>>()?;
+    let (last, first) = (parts.last()?, parts.first()?);
+    let nested = name_and_fields(first.1).is_some_and(|(name, _)| name == "sequence");
+    if parts.len() < 2 || nested || write_value(last.0) != Span::Rest.to_string() {
+        return None;
+    }
+    let mut text = write_node::<L>(first.1);
+    for pair in parts.windows(2) {
+        let (length, next) = (write_value(pair[0].0), write_node::<L>(pair[1].1));
+        text += &format!(".then({length}, {next})");
+    }
+    Some(text)
+}
+
+fn write_call<L: Length>(name: &str, fields: &Fields) -> String
+where
+    Node<L>: DeserializeOwned,
+{
+    let mut known = FUNCTIONS.iter().chain(METHODS);
+    let positional = known.find(|known| known.0 == name).map_or(&[][..], |known| known.1);
+    let essential = essential::<L>(name, fields);
+    // A straight line has a name of its own.
+    let (name, positional) = match name {
+        "polynomial" if field(&essential, "power").is_none() => ("linear", &positional[..2]),
+        _ => (name, positional),
+    };
+    let receiver = field(fields, SCHEDULE).map(|inner| write_node::<L>(inner) + ".");
+    let arguments = positional.iter().filter_map(|key| {
+        Some(write_field::<L>(key, field(&essential, key).or_else(|| field(fields, key))?))
+    });
+    let calls = essential.iter().filter_map(|(key, value)| {
+        let key = key.as_text().filter(|&key| key != SCHEDULE && !positional.contains(&key))?;
+        Some(match value {
+            Value::Bool(true) => format!(".{key}()"),
+            value => format!(".{key}({})", write_field::<L>(key, value)),
+        })
+    });
+    format!(
+        "{}{name}({}){}",
+        receiver.unwrap_or_default(),
+        arguments.collect::<Vec<_>>().join(", "),
+        calls.collect::<String>()
+    )
+}
+
+/// The fields without those that say what would hold without them.
+fn essential<L: Length>(name: &str, fields: &Fields) -> Fields
+where
+    Node<L>: DeserializeOwned,
+{
+    let read = |fields: &Fields| node(name, alone(fields)).deserialized::<Node<L>>().ok();
+    let whole = read(fields);
+    let mut kept = fields.clone();
+    let mut place = 0;
+    while place < kept.len() {
+        let mut without = kept.clone();
+        let (key, value) = without.remove(place);
+        let inside = matches!(key.as_text(), Some(SCHEDULE | SCHEDULES | PARTS));
+        if !inside && (fills_the_run(&value) || (whole.is_some() && read(&without) == whole)) {
+            kept = without;
+            continue;
+        }
+        if let Some((variant, details)) = name_and_fields(&value).filter(|_| !inside) {
+            for detail in details {
+                let rest = details.iter().filter(|other| *other != detail).cloned().collect();
+                let mut without = kept.clone();
+                without[place].1 = node(variant, rest);
+                if fills_the_run(&detail.1) || (whole.is_some() && read(&without) == whole) {
+                    kept = without;
+                    break;
+                }
+            }
+        }
+        place += 1;
+    }
+    kept
+}
+
+/// A resolved length without an end, as in the last part of a sequence.
+fn fills_the_run(value: &Value) -> bool {
+    *value == Value::Integer(u64::MAX.into())
+}
+
+fn write_field<L: Length>(key: &str, value: &Value) -> String
+where
+    Node<L>: DeserializeOwned,
+{
+    match (key, value) {
+        (SCHEDULES, Value::Array(schedules)) => {
+            let schedules: Vec<String> = schedules.iter().map(write_node::<L>).collect();
+            format!("[{}]", schedules.join(", "))
+        }
+        (PARTS, Value::Array(parts)) => {
+            let part = |part: &Value| {
+                let part = part.as_map()?;
+                let length = write_value(field(part, "length")?);
+                Some(format!("({length}, {})", write_node::<L>(field(part, SCHEDULE)?)))
+            };
+            let parts: Vec<String> = parts.iter().filter_map(part).collect();
+            format!("[{}]", parts.join(", "))
+        }
+        // A name is a text, also where it looks like a choice or a length.
+        (NAME, Value::Text(name)) => format!("{name:?}"),
+        _ => write_value(value),
+    }
+}
+
+fn write_value(value: &Value) -> String {
+    match value {
+        Value::Bool(truth) => truth.to_string(),
+        value if fills_the_run(value) => Span::Rest.to_string(),
+        Value::Integer(number) => i128::from(*number).to_string(),
+        Value::Float(number) => format!("{number:?}"),
+        Value::Text(text) if is_word(text) || text.parse::<Span>().is_ok() => text.clone(),
+        Value::Text(text) => format!("{text:?}"),
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(write_value).collect();
+            format!("[{}]", values.join(", "))
+        }
+        Value::Map(_) => match value.as_map().and_then(|map| map.first()) {
+            Some((variant, Value::Map(fields))) => {
+                let fields: Vec<String> = fields
+                    .iter()
+                    .filter_map(|(key, value)| {
+                        Some(format!("{} = {}", key.as_text()?, write_value(value)))
+                    })
+                    .collect();
+                format!("{}({})", variant.as_text().unwrap_or_default(), fields.join(", "))
+            }
+            Some((variant, value)) => {
+                format!("{}({})", variant.as_text().unwrap_or_default(), write_value(value))
+            }
+            None => String::new(),
+        },
+        _ => String::new(),
+    }
+}
+
+/// Whether a text needs no quotes: the name of a choice.
+pub(super) fn is_word(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
