@@ -168,7 +168,7 @@ impl fmt::Display for Node<Span> {
 
 impl fmt::Display for Node<u64> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text::write(self))
+        f.write_str(&text::write_resolved(self))
     }
 }
 

@@ -77,8 +77,9 @@ impl Schedule {
     /// A hash of all resolved values, the same on every machine.
     pub fn fingerprint(&self) -> Fingerprint {
         // JSON writes every f64 as its shortest exact decimal and every field in its order, so equal
-        // values are equal text.
-        let values = serde_json::to_string(&(self.run.updates(), &self.node))
+        // values are equal text. By way of a value, the code for it is made once, for the text form.
+        let node = ciborium::Value::serialized(&self.node);
+        let values = serde_json::to_string(&(self.run.updates(), node.expect("plain data")))
             .expect("numbers, strings and lists are always JSON");
         Fingerprint(xxh3_64(
             format!("anneal-schedule {}\n{values}", Fingerprint::VERSION).as_bytes(),

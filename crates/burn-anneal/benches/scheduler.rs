@@ -1,39 +1,118 @@
-//! One step of a scheduler, ours and Burn's, through `ModuleLrScheduler::step` as the `Learner` calls it.
+//! One step of a scheduler, Burn's and ours, through `ModuleLrScheduler::step` as the `Learner` calls it.
 //!
 //! `cargo bench --workspace --profile dev --bench scheduler`
+//!
+//! Each line is the time of 1,000 steps: microseconds there are nanoseconds a step.
 
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::exponential::ExponentialLrSchedulerConfig;
+use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::lr_scheduler::step::StepLrSchedulerConfig;
 use burn_anneal::prelude::*;
 use divan::{Bencher, black_box};
 
-const UPDATES: usize = 1_000_000;
+const UPDATES: usize = 1 << 40;
+const PEAK: f64 = 0.1;
+/// Of the exponential a step: no rate becomes subnormal while it is measured.
+const GAMMA: f64 = 1.0 - 1e-9;
+/// Of the step decay.
+const EVERY: usize = 1_000_000;
 
 fn main() {
     divan::main();
 }
 
-fn step(bencher: Bencher, scheduler: impl Into<ModuleLrScheduler>) {
+fn steps(bencher: Bencher, scheduler: impl Into<ModuleLrScheduler>) {
     let mut scheduler = scheduler.into();
-    bencher.bench_local(|| black_box(scheduler.step().base()));
+    bencher.bench_local(|| {
+        for _ in 0..1_000 {
+            black_box(scheduler.step().base());
+        }
+    });
 }
 
-fn run() -> RunLength {
-    RunLength::updates(UPDATES as u64)
+fn anneal(bencher: Bencher, schedule: impl Into<ScheduleConfig>) {
+    steps(bencher, schedule.into().init(RunLength::updates(UPDATES as u64)).unwrap());
 }
 
+mod constant {
+    use super::*;
+
+    #[divan::bench]
+    fn burn(bencher: Bencher) {
+        steps(bencher, PEAK);
+    }
+
+    #[divan::bench]
+    fn anneal(bencher: Bencher) {
+        super::anneal(bencher, constant(PEAK));
+    }
+}
+
+mod linear {
+    use super::*;
+
+    #[divan::bench]
+    fn burn(bencher: Bencher) {
+        steps(bencher, LinearLrSchedulerConfig::new(PEAK, 1e-3, UPDATES).init().unwrap());
+    }
+
+    #[divan::bench]
+    fn anneal(bencher: Bencher) {
+        super::anneal(bencher, linear(PEAK, 1e-3));
+    }
+}
+
+mod exponential {
+    use super::*;
+
+    #[divan::bench]
+    fn burn(bencher: Bencher) {
+        steps(bencher, ExponentialLrSchedulerConfig::new(PEAK, GAMMA).init().unwrap());
+    }
+
+    #[divan::bench]
+    fn anneal(bencher: Bencher) {
+        let decay = Decay::Factor { factor: GAMMA, per: Span::steps(1) };
+        super::anneal(bencher, exponential(PEAK, decay));
+    }
+}
+
+mod step_decay {
+    use super::*;
+
+    #[divan::bench]
+    fn burn(bencher: Bencher) {
+        steps(bencher, StepLrSchedulerConfig::new(PEAK, EVERY).with_gamma(0.5).init().unwrap());
+    }
+
+    #[divan::bench]
+    fn anneal(bencher: Bencher) {
+        super::anneal(bencher, step_decay(PEAK, Span::steps(EVERY as u64), 0.5));
+    }
+}
+
+mod cosine {
+    use super::*;
+
+    #[divan::bench]
+    fn burn(bencher: Bencher) {
+        steps(bencher, CosineAnnealingLrSchedulerConfig::new(PEAK, UPDATES).init().unwrap());
+    }
+
+    #[divan::bench]
+    fn anneal(bencher: Bencher) {
+        super::anneal(bencher, cosine(PEAK));
+    }
+}
+
+/// Its parts are the cosine and the line above.
 #[divan::bench]
-fn burn_cosine(bencher: Bencher) {
-    step(bencher, CosineAnnealingLrSchedulerConfig::new(0.1, UPDATES).init().unwrap());
-}
-
-#[divan::bench]
-fn anneal_cosine(bencher: Bencher) {
-    step(bencher, cosine(0.1).init(run()).unwrap());
-}
-
-#[divan::bench]
-fn anneal_warmup_cosine_floor(bencher: Bencher) {
-    let config = cosine(0.1).floor(1e-4).warmup(Span::percent(5.0));
-    step(bencher, config.init(run()).unwrap());
+fn warmup_sequence_floor(bencher: Bencher) {
+    let schedule = cosine(PEAK)
+        .warmup(Span::steps(1_000_000))
+        .then(Span::percent(50.0), linear(1e-2, 1e-4))
+        .floor(1e-3);
+    anneal(bencher, schedule);
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   anneal translate --from torch --name StepLR --base-lr 0.1 '{\"step_size\": 30}' > step.toml
-  anneal translate --from torch --base-lr 0.1 '{\"name\": \"StepLR\", \"args\": {\"step_size\": 30}}'
+  anneal translate --from torch '{\"name\": \"StepLR\", \"args\": {\"step_size\": 30}, \"base_lr\": 0.1}'
   anneal translate --list
 
 Arguments are the peer's own, by name; what the peer lets you leave out may be left out. Lengths
@@ -26,10 +26,11 @@ pub struct Translate {
     /// The scheduler's name, unless ARGS says it
     #[arg(long)]
     name: Option<String>,
-    /// The rate that the peer's optimizer was made with
-    #[arg(long, value_name = "RATE", required_unless_present = "list")]
+    /// The rate that the peer's optimizer was made with, unless ARGS says it; schedules of optax, keras
+    /// and fastai need none
+    #[arg(long, value_name = "RATE")]
     base_lr: Option<f64>,
-    /// The scheduler's arguments as a JSON object, or {"name": …, "args": {…}}
+    /// The scheduler's arguments as a JSON object, or {"name": …, "args": {…}, "base_lr": …}
     #[arg(value_name = "ARGS", required_unless_present = "list")]
     arguments: Option<String>,
     #[arg(long, value_enum, default_value_t)]
@@ -37,7 +38,7 @@ pub struct Translate {
     /// Print the momentum's schedule instead of the rate's
     #[arg(long)]
     momentum: bool,
-    /// List the peers and exit
+    /// List the peers with their schedulers and exit
     #[arg(long, exclusive = true)]
     list: bool,
 }
@@ -54,15 +55,16 @@ enum Format {
 
 impl Translate {
     pub fn run(&self, out: &mut impl Write) -> Result<ExitCode, Error> {
-        let (Some(peer), Some(base_lr), Some(arguments)) =
-            (&self.from, self.base_lr, &self.arguments)
-        else {
-            for name in peers::names() {
-                writeln!(out, "{name}")?;
+        let (Some(peer), Some(arguments)) = (&self.from, &self.arguments) else {
+            for peer in peers::names() {
+                writeln!(out, "{peer}: {}", peers::schedulers(peer).map_err(wrong)?.join(", "))?;
             }
             return Ok(ExitCode::SUCCESS);
         };
-        let (name, arguments) = self.scheduler(arguments)?;
+        let given: Value = serde_json::from_str(arguments)
+            .map_err(|error| Error::Usage(format!("ARGS is no JSON: {error}")))?;
+        let base_lr = self.base_lr(peer, &given)?;
+        let (name, arguments) = self.scheduler(given)?;
         let translation = peers::translate(peer, &name, &arguments, base_lr).map_err(wrong)?;
         let config = self.chosen(&name, translation)?;
         check(&name, &config)?;
@@ -75,16 +77,31 @@ impl Translate {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// The rate that the scheduler scales; any, where it scales none.
+    fn base_lr(&self, peer: &str, given: &Value) -> Result<f64, Error> {
+        let said = given.get("name").and(given.get("base_lr")).and_then(Value::as_f64);
+        match (self.base_lr, said) {
+            (Some(base_lr), None) | (None, Some(base_lr)) => Ok(base_lr),
+            (None, None) if peers::scales_base_rate(peer).map_err(wrong)? => {
+                Err(Error::Usage(format!(
+                    "{peer} scales the rate of its optimizer: give it with --base-lr RATE"
+                )))
+            }
+            (None, None) => Ok(1.0),
+            (Some(_), Some(_)) => Err(Error::Usage(
+                "the base rate is given twice, by --base-lr and in ARGS; give one of them".into(),
+            )),
+        }
+    }
+
     /// The scheduler's name and its arguments.
-    fn scheduler(&self, arguments: &str) -> Result<(String, Value), Error> {
-        let value: Value = serde_json::from_str(arguments)
-            .map_err(|error| Error::Usage(format!("ARGS is no JSON: {error}")))?;
-        let said = value.get("name").and_then(Value::as_str);
+    fn scheduler(&self, given: Value) -> Result<(String, Value), Error> {
+        let said = given.get("name").and_then(Value::as_str);
         match (&self.name, said) {
-            (Some(name), None) => Ok((name.clone(), value)),
+            (Some(name), None) => Ok((name.clone(), given)),
             (None, Some(name)) => {
                 let none = || Value::Object(Map::new());
-                Ok((name.to_string(), value.get("args").cloned().unwrap_or_else(none)))
+                Ok((name.to_string(), given.get("args").cloned().unwrap_or_else(none)))
             }
             (None, None) => Err(Error::Usage(
                 "which scheduler? give --name NAME, or {\"name\": …, \"args\": {…}}".into(),

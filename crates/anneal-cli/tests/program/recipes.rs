@@ -20,7 +20,7 @@ fn run(text: &str) -> Vec<String> {
 #[test]
 fn each_recipe_names_its_source_and_shows() {
     let recipes = recipes();
-    assert!(recipes.len() >= 7, "{recipes:?}");
+    assert!(recipes.len() >= 8, "{recipes:?}");
     for recipe in &recipes {
         let text = std::fs::read_to_string(recipe).unwrap();
         assert!(text.lines().any(|line| line.starts_with("# Source: ")), "{recipe:?}");
@@ -66,6 +66,9 @@ fn recipes_give_the_rates_of_their_sources() {
         ("vit_finetune", 500, 0.03),
         // The middle of what follows the warm-up.
         ("vit_finetune", 10_250, 0.015),
+        // 1/√(512 · 4000) and 1/√(512 · 64000).
+        ("transformer_noam", 3_999, 6.987712e-4),
+        ("transformer_noam", 63_999, 1.746928e-4),
         ("sgdr", 10 * 391, 0.05),
         ("sgdr", 30 * 391, 0.05),
         ("sgdr", 50 * 391, 0.025),

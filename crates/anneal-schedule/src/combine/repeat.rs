@@ -1,6 +1,6 @@
 //! A schedule again and again.
 
-use crate::curve::{Describe, Rate, tail::Tail};
+use crate::curve::{Describe, Inner, Rate, tail::Tail};
 use crate::{Node, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,10 @@ impl Rate for Repeat<u64> {
             None if self.rate(0) > 0.0 => Tail::Recurring,
             None => Tail::Unknown,
         }
+    }
+
+    fn inner(&self) -> Vec<Inner<'_>> {
+        vec![Inner { length: self.length, ..Inner::whole(&self.schedule) }]
     }
 }
 

@@ -1,7 +1,7 @@
 //! Cosine annealing.
 
 use super::pieces::{Piece, Shape, cut};
-use super::{Describe, Rate, mix, tail::Tail};
+use super::{Describe, Rate, mix, power, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
@@ -155,7 +155,7 @@ impl Describe for Cosine {
 }
 
 impl Cosine<u64> {
-    /// The waves that have passed, as a fraction of one in [0, 1).
+    /// The waves that have passed, as a fraction of one in [0, 1].
     fn phase(&self, step: u64) -> f64 {
         let step = match self.after {
             AfterEnd::Hold => step.min(self.length),
@@ -163,6 +163,10 @@ impl Cosine<u64> {
         };
         if self.length == 0 {
             return self.cycles.fract();
+        }
+        // What a run asks for at nearly all of its updates, without the divisions of integers below.
+        if step < self.length && self.k == 1.0 && self.cycles <= 1.0 {
+            return self.cycles * (step as f64 / self.length as f64);
         }
         // Whole lengths apart from the rest: far out, t/T alone would lose the phase.
         let rest = (step % self.length) as f64 / self.length as f64;
@@ -178,7 +182,7 @@ impl Cosine<u64> {
 impl Rate for Cosine<u64> {
     fn rate(&self, step: u64) -> f64 {
         let wave = 0.5 * (1.0 + (TAU * self.phase(step)).cos());
-        mix(self.peak, self.end, wave.powf(self.exponent))
+        mix(self.peak, self.end, power(wave, self.exponent))
     }
 
     fn peak(&self) -> f64 {

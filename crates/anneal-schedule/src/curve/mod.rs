@@ -90,7 +90,8 @@ pub(crate) trait Rate {
         None
     }
 
-    /// The schedules that it is made of.
+    /// The schedules that it is made of, where their updates are its own and their values are rates:
+    /// nothing where time runs faster or values are batch sizes.
     fn inner(&self) -> Vec<Inner<'_>> {
         vec![]
     }
@@ -126,6 +127,11 @@ pub(crate) fn mix(from: f64, to: f64, weight: f64) -> f64 {
 /// Like [`mix`], but geometric: from^weight · to^(1 − weight), of numbers above 0.
 pub(crate) fn geometric_mix(from: f64, to: f64, weight: f64) -> f64 {
     (from.powf(weight) * to.powf(1.0 - weight)).clamp(from.min(to), from.max(to))
+}
+
+/// base^exponent, at no cost where the exponent is 1, as by default.
+pub(crate) fn power(base: f64, exponent: f64) -> f64 {
+    if exponent == 1.0 { base } else { base.powf(exponent) }
 }
 
 /// The falling half of a cosine wave: 1 at x = 0, 0 at x = 1.

@@ -1,7 +1,7 @@
 //! Polynomial and linear decay.
 
 use super::pieces::{Piece, Shape, cut};
-use super::{Describe, Rate, fraction, mix, tail::Tail};
+use super::{Describe, Rate, fraction, mix, power, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
@@ -102,7 +102,7 @@ impl Rate for Polynomial<u64> {
         } else {
             fraction(step, self.length)
         };
-        mix(self.start, self.end, (1.0 - x.min(1.0)).powf(self.power))
+        mix(self.start, self.end, power(1.0 - x.min(1.0), self.power))
     }
 
     fn peak(&self) -> f64 {

@@ -33,7 +33,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-const NAMES: &[&str] =
+pub(super) const NAMES: &[&str] =
     &["SchedNo", "SchedLin", "SchedCos", "SchedExp", "SchedPoly", "combined_cos"];
 
 const REFUSED: &[(&str, &str)] =

@@ -69,17 +69,62 @@ impl<C: Into<ScheduleConfig>> From<C> for Translation {
     }
 }
 
-/// One peer: its name, and the translation of a scheduler's name and arguments at a base rate.
-type Peer = (&'static str, fn(&str, &Value, f64) -> Result<Translation, PeerError>);
+/// One peer.
+struct Peer {
+    name: &'static str,
+    /// Translates a scheduler's name and arguments at a base rate.
+    translate: fn(&str, &Value, f64) -> Result<Translation, PeerError>,
+    schedulers: fn() -> Vec<&'static str>,
+    /// Whether its schedulers scale the rate of an optimizer, or say their rates themselves.
+    scales_base_rate: bool,
+}
 
 const PEERS: &[Peer] = &[
-    ("torch", torch::translate),
-    ("optax", optax::translate),
-    ("timm", timm::translate),
-    ("transformers", transformers::translate),
-    ("keras", keras::translate),
-    ("fastai", fastai::translate),
+    Peer {
+        name: "torch",
+        translate: torch::translate,
+        schedulers: || torch::NAMES.to_vec(),
+        scales_base_rate: true,
+    },
+    Peer {
+        name: "optax",
+        translate: optax::translate,
+        schedulers: || optax::SCHEDULES.iter().map(|known| known.0).collect(),
+        scales_base_rate: false,
+    },
+    Peer {
+        name: "timm",
+        translate: timm::translate,
+        schedulers: || timm::NAMES.to_vec(),
+        scales_base_rate: true,
+    },
+    Peer {
+        name: "transformers",
+        translate: transformers::translate,
+        schedulers: || transformers::NAMES.to_vec(),
+        scales_base_rate: true,
+    },
+    Peer {
+        name: "keras",
+        translate: keras::translate,
+        schedulers: || keras::SCHEDULES.iter().map(|known| known.0).collect(),
+        scales_base_rate: false,
+    },
+    Peer {
+        name: "fastai",
+        translate: fastai::translate,
+        schedulers: || fastai::NAMES.to_vec(),
+        scales_base_rate: false,
+    },
 ];
+
+fn find_peer(peer: &str) -> Result<&'static Peer, PeerError> {
+    PEERS.iter().find(|known| known.name == peer).ok_or_else(|| PeerError::UnknownPeer {
+        peer: peer.to_string(),
+        near: suggest::nearest(peer, names()),
+        known: names().collect::<Vec<_>>().join(", "),
+    })
+}
 
 /// Translates the scheduler `name` of `peer` with its `arguments`, a JSON object.
 ///
@@ -94,22 +139,16 @@ pub fn translate(
     arguments: &Value,
     base_lr: f64,
 ) -> Result<Translation, PeerError> {
-    match PEERS.iter().find(|known| known.0 == peer) {
-        Some((_, translate)) if base_lr > 0.0 && base_lr.is_finite() => {
-            translate(name, arguments, base_lr)
-        }
-        Some(_) => Err(PeerError::Argument {
+    let translate = find_peer(peer)?.translate;
+    if !(base_lr > 0.0 && base_lr.is_finite()) {
+        return Err(PeerError::Argument {
             name: name.to_string(),
             argument: "base_lr".into(),
             value: format!("{base_lr:?}"),
             allowed: "a finite number above 0".into(),
-        }),
-        None => Err(PeerError::UnknownPeer {
-            peer: peer.to_string(),
-            near: suggest::nearest(peer, PEERS.iter().map(|known| known.0)),
-            known: PEERS.iter().map(|known| known.0).collect::<Vec<_>>().join(", "),
-        }),
+        });
     }
+    translate(name, arguments, base_lr)
 }
 
 /// What a peer's list of `schedulers` has under `name`, or why it has nothing.
@@ -134,5 +173,22 @@ fn find<T: Copy>(
 
 /// The names of the peers.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    PEERS.iter().map(|known| known.0)
+    PEERS.iter().map(|known| known.name)
+}
+
+/// The names of the schedulers of `peer` that can be translated.
+///
+/// # Errors
+/// [`PeerError::UnknownPeer`].
+pub fn schedulers(peer: &str) -> Result<Vec<&'static str>, PeerError> {
+    find_peer(peer).map(|peer| (peer.schedulers)())
+}
+
+/// Whether the schedulers of `peer` scale the rate that an optimizer was made with; those of the
+/// others say their rates themselves, and no base rate changes them.
+///
+/// # Errors
+/// [`PeerError::UnknownPeer`].
+pub fn scales_base_rate(peer: &str) -> Result<bool, PeerError> {
+    find_peer(peer).map(|peer| peer.scales_base_rate)
 }

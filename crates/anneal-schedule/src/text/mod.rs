@@ -3,7 +3,7 @@
 mod parse;
 mod write;
 
-pub(crate) use write::write;
+pub(crate) use write::{write, write_resolved};
 
 use crate::ScheduleConfig;
 use ciborium::Value;
@@ -66,6 +66,11 @@ fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
 /// The form in which serde knows a curve: a map with its name as the only key.
 fn node(name: &str, fields: Fields) -> Value {
     Value::Map(vec![(name.into(), Value::Map(fields))])
+}
+
+/// Reads a description through JSON's data model, in which a whole number is a rate too.
+fn read(value: &Value) -> Result<ScheduleConfig, serde_json::Error> {
+    serde_json::from_value(serde_json::to_value(value)?)
 }
 
 /// The fields with any schedules inside them replaced: what they say of the curve or combinator

@@ -1,6 +1,6 @@
 //! From a text to the description it says.
 
-use super::{Fields, PARTS, SCHEDULE, SCHEDULES, TextError, alone, field, node};
+use super::{Fields, PARTS, SCHEDULE, SCHEDULES, TextError, alone, field, node, read};
 use crate::node::{FUNCTIONS, METHODS};
 use crate::{MAX_DEPTH, ScheduleConfig, suggest};
 use ciborium::Value;
@@ -457,9 +457,4 @@ impl Parser<'_> {
     fn error(&self, at: usize, message: &str) -> TextError {
         TextError { column: self.text[..at].chars().count() + 1, message: message.to_string() }
     }
-}
-
-/// Through JSON's data model, in which a whole number is a rate too.
-fn read(value: &Value) -> Result<ScheduleConfig, serde_json::Error> {
-    serde_json::from_value(serde_json::to_value(value)?)
 }

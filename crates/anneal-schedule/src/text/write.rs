@@ -1,32 +1,45 @@
 //! From a description, or what it resolved to, to its text.
 
-use super::{Fields, NAME, PARTS, SCHEDULE, SCHEDULES, alone, field, node};
+use super::{Fields, NAME, PARTS, SCHEDULE, SCHEDULES, alone, field, node, read};
 use crate::node::{FUNCTIONS, METHODS, Node};
-use crate::{Length, Span};
+use crate::{ScheduleConfig, Span};
 use ciborium::Value;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
-/// Fields that have their default are left out.
-pub(crate) fn write<L: Length>(config: &Node<L>) -> String
-where
-    Node<L>: Serialize + DeserializeOwned,
-{
-    match Value::serialized(config) {
-        Ok(value) => write_node::<L>(&value),
-        Err(error) => unreachable!("plain data is always a value: {error}"),
+/// The text of a description. Fields that have their default are left out.
+pub(crate) fn write(config: &ScheduleConfig) -> String {
+    write_node(&serialized(config))
+}
+
+/// The text of what a description resolved to, with lengths in updates.
+pub(crate) fn write_resolved(node: &Node<u64>) -> String {
+    write_node(&with_rest(serialized(node)))
+}
+
+fn serialized(node: &impl Serialize) -> Value {
+    // Plain data is always a value.
+    Value::serialized(node).unwrap_or(Value::Null)
+}
+
+/// A resolved length without an end, as in the last part of a sequence, takes the rest of the run.
+fn with_rest(value: Value) -> Value {
+    match value {
+        Value::Integer(length) if length == u64::MAX.into() => Span::Rest.to_string().into(),
+        Value::Array(values) => Value::Array(values.into_iter().map(with_rest).collect()),
+        Value::Map(fields) => {
+            Value::Map(fields.into_iter().map(|(key, value)| (key, with_rest(value))).collect())
+        }
+        value => value,
     }
 }
 
-fn write_node<L: Length>(value: &Value) -> String
-where
-    Node<L>: DeserializeOwned,
-{
+fn write_node(value: &Value) -> String {
     let Some((name, fields)) = name_and_fields(value) else {
         return String::new();
     };
-    match chain::<L>(name, fields) {
+    match chain(name, fields) {
         Some(text) => text,
-        None => write_call::<L>(name, fields),
+        None => write_call(name, fields),
     }
 }
 
@@ -37,10 +50,7 @@ fn name_and_fields(value: &Value) -> Option<(&str, &Fields)> {
 
 /// `a.then(5ep, b)`, where a sequence can be written like this: its last part takes the rest, and
 /// its first is no sequence, which `then` would make longer.
-fn chain<L: Length>(name: &str, fields: &Fields) -> Option<String>
-where
-    Node<L>: DeserializeOwned,
-{
+fn chain(name: &str, fields: &Fields) -> Option<String> {
     if name != "sequence" {
         return None;
     }
@@ -57,35 +67,32 @@ where
     if parts.len() < 2 || nested || write_value(last.0) != Span::Rest.to_string() {
         return None;
     }
-    let mut text = write_node::<L>(first.1);
+    let mut text = write_node(first.1);
     for pair in parts.windows(2) {
-        let (length, next) = (write_value(pair[0].0), write_node::<L>(pair[1].1));
+        let (length, next) = (write_value(pair[0].0), write_node(pair[1].1));
         text += &format!(".then({length}, {next})");
     }
     Some(text)
 }
 
-fn write_call<L: Length>(name: &str, fields: &Fields) -> String
-where
-    Node<L>: DeserializeOwned,
-{
+fn write_call(name: &str, fields: &Fields) -> String {
     let mut known = FUNCTIONS.iter().chain(METHODS);
     let positional = known.find(|known| known.0 == name).map_or(&[][..], |known| known.1);
-    let essential = essential::<L>(name, fields);
+    let essential = essential(name, fields);
     // A straight line has a name of its own.
     let (name, positional) = match name {
         "polynomial" if field(&essential, "power").is_none() => ("linear", &positional[..2]),
         _ => (name, positional),
     };
-    let receiver = field(fields, SCHEDULE).map(|inner| write_node::<L>(inner) + ".");
+    let receiver = field(fields, SCHEDULE).map(|inner| write_node(inner) + ".");
     let arguments = positional.iter().filter_map(|key| {
-        Some(write_field::<L>(key, field(&essential, key).or_else(|| field(fields, key))?))
+        Some(write_field(key, field(&essential, key).or_else(|| field(fields, key))?))
     });
     let calls = essential.iter().filter_map(|(key, value)| {
         let key = key.as_text().filter(|&key| key != SCHEDULE && !positional.contains(&key))?;
         Some(match value {
             Value::Bool(true) => format!(".{key}()"),
-            value => format!(".{key}({})", write_field::<L>(key, value)),
+            value => format!(".{key}({})", write_field(key, value)),
         })
     });
     format!(
@@ -97,11 +104,8 @@ where
 }
 
 /// The fields without those that say what would hold without them.
-fn essential<L: Length>(name: &str, fields: &Fields) -> Fields
-where
-    Node<L>: DeserializeOwned,
-{
-    let read = |fields: &Fields| node(name, alone(fields)).deserialized::<Node<L>>().ok();
+fn essential(name: &str, fields: &Fields) -> Fields {
+    let read = |fields: &Fields| read(&node(name, alone(fields))).ok();
     let whole = read(fields);
     let mut kept = fields.clone();
     let mut place = 0;
@@ -109,7 +113,7 @@ where
         let mut without = kept.clone();
         let (key, value) = without.remove(place);
         let inside = matches!(key.as_text(), Some(SCHEDULE | SCHEDULES | PARTS));
-        if !inside && (fills_the_run(&value) || (whole.is_some() && read(&without) == whole)) {
+        if !inside && whole.is_some() && read(&without) == whole {
             kept = without;
             continue;
         }
@@ -118,7 +122,7 @@ where
                 let rest = details.iter().filter(|other| *other != detail).cloned().collect();
                 let mut without = kept.clone();
                 without[place].1 = node(variant, rest);
-                if fills_the_run(&detail.1) || (whole.is_some() && read(&without) == whole) {
+                if whole.is_some() && read(&without) == whole {
                     kept = without;
                     break;
                 }
@@ -129,25 +133,17 @@ where
     kept
 }
 
-/// A resolved length without an end, as in the last part of a sequence.
-fn fills_the_run(value: &Value) -> bool {
-    *value == Value::Integer(u64::MAX.into())
-}
-
-fn write_field<L: Length>(key: &str, value: &Value) -> String
-where
-    Node<L>: DeserializeOwned,
-{
+fn write_field(key: &str, value: &Value) -> String {
     match (key, value) {
         (SCHEDULES, Value::Array(schedules)) => {
-            let schedules: Vec<String> = schedules.iter().map(write_node::<L>).collect();
+            let schedules: Vec<String> = schedules.iter().map(write_node).collect();
             format!("[{}]", schedules.join(", "))
         }
         (PARTS, Value::Array(parts)) => {
             let part = |part: &Value| {
                 let part = part.as_map()?;
                 let length = write_value(field(part, "length")?);
-                Some(format!("({length}, {})", write_node::<L>(field(part, SCHEDULE)?)))
+                Some(format!("({length}, {})", write_node(field(part, SCHEDULE)?)))
             };
             let parts: Vec<String> = parts.iter().filter_map(part).collect();
             format!("[{}]", parts.join(", "))
@@ -161,7 +157,6 @@ where
 fn write_value(value: &Value) -> String {
     match value {
         Value::Bool(truth) => truth.to_string(),
-        value if fills_the_run(value) => Span::Rest.to_string(),
         Value::Integer(number) => i128::from(*number).to_string(),
         Value::Float(number) => format!("{number:?}"),
         Value::Text(text) if is_word(text) || text.parse::<Span>().is_ok() => text.clone(),

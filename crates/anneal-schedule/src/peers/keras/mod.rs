@@ -42,9 +42,9 @@ use crate::{
 };
 use serde_json::Value;
 
-type Read = fn(&Arguments<'_>) -> Result<ScheduleConfig, PeerError>;
+pub(super) type Read = fn(&Arguments<'_>) -> Result<ScheduleConfig, PeerError>;
 
-const SCHEDULES: &[(&str, Read)] = &[
+pub(super) const SCHEDULES: &[(&str, Read)] = &[
     ("CosineDecay", cosine_decay),
     ("CosineDecayRestarts", cosine_decay_restarts),
     ("ExponentialDecay", exponential_decay),

@@ -55,9 +55,9 @@ use crate::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-type Read = fn(&Arguments<'_>) -> Result<ScheduleConfig, PeerError>;
+pub(super) type Read = fn(&Arguments<'_>) -> Result<ScheduleConfig, PeerError>;
 
-const SCHEDULES: &[(&str, Read)] = &[
+pub(super) const SCHEDULES: &[(&str, Read)] = &[
     ("constant_schedule", constant_schedule),
     ("polynomial_schedule", polynomial_schedule),
     ("linear_schedule", linear_schedule),

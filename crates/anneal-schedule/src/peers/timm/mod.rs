@@ -44,7 +44,7 @@ use crate::{
 };
 use serde_json::Value;
 
-const NAMES: &[&str] = &[
+pub(super) const NAMES: &[&str] = &[
     "CosineLRScheduler",
     "TanhLRScheduler",
     "PolyLRScheduler",

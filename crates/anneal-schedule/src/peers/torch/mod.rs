@@ -60,7 +60,7 @@ use super::{PeerError, Translation};
 use crate::ScheduleConfig;
 use serde_json::Value;
 
-const NAMES: &[&str] = &[
+pub(super) const NAMES: &[&str] = &[
     "ConstantLR",
     "LinearLR",
     "StepLR",

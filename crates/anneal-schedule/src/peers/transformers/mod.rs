@@ -34,7 +34,7 @@ use crate::{
 };
 use serde_json::Value;
 
-const NAMES: &[&str] = &[
+pub(super) const NAMES: &[&str] = &[
     "constant",
     "constant_with_warmup",
     "linear",
