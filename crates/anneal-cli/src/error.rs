@@ -1,6 +1,7 @@
 //! What can go wrong, how it is said, and the exit code that it gives.
 
-use std::io::{self, ErrorKind, Write};
+use clap::error::ErrorKind;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use thiserror::Error;
 
@@ -32,7 +33,7 @@ impl Error {
     /// Says the error on stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
         let code = match self {
-            Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return ExitCode::SUCCESS;
             }
             Self::Schedule(_) | Self::Text { .. } => 1,
@@ -53,6 +54,11 @@ pub fn report_arguments(error: &clap::Error) -> ExitCode {
         // Nobody may be reading.
         let _ = error.print();
         return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // All of the help, on stderr.
+        let _ = error.print();
+        return ExitCode::from(2);
     }
     let text = error.to_string();
     let message: Vec<&str> =

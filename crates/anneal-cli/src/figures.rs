@@ -5,6 +5,9 @@ use anneal_schedule::Schedule;
 /// Updates that are looked at one by one; of a longer run, evenly as many.
 const LOOKED_AT: u64 = 1 << 20;
 
+/// Updates that the mean of a long run takes from each octave.
+const IN_OCTAVE: u64 = 1 << 16;
+
 /// What a run of `updates` updates sees of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figures {
@@ -28,10 +31,9 @@ impl Figures {
         let count = updates.min(LOOKED_AT);
         let step =
             |index: u64| (u128::from(index) * u128::from(updates) / u128::from(count)) as u64;
-        let (mut peak_at, mut peak, mut mean) = (0, f64::NEG_INFINITY, 0.0);
+        let (mut peak_at, mut peak) = (0, f64::NEG_INFINITY);
         for at in (0..count).map(step) {
             let rate = schedule.rate(at);
-            mean += rate / count as f64;
             if rate > peak {
                 (peak_at, peak) = (at, rate);
             }
@@ -44,10 +46,29 @@ impl Figures {
             peak_at,
             peak,
             last: schedule.rate(updates - 1),
-            mean: mean.min(peak),
+            mean: mean(schedule, updates).min(peak),
             exact: count == updates,
         }
     }
+}
+
+/// The mean over octaves of updates, each one by one up to [`IN_OCTAVE`], else by as many evenly: what
+/// decays by a power of the update is followed in each of them.
+fn mean(schedule: &Schedule, updates: u64) -> f64 {
+    let (mut start, mut end, mut mean) = (0, LOOKED_AT, 0.0);
+    while start < updates {
+        let length = end.min(updates) - start;
+        let count = if start == 0 { length } else { length.min(IN_OCTAVE) };
+        // The rate in the middle of each part.
+        let rates = (0..count).map(|index| {
+            let middle = u128::from(2 * index + 1) * u128::from(length) / u128::from(2 * count);
+            schedule.rate(start + middle as u64)
+        });
+        let of_octave: f64 = rates.map(|rate| rate / count as f64).sum();
+        mean += of_octave * (length as f64 / updates as f64);
+        (start, end) = (end, end.saturating_mul(2));
+    }
+    mean
 }
 
 /// The largest rate around `at`, closer in each round.
@@ -99,6 +120,17 @@ mod tests {
             assert_eq!((found.peak_at, found.peak, found.exact), (warmup, 0.1, false));
             // The mean of the warm-up is half the peak, and so is that of the cosine.
             assert!((found.mean - 0.05).abs() < 1e-6, "{}", found.mean);
+        }
+    }
+
+    /// By the integral: ∫ 0.1 (1 + t/100)^−0.7 dt from 0 to T is 0.1 · 100/0.3 · ((1 + T/100)^0.3 − 1).
+    #[test]
+    fn the_mean_of_a_long_run_follows_a_power_law() {
+        for updates in [10_000_000u64, 1_000_000_000, 1_000_000_000_000_000] {
+            let found = figures(power_law(0.1, Span::steps(100), 0.7), updates).mean;
+            let t = updates as f64;
+            let expected = 0.1 * 100.0 / 0.3 * ((1.0 + t / 100.0).powf(0.3) - 1.0) / t;
+            assert!((found / expected - 1.0).abs() < 1e-4, "{found} is not {expected}");
         }
     }
 

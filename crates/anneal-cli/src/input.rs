@@ -81,7 +81,7 @@ impl Input {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Length of the run in updates
-    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "epochs")]
     steps: Option<u64>,
     #[command(flatten)]
     epochs: EpochArgs,
@@ -98,10 +98,10 @@ impl RunArgs {
 #[derive(Debug, Args)]
 pub struct EpochArgs {
     /// Length of the run in epochs
-    #[arg(long, value_name = "N", requires = "steps_per_epoch")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "steps_per_epoch")]
     epochs: Option<usize>,
     /// Updates in each epoch
-    #[arg(long, value_name = "M", requires = "epochs")]
+    #[arg(long, value_name = "M", allow_negative_numbers = true, requires = "epochs")]
     steps_per_epoch: Option<u64>,
 }
 

@@ -8,16 +8,16 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 pub struct LookArgs {
     /// Largest curvature λ of the loss: asks for the stability
-    #[arg(long, value_name = "LAMBDA")]
+    #[arg(long, value_name = "LAMBDA", allow_negative_numbers = true)]
     curvature: Option<f64>,
     /// Coefficient ω of a weight decay that follows the rate: asks for its effect
-    #[arg(long, value_name = "OMEGA")]
+    #[arg(long, value_name = "OMEGA", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
     /// Whose stability is asked for
     #[arg(long, value_enum, default_value_t, requires = "curvature")]
     optimizer: OptimizerName,
     /// Its momentum μ, or β₁ of Adam [default: 0.9]
-    #[arg(long, value_name = "MU", requires = "curvature")]
+    #[arg(long, value_name = "MU", allow_negative_numbers = true, requires = "curvature")]
     momentum: Option<f64>,
 }
 

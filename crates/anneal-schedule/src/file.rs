@@ -2,11 +2,16 @@
 
 use crate::{ScheduleConfig, suggest};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The version of the file format that this crate writes, and the newest that it reads.
 const VERSION: u32 = 1;
+
+/// The most bytes of a file that are read: enough for a table of a rate for each of a million updates.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// A learning-rate schedule of anneal-schedule.
 #[derive(Serialize, Deserialize)]
@@ -55,10 +60,10 @@ pub enum FileError {
         /// What is wrong, and what is allowed.
         message: String,
     },
-    /// The file was written by a newer version.
+    /// The file is of a version that this one does not know, such as a newer one.
     #[error(
-        "{origin}: version: {found} is not allowed; allowed: 1 to {VERSION}; update \
-         anneal-schedule to read this file"
+        "{origin}: version: {found} is not allowed; allowed: 1 to {VERSION}{}",
+        if *found > VERSION { "; update anneal-schedule to read this file" } else { "" }
     )]
     Version {
         /// The file, or the name of the format for a text.
@@ -92,8 +97,7 @@ impl ScheduleConfig {
             _ => return Err(FileError::UnknownExtension { path: path.into() }),
         };
         let origin = path.display().to_string();
-        let bytes =
-            std::fs::read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
+        let bytes = read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             parse_error(&origin, &valid, "the text is not UTF-8".into())
@@ -134,10 +138,20 @@ impl ScheduleConfig {
     }
 }
 
+/// What a file holds, where that is not more than a schedule can be.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(std::io::Error::other("larger than 64 MiB, which no schedule is"));
+    }
+    Ok(bytes)
+}
+
 fn parse_toml(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
     let file = toml::from_str(text).map_err(|error| {
         let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-        parse_error(origin, before, suggest::improve(&one_line(error.message())))
+        parse_error(origin, before, explained(error.message()))
     })?;
     checked(file, origin)
 }
@@ -154,11 +168,14 @@ fn parse_error(origin: &str, before: &str, message: String) -> FileError {
 }
 
 fn parse_json(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
+    // Some editors begin a file with a byte order mark; TOML allows it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let file = serde_json::from_str(text).map_err(|error| FileError::Parse {
         origin: origin.to_string(),
         line: error.line(),
-        column: error.column(),
-        message: suggest::improve(&one_line(without_position(&error.to_string()))),
+        // An empty file ends in column 0.
+        column: error.column().max(1),
+        message: explained(without_position(&error.to_string())),
     })?;
     checked(file, origin)
 }
@@ -176,8 +193,18 @@ fn checked(file: ScheduleFile, origin: &str) -> Result<ScheduleConfig, FileError
     }
 }
 
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
+/// A parser's message in one line and in the words of a schedule file.
+fn explained(message: &str) -> String {
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if message.starts_with("wanted exactly 1 element") {
+        return "a schedule is one table, named after its curve or combinator; put several into a \
+                sequence, product or sum"
+            .into();
+    }
+    if message.starts_with("invalid type: unit variant") {
+        return "a schedule is a table with its fields, such as [schedule.cosine]".into();
+    }
+    suggest::improve(&message)
 }
 
 #[cfg(test)]
@@ -218,6 +245,13 @@ mod tests {
         assert!(missing.contains("missing field `peak`"), "{missing}");
         let negative = message("[schedule.cosine]\npeak = 0.1\nlength = -3\n");
         assert!(negative.starts_with("toml:3:10") && negative.contains("at least 1"), "{negative}");
+        let two = message("[schedule.cosine]\npeak = 0.1\n[schedule.constant]\nrate = 0.1\n");
+        assert!(two.contains("one table") && two.contains("sequence"), "{two}");
+        let name = message("schedule = \"cosine\"\n");
+        assert!(name.contains("[schedule.cosine]"), "{name}");
+        let marked = "\u{feff}{\"schedule\": {\"constant\": {\"rate\": 1}}}";
+        assert_eq!(ScheduleConfig::from_json(marked).unwrap(), constant(1.0).into());
+        assert!(ScheduleConfig::from_json("").unwrap_err().to_string().starts_with("json:1:1: "));
         let json = ScheduleConfig::from_json("{\"schedule\": {\"cosine\": {\"peek\": 1}}}");
         assert!(json.unwrap_err().to_string().starts_with("json:1:"));
     }
@@ -232,5 +266,7 @@ mod tests {
     fn newer_files_are_refused() {
         let newer = message("version = 2\n[schedule.constant]\nrate = 1.0\n");
         assert!(newer.contains("version: 2") && newer.contains("update"), "{newer}");
+        let none = message("version = 0\n[schedule.constant]\nrate = 1.0\n");
+        assert!(none.contains("version: 0") && !none.contains("update"), "{none}");
     }
 }

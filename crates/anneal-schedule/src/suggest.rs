@@ -15,8 +15,12 @@ pub(crate) fn candidates(message: &str) -> Vec<String> {
     backticked(message).skip(1).map(str::to_string).collect()
 }
 
-/// A message of serde's about an unknown name, with the nearest known one.
+/// A message of serde's about an unknown name, with the nearest known one, and about a choice whose
+/// fields have names, with an example.
 pub(crate) fn improve(message: &str) -> String {
+    if message.contains("expected struct variant") {
+        return format!("{message}: name its fields, as in factor(factor = 0.99, per = 1)");
+    }
     let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
     match backticked(message).next().filter(|_| unknown) {
         Some(name) => format!("{message}{}", nearest(name, backticked(message).skip(1))),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 /// Steps through a [`Schedule`]: what Burn's `Learner` and optimizers ask for the rate.
 ///
 /// The first [`step`](LrScheduler::step) gives the rate of update 0. A step beyond the schedule's
-/// length holds its last rate, and the first such step logs a warning. The record holds the step, and the schedule's fingerprint and text
-/// to recognize it by; nothing else is state.
+/// length holds its last rate, and the first such step logs a warning. The record holds the step, and
+/// the schedule's fingerprint and text to recognize it by; nothing else is state.
 ///
 /// ```
 /// use burn_anneal::prelude::*;

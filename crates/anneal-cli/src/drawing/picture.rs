@@ -1,7 +1,9 @@
 //! A chart as a picture: SVG or PNG.
 
 use super::axis::{count, nice};
-use super::{Axis, BELOW, Chart, Column};
+use super::{Axis, BELOW, Chart, Column, Series};
+use kuva::plot::LineStyle;
+use kuva::plot::legend::{LegendEntry, LegendShape};
 use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot, Theme, TickFormat};
 use std::sync::Arc;
 
@@ -33,24 +35,39 @@ pub fn png(chart: &Chart) -> Result<Vec<u8>, String> {
 
 fn drawing(chart: &Chart) -> (Vec<Plot>, Layout) {
     let (series, axis) = chart.columns(EACH.min(chart.updates) as usize);
-    let several = series.len() > 1;
-    let lines: Vec<Plot> = series
-        .iter()
-        .zip(&chart.series)
-        .zip(COLORS.iter().cycle())
-        .map(|((columns, series), color)| {
-            let line = line(columns, chart.updates, &axis).with_color(*color);
-            Plot::Line(if several { line.with_legend(legend(&series.label)) } else { line })
-        })
-        .collect();
+    let drawn = series.iter().enumerate().map(|(index, columns)| {
+        let (color, style) = look(index);
+        line(columns, chart.updates, &axis).with_color(color).with_line_style(style)
+    });
+    let lines: Vec<Plot> = drawn.map(Plot::Line).collect();
     let layout = layout(&lines, chart, &axis);
-    let layout = if several {
-        // This legend makes the picture higher.
-        layout.with_legend_position(LegendPosition::OutsideBottomColumns)
+    let layout = if series.len() > 1 {
+        // This legend makes the picture higher: by as much as it needs, where it is given whole.
+        let entries = chart.series.iter().enumerate().map(|(index, series)| entry(index, series));
+        layout
+            .with_legend_entries(entries.collect())
+            .with_legend_position(LegendPosition::OutsideBottomColumns)
     } else {
         layout.with_height(420.0)
     };
     (lines, layout)
+}
+
+/// The color and the dashes of a line: lines of one color differ in their dashes.
+fn look(index: usize) -> (&'static str, LineStyle) {
+    let styles = [LineStyle::Solid, LineStyle::Dashed, LineStyle::Dotted, LineStyle::DashDot];
+    let style = styles[index / COLORS.len() % styles.len()].clone();
+    (COLORS[index % COLORS.len()], style)
+}
+
+fn entry(index: usize, series: &Series) -> LegendEntry {
+    let (color, style) = look(index);
+    LegendEntry {
+        label: legend(&series.label),
+        color: color.into(),
+        shape: LegendShape::Line,
+        dasharray: style.dasharray(),
+    }
 }
 
 /// The rate of each update lasts until the next one; of a long run, the ends and extremes of each

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::input::{Input, RunArgs};
 use crate::looking::{ReportFormat, unanswered};
+use anneal_schedule::ScheduleConfig;
 use anneal_schedule::analysis::{AnalysisError, partner};
 use clap::Args;
 use std::io::Write;
@@ -27,7 +28,7 @@ pub struct Match {
     #[arg(long, value_name = "SCHEDULE", conflicts_with = "step")]
     exponential: Option<String>,
     /// Let the step decay drop every T updates
-    #[arg(long, value_name = "T", conflicts_with = "step")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, conflicts_with = "step")]
     every: Option<u64>,
     #[command(flatten)]
     run: RunArgs,
@@ -39,7 +40,16 @@ impl Match {
     pub fn run(&self, out: &mut impl Write) -> Result<ExitCode, Error> {
         let argument = self.step.as_ref().or(self.exponential.as_ref());
         let argument = argument.ok_or_else(|| Error::Usage("give --step or --exponential".into()))?;
-        let schedule = Input::read(argument)?.resolve(&self.run.run()?)?;
+        let input = Input::read(argument)?;
+        let mixed_up = match (&input.config, self.step.is_some()) {
+            (ScheduleConfig::StepDecay(_), false) => Some("a step decay: give it to --step"),
+            (ScheduleConfig::Exponential(_), true) => Some("exponential: give it to --exponential"),
+            _ => None,
+        };
+        if let Some(advice) = mixed_up {
+            return Err(Error::Usage(format!("{argument}: is {advice}")));
+        }
+        let schedule = input.resolve(&self.run.run()?)?;
         let steps = match schedule.length() {
             Some(steps) => steps,
             None if self.step.is_some() => return Err(unanswered(argument, &AnalysisError::NeedsSteps)),

@@ -19,7 +19,7 @@ Examples:
 
 The chart shows updates 0 to N − 1 of a run of N updates: give --steps N, or --epochs with
 --steps-per-epoch. Where the run is longer than a million updates, ≈ marks a mean that was taken
-from a million of them. NO_COLOR in the environment takes the colors away.")]
+from a part of them. NO_COLOR in the environment takes the colors away.")]
 pub struct Show {
     /// .toml or .json files, or texts such as 'cosine(3e-4).warmup(5%)'
     #[arg(value_name = "SCHEDULE", required = true, num_args = 1..=26)]
@@ -125,7 +125,8 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Result<Self, Error> {
-        match path.extension().and_then(|extension| extension.to_str()) {
+        let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
+        match extension.as_ref().and_then(|extension| extension.to_str()) {
             Some("svg") => Ok(Self::Svg),
             Some("png") => Ok(Self::Png),
             _ => Err(Error::Usage(format!("{}: a picture ends in .svg or .png", path.display()))),

@@ -4,7 +4,10 @@ use crate::error::{Error, note};
 use anneal_schedule::peers::{self, PeerError, Translation};
 use anneal_schedule::{Build, FileError, RunLength, ScheduleConfig, ScheduleError};
 use clap::{Args, ValueEnum};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -28,7 +31,7 @@ pub struct Translate {
     name: Option<String>,
     /// The rate that the peer's optimizer was made with, unless ARGS says it; schedules of optax, keras
     /// and fastai need none
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     base_lr: Option<f64>,
     /// The scheduler's arguments as a JSON object, or {"name": …, "args": {…}, "base_lr": …}
     #[arg(value_name = "ARGS", required_unless_present = "list")]
@@ -61,10 +64,12 @@ impl Translate {
             }
             return Ok(ExitCode::SUCCESS);
         };
-        let given: Value = serde_json::from_str(arguments)
-            .map_err(|error| Error::Usage(format!("ARGS is no JSON: {error}")))?;
+        let given = Given::read(arguments, self.name.as_deref())?;
+        if let Some(other) = given.peer.as_ref().filter(|&other| other != peer) {
+            return Err(Error::Usage(format!("--from says {peer}, and ARGS says {other}")));
+        }
         let base_lr = self.base_lr(peer, &given)?;
-        let (name, arguments) = self.scheduler(given)?;
+        let (name, arguments) = (given.name, given.arguments);
         let translation = peers::translate(peer, &name, &arguments, base_lr).map_err(wrong)?;
         let config = self.chosen(&name, translation)?;
         check(&name, &config)?;
@@ -78,9 +83,8 @@ impl Translate {
     }
 
     /// The rate that the scheduler scales; any, where it scales none.
-    fn base_lr(&self, peer: &str, given: &Value) -> Result<f64, Error> {
-        let said = given.get("name").and(given.get("base_lr")).and_then(Value::as_f64);
-        match (self.base_lr, said) {
+    fn base_lr(&self, peer: &str, given: &Given) -> Result<f64, Error> {
+        match (self.base_lr, given.base_lr) {
             (Some(base_lr), None) | (None, Some(base_lr)) => Ok(base_lr),
             (None, None) if peers::scales_base_rate(peer).map_err(wrong)? => {
                 Err(Error::Usage(format!(
@@ -90,24 +94,6 @@ impl Translate {
             (None, None) => Ok(1.0),
             (Some(_), Some(_)) => Err(Error::Usage(
                 "the base rate is given twice, by --base-lr and in ARGS; give one of them".into(),
-            )),
-        }
-    }
-
-    /// The scheduler's name and its arguments.
-    fn scheduler(&self, given: Value) -> Result<(String, Value), Error> {
-        let said = given.get("name").and_then(Value::as_str);
-        match (&self.name, said) {
-            (Some(name), None) => Ok((name.clone(), given)),
-            (None, Some(name)) => {
-                let none = || Value::Object(Map::new());
-                Ok((name.to_string(), given.get("args").cloned().unwrap_or_else(none)))
-            }
-            (None, None) => Err(Error::Usage(
-                "which scheduler? give --name NAME, or {\"name\": …, \"args\": {…}}".into(),
-            )),
-            (Some(_), Some(_)) => Err(Error::Usage(
-                "the scheduler is named twice, by --name and in ARGS; give one of them".into(),
             )),
         }
     }
@@ -123,6 +109,116 @@ impl Translate {
             }
             (false, None) => Ok(translation.rate),
         }
+    }
+}
+
+/// What ARGS says.
+struct Given {
+    name: String,
+    arguments: Value,
+    base_lr: Option<f64>,
+    peer: Option<String>,
+}
+
+/// A scheduler that ARGS names itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
+    #[serde(default = "no_arguments")]
+    args: Value,
+    base_lr: Option<f64>,
+    peer: Option<String>,
+}
+
+fn no_arguments() -> Value {
+    Value::Object(Map::new())
+}
+
+impl Given {
+    fn read(text: &str, name: Option<&str>) -> Result<Self, Error> {
+        let Unique(value) = serde_json::from_str(text)
+            .map_err(|error| Error::Usage(format!("ARGS is no JSON object: {error}")))?;
+        let names_itself = value.get("name").is_some();
+        match name {
+            Some(name) if !names_itself => {
+                let (name, none) = (name.to_string(), None);
+                Ok(Self { name, arguments: value, base_lr: none, peer: None })
+            }
+            None if names_itself => {
+                let Named { name, args: arguments, base_lr, peer } = serde_json::from_value(value)
+                    .map_err(|error| Error::Usage(format!("ARGS: {error}")))?;
+                Ok(Self { name, arguments, base_lr, peer })
+            }
+            None => Err(Error::Usage(
+                "which scheduler? give --name NAME, or {\"name\": …, \"args\": {…}}".into(),
+            )),
+            Some(_) => Err(Error::Usage(
+                "the scheduler is named twice, by --name and in ARGS; give one of them".into(),
+            )),
+        }
+    }
+}
+
+/// JSON in which no key stands twice; [`Value`] alone keeps the last one without a word.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Value, E> {
+        Ok(truth.into())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut values = vec![];
+        while let Some(Unique(value)) = items.next_element()? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut values = Map::new();
+        while let Some((key, Unique(value))) = entries.next_entry::<String, Unique>()? {
+            if values.contains_key(&key) {
+                return Err(A::Error::custom(format!("`{key}` is given twice")));
+            }
+            values.insert(key, value);
+        }
+        Ok(values.into())
     }
 }
 

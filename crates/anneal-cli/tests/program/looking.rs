@@ -20,10 +20,10 @@ fn a_finding_has_a_code_a_step_and_exit_code_1() {
     let cut = ["lint", "warm_restarts(0.1, 600)", "--steps", "1000"];
     let ran = anneal(cut);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), ""), "{ran:?}");
-    assert!(ran.stdout.contains("warning[unreachable-end] at update 1000: "), "{ran:?}");
+    assert!(ran.stdout.contains("warning[unreachable-end] at update 999: "), "{ran:?}");
     let all = json(&cut, 1);
     assert_eq!(all[0]["findings"][0]["code"], "unreachable-end");
-    assert_eq!(all[0]["findings"][0]["step"], 1_000);
+    assert_eq!(all[0]["findings"][0]["step"], 999);
 }
 
 #[test]
@@ -93,12 +93,15 @@ fn what_cannot_be_answered_says_what_to_do() {
         (&["lint", "cosine(0.1)"] as &[&str], 2, "give --steps N"),
         (&["lint", "constant(0.1)"], 2, "give --steps N"),
         (&["analyze", "constant(0.1)"], 2, "give --steps N"),
-        (&["analyze", "constant(0.1)", "--steps", "9", "--curvature=-3"], 2, "above 0"),
+        (&["analyze", "constant(0.1)", "--steps", "9", "--curvature", "-3"], 2, "above 0"),
+        (&["lint", "constant(0.1)", "--steps", "9", "--weight-decay", "-0.5"], 2, "at least 0"),
         (&["analyze", "constant(0.1)", "--steps", "9", "--frozen-below", "2"], 2, "(0, 1]"),
         (&["analyze", "constant(0)", "--steps", "9"], 1, "above 0"),
         (&["lint", "constant(1)", "--steps", "9", "--optimizer", "adam"], 2, "--curvature"),
         (&["match", "--step", "step_decay(0.1, 30, 0.1)"], 2, "give --steps N"),
         (&["match", "--exponential", "cosine(0.1)", "--steps", "9"], 1, "no partner"),
+        (&["match", "--exponential", "step_decay(0.1, 10, 0.5)"], 2, "give it to --step"),
+        (&["match", "--step", "exponential(0.1, kappa(0.1))"], 2, "give it to --exponential"),
         (&["match"], 2, "--step"),
     ] {
         let error = anneal(arguments.iter().copied()).error(code);

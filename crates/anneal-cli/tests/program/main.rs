@@ -98,6 +98,13 @@ fn wrong_commands_are_one_line_and_exit_code_2() {
 }
 
 #[test]
+fn without_a_verb_the_help_is_shown() {
+    let Ran { code, stdout, stderr } = anneal([]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.lines().count() > 20 && stderr.contains("\n  show "), "{stderr}");
+}
+
+#[test]
 fn completions_know_the_verbs() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = anneal(["completions", shell]).fine();

@@ -110,6 +110,28 @@ fn pictures_are_written_by_their_ending() {
     }
 }
 
+/// Twelve long labels, each in a row of its own: the picture grows with them.
+#[test]
+fn a_legend_of_any_length_fits_into_the_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("a.svg");
+    let schedules: Vec<String> =
+        (1..=12).map(|i| format!("cosine(0.{i}).floor(0.01).warmup(10%).ramp(cosine)")).collect();
+    let mut arguments = vec!["show", "--steps", "100", "--out", out.to_str().unwrap()];
+    arguments.extend(schedules.iter().map(String::as_str));
+    anneal(arguments).fine();
+    let svg = std::fs::read_to_string(out).unwrap();
+    let number = |text: &str| -> f64 { text.split('"').next().unwrap().parse().unwrap() };
+    let height = number(svg.split("height=\"").nth(1).unwrap());
+    for schedule in &schedules {
+        let (before, _) = svg.split_once(schedule.as_str()).expect("a label in the legend");
+        let y = number(before.rsplit(" y=\"").next().unwrap());
+        assert!(y < height, "{schedule} at {y} of {height}");
+    }
+    // The eighth has the color of the first, and dashes.
+    assert!(svg.contains("stroke-dasharray=\"8 4\""), "lines of one color differ");
+}
+
 #[test]
 fn any_rates_and_lengths_can_be_drawn() {
     let folder = tempfile::tempdir().unwrap();

@@ -39,6 +39,9 @@ fn the_base_rate_is_needed_where_something_scales_it() {
     assert!(twice.contains("given twice"), "{twice}");
     let never = anneal(["translate", "--from", "torch", "--name", "StepLR", STEP]).error(2);
     assert!(never.contains("--base-lr RATE"), "{never}");
+    let text = r#"{"name": "StepLR", "args": {"step_size": 3}, "base_lr": "0.1"}"#;
+    let text = anneal(["translate", "--from", "torch", text]).error(2);
+    assert!(text.contains("expected f64"), "{text}");
     let arguments = r#"{"name": "constant_schedule", "args": {"value": 0.5}}"#;
     let optax = ["translate", "--from", "optax", "--format", "text", arguments];
     assert_eq!(anneal(optax).fine(), "constant(0.5)\n");
@@ -64,7 +67,15 @@ fn peers_are_listed() {
 fn each_mistake_is_named() {
     for (arguments, code, words) in [
         (&["--name", "StpLR", "{}"] as &[&str], 2, "did you mean `StepLR`?"),
-        (&["--name", "StepLR", "{"], 2, "ARGS is no JSON"),
+        (&["--name", "StepLR", "{"], 2, "ARGS is no JSON object"),
+        (
+            &["--name", "StepLR", r#"{"step_size": 3, "step_size": 4}"#],
+            2,
+            "`step_size` is given twice",
+        ),
+        (&[r#"{"name": "StepLR", "arg": {"step_size": 3}}"#], 2, "unknown field `arg`"),
+        (&[r#"{"name": "StepLR", "step_size": 3}"#], 2, "unknown field `step_size`"),
+        (&[r#"{"name": "StepLR", "peer": "keras"}"#], 2, "--from says torch, and ARGS says keras"),
         (&["--name", "StepLR", "[]"], 1, "must be a JSON object"),
         (&["--name", "StepLR", "{}"], 1, "`step_size` is missing"),
         (&["--name", "StepLR", r#"{"step_sze": 3}"#], 1, "did you mean `step_size`?"),

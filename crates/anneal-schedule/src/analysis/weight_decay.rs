@@ -48,10 +48,8 @@ impl Window<'_> {
     /// [`AnalysisError::OutOfRange`] for a negative ω, or where some η_t ω is above 1 and turns the
     /// sign of the weights; [`AnalysisError::TooManySteps`], [`AnalysisError::Overflow`].
     pub fn weight_decay(&self, omega: f64) -> Result<EffectiveDecay, AnalysisError> {
-        not_negative("weight_decay", omega)?;
+        let largest = self.largest_decay(omega)?;
         let rate = |step| self.schedule().rate(step);
-        let largest = omega * self.cooling(1.0)?.peak;
-        require("weight_decay × rate", largest, largest <= 1.0, "at most 1")?;
         let Travel { travel, .. } = self.travel()?;
         let closed = self.pieces().and_then(|pieces| {
             let logs = pieces.iter().map(|(_, piece)| piece.log_product(omega));
@@ -74,6 +72,14 @@ impl Window<'_> {
             product: log_product.exp(),
             method,
         })
+    }
+
+    /// The largest η_t ω, which is at most 1.
+    pub(crate) fn largest_decay(&self, omega: f64) -> Result<f64, AnalysisError> {
+        not_negative("weight_decay", omega)?;
+        let largest = omega * self.cooling(1.0)?.peak;
+        require("weight_decay × rate", largest, largest <= 1.0, "at most 1")?;
+        Ok(largest)
     }
 }
 

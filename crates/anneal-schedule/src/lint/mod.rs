@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(code(cosine(0.1).length(Span::steps(2_000))), (Code::UnreachableEnd, None));
         // Cycles of 100, 200, 400 and 800: the last one begins at 700 and is cut at 300 of 800.
         let cut = warm_restarts(0.1, Span::steps(100)).multiplier(2.0);
-        assert_eq!(code(cut), (Code::UnreachableEnd, Some(1_000)));
+        assert_eq!(code(cut), (Code::UnreachableEnd, Some(999)));
         assert_eq!(code(cosine(0.1).end(1e-3).floor(1e-2)), (Code::UnreachableEnd, None));
         assert!(found(cosine(0.1).floor(1e-2), RunLength::updates(RUN), Options::new()).is_empty());
         // Inside a sequence the part's own end counts.
@@ -273,7 +273,7 @@ mod tests {
         let parts = warm_restarts(0.1, Span::steps(100))
             .multiplier(2.0)
             .then(Span::steps(400), linear(0.01, 0.0));
-        assert_eq!(code(parts), (Code::UnreachableEnd, Some(400)));
+        assert_eq!(code(parts), (Code::UnreachableEnd, Some(399)));
     }
 
     #[test]
@@ -322,6 +322,20 @@ mod tests {
         assert_eq!(code(single), (Code::RestartResetsNothing, Some(1)));
         let limited = warm_restarts(0.1, Span::steps(990)).limit(1).end(0.01);
         assert_eq!(code(limited), (Code::RestartResetsNothing, None));
+    }
+
+    #[test]
+    fn a_vanishing_decay_is_seen_however_long_the_run() {
+        // The sum over a cosine has a closed form, the product of the decay has none.
+        let run = RunLength::updates(1_000_000_000_000);
+        let strong = Options::new().weight_decay(0.1);
+        assert!(found(cosine(0.1), run, strong).is_empty());
+        // Ση ω = 10¹² · 0.05 · 10⁻¹⁵
+        let findings = found(cosine(0.1), run, Options::new().weight_decay(1e-15));
+        assert_eq!(findings[0].code, Code::VanishingDecay);
+        assert!(findings[0].message.contains("5.00e-5"), "{}", findings[0]);
+        let beyond = lint(&constant(0.1).into(), run, &Options::new().weight_decay(20.0));
+        assert!(matches!(beyond, Err(AnalysisError::OutOfRange { .. })), "{beyond:?}");
     }
 
     #[test]
@@ -378,7 +392,7 @@ mod tests {
         assert!(found(good, RunLength::updates(RUN), Options::new()).is_empty());
         // Cycles of 400 from 100 on: the third one begins at 900.
         let cut = restarts(400).scale(2.0).cap(0.1).warmup(Span::steps(100));
-        assert_eq!(code(cut), (Code::UnreachableEnd, Some(1_000)));
+        assert_eq!(code(cut), (Code::UnreachableEnd, Some(999)));
         let slow = step_decay(0.5, Span::steps(500), 0.1).plus(linear(0.1, 0.0));
         let parts = constant(0.6).then(Span::steps(500), slow);
         assert_eq!(code(parts), (Code::DecayNeverStarts, Some(500)));

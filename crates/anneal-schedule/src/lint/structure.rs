@@ -200,7 +200,7 @@ impl Stretch<'_> {
         }
         self.finding(
             Code::UnreachableEnd,
-            Some(self.length),
+            Some(self.length - 1),
             format!(
                 "the restarts are cut off {} updates into a cycle, at the rate {last:.3e} on the way to {:.3e}",
                 self.length - start, restarts.end

@@ -37,7 +37,11 @@ impl<'a> Arguments<'a> {
                     name: scheduler.to_string(),
                     argument: unknown.clone(),
                     near: suggest::nearest(unknown, known.iter().copied()),
-                    known: known.join(", "),
+                    // Where one is missing, those after it were not read.
+                    known: match result {
+                        Ok(_) => format!("; known: {}", known.join(", ")),
+                        Err(_) => String::new(),
+                    },
                 })
             }
             _ => result,

@@ -48,7 +48,7 @@ pub enum PeerError {
         found: String,
     },
     /// The scheduler has no argument of this name.
-    #[error("{name} has no argument `{argument}`{near}; known: {known}")]
+    #[error("{name} has no argument `{argument}`{near}{known}")]
     UnknownArgument {
         /// The scheduler.
         name: String,
@@ -56,7 +56,7 @@ pub enum PeerError {
         argument: String,
         /// The nearest known name, as a question.
         near: String,
-        /// All known names.
+        /// All known names; nothing where another argument is missing, too.
         known: String,
     },
     /// An argument that the peer does not let you leave out.

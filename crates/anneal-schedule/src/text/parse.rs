@@ -455,6 +455,11 @@ impl Parser<'_> {
     }
 
     fn error(&self, at: usize, message: &str) -> TextError {
-        TextError { column: self.text[..at].chars().count() + 1, message: message.to_string() }
+        // What the text said may hold line breaks; an error is one line.
+        let mut line = String::new();
+        for c in message.chars() {
+            if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+        }
+        TextError { column: self.text[..at].chars().count() + 1, message: line }
     }
 }
