@@ -1,6 +1,6 @@
 //! The rate of every curve and combinator near the start of a run and 10¹² updates into it.
 //!
-//! `cargo bench -p anneal-schedule --profile dev --bench rate`
+//! `cargo bench -p anneal-schedule --profile dev --config docs/benchmarks.toml --bench rate`
 //!
 //! Each line is the time of 1,000 rates: microseconds there are nanoseconds a rate.
 

@@ -64,6 +64,10 @@ macro_rules! nodes {
                 match self {$(Self::$variant(inner) => inner.rate(step),)*}
             }
 
+            fn fill(&self, first: u64, rates: &mut [f64]) {
+                match self {$(Self::$variant(inner) => inner.fill(first, rates),)*}
+            }
+
             fn held(&self, step: u64) -> f64 {
                 match self {$(Self::$variant(inner) => inner.held(step),)*}
             }

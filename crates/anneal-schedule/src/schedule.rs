@@ -45,6 +45,28 @@ impl Schedule {
         }
     }
 
+    /// Fills `rates` with the rates of the updates from `first` on, each as [`rate`](Self::rate) gives it;
+    /// sooner done than one by one.
+    ///
+    /// ```
+    /// use anneal_schedule::prelude::*;
+    /// let schedule = linear(1.0, 0.0).resolve(RunLength::updates(4))?;
+    /// let mut rates = [0.0; 3];
+    /// schedule.fill(2, &mut rates);
+    /// assert_eq!(rates, [0.5, 0.25, 0.0]);
+    /// # Ok::<(), ScheduleError>(())
+    /// ```
+    pub fn fill(&self, first: u64, rates: &mut [f64]) {
+        let inside = self.run.updates().unwrap_or(u64::MAX).saturating_sub(first);
+        let inside = usize::try_from(inside).map_or(rates.len(), |inside| inside.min(rates.len()));
+        let (inside, after) = rates.split_at_mut(inside);
+        self.node.fill(first, inside);
+        for rate in after {
+            // Held: the same at every step from the end on.
+            *rate = self.rate(u64::MAX);
+        }
+    }
+
     /// The updates of the run that it was resolved for; `None` for a run without an end.
     pub fn length(&self) -> Option<u64> {
         self.run.updates()
@@ -146,6 +168,20 @@ mod tests {
             "cosine.length: rest needs a run of known length; give the length in updates, or bound the run"
         );
         assert!(constant(1.0).warmup(Span::percent(5)).resolve(run).is_err());
+    }
+
+    #[test]
+    fn its_text_leaves_out_what_goes_without_saying() {
+        let line = |config: ScheduleConfig, updates| {
+            config.resolve(RunLength::updates(updates)).unwrap().to_string()
+        };
+        let warmed: ScheduleConfig = cosine(0.1).warmup(Span::percent(10)).into();
+        assert_eq!(line(warmed.clone(), 100), "cosine(0.1).length(90).warmup(10), 100 updates");
+        // A tenth of two updates is none.
+        assert_eq!(line(warmed, 2), "cosine(0.1).length(2).warmup(0), 2 updates");
+        let endless = constant(0.1).then(Span::steps(5), constant(0.2));
+        let endless = endless.resolve(RunLength::unbounded()).unwrap();
+        assert_eq!(endless.to_string(), "constant(0.1).then(5, constant(0.2)), no end");
     }
 
     #[test]

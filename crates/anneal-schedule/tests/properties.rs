@@ -522,6 +522,15 @@ proptest! {
             schedule.rate(u64::MAX);
             prop_assert_eq!(copy.rate(step).to_bits(), rate, "a copy of {} at {}", schedule, step);
         }
+        // Many at once are each one by itself, also across the end.
+        let mut filled = [0.0; 40];
+        for first in [near, schedule.length().unwrap_or(any).saturating_sub(20)] {
+            schedule.fill(first, &mut filled);
+            for (index, rate) in (0u64..).zip(filled) {
+                let step = first.saturating_add(index);
+                prop_assert_eq!(rate.to_bits(), schedule.rate(step).to_bits(), "{} at {}", schedule, step);
+            }
+        }
     }
 
     #[test]

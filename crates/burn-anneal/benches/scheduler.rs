@@ -1,6 +1,8 @@
 //! One step of a scheduler, Burn's and ours, through `ModuleLrScheduler::step` as the `Learner` calls it.
 //!
-//! `cargo bench --workspace --profile dev --bench scheduler`
+//! `cargo bench --workspace --profile dev --config docs/benchmarks.toml --bench scheduler`
+//!
+//! The configuration builds our crates as a release does, and as the profile builds Burn.
 //!
 //! Each line is the time of 1,000 steps: microseconds there are nanoseconds a step.
 

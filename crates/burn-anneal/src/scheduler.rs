@@ -9,7 +9,8 @@ use std::sync::Arc;
 ///
 /// The first [`step`](LrScheduler::step) gives the rate of update 0. A step beyond the schedule's
 /// length holds its last rate, and the first such step logs a warning. The record holds the step, and
-/// the schedule's fingerprint and text to recognize it by; nothing else is state.
+/// the schedule's fingerprint and text to recognize it by; nothing else is state. A few rates are computed
+/// at once, ahead of the updates that ask for them.
 ///
 /// ```
 /// use burn_anneal::prelude::*;
@@ -26,9 +27,15 @@ use std::sync::Arc;
 pub struct Scheduler {
     schedule: Arc<Schedule>,
     next_step: u64,
+    /// The rates of a few updates, those from `next_step` on behind the first `used`.
+    rates: [f64; AHEAD],
+    used: usize,
     on_mismatch: OnMismatch,
     warned_of_end: bool,
 }
+
+/// How many rates are computed at once. A rate costs less than asking which curve gives it.
+const AHEAD: usize = 16;
 
 /// What happens when the record of a *different* schedule is loaded.
 ///
@@ -53,6 +60,8 @@ impl Scheduler {
         Self {
             schedule: Arc::new(schedule),
             next_step: 0,
+            rates: [0.0; AHEAD],
+            used: AHEAD,
             on_mismatch: OnMismatch::default(),
             warned_of_end: false,
         }
@@ -77,7 +86,12 @@ impl Scheduler {
 
 impl LrScheduler for Scheduler {
     fn step(&mut self) -> LearningRate {
-        let rate = self.schedule.rate(self.next_step);
+        if self.used == AHEAD {
+            self.schedule.fill(self.next_step, &mut self.rates);
+            self.used = 0;
+        }
+        let rate = self.rates[self.used];
+        self.used += 1;
         if !self.warned_of_end && self.schedule.length().is_some_and(|end| self.next_step >= end) {
             self.warned_of_end = true;
             log::warn!(
@@ -95,6 +109,7 @@ impl LrScheduler for Scheduler {
     }
 
     fn load_record(&mut self, record: LrSchedulerRecord) {
+        self.used = AHEAD;
         let Some(saved) = SavedStep::from_record(&record) else {
             if self.on_mismatch == OnMismatch::Restart {
                 log::info!("starting at step 0: the record is of another scheduler");

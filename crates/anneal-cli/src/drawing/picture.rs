@@ -47,6 +47,8 @@ fn drawing(chart: &Chart) -> (Vec<Plot>, Layout) {
         layout
             .with_legend_entries(entries.collect())
             .with_legend_position(LegendPosition::OutsideBottomColumns)
+            // The box would cover the edge of the axis' label.
+            .with_legend_box(false)
     } else {
         layout.with_height(420.0)
     };

@@ -64,6 +64,13 @@ pub(crate) trait Rate {
     /// The rate of update `step`: finite, not negative, closed form.
     fn rate(&self, step: u64) -> f64;
 
+    /// The rates of consecutive updates from `first` on: what the curve is, is asked once for all.
+    fn fill(&self, first: u64, rates: &mut [f64]) {
+        for (step, rate) in (first..).zip(rates) {
+            *rate = self.rate(step);
+        }
+    }
+
     /// The rate that is held where the schedule ends at `step`: the one that it has reached there,
     /// not the one that it would jump to.
     fn held(&self, step: u64) -> f64 {

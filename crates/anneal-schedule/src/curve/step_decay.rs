@@ -58,6 +58,17 @@ impl Rate for StepDecay<u64> {
         self.peak * self.gamma.powf((step / self.every) as f64)
     }
 
+    /// A power for each level instead of for each update.
+    fn fill(&self, mut first: u64, mut rates: &mut [f64]) {
+        while !rates.is_empty() {
+            let left = usize::try_from(self.every - first % self.every).unwrap_or(usize::MAX);
+            let (level, rest) = rates.split_at_mut(left.min(rates.len()));
+            level.fill(self.rate(first));
+            first = first.saturating_add(level.len() as u64);
+            rates = rest;
+        }
+    }
+
     fn held(&self, step: u64) -> f64 {
         self.rate(step.saturating_sub(1))
     }

@@ -221,7 +221,7 @@ mod tests {
             ("cosine(0.1).length(5.5)", 1, "invalid type: floating point `5.5`, expected a length"),
             ("", 1, "a curve"),
             ("constant(\"1)", 10, "no closing"),
-            ("constant(1.0).warmup(\"5\nx\")", 22, "`5\\nx` is no length"),
+            ("constant(1.0).warmup(\"5\nx\")", 15, "`5\\nx` is no length"),
         ] {
             let message = refused(text);
             assert!(message.starts_with(&format!("column {column}: ")), "{text}: {message}");
