@@ -68,6 +68,11 @@ fn at_10(bencher: Bencher, text: &str) {
 }
 
 #[divan::bench(args = SCHEDULES)]
+fn at_a_million(bencher: Bencher, text: &str) {
+    rates_from(bencher, text, 1_000_000);
+}
+
+#[divan::bench(args = SCHEDULES)]
 fn at_a_trillion(bencher: Bencher, text: &str) {
     rates_from(bencher, text, FAR);
 }

@@ -204,7 +204,8 @@ fn apply(input: &mut String, edit: &Edit) {
         }
         Edit::Duplicate(at, length) => {
             let (start, end) = (byte(input, *at), byte(input, (at + length).min(1.0)));
-            input.insert_str(end, &input[start..end].to_string());
+            let part = input[start..end].to_owned();
+            input.insert_str(end, &part);
         }
         Edit::Token(at, token) => input.insert_str(byte(input, *at), TOKENS[*token]),
         Edit::Number(at, token) => {
