@@ -263,6 +263,20 @@ mod tests {
         }
     }
 
+    /// Rates that were computed ahead belong to the step before.
+    #[test]
+    fn a_record_that_is_loaded_in_mid_run_decides_the_next_rate() {
+        let start = || linear(1.0, 0.0).init(RunLength::updates(100)).unwrap();
+        let mut far = start();
+        (0..40).for_each(|_| {
+            far.step();
+        });
+        let mut scheduler = start();
+        scheduler.step();
+        scheduler.load_record(far.to_record());
+        assert!((scheduler.step() - 0.6).abs() < 1e-15);
+    }
+
     #[test]
     fn restart_goes_on_under_the_same_schedule() {
         let saved = at_step_3(cosine(0.1));
