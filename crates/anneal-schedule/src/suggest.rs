@@ -43,5 +43,7 @@ mod tests {
         let nonsense = "unknown field `zzz`, expected `peak` or `end`";
         assert_eq!(improve(nonsense), nonsense);
         assert_eq!(improve("missing field `peak`"), "missing field `peak`");
+        let unnamed = improve("invalid type: floating point `0.99`, expected struct variant");
+        assert!(unnamed.ends_with("as in factor(factor = 0.99, per = 1)"), "{unnamed}");
     }
 }

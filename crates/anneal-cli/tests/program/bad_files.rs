@@ -171,3 +171,12 @@ fn long_names_and_lists_are_read_in_time() {
     let text = format!("[schedule.multi_step]\npeak = 1.0\ngamma = 0.999\nmilestones = [{list}]\n");
     assert!(show("a.toml", text).fine().contains("fingerprint"));
 }
+
+#[test]
+fn a_file_that_never_ends_is_not_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge.toml");
+    std::fs::File::create(&path).unwrap().set_len((64 << 20) + 1).unwrap();
+    let error = anneal(["show", path.to_str().unwrap(), "--steps", "9"]).error(2);
+    assert!(error.contains("larger than 64 MiB"), "{error}");
+}

@@ -56,7 +56,7 @@ pub enum PeerError {
         argument: String,
         /// The nearest known name, as a question.
         near: String,
-        /// All known names; nothing where another argument is missing, too.
+        /// All known names, as a clause; nothing where another argument is missing, too.
         known: String,
     },
     /// An argument that the peer does not let you leave out.
