@@ -172,3 +172,30 @@ impl CachedFeatures {
 fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, targets)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::LinearConfig;
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_layer_learns_to_tell_features_apart() {
+        let device = Device::default();
+        let labels: Vec<i32> = (0..200).map(|item| item % 4).collect();
+        let targets = Tensor::<1, Int>::from_data(labels.as_slice(), &device);
+        let features: Tensor<2> = targets.clone().one_hot::<2>(4).float().mul_scalar(3.0);
+        let cached = CachedFeatures { features: vec![features], targets: vec![targets] };
+        let untrained = LinearConfig::new(4, 4).init(&device.autodiff());
+
+        let rates = cached.schedule().unwrap();
+        let (fitted, loss) = cached.fit(untrained.clone(), &rates, 0).unwrap();
+
+        assert_eq!(cached.updates(), 4 * PASSES as u64);
+        let (before, after) =
+            (cached.evaluate(&untrained).unwrap(), cached.evaluate(&fitted).unwrap());
+        assert!(after.loss < before.loss && loss < before.loss, "{before:?} {after:?} {loss}");
+        assert!(after.accuracy > 0.99, "{after:?}");
+    }
+}
