@@ -1,6 +1,7 @@
-//! Descriptions in TOML and JSON files.
+//! Descriptions in TOML and JSON files: schedules, and what other crates put around them.
 
 use crate::{ScheduleConfig, suggest};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read;
@@ -43,7 +44,7 @@ pub enum FileError {
         source: std::io::Error,
     },
     /// The name ends neither in `.toml` nor in `.json`.
-    #[error("{}: a schedule file ends in .toml or .json", path.display())]
+    #[error("{}: its name must end in .toml or .json", path.display())]
     UnknownExtension {
         /// The file.
         path: PathBuf,
@@ -91,28 +92,17 @@ impl ScheduleConfig {
     /// [`FileError`] with file, line and column; unknown fields are refused with the known ones.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
-        let parse = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("toml") => parse_toml,
-            Some("json") => parse_json,
-            _ => return Err(FileError::UnknownExtension { path: path.into() }),
-        };
-        let origin = path.display().to_string();
-        let bytes = read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            parse_error(&origin, &valid, "the text is not UTF-8".into())
-        })?;
-        parse(text, &origin)
+        checked(load(path)?, &path.display().to_string())
     }
 
     /// Reads a description from TOML text; see [`load`](Self::load).
     pub fn from_toml(text: &str) -> Result<Self, FileError> {
-        parse_toml(text, "toml")
+        checked(from_toml(text, "toml")?, "toml")
     }
 
     /// Reads a description from JSON text; see [`load`](Self::load).
     pub fn from_json(text: &str) -> Result<Self, FileError> {
-        parse_json(text, "json")
+        checked(from_json(text, "json")?, "json")
     }
 
     /// Writes this description as TOML.
@@ -138,7 +128,28 @@ impl ScheduleConfig {
     }
 }
 
-/// What a file holds, where that is not more than a schedule can be.
+/// Reads any description from a `.toml` or `.json` file.
+///
+/// # Errors
+/// [`FileError`] with file, line and column; unknown fields with the nearest known one, where the
+/// type denies them.
+pub fn load<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, FileError> {
+    let path = path.as_ref();
+    let parse = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => from_toml,
+        Some("json") => from_json,
+        _ => return Err(FileError::UnknownExtension { path: path.into() }),
+    };
+    let origin = path.display().to_string();
+    let bytes = read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        parse_error(&origin, &valid, "the text is not UTF-8".into())
+    })?;
+    parse(text, &origin)
+}
+
+/// What a file holds, where that is not more than a description can be.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![];
     File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
@@ -148,12 +159,12 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse_toml(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
-    let file = toml::from_str(text).map_err(|error| {
+/// Reads any description from TOML text; `origin` stands for the file in errors.
+pub fn from_toml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, FileError> {
+    toml::from_str(text).map_err(|error| {
         let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
         parse_error(origin, before, explained(error.message()))
-    })?;
-    checked(file, origin)
+    })
 }
 
 /// An error at the end of the text `before` it.
@@ -167,17 +178,17 @@ fn parse_error(origin: &str, before: &str, message: String) -> FileError {
     }
 }
 
-fn parse_json(text: &str, origin: &str) -> Result<ScheduleConfig, FileError> {
+/// Reads any description from JSON text; `origin` stands for the file in errors.
+pub fn from_json<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, FileError> {
     // Some editors begin a file with a byte order mark; TOML allows it.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let file = serde_json::from_str(text).map_err(|error| FileError::Parse {
+    serde_json::from_str(text).map_err(|error| FileError::Parse {
         origin: origin.to_string(),
         line: error.line(),
         // An empty file ends in column 0.
         column: error.column().max(1),
         message: explained(without_position(&error.to_string())),
-    })?;
-    checked(file, origin)
+    })
 }
 
 /// serde_json ends its messages with the position, which stands before them here.

@@ -26,7 +26,7 @@ pub mod analysis;
 mod combine;
 mod curve;
 mod error;
-mod file;
+pub mod file;
 mod length;
 pub mod lint;
 mod node;

@@ -53,6 +53,36 @@ impl Span {
         Self::Percent(percent.into())
     }
 
+    /// `times` as much of it; [`Rest`](Span::Rest) stays what it is.
+    pub fn times(self, times: u64) -> Self {
+        match self {
+            Self::Steps(steps) => Self::Steps(steps.saturating_mul(times)),
+            Self::Epochs(epochs) => Self::Epochs(epochs * times as f64),
+            Self::Percent(percent) => Self::Percent(percent * times as f64),
+            Self::Rest => Self::Rest,
+        }
+    }
+
+    /// The update that lies this far into the run, rounded half up. `None` where the run cannot say
+    /// how long an epoch or a percent is, and for [`Rest`](Span::Rest) and numbers that are negative
+    /// or not finite.
+    ///
+    /// ```
+    /// use anneal_schedule::{RunLength, Span};
+    /// let run = RunLength::updates_per_epoch(25).epochs(4).resolve()?;
+    /// assert_eq!(Span::epochs(1.5).update_in(&run), Some(38));
+    /// assert_eq!(Span::percent(10.0).times(3).update_in(&run), Some(30));
+    /// # Ok::<(), anneal_schedule::ScheduleError>(())
+    /// ```
+    pub fn update_in(self, run: &Run) -> Option<u64> {
+        match self {
+            Self::Rest => return None,
+            Self::Epochs(n) | Self::Percent(n) if !(n >= 0.0 && n.is_finite()) => return None,
+            _ => {}
+        }
+        Position::default().after(self).update(run)
+    }
+
     pub(crate) fn is_zero(self) -> bool {
         matches!(self, Self::Steps(0))
             || matches!(self, Self::Epochs(n) | Self::Percent(n) if n == 0.0)

@@ -1,6 +1,7 @@
 //! The module that the builder puts around the user's model.
 
 use crate::clip::Rescale;
+use crate::groups::{Explanation, GroupRate, Groups, Members, step_of};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
 use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
@@ -9,7 +10,8 @@ use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use std::fmt;
 
 /// A model as [`LearnerBuilder`](crate::LearnerBuilder) trains it: it rescales and clips the
-/// gradients between the backward pass and the optimizer.
+/// gradients between the backward pass and the optimizer, gives each group of parameters its rate, and
+/// freezes those that do not train yet.
 ///
 /// It delegates [`Module`] by hand, so parameter paths have no prefix: a checkpoint saved under it
 /// loads into the bare model, and back. [`into_inner`](Annealed::into_inner) gives the model back
@@ -18,11 +20,19 @@ use std::fmt;
 pub struct Annealed<M> {
     model: M,
     rescale: Rescale,
+    groups: Option<Grouping>,
+}
+
+/// Groups, and which parameters are in them.
+#[derive(Clone)]
+struct Grouping {
+    groups: Groups,
+    members: Members,
 }
 
 impl<M> Annealed<M> {
     pub(crate) fn new(model: M, rescale: Rescale) -> Self {
-        Self { model, rescale }
+        Self { model, rescale, groups: None }
     }
 
     /// The user's model.
@@ -35,8 +45,53 @@ impl<M> Annealed<M> {
         self.model
     }
 
+    /// The groups of its parameters, where the builder was given some.
+    pub fn groups(&self) -> Option<&Groups> {
+        self.groups.as_ref().map(|grouping| &grouping.groups)
+    }
+
+    /// What each group is and does in the next update: a table, or JSON. `None` without groups.
+    pub fn explain(&self) -> Option<Explanation> {
+        let Grouping { groups, members } = self.groups.as_ref()?;
+        Some(groups.explain(members.next_step()))
+    }
+
+    /// A metric of each group's rate, for `SupervisedTraining::metric_train_numeric`; none without
+    /// groups.
+    pub fn rate_metrics(&self) -> Vec<GroupRate> {
+        self.groups().map_or(vec![], Groups::rate_metrics)
+    }
+
     fn with(self, change: impl FnOnce(M) -> M) -> Self {
-        Self { model: change(self.model), rescale: self.rescale }
+        Self { model: change(self.model), ..self }
+    }
+}
+
+impl<M: Module> Annealed<M> {
+    /// Trains in groups from update `next_step` on.
+    pub(crate) fn grouped(self, groups: Groups, next_step: u64) -> Self {
+        let model = groups.prepare(self.model, next_step);
+        let grouping = Grouping { groups, members: Members::new(next_step) };
+        Self { model, rescale: self.rescale, groups: Some(grouping) }
+    }
+
+    /// Runs an update of the model, in its groups where it has some.
+    fn update(
+        self,
+        optim: &mut ModuleOptimizer,
+        lr_module: ModuleLearningRate,
+        optimize: impl FnOnce(M, &mut ModuleOptimizer, ModuleLearningRate) -> M,
+    ) -> Self {
+        let Self { model, rescale, groups } = self;
+        let Some(Grouping { groups, mut members }) = groups else {
+            return Self { model: optimize(model, optim, lr_module), rescale, groups };
+        };
+        let step = step_of(&lr_module).unwrap_or(members.next_step());
+        // Burn looks each parameter up in the groups of these rates; ours have their rates elsewhere.
+        let base = lr_module.base().into();
+        let model = members
+            .update(&groups, step, model, optim, |model, optim| optimize(model, optim, base));
+        Self { model, rescale, groups: Some(Grouping { groups, members }) }
     }
 }
 
@@ -70,7 +125,7 @@ impl<M: Module> Module for Annealed<M> {
     }
 
     fn valid(&self) -> Self {
-        Self { model: self.model.valid(), rescale: self.rescale }
+        Self { model: self.model.valid(), rescale: self.rescale, groups: self.groups.clone() }
     }
 
     fn materialize(self) -> Self {
@@ -105,7 +160,7 @@ impl<M: TrainStep + Module> TrainStep for Annealed<M> {
         } else {
             self.rescale.single(&self.model, grads)
         };
-        self.with(|model| model.optimize(optim, lr_module, grads))
+        self.update(optim, lr_module, |model, optim, rates| model.optimize(optim, rates, grads))
     }
 
     fn optimize_multi(
@@ -119,7 +174,9 @@ impl<M: TrainStep + Module> TrainStep for Annealed<M> {
         } else {
             self.rescale.multi(&self.model, grads)
         };
-        self.with(|model| model.optimize_multi(optim, lr_module, grads))
+        self.update(optim, lr_module, |model, optim, rates| {
+            model.optimize_multi(optim, rates, grads)
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Finding a checkpoint of Burn's `SupervisedTraining` that is whole.
 
+use crate::groups::saved_groups;
 use crate::{OnMismatch, SavedStep};
 use anneal_schedule::Schedule;
 use burn::lr_scheduler::LrSchedulerRecord;
@@ -87,6 +88,25 @@ pub enum CheckpointError {
         /// The schedule asked for now.
         now: String,
     },
+    /// The checkpoint was saved by a run whose parameters were in other groups, or in none.
+    #[error(
+        "the checkpoint of epoch {epoch} was trained {}, and now {}; give the builder the groups of \
+         that run, or to go on with others choose the mismatch rule extend",
+        if *saved { "in groups" } else { "without groups" },
+        match (*saved, *now) {
+            (true, true) => "their rates, members or starts are others",
+            (_, true) => "there are groups",
+            (_, false) => "there are none",
+        }
+    )]
+    DifferentGroups {
+        /// The epoch of the checkpoint.
+        epoch: usize,
+        /// Whether it was trained in groups.
+        saved: bool,
+        /// Whether groups are asked for now.
+        now: bool,
+    },
 }
 
 impl SavedEpoch {
@@ -173,6 +193,21 @@ impl SavedEpoch {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Checks that the epoch was trained in groups of this fingerprint, or that `on_mismatch` allows
+    /// others.
+    pub(crate) fn check_groups(
+        &self,
+        groups: Option<u64>,
+        on_mismatch: OnMismatch,
+    ) -> Result<(), CheckpointError> {
+        let saved = saved_groups(&self.scheduler_record()?);
+        if saved == groups || on_mismatch != OnMismatch::Exact {
+            return Ok(());
+        }
+        let (saved, now) = (saved.is_some(), groups.is_some());
+        Err(CheckpointError::DifferentGroups { epoch: self.epoch, saved, now })
     }
 
     fn scheduler_record(&self) -> Result<LrSchedulerRecord, CheckpointError> {

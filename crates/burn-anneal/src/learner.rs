@@ -1,6 +1,9 @@
 //! From a model, an optimizer, a schedule and the length of the run to Burn's `Learner`.
 
 use crate::clip::Rescale;
+use crate::groups::{
+    GroupError, Grouped, Groups, GroupsConfig, check_decay, resumed_step, with_step,
+};
 use crate::{
     Annealed, CheckpointError, ClipError, GlobalNormClip, OnMismatch, SavedEpoch, Scheduler,
 };
@@ -32,13 +35,20 @@ use thiserror::Error;
 /// ```
 pub struct LearnerBuilder<M> {
     model: M,
-    optimizer: Option<ModuleOptimizer>,
+    optimizer: Option<BareOptimizer>,
     schedule: Option<ScheduleConfig>,
     run: Option<RunLength>,
+    groups: Option<GroupsConfig>,
     max_norm: Option<f64>,
     reduction: GradientReduction,
     on_mismatch: OnMismatch,
     resume_from: Option<SavedEpoch>,
+}
+
+/// An optimizer as it is, and as groups use it.
+struct BareOptimizer {
+    plain: ModuleOptimizer,
+    grouped: ModuleOptimizer,
 }
 
 /// How the gradients of the batches of one update become one.
@@ -69,6 +79,9 @@ pub enum BuildError {
     /// The norm to clip to is out of its range.
     #[error(transparent)]
     Clip(#[from] ClipError),
+    /// The groups do not fit the model or the run.
+    #[error(transparent)]
+    Groups(#[from] GroupError),
     /// The model lives on a device that records no gradients.
     #[error("model: its device records no gradients; create it on `device.autodiff()`")]
     NotAutodiff,
@@ -85,6 +98,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             optimizer: None,
             schedule: None,
             run: None,
+            groups: None,
             max_norm: None,
             reduction: GradientReduction::Sum,
             on_mismatch: OnMismatch::Exact,
@@ -95,7 +109,8 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// The optimizer, bare: `AdamWConfig::new().build()`. Burn's per-tensor gradient clipping is no
     /// part of a bare optimizer; see [`clip_global_norm`](Self::clip_global_norm).
     pub fn optimizer(mut self, optimizer: impl Optimizer) -> Self {
-        self.optimizer = Some(optimizer.into());
+        let grouped = Grouped::new(optimizer.clone()).into();
+        self.optimizer = Some(BareOptimizer { plain: optimizer.into(), grouped });
         self
     }
 
@@ -109,6 +124,12 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// accumulation to `grads_accumulation` too.
     pub fn run(mut self, run: RunLength) -> Self {
         self.run = Some(run);
+        self
+    }
+
+    /// Rates, weight decay and freezing for groups of parameters: see [`GroupsConfig`].
+    pub fn groups(mut self, groups: impl Into<GroupsConfig>) -> Self {
+        self.groups = Some(groups.into());
         self
     }
 
@@ -152,10 +173,24 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         if !self.model.devices().iter().all(|device| device.is_autodiff()) {
             return Err(BuildError::NotAutodiff);
         }
+        let groups = match &self.groups {
+            Some(groups) => Some(groups.resolve(&self.model, &schedule, run)?),
+            None => None,
+        };
+        let optimizer = match &groups {
+            Some(groups) => {
+                check_decay(groups, &optimizer.plain)?;
+                optimizer.grouped
+            }
+            None => optimizer.plain,
+        };
+        let mut saved_step = None;
         if let Some(saved) = &self.resume_from {
             check_model(saved, &self.model)?;
             check_optimizer(saved, &optimizer)?;
             saved.check_schedule(&schedule, self.on_mismatch)?;
+            saved.check_groups(groups.as_ref().map(Groups::fingerprint), self.on_mismatch)?;
+            saved_step = saved.saved_step()?;
         }
         let factor = match self.reduction {
             GradientReduction::Sum => 1.0,
@@ -163,7 +198,14 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         };
         let model = Annealed::new(self.model, Rescale { factor, clip });
         let scheduler = Scheduler::new(schedule).on_mismatch(self.on_mismatch);
-        Ok(Learner::new(model, optimizer, scheduler))
+        Ok(match groups {
+            Some(groups) => {
+                let next_step = resumed_step(saved_step, &scheduler);
+                let scheduler = with_step(scheduler, groups.fingerprint());
+                Learner::new(model.grouped(groups, next_step), optimizer, scheduler)
+            }
+            None => Learner::new(model, optimizer, scheduler),
+        })
     }
 }
 

@@ -20,6 +20,7 @@
 mod annealed;
 mod checkpoint;
 mod clip;
+pub mod groups;
 mod learner;
 mod scheduler;
 
@@ -33,6 +34,7 @@ pub use scheduler::{InitScheduler, OnMismatch, SavedStep, Scheduler};
 /// What a training program needs: the builders of schedules, spans, the run's length, and what
 /// makes a Burn `Learner` of them.
 pub mod prelude {
+    pub use crate::groups::{Group, GroupError, GroupsConfig, LayerMap, Selection, layer_decay};
     pub use crate::{
         Annealed, BuildError, CheckpointError, GlobalNormClip, GradientReduction, InitScheduler,
         LearnerBuilder, OnMismatch, SavedEpoch, Scheduler,

@@ -73,6 +73,16 @@ impl Scheduler {
         self
     }
 
+    pub(crate) fn mismatch_rule(&self) -> OnMismatch {
+        self.on_mismatch
+    }
+
+    /// Counts an update without asking for its rate.
+    pub(crate) fn skip(&mut self) {
+        self.next_step = self.next_step.saturating_add(1);
+        self.used = AHEAD;
+    }
+
     /// The schedule.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule

@@ -1,0 +1,105 @@
+//! What an update tells the optimizer that runs inside it.
+//!
+//! Burn shares an optimizer among the clones of a learner, so the optimizer can hold nothing that
+//! belongs to one of them. An update runs on one thread from its beginning to its end: what it says
+//! stands here for that long, and only for that thread.
+
+use super::members::Known;
+use burn::module::ParamId;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What happens to the parameters of a group in one update.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub rate: f64,
+    /// 1 − η ω
+    pub shrink: f64,
+    pub frozen: bool,
+}
+
+/// Whose state an optimizer holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Owner {
+    /// A parameter of the group with this index.
+    Group(usize),
+    /// A parameter of which a record told the id.
+    Id(ParamId),
+}
+
+#[derive(Default)]
+struct Context {
+    settings: Vec<Setting>,
+    known: Arc<HashMap<ParamId, Known>>,
+    introduced: Option<usize>,
+    strangers: usize,
+}
+
+thread_local! {
+    static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
+
+/// An update from its beginning to its end.
+pub(crate) struct Update(Option<Context>);
+
+impl Update {
+    /// Begins an update.
+    pub fn begin(settings: Vec<Setting>, known: Arc<HashMap<ParamId, Known>>) -> Self {
+        let context = Context { settings, known, ..Context::default() };
+        Self(CONTEXT.replace(Some(context)))
+    }
+
+    /// Begins the introduction of parameters of a group.
+    pub fn introducing(group: usize) -> Self {
+        let context = Context { introduced: Some(group), ..Context::default() };
+        Self(CONTEXT.replace(Some(context)))
+    }
+
+    /// How many parameters nobody had introduced.
+    pub fn strangers(&self) -> usize {
+        CONTEXT.with_borrow(|context| context.as_ref().map_or(0, |context| context.strangers))
+    }
+}
+
+impl Drop for Update {
+    fn drop(&mut self) {
+        CONTEXT.set(self.0.take());
+    }
+}
+
+/// What an optimizer does with a parameter.
+pub(crate) enum Answer {
+    /// Remember its group, and leave the parameter as it is.
+    Remember(usize),
+    /// Update it, as one of this group.
+    Update(usize, Setting),
+    /// Leave it as it is.
+    Leave,
+}
+
+/// Asks about a parameter, of which the state tells the owner.
+pub(crate) fn ask(owner: Option<Owner>) -> Answer {
+    CONTEXT.with_borrow_mut(|context| {
+        let Some(context) = context else {
+            log::error!("an optimizer of groups ran outside of an update; nothing was updated");
+            return Answer::Leave;
+        };
+        if let Some(group) = context.introduced {
+            return Answer::Remember(group);
+        }
+        let group = match owner {
+            Some(Owner::Group(group)) => Some(group),
+            Some(Owner::Id(id)) => context.known.get(&id).and_then(|known| known.group),
+            None => None,
+        };
+        match group.and_then(|group| Some((group, *context.settings.get(group)?))) {
+            Some((_, Setting { frozen: true, .. })) => Answer::Leave,
+            Some((group, setting)) => Answer::Update(group, setting),
+            None => {
+                context.strangers += 1;
+                Answer::Leave
+            }
+        }
+    })
+}

@@ -1,0 +1,103 @@
+//! Freezing the parts of a model that are not trained yet.
+
+use super::Groups;
+use super::parameter::is_norm;
+use super::resolved::Table;
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use std::collections::HashMap;
+
+impl Groups {
+    /// Whether other groups are frozen in update `one` than in update `other`.
+    pub(crate) fn freezes_differ(&self, one: u64, other: u64) -> bool {
+        let mut groups = self.table.groups.iter();
+        groups.any(|group| group.is_frozen(one) != group.is_frozen(other))
+    }
+
+    /// Makes a model ready for the forward pass of update `step`: parameters of frozen groups require
+    /// no gradient, all others that are trained do. Where everything before a layer is frozen, Burn
+    /// records no graph for it, and its backward pass is skipped.
+    ///
+    /// Only needed in a loop of one's own that does not use [`GroupOptimizer`](super::GroupOptimizer).
+    pub fn prepare<M: Module>(&self, model: M, step: u64) -> M {
+        model.map(&mut Freezer { table: &self.table, step, path: vec![] })
+    }
+}
+
+struct Freezer<'a> {
+    table: &'a Table,
+    step: u64,
+    path: Vec<String>,
+}
+
+impl ModuleMapper for Freezer<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.table.of_path.get(&self.path.join(".")) {
+            Some(&group) => {
+                let trains = !self.table.groups[group].is_frozen(self.step);
+                // Setting what is set already would make a leaf of the graph anew.
+                if param.is_require_grad() == trains {
+                    param
+                } else {
+                    param.set_require_grad(trains)
+                }
+            }
+            None => param,
+        }
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        match self.table.of_flag.get(&self.path.join(".")) {
+            Some(&group) if self.table.freeze_statistics => {
+                flag.with_value(!self.table.groups[group].is_frozen(self.step))
+            }
+            _ => flag,
+        }
+    }
+}
+
+/// The batch norms that move their statistics now: the path of each one's flag, and the group of its
+/// parameters.
+pub(crate) fn batch_norm_flags<M: Module>(
+    model: &M,
+    of_path: &HashMap<String, usize>,
+) -> HashMap<String, usize> {
+    let mut flags = Flags { path: vec![], of_path, found: HashMap::new() };
+    model.visit(&mut flags);
+    flags.found
+}
+
+struct Flags<'a> {
+    path: Vec<(String, bool)>,
+    of_path: &'a HashMap<String, usize>,
+    found: HashMap<String, usize>,
+}
+
+impl ModuleVisitor for Flags<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push((name.to_string(), is_norm(container_type)));
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_flag(&mut self, flag: &Param<Flag>) {
+        let Some(((_, true), module)) = self.path.split_last() else { return };
+        let module: Vec<&str> = module.iter().map(|(name, _)| name.as_str()).collect();
+        let of = |name: &str| module.iter().copied().chain([name]).collect::<Vec<_>>().join(".");
+        let group = self.of_path.get(&of("gamma")).or_else(|| self.of_path.get(&of("beta")));
+        if let (true, Some(&group)) = (flag.is_enabled(), group) {
+            let name = self.path.last().map_or("", |(name, _)| name);
+            self.found.insert(of(name), group);
+        }
+    }
+}

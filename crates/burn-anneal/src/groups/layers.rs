@@ -1,0 +1,424 @@
+//! Which layer a parameter belongs to.
+
+use super::pattern::{at_start, no_match};
+use super::{GroupError, Parameter};
+use regex::Regex;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+/// Assigns each parameter to a layer 0, 1, …, L: layer 0 next to the input, L the head.
+///
+/// | made by | layers |
+/// | --- | --- |
+/// | [`from_tree`](Self::from_tree) | the children of the module; of one that holds a list, its children, and each element of the list |
+/// | [`from_patterns`](Self::from_patterns) | regular expressions with captured numbers, read as timm reads a `group_matcher` |
+/// | [`from_timm`](Self::from_timm) | a `group_matcher` of timm's, as JSON |
+/// | [`from_fn`](Self::from_fn) | what a closure says |
+///
+/// ```
+/// use burn_anneal::groups::{LayerMap, Parameter};
+/// let parameters = ["stem.weight", "blocks.0.weight", "blocks.1.weight", "head.weight"]
+///     .map(|path| Parameter::new(path, [4, 4]));
+/// let layers = LayerMap::from_patterns([("stem", "^stem"), ("blocks", r"^blocks\.(\d+)")])
+///     .layers(&parameters)?;
+/// assert_eq!(layers.names, ["stem", "blocks.0", "blocks.1", "top"]);
+/// assert_eq!(layers.of, [0, 1, 2, 3]);
+/// # Ok::<(), burn_anneal::groups::GroupError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct LayerMap(Rule);
+
+#[derive(Clone, Default)]
+enum Rule {
+    #[default]
+    Tree,
+    Patterns(Vec<LayerPattern>),
+    Closure(Arc<dyn Fn(&Parameter) -> usize + Send + Sync>),
+}
+
+/// The layers of a list of parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layers {
+    /// The layer of each parameter.
+    pub of: Vec<usize>,
+    /// The name of each layer, from the input to the head.
+    pub names: Vec<String>,
+}
+
+/// A pattern of a [`LayerMap`], as timm has them.
+///
+/// The regular expression must match at the start of the path, in each of its alternatives. A
+/// parameter belongs to the first pattern that matches it, under the key
+/// \[number of the pattern's name, captured numbers…, suffix…\]. The distinct keys, sorted as lists
+/// of numbers, are the layers; parameters that no pattern matches are the layer above all others,
+/// named `top`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerPattern {
+    /// Patterns of one name have one number: that of the first of them.
+    pub name: String,
+    /// The regular expression; its groups capture numbers.
+    pub pattern: String,
+    /// Numbers behind the captured ones. A last number of 99999 joins the layer before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suffix: Vec<f64>,
+    /// Whether it is no error if it matches nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+/// timm's mark of a key whose parameters join the layer before.
+const JOINS_PREVIOUS: f64 = 99999.0;
+
+impl LayerPattern {
+    /// A pattern that must match.
+    pub fn new(name: impl Into<String>, pattern: impl Into<String>) -> Self {
+        Self { name: name.into(), pattern: pattern.into(), suffix: vec![], optional: false }
+    }
+
+    /// What it matches joins the layer before, as the last norm of a transformer its last block.
+    pub fn joins_previous(mut self) -> Self {
+        self.suffix = vec![JOINS_PREVIOUS];
+        self
+    }
+}
+
+impl<N: Into<String>, P: Into<String>> From<(N, P)> for LayerPattern {
+    fn from((name, pattern): (N, P)) -> Self {
+        Self::new(name, pattern)
+    }
+}
+
+impl LayerMap {
+    /// Layers from the tree of the module, in the order of its fields: each child of the top level is
+    /// a layer. Where a child holds a list of modules, such as a `Vec` of blocks, at any depth, each
+    /// element of the list is a layer, and so is each of the modules beside the list.
+    ///
+    /// Fields that are not declared in the order in which they compute need patterns.
+    pub fn from_tree() -> Self {
+        Self(Rule::Tree)
+    }
+
+    /// Layers from patterns in order; see [`LayerPattern`].
+    pub fn from_patterns<P: Into<LayerPattern>>(patterns: impl IntoIterator<Item = P>) -> Self {
+        Self(Rule::Patterns(patterns.into_iter().map(Into::into).collect()))
+    }
+
+    /// A timm model's `group_matcher` as JSON: each name with one pattern, with a list of
+    /// \[pattern, suffix or null\], or null. Patterns that match nothing are no errors.
+    ///
+    /// ```
+    /// use burn_anneal::groups::LayerMap;
+    /// LayerMap::from_timm(r#"{"stem": "^conv1|bn1", "blocks": [["^layer(\\d+)", null], ["^norm", [99999]]]}"#)?;
+    /// # Ok::<(), burn_anneal::groups::GroupError>(())
+    /// ```
+    pub fn from_timm(matcher: &str) -> Result<Self, GroupError> {
+        let TimmMatcher(patterns) =
+            serde_json::from_str(matcher).map_err(|error| GroupError::OutOfRange {
+                field: "group_matcher".into(),
+                value: error.to_string(),
+                allowed: "a JSON object of patterns or lists of [pattern, suffix]".into(),
+            })?;
+        Ok(Self(Rule::Patterns(patterns)))
+    }
+
+    /// Layers from a closure that gives each parameter a number; the numbers that occur, in order,
+    /// are the layers. It cannot be written to a file.
+    pub fn from_fn(layer: impl Fn(&Parameter) -> usize + Send + Sync + 'static) -> Self {
+        Self(Rule::Closure(Arc::new(layer)))
+    }
+
+    /// The layer of each parameter.
+    ///
+    /// # Errors
+    /// [`GroupError`] for a pattern that is no regular expression or matches nothing, and for a
+    /// captured text that is no number.
+    pub fn layers(&self, parameters: &[Parameter]) -> Result<Layers, GroupError> {
+        match &self.0 {
+            Rule::Tree => Ok(by_tree(parameters)),
+            Rule::Patterns(patterns) => by_patterns(patterns, parameters),
+            Rule::Closure(layer) => {
+                let numbers: Vec<usize> = parameters.iter().map(|p| layer(p)).collect();
+                let mut distinct = numbers.clone();
+                distinct.sort_unstable();
+                distinct.dedup();
+                let position = |number| distinct.partition_point(|other| other < number);
+                Ok(Layers {
+                    of: numbers.iter().map(position).collect(),
+                    names: distinct.iter().map(|number| format!("layer {number}")).collect(),
+                })
+            }
+        }
+    }
+}
+
+/// Layers in the order in which their first parameters are met.
+fn by_tree(parameters: &[Parameter]) -> Layers {
+    // A module that holds a list somewhere is no layer, but its children are.
+    let opened: HashSet<Vec<&str>> = parameters
+        .iter()
+        .filter_map(|parameter| {
+            let first = *parameter.lists.first()?;
+            let path: Vec<&str> = parameter.path.split('.').take(first).collect();
+            Some((1..=path.len()).map(move |length| path[..length].to_vec()))
+        })
+        .flatten()
+        .collect();
+    let mut layers = Layers { of: vec![], names: vec![] };
+    let mut known = HashMap::new();
+    for parameter in parameters {
+        let path: Vec<&str> = parameter.path.split('.').collect();
+        let length = (1..path.len()).find(|&length| !opened.contains(&path[..length]));
+        let name = path[..length.unwrap_or(path.len())].join(".");
+        let layer = *known.entry(name).or_insert_with_key(|name| {
+            layers.names.push(name.clone());
+            layers.names.len() - 1
+        });
+        layers.of.push(layer);
+    }
+    layers
+}
+
+struct Compiled<'a> {
+    regex: Regex,
+    number: f64,
+    pattern: &'a LayerPattern,
+    field: String,
+}
+
+fn by_patterns(patterns: &[LayerPattern], parameters: &[Parameter]) -> Result<Layers, GroupError> {
+    let mut names: Vec<&str> = vec![];
+    let mut compiled = vec![];
+    for pattern in patterns {
+        let field = format!("layers.{}", pattern.name);
+        let number = names.iter().position(|name| *name == pattern.name).unwrap_or_else(|| {
+            names.push(&pattern.name);
+            names.len() - 1
+        });
+        let regex = at_start(&field, &pattern.pattern)?;
+        if !pattern.optional && !parameters.iter().any(|p| regex.is_match(&p.path)) {
+            return Err(no_match(&field, &pattern.pattern, parameters));
+        }
+        compiled.push(Compiled { regex, number: number as f64, pattern, field });
+    }
+    let keys =
+        parameters.iter().map(|p| key(&compiled, p)).collect::<Result<Vec<_>, GroupError>>()?;
+    Ok(sorted(&keys))
+}
+
+/// A parameter's key, and the name of the layer that begins with it.
+fn key(compiled: &[Compiled<'_>], parameter: &Parameter) -> Result<(Vec<f64>, String), GroupError> {
+    for Compiled { regex, number, pattern, field } in compiled {
+        let Some(captures) = regex.captures(&parameter.path) else { continue };
+        let (mut key, mut name) = (vec![*number], pattern.name.clone());
+        for capture in captures.iter().skip(1).flatten() {
+            let value = capture.as_str().parse().ok().filter(|value: &f64| value.is_finite());
+            key.push(value.ok_or_else(|| GroupError::OutOfRange {
+                field: field.clone(),
+                value: format!("`{}`, captured from {}", capture.as_str(), parameter.path),
+                allowed: "patterns whose groups capture numbers".into(),
+            })?);
+            name = format!("{name}.{}", capture.as_str());
+        }
+        key.extend(&pattern.suffix);
+        return Ok((key, name));
+    }
+    Ok((vec![f64::INFINITY], "top".into()))
+}
+
+fn sorted(keys: &[(Vec<f64>, String)]) -> Layers {
+    let mut distinct: Vec<&(Vec<f64>, String)> = keys.iter().collect();
+    distinct.sort_by(|one, other| one.0.partial_cmp(&other.0).expect("keys are numbers"));
+    distinct.dedup_by(|one, other| one.0 == other.0);
+    let mut names: Vec<String> = vec![];
+    let mut layers: Vec<(&[f64], usize)> = vec![];
+    for (key, name) in distinct {
+        if names.is_empty() || key.last() != Some(&JOINS_PREVIOUS) {
+            names.push(name.clone());
+        }
+        layers.push((key, names.len() - 1));
+    }
+    let layer = |key: &[f64]| layers[layers.partition_point(|(other, _)| *other < key)].1;
+    Layers { of: keys.iter().map(|(key, _)| layer(key)).collect(), names }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tree => f.write_str("Tree"),
+            Self::Patterns(patterns) => f.debug_tuple("Patterns").field(patterns).finish(),
+            Self::Closure(_) => f.write_str("Closure"),
+        }
+    }
+}
+
+/// `"tree"`, or a list of patterns.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Name(String),
+    Patterns(Vec<LayerPattern>),
+}
+
+impl Serialize for LayerMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Rule::Tree => Written::Name("tree".into()).serialize(serializer),
+            Rule::Patterns(patterns) => patterns.serialize(serializer),
+            Rule::Closure(_) => {
+                Err(S::Error::custom("layers from a closure cannot be written; use patterns"))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LayerMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const ALLOWED: &str =
+            "layers: allowed are \"tree\" and a list of { name, pattern, suffix, optional }";
+        match Written::deserialize(deserializer) {
+            Ok(Written::Name(name)) if name == "tree" => Ok(Self(Rule::Tree)),
+            Ok(Written::Patterns(patterns)) => Ok(Self(Rule::Patterns(patterns))),
+            _ => Err(D::Error::custom(ALLOWED)),
+        }
+    }
+}
+
+/// The entries of a `group_matcher` in their order, which numbers the layers.
+struct TimmMatcher(Vec<LayerPattern>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TimmEntry {
+    None,
+    One(String),
+    Many(Vec<(String, Option<Vec<f64>>)>),
+}
+
+impl<'de> Deserialize<'de> for TimmMatcher {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(TimmVisitor)
+    }
+}
+
+struct TimmVisitor;
+
+impl<'de> Visitor<'de> for TimmVisitor {
+    type Value = TimmMatcher;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of patterns")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TimmMatcher, A::Error> {
+        let mut patterns = vec![];
+        while let Some((name, entry)) = map.next_entry::<String, TimmEntry>()? {
+            let entries = match entry {
+                // It is numbered all the same, which a number between two others does not show.
+                TimmEntry::None => vec![],
+                TimmEntry::One(pattern) => vec![(pattern, None)],
+                TimmEntry::Many(entries) => entries,
+            };
+            patterns.extend(entries.into_iter().map(|(pattern, suffix)| LayerPattern {
+                name: name.clone(),
+                pattern,
+                suffix: suffix.unwrap_or_default(),
+                optional: true,
+            }));
+        }
+        Ok(TimmMatcher(patterns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(paths: &[&str]) -> Vec<Parameter> {
+        paths.iter().map(|path| Parameter::new(*path, [2, 2])).collect()
+    }
+
+    #[test]
+    fn keys_sort_as_numbers_and_joined_ones_begin_no_layer() {
+        let patterns = [
+            LayerPattern::new("stem", "^cls_token|patch_embed"),
+            LayerPattern::new("blocks", r"^blocks\.(\d+)"),
+            LayerPattern::new("blocks", "^norm").joins_previous(),
+        ];
+        let paths = ["blocks.10.w", "head.w", "blocks.9.w", "norm.w", "patch_embed.w", "cls_token"];
+        let layers = LayerMap::from_patterns(patterns).layers(&parameters(&paths)).unwrap();
+        assert_eq!(layers.names, ["stem", "blocks.9", "blocks.10", "top"]);
+        assert_eq!(layers.of, [2, 3, 1, 2, 0, 0]);
+    }
+
+    #[test]
+    fn a_pattern_must_match_and_capture_numbers() {
+        let paths = parameters(&["stem.weight", "block_a.weight"]);
+        let error = |patterns: [(&str, &str); 1]| {
+            LayerMap::from_patterns(patterns).layers(&paths).unwrap_err().to_string()
+        };
+        let missing = error([("stem", "^stme")]);
+        assert!(
+            missing.starts_with("layers.stem: `^stme` matches no")
+                && missing.contains("`stem.weight`"),
+            "{missing}"
+        );
+        let text = error([("blocks", r"^block_(\w)")]);
+        assert!(text.contains("`a`, captured from block_a.weight"), "{text}");
+    }
+
+    #[test]
+    fn the_tree_gives_children_and_elements_of_lists() {
+        let listed = |path: &str, lists: &[usize]| Parameter {
+            lists: lists.to_vec(),
+            ..Parameter::new(path, [2, 2])
+        };
+        let paths = [
+            listed("embed.weight", &[]),
+            listed("encoder.input.weight", &[]),
+            listed("encoder.layers.0.attention.heads.0.weight", &[2, 5]),
+            listed("encoder.layers.1.norm.gamma", &[2]),
+            listed("encoder.norm.gamma", &[]),
+            listed("encoder.norm.beta", &[]),
+            listed("head", &[]),
+        ];
+        let layers = LayerMap::from_tree().layers(&paths).unwrap();
+        assert_eq!(
+            layers.names,
+            [
+                "embed",
+                "encoder.input",
+                "encoder.layers.0",
+                "encoder.layers.1",
+                "encoder.norm",
+                "head"
+            ]
+        );
+        assert_eq!(layers.of, [0, 1, 2, 3, 4, 4, 5]);
+    }
+
+    #[test]
+    fn a_closure_numbers_layers_as_it_likes() {
+        let map = LayerMap::from_fn(|parameter| if parameter.path == "head" { 70 } else { 3 });
+        let layers = map.layers(&parameters(&["head", "body"])).unwrap();
+        assert_eq!(
+            (layers.of, layers.names),
+            (vec![1, 0], vec!["layer 3".into(), "layer 70".into()])
+        );
+        assert!(serde_json::to_string(&map).unwrap_err().to_string().contains("closure"));
+    }
+
+    #[test]
+    fn a_timm_matcher_keeps_its_order() {
+        let map = LayerMap::from_timm(
+            r#"{"z": "^a", "none": null, "b": [["^b\\.(\\d+)", null], ["^c", [99999]]]}"#,
+        );
+        let layers = map.unwrap().layers(&parameters(&["b.0", "a", "c"])).unwrap();
+        assert_eq!(layers.of, [1, 0, 1]);
+        assert!(LayerMap::from_timm("[1]").unwrap_err().to_string().starts_with("group_matcher: "));
+    }
+}

@@ -1,0 +1,237 @@
+//! Which parameter of a model is in which group, by its id.
+
+use super::Groups;
+use super::context::{Setting, Update};
+use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Remembers the group of each parameter by its id, so that a path is looked up once. An id that is
+/// not known yet, as all are after a record was loaded, has every path looked up again.
+#[derive(Clone, Debug)]
+pub(crate) struct Members {
+    known: Arc<HashMap<ParamId, Known>>,
+    next_step: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// `None` for what is not trained, such as running statistics.
+    pub group: Option<usize>,
+    /// Whether the optimizer has a state for it.
+    introduced: bool,
+}
+
+impl Members {
+    pub fn new(next_step: u64) -> Self {
+        Self { known: Arc::default(), next_step }
+    }
+
+    pub fn next_step(&self) -> u64 {
+        self.next_step
+    }
+
+    /// Makes update `step`: `optimize` runs with the rates of the groups, and the model that comes out
+    /// is ready for the next.
+    pub fn update<M: Module>(
+        &mut self,
+        groups: &Groups,
+        step: u64,
+        model: M,
+        optimizer: &mut ModuleOptimizer,
+        optimize: impl FnOnce(M, &mut ModuleOptimizer) -> M,
+    ) -> M {
+        let followed = step == self.next_step;
+        if !followed {
+            self.come_from_elsewhere(groups, step);
+        }
+        let settings = settings(groups, step);
+        self.look_up(groups, &model);
+        self.introduce(&settings, &model, optimizer);
+
+        let update = Update::begin(settings, self.known.clone());
+        let model = optimize(model, optimizer);
+        let strangers = update.strangers();
+        drop(update);
+
+        if strangers > 0 {
+            log::warn!(
+                "update {step}: {strangers} parameters were left as they are, because the optimizer \
+                 was changed behind the groups' back; from the next update on they train again"
+            );
+            self.forget_introductions();
+        }
+        self.next_step = step.saturating_add(1);
+        if !followed || groups.freezes_differ(step, self.next_step) {
+            groups.prepare(model, self.next_step)
+        } else {
+            model
+        }
+    }
+
+    fn come_from_elsewhere(&mut self, groups: &Groups, step: u64) {
+        if groups.freezes_differ(self.next_step, step) {
+            log::error!(
+                "update {step} came where update {} was expected, so other groups were frozen in its \
+                 forward pass; name the checkpoint to LearnerBuilder::resume_from",
+                self.next_step
+            );
+        }
+        self.forget_introductions();
+    }
+
+    fn forget_introductions(&mut self) {
+        Arc::make_mut(&mut self.known).values_mut().for_each(|known| known.introduced = false);
+    }
+
+    fn look_up<M: Module>(&mut self, groups: &Groups, model: &M) {
+        let mut strangers = Strangers { known: &self.known, found: false };
+        model.visit(&mut strangers);
+        if strangers.found {
+            let mut paths = Paths { groups, path: vec![], found: HashMap::new() };
+            model.visit(&mut paths);
+            self.known = Arc::new(paths.found);
+        }
+    }
+
+    /// Gives each parameter that trains, and that the optimizer has not met, a state that says its
+    /// group.
+    fn introduce<M: Module>(
+        &mut self,
+        settings: &[Setting],
+        model: &M,
+        optimizer: &mut ModuleOptimizer,
+    ) {
+        let is_new = |known: &Known| {
+            !known.introduced && known.group.is_some_and(|group| !settings[group].frozen)
+        };
+        if !self.known.values().any(is_new) {
+            return;
+        }
+        let known = Arc::make_mut(&mut self.known);
+        model.visit(&mut Introducer { known, settings, optimizer, path: vec![] });
+    }
+}
+
+fn settings(groups: &Groups, step: u64) -> Vec<Setting> {
+    let base = groups.table.base.rate(step);
+    let setting = |group: &super::resolved::ResolvedGroup| {
+        let rate = group.rate(base, step);
+        Setting { rate, shrink: 1.0 - rate * group.weight_decay, frozen: group.is_frozen(step) }
+    };
+    groups.table.groups.iter().map(setting).collect()
+}
+
+/// Looks for an id that is not known.
+struct Strangers<'a> {
+    known: &'a HashMap<ParamId, Known>,
+    found: bool,
+}
+
+impl ModuleVisitor for Strangers<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found |= !self.known.contains_key(&param.id);
+    }
+}
+
+struct Paths<'a> {
+    groups: &'a Groups,
+    path: Vec<String>,
+    found: HashMap<ParamId, Known>,
+}
+
+impl ModuleVisitor for Paths<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let group = self.groups.table.of_path.get(&self.path.join(".")).copied();
+        // A parameter that the module holds twice has the group of the place where it is met first.
+        self.found.entry(param.id).or_insert(Known { group, introduced: false });
+    }
+}
+
+struct Introducer<'a> {
+    known: &'a mut HashMap<ParamId, Known>,
+    settings: &'a [Setting],
+    optimizer: &'a mut ModuleOptimizer,
+    path: Vec<String>,
+}
+
+impl ModuleVisitor for Introducer<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(known) = self.known.get_mut(&param.id) else { return };
+        let Some(group) = known.group.filter(|&group| !self.settings[group].frozen) else { return };
+        if std::mem::replace(&mut known.introduced, true) {
+            return;
+        }
+        // A gradient of one element is enough for a state to be made; the context says that nothing
+        // is to be updated.
+        let device = param.val().device();
+        let tiny = Tensor::<D>::zeros([1; D], &device);
+        let mut gradients = GradientsParams::new();
+        gradients.register(param.id, tiny.clone().inner());
+        let card = Card { param: Param::initialized(param.id, tiny), path: self.path.clone() };
+        let _introducing = Update::introducing(group);
+        self.optimizer.step(0.0, card, gradients);
+    }
+}
+
+/// A module of one parameter, to introduce an id to an optimizer.
+#[derive(Clone, Debug)]
+struct Card<const D: usize> {
+    param: Param<Tensor<D>>,
+    path: Vec<String>,
+}
+
+impl<const D: usize> Module for Card<D> {
+    fn map<Mapper: ModuleMapper>(self, mapper: &mut Mapper) -> Self {
+        for name in &self.path {
+            mapper.enter_module(name, "");
+        }
+        Self { param: mapper.map_float(self.param), path: self.path }
+    }
+
+    fn visit<Visitor: ModuleVisitor>(&self, visitor: &mut Visitor) {
+        visitor.visit_float(&self.param);
+    }
+
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        self.param.collect_devices(devices)
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        Self { param: self.param.fork(device), path: self.path }
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Self { param: self.param.to_device(device), path: self.path }
+    }
+
+    fn train(self) -> Self {
+        Self { param: self.param.train(), path: self.path }
+    }
+
+    fn valid(&self) -> Self {
+        Self { param: self.param.valid(), path: self.path.clone() }
+    }
+
+    fn materialize(self) -> Self {
+        self
+    }
+}

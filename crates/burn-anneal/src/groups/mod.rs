@@ -1,0 +1,37 @@
+//! Rates, weight decay and freezing for groups of parameters: what fine-tuning a pretrained model asks
+//! for.
+//!
+//! [`GroupsConfig`] describes, [`Groups`] is what comes of it for a model, and
+//! [`LearnerBuilder::groups`](crate::LearnerBuilder::groups) or [`GroupOptimizer`] trains with it.
+
+mod config;
+mod context;
+mod curvature;
+mod error;
+mod explain;
+mod freeze;
+mod layers;
+mod members;
+mod metric;
+mod optimizer;
+mod parameter;
+mod pattern;
+mod resolve;
+mod resolved;
+mod selection;
+mod step;
+
+pub use config::{Group, GroupsConfig, layer_decay};
+pub use curvature::{Curvature, Curvatures};
+pub use error::GroupError;
+pub use explain::{ExplainedGroup, Explanation};
+pub use layers::{LayerMap, LayerPattern, Layers};
+pub use metric::GroupRate;
+pub use optimizer::GroupOptimizer;
+pub use parameter::{Parameter, parameters};
+pub use resolved::Groups;
+pub use selection::Selection;
+
+pub(crate) use members::Members;
+pub(crate) use optimizer::{Grouped, check_decay};
+pub(crate) use step::{resumed_step, saved_groups, step_of, with_step};

@@ -1,0 +1,185 @@
+//! The groups of a model, checked and resolved.
+
+use super::freeze::batch_norm_flags;
+use super::resolve::resolve;
+use super::{Explanation, GroupError, GroupRate, GroupsConfig, Parameter, parameters};
+use anneal_schedule::{RunLength, Schedule};
+use burn::module::Module;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The groups of a model's parameters: what [`GroupsConfig::resolve`] makes of a description.
+///
+/// Every trained parameter is in exactly one of them. All that is asked of them is a pure function of
+/// the step; cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    pub(crate) table: Arc<Table>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub groups: Vec<ResolvedGroup>,
+    /// The group of each trained parameter.
+    pub of_path: HashMap<String, usize>,
+    /// The group of each batch norm that may move its statistics, by the path of its flag.
+    pub of_flag: HashMap<String, usize>,
+    pub base: Schedule,
+    pub freeze_statistics: bool,
+    /// Parameters that the model itself does not train, such as running statistics.
+    pub untrained: usize,
+}
+
+/// A group of parameters that share everything.
+#[derive(Debug)]
+pub(crate) struct ResolvedGroup {
+    pub name: String,
+    pub layer: Option<usize>,
+    pub rate: Rate,
+    /// The scale of its layer.
+    pub scale: f64,
+    pub cap: Option<f64>,
+    /// The first update that trains it; `None` where none does.
+    pub trains_from: Option<u64>,
+    pub weight_decay: f64,
+    pub paths: Vec<String>,
+    pub elements: usize,
+}
+
+#[derive(Debug)]
+pub(crate) enum Rate {
+    Multiple(f64),
+    Own(Schedule),
+}
+
+impl ResolvedGroup {
+    /// The rate of update `step` where `base` is that of the run's schedule, before the cap.
+    pub fn uncapped(&self, base: f64, step: u64) -> f64 {
+        match &self.rate {
+            Rate::Multiple(multiple) => base * multiple * self.scale,
+            Rate::Own(schedule) => schedule.rate(step) * self.scale,
+        }
+    }
+
+    pub fn rate(&self, base: f64, step: u64) -> f64 {
+        let rate = self.uncapped(base, step);
+        self.cap.map_or(rate, |cap| rate.min(cap))
+    }
+
+    pub fn is_frozen(&self, step: u64) -> bool {
+        self.trains_from.is_none_or(|from| step < from)
+    }
+
+    /// A rate that it never exceeds.
+    pub fn peak(&self, base: &Schedule) -> f64 {
+        let peak = match &self.rate {
+            Rate::Multiple(multiple) => base.peak() * multiple,
+            Rate::Own(schedule) => schedule.peak(),
+        };
+        self.cap.map_or(peak * self.scale, |cap| (peak * self.scale).min(cap))
+    }
+}
+
+impl GroupsConfig {
+    /// Checks the description against a model, made on an autodiff device, and the run.
+    ///
+    /// ```
+    /// use burn::nn::LinearConfig;
+    /// use burn::tensor::Device;
+    /// use burn_anneal::groups::layer_decay;
+    /// use burn_anneal::prelude::*;
+    ///
+    /// let run = RunLength::updates(10);
+    /// let model = (LinearConfig::new(4, 8), LinearConfig::new(8, 2));
+    /// let device = Device::default().autodiff();
+    /// let model = vec![model.0.init(&device), model.1.init(&device)];
+    /// let groups = layer_decay(0.5).resolve(&model, &constant(0.1).resolve(run)?, run)?;
+    /// assert_eq!(groups.rate_of("0.weight", 0), Some(0.05));
+    /// assert_eq!(groups.rate_of("1.weight", 0), Some(0.1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GroupError`] names the field, the pattern or the group, and the paths nearest to it.
+    pub fn resolve<M: Module>(
+        &self,
+        model: &M,
+        schedule: &Schedule,
+        run: RunLength,
+    ) -> Result<Groups, GroupError> {
+        let mut table = resolve(self, &parameters(model), schedule, run)?;
+        table.of_flag = batch_norm_flags(model, &table.of_path);
+        Ok(Groups { table: Arc::new(table) })
+    }
+
+    /// As [`resolve`](Self::resolve), for parameters of which only paths and shapes are known: to see
+    /// what the groups of another library's model would be.
+    pub fn resolve_parameters(
+        &self,
+        parameters: &[Parameter],
+        schedule: &Schedule,
+        run: RunLength,
+    ) -> Result<Groups, GroupError> {
+        Ok(Groups { table: Arc::new(resolve(self, parameters, schedule, run)?) })
+    }
+}
+
+impl Groups {
+    /// The run's schedule.
+    pub fn schedule(&self) -> &Schedule {
+        &self.table.base
+    }
+
+    /// The names of the groups.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.table.groups.iter().map(|group| group.name.as_str())
+    }
+
+    /// The rate of each group in update `step`, as [`names`](Self::names) lists them; that of a frozen
+    /// group is the one that it would have.
+    pub fn rates(&self, step: u64) -> impl Iterator<Item = f64> {
+        let base = self.table.base.rate(step);
+        self.table.groups.iter().map(move |group| group.rate(base, step))
+    }
+
+    /// The group of the parameter with this path.
+    pub fn group_of(&self, path: &str) -> Option<&str> {
+        self.table.of_path.get(path).map(|&group| self.table.groups[group].name.as_str())
+    }
+
+    /// The rate of the parameter with this path in update `step`; `None` where it is not trained then.
+    pub fn rate_of(&self, path: &str, step: u64) -> Option<f64> {
+        let group = &self.table.groups[*self.table.of_path.get(path)?];
+        (!group.is_frozen(step)).then(|| group.rate(self.table.base.rate(step), step))
+    }
+
+    /// What each group is and does in update `step`: a table, or JSON.
+    pub fn explain(&self, step: u64) -> Explanation {
+        Explanation::new(&self.table, step)
+    }
+
+    /// A metric of each group's rate, for `SupervisedTraining::metric_train_numeric`.
+    pub fn rate_metrics(&self) -> Vec<GroupRate> {
+        (0..self.table.groups.len()).map(|group| GroupRate::new(self.clone(), group)).collect()
+    }
+
+    /// A hash of all that is resolved but the run's schedule, the same on every machine.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut text = format!("{}\n", self.table.freeze_statistics);
+        for group in &self.table.groups {
+            let rate = match &group.rate {
+                Rate::Multiple(multiple) => format!("{multiple:?}"),
+                Rate::Own(schedule) => schedule.to_string(),
+            };
+            let ResolvedGroup { name, scale, cap, trains_from, weight_decay, paths, .. } = group;
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{name} {rate} {scale:?} {cap:?} {trains_from:?} {weight_decay:?} {paths:?}"
+            );
+        }
+        xxh3_64(text.as_bytes())
+    }
+}

@@ -1,0 +1,129 @@
+//! Every model of `tests/golden/layer_groups.jsonl` has the layers, scales and decays that timm gave it.
+//!
+//! The environment variable `ANNEAL_GOLDEN` names another folder with a `layer_groups.jsonl`.
+
+use burn_anneal::groups::Parameter;
+use burn_anneal::prelude::*;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use std::fmt;
+use std::path::PathBuf;
+
+#[derive(Deserialize)]
+struct Line {
+    model: String,
+    matcher: Matcher,
+    layer_decay: f64,
+    weight_decay: f64,
+    no_weight_decay: Vec<String>,
+    params: Vec<Expected>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    name: String,
+    shape: Vec<usize>,
+    layer: usize,
+    lr_scale: f64,
+    weight_decay: f64,
+}
+
+/// The matcher as text again: its order counts, and a JSON value would sort it.
+struct Matcher(String);
+
+impl<'de> Deserialize<'de> for Matcher {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MatcherVisitor)
+    }
+}
+
+struct MatcherVisitor;
+
+impl<'de> Visitor<'de> for MatcherVisitor {
+    type Value = Matcher;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a matcher")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Matcher, A::Error> {
+        let mut entries = vec![];
+        while let Some((name, entry)) = map.next_entry::<String, Value>()? {
+            entries.push(format!("{}: {entry}", Value::from(name)));
+        }
+        Ok(Matcher(format!("{{{}}}", entries.join(", "))))
+    }
+}
+
+fn lines() -> Vec<Line> {
+    let own = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/golden"));
+    let folder = std::env::var_os("ANNEAL_GOLDEN").map_or_else(own, PathBuf::from);
+    let path = folder.join("layer_groups.jsonl");
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let read = |(i, line)| {
+        serde_json::from_str(line)
+            .unwrap_or_else(|error| panic!("{}, line {}: {error}", path.display(), i + 1))
+    };
+    text.lines().enumerate().map(read).collect()
+}
+
+/// What is wrong with the groups of a line.
+fn differences(line: &Line) -> Result<Vec<String>, GroupError> {
+    let parameters: Vec<Parameter> =
+        line.params.iter().map(|p| Parameter::new(&p.name, p.shape.clone())).collect();
+    let run = RunLength::unbounded();
+    let schedule = constant(1.0).resolve(run).unwrap();
+    let groups = layer_decay(line.layer_decay)
+        .layers(LayerMap::from_timm(&line.matcher.0)?)
+        .weight_decay(line.weight_decay)
+        .no_weight_decay(Selection::one_dimensional().names_if_present(&line.no_weight_decay))
+        .resolve_parameters(&parameters, &schedule, run)?;
+    let explanation = groups.explain(0);
+    let mut wrong = vec![];
+    for expected in &line.params {
+        let has =
+            |group: &&burn_anneal::groups::ExplainedGroup| group.paths.contains(&expected.name);
+        let in_groups: Vec<_> = explanation.groups.iter().filter(has).collect();
+        let [group] = in_groups[..] else {
+            wrong.push(format!("{} is in {} groups", expected.name, in_groups.len()));
+            continue;
+        };
+        // The rate of the schedule is 1, so the group's rate is its scale.
+        let scales =
+            [group.multiplier, group.rate, groups.rate_of(&expected.name, 0).unwrap_or(0.0)];
+        let close = scales.iter().all(|scale| (scale / expected.lr_scale - 1.0).abs() <= 1e-12);
+        if !close
+            || group.layer != Some(expected.layer)
+            || group.weight_decay != expected.weight_decay
+        {
+            wrong.push(format!(
+                "{}: layer {:?}, scale {}, decay {}; timm: {}, {}, {}",
+                expected.name,
+                group.layer,
+                group.multiplier,
+                group.weight_decay,
+                expected.layer,
+                expected.lr_scale,
+                expected.weight_decay
+            ));
+        }
+    }
+    Ok(wrong)
+}
+
+#[test]
+fn timms_layers_scales_and_decays_are_reproduced() {
+    let (mut rows, mut failures) = (0, vec![]);
+    for line in lines() {
+        rows += line.params.len();
+        match differences(&line) {
+            Ok(wrong) => failures.extend(wrong.into_iter().map(|w| format!("{}: {w}", line.model))),
+            Err(error) => failures.push(format!("{}: {error}", line.model)),
+        }
+    }
+    println!("{} of {rows} rows as timm gives them", rows - failures.len());
+    assert!(rows > 0, "there is nothing to compare with");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
