@@ -7,7 +7,6 @@
 //! ```
 
 use std::num::NonZeroUsize;
-use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
 use anneal_examples::arguments::whole_number;
@@ -35,7 +34,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
     let shared = &arguments.shared;
-    let seeds = seeds(shared.seed, arguments.seeds.get())?;
+    let seeds = shared.seeds(arguments.seeds)?;
     let group = Session::open_group(
         "schedule_comparison",
         Dataset::Cifar10,
@@ -47,7 +46,7 @@ fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
     for (name, config) in contenders(shared)? {
         schedules.push((name, config.clone(), config.resolve(group.run_length())?));
     }
-    let mut comparison = Comparison::begin(&group)?;
+    let mut comparison = Comparison::begin(&group, Subject::Schedules)?;
     for seed in seeds {
         for (name, config, rates) in &schedules {
             let session = group.member(name, seed)?;
@@ -55,11 +54,6 @@ fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
         }
     }
     comparison.finish()
-}
-
-fn seeds(first: u64, count: usize) -> Result<RangeInclusive<u64>, ExampleError> {
-    let last = first.checked_add(count as u64 - 1);
-    last.map(|last| first..=last).ok_or(ExampleError::SeedTooLarge { seed: first, seeds: count })
 }
 
 /// All with the same peak; a schedule from a file is one more.

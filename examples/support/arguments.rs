@@ -1,6 +1,7 @@
 //! The command-line arguments that all examples share.
 
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use burn_anneal::prelude::{FileError, OnMismatch, ScheduleConfig};
@@ -8,6 +9,7 @@ use clap::{ArgMatches, Command, FromArgMatches, Parser};
 
 use crate::backend::Backend;
 use crate::data::DataSource;
+use crate::error::ExampleError;
 
 /// What a user can choose for any example; see `--help`.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -141,6 +143,17 @@ impl Arguments {
             None => Ok(own(self.learning_rate)),
         }
     }
+
+    /// The seeds of a comparison: so many from `--seed` on.
+    ///
+    /// # Errors
+    /// When they do not fit into 64 bits.
+    pub fn seeds(&self, count: NonZeroUsize) -> Result<RangeInclusive<u64>, ExampleError> {
+        let count = count.get();
+        let last = self.seed.checked_add(count as u64 - 1);
+        last.map(|last| self.seed..=last)
+            .ok_or(ExampleError::SeedTooLarge { seed: self.seed, seeds: count })
+    }
 }
 
 /// Why the value of a flag is refused; clap adds the flag and the value.
@@ -152,6 +165,15 @@ pub enum ArgumentError {
     /// Not a learning rate.
     #[error("must be a finite number above 0")]
     NotARate,
+    /// Not a share of something that is left.
+    #[error("must be a number above 0 and at most 1")]
+    NotAShare,
+    /// Not a percentage.
+    #[error("must be a number from 0 to 100")]
+    NotAPercentage,
+    /// Not a side of images.
+    #[error("must be a whole number from 32 to 512")]
+    NotASize,
 }
 
 /// Reads a count for a flag.
@@ -162,11 +184,40 @@ pub fn whole_number(text: &str) -> Result<NonZeroUsize, ArgumentError> {
     text.parse().map_err(|_| ArgumentError::NotACount)
 }
 
-fn positive_rate(text: &str) -> Result<f64, ArgumentError> {
-    text.parse()
-        .ok()
-        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
-        .ok_or(ArgumentError::NotARate)
+/// Reads a learning rate for a flag.
+///
+/// # Errors
+/// [`ArgumentError::NotARate`].
+pub fn positive_rate(text: &str) -> Result<f64, ArgumentError> {
+    number(text, |rate| rate.is_finite() && rate > 0.0).ok_or(ArgumentError::NotARate)
+}
+
+/// Reads a share for a flag.
+///
+/// # Errors
+/// [`ArgumentError::NotAShare`].
+pub fn share(text: &str) -> Result<f64, ArgumentError> {
+    number(text, |share| share > 0.0 && share <= 1.0).ok_or(ArgumentError::NotAShare)
+}
+
+/// Reads a percentage for a flag.
+///
+/// # Errors
+/// [`ArgumentError::NotAPercentage`].
+pub fn percent(text: &str) -> Result<f64, ArgumentError> {
+    number(text, |percent| (0.0..=100.0).contains(&percent)).ok_or(ArgumentError::NotAPercentage)
+}
+
+/// Reads the side of images for a flag.
+///
+/// # Errors
+/// [`ArgumentError::NotASize`].
+pub fn image_size(text: &str) -> Result<usize, ArgumentError> {
+    text.parse().ok().filter(|size| (32..=512).contains(size)).ok_or(ArgumentError::NotASize)
+}
+
+fn number(text: &str, allowed: impl FnOnce(f64) -> bool) -> Option<f64> {
+    text.parse().ok().filter(|&number| allowed(number))
 }
 
 #[cfg(test)]
@@ -222,6 +273,23 @@ mod tests {
                 "{flag} {value} gave: {line}"
             );
         }
+    }
+
+    #[test]
+    fn shares_percentages_and_sizes_have_both_ends() {
+        assert_eq!(
+            (share("1"), share("0"), share("1.01")),
+            (Ok(1.0), Err(ArgumentError::NotAShare), Err(ArgumentError::NotAShare))
+        );
+        assert_eq!(
+            (percent("0"), percent("100"), percent("-1")),
+            (Ok(0.0), Ok(100.0), Err(ArgumentError::NotAPercentage))
+        );
+        assert_eq!(percent("NaN"), Err(ArgumentError::NotAPercentage));
+        assert_eq!(
+            (image_size("32"), image_size("512"), image_size("31")),
+            (Ok(32), Ok(512), Err(ArgumentError::NotASize))
+        );
     }
 
     #[test]

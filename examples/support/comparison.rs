@@ -1,4 +1,4 @@
-//! Several schedules side by side.
+//! Several schedules, or ways to train, side by side.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,15 +13,34 @@ use crate::report::Report;
 use crate::session::Session;
 use crate::summary::Summary;
 
-/// The runs of several schedules, and what they achieved.
+/// The runs of several schedules or methods, and what they achieved.
 #[derive(Debug, Clone)]
 pub struct Comparison {
     example: String,
     folder: PathBuf,
+    subject: Subject,
     contenders: Vec<Contender>,
 }
 
-/// One schedule and its runs, one for each seed.
+/// What a [`Comparison`] compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Schedules, which a picture shows too.
+    Schedules,
+    /// Ways to train.
+    Methods,
+}
+
+impl Subject {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Schedules => "schedule",
+            Self::Methods => "method",
+        }
+    }
+}
+
+/// One schedule or method and its runs, one for each seed.
 #[derive(Debug, Clone)]
 struct Contender {
     name: String,
@@ -41,9 +60,9 @@ pub struct Spread {
 /// One line of the table, as it stands in `comparison.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    /// The schedule's name.
-    pub schedule: String,
-    /// The schedule itself.
+    /// The name of the schedule or method.
+    pub name: String,
+    /// The schedule.
     pub rates: String,
     /// Accuracy on the test images after the last epoch, from 0 to 1.
     pub final_accuracy: Spread,
@@ -61,16 +80,17 @@ impl Comparison {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn begin(group: &Session) -> Result<Self, ExampleError> {
+    pub fn begin(group: &Session, subject: Subject) -> Result<Self, ExampleError> {
         group.start()?;
         Ok(Self {
             example: group.example().to_owned(),
             folder: group.folder().to_owned(),
+            subject,
             contenders: Vec::new(),
         })
     }
 
-    /// Adds a run of the schedule that is called `name`.
+    /// Adds a run of the schedule or method that is called `name`.
     pub fn add(&mut self, name: &str, rates: &Schedule, report: Report) {
         match self.contenders.iter_mut().find(|contender| contender.name == name) {
             Some(contender) => contender.reports.push(report),
@@ -90,19 +110,21 @@ impl Comparison {
         let file = |name: &str| self.folder.join(name);
         files::write_json(&file("comparison.json"), &self.rows())?;
         files::write(&file("accuracies.svg"), &self.picture_of_accuracies())?;
-        files::write(&file("schedules.svg"), &self.picture_of_rates())?;
+        if self.subject == Subject::Schedules {
+            files::write(&file("schedules.svg"), &self.picture_of_rates())?;
+        }
         if let Some(summary) = self.summary() {
             summary.save(&self.folder)?;
         }
         Ok(self)
     }
 
-    /// The table, one row for each schedule.
+    /// The table, one row for each schedule or method.
     pub fn rows(&self) -> Vec<Row> {
         self.contenders.iter().map(Contender::row).collect()
     }
 
-    /// The summary of the best schedule: means over its seeds, and the time of all runs together.
+    /// The summary of the best row: means over its seeds, and the time of all runs together.
     fn summary(&self) -> Option<Summary> {
         let best = self.contenders.iter().max_by(|one, other| {
             let accuracy = |contender: &Contender| contender.row().final_accuracy.mean;
@@ -120,12 +142,8 @@ impl Comparison {
     }
 
     fn picture_of_accuracies(&self) -> String {
-        let titles = Titles {
-            title: "Test accuracy under each schedule",
-            subtitle: "",
-            x: "epoch",
-            y: "test accuracy",
-        };
+        let title = format!("Test accuracy under each {}", self.subject.name());
+        let titles = Titles { title: &title, subtitle: "", x: "epoch", y: "test accuracy" };
         plot::comparison(titles, Scale::Percent, &self.series(Contender::accuracies))
     }
 
@@ -149,7 +167,7 @@ impl Contender {
 
     fn row(&self) -> Row {
         Row {
-            schedule: self.name.clone(),
+            name: self.name.clone(),
             rates: self.rates.to_string(),
             final_accuracy: self.spread(|report| report.summary.test_accuracy),
             best_accuracy: self.spread(|report| report.history.best_accuracy()),
@@ -203,24 +221,32 @@ impl fmt::Display for Comparison {
         writeln!(
             formatter,
             "{:20}  {:>16}  {:>16}  {:>16}",
-            "schedule", "final accuracy", "best accuracy", "final train loss"
+            self.subject.name(),
+            "final accuracy",
+            "best accuracy",
+            "final train loss"
         )?;
         for row in self.rows() {
             writeln!(
                 formatter,
                 "{:20}  {:>16}  {:>16}  {:>16.4}",
-                row.schedule,
+                row.name,
                 row.final_accuracy.percent(),
                 row.best_accuracy.percent(),
                 row.final_train_loss.mean
             )?;
         }
+        let subject = self.subject.name();
+        let pictures = match self.subject {
+            Subject::Schedules => "accuracies.svg, schedules.svg",
+            Subject::Methods => "accuracies.svg",
+        };
         write!(
             formatter,
             "\nsaved in    {}\n\
-             \x20 table     comparison.json, summary.json (of the best schedule)\n\
-             \x20 pictures  accuracies.svg, schedules.svg\n\
-             \x20 runs      <schedule>/seed-<n>/",
+             \x20 table     comparison.json, summary.json (of the best {subject})\n\
+             \x20 pictures  {pictures}\n\
+             \x20 runs      <{subject}>/seed-<n>/",
             self.folder.display()
         )
     }

@@ -6,6 +6,7 @@ use burn_anneal::prelude::{BuildError, CheckpointError, FileError, ScheduleError
 
 use crate::backend::BackendError;
 use crate::data::DataError;
+use crate::weights::WeightsError;
 
 /// Why an example could not do its work, in one line that says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum ExampleError {
     /// The backend cannot be used.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The weights to start from cannot be used.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
     /// The schedule file cannot be used.
     #[error(transparent)]
     ScheduleFile(#[from] FileError),
@@ -65,7 +69,7 @@ pub enum ExampleError {
         /// The run's folder.
         path: PathBuf,
         /// The flag that differs.
-        flag: &'static str,
+        flag: String,
         /// Its value now.
         given: String,
         /// Its value when the run was started.

@@ -17,24 +17,30 @@ pub mod history;
 pub mod loader;
 pub mod model;
 pub mod plot;
+pub mod probe;
 pub mod progress;
 pub mod report;
 pub mod session;
 pub mod settings;
 pub mod summary;
 pub mod terminal;
+pub mod weights;
 
 /// All that an example names.
 pub mod prelude {
     pub use crate::arguments::{Arguments, Defaults};
     pub use crate::checkpoint::Checkpoints;
-    pub use crate::comparison::Comparison;
+    pub use crate::comparison::{Comparison, Subject};
     pub use crate::data::{Augmentation, Dataset};
     pub use crate::error::ExampleError;
     pub use crate::evaluation::evaluate;
     pub use crate::history::{EpochRecord, History};
-    pub use crate::model::{DigitNetworkConfig, ResidualNetworkConfig};
+    pub use crate::model::{
+        DigitNetworkConfig, EfficientNet, EfficientNetConfig, ResidualNetworkConfig,
+    };
+    pub use crate::probe::LinearProbe;
     pub use crate::report::Report;
     pub use crate::session::{Session, Trained};
     pub use crate::terminal::{conclude, say};
+    pub use crate::weights::WeightsError;
 }

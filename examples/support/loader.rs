@@ -101,6 +101,16 @@ impl ImageLoader {
         EpochBatches { loader: self, draws: self.draws(epoch), given: 0 }
     }
 
+    /// Number of images in an epoch.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Number of batches in an epoch.
     pub fn batches(&self) -> usize {
         self.items.len().div_ceil(self.batch_size)

@@ -31,6 +31,22 @@ pub fn renderer(
     }
 }
 
+/// A bar that counts images on standard error; hidden where that is no terminal.
+pub(crate) fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template(BAR) {
+        bar.set_style(style.progress_chars("━╸ "));
+    }
+    bar
+}
+
+/// The words that start what is said about an epoch; no label is an empty one.
+pub(crate) fn epoch_of_epochs(label: &str, epoch: usize, epochs: usize) -> String {
+    let width = epochs.to_string().len();
+    let space = if label.is_empty() { "" } else { "   " };
+    format!("{label}{space}epoch {epoch:width$}/{epochs}")
+}
+
 /// Shows a [`SharedHistory`] while it grows: a bar on standard error if that is a terminal, and a
 /// line on standard output for each epoch.
 pub struct ProgressRenderer {
@@ -44,26 +60,11 @@ pub struct ProgressRenderer {
 impl ProgressRenderer {
     /// Shows `history`; a label that is not empty starts every line.
     pub fn new(history: SharedHistory, label: &str) -> Self {
-        // Draws to standard error, and not at all where that is no terminal.
-        let bar = ProgressBar::new(0);
-        if let Ok(style) = ProgressStyle::with_template(BAR) {
-            bar.set_style(style.progress_chars("━╸ "));
-        }
-        Self {
-            history,
-            label: match label {
-                "" => String::new(),
-                label => format!("{label}   "),
-            },
-            bar,
-            epoch: 1,
-            epochs: 1,
-        }
+        Self { history, label: label.to_owned(), bar: bar(), epoch: 1, epochs: 1 }
     }
 
     fn epoch_of_epochs(&self, epoch: usize) -> String {
-        let width = self.epochs.to_string().len();
-        format!("{}epoch {epoch:width$}/{}", self.label, self.epochs)
+        epoch_of_epochs(&self.label, epoch, self.epochs)
     }
 
     /// What the bar says about the epoch so far.

@@ -15,7 +15,7 @@ use burn_anneal::prelude::{Annealed, OnMismatch, RunLength, SavedEpoch, Schedule
 
 use crate::arguments::Arguments;
 use crate::backend::SelectedDevice;
-use crate::data::{self, Augmentation, Dataset, Images};
+use crate::data::{self, Augmentation, Dataset, Images, Normalization};
 use crate::error::ExampleError;
 use crate::evaluation::evaluate;
 use crate::history::{History, HistoryRecorder, SharedHistory};
@@ -108,6 +108,40 @@ impl Session {
         .seeded())
     }
 
+    /// The same images as the inputs that another network expects.
+    pub fn with_normalization(mut self, normalization: Normalization) -> Self {
+        for images in [&mut self.train, &mut self.test] {
+            *images = Arc::new(Images::clone(images).with_normalization(normalization));
+        }
+        self
+    }
+
+    /// Puts a fifth of the training images, balanced over the classes, in the place of the test
+    /// images: to choose rates by, before the test images are looked at.
+    pub fn holding_out(mut self) -> Self {
+        let (train, test) = self.train.split(self.train.len() - self.train.len() / 5);
+        self.train = Arc::new(train);
+        self.test = Arc::new(test);
+        self
+    }
+
+    /// Notes the values of flags that only this example has, so that `--resume` asks for the same.
+    ///
+    /// # Errors
+    /// When the run to resume was started with others.
+    pub fn with_flags<'a>(
+        mut self,
+        flags: impl IntoIterator<Item = (&'a str, String)>,
+    ) -> Result<Self, ExampleError> {
+        self.settings = flags
+            .into_iter()
+            .fold(self.settings, |settings, (flag, value)| settings.with_flag(flag, value));
+        if self.arguments.resume {
+            self.settings.check_against(&self.folder)?;
+        }
+        Ok(self)
+    }
+
     /// One run of a group: the same images under a name and a seed of its own, in a folder of its
     /// own. Goes on with what an interrupted run left there.
     ///
@@ -188,6 +222,16 @@ impl Session {
     /// The epochs that are left to train.
     pub fn epochs_left(&self) -> RangeInclusive<usize> {
         self.completed_epochs() + 1..=self.epochs()
+    }
+
+    /// Words for an epoch of this run.
+    pub(crate) fn epoch_of_epochs(&self, epoch: usize) -> String {
+        progress::epoch_of_epochs(&self.label, epoch, self.epochs())
+    }
+
+    /// Seed of the shuffles and the augmentation.
+    pub(crate) fn seed(&self) -> u64 {
+        self.arguments.seed
     }
 
     /// Name of the example.

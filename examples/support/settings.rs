@@ -1,5 +1,6 @@
 //! What a run was started with, so that `--resume` goes on with the same batches.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub struct Settings {
     limit: Option<usize>,
     batch_size: usize,
     seed: u64,
+    /// What only some examples have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    others: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -34,7 +38,14 @@ impl Settings {
             limit: arguments.limit.map(|limit| limit.get()),
             batch_size: arguments.batch_size.get(),
             seed: arguments.seed,
+            others: BTreeMap::new(),
         }
+    }
+
+    /// The same settings with the value of a flag that only this example has.
+    pub(crate) fn with_flag(mut self, flag: &str, value: impl ToString) -> Self {
+        self.others.insert(flag.to_owned(), value.to_string());
+        self
     }
 
     /// The same settings with another seed.
@@ -66,10 +77,10 @@ impl Settings {
     /// The first flag that differs, with both values.
     pub fn check_against(&self, folder: &Path) -> Result<(), ExampleError> {
         let started: Self = files::read_json(&folder.join(Self::FILE))?;
-        let differs = |flag, given: &dyn ToString, started: &dyn ToString| {
+        let differs = |flag: &str, given: &dyn ToString, started: &dyn ToString| {
             Err(ExampleError::OtherSettings {
                 path: folder.to_owned(),
-                flag,
+                flag: flag.to_owned(),
                 given: given.to_string(),
                 started: started.to_string(),
             })
@@ -93,6 +104,12 @@ impl Settings {
         if self.seed != started.seed {
             return differs("--seed", &self.seed, &started.seed);
         }
+        for (flag, value) in &self.others {
+            let started = started.others.get(flag).map_or("nothing", String::as_str);
+            if value != started {
+                return differs(flag, value, &started);
+            }
+        }
         Ok(())
     }
 }
@@ -109,6 +126,7 @@ mod tests {
             limit: None,
             batch_size: 64,
             seed: 0,
+            others: BTreeMap::new(),
         }
     }
 
@@ -127,6 +145,7 @@ mod tests {
 
         let others = [
             (Settings { seed: 7, ..settings() }, "--seed is 7"),
+            (settings().with_flag("--image-size", 64), "--image-size is 64"),
             (Settings { batch_size: 32, ..settings() }, "--batch-size is 32"),
             (Settings { limit: Some(9), ..settings() }, "--limit is 9"),
             (Settings { data: "full".to_owned(), ..settings() }, "--data is full"),

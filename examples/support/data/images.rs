@@ -102,6 +102,11 @@ impl Images {
         self.normalization
     }
 
+    /// The same images as other inputs.
+    pub fn with_normalization(self, normalization: Normalization) -> Self {
+        Self { normalization, ..self }
+    }
+
     /// The pixels of one image.
     pub fn image(&self, index: usize) -> &[u8] {
         let bytes = self.shape.bytes();
@@ -118,10 +123,16 @@ impl Images {
     /// Classes differ by at most one image as long as each has enough of them. This matters for
     /// files that are sorted by class, where a plain prefix would hold one class only.
     pub fn balanced_first(&self, count: usize) -> Self {
-        let mut indices = self.round_robin();
-        indices.truncate(count);
-        indices.sort_unstable();
-        self.select(&indices)
+        self.split(count).0
+    }
+
+    /// The first images of each class, `count` in all, and the others, each in their old order.
+    pub fn split(&self, count: usize) -> (Self, Self) {
+        let mut first = self.round_robin();
+        let mut others = first.split_off(count.min(self.len()));
+        first.sort_unstable();
+        others.sort_unstable();
+        (self.select(&first), self.select(&others))
     }
 
     /// All positions: the first image of each class, then the second of each, and so on.
@@ -174,6 +185,14 @@ mod tests {
         let all = images(&[3, 1, 3, 2]).unwrap();
 
         assert_eq!(all.balanced_first(100), all);
+    }
+
+    #[test]
+    fn a_split_leaves_no_image_out() {
+        let (first, others) = images(&[0, 0, 0, 1, 1, 2]).unwrap().split(4);
+
+        assert_eq!((first.labels, first.pixels), (vec![0, 0, 1, 2], vec![0, 1, 3, 5]));
+        assert_eq!((others.labels, others.pixels), (vec![0, 1], vec![2, 4]));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The networks that the examples train.
 
 mod digits;
+mod efficientnet;
 mod residual;
 mod step;
 
 pub use digits::{DigitNetwork, DigitNetworkConfig};
+pub use efficientnet::{EfficientNet, EfficientNetConfig, InvertedBottleneck, NormedConvolution};
 pub use residual::{ConvolutionNorm, ResidualBlock, ResidualNetwork, ResidualNetworkConfig};
 pub use step::{ImageClassifier, ImageNetwork, inference_step, training_step};

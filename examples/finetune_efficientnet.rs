@@ -1,0 +1,225 @@
+//! Fine-tunes a network that was made for ImageNet, EfficientNet-Lite0 with its PyTorch weights, on
+//! real CIFAR-10 images, and compares ways to do so.
+//!
+//! ```text
+//! cargo run --example finetune_efficientnet -- --weights efficientnet-lite0.pth
+//! cargo run --example finetune_efficientnet -- --help        the flags, and where the weights are
+//! ```
+//!
+//! Each way sees the same images, equally augmented, for the same number of epochs:
+//!
+//! - `probe`: only the last layer is trained, on features that the rest computes once;
+//! - `one-rate`: a new last layer, and all layers at one rate;
+//! - `layer-wise`: the probe's last layer, rates that fall from layer to layer, and layers that begin
+//!   to train one after another, from the top down;
+//! - `from-scratch`, if asked for: all layers at one rate, without the weights.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anneal_examples::arguments::{image_size, percent, positive_rate, share, whole_number};
+use anneal_examples::data::CLASSES;
+use anneal_examples::prelude::*;
+use anneal_examples::weights::{HOW_TO_GET, IMAGENET_CLASSES};
+use burn::nn::Linear;
+use burn::optim::AdamWConfig;
+type GroupsConfig = ();
+use burn_anneal::prelude::*;
+use clap::{Parser, ValueEnum};
+
+const DEFAULTS: Defaults = Defaults { epochs: 2, batch_size: 16, learning_rate: 1e-3 };
+
+#[derive(Parser)]
+#[command(version, after_help = HOW_TO_GET)]
+struct FineTuning {
+    #[command(flatten)]
+    shared: Arguments,
+
+    /// EfficientNet-Lite0's weights, as PyTorch saved them; see below
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+
+    /// What to compare
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_values_t = [Method::Probe, Method::OneRate, Method::LayerWise]
+    )]
+    methods: Vec<Method>,
+
+    /// Train in every way from so many seeds: --seed, --seed + 1, ...
+    #[arg(long, value_name = "N", default_value = "3", value_parser = whole_number, allow_negative_numbers = true)]
+    seeds: NonZeroUsize,
+
+    /// Side in pixels that images are enlarged to
+    #[arg(long, value_name = "PIXELS", default_value = "96", value_parser = image_size, allow_negative_numbers = true)]
+    image_size: usize,
+
+    /// Learning rate of the top layer at its peak, for layer-wise; --lr is for the others
+    #[arg(long, value_name = "RATE", default_value = "1e-3", value_parser = positive_rate, allow_negative_numbers = true)]
+    top_lr: f64,
+
+    /// Rate of each layer as a share of the rate above it, for layer-wise
+    #[arg(long, value_name = "SHARE", default_value = "0.8", value_parser = share, allow_negative_numbers = true)]
+    layer_decay: f64,
+
+    /// Percent of the run after which each layer follows the one above it, for layer-wise
+    #[arg(long, value_name = "PERCENT", default_value = "3", value_parser = percent, allow_negative_numbers = true)]
+    unfreeze_every: f64,
+
+    /// Train on four fifths of the training images and test on the others: to choose rates by
+    #[arg(long)]
+    hold_out: bool,
+}
+
+/// A way to train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Method {
+    Probe,
+    OneRate,
+    LayerWise,
+    FromScratch,
+}
+
+impl Method {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::OneRate => "one-rate",
+            Self::LayerWise => "layer-wise",
+            Self::FromScratch => "from-scratch",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    conclude(run(&DEFAULTS.parse()))
+}
+
+fn run(arguments: &FineTuning) -> Result<Comparison, ExampleError> {
+    let seeds = arguments.shared.seeds(arguments.seeds)?;
+    let group = arguments.open_group()?;
+    // What is wrong with the weights or the groups is said before anything is trained.
+    let network = arguments.pretrained(&group)?;
+    say(format_args!("{group}\n"));
+    let _ = network;
+
+    let mut comparison = Comparison::begin(&group, Subject::Methods)?;
+    for seed in seeds {
+        let mut probe = None;
+        for method in arguments.in_order() {
+            let session = group.member(method.name(), seed)?;
+            let (rates, report) = match method {
+                Method::Probe => {
+                    let trained = LinearProbe::train(&session, &arguments.pretrained(&session)?)?;
+                    probe = Some(trained.output);
+                    (trained.rates, trained.report)
+                }
+                Method::OneRate => arguments.one_rate(&session, arguments.pretrained(&session)?)?,
+                Method::FromScratch => arguments.one_rate(&session, arguments.random(&session))?,
+                Method::LayerWise => arguments.layer_wise(&session, probe.clone())?,
+            };
+            comparison.add(method.name(), &rates, report);
+        }
+    }
+    comparison.finish()
+}
+
+impl FineTuning {
+    fn open_group(&self) -> Result<Session, ExampleError> {
+        let group = Session::open_group(
+            "finetune_efficientnet",
+            Dataset::Cifar10,
+            Augmentation::CROP_AND_FLIP,
+            &self.shared,
+        )?
+        .with_normalization(EfficientNet::NORMALIZATION)
+        .with_flags([
+            ("--image-size", self.image_size.to_string()),
+            ("--layer-decay", self.layer_decay.to_string()),
+            ("--unfreeze-every", self.unfreeze_every.to_string()),
+            ("--hold-out", self.hold_out.to_string()),
+        ])?;
+        Ok(if self.hold_out { group.holding_out() } else { group })
+    }
+
+    /// Layer-wise training starts from the probe's last layer, so the probe comes first.
+    fn in_order(&self) -> Vec<Method> {
+        let mut methods = self.methods.clone();
+        methods.sort_unstable();
+        methods.dedup();
+        methods
+    }
+
+    /// The network with the weights of the file, but for a new last layer.
+    fn pretrained(&self, session: &Session) -> Result<EfficientNet, ExampleError> {
+        let path = self.weights.as_deref().ok_or(WeightsError::NotGiven)?;
+        let device = session.device();
+        let config = EfficientNetConfig { classes: IMAGENET_CLASSES, image_size: self.image_size };
+        let mut network = config.init(&device);
+        network.load_pytorch(path)?;
+        let output = EfficientNet::new_output(CLASSES, &device);
+        Ok(network.with_output(output).keeping_statistics())
+    }
+
+    fn random(&self, session: &Session) -> EfficientNet {
+        let config = EfficientNetConfig { classes: CLASSES, image_size: self.image_size };
+        config.init(&session.device())
+    }
+
+    fn schedule(&self, peak: f64) -> Result<ScheduleConfig, ExampleError> {
+        let own = |_| cosine(peak).warmup(Span::percent(10.0)).into();
+        Ok(self.shared.schedule(own)?)
+    }
+
+    fn groups(&self) {}
+
+    fn one_rate(
+        &self,
+        session: &Session,
+        network: EfficientNet,
+    ) -> Result<(Schedule, Report), ExampleError> {
+        self.train(session, network, self.schedule(self.shared.learning_rate)?, None)
+    }
+
+    fn layer_wise(
+        &self,
+        session: &Session,
+        probe: Option<Linear>,
+    ) -> Result<(Schedule, Report), ExampleError> {
+        let network = self.pretrained(session)?;
+        let network = match probe {
+            Some(output) => network.with_output(output),
+            None => network,
+        };
+        self.train(session, network, self.schedule(self.top_lr)?, Some(self.groups()))
+    }
+
+    fn train(
+        &self,
+        session: &Session,
+        network: EfficientNet,
+        schedule: ScheduleConfig,
+        groups: Option<GroupsConfig>,
+    ) -> Result<(Schedule, Report), ExampleError> {
+        let rates = schedule.clone().resolve(session.run_length())?;
+        if let Some(report) = session.finished(&rates)? {
+            return Ok((rates, report));
+        }
+        let mut learner = LearnerBuilder::new(network)
+            .optimizer(AdamWConfig::new().with_weight_decay(0.0).build())
+            .schedule(schedule)
+            .run(session.run_length())
+            .on_mismatch(session.on_mismatch());
+        if let Some(groups) = groups {
+            let () = groups;
+        }
+        if let Some(saved) = session.saved_epoch() {
+            learner = learner.resume_from(saved);
+        }
+        let report = session.train(learner.build()?, &rates)?;
+        Ok((rates, report))
+    }
+}

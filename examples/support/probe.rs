@@ -1,0 +1,201 @@
+//! A linear probe: only the last layer of a network is trained, on features that the rest computes
+//! once.
+
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Int, Tensor};
+use burn_anneal::prelude::{Build, RunLength, Schedule, cosine};
+use indicatif::ProgressBar;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::ExampleError;
+use crate::evaluation::Evaluation;
+use crate::history::EpochRecord;
+use crate::loader::ImageLoader;
+use crate::model::EfficientNet;
+use crate::progress;
+use crate::report::Report;
+use crate::session::{Session, Trained};
+use crate::terminal::say;
+
+/// How often a probe goes through the features, which costs next to nothing.
+const PASSES: usize = 30;
+
+/// Features in each of its updates.
+const BATCH: usize = 64;
+
+/// The peak of its rates.
+const PEAK: f64 = 1e-3;
+
+/// A network whose last layer alone was trained.
+#[derive(Debug, Clone)]
+pub struct LinearProbe {
+    /// The last layer, to go on from.
+    pub output: Linear,
+    /// The schedule that it was trained under.
+    pub rates: Schedule,
+    /// What the network achieves with it.
+    pub report: Report,
+}
+
+impl LinearProbe {
+    /// Trains the last layer on the features of the very images, equally augmented, that any other
+    /// training in the session would see.
+    ///
+    /// After each epoch a layer is trained anew, on the features of all images so far.
+    ///
+    /// # Errors
+    /// When the device fails or a file cannot be written.
+    pub fn train(session: &Session, network: &EfficientNet) -> Result<Self, ExampleError> {
+        let mut history = session.start()?;
+        let frozen = network.valid();
+        let bar = progress::bar();
+        let mut test = CachedFeatures::default();
+        test.add(&frozen, &session.test_loader(), 1, &bar);
+        let mut seen = CachedFeatures::default();
+        let mut output = network.output();
+        let mut rates = seen.schedule()?;
+        for epoch in session.epochs_left() {
+            let started = Instant::now();
+            bar.set_prefix(session.epoch_of_epochs(epoch));
+            seen.add(&frozen, &session.train_loader(), epoch, &bar);
+            rates = seen.schedule()?;
+            let loss;
+            (output, loss) = seen.fit(network.output(), &rates, session.seed())?;
+            let tested = test.evaluate(&output)?;
+            let record = EpochRecord {
+                epoch,
+                train_loss: loss,
+                valid_loss: tested.loss,
+                valid_accuracy: tested.accuracy,
+                rate: rates.rate(seen.updates() - 1),
+                updates: seen.updates(),
+                seconds: started.elapsed().as_secs_f64(),
+            };
+            bar.suspend(|| say(format_args!("{}   {record}", session.epoch_of_epochs(epoch))));
+            history.epochs.push(record);
+            history.save(session.folder())?;
+        }
+        bar.finish_and_clear();
+        let model = frozen.with_output(output.valid());
+        let report = session.finish(Trained { model, history }, &rates)?;
+        Ok(Self { output, rates, report })
+    }
+}
+
+/// What a network makes of images before its last layer, and their classes.
+#[derive(Debug, Clone, Default)]
+struct CachedFeatures {
+    features: Vec<Tensor<2>>,
+    targets: Vec<Tensor<1, Int>>,
+}
+
+impl CachedFeatures {
+    fn add(
+        &mut self,
+        frozen: &EfficientNet,
+        images: &ImageLoader,
+        epoch: usize,
+        bar: &ProgressBar,
+    ) {
+        bar.set_length(images.len() as u64);
+        bar.set_position(0);
+        for batch in images.epoch(epoch) {
+            let count = batch.targets.dims()[0] as u64;
+            self.features.push(frozen.features(batch.images.without_autodiff()));
+            self.targets.push(batch.targets.without_autodiff());
+            bar.inc(count);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.targets.iter().map(|targets| targets.dims()[0]).sum()
+    }
+
+    fn updates(&self) -> u64 {
+        (PASSES * self.len().div_ceil(BATCH)).max(1) as u64
+    }
+
+    fn schedule(&self) -> Result<Schedule, ExampleError> {
+        Ok(cosine(PEAK).resolve(RunLength::updates(self.updates()))?)
+    }
+
+    fn joined(&self) -> (Tensor<2>, Tensor<1, Int>) {
+        (Tensor::cat(self.features.clone(), 0), Tensor::cat(self.targets.clone(), 0))
+    }
+
+    /// Trains a last layer; gives it and the loss of the last update.
+    fn fit(
+        &self,
+        mut output: Linear,
+        rates: &Schedule,
+        seed: u64,
+    ) -> Result<(Linear, f64), ExampleError> {
+        // The features are without autodiff: the layer takes them as constants.
+        let (features, targets) = self.joined();
+        let mut optimizer: ModuleOptimizer = AdamConfig::new().build().into();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut order: Vec<i32> = Vec::new();
+        let mut last_loss = Tensor::zeros([1], &features.device());
+        for update in 0..self.updates() {
+            if order.is_empty() {
+                order = (0..self.len() as i32).collect();
+                order.shuffle(&mut random);
+            }
+            let chosen = order.split_off(order.len().saturating_sub(BATCH));
+            let chosen = Tensor::<1, Int>::from_data(chosen.as_slice(), &features.device());
+            let logits = output.forward(features.clone().select(0, chosen.clone()));
+            let loss = cross_entropy(logits, targets.clone().select(0, chosen));
+            let gradients = GradientsParams::from_grads(loss.backward(), &output);
+            output = optimizer.step(rates.rate(update), output, gradients);
+            last_loss = loss.without_autodiff();
+        }
+        Ok((output, last_loss.try_into_scalar::<f64>()?))
+    }
+
+    fn evaluate(&self, output: &Linear) -> Result<Evaluation, ExampleError> {
+        let (features, targets) = self.joined();
+        let logits = output.valid().forward(features);
+        let classes = logits.clone().argmax(1).squeeze_dim::<1>(1);
+        let right = classes.equal(targets.clone()).int().sum().try_into_scalar::<f64>()?;
+        let loss = cross_entropy(logits, targets).try_into_scalar::<f64>()?;
+        Ok(Evaluation { loss, accuracy: right / self.len() as f64 })
+    }
+}
+
+fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::LinearConfig;
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_layer_learns_to_tell_features_apart() {
+        let device = Device::default();
+        let labels: Vec<i32> = (0..200).map(|item| item % 4).collect();
+        let targets = Tensor::<1, Int>::from_data(labels.as_slice(), &device);
+        let features: Tensor<2> = targets.clone().one_hot::<2>(4).float().mul_scalar(3.0);
+        let cached = CachedFeatures { features: vec![features], targets: vec![targets] };
+        let untrained = LinearConfig::new(4, 4).init(&device.autodiff());
+
+        let rates = cached.schedule().unwrap();
+        let (fitted, loss) = cached.fit(untrained.clone(), &rates, 0).unwrap();
+
+        assert_eq!(cached.updates(), 4 * PASSES as u64);
+        let (before, after) =
+            (cached.evaluate(&untrained).unwrap(), cached.evaluate(&fitted).unwrap());
+        assert!(after.loss < before.loss && loss < before.loss, "{before:?} {after:?} {loss}");
+        assert!(after.accuracy > 0.99, "{after:?}");
+    }
+}
