@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::fs;
-use std::ops::RangeInclusive;
+use std::num::NonZeroUsize;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use burn::train::{
     ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Learner, SupervisedTraining,
 };
 use burn_anneal::prelude::{Annealed, OnMismatch, RunLength, SavedEpoch, Schedule};
+use burn_store::{BurnpackStore, ModuleSnapshot};
 
 use crate::arguments::Arguments;
 use crate::backend::SelectedDevice;
@@ -122,6 +124,26 @@ impl Session {
         let (train, test) = self.train.split(self.train.len() - self.train.len() / 5);
         self.train = Arc::new(train);
         self.test = Arc::new(test);
+        self
+    }
+
+    /// The images of some classes only, which are numbered from 0 on.
+    pub fn of_classes(mut self, classes: Range<u8>) -> Self {
+        for images in [&mut self.train, &mut self.test] {
+            *images = Arc::new(images.of_classes(classes.clone()));
+        }
+        self
+    }
+
+    /// Only so many images to train on, balanced over the classes.
+    pub fn limited_to(mut self, images: usize) -> Self {
+        self.train = Arc::new(self.train.balanced_first(images));
+        self
+    }
+
+    /// Another number of epochs.
+    pub fn with_epochs(mut self, epochs: NonZeroUsize) -> Self {
+        self.arguments.epochs = epochs;
         self
     }
 
@@ -242,6 +264,11 @@ impl Session {
     /// The run's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Where the trained network is saved, for burn-store or Burn's `load_file` to read.
+    pub fn model_file(&self) -> PathBuf {
+        self.folder.join("model.bpk")
     }
 
     /// Batches to train on, which begin with the first epoch that is left.
@@ -377,9 +404,9 @@ impl Session {
     }
 
     fn save_model<M: ImageClassifier>(&self, model: M) -> Result<(), ExampleError> {
-        let path = self.folder.join("model.bpk");
+        let path = self.model_file();
         model
-            .save_file(&path)
+            .save_into(&mut BurnpackStore::from_file(&path).overwrite(true))
             .map_err(|error| ExampleError::Record { path, reason: error.to_string() })
     }
 

@@ -15,3 +15,8 @@ pub use recorder::RateRecorder;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The examples of the page on fine-tuning, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/fine_tuning.md")]
+pub struct FineTuning;

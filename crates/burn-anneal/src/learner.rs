@@ -128,8 +128,8 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     }
 
     /// Rates, weight decay and freezing for groups of parameters: see [`GroupsConfig`].
-    pub fn groups(mut self, groups: impl Into<GroupsConfig>) -> Self {
-        self.groups = Some(groups.into());
+    pub fn groups(mut self, groups: GroupsConfig) -> Self {
+        self.groups = Some(groups);
         self
     }
 

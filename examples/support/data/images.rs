@@ -1,5 +1,7 @@
 //! Labelled images in memory.
 
+use std::ops::Range;
+
 use super::{CLASSES, DataError};
 
 /// Size of an image.
@@ -135,6 +137,15 @@ impl Images {
         (self.select(&first), self.select(&others))
     }
 
+    /// The images of some classes, which are numbered from 0 on.
+    pub fn of_classes(&self, classes: Range<u8>) -> Self {
+        let indices: Vec<usize> =
+            (0..self.len()).filter(|&index| classes.contains(&self.labels[index])).collect();
+        let mut images = self.select(&indices);
+        images.labels.iter_mut().for_each(|label| *label -= classes.start);
+        images
+    }
+
     /// All positions: the first image of each class, then the second of each, and so on.
     fn round_robin(&self) -> Vec<usize> {
         let mut seen = [0_usize; CLASSES];
@@ -193,6 +204,14 @@ mod tests {
 
         assert_eq!((first.labels, first.pixels), (vec![0, 0, 1, 2], vec![0, 1, 3, 5]));
         assert_eq!((others.labels, others.pixels), (vec![0, 1], vec![2, 4]));
+    }
+
+    #[test]
+    fn some_classes_are_numbered_anew() {
+        let some = images(&[9, 5, 0, 5, 7]).unwrap().of_classes(5..8);
+
+        assert_eq!(some.labels, [0, 0, 2]);
+        assert_eq!(some.pixels, [1, 3, 4]);
     }
 
     #[test]

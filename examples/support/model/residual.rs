@@ -29,13 +29,20 @@ pub struct ResidualNetworkConfig {
     pub stem_channels: usize,
     /// Channels of each block.
     pub block_channels: [usize; 3],
+    /// Classes to tell apart.
+    pub classes: usize,
     /// Share of each training target that is spread over all classes.
     pub label_smoothing: f32,
 }
 
 impl Default for ResidualNetworkConfig {
     fn default() -> Self {
-        Self { stem_channels: 16, block_channels: [32, 64, 128], label_smoothing: 0.05 }
+        Self {
+            stem_channels: 16,
+            block_channels: [32, 64, 128],
+            classes: CLASSES,
+            label_smoothing: 0.05,
+        }
     }
 }
 
@@ -51,7 +58,7 @@ impl ResidualNetworkConfig {
         ResidualNetwork {
             stem: ConvolutionNorm::new(3, self.stem_channels, 3, 2, device),
             blocks,
-            output: LinearConfig::new(channels, CLASSES).init(device),
+            output: LinearConfig::new(channels, self.classes).init(device),
             label_smoothing: self.label_smoothing,
         }
     }

@@ -224,7 +224,10 @@ fn key(compiled: &[Compiled<'_>], parameter: &Parameter) -> Result<(Vec<f64>, St
             })?);
             name = format!("{name}.{}", capture.as_str());
         }
-        key.extend(&pattern.suffix);
+        for number in &pattern.suffix {
+            key.push(*number);
+            name = format!("{name}.{number}");
+        }
         return Ok((key, name));
     }
     Ok((vec![f64::INFINITY], "top".into()))
@@ -235,10 +238,17 @@ fn sorted(keys: &[(Vec<f64>, String)]) -> Layers {
     distinct.sort_by(|one, other| one.0.partial_cmp(&other.0).expect("keys are numbers"));
     distinct.dedup_by(|one, other| one.0 == other.0);
     let mut names: Vec<String> = vec![];
+    let mut taken = HashSet::new();
     let mut layers: Vec<(&[f64], usize)> = vec![];
     for (key, name) in distinct {
         if names.is_empty() || key.last() != Some(&JOINS_PREVIOUS) {
-            names.push(name.clone());
+            // A pattern may be named `top`, or capture `03` beside `3`.
+            let twin = !taken.insert(name);
+            names.push(if twin {
+                format!("{name} of layer {}", names.len())
+            } else {
+                name.clone()
+            });
         }
         layers.push((key, names.len() - 1));
     }

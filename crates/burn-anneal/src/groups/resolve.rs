@@ -126,14 +126,18 @@ impl Resolution<'_> {
         self.check_named()?;
         let keys =
             (0..self.parameters.len()).map(|i| self.key(i)).collect::<Result<Vec<_>, _>>()?;
-        let mut distinct: Vec<Key> =
-            keys.iter().copied().collect::<HashSet<_>>().into_iter().collect();
+        let present: HashSet<Key> = keys.iter().copied().collect();
+        let mut distinct: Vec<Key> = present.iter().copied().collect();
         distinct.sort_by_key(|key| (key.layer, key.group, !key.decays));
         let mut groups = vec![];
         for key in &distinct {
             let layer = |per_layer: &[f64]| key.layer.map_or(1.0, |layer| per_layer[layer]);
             let start = key.layer.map_or(Some(0), |layer| Some(starts[layer]));
-            groups.push(self.group(*key, &distinct, layer(&scales), start)?);
+            groups.push(self.group(*key, &present, layer(&scales), start)?);
+        }
+        let mut names = HashSet::new();
+        if let Some(twin) = groups.iter().find(|group| !names.insert(&group.name)) {
+            return Err(GroupError::Duplicate { group: twin.name.clone() });
         }
         let index: HashMap<Key, usize> = distinct.into_iter().zip(0..).collect();
         let mut of_path = HashMap::new();
@@ -175,7 +179,7 @@ impl Resolution<'_> {
     fn group(
         &self,
         key: Key,
-        distinct: &[Key],
+        present: &HashSet<Key>,
         scale: f64,
         layer_start: Option<u64>,
     ) -> Result<ResolvedGroup, GroupError> {
@@ -200,7 +204,7 @@ impl Resolution<'_> {
         let weight_decay = named.and_then(|group| group.weight_decay);
         let weight_decay = weight_decay.unwrap_or(self.config.weight_decay);
         Ok(ResolvedGroup {
-            name: self.name(key, distinct),
+            name: self.name(key, present),
             layer: key.layer,
             rate,
             scale,
@@ -213,7 +217,7 @@ impl Resolution<'_> {
     }
 
     /// `head`, `blocks.3`, `head blocks.3`, and `blocks.3, no decay` beside one that decays.
-    fn name(&self, key: Key, distinct: &[Key]) -> String {
+    fn name(&self, key: Key, present: &HashSet<Key>) -> String {
         let group = key.group.map(|group| self.config.groups[group].name.as_str());
         let layer =
             key.layer.zip(self.layers.as_ref()).map(|(layer, all)| all.names[layer].as_str());
@@ -221,7 +225,7 @@ impl Resolution<'_> {
         // A group that is one layer under the same name says it once.
         parts.dedup();
         let name = if parts.is_empty() { "model".to_string() } else { parts.join(" ") };
-        let has_decayed_twin = !key.decays && distinct.contains(&Key { decays: true, ..key });
+        let has_decayed_twin = !key.decays && present.contains(&Key { decays: true, ..key });
         if has_decayed_twin { format!("{name}, no decay") } else { name }
     }
 

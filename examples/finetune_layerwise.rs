@@ -1,0 +1,242 @@
+//! Pretrains a small residual network on five classes of CIFAR-10, and fine-tunes it on a few images of
+//! the other five, in four ways.
+//!
+//! ```text
+//! cargo run --example finetune_layerwise                             3 seeds
+//! cargo run --example finetune_layerwise -- --help                   everything else
+//! ```
+//!
+//! Every way sees the same images, equally augmented, for the same number of epochs:
+//!
+//! - `from-scratch`: a network with random weights, all layers at one rate;
+//! - `one-rate`: the pretrained network under a new last layer, all layers at one rate;
+//! - `layer-wise`: rates that fall from layer to layer, and layers that begin to train one after another,
+//!   from the top down;
+//! - `head-only`: only the new last layer is trained.
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anneal_examples::arguments::{percent, positive_rate, share, whole_number};
+use anneal_examples::model::ResidualNetwork;
+use anneal_examples::prelude::*;
+use burn::optim::AdamWConfig;
+use burn_anneal::prelude::*;
+use burn_store::{BurnpackStore, ModuleSnapshot};
+use clap::Parser;
+
+const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 32, learning_rate: 4e-3 };
+
+/// Airplane, automobile, bird, cat, deer.
+const OLD_CLASSES: Range<u8> = 0..5;
+/// Dog, frog, horse, ship, truck.
+const NEW_CLASSES: Range<u8> = 5..10;
+
+#[derive(Parser)]
+#[command(version)]
+struct FineTuning {
+    #[command(flatten)]
+    shared: Arguments,
+
+    /// Train in every way from so many seeds: --seed, --seed + 1, ...
+    #[arg(long, value_name = "N", default_value = "3", value_parser = whole_number, allow_negative_numbers = true)]
+    seeds: NonZeroUsize,
+
+    /// Epochs of the pretraining; --epochs is for the fine-tuning
+    #[arg(long, value_name = "N", default_value = "30", value_parser = whole_number, allow_negative_numbers = true)]
+    pretraining_epochs: NonZeroUsize,
+
+    /// Images of each new class to fine-tune on
+    #[arg(long, value_name = "N", default_value = "50", value_parser = whole_number, allow_negative_numbers = true)]
+    shots: NonZeroUsize,
+
+    /// Learning rate of the last layer at its peak, where it is not that of all layers; --lr is for the
+    /// others
+    #[arg(long, value_name = "RATE", default_value = "4e-3", value_parser = positive_rate, allow_negative_numbers = true)]
+    top_lr: f64,
+
+    /// Rate of each layer as a share of the rate above it, for layer-wise
+    #[arg(long, value_name = "SHARE", default_value = "0.5", value_parser = share, allow_negative_numbers = true)]
+    layer_decay: f64,
+
+    /// Percent of the run after which each layer follows the one above it, for layer-wise
+    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = percent, allow_negative_numbers = true)]
+    unfreeze_every: f64,
+
+    /// Train on four fifths of the training images and test on the others: to choose rates by
+    #[arg(long)]
+    hold_out: bool,
+}
+
+/// A way to train.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    FromScratch,
+    OneRate,
+    LayerWise,
+    HeadOnly,
+}
+
+impl Method {
+    const ALL: [Self; 4] = [Self::FromScratch, Self::OneRate, Self::LayerWise, Self::HeadOnly];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::FromScratch => "from-scratch",
+            Self::OneRate => "one-rate",
+            Self::LayerWise => "layer-wise",
+            Self::HeadOnly => "head-only",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    conclude(run(&DEFAULTS.parse()))
+}
+
+fn run(arguments: &FineTuning) -> Result<Comparison, ExampleError> {
+    let seeds = arguments.shared.seeds(arguments.seeds)?;
+    let group = arguments.open_group()?;
+    let fine_tuning = arguments.fine_tuning(&group);
+    // What is wrong with the groups is said before anything is trained.
+    let network = network(&group);
+    let length = fine_tuning.run_length();
+    let rates = arguments.schedule(Method::LayerWise)?.resolve(length)?;
+    say(format_args!("{group}"));
+    for method in [Method::LayerWise, Method::HeadOnly] {
+        let Some(groups) = arguments.groups(method) else { continue };
+        let groups = groups.resolve(&network, &rates, length)?;
+        say(format_args!("\n{}: {}", method.name(), groups.explain(0)));
+    }
+
+    let mut comparison = Comparison::begin(&group, Subject::Methods)?;
+    for seed in seeds {
+        let pretraining = arguments.pretraining(&group).member("pretraining", seed)?;
+        arguments.pretrain(&pretraining)?;
+        for method in Method::ALL {
+            let session = fine_tuning.member(method.name(), seed)?;
+            let (rates, report) =
+                arguments.fine_tune(&session, method, &pretraining.model_file())?;
+            comparison.add(method.name(), &rates, report);
+        }
+    }
+    comparison.finish()
+}
+
+impl FineTuning {
+    fn open_group(&self) -> Result<Session, ExampleError> {
+        let group = Session::open_group(
+            "finetune_layerwise",
+            Dataset::Cifar10,
+            Augmentation::CROP_AND_FLIP,
+            &self.shared,
+        )?
+        .with_flags([
+            ("--pretraining-epochs", self.pretraining_epochs.to_string()),
+            ("--shots", self.shots.to_string()),
+            ("--layer-decay", self.layer_decay.to_string()),
+            ("--unfreeze-every", self.unfreeze_every.to_string()),
+            ("--hold-out", self.hold_out.to_string()),
+        ])?;
+        Ok(if self.hold_out { group.holding_out() } else { group })
+    }
+
+    fn pretraining(&self, group: &Session) -> Session {
+        group.clone().of_classes(OLD_CLASSES).with_epochs(self.pretraining_epochs)
+    }
+
+    fn fine_tuning(&self, group: &Session) -> Session {
+        group.clone().of_classes(NEW_CLASSES).limited_to(self.shots.get() * NEW_CLASSES.len())
+    }
+
+    fn schedule(&self, method: Method) -> Result<ScheduleConfig, ExampleError> {
+        let peak = match method {
+            Method::FromScratch | Method::OneRate => self.shared.learning_rate,
+            Method::LayerWise | Method::HeadOnly => self.top_lr,
+        };
+        let own = |_| cosine(peak).warmup(Span::percent(10.0)).into();
+        Ok(self.shared.schedule(own)?)
+    }
+
+    fn groups(&self, method: Method) -> Option<GroupsConfig> {
+        match method {
+            Method::FromScratch | Method::OneRate => None,
+            // The layers of the network's tree: the stem, each block, the last layer.
+            Method::LayerWise => Some(
+                layer_decay(self.layer_decay).unfreeze_every(Span::percent(self.unfreeze_every)),
+            ),
+            Method::HeadOnly => Some(
+                GroupsConfig::new()
+                    .group(Group::new("head", "^output"))
+                    .group(Group::rest("trunk").frozen()),
+            ),
+        }
+    }
+
+    fn pretrain(&self, session: &Session) -> Result<(), ExampleError> {
+        let schedule = cosine(DEFAULTS.learning_rate).warmup(Span::percent(10.0)).into();
+        self.train(session, network(session), schedule, None)?;
+        Ok(())
+    }
+
+    fn fine_tune(
+        &self,
+        session: &Session,
+        method: Method,
+        pretrained: &Path,
+    ) -> Result<(Schedule, Report), ExampleError> {
+        let mut network = network(session);
+        if method != Method::FromScratch {
+            load_all_but_the_last_layer(&mut network, pretrained)?;
+        }
+        self.train(session, network, self.schedule(method)?, self.groups(method))
+    }
+
+    fn train(
+        &self,
+        session: &Session,
+        network: ResidualNetwork,
+        schedule: ScheduleConfig,
+        groups: Option<GroupsConfig>,
+    ) -> Result<(Schedule, Report), ExampleError> {
+        let rates = schedule.clone().resolve(session.run_length())?;
+        if let Some(report) = session.finished(&rates)? {
+            return Ok((rates, report));
+        }
+        let mut learner = LearnerBuilder::new(network)
+            .optimizer(AdamWConfig::new().with_weight_decay(0.02).build())
+            .schedule(schedule)
+            .run(session.run_length())
+            .on_mismatch(session.on_mismatch());
+        if let Some(groups) = groups {
+            learner = learner.groups(groups);
+        }
+        if let Some(saved) = session.saved_epoch() {
+            learner = learner.resume_from(saved);
+        }
+        let report = session.train(learner.build()?, &rates)?;
+        Ok((rates, report))
+    }
+}
+
+fn network(session: &Session) -> ResidualNetwork {
+    let classes = NEW_CLASSES.len();
+    ResidualNetworkConfig { classes, ..ResidualNetworkConfig::default() }.init(&session.device())
+}
+
+/// The pretrained last layer tells other classes apart.
+fn load_all_but_the_last_layer(
+    network: &mut ResidualNetwork,
+    file: &Path,
+) -> Result<(), ExampleError> {
+    let unusable = |reason| ExampleError::Record { path: file.to_owned(), reason };
+    let mut store =
+        BurnpackStore::from_file(file).with_regex(r"^(stem|blocks)\.").allow_partial(true);
+    let loaded = network.load_from(&mut store).map_err(|error| unusable(error.to_string()))?;
+    match loaded.missing.iter().find(|(path, _)| !path.starts_with("output.")) {
+        Some((path, _)) => Err(unusable(format!("it has no {path}"))),
+        None => Ok(()),
+    }
+}
