@@ -13,6 +13,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct Members {
     known: Arc<HashMap<ParamId, Known>>,
+    /// The ids in the order of a visit: comparing them costs less than looking each one up.
+    order: Arc<Vec<ParamId>>,
+    /// Whether some that train may not have been introduced to the optimizer.
+    expects_new: bool,
     next_step: u64,
 }
 
@@ -26,7 +30,7 @@ pub(crate) struct Known {
 
 impl Members {
     pub fn new(next_step: u64) -> Self {
-        Self { known: Arc::default(), next_step }
+        Self { known: Arc::default(), order: Arc::default(), expects_new: true, next_step }
     }
 
     pub fn next_step(&self) -> u64 {
@@ -65,6 +69,7 @@ impl Members {
         }
         self.next_step = step.saturating_add(1);
         if !followed || groups.freezes_differ(step, self.next_step) {
+            self.expects_new = true;
             groups.prepare(model, self.next_step)
         } else {
             model
@@ -84,16 +89,20 @@ impl Members {
 
     fn forget_introductions(&mut self) {
         Arc::make_mut(&mut self.known).values_mut().for_each(|known| known.introduced = false);
+        self.expects_new = true;
     }
 
     fn look_up<M: Module>(&mut self, groups: &Groups, model: &M) {
-        let mut strangers = Strangers { known: &self.known, found: false };
-        model.visit(&mut strangers);
-        if strangers.found {
-            let mut paths = Paths { groups, path: vec![], found: HashMap::new() };
-            model.visit(&mut paths);
-            self.known = Arc::new(paths.found);
+        let mut same = SameOrder { expected: &self.order, visited: 0, same: true };
+        model.visit(&mut same);
+        if same.same && same.visited == self.order.len() {
+            return;
         }
+        let mut paths = Paths { groups, path: vec![], order: vec![], found: HashMap::new() };
+        model.visit(&mut paths);
+        self.known = Arc::new(paths.found);
+        self.order = Arc::new(paths.order);
+        self.expects_new = true;
     }
 
     /// Gives each parameter that trains, and that the optimizer has not met, a state that says its
@@ -104,10 +113,7 @@ impl Members {
         model: &M,
         optimizer: &mut ModuleOptimizer,
     ) {
-        let is_new = |known: &Known| {
-            !known.introduced && known.group.is_some_and(|group| !settings[group].frozen)
-        };
-        if !self.known.values().any(is_new) {
+        if !std::mem::take(&mut self.expects_new) {
             return;
         }
         let known = Arc::make_mut(&mut self.known);
@@ -124,21 +130,24 @@ fn settings(groups: &Groups, step: u64) -> Vec<Setting> {
     groups.table.groups.iter().map(setting).collect()
 }
 
-/// Looks for an id that is not known.
-struct Strangers<'a> {
-    known: &'a HashMap<ParamId, Known>,
-    found: bool,
+/// Whether a visit meets the same ids as the last time.
+struct SameOrder<'a> {
+    expected: &'a [ParamId],
+    visited: usize,
+    same: bool,
 }
 
-impl ModuleVisitor for Strangers<'_> {
+impl ModuleVisitor for SameOrder<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found |= !self.known.contains_key(&param.id);
+        self.same &= self.expected.get(self.visited) == Some(&param.id);
+        self.visited += 1;
     }
 }
 
 struct Paths<'a> {
     groups: &'a Groups,
     path: Vec<String>,
+    order: Vec<ParamId>,
     found: HashMap<ParamId, Known>,
 }
 
@@ -152,6 +161,7 @@ impl ModuleVisitor for Paths<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.order.push(param.id);
         let group = self.groups.table.of_path.get(&self.path.join(".")).copied();
         // A parameter that the module holds twice has the group of the place where it is met first.
         self.found.entry(param.id).or_insert(Known { group, introduced: false });

@@ -1,0 +1,176 @@
+//! One update of a model of 8 × 8 parameters with SGD: at one rate, with layer-wise rates of ours, and
+//! with groups of Burn's.
+//!
+//! `cargo bench --workspace --profile dev --config docs/benchmarks.toml --bench groups`
+//!
+//! The variants take turns within each round, so that a machine whose speed changes is the same for all;
+//! a line gives the medians of the rounds and of their ratios.
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::{Module, Param, ParamGroup, ParamId};
+use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::tensor::{Device, Tensor};
+use burn_anneal::groups::{GroupOptimizer, parameters};
+use burn_anneal::prelude::*;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 41;
+
+#[derive(Module, Debug)]
+struct Weights {
+    blocks: Vec<Param<Tensor<2>>>,
+}
+
+impl Weights {
+    fn new(count: usize, device: &Device) -> Self {
+        let block = |_| Param::from_tensor(Tensor::ones([8, 8], device));
+        Self { blocks: (0..count).map(block).collect() }
+    }
+
+    fn gradients(&self) -> GradientsParams {
+        let mut gradients = GradientsParams::new();
+        for block in &self.blocks {
+            gradients.register(block.id, Tensor::<2>::ones([8, 8], &Device::default()));
+        }
+        gradients
+    }
+}
+
+/// A model in training; each has its own, because its parameters change.
+trait Trained {
+    fn update(&mut self, gradients: GradientsParams);
+    fn model(&self) -> &Weights;
+}
+
+struct Burns {
+    model: Option<Weights>,
+    optimizer: ModuleOptimizer,
+    scheduler: ModuleLrScheduler,
+}
+
+impl Trained for Burns {
+    fn update(&mut self, gradients: GradientsParams) {
+        let rates = self.scheduler.step();
+        let model = self.model.take().map(|model| self.optimizer.step(rates, model, gradients));
+        self.model = black_box(model);
+    }
+
+    fn model(&self) -> &Weights {
+        self.model.as_ref().expect("it is put back")
+    }
+}
+
+struct Ours {
+    model: Option<Weights>,
+    optimizer: GroupOptimizer,
+}
+
+impl Trained for Ours {
+    fn update(&mut self, gradients: GradientsParams) {
+        let model = self.model.take().map(|model| self.optimizer.step(model, gradients));
+        self.model = black_box(model);
+    }
+
+    fn model(&self) -> &Weights {
+        self.model.as_ref().expect("it is put back")
+    }
+}
+
+const RATE: f64 = 1e-3;
+
+fn run() -> RunLength {
+    RunLength::updates(1 << 40)
+}
+
+/// Burn's own, with one rate or with groups of ids.
+fn burns(model: Weights, groups: usize) -> Burns {
+    let schedule = |scale: f64| constant(RATE).scale(scale).init(run()).expect("a valid schedule");
+    let mut scheduler = ModuleLrScheduler::new(schedule(1.0));
+    let ids: Vec<ParamId> = model.blocks.iter().map(|block| block.id).collect();
+    for group in (0..groups).filter(|_| groups > 1) {
+        let members = ids.iter().skip(group).step_by(groups).copied().collect();
+        scheduler = scheduler.with_group(ParamGroup::from_ids(members), schedule(scale(group)));
+    }
+    let optimizer = SgdConfig::new().build().into();
+    Burns { model: Some(model), optimizer, scheduler }
+}
+
+fn scale(group: usize) -> f64 {
+    0.9_f64.powi(group as i32)
+}
+
+/// Ours, with layer-wise rates.
+fn ours(model: Weights, groups: usize) -> Ours {
+    let schedule = constant(RATE).resolve(run()).expect("a valid schedule");
+    let count = parameters(&model).len();
+    let layer = move |path: &str| {
+        let index: usize = path.rsplit('.').next().and_then(|i| i.parse().ok()).unwrap_or(0);
+        index % groups.min(count)
+    };
+    let groups = layer_decay(0.9)
+        .layers(LayerMap::from_fn(move |parameter| layer(&parameter.path)))
+        .resolve(&model, &schedule, run())
+        .expect("groups that fit the model");
+    let optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).expect("no decay");
+    Ours { model: Some(model), optimizer }
+}
+
+fn timed(trained: &mut dyn Trained, updates: usize) -> Duration {
+    let mut total = Duration::ZERO;
+    for _ in 0..updates {
+        let gradients = trained.model().gradients();
+        let start = Instant::now();
+        trained.update(gradients);
+        total += start.elapsed();
+    }
+    total / updates as u32
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    // `cargo test` runs benches too, to see that they start.
+    let rounds = if std::env::args().any(|argument| argument == "--bench") { ROUNDS } else { 1 };
+    let device = Device::default().autodiff();
+    println!(
+        "parameters groups | one rate µs | ours µs  ratio  first update ms | Burn's groups µs  ratio"
+    );
+    for count in [12, 120, 1_200, 12_000] {
+        for groups in [1, 12, 48] {
+            if groups > count {
+                continue;
+            }
+            let model = || Weights::new(count, &device);
+            let mut one = burns(model(), 1);
+            let mut layered = ours(model(), groups);
+            let mut grouped = burns(model(), groups);
+            let first = timed(&mut layered, 1);
+            let updates = (6_000 / count).max(1);
+            let mut times = [vec![], vec![], vec![]];
+            for round in 0..rounds {
+                let mut all: [&mut dyn Trained; 3] = [&mut one, &mut layered, &mut grouped];
+                // Who comes first changes from round to round.
+                for turn in 0..3 {
+                    let which = (turn + round) % 3;
+                    times[which].push(timed(all[which], updates).as_secs_f64() * 1e6);
+                }
+            }
+            let ratio = |which: usize| {
+                median(times[which].iter().zip(&times[0]).map(|(time, one)| time / one).collect())
+            };
+            println!(
+                "{count:10} {groups:6} | {:11.1} | {:7.1}  {:.3}  {:15.1} | {:16.1}  {:.3}",
+                median(times[0].clone()),
+                median(times[1].clone()),
+                ratio(1),
+                first.as_secs_f64() * 1e3,
+                median(times[2].clone()),
+                ratio(2),
+            );
+        }
+    }
+}
