@@ -24,7 +24,6 @@ use anneal_examples::prelude::*;
 use anneal_examples::weights::{HOW_TO_GET, IMAGENET_CLASSES};
 use burn::nn::Linear;
 use burn::optim::AdamWConfig;
-type GroupsConfig = ();
 use burn_anneal::prelude::*;
 use clap::{Parser, ValueEnum};
 
@@ -103,8 +102,9 @@ fn run(arguments: &FineTuning) -> Result<Comparison, ExampleError> {
     let group = arguments.open_group()?;
     // What is wrong with the weights or the groups is said before anything is trained.
     let network = arguments.pretrained(&group)?;
-    say(format_args!("{group}\n"));
-    let _ = network;
+    let peak = constant(arguments.top_lr).resolve(group.run_length())?;
+    let groups = arguments.groups().resolve(&network, &peak, group.run_length())?;
+    say(format_args!("{group}\n{}\n", groups.explain(0)));
 
     let mut comparison = Comparison::begin(&group, Subject::Methods)?;
     for seed in seeds {
@@ -148,6 +148,9 @@ impl FineTuning {
     /// Layer-wise training starts from the probe's last layer, so the probe comes first.
     fn in_order(&self) -> Vec<Method> {
         let mut methods = self.methods.clone();
+        if methods.contains(&Method::LayerWise) {
+            methods.push(Method::Probe);
+        }
         methods.sort_unstable();
         methods.dedup();
         methods
@@ -174,7 +177,11 @@ impl FineTuning {
         Ok(self.shared.schedule(own)?)
     }
 
-    fn groups(&self) {}
+    fn groups(&self) -> GroupsConfig {
+        layer_decay(self.layer_decay)
+            .layers(LayerMap::from_patterns(EfficientNet::LAYERS))
+            .unfreeze_every(Span::percent(self.unfreeze_every))
+    }
 
     fn one_rate(
         &self,
@@ -214,7 +221,7 @@ impl FineTuning {
             .run(session.run_length())
             .on_mismatch(session.on_mismatch());
         if let Some(groups) = groups {
-            let () = groups;
+            learner = learner.groups(groups);
         }
         if let Some(saved) = session.saved_epoch() {
             learner = learner.resume_from(saved);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_anneal::prelude::{BuildError, CheckpointError, FileError, ScheduleError};
+use burn_anneal::prelude::{BuildError, CheckpointError, FileError, GroupError, ScheduleError};
 
 use crate::backend::BackendError;
 use crate::data::DataError;
@@ -26,6 +26,9 @@ pub enum ExampleError {
     /// The schedule does not fit the run.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// The groups do not fit the network or the run.
+    #[error(transparent)]
+    Groups(#[from] GroupError),
     /// The learner cannot be built.
     #[error(transparent)]
     Learner(#[from] BuildError),
