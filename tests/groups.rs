@@ -234,6 +234,42 @@ fn groups_hold_after_pretrained_weights_are_loaded() {
     assert_eq!(weights(&learner), expected);
 }
 
+/// Where nobody says that weights were loaded, an update is lost, not the groups.
+#[test]
+fn a_loop_that_loads_weights_unannounced_goes_on_in_its_groups() {
+    let model = TinyModel::new(&device());
+    let schedule = constant(0.1).resolve(run()).unwrap();
+    let groups = layer_decay(0.25).resolve(&model, &schedule, run()).unwrap();
+    let mut optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).unwrap();
+    let step = |optimizer: &mut GroupOptimizer, model: TinyModel| {
+        let loss = model.forward(points(&[0, 1, 2], &device())).loss;
+        let gradients = loss.backward();
+        let bias = model.hidden.bias.as_ref().unwrap().val();
+        let gradient: Vec<f32> = bias.grad(&gradients).unwrap().into_data().iter().collect();
+        let gradients = GradientsParams::from_grads(gradients, &model);
+        let before = values(&model)[1].clone();
+        let model = optimizer.step(model, gradients);
+        let after = values(&model)[1].clone();
+        let rate = (before[0] - after[0]) / gradient[0];
+        (model, rate)
+    };
+    let model = optimizer.prepare(model);
+    let (model, rate) = step(&mut optimizer, model);
+    assert!((rate - 0.025).abs() < 1e-4, "{rate}");
+    let bytes = model.clone().into_record().into_bytes().unwrap();
+    let other = TinyModel::new(&device()).into_record().into_bytes().unwrap();
+    let load =
+        |model: TinyModel, bytes| model.load_record(ModuleRecord::from_bytes(bytes).unwrap());
+    let (model, rate) = step(&mut optimizer, load(model, other));
+    assert_eq!(rate, 0.0);
+    let (model, rate) = step(&mut optimizer, model);
+    assert!((rate - 0.025).abs() < 1e-4, "{rate}");
+    // Announced, none is lost.
+    let model = optimizer.prepare(load(model, bytes));
+    let (_, rate) = step(&mut optimizer, model);
+    assert!((rate - 0.025).abs() < 1e-4, "{rate}");
+}
+
 #[test]
 fn learners_trained_side_by_side_do_not_disturb_each_other() {
     let model = TinyModel::new(&device());

@@ -62,8 +62,13 @@ impl<M> Annealed<M> {
         self.groups().map_or(vec![], Groups::rate_metrics)
     }
 
+    /// Changes the model, which may get other parameter ids by it, as it does when a record is loaded.
     fn with(self, change: impl FnOnce(M) -> M) -> Self {
-        Self { model: change(self.model), ..self }
+        let mut groups = self.groups;
+        if let Some(grouping) = &mut groups {
+            grouping.members.expect_other_ids();
+        }
+        Self { model: change(self.model), rescale: self.rescale, groups }
     }
 }
 

@@ -8,13 +8,13 @@ use burn::tensor::{Device, Tensor};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Remembers the group of each parameter by its id, so that a path is looked up once. An id that is
-/// not known yet, as all are after a record was loaded, has every path looked up again.
+/// Remembers the group of each parameter by its id, so that a path is looked up once: at the first
+/// update, and at the next one after the model may have got other ids, as it does from a record.
 #[derive(Clone, Debug)]
 pub(crate) struct Members {
     known: Arc<HashMap<ParamId, Known>>,
-    /// The ids in the order of a visit: comparing them costs less than looking each one up.
-    order: Arc<Vec<ParamId>>,
+    /// Whether ids may not be known.
+    expects_ids: bool,
     /// Whether some that train may not have been introduced to the optimizer.
     expects_new: bool,
     next_step: u64,
@@ -30,7 +30,12 @@ pub(crate) struct Known {
 
 impl Members {
     pub fn new(next_step: u64) -> Self {
-        Self { known: Arc::default(), order: Arc::default(), expects_new: true, next_step }
+        Self { known: Arc::default(), expects_ids: true, expects_new: true, next_step }
+    }
+
+    /// Looks all parameters up again at the next update.
+    pub fn expect_other_ids(&mut self) {
+        self.expects_ids = true;
     }
 
     pub fn next_step(&self) -> u64 {
@@ -62,10 +67,10 @@ impl Members {
 
         if strangers > 0 {
             log::warn!(
-                "update {step}: {strangers} parameters were left as they are, because the optimizer \
-                 was changed behind the groups' back; from the next update on they train again"
+                "update {step} left {strangers} parameters as they are: model or optimizer loaded a \
+                 record that the groups were not told of; from the next update on they train again"
             );
-            self.forget_introductions();
+            self.expect_other_ids();
         }
         self.next_step = step.saturating_add(1);
         if !followed || groups.freezes_differ(step, self.next_step) {
@@ -84,24 +89,16 @@ impl Members {
                 self.next_step
             );
         }
-        self.forget_introductions();
-    }
-
-    fn forget_introductions(&mut self) {
-        Arc::make_mut(&mut self.known).values_mut().for_each(|known| known.introduced = false);
-        self.expects_new = true;
+        self.expect_other_ids();
     }
 
     fn look_up<M: Module>(&mut self, groups: &Groups, model: &M) {
-        let mut same = SameOrder { expected: &self.order, visited: 0, same: true };
-        model.visit(&mut same);
-        if same.same && same.visited == self.order.len() {
+        if !std::mem::take(&mut self.expects_ids) {
             return;
         }
-        let mut paths = Paths { groups, path: vec![], order: vec![], found: HashMap::new() };
+        let mut paths = Paths { groups, path: vec![], found: HashMap::new() };
         model.visit(&mut paths);
         self.known = Arc::new(paths.found);
-        self.order = Arc::new(paths.order);
         self.expects_new = true;
     }
 
@@ -130,24 +127,9 @@ fn settings(groups: &Groups, step: u64) -> Vec<Setting> {
     groups.table.groups.iter().map(setting).collect()
 }
 
-/// Whether a visit meets the same ids as the last time.
-struct SameOrder<'a> {
-    expected: &'a [ParamId],
-    visited: usize,
-    same: bool,
-}
-
-impl ModuleVisitor for SameOrder<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.same &= self.expected.get(self.visited) == Some(&param.id);
-        self.visited += 1;
-    }
-}
-
 struct Paths<'a> {
     groups: &'a Groups,
     path: Vec<String>,
-    order: Vec<ParamId>,
     found: HashMap<ParamId, Known>,
 }
 
@@ -161,7 +143,6 @@ impl ModuleVisitor for Paths<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.order.push(param.id);
         let group = self.groups.table.of_path.get(&self.path.join(".")).copied();
         // A parameter that the module holds twice has the group of the place where it is met first.
         self.found.entry(param.id).or_insert(Known { group, introduced: false });

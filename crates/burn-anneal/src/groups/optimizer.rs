@@ -135,9 +135,11 @@ impl GroupOptimizer {
         Ok(Self { groups, members: Members::new(0), optimizer })
     }
 
-    /// Freezes what the next update does not train; once, before the first forward pass, and after
-    /// [`load_record`](Self::load_record). [`step`](Self::step) keeps it up to date.
-    pub fn prepare<M: Module>(&self, model: M) -> M {
+    /// Freezes what the next update does not train, and looks the parameters up: once, before the first
+    /// forward pass, and again after weights or a record were loaded. [`step`](Self::step) keeps it up
+    /// to date.
+    pub fn prepare<M: Module>(&mut self, model: M) -> M {
+        self.members.expect_other_ids();
         self.groups.prepare(model, self.next_step())
     }
 
