@@ -6,7 +6,8 @@
 //! cargo run --example finetune_efficientnet -- --help        the flags, and where the weights are
 //! ```
 //!
-//! Each way sees the same images, equally augmented, for the same number of epochs:
+//! Each way sees the same images, equally augmented, for the same number of epochs. Where the weights
+//! are loaded, batch normalizations keep the statistics that come with them:
 //!
 //! - `probe`: only the last layer is trained, on features that the rest computes once;
 //! - `one-rate`: a new last layer, and all layers at one rate;
@@ -27,7 +28,7 @@ use burn::optim::AdamWConfig;
 use burn_anneal::prelude::*;
 use clap::{Parser, ValueEnum};
 
-const DEFAULTS: Defaults = Defaults { epochs: 2, batch_size: 16, learning_rate: 1e-3 };
+const DEFAULTS: Defaults = Defaults { epochs: 2, batch_size: 16, learning_rate: 2.5e-4 };
 
 #[derive(Parser)]
 #[command(version, after_help = HOW_TO_GET)]
@@ -57,15 +58,15 @@ struct FineTuning {
     image_size: usize,
 
     /// Learning rate of the top layer at its peak, for layer-wise; --lr is for the others
-    #[arg(long, value_name = "RATE", default_value = "1e-3", value_parser = positive_rate, allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", default_value = "5e-4", value_parser = positive_rate, allow_negative_numbers = true)]
     top_lr: f64,
 
     /// Rate of each layer as a share of the rate above it, for layer-wise
-    #[arg(long, value_name = "SHARE", default_value = "0.8", value_parser = share, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = share, allow_negative_numbers = true)]
     layer_decay: f64,
 
     /// Percent of the run after which each layer follows the one above it, for layer-wise
-    #[arg(long, value_name = "PERCENT", default_value = "3", value_parser = percent, allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", default_value = "1", value_parser = percent, allow_negative_numbers = true)]
     unfreeze_every: f64,
 
     /// Train on four fifths of the training images and test on the others: to choose rates by

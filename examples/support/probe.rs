@@ -24,8 +24,9 @@ use crate::report::Report;
 use crate::session::{Session, Trained};
 use crate::terminal::say;
 
-/// How often a probe goes through the features, which costs next to nothing.
-const PASSES: usize = 30;
+/// How often a probe goes through the features. More passes make it fit the training images better
+/// and others worse, and leave less to learn for layers that are trained from it on.
+const PASSES: usize = 5;
 
 /// Features in each of its updates.
 const BATCH: usize = 64;
