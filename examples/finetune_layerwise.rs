@@ -27,7 +27,10 @@ use burn_anneal::prelude::*;
 use burn_store::{BurnpackStore, ModuleSnapshot};
 use clap::Parser;
 
-const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 32, learning_rate: 4e-3 };
+const DEFAULTS: Defaults = Defaults { epochs: 30, batch_size: 32, learning_rate: 2e-3 };
+
+/// Of the pretraining, at its peak.
+const PRETRAINING_RATE: f64 = 4e-3;
 
 /// Airplane, automobile, bird, cat, deer.
 const OLD_CLASSES: Range<u8> = 0..5;
@@ -45,11 +48,11 @@ struct FineTuning {
     seeds: NonZeroUsize,
 
     /// Epochs of the pretraining; --epochs is for the fine-tuning
-    #[arg(long, value_name = "N", default_value = "30", value_parser = whole_number, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value = "20", value_parser = whole_number, allow_negative_numbers = true)]
     pretraining_epochs: NonZeroUsize,
 
     /// Images of each new class to fine-tune on
-    #[arg(long, value_name = "N", default_value = "50", value_parser = whole_number, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value = "20", value_parser = whole_number, allow_negative_numbers = true)]
     shots: NonZeroUsize,
 
     /// Learning rate of the last layer at its peak, where it is not that of all layers; --lr is for the
@@ -58,11 +61,11 @@ struct FineTuning {
     top_lr: f64,
 
     /// Rate of each layer as a share of the rate above it, for layer-wise
-    #[arg(long, value_name = "SHARE", default_value = "0.5", value_parser = share, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", default_value = "0.8", value_parser = share, allow_negative_numbers = true)]
     layer_decay: f64,
 
     /// Percent of the run after which each layer follows the one above it, for layer-wise
-    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = percent, allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT", default_value = "3", value_parser = percent, allow_negative_numbers = true)]
     unfreeze_every: f64,
 
     /// Train on four fifths of the training images and test on the others: to choose rates by
@@ -176,7 +179,7 @@ impl FineTuning {
     }
 
     fn pretrain(&self, session: &Session) -> Result<(), ExampleError> {
-        let schedule = cosine(DEFAULTS.learning_rate).warmup(Span::percent(10.0)).into();
+        let schedule = cosine(PRETRAINING_RATE).warmup(Span::percent(10.0)).into();
         self.train(session, network(session), schedule, None)?;
         Ok(())
     }

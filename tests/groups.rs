@@ -529,6 +529,34 @@ head, no decay             1       3   0.1           1    -      -              
     assert_eq!(json["groups"][0]["trains_from"], 10);
 }
 
+#[derive(Module, Debug)]
+struct Stacked {
+    stem: Linear,
+    blocks: Vec<Linear>,
+    head: Linear,
+}
+
+/// The table of `docs/fine_tuning.md`.
+#[test]
+fn the_page_on_fine_tuning_shows_what_is_printed() {
+    let linear = |from: usize, to: usize| LinearConfig::new(from, to).init(&device());
+    let model = Stacked {
+        stem: linear(12, 4),
+        blocks: vec![linear(4, 4), linear(4, 4)],
+        head: linear(4, 3),
+    };
+    let run = RunLength::updates(1_000);
+    let schedule = cosine(1e-3).warmup(Span::percent(5.0)).resolve(run).unwrap();
+    let groups = layer_decay(0.75)
+        .unfreeze_every(Span::percent(10.0))
+        .weight_decay(0.05)
+        .no_weight_decay(Selection::biases_and_norms())
+        .resolve(&model, &schedule, run)
+        .unwrap();
+    let table = groups.explain(150).to_string();
+    assert!(include_str!("../docs/fine_tuning.md").contains(&table), "{table}");
+}
+
 #[test]
 fn what_does_not_fit_the_model_is_named() {
     let error = |groups: GroupsConfig| {
@@ -572,6 +600,10 @@ fn what_does_not_fit_the_model_is_named() {
         (
             new().group(Group::rest("all")).group(Group::new("head", "head")),
             "groups.head: all that it selects is in a group before it, such as `all`",
+        ),
+        (
+            new().group(Group::new("norms", Selection::norms())).group(Group::rest("a")),
+            "groups.norms.select: `norms` matches no trained parameter",
         ),
         (new().group(Group::rest("a")).group(Group::rest("a")), "groups.a: there are two"),
         (new().group(Group::rest("a").multiple(0.0)), "to freeze the group use frozen"),

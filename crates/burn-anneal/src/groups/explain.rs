@@ -2,6 +2,7 @@
 
 use super::resolved::{Rate, ResolvedGroup, Table};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The groups of a model in one update. `Display` prints a table, and
@@ -109,10 +110,14 @@ impl fmt::Display for Explanation {
             }
             writeln!(f)?;
         }
+        let mut own: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for group in &self.groups {
             if let Some(schedule) = &group.schedule {
-                writeln!(f, "{}: {schedule}", group.name)?;
+                own.entry(schedule).or_default().push(&group.name);
             }
+        }
+        for (schedule, groups) in own {
+            writeln!(f, "{}: {schedule}", groups.join(", "))?;
         }
         write!(f, "{} more that the model does not train", self.untrained)
     }

@@ -96,7 +96,8 @@ impl<N: Into<String>, P: Into<String>> From<(N, P)> for LayerPattern {
 impl LayerMap {
     /// Layers from the tree of the module, in the order of its fields: each child of the top level is
     /// a layer. Where a child holds a list of modules, such as a `Vec` of blocks, at any depth, each
-    /// element of the list is a layer, and so is each of the modules beside the list.
+    /// element of the list is a layer, and so is each of the modules beside the list. A module around
+    /// all others is opened too.
     ///
     /// Fields that are not declared in the order in which they compute need patterns.
     pub fn from_tree() -> Self {
@@ -168,11 +169,13 @@ fn by_tree(parameters: &[Parameter]) -> Layers {
         })
         .flatten()
         .collect();
+    let wrappers = wrappers(parameters);
+    let is_layer = |path: &[&str]| path.len() > wrappers && !opened.contains(path);
     let mut layers = Layers { of: vec![], names: vec![] };
     let mut known = HashMap::new();
     for parameter in parameters {
         let path: Vec<&str> = parameter.path.split('.').collect();
-        let length = (1..path.len()).find(|&length| !opened.contains(&path[..length]));
+        let length = (1..path.len()).find(|&length| is_layer(&path[..length]));
         let name = path[..length.unwrap_or(path.len())].join(".");
         let layer = *known.entry(name).or_insert_with_key(|name| {
             layers.names.push(name.clone());
@@ -181,6 +184,18 @@ fn by_tree(parameters: &[Parameter]) -> Layers {
         layers.of.push(layer);
     }
     layers
+}
+
+/// How many modules stand around all the others, each with nothing else in it.
+fn wrappers(parameters: &[Parameter]) -> usize {
+    let paths: Vec<Vec<&str>> = parameters.iter().map(|p| p.path.split('.').collect()).collect();
+    let Some(first) = paths.first() else { return 0 };
+    let wraps = |length: &usize| {
+        paths.iter().all(|path| path.get(*length) == first.get(*length))
+            // The last module has parameters, and is a layer.
+            && paths.iter().any(|path| path.len() > length + 2)
+    };
+    (0..first.len()).take_while(wraps).count()
 }
 
 struct Compiled<'a> {
@@ -409,6 +424,16 @@ mod tests {
             ]
         );
         assert_eq!(layers.of, [0, 1, 2, 3, 4, 4, 5]);
+    }
+
+    #[test]
+    fn a_module_around_all_others_is_no_layer() {
+        let names =
+            |paths: &[&str]| LayerMap::from_tree().layers(&parameters(paths)).unwrap().names;
+        let wrapped = ["net.token", "net.stem.weight", "net.head.weight", "net.head.bias"];
+        assert_eq!(names(&wrapped), ["net.token", "net.stem", "net.head"]);
+        assert_eq!(names(&["fc.weight", "fc.bias"]), ["fc"]);
+        assert_eq!(names(&["weight", "bias"]), ["weight", "bias"]);
     }
 
     #[test]

@@ -67,8 +67,9 @@ impl Members {
 
         if strangers > 0 {
             log::warn!(
-                "update {step} left {strangers} parameters as they are: model or optimizer loaded a \
-                 record that the groups were not told of; from the next update on they train again"
+                "update {step} left {strangers} parameters as they are. If model or optimizer loaded \
+                 a record that the groups were not told of, they train again from the next update on; \
+                 if the model trains what it did not when its groups were made, they are in no group"
             );
             self.expect_other_ids();
         }

@@ -52,8 +52,14 @@ fn layers(config: &GroupsConfig, trained: &[Parameter]) -> Result<Option<Layers>
     if !config.uses_layers() {
         return Ok(None);
     }
-    let map = config.layers.clone().unwrap_or_else(LayerMap::from_tree);
-    map.layers(trained).map(Some)
+    let layers = config.layers.clone().unwrap_or_else(LayerMap::from_tree).layers(trained)?;
+    if let [only] = &layers.names[..] {
+        log::warn!(
+            "groups: all parameters are in one layer, `{only}`, so that what is said of layers has no \
+             effect; name the layers with LayerMap::from_patterns"
+        );
+    }
+    Ok(Some(layers))
 }
 
 /// The named group of each parameter.
@@ -71,7 +77,7 @@ fn named_groups(
         let free = (0..trained.len()).filter(|&i| selected[i] && of[i].is_none());
         let free: Vec<usize> = free.collect();
         if free.is_empty() {
-            return Err(empty(config, group, &selected, &of, trained));
+            return Err(empty(config, group, &selected, &of));
         }
         free.into_iter().for_each(|i| of[i] = Some(index));
     }
@@ -92,19 +98,25 @@ fn empty(
     group: &Group,
     selected: &[bool],
     of: &[Option<usize>],
-    trained: &[Parameter],
 ) -> GroupError {
-    match (0..trained.len()).find_map(|i| of[i].filter(|_| selected[i])) {
+    match (0..of.len()).find_map(|i| of[i].filter(|_| selected[i])) {
         Some(before) => GroupError::Empty {
             group: group.name.clone(),
             before: config.groups[before].name.clone(),
         },
         None => GroupError::NoMatch {
             field: format!("groups.{}.select", group.name),
-            pattern: format!("{:?}", group.select),
-            nearest: trained.iter().take(3).map(|p| p.path.clone()).collect(),
+            pattern: group.select.to_string(),
+            nearest: vec![],
         },
     }
+}
+
+fn check_weight_decay(field: &str, weight_decay: f64) -> Result<(), GroupError> {
+    if weight_decay >= 0.0 && weight_decay.is_finite() {
+        return Ok(());
+    }
+    Err(GroupError::out_of_range(field, weight_decay, "a finite number, at least 0"))
 }
 
 /// All that the groups are made of.
@@ -124,8 +136,7 @@ impl Resolution<'_> {
         let scales = self.scales()?;
         let starts = self.starts()?;
         self.check_named()?;
-        let keys =
-            (0..self.parameters.len()).map(|i| self.key(i)).collect::<Result<Vec<_>, _>>()?;
+        let keys: Vec<Key> = (0..self.parameters.len()).map(|i| self.key(i)).collect();
         let present: HashSet<Key> = keys.iter().copied().collect();
         let mut distinct: Vec<Key> = present.iter().copied().collect();
         distinct.sort_by_key(|key| (key.layer, key.group, !key.decays));
@@ -152,28 +163,18 @@ impl Resolution<'_> {
         Ok((groups, of_path))
     }
 
-    fn key(&self, parameter: usize) -> Result<Key, GroupError> {
+    fn key(&self, parameter: usize) -> Key {
         let group = self.named[parameter];
-        let own = group.and_then(|group| self.config.groups[group].weight_decay);
-        let weight_decay = own.unwrap_or(self.config.weight_decay);
-        if !(weight_decay >= 0.0 && weight_decay.is_finite()) {
-            let field = match own {
-                Some(_) => {
-                    format!("groups.{}.weight_decay", self.config.groups[group.unwrap_or(0)].name)
-                }
-                None => "weight_decay".into(),
-            };
-            return Err(GroupError::out_of_range(
-                &field,
-                weight_decay,
-                "a finite number, at least 0",
-            ));
-        }
-        Ok(Key {
+        Key {
             layer: self.layers.as_ref().map(|layers| layers.of[parameter]),
             group,
-            decays: weight_decay > 0.0 && !self.undecayed[parameter],
-        })
+            decays: self.weight_decay(group) > 0.0 && !self.undecayed[parameter],
+        }
+    }
+
+    fn weight_decay(&self, group: Option<usize>) -> f64 {
+        let own = group.and_then(|group| self.config.groups[group].weight_decay);
+        own.unwrap_or(self.config.weight_decay)
     }
 
     fn group(
@@ -201,8 +202,6 @@ impl Resolution<'_> {
             }
             _ => layer_start,
         };
-        let weight_decay = named.and_then(|group| group.weight_decay);
-        let weight_decay = weight_decay.unwrap_or(self.config.weight_decay);
         Ok(ResolvedGroup {
             name: self.name(key, present),
             layer: key.layer,
@@ -210,7 +209,7 @@ impl Resolution<'_> {
             scale,
             cap: None,
             trains_from,
-            weight_decay: if key.decays { weight_decay } else { 0.0 },
+            weight_decay: if key.decays { self.weight_decay(key.group) } else { 0.0 },
             paths: vec![],
             elements: 0,
         })
@@ -324,8 +323,10 @@ impl Resolution<'_> {
     }
 
     fn check_named(&self) -> Result<(), GroupError> {
+        check_weight_decay("weight_decay", self.config.weight_decay)?;
         for group in &self.config.groups {
             let field = |name: &str| format!("groups.{}.{name}", group.name);
+            check_weight_decay(&field("weight_decay"), group.weight_decay.unwrap_or(0.0))?;
             match group.multiple {
                 Some(multiple) if group.schedule.is_some() => {
                     let allowed = "none beside a schedule of its own; give one of the two";

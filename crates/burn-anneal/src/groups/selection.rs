@@ -4,6 +4,7 @@ use super::pattern::{at_start, glob, no_match};
 use super::{GroupError, Parameter};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Selects parameters by path, by name, or by kind. A parameter is selected when any part of the
 /// selection selects it.
@@ -134,6 +135,22 @@ impl Selection {
             || self.biases && parameter.is_bias()
             || self.norms && parameter.norm
             || self.one_dimensional && parameter.rank() <= 1
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            (self.everything, "everything"),
+            (self.biases, "biases"),
+            (self.norms, "norms"),
+            (self.one_dimensional, "one-dimensional"),
+        ];
+        let kinds = kinds.into_iter().filter(|(selected, _)| *selected).map(|(_, kind)| kind);
+        let texts = self.paths.iter().chain(&self.names).chain(&self.names_if_present);
+        let parts: Vec<&str> = kinds.chain(texts.map(String::as_str)).collect();
+        f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
+        f.write_str(&parts.join(", "))
     }
 }
 
