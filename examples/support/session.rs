@@ -174,8 +174,23 @@ impl Session {
         if saved.epoch() < self.epochs() {
             return Ok(None);
         }
+        self.reported()
+    }
+
+    /// The report of a run that has written all its files, which may have no checkpoints.
+    ///
+    /// # Errors
+    /// When its files are damaged.
+    pub(crate) fn reported(&self) -> Result<Option<Report>, ExampleError> {
+        if !self.folder.join(Summary::FILE).exists() {
+            return Ok(None);
+        }
+        let summary = Summary::load(&self.folder)?;
+        if summary.epochs < self.epochs() {
+            return Ok(None);
+        }
         let history = History::load(&self.folder, self.epochs())?;
-        Ok(Some(self.report(Summary::load(&self.folder)?, history)))
+        Ok(Some(self.report(summary, history)))
     }
 
     /// Parameters drawn from now on depend on the seed alone.
@@ -242,6 +257,11 @@ impl Session {
     /// The run's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The file of the trained network.
+    pub(crate) fn model_file(&self) -> PathBuf {
+        self.folder.join("model.bpk")
     }
 
     /// Batches to train on, which begin with the first epoch that is left.
@@ -377,7 +397,7 @@ impl Session {
     }
 
     fn save_model<M: ImageClassifier>(&self, model: M) -> Result<(), ExampleError> {
-        let path = self.folder.join("model.bpk");
+        let path = self.model_file();
         model
             .save_file(&path)
             .map_err(|error| ExampleError::Record { path, reason: error.to_string() })
