@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::error::ExampleError;
 use crate::files;
-use crate::plot::{self, Scale, Series, Titles};
+use crate::plot::{self, Bar, Scale, Series, Titles};
 use crate::report::Report;
 use crate::session::Session;
 use crate::summary::Summary;
@@ -142,9 +142,26 @@ impl Comparison {
     }
 
     fn picture_of_accuracies(&self) -> String {
-        let title = format!("Test accuracy under each {}", self.subject.name());
-        let titles = Titles { title: &title, subtitle: "", x: "epoch", y: "test accuracy" };
-        plot::comparison(titles, Scale::Percent, &self.series(Contender::accuracies))
+        match self.subject {
+            Subject::Schedules => {
+                let titles = Titles {
+                    title: "Test accuracy under each schedule",
+                    subtitle: "",
+                    x: "epoch",
+                    y: "test accuracy",
+                };
+                plot::comparison(titles, Scale::Percent, &self.series(Contender::accuracies))
+            }
+            Subject::Methods => {
+                let titles = Titles {
+                    title: "Test accuracy of each method",
+                    subtitle: "mean over the seeds, and the standard deviation of one",
+                    x: "",
+                    y: "test accuracy",
+                };
+                plot::bars(titles, &self.contenders.iter().map(Contender::bar).collect::<Vec<_>>())
+            }
+        }
     }
 
     fn picture_of_rates(&self) -> String {
@@ -163,6 +180,12 @@ impl Comparison {
 impl Contender {
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    fn bar(&self) -> Bar {
+        let accuracy = self.row().final_accuracy;
+        let deviation = accuracy.standard_deviation.unwrap_or(0.0);
+        Bar { name: self.name(), height: accuracy.mean, deviation }
     }
 
     fn row(&self) -> Row {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kuva::prelude::{Layout, LinePlot, Plot, Theme, TickFormat};
+use kuva::prelude::{BarPlot, Layout, LinePlot, Plot, Theme, TickFormat};
 
 /// Points that a line is drawn through at most; more do not show.
 const POINTS: u64 = 1_000;
@@ -18,6 +18,17 @@ pub struct Series {
     pub name: String,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
+}
+
+/// One of the [`bars`] of a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bar {
+    /// What stands below it.
+    pub name: String,
+    /// Its height: a share of 1.
+    pub height: f64,
+    /// How far its whiskers go up and down.
+    pub deviation: f64,
 }
 
 /// How the vertical axis writes its numbers.
@@ -100,12 +111,40 @@ pub fn comparison(titles: Titles<'_>, scale: Scale, series: &[Series]) -> String
     draw(lines, titles, scale, corner)
 }
 
+/// A picture of shares, side by side.
+pub fn bars(titles: Titles<'_>, bars: &[Bar]) -> String {
+    let plot = bars
+        .iter()
+        .zip(COLORS.iter().cycle())
+        .fold(BarPlot::new(), |plot, (bar, color)| {
+            plot.with_colored_bar(&bar.name, bar.height, *color)
+        })
+        .with_error(bars.iter().map(|bar| bar.deviation));
+    let plots = vec![Plot::Bar(plot)];
+    let layout = layout(&plots, titles)
+        .with_y_axis_min(0.0)
+        .with_y_axis_max(1.0)
+        .with_y_tick_format(Scale::Percent.format(1.0));
+    kuva::render_to_svg(plots, layout)
+}
+
 /// The largest of the horizontal and of the vertical values.
 fn corner<'a>(points: impl IntoIterator<Item = &'a (f64, f64)>) -> (f64, f64) {
     points.into_iter().fold((0.0, 0.0), |(right, top), &(x, y)| (x.max(right), y.max(top)))
 }
 
 fn draw(lines: Vec<Plot>, titles: Titles<'_>, scale: Scale, corner: (f64, f64)) -> String {
+    let mut layout = layout(&lines, titles)
+        .with_x_axis_max(corner.0.max(1.0))
+        .with_y_tick_format(scale.format(corner.1));
+    if matches!(scale, Scale::Rate) {
+        // Otherwise half a rate may look like nothing.
+        layout = layout.with_y_axis_min(0.0);
+    }
+    kuva::render_to_svg(lines, layout)
+}
+
+fn layout(plots: &[Plot], titles: Titles<'_>) -> Layout {
     let theme = Theme {
         grid_color: "#e4e4e4".into(),
         legend_border: "none".into(),
@@ -113,23 +152,17 @@ fn draw(lines: Vec<Plot>, titles: Titles<'_>, scale: Scale, corner: (f64, f64)) 
         tick_color: "#444444".into(),
         ..Theme::light()
     };
-    let mut layout = Layout::auto_from_plots(&lines)
+    let layout = Layout::auto_from_plots(plots)
         .with_title(titles.title)
         .with_x_label(titles.x)
         .with_y_label(titles.y)
         .with_width(760.0)
         .with_height(420.0)
-        .with_x_axis_max(corner.0.max(1.0))
-        .with_y_tick_format(scale.format(corner.1))
         .with_theme(theme);
-    if matches!(scale, Scale::Rate) {
-        // Otherwise half a rate may look like nothing.
-        layout = layout.with_y_axis_min(0.0);
+    match titles.subtitle {
+        "" => layout,
+        subtitle => layout.with_subtitle(subtitle),
     }
-    if !titles.subtitle.is_empty() {
-        layout = layout.with_subtitle(titles.subtitle);
-    }
-    kuva::render_to_svg(lines, layout)
 }
 
 #[cfg(test)]
@@ -164,6 +197,13 @@ mod tests {
             name: name.to_owned(),
             points: vec![(1.0, height), (2.0, 2.0 * height)],
         });
+        let height = Bar { name: "probe".to_owned(), height: 0.8, deviation: 0.01 };
+        let titles = Titles { title: "methods", subtitle: "", x: "", y: "test accuracy" };
+        let svg = bars(titles, &[height]);
+        for word in ["methods", "probe", "80 %", "100 %"] {
+            assert!(svg.contains(word), "{word} is not in the picture");
+        }
+
         let titles = Titles { title: "accuracies", subtitle: "", x: "epoch", y: "test accuracy" };
         let svg = comparison(titles, Scale::Percent, &series);
         for word in ["constant", "cosine", " %", "epoch"] {

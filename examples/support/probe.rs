@@ -54,6 +54,9 @@ impl LinearProbe {
     /// # Errors
     /// When the device fails or a file cannot be written.
     pub fn train(session: &Session, network: &EfficientNet) -> Result<Self, ExampleError> {
+        if let Some(probe) = Self::finished(session, network)? {
+            return Ok(probe);
+        }
         let mut history = session.start()?;
         let frozen = network.valid();
         let bar = progress::bar();
@@ -61,12 +64,12 @@ impl LinearProbe {
         test.add(&frozen, &session.test_loader(), 1, &bar);
         let mut seen = CachedFeatures::default();
         let mut output = network.output();
-        let mut rates = seen.schedule()?;
+        let mut rates = schedule(1)?;
         for epoch in session.epochs_left() {
             let started = Instant::now();
             bar.set_prefix(session.epoch_of_epochs(epoch));
             seen.add(&frozen, &session.train_loader(), epoch, &bar);
-            rates = seen.schedule()?;
+            rates = schedule(seen.updates())?;
             let loss;
             (output, loss) = seen.fit(network.output(), &rates, session.seed())?;
             let tested = test.evaluate(&output)?;
@@ -87,6 +90,20 @@ impl LinearProbe {
         let model = frozen.with_output(output.valid());
         let report = session.finish(Trained { model, history }, &rates)?;
         Ok(Self { output, rates, report })
+    }
+
+    /// The probe of a comparison that was interrupted after it.
+    fn finished(session: &Session, network: &EfficientNet) -> Result<Option<Self>, ExampleError> {
+        let Some(report) = session.reported()? else {
+            return Ok(None);
+        };
+        let path = session.model_file();
+        let trained = network.clone().try_load_file(&path);
+        let output = trained
+            .map_err(|error| ExampleError::Record { path, reason: error.to_string() })?
+            .output();
+        let updates = report.history.epochs.last().map_or(1, |record| record.updates);
+        Ok(Some(Self { output, rates: schedule(updates)?, report }))
     }
 }
 
@@ -121,10 +138,6 @@ impl CachedFeatures {
 
     fn updates(&self) -> u64 {
         (PASSES * self.len().div_ceil(BATCH)).max(1) as u64
-    }
-
-    fn schedule(&self) -> Result<Schedule, ExampleError> {
-        Ok(cosine(PEAK).resolve(RunLength::updates(self.updates()))?)
     }
 
     fn joined(&self) -> (Tensor<2>, Tensor<1, Int>) {
@@ -170,6 +183,10 @@ impl CachedFeatures {
     }
 }
 
+fn schedule(updates: u64) -> Result<Schedule, ExampleError> {
+    Ok(cosine(PEAK).resolve(RunLength::updates(updates))?)
+}
+
 fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, targets)
 }
@@ -190,7 +207,7 @@ mod tests {
         let cached = CachedFeatures { features: vec![features], targets: vec![targets] };
         let untrained = LinearConfig::new(4, 4).init(&device.autodiff());
 
-        let rates = cached.schedule().unwrap();
+        let rates = schedule(cached.updates()).unwrap();
         let (fitted, loss) = cached.fit(untrained.clone(), &rates, 0).unwrap();
 
         assert_eq!(cached.updates(), 4 * PASSES as u64);

@@ -196,8 +196,23 @@ impl Session {
         if saved.epoch() < self.epochs() {
             return Ok(None);
         }
+        self.reported()
+    }
+
+    /// The report of a run that has written all its files, which may have no checkpoints.
+    ///
+    /// # Errors
+    /// When its files are damaged.
+    pub(crate) fn reported(&self) -> Result<Option<Report>, ExampleError> {
+        if !self.folder.join(Summary::FILE).exists() {
+            return Ok(None);
+        }
+        let summary = Summary::load(&self.folder)?;
+        if summary.epochs < self.epochs() {
+            return Ok(None);
+        }
         let history = History::load(&self.folder, self.epochs())?;
-        Ok(Some(self.report(Summary::load(&self.folder)?, history)))
+        Ok(Some(self.report(summary, history)))
     }
 
     /// Parameters drawn from now on depend on the seed alone.
