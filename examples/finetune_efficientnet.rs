@@ -13,6 +13,8 @@
 //! - `one-rate`: a new last layer, and all layers at one rate;
 //! - `layer-wise`: the probe's last layer, rates that fall from layer to layer, and layers that begin
 //!   to train one after another, from the top down;
+//! - `one-rate-moving`, if asked for: `one-rate`, but with normalizations that use each batch's statistics
+//!   and move their running ones, as a loaded network does if nobody says otherwise;
 //! - `from-scratch`, if asked for: all layers at one rate, without the weights.
 
 use std::num::NonZeroUsize;
@@ -79,6 +81,7 @@ struct FineTuning {
 enum Method {
     Probe,
     OneRate,
+    OneRateMoving,
     LayerWise,
     FromScratch,
 }
@@ -88,6 +91,7 @@ impl Method {
         match self {
             Self::Probe => "probe",
             Self::OneRate => "one-rate",
+            Self::OneRateMoving => "one-rate-moving",
             Self::LayerWise => "layer-wise",
             Self::FromScratch => "from-scratch",
         }
@@ -119,6 +123,9 @@ fn run(arguments: &FineTuning) -> Result<Comparison, ExampleError> {
                     (trained.rates, trained.report)
                 }
                 Method::OneRate => arguments.one_rate(&session, arguments.pretrained(&session)?)?,
+                Method::OneRateMoving => {
+                    arguments.one_rate(&session, arguments.loaded(&session)?)?
+                }
                 Method::FromScratch => arguments.one_rate(&session, arguments.random(&session))?,
                 Method::LayerWise => arguments.layer_wise(&session, probe.clone())?,
             };
@@ -158,14 +165,18 @@ impl FineTuning {
     }
 
     /// The network with the weights of the file, but for a new last layer.
-    fn pretrained(&self, session: &Session) -> Result<EfficientNet, ExampleError> {
+    fn loaded(&self, session: &Session) -> Result<EfficientNet, ExampleError> {
         let path = self.weights.as_deref().ok_or(WeightsError::NotGiven)?;
         let device = session.device();
         let config = EfficientNetConfig { classes: IMAGENET_CLASSES, image_size: self.image_size };
         let mut network = config.init(&device);
         network.load_pytorch(path)?;
-        let output = EfficientNet::new_output(CLASSES, &device);
-        Ok(network.with_output(output).keeping_statistics())
+        Ok(network.with_output(EfficientNet::new_output(CLASSES, &device)))
+    }
+
+    /// The loaded network, whose normalizations keep the statistics of the file.
+    fn pretrained(&self, session: &Session) -> Result<EfficientNet, ExampleError> {
+        Ok(self.loaded(session)?.keeping_statistics())
     }
 
     fn random(&self, session: &Session) -> EfficientNet {

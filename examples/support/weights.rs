@@ -300,7 +300,7 @@ mod tests {
 
         let scores = network.forward(wave.reshape([1, 3, 224, 224]));
 
-        let scores = scores.into_data().to_vec::<f32>().unwrap();
+        let scores = scores.into_data().try_to_vec::<f32>().unwrap();
         let expected = [-1.454249, -0.258234, -1.776283, -2.690343, -0.211670, -0.170823];
         for (score, expected) in scores.iter().zip(expected) {
             assert!((score - expected).abs() < 2e-5, "{score} for {expected}");
