@@ -8,7 +8,7 @@ const TINY: [&str; 14] = [
     "--shots",
     "4",
     "--batch-size",
-    "20",
+    "4",
     "--pretraining-epochs",
     "1",
     "--epochs",

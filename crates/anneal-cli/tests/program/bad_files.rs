@@ -32,7 +32,7 @@ fn files_that_cannot_be_read_are_exit_code_2() {
         ("missing.toml", "No such file"),
         ("missing.json", "No such file"),
         ("missing.yaml", "neither a file nor a schedule"),
-        ("a.yaml", "ends in .toml or .json"),
+        ("a.yaml", "must end in .toml or .json"),
         ("folder.toml", "is a directory"),
         ("", "is a directory"),
     ] {
