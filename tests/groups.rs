@@ -70,12 +70,23 @@ fn weights(learner: &Learner<Annealed<TinyModel>>) -> Vec<Vec<f32>> {
 }
 
 /// Burn's own groups and schedulers, with the same rates, are the reference.
-fn reference(mut model: TinyModel, hidden: f64, updates: usize) -> Vec<Vec<f32>> {
+fn reference(model: TinyModel, hidden: f64, updates: usize) -> Vec<Vec<f32>> {
+    reference_with(model, hidden, updates, |_, model| model)
+}
+
+/// The same, with a model that is changed before each update.
+fn reference_with(
+    mut model: TinyModel,
+    hidden: f64,
+    updates: usize,
+    change: impl Fn(usize, TinyModel) -> TinyModel,
+) -> Vec<Vec<f32>> {
     let mut optimizer = ModuleOptimizer::from(adamw());
     let schedule = |scale: f64| linear(0.1, 0.01).scale(scale).init(run()).unwrap();
     let mut scheduler = ModuleLrScheduler::new(schedule(1.0))
         .with_group(ParamGroup::from_predicate("hidden"), schedule(hidden));
     for update in 0..updates {
+        model = change(update, model);
         let points = points(&[update, update + 1, update + 2], &device());
         let loss = model.forward(points).loss;
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
@@ -231,6 +242,22 @@ fn groups_hold_after_pretrained_weights_are_loaded() {
     learner.load_model(record());
     assert_ne!(learner.model().inner().hidden.weight.id, id);
     train(&mut learner, 0..6);
+    assert_eq!(weights(&learner), expected);
+}
+
+#[test]
+fn groups_hold_after_weights_are_loaded_in_mid_run() {
+    let model = TinyModel::new(&device());
+    let bytes = TinyModel::new(&device()).into_record().into_bytes().unwrap();
+    let record = || ModuleRecord::from_bytes(bytes.clone()).unwrap();
+    let expected = reference_with(model.clone(), 0.25, 6, |update, model| match update {
+        3 => model.load_record(record()),
+        _ => model,
+    });
+    let mut learner = learner(model, layer_decay(0.25));
+    train(&mut learner, 0..3);
+    learner.load_model(record());
+    train(&mut learner, 3..6);
     assert_eq!(weights(&learner), expected);
 }
 
