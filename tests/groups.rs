@@ -27,14 +27,12 @@ fn adamw() -> burn::optim::AdamW {
     AdamWConfig::new().with_weight_decay(0.0).build()
 }
 
+fn builder(model: TinyModel) -> LearnerBuilder<TinyModel> {
+    LearnerBuilder::new(model).optimizer(adamw()).schedule(linear(0.1, 0.01)).run(run())
+}
+
 fn learner(model: TinyModel, groups: GroupsConfig) -> Learner<Annealed<TinyModel>> {
-    LearnerBuilder::new(model)
-        .optimizer(adamw())
-        .schedule(linear(0.1, 0.01))
-        .groups(groups)
-        .run(run())
-        .build()
-        .unwrap()
+    builder(model).groups(groups).build().unwrap()
 }
 
 /// One update as Burn's loops make it.
@@ -396,13 +394,7 @@ fn a_checkpoint_of_other_groups_is_refused() {
     let model = TinyModel::new(&device());
     supervised(folder.path(), 1).launch(learner(model.clone(), unfreezing()));
     let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
-    let builder = || {
-        LearnerBuilder::new(model.clone())
-            .optimizer(adamw())
-            .schedule(linear(0.1, 0.01))
-            .run(run())
-            .resume_from(&saved)
-    };
+    let builder = || builder(model.clone()).resume_from(&saved);
     assert!(builder().groups(unfreezing()).build().is_ok());
     let error = builder().build().err().unwrap().to_string();
     assert!(error.contains("was trained in groups, and now there are none"), "{error}");
@@ -410,6 +402,34 @@ fn a_checkpoint_of_other_groups_is_refused() {
     assert!(error.contains("their rates, members or starts are others"), "{error}");
     let extended = builder().groups(layer_decay(0.5)).on_mismatch(OnMismatch::Extend).build();
     assert_eq!(extended.unwrap().model().explain().unwrap().step, 10);
+}
+
+/// Such a checkpoint has no step for the groups but that of the schedule.
+#[test]
+fn groups_go_on_where_a_run_without_them_was_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = TinyModel::new(&device());
+    supervised(folder.path(), 1).launch(builder(model.clone()).build().unwrap());
+    let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+    for choice in [OnMismatch::Extend, OnMismatch::Restart] {
+        let learner = builder(model.clone())
+            .groups(layer_decay(0.5))
+            .resume_from(&saved)
+            .on_mismatch(choice)
+            .build()
+            .unwrap();
+        let rates = learner.model().rate_metrics();
+        let training = rates.into_iter().fold(supervised(folder.path(), 2), |training, metric| {
+            training.metric_train_numeric(metric)
+        });
+        training.checkpoint(saved.epoch()).launch(learner);
+        let log =
+            std::fs::read_to_string(folder.path().join("train/epoch-2/Rate_head.log")).unwrap();
+        let first: f64 = log.split(',').next().unwrap().parse().unwrap();
+        // Update 10 of 20, on the way from 0.1 to 0.01.
+        assert!((first - 0.055).abs() < 1e-9, "{choice:?}: {first}");
+        std::fs::remove_dir_all(folder.path().join("train")).unwrap();
+    }
 }
 
 #[test]
@@ -587,16 +607,8 @@ fn the_page_on_fine_tuning_shows_what_is_printed() {
 #[test]
 fn what_does_not_fit_the_model_is_named() {
     let error = |groups: GroupsConfig| {
-        let model = TinyModel::new(&device());
-        LearnerBuilder::new(model)
-            .optimizer(adamw())
-            .schedule(linear(0.1, 0.01))
-            .groups(groups)
-            .run(run())
-            .build()
-            .err()
-            .unwrap()
-            .to_string()
+        let built = builder(TinyModel::new(&device())).groups(groups).build();
+        built.err().unwrap().to_string()
     };
     let new = GroupsConfig::new;
     let cases = [

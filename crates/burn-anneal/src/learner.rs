@@ -201,7 +201,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         Ok(match groups {
             Some(groups) => {
                 let next_step = resumed_step(saved_step, &scheduler);
-                let scheduler = with_step(scheduler, groups.fingerprint());
+                let scheduler = with_step(scheduler, groups.fingerprint(), next_step);
                 Learner::new(model.grouped(groups, next_step), optimizer, scheduler)
             }
             None => Learner::new(model, optimizer, scheduler),

@@ -77,6 +77,11 @@ impl Scheduler {
         self.on_mismatch
     }
 
+    /// The same schedule, of which the next rate is that of update `step`.
+    pub(crate) fn starting_at(self, step: u64) -> Self {
+        Self { next_step: step, used: AHEAD, ..self }
+    }
+
     /// Counts an update without asking for its rate.
     pub(crate) fn skip(&mut self) {
         self.next_step = self.next_step.saturating_add(1);

@@ -12,8 +12,8 @@ use burn::optim::LearningRate;
 const STEP: u64 = 0x616e_6e65_616c_0001;
 
 /// What Burn's learner steps: the schedule, and the number of the update beside it.
-pub(crate) fn with_step(scheduler: Scheduler, groups: u64) -> ModuleLrScheduler {
-    let number = StepNumber { scheduler: scheduler.clone(), groups };
+pub(crate) fn with_step(scheduler: Scheduler, groups: u64, next_step: u64) -> ModuleLrScheduler {
+    let number = StepNumber { scheduler: scheduler.clone().starting_at(next_step), groups };
     ModuleLrScheduler::new(scheduler)
         .with_group(ParamGroup::from_ids(vec![ParamId::from(STEP)]), number)
 }
@@ -43,7 +43,10 @@ impl LrScheduler for StepNumber {
     }
 
     fn load_record(&mut self, record: LrSchedulerRecord) {
-        self.scheduler.load_record(record);
+        // A run without groups saved none; the builder has read the step from the schedule's own.
+        if SavedStep::from_record(&record).is_some() {
+            self.scheduler.load_record(record);
+        }
     }
 }
 
