@@ -204,23 +204,12 @@ impl FineTuning {
         schedule: ScheduleConfig,
         groups: Option<GroupsConfig>,
     ) -> Result<(Schedule, Report), ExampleError> {
-        let rates = schedule.clone().resolve(session.run_length())?;
-        if let Some(report) = session.finished(&rates)? {
-            return Ok((rates, report));
-        }
-        let mut learner = LearnerBuilder::new(network)
-            .optimizer(AdamWConfig::new().with_weight_decay(0.02).build())
-            .schedule(schedule)
-            .run(session.run_length())
-            .on_mismatch(session.on_mismatch());
+        let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
+        let mut learner = LearnerBuilder::new(network).optimizer(optimizer);
         if let Some(groups) = groups {
             learner = learner.groups(groups);
         }
-        if let Some(saved) = session.saved_epoch() {
-            learner = learner.resume_from(saved);
-        }
-        let report = session.train(learner.build()?, &rates)?;
-        Ok((rates, report))
+        session.train_unless_finished(learner, schedule)
     }
 }
 

@@ -42,15 +42,17 @@ fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
         shared,
     )?;
     say(format_args!("{group}\n"));
-    let mut schedules = Vec::new();
-    for (name, config) in contenders(shared)? {
-        schedules.push((name, config.clone(), config.resolve(group.run_length())?));
+    let contenders = contenders(shared)?;
+    for (_, schedule) in &contenders {
+        // What is wrong with one is said before any is trained.
+        schedule.clone().resolve(group.run_length())?;
     }
     let mut comparison = Comparison::begin(&group, Subject::Schedules)?;
     for seed in seeds {
-        for (name, config, rates) in &schedules {
+        for (name, schedule) in &contenders {
             let session = group.member(name, seed)?;
-            comparison.add(name, rates, train(&session, config, rates)?);
+            let (rates, report) = train(&session, schedule)?;
+            comparison.add(name, &rates, report);
         }
     }
     comparison.finish()
@@ -76,22 +78,9 @@ fn contenders(arguments: &Arguments) -> Result<Vec<(&'static str, ScheduleConfig
     Ok(contenders)
 }
 
-fn train(
-    session: &Session,
-    schedule: &ScheduleConfig,
-    rates: &Schedule,
-) -> Result<Report, ExampleError> {
-    if let Some(report) = session.finished(rates)? {
-        return Ok(report);
-    }
+fn train(session: &Session, schedule: &ScheduleConfig) -> Result<(Schedule, Report), ExampleError> {
     let model = ResidualNetworkConfig::default().init(&session.device());
-    let mut learner = LearnerBuilder::new(model)
-        .optimizer(AdamWConfig::new().with_weight_decay(0.02).build())
-        .schedule(schedule.clone())
-        .run(session.run_length())
-        .on_mismatch(session.on_mismatch());
-    if let Some(saved) = session.saved_epoch() {
-        learner = learner.resume_from(saved);
-    }
-    session.train(learner.build()?, rates)
+    let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
+    let learner = LearnerBuilder::new(model).optimizer(optimizer);
+    session.train_unless_finished(learner, schedule.clone())
 }

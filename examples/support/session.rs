@@ -12,7 +12,9 @@ use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
 use burn::train::{
     ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Learner, SupervisedTraining,
 };
-use burn_anneal::prelude::{Annealed, OnMismatch, RunLength, SavedEpoch, Schedule};
+use burn_anneal::prelude::{
+    Annealed, Build, LearnerBuilder, OnMismatch, RunLength, SavedEpoch, Schedule, ScheduleConfig,
+};
 use burn_store::{BurnpackStore, ModuleSnapshot};
 
 use crate::arguments::Arguments;
@@ -318,6 +320,30 @@ impl Session {
                 Ok(History::default())
             }
         }
+    }
+
+    /// Trains what the builder holds, under a schedule over the session's run; a run that was
+    /// interrupted goes on, and one that is finished is read again.
+    ///
+    /// # Errors
+    /// When the learner cannot be built, training stops early, or a file cannot be read or written.
+    pub fn train_unless_finished<M: ImageClassifier>(
+        &self,
+        learner: LearnerBuilder<M>,
+        schedule: ScheduleConfig,
+    ) -> Result<(Schedule, Report), ExampleError> {
+        let rates = schedule.clone().resolve(self.run_length())?;
+        if let Some(report) = self.finished(&rates)? {
+            return Ok((rates, report));
+        }
+        let learner =
+            learner.schedule(schedule).run(self.run_length()).on_mismatch(self.on_mismatch());
+        let learner = match self.saved_epoch() {
+            Some(saved) => learner.resume_from(saved),
+            None => learner,
+        };
+        let report = self.train(learner.build()?, &rates)?;
+        Ok((rates, report))
     }
 
     /// Trains with Burn's own loop: checkpoints and logs in the run's folder, progress on the
