@@ -53,3 +53,15 @@ pub enum ScheduleError {
         depth: usize,
     },
 }
+
+impl ScheduleError {
+    /// The same of a schedule that stands in a field of something else.
+    pub(crate) fn inside(mut self, outer: &str) -> Self {
+        let (Self::OutOfRange { field, .. }
+        | Self::TooLong { field, .. }
+        | Self::NeedsRunLength { field, .. }
+        | Self::TooDeep { field, .. }) = &mut self;
+        *field = format!("{outer}.{field}");
+        self
+    }
+}

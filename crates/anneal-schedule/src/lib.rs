@@ -25,12 +25,14 @@
 pub mod analysis;
 mod combine;
 mod curve;
+pub mod decay;
 mod error;
 pub mod file;
 mod length;
 pub mod lint;
 mod node;
 pub mod peers;
+mod rate_drop;
 mod run;
 mod schedule;
 #[cfg(feature = "schema")]
@@ -42,10 +44,12 @@ mod text;
 
 pub use combine::*;
 pub use curve::*;
+pub use decay::{Shrinkage, WeightDecay};
 pub use error::ScheduleError;
 pub use file::FileError;
 pub use length::Length;
 pub use node::{Node, ScheduleConfig};
+pub use rate_drop::{DropEffect, RateDrop};
 pub use run::{Run, RunLength};
 pub use schedule::{Fingerprint, Schedule};
 #[cfg(feature = "schema")]
@@ -59,6 +63,7 @@ pub mod prelude {
     pub use crate::combine::*;
     pub use crate::curve::*;
     pub use crate::{
-        FileError, MAX_DEPTH, RunLength, Schedule, ScheduleConfig, ScheduleError, Span, TextError,
+        FileError, MAX_DEPTH, RateDrop, RunLength, Schedule, ScheduleConfig, ScheduleError, Span, TextError,
+        WeightDecay,
     };
 }

@@ -8,6 +8,7 @@
 //! | when has it cooled down? | [`Window::cooling`] → [`Cooling`] |
 //! | is it stable on a curvature λ? | [`Window::stability`] → [`Stability`] |
 //! | what weight decay does it really give? | [`Window::weight_decay`] → [`EffectiveDecay`] |
+//! | how large are Adam's steps? | [`AdamStep`] |
 //! | which step decay is which exponential? | [`partner`], [`same_end`], [`same_half_life`], [`same_decay`] |
 //! | all of it | [`Analysis::of`] |
 //!
@@ -30,6 +31,7 @@
 //! ```
 
 mod accumulator;
+mod adam_step;
 mod cooling;
 mod deviation;
 mod error;
@@ -43,6 +45,7 @@ mod weight_decay;
 mod window;
 
 pub use crate::curve::tail::Tail;
+pub use adam_step::AdamStep;
 pub use cooling::Cooling;
 pub use deviation::Deviation;
 pub use error::AnalysisError;

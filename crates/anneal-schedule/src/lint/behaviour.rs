@@ -12,6 +12,9 @@ const FROZEN: f64 = 0.25;
 /// The share of the run at its end that may have a rate of 0.
 const ZERO: f64 = 0.01;
 
+/// The share of its largest that a weight decay should keep.
+const KEPT: f64 = 0.1;
+
 /// What a weight decay should shrink a weight by, over the run.
 const SHRINK: f64 = 1e-3;
 
@@ -24,6 +27,7 @@ pub(super) fn findings(
         frozen(window, options)?,
         unstable(window, options)?,
         vanishing(window, options)?,
+        fading(window, options)?,
     ];
     Ok(checks.into_iter().flatten().collect())
 }
@@ -95,11 +99,10 @@ fn unstable(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, A
 }
 
 fn vanishing(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, AnalysisError> {
-    let Some(omega) = options.weight_decay.filter(|&omega| omega > 0.0) else { return Ok(None) };
+    let Some(omega) = options.weight_decay else { return Ok(None) };
     window.largest_decay(omega)?;
-    // Σηω is all that is asked, and has a closed form more often than Π(1 − ηω).
-    let total = omega * window.travel()?.travel;
-    Ok((total < SHRINK).then(|| Finding {
+    let total = decayed(window, omega)?;
+    Ok((omega > 0.0 && total < SHRINK).then(|| Finding {
         code: Code::VanishingDecay,
         severity: Severity::Note,
         step: None,
@@ -108,5 +111,34 @@ fn vanishing(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, 
             -f64::exp_m1(-total)
         ),
         change: "raise the weight decay, make it independent of the rate, or leave it out".into(),
+    }))
+}
+
+/// Σηω: all that is asked, and it has a closed form more often than Π(1 − ηω).
+fn decayed(window: &Window<'_>, omega: f64) -> Result<f64, AnalysisError> {
+    Ok(omega * window.travel()?.travel)
+}
+
+/// A decay that vanishes altogether is another finding.
+fn fading(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, AnalysisError> {
+    let Some(omega) = options.weight_decay.filter(|&omega| omega > 0.0) else { return Ok(None) };
+    if decayed(window, omega)? < SHRINK {
+        return Ok(None);
+    }
+    let (steps, peak) = (window.steps(), window.cooling(1.0)?.peak);
+    // A level of exactly a tenth, as after a drop by 10, may be just below it in f64.
+    let tail = window.below("lint", KEPT * peak * (1.0 - 1e-9))?.tail;
+    Ok((tail > 0).then(|| Finding {
+        code: Code::FadingDecay,
+        severity: Severity::Warning,
+        step: Some(steps - tail),
+        message: format!(
+            "the weight decay follows the rate: it takes less than a tenth of its largest share, {:.2e}, \
+             in the last {tail} of {steps} updates",
+            omega * peak
+        ),
+        change: "make it independent of the rate, or relative with a higher end, unless the fading is \
+                 meant"
+            .into(),
     }))
 }

@@ -96,6 +96,8 @@ codes! {
     AboveStabilityCeiling, "above-stability-ceiling";
     /// The weight decay given shrinks weights by less than 0.1 % over the run.
     VanishingDecay, "vanishing-decay";
+    /// The weight decay given follows the rate down, below a tenth of its largest share.
+    FadingDecay, "fading-decay";
     /// The description does not resolve, for a reason that has no code of its own.
     Invalid, "invalid";
 }

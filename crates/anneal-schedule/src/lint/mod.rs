@@ -16,6 +16,7 @@
 //! | `warmup-longer-than-run` | a warm-up leaves no update for what follows | |
 //! | `above-stability-ceiling` | rates that are unstable on a curvature | curvature |
 //! | `vanishing-decay` | the weight decay shrinks weights by less than 0.1 % in all | weight decay |
+//! | `fading-decay` | the weight decay follows the rate down, below a tenth of its largest share | weight decay |
 //! | `invalid` | the description does not resolve for another reason | |
 //!
 //! ```
@@ -227,8 +228,13 @@ mod tests {
             // As curved as the optimizer can bear with 10 % to spare.
             let curvature = 0.9 * optimizer.ceiling(peak).unwrap();
             let options = Options::new().curvature(curvature).optimizer(optimizer);
+            let schedule = config.clone().resolve(run).unwrap();
+            let last = schedule.rate(run.resolve().unwrap().updates().unwrap() - 1);
             let findings = found(config, run, options.weight_decay(weight_decay));
-            assert!(findings.is_empty(), "{name}: {findings:#?}");
+            let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
+            // Published with a decay that follows the rate down, which is worth a word.
+            let fades = if last < 0.0999 * peak { vec![Code::FadingDecay] } else { vec![] };
+            assert_eq!(codes, fades, "{name}: {findings:#?}");
         }
     }
 
@@ -329,7 +335,7 @@ mod tests {
         // The sum over a cosine has a closed form, the product of the decay has none.
         let run = RunLength::updates(1_000_000_000_000);
         let strong = Options::new().weight_decay(0.1);
-        assert!(found(cosine(0.1), run, strong).is_empty());
+        assert_eq!(found(cosine(0.1), run, strong)[0].code, Code::FadingDecay);
         // Ση ω = 10¹² · 0.05 · 10⁻¹⁵
         let findings = found(cosine(0.1), run, Options::new().weight_decay(1e-15));
         assert_eq!(findings[0].code, Code::VanishingDecay);
@@ -372,9 +378,26 @@ mod tests {
         let finding = only(schedule(), Options::new().weight_decay(0.01));
         assert_eq!((finding.code, finding.step), (Code::VanishingDecay, None));
         let run = RunLength::updates(RUN);
-        assert!(found(schedule(), run, Options::new().weight_decay(1.0)).is_empty());
+        let strong = Options::new().weight_decay(1.0);
+        assert!(found(schedule().floor(2e-6), run, strong).is_empty());
         // None is none.
         assert!(found(schedule(), run, Options::new().weight_decay(0.0)).is_empty());
+    }
+
+    #[test]
+    fn fading_decay() {
+        let options = Options::new().weight_decay(0.1);
+        // 1 − t/1,000 < 0.1 from t = 901 on.
+        let finding = only(linear(0.1, 0.0), options);
+        assert_eq!((finding.code, finding.step), (Code::FadingDecay, Some(901)));
+        assert!(finding.message.contains("1.00e-2, in the last 99 of 1000"), "{finding}");
+        // After a warm-up it fades from where it was largest, not from its first update.
+        let warmed = linear(0.1, 0.0).warmup(Span::steps(500));
+        assert_eq!(only(warmed, options).step, Some(951));
+        let run = RunLength::updates(RUN);
+        assert!(found(linear(0.1, 0.01), run, options).is_empty());
+        assert!(found(step_decay(0.1, Span::steps(500), 0.1), run, options).is_empty());
+        assert_eq!(only(step_decay(0.1, Span::steps(400), 0.1), options).step, Some(800));
     }
 
     #[test]

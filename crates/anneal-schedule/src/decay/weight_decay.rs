@@ -1,0 +1,379 @@
+//! The description of a weight decay.
+
+use super::Shrinkage;
+use super::shrinkage::Coefficient;
+use crate::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
+use std::fmt;
+
+/// What a weight decay is tied to: see [`WeightDecay`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// d_t = η_t ω: it fades with the rate. torch's and Burn's AdamW.
+    Coupled,
+    /// d_t = ω, whatever the rate does; also where the rate is 0.
+    Independent,
+    /// d_t = ω η_t/η₀: it follows the shape of the schedule, not its peak. Composer; the form of
+    /// Loshchilov and Hutter 2019, "Decoupled weight decay regularization".
+    Relative,
+    /// d_t = ω η_t²/η₀: for weights that a normalization layer follows. timm's `corrected_weight_decay`;
+    /// Defazio 2025, "Why gradients rapidly increase near the end of training".
+    Corrected,
+}
+
+impl Policy {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Coupled, Self::Independent, Self::Relative, Self::Corrected];
+
+    /// Its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Coupled => "coupled",
+            Self::Independent => "independent",
+            Self::Relative => "relative",
+            Self::Corrected => "corrected",
+        }
+    }
+
+    /// What the coefficient of a time scale is multiplied by: 1/η₀ where the share has η₀ in it.
+    fn per_peak(self, peak: f64) -> f64 {
+        match self {
+            Self::Coupled | Self::Corrected => 1.0 / peak,
+            Self::Independent | Self::Relative => 1.0,
+        }
+    }
+}
+
+/// How strong a weight decay is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Strength {
+    /// ω; finite, at least 0.
+    Coefficient(f64),
+    /// The updates over which a weight without a gradient shrinks to 1/e at the peak rate.
+    TimeScale(Span),
+    /// α of a penalty ½ α ‖w‖², of which an independent decay makes ω = α η₀; finite, at least 0.
+    L2(f64),
+    /// ω(t), any schedule.
+    Scheduled(Box<ScheduleConfig>),
+}
+
+impl From<f64> for Strength {
+    fn from(coefficient: f64) -> Self {
+        Self::Coefficient(coefficient)
+    }
+}
+
+impl From<Span> for Strength {
+    fn from(time_scale: Span) -> Self {
+        Self::TimeScale(time_scale)
+    }
+}
+
+impl<T: Into<ScheduleConfig>> From<T> for Strength {
+    fn from(schedule: T) -> Self {
+        Self::Scheduled(Box::new(schedule.into()))
+    }
+}
+
+impl fmt::Display for Strength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coefficient(value) | Self::L2(value) => write!(f, "{value:?}"),
+            Self::TimeScale(span) => write!(f, "{span}"),
+            Self::Scheduled(schedule) => write!(f, "{schedule}"),
+        }
+    }
+}
+
+/// A decoupled weight decay: the description.
+///
+/// Before update t each weight becomes (1 − d_t) w, with d_t as the [`Policy`] says:
+///
+/// | built by | d_t | what stays the same |
+/// | --- | --- | --- |
+/// | [`coupled`](Self::coupled) | η_t ω | nothing: it fades with the rate |
+/// | [`independent`](Self::independent) | ω | the shrink per update |
+/// | [`from_l2`](Self::from_l2) | α η₀ | the regularization α while η₀ is tuned |
+/// | [`relative`](Self::relative) | ω η_t/η₀ | the shrink at the peak while η₀ is tuned |
+/// | [`corrected`](Self::corrected) | ω η_t²/η₀ | the relative update of normalized weights |
+///
+/// The strength is a number ω ≥ 0, a schedule ω(t), or a time scale τ (a [`Span`]): over so many updates
+/// at the peak rate a weight without a gradient shrinks to 1/e. d_t must be below 1 at every update of
+/// the run.
+///
+/// A number alone is a coupled decay, as `weight_decay` is everywhere else.
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// use anneal_schedule::WeightDecay;
+///
+/// let run = RunLength::from_items(6_400, 64).epochs(10);
+/// let schedule = cosine(1e-3).resolve(run)?;
+/// let coupled = WeightDecay::coupled(0.1).resolve(&schedule, run)?;
+/// let independent = WeightDecay::independent(Span::epochs(100)).resolve(&schedule, run)?;
+/// // At the peak both take 1e-4 of a weight; halfway down the cosine the coupled one takes half.
+/// for (step, expected) in [(0, 1e-4), (500, 0.5e-4)] {
+///     assert!((coupled.at(step, schedule.rate(step)) - expected).abs() < 1e-18);
+///     assert_eq!(independent.at(step, schedule.rate(step)), 1e-4);
+/// }
+/// # Ok::<(), ScheduleError>(())
+/// ```
+///
+/// Sources: Loshchilov and Hutter 2019, "Decoupled weight decay regularization"; Wang and Aitchison 2024,
+/// "How to set AdamW's weight decay as you scale model and dataset size" (time scales); Defazio 2025;
+/// Chen et al. 2025, "Cautious weight decay".
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightDecay {
+    /// What it is tied to.
+    pub policy: Policy,
+    /// How strong it is.
+    pub strength: Strength,
+    /// Whether only weights shrink that the update moves towards 0 too.
+    pub cautious: bool,
+}
+
+impl WeightDecay {
+    /// None at all.
+    pub fn none() -> Self {
+        Self::coupled(0.0)
+    }
+
+    /// d_t = η_t ω, as torch's and Burn's AdamW.
+    pub fn coupled(strength: impl Into<Strength>) -> Self {
+        Self::new(Policy::Coupled, strength)
+    }
+
+    /// d_t = ω at every update, whatever the rate is.
+    pub fn independent(strength: impl Into<Strength>) -> Self {
+        Self::new(Policy::Independent, strength)
+    }
+
+    /// d_t = ω η_t/η₀.
+    pub fn relative(strength: impl Into<Strength>) -> Self {
+        Self::new(Policy::Relative, strength)
+    }
+
+    /// d_t = ω η_t²/η₀.
+    pub fn corrected(strength: impl Into<Strength>) -> Self {
+        Self::new(Policy::Corrected, strength)
+    }
+
+    /// d_t = α η₀: an independent decay with the fixed point that a penalty ½ α ‖w‖² has under plain
+    /// gradient descent, whatever the peak rate η₀ is.
+    pub fn from_l2(alpha: f64) -> Self {
+        Self::new(Policy::Independent, Strength::L2(alpha))
+    }
+
+    fn new(policy: Policy, strength: impl Into<Strength>) -> Self {
+        Self { policy, strength: strength.into(), cautious: false }
+    }
+
+    /// Only weights shrink that the update moves towards 0, or leaves: those with w u ≥ 0, where
+    /// w ← w − η u. Chen et al. 2025, "Cautious weight decay".
+    pub fn cautious(mut self) -> Self {
+        self.cautious = true;
+        self
+    }
+
+    /// Whether it never shrinks anything, as it stands.
+    pub fn is_none(&self) -> bool {
+        matches!(self.strength, Strength::Coefficient(0.0) | Strength::L2(0.0))
+    }
+
+    /// Checks it for weights that train at the rates of `schedule`.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] names the field, the value, and what is allowed; where a share d_t is 1 or more
+    /// also the update.
+    pub fn resolve(
+        &self,
+        schedule: &Schedule,
+        run: RunLength,
+    ) -> Result<Shrinkage, ScheduleError> {
+        self.resolve_for("weight_decay", schedule.peak(), |step| schedule.rate(step), run)
+    }
+
+    /// As [`resolve`](Self::resolve), for rates that are not those of a schedule alone; `peak` is a rate
+    /// that they never exceed, η₀, and `field` what errors call this.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn resolve_for(
+        &self,
+        field: &str,
+        peak: f64,
+        rate: impl Fn(u64) -> f64,
+        run: RunLength,
+    ) -> Result<Shrinkage, ScheduleError> {
+        let field = format!("{field}.{}", self.key());
+        let coefficient = self.coefficient(&field, peak, run)?;
+        let shrinkage = Shrinkage::new(self.policy, coefficient, peak, self.cautious);
+        shrinkage.check(&field, rate, run.resolve()?.updates())?;
+        Ok(shrinkage)
+    }
+
+    fn coefficient(
+        &self,
+        field: &str,
+        peak: f64,
+        run: RunLength,
+    ) -> Result<Coefficient, ScheduleError> {
+        let refused = |value: String, allowed: &str| ScheduleError::OutOfRange {
+            field: field.to_string(),
+            value,
+            allowed: allowed.to_string(),
+        };
+        let at_least_0 = |value: f64| match value >= 0.0 && value.is_finite() {
+            true => Ok(value),
+            false => Err(refused(format!("{value:?}"), "a finite number, at least 0")),
+        };
+        let omega = match &self.strength {
+            Strength::Coefficient(omega) => at_least_0(*omega)?,
+            Strength::L2(alpha) if self.policy == Policy::Independent => at_least_0(*alpha)? * peak,
+            Strength::L2(alpha) => {
+                let allowed = "none for this policy; only an independent decay has an L2 strength";
+                return Err(refused(format!("{alpha:?}"), allowed));
+            }
+            Strength::TimeScale(span) => {
+                let updates = span.update_in(&run.resolve()?).filter(|&updates| updates > 0);
+                let allowed = "a length above 0 that the run can count, such as 500, 10ep or 200%";
+                let updates = updates.ok_or_else(|| refused(span.to_string(), allowed))?;
+                let omega = self.policy.per_peak(peak) / updates as f64;
+                let allowed = "a time scale only where some rate is above 0";
+                Some(omega)
+                    .filter(|omega| omega.is_finite())
+                    .ok_or_else(|| refused(span.to_string(), allowed))?
+            }
+            Strength::Scheduled(config) => {
+                let schedule = (**config).clone().resolve(run);
+                let schedule = schedule.map_err(|error| error.inside(field))?;
+                return Ok(Coefficient::Scheduled(schedule));
+            }
+        };
+        Ok(Coefficient::Constant(omega))
+    }
+
+    /// Its name in files.
+    pub(super) fn key(&self) -> &'static str {
+        match self.strength {
+            Strength::L2(_) => "l2",
+            _ => self.policy.name(),
+        }
+    }
+}
+
+impl Default for WeightDecay {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl From<f64> for WeightDecay {
+    fn from(coefficient: f64) -> Self {
+        Self::coupled(coefficient)
+    }
+}
+
+/// `independent(0.0001)`, `coupled(0.05), cautious`.
+impl fmt::Display for WeightDecay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.key(), self.strength)?;
+        f.write_str(if self.cautious { ", cautious" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prelude::*;
+
+    fn shares(decay: WeightDecay, schedule: &Schedule, run: RunLength, steps: &[u64]) -> Vec<f64> {
+        let shrinkage = decay.resolve(schedule, run).unwrap();
+        steps.iter().map(|&step| shrinkage.at(step, schedule.rate(step))).collect()
+    }
+
+    fn close(found: &[f64], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() <= 1e-15 * expected.abs(), "{found}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn each_policy_has_its_formula() {
+        let run = RunLength::updates(100);
+        // 0.2, 0.1, 0 at 0, 50 and 100.
+        let schedule = linear(0.2, 0.0).resolve(run).unwrap();
+        let of = |decay| shares(decay, &schedule, run, &[0, 50, 100]);
+        close(&of(WeightDecay::coupled(0.5)), &[0.1, 0.05, 0.0]);
+        close(&of(WeightDecay::independent(0.5)), &[0.5, 0.5, 0.5]);
+        close(&of(WeightDecay::relative(0.5)), &[0.5, 0.25, 0.0]);
+        close(&of(WeightDecay::corrected(0.5)), &[0.1, 0.025, 0.0]);
+        close(&of(WeightDecay::from_l2(0.5)), &[0.1, 0.1, 0.1]);
+        close(&of(WeightDecay::coupled(linear(0.0, 1.0))), &[0.0, 0.05, 0.0]);
+        close(&of(WeightDecay::independent(linear(0.0, 0.5))), &[0.0, 0.25, 0.5]);
+    }
+
+    /// At the peak rate every policy shrinks a weight to (1 − 1/τ)^τ ≈ 1/e over τ updates.
+    #[test]
+    fn a_time_scale_says_how_fast_weights_forget_at_the_peak() {
+        let run = RunLength::updates_per_epoch(50).epochs(4);
+        for peak in [1e-3, 0.3, 20.0] {
+            let schedule = constant(peak).resolve(run).unwrap();
+            for policy in Policy::ALL {
+                let decay = WeightDecay::new(policy, Span::epochs(10));
+                close(&shares(decay, &schedule, run, &[0, 199]), &[1.0 / 500.0; 2]);
+            }
+        }
+    }
+
+    /// Gradient descent on ½(w − 1)² + ½ α w² stays at 1/(1 + α); so does the shrink w ← (1 − α η) w − η g
+    /// with the gradient taken before, at every rate.
+    #[test]
+    fn an_l2_strength_keeps_its_fixed_point_while_the_rate_is_tuned() {
+        for rate in [0.5, 0.05] {
+            let run = RunLength::updates(2_000);
+            let schedule = constant(rate).resolve(run).unwrap();
+            let shrinkage = WeightDecay::from_l2(0.25).resolve(&schedule, run).unwrap();
+            let mut weight = 0.0;
+            for step in 0..2_000 {
+                let gradient = weight - 1.0;
+                weight = (1.0 - shrinkage.at(step, rate)) * weight - rate * gradient;
+            }
+            assert!((weight - 1.0 / 1.25).abs() < 1e-12, "{rate}: {weight}");
+        }
+    }
+
+    #[test]
+    fn bad_values_name_field_value_and_range() {
+        let run = RunLength::updates(100);
+        let schedule = linear(0.5, 0.0).warmup(Span::steps(9)).resolve(run).unwrap();
+        let error = |decay: WeightDecay| decay.resolve(&schedule, run).unwrap_err().to_string();
+        for value in [-1.0, f64::NAN, f64::INFINITY] {
+            for policy in Policy::ALL {
+                let text = error(WeightDecay::new(policy, value));
+                let start = format!("weight_decay.{}: {value:?} is not allowed", policy.name());
+                assert!(text.starts_with(&start), "{text}");
+            }
+            assert!(error(WeightDecay::from_l2(value)).starts_with("weight_decay.l2: "));
+        }
+        let text = error(WeightDecay::coupled(2.0));
+        assert!(text.contains("update 9, at the rate 0.5") && text.contains("below 1"), "{text}");
+        let text = error(WeightDecay::independent(1.0));
+        assert!(text.contains("update 0"), "{text}");
+        let text = error(WeightDecay::coupled(constant(0.1).then(Span::steps(50), constant(9.0))));
+        assert!(text.contains("update 50, at the rate"), "{text}");
+        assert!(error(WeightDecay::coupled(Span::steps(0))).contains("500, 10ep"));
+        let text = error(WeightDecay::coupled(cosine(-1.0)));
+        assert!(text.starts_with("weight_decay.coupled.cosine.peak: -1.0"), "{text}");
+    }
+
+    /// 1.9 · 0.5 < 1 although the bound of the sum's peak, 1, says 1.9.
+    #[test]
+    fn what_only_a_bound_forbids_is_allowed() {
+        let run = RunLength::updates(100);
+        let schedule = linear(0.5, 0.0).plus(linear(0.0, 0.5)).resolve(run).unwrap();
+        assert_eq!(schedule.peak(), 1.0);
+        assert!(WeightDecay::coupled(1.9).resolve(&schedule, run).is_ok());
+        assert!(WeightDecay::coupled(2.0).resolve(&schedule, run).is_err());
+    }
+}
