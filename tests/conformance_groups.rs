@@ -4,11 +4,11 @@
 
 use burn_anneal::groups::Parameter;
 use burn_anneal::prelude::*;
+use anneal_tests::golden_lines;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::fmt;
-use std::path::PathBuf;
 
 #[derive(Deserialize)]
 struct Line {
@@ -54,19 +54,6 @@ impl<'de> Visitor<'de> for MatcherVisitor {
         }
         Ok(Matcher(format!("{{{}}}", entries.join(", "))))
     }
-}
-
-fn lines() -> Vec<Line> {
-    let own = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/golden"));
-    let folder = std::env::var_os("ANNEAL_GOLDEN").map_or_else(own, PathBuf::from);
-    let path = folder.join("layer_groups.jsonl");
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let read = |(i, line)| {
-        serde_json::from_str(line)
-            .unwrap_or_else(|error| panic!("{}, line {}: {error}", path.display(), i + 1))
-    };
-    text.lines().enumerate().map(read).collect()
 }
 
 /// What is wrong with the groups of a line.
@@ -116,7 +103,7 @@ fn differences(line: &Line) -> Result<Vec<String>, GroupError> {
 #[test]
 fn timms_layers_scales_and_decays_are_reproduced() {
     let (mut rows, mut failures) = (0, vec![]);
-    for line in lines() {
+    for line in golden_lines::<Line>("layer_groups.jsonl") {
         rows += line.params.len();
         match differences(&line) {
             Ok(wrong) => failures.extend(wrong.into_iter().map(|w| format!("{}: {w}", line.model))),

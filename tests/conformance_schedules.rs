@@ -5,10 +5,10 @@
 
 use anneal_schedule::peers;
 use anneal_schedule::prelude::*;
+use anneal_tests::golden_lines;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 #[derive(Deserialize)]
 struct Line {
@@ -19,19 +19,6 @@ struct Line {
     rates: Vec<f64>,
     momenta: Option<Vec<f64>>,
     tolerance: Option<f64>,
-}
-
-fn lines() -> Vec<Line> {
-    let own = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/golden"));
-    let folder = std::env::var_os("ANNEAL_GOLDEN").map_or_else(own, PathBuf::from);
-    let path = folder.join("schedules.jsonl");
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let read = |(i, line)| {
-        serde_json::from_str(line)
-            .unwrap_or_else(|error| panic!("{}, line {}: {error}", path.display(), i + 1))
-    };
-    text.lines().enumerate().map(read).collect()
 }
 
 /// The worst relative error of a line, or what is wrong with it.
@@ -89,7 +76,7 @@ fn survives_writing(config: &ScheduleConfig) -> Result<(), String> {
 
 #[test]
 fn translations_have_the_rates_of_their_peers() {
-    let lines = lines();
+    let lines: Vec<Line> = golden_lines("schedules.jsonl");
     assert!(!lines.is_empty(), "no golden line");
     let mut peers: BTreeMap<&str, (usize, usize, f64)> = BTreeMap::new();
     let mut wrong = vec![];

@@ -1,11 +1,13 @@
 //! What the tests of the whole share: a small model with data that trains in milliseconds, a
 //! metric that records the rate of every update, and a renderer that shows nothing.
 
+mod golden;
 mod model;
 mod program;
 mod quiet;
 mod recorder;
 
+pub use golden::{golden_file, golden_lines};
 pub use model::{FEATURES, Points, TinyModel, batches, points};
 pub use program::{Outcome, Program};
 pub use quiet::Quiet;

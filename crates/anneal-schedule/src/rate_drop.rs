@@ -110,14 +110,9 @@ impl RateDrop {
         self
     }
 
-    /// Whether it multiplies the velocity, which only an optimizer can that has the rate inside it.
-    pub fn changes_velocity(&self) -> bool {
-        matches!(self.action, Action::Reset | Action::Rescale)
-    }
-
-    /// Whether it multiplies the momentum.
-    pub fn changes_momentum(&self) -> bool {
-        matches!(self.action, Action::Damp { .. })
+    /// Whether it does anything.
+    pub fn changes_something(&self) -> bool {
+        self.action != Action::Keep
     }
 
     /// Checks its fields.

@@ -1,7 +1,7 @@
 //! The module that the builder puts around the user's model.
 
 use crate::clip::Rescale;
-use crate::groups::{Explanation, GroupRate, Groups, Members, step_of};
+use crate::groups::{Explanation, GroupMetric, Groups, Members, step_of};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
 use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
@@ -45,7 +45,7 @@ impl<M> Annealed<M> {
         self.model
     }
 
-    /// The groups of its parameters, where the builder was given some.
+    /// The groups of its parameters, where the builder was given groups, a weight decay or a momentum.
     pub fn groups(&self) -> Option<&Groups> {
         self.groups.as_ref().map(|grouping| &grouping.groups)
     }
@@ -58,8 +58,18 @@ impl<M> Annealed<M> {
 
     /// A metric of each group's rate, for `SupervisedTraining::metric_train_numeric`; none without
     /// groups.
-    pub fn rate_metrics(&self) -> Vec<GroupRate> {
+    pub fn rate_metrics(&self) -> Vec<GroupMetric> {
         self.groups().map_or(vec![], Groups::rate_metrics)
+    }
+
+    /// Metrics of each group's weight decay: the share that it takes, and what it has left.
+    pub fn decay_metrics(&self) -> Vec<GroupMetric> {
+        self.groups().map_or(vec![], Groups::decay_metrics)
+    }
+
+    /// A metric of each group's momentum, where it has a schedule of it.
+    pub fn momentum_metrics(&self) -> Vec<GroupMetric> {
+        self.groups().map_or(vec![], Groups::momentum_metrics)
     }
 
     /// Changes the model, which may get other parameter ids by it, as it does when a record is loaded.

@@ -2,12 +2,13 @@
 
 use crate::clip::Rescale;
 use crate::groups::{
-    GroupError, Grouped, Groups, GroupsConfig, check_decay, resumed_step, with_step,
+    GroupError, Grouped, Groups, GroupsConfig, Selection, check_optimizer, resumed_step, with_step,
 };
+use crate::momentum::MomentumError;
 use crate::{
     Annealed, CheckpointError, ClipError, GlobalNormClip, OnMismatch, SavedEpoch, Scheduler,
 };
-use anneal_schedule::{Build, RunLength, ScheduleConfig, ScheduleError};
+use anneal_schedule::{Build, RateDrop, RunLength, ScheduleConfig, ScheduleError, WeightDecay};
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, Optimizer};
 use burn::train::{Learner, LearnerModel};
@@ -39,6 +40,10 @@ pub struct LearnerBuilder<M> {
     schedule: Option<ScheduleConfig>,
     run: Option<RunLength>,
     groups: Option<GroupsConfig>,
+    weight_decay: Option<WeightDecay>,
+    no_weight_decay: Option<Selection>,
+    momentum: Option<ScheduleConfig>,
+    rate_drop: Option<RateDrop>,
     max_norm: Option<f64>,
     reduction: GradientReduction,
     on_mismatch: OnMismatch,
@@ -73,6 +78,12 @@ pub enum BuildError {
         /// The part.
         part: &'static str,
     },
+    /// A part was given to the builder and in its groups.
+    #[error("{part}: given to LearnerBuilder::{part}(…) and in its groups; give it in one place")]
+    GivenTwice {
+        /// The part.
+        part: &'static str,
+    },
     /// The schedule does not fit the run, or has a field out of its range.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -85,6 +96,9 @@ pub enum BuildError {
     /// The model lives on a device that records no gradients.
     #[error("model: its device records no gradients; create it on `device.autodiff()`")]
     NotAutodiff,
+    /// A value of an optimizer of ours is out of its range.
+    #[error(transparent)]
+    Momentum(#[from] MomentumError),
     /// The checkpoint to resume from cannot be used, or belongs to another schedule.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -99,6 +113,10 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             schedule: None,
             run: None,
             groups: None,
+            weight_decay: None,
+            no_weight_decay: None,
+            momentum: None,
+            rate_drop: None,
             max_norm: None,
             reduction: GradientReduction::Sum,
             on_mismatch: OnMismatch::Exact,
@@ -133,6 +151,35 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         self
     }
 
+    /// Decoupled weight decay for all parameters, in place of the optimizer's own: a number as torch's
+    /// AdamW has it, or what is meant to stay constant, see [`WeightDecay`]. Groups may have their own.
+    pub fn weight_decay(mut self, weight_decay: impl Into<WeightDecay>) -> Self {
+        self.weight_decay = Some(weight_decay.into());
+        self
+    }
+
+    /// Parameters that do not decay, such as [`Selection::biases_and_norms`].
+    pub fn no_weight_decay(mut self, selection: Selection) -> Self {
+        self.no_weight_decay = Some(selection);
+        self
+    }
+
+    /// The momentum, or β₁, of each update; below 1. The optimizer must follow it: a
+    /// [`ScheduledAdam`](crate::momentum::ScheduledAdam),
+    /// a [`ScheduledMomentum`](crate::momentum::ScheduledMomentum), or a
+    /// [`RateInsideSgd`](crate::momentum::RateInsideSgd).
+    pub fn momentum(mut self, momentum: impl Into<ScheduleConfig>) -> Self {
+        self.momentum = Some(momentum.into());
+        self
+    }
+
+    /// What becomes of momentum where the schedule drops the rate, for a
+    /// [`RateInsideSgd`](crate::momentum::RateInsideSgd).
+    pub fn rate_drop(mut self, rate_drop: RateDrop) -> Self {
+        self.rate_drop = Some(rate_drop);
+        self
+    }
+
     /// Clips by the norm of all gradients together: see [`GlobalNormClip`]. After
     /// [`gradient_reduction`](Self::gradient_reduction).
     pub fn clip_global_norm(mut self, max_norm: f64) -> Self {
@@ -164,7 +211,8 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     ///
     /// # Errors
     /// [`BuildError`] says which part, which field of it, and what is allowed.
-    pub fn build(self) -> Result<Learner<Annealed<M>>, BuildError> {
+    pub fn build(mut self) -> Result<Learner<Annealed<M>>, BuildError> {
+        self.groups = self.all_groups()?;
         let optimizer = self.optimizer.ok_or(BuildError::Missing { part: "optimizer" })?;
         let config = self.schedule.ok_or(BuildError::Missing { part: "schedule" })?;
         let run = self.run.ok_or(BuildError::Missing { part: "run" })?;
@@ -179,7 +227,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         };
         let optimizer = match &groups {
             Some(groups) => {
-                check_decay(groups, &optimizer.plain)?;
+                check_optimizer(groups, &optimizer.plain)?;
                 optimizer.grouped
             }
             None => optimizer.plain,
@@ -187,7 +235,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let mut saved_step = None;
         if let Some(saved) = &self.resume_from {
             check_model(saved, &self.model)?;
-            check_optimizer(saved, &optimizer)?;
+            check_optimizer_record(saved, &optimizer)?;
             saved.check_schedule(&schedule, self.on_mismatch)?;
             saved.check_groups(groups.as_ref().map(Groups::fingerprint), self.on_mismatch)?;
             saved_step = saved.saved_step()?;
@@ -209,6 +257,37 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     }
 }
 
+impl<M> LearnerBuilder<M> {
+    /// The groups, with what was said of all of them.
+    fn all_groups(&mut self) -> Result<Option<GroupsConfig>, BuildError> {
+        let (groups, given) = match self.groups.take() {
+            Some(groups) => (groups, true),
+            None => (GroupsConfig::new(), false),
+        };
+        let said = [
+            ("weight_decay", self.weight_decay.is_some(), !groups.weight_decay.is_none()),
+            (
+                "no_weight_decay",
+                self.no_weight_decay.is_some(),
+                groups.no_weight_decay != Selection::none(),
+            ),
+            ("momentum", self.momentum.is_some(), groups.momentum.is_some()),
+            ("rate_drop", self.rate_drop.is_some(), groups.rate_drop.is_some()),
+        ];
+        if let Some((part, ..)) = said.iter().find(|(_, here, there)| *here && *there) {
+            return Err(BuildError::GivenTwice { part });
+        }
+        let given = given || said.iter().any(|(_, here, _)| *here);
+        Ok(given.then(|| GroupsConfig {
+            weight_decay: self.weight_decay.take().unwrap_or(groups.weight_decay),
+            no_weight_decay: self.no_weight_decay.take().unwrap_or(groups.no_weight_decay),
+            momentum: self.momentum.take().or(groups.momentum),
+            rate_drop: self.rate_drop.take().or(groups.rate_drop),
+            ..groups
+        }))
+    }
+}
+
 /// Burn would panic on a record that does not fit the model.
 fn check_model<M: Module>(saved: &SavedEpoch, model: &M) -> Result<(), CheckpointError> {
     match model.clone().try_load_record(saved.model()?) {
@@ -218,7 +297,7 @@ fn check_model<M: Module>(saved: &SavedEpoch, model: &M) -> Result<(), Checkpoin
 }
 
 /// Burn drops the state that does not fit the optimizer, and would silently start it fresh.
-fn check_optimizer(saved: &SavedEpoch, optimizer: &ModuleOptimizer) -> Result<(), CheckpointError> {
+fn check_optimizer_record(saved: &SavedEpoch, optimizer: &ModuleOptimizer) -> Result<(), CheckpointError> {
     let record = saved.optimizer()?;
     let tensors = record.len();
     if optimizer.clone().load_record(record).to_record().len() == tensors {

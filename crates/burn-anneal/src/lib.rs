@@ -1,4 +1,4 @@
-//! Learning-rate schedules, global-norm clipping and a learner builder for
+//! Learning-rate schedules, weight decay, momentum, rates per layer and a learner builder for
 //! [Burn](https://burn.dev).
 //!
 //! ```
@@ -20,8 +20,10 @@
 mod annealed;
 mod checkpoint;
 mod clip;
+pub mod decay;
 pub mod groups;
 mod learner;
+pub mod momentum;
 mod scheduler;
 
 pub use anneal_schedule as schedule;
@@ -34,7 +36,9 @@ pub use scheduler::{InitScheduler, OnMismatch, SavedStep, Scheduler};
 /// What a training program needs: the builders of schedules, spans, the run's length, and what
 /// makes a Burn `Learner` of them.
 pub mod prelude {
+    pub use crate::decay::{Decayed, TakeWeightDecay};
     pub use crate::groups::{Group, GroupError, GroupsConfig, LayerMap, Selection, layer_decay};
+    pub use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
     pub use crate::{
         Annealed, BuildError, CheckpointError, GlobalNormClip, GradientReduction, InitScheduler,
         LearnerBuilder, OnMismatch, SavedEpoch, Scheduler,

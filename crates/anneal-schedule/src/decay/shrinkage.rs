@@ -40,6 +40,11 @@ impl Coefficient {
 const MOST_CHECKED: u64 = 100_000_000;
 
 impl Shrinkage {
+    /// One that takes nothing.
+    pub fn none() -> Self {
+        Self::new(Policy::Coupled, Coefficient::Constant(0.0), 0.0, false)
+    }
+
     pub(super) fn new(
         policy: Policy,
         coefficient: Coefficient,
@@ -51,7 +56,7 @@ impl Shrinkage {
 
     /// d_t of update `step`, whose rate is η_t = `rate`.
     pub fn at(&self, step: u64, rate: f64) -> f64 {
-        self.share(self.coefficient.at(step), rate)
+        self.share(self.coefficient(step), rate)
     }
 
     fn share(&self, omega: f64, rate: f64) -> f64 {
@@ -62,6 +67,11 @@ impl Shrinkage {
             Policy::Relative => relative() * omega,
             Policy::Corrected => rate * relative() * omega,
         }
+    }
+
+    /// ω, or ω(t) of update `step`.
+    pub fn coefficient(&self, step: u64) -> f64 {
+        self.coefficient.at(step)
     }
 
     /// A share that no update exceeds.

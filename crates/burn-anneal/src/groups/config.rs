@@ -1,7 +1,7 @@
 //! The description of groups.
 
 use super::{LayerMap, Selection};
-use anneal_schedule::{FileError, ScheduleConfig, Span, file};
+use anneal_schedule::{FileError, RateDrop, ScheduleConfig, Span, WeightDecay, file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,7 +60,7 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct GroupsConfig {
     #[serde(default = "current_version")]
-    version: u32,
+    pub(crate) version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) layer_decay: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,10 +73,14 @@ pub struct GroupsConfig {
     pub(crate) unfreeze_layers_at: Option<Vec<Span>>,
     #[serde(default)]
     pub(crate) freeze_statistics: bool,
-    #[serde(default)]
-    pub(crate) weight_decay: f64,
+    #[serde(default, skip_serializing_if = "WeightDecay::is_none")]
+    pub(crate) weight_decay: WeightDecay,
     #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) no_weight_decay: Selection,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) momentum: Option<ScheduleConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rate_drop: Option<RateDrop>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) caps: BTreeMap<String, f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,7 +110,9 @@ pub struct Group {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) frozen: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) weight_decay: Option<f64>,
+    pub(crate) weight_decay: Option<WeightDecay>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) momentum: Option<ScheduleConfig>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) schedule: Option<ScheduleConfig>,
 }
@@ -121,6 +127,7 @@ impl Group {
             unfreeze_at: None,
             frozen: false,
             weight_decay: None,
+            momentum: None,
             schedule: None,
         }
     }
@@ -156,8 +163,14 @@ impl Group {
     }
 
     /// Its weight decay, in the place of [`GroupsConfig::weight_decay`].
-    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.weight_decay = Some(weight_decay);
+    pub fn weight_decay(mut self, weight_decay: impl Into<WeightDecay>) -> Self {
+        self.weight_decay = Some(weight_decay.into());
+        self
+    }
+
+    /// Its momentum, in the place of [`GroupsConfig::momentum`].
+    pub fn momentum(mut self, momentum: impl Into<ScheduleConfig>) -> Self {
+        self.momentum = Some(momentum.into());
         self
     }
 }
@@ -227,10 +240,27 @@ impl GroupsConfig {
         self
     }
 
-    /// Decoupled weight decay, w ← (1 − η ω) w with the parameter's own rate η before each update, as
-    /// torch's AdamW; ω ≥ 0, and η ω < 1 at every update. The optimizer's own decay must be off.
-    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.weight_decay = weight_decay;
+    /// Decoupled weight decay, with η_t the parameter's own rate and η₀ the peak of it: see
+    /// [`WeightDecay`]. A number is a coupled one, w ← (1 − η ω) w, as torch's AdamW. The optimizer's own
+    /// decay must be off.
+    pub fn weight_decay(mut self, weight_decay: impl Into<WeightDecay>) -> Self {
+        self.weight_decay = weight_decay.into();
+        self
+    }
+
+    /// The momentum, or β₁, of each update; below 1. For a
+    /// [`ScheduledAdam`](crate::momentum::ScheduledAdam), a
+    /// [`ScheduledMomentum`](crate::momentum::ScheduledMomentum), or a
+    /// [`RateInsideSgd`](crate::momentum::RateInsideSgd).
+    pub fn momentum(mut self, momentum: impl Into<ScheduleConfig>) -> Self {
+        self.momentum = Some(momentum.into());
+        self
+    }
+
+    /// What becomes of momentum where the schedule drops the rate. For a
+    /// [`RateInsideSgd`](crate::momentum::RateInsideSgd).
+    pub fn rate_drop(mut self, rate_drop: RateDrop) -> Self {
+        self.rate_drop = Some(rate_drop);
         self
     }
 

@@ -5,6 +5,8 @@
 //! stands here for that long, and only for that thread.
 
 use super::members::Known;
+use crate::decay::Shrink;
+use crate::momentum::DropEffect;
 use burn::module::ParamId;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,9 +16,29 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub rate: f64,
-    /// 1 − η ω
-    pub shrink: f64,
+    pub shrink: Shrink,
     pub frozen: bool,
+    pub momentum: Momentum,
+}
+
+/// The momentum of a group in one update.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Momentum {
+    /// That of the schedule, where there is one.
+    pub momentum: Option<f64>,
+    pub drop: DropEffect,
+}
+
+impl Momentum {
+    /// What an optimizer finds where nobody says anything.
+    const NONE: Self = Self { momentum: None, drop: DropEffect::NONE };
+}
+
+/// What an optimizer has asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub momentum: bool,
+    pub drop: bool,
 }
 
 /// Whose state an optimizer holds.
@@ -34,6 +56,9 @@ struct Context {
     known: Arc<HashMap<ParamId, Known>>,
     introduced: Option<usize>,
     strangers: usize,
+    /// The group of the parameter that is updated now.
+    current: Option<usize>,
+    asked: Asked,
 }
 
 thread_local! {
@@ -54,6 +79,17 @@ impl Update {
     pub fn introducing(group: usize) -> Self {
         let context = Context { introduced: Some(group), ..Context::default() };
         Self(CONTEXT.replace(Some(context)))
+    }
+
+    /// Begins an update of parameters that are all of one group, of which nobody needs to be told.
+    pub fn of_one_group(setting: Setting) -> Self {
+        let context = Context { settings: vec![setting], current: Some(0), ..Context::default() };
+        Self(CONTEXT.replace(Some(context)))
+    }
+
+    /// What optimizers have asked for since it began.
+    pub fn asked(&self) -> Asked {
+        CONTEXT.with_borrow(|context| context.as_ref().map_or(Asked::default(), |c| c.asked))
     }
 
     /// How many parameters nobody had introduced.
@@ -95,11 +131,33 @@ pub(crate) fn ask(owner: Option<Owner>) -> Answer {
         };
         match group.and_then(|group| Some((group, *context.settings.get(group)?))) {
             Some((_, Setting { frozen: true, .. })) => Answer::Leave,
-            Some((group, setting)) => Answer::Update(group, setting),
+            Some((group, setting)) => {
+                context.current = Some(group);
+                Answer::Update(group, setting)
+            }
             None => {
                 context.strangers += 1;
                 Answer::Leave
             }
         }
+    })
+}
+
+/// The momentum of the parameter that is updated now.
+pub(crate) fn current_momentum() -> Option<f64> {
+    current(|asked| asked.momentum = true).momentum
+}
+
+/// What a drop of the rate does to the parameter that is updated now.
+pub(crate) fn current_drop() -> DropEffect {
+    current(|asked| asked.drop = true).drop
+}
+
+fn current(ask: impl FnOnce(&mut Asked)) -> Momentum {
+    CONTEXT.with_borrow_mut(|context| {
+        let Some(context) = context else { return Momentum::NONE };
+        ask(&mut context.asked);
+        let setting = context.current.and_then(|group| context.settings.get(group));
+        setting.map_or(Momentum::NONE, |setting| setting.momentum)
     })
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with groups.
 
+use crate::decay::DecayError;
 use anneal_schedule::ScheduleError;
 use thiserror::Error;
 
@@ -83,11 +84,11 @@ pub enum GroupError {
         /// The layers.
         layers: Vec<String>,
     },
-    /// A group's own schedule.
-    #[error("groups.{group}.schedule: {source}")]
+    /// The schedule of a group's rate or momentum.
+    #[error("{field}: {source}")]
     Schedule {
-        /// The group.
-        group: String,
+        /// The field.
+        field: String,
         /// What is wrong with it.
         source: ScheduleError,
     },
@@ -115,15 +116,24 @@ pub enum GroupError {
         /// How many parameters it has.
         parameters: usize,
     },
-    /// Weight decay in the optimizer and in the groups.
+    /// A weight decay, or the policy for rate drops, with a value out of its range.
+    #[error(transparent)]
+    Value(#[from] ScheduleError),
+    /// The optimizer has a weight decay of its own.
+    #[error(transparent)]
+    Decay(#[from] DecayError),
+    /// A momentum schedule for an optimizer that has its own momentum.
     #[error(
-        "weight_decay: {weight_decay}, and the optimizer decays by itself too; turn its own decay \
-             off, as with AdamWConfig::new().with_weight_decay(0.0)"
+        "momentum: the optimizer does not follow it; train with ScheduledAdam, or with Burn's \
+             SGD as ScheduledMomentum::from(SgdConfig::new())"
     )]
-    DoubleDecay {
-        /// The groups' decay.
-        weight_decay: f64,
-    },
+    Momentum,
+    /// A policy for rate drops for an optimizer whose velocity does not hold the rate.
+    #[error(
+        "rate_drop: the optimizer's velocity does not hold the rate, so a drop acts on all of it at \
+             once; leave rate_drop out, or train with RateInsideSgd"
+    )]
+    RateDrop,
 }
 
 fn nearest_paths(nearest: &[String]) -> String {

@@ -1,6 +1,7 @@
 //! What each group is and does, as a table or as JSON.
 
 use super::resolved::{Rate, ResolvedGroup, Table};
+use anneal_schedule::Schedule;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,8 +43,19 @@ pub struct ExplainedGroup {
     pub cap: Option<f64>,
     /// Whether the cap cuts the rate of this update.
     pub capped: bool,
-    /// Decoupled weight decay.
+    /// Coefficient ω of its weight decay in this update; 0 where it has none.
     pub weight_decay: f64,
+    /// Its weight decay as it was asked for, such as `independent(0.0001)`.
+    pub decay: Option<String>,
+    /// The share of each weight that the decay takes in this update; 0 where the group is frozen.
+    pub shrink: f64,
+    /// The share that the decay has left of a weight before this update, Π(1 − d) over the updates that
+    /// trained it. `None` where they are too many to go over here.
+    pub kept: Option<f64>,
+    /// The share that it will have left at the end of the run; `None` too where the run has no end.
+    pub kept_at_end: Option<f64>,
+    /// The momentum of this update, where there is a schedule of it.
+    pub momentum: Option<f64>,
     /// Whether this update leaves it as it is.
     pub frozen: bool,
     /// The first update that trains it; `None` where none does.
@@ -60,7 +72,7 @@ impl Explanation {
             rate,
             schedule: table.base.to_string(),
             untrained: table.untrained,
-            groups: table.groups.iter().map(|group| explained(group, rate, step)).collect(),
+            groups: table.groups.iter().map(|group| explained(table, group, step)).collect(),
         }
     }
 
@@ -70,8 +82,10 @@ impl Explanation {
     }
 }
 
-fn explained(group: &ResolvedGroup, base: f64, step: u64) -> ExplainedGroup {
+fn explained(table: &Table, group: &ResolvedGroup, step: u64) -> ExplainedGroup {
+    let base = table.base.rate(step);
     let frozen = group.is_frozen(step);
+    let end = table.base.length();
     let (multiple, schedule) = match &group.rate {
         Rate::Multiple(multiple) => (*multiple, None),
         Rate::Own(schedule) => (1.0, Some(schedule.to_string())),
@@ -86,23 +100,76 @@ fn explained(group: &ResolvedGroup, base: f64, step: u64) -> ExplainedGroup {
         schedule,
         cap: group.cap,
         capped: group.cap.is_some_and(|cap| group.uncapped(base, step) > cap),
-        weight_decay: group.weight_decay,
+        weight_decay: group.shrinkage.coefficient(step),
+        decay: Some(&group.weight_decay).filter(|decay| !decay.is_none()).map(|d| d.to_string()),
+        shrink: if frozen { 0.0 } else { group.shrink(base, step) },
+        kept: kept(table, group, step),
+        kept_at_end: end.and_then(|end| kept(table, group, end)),
+        momentum: group.momentum.as_ref().map(|momentum| momentum.rate(step)),
         frozen,
         trains_from: group.trains_from,
         paths: group.paths.clone(),
     }
 }
 
+/// The most updates that are gone over for one group: a tenth of a second.
+const MOST_MULTIPLIED: u64 = 1_000_000;
+
+/// Π(1 − d) over the updates before `step`.
+fn kept(table: &Table, group: &ResolvedGroup, step: u64) -> Option<f64> {
+    if group.shrinkage.is_none() {
+        return Some(1.0);
+    }
+    (step <= MOST_MULTIPLIED).then(|| {
+        let mut kept = Kept::default();
+        kept.go_on(&table.base, group, step);
+        kept.share()
+    })
+}
+
+/// Π(1 − d), update by update.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
+    next: u64,
+    log: f64,
+}
+
+impl Kept {
+    /// Goes on, or from the start again, to the product over the updates before `step`.
+    pub fn go_on(&mut self, base: &Schedule, group: &ResolvedGroup, step: u64) {
+        if step < self.next {
+            *self = Self::default();
+        }
+        let first = group.trains_from.unwrap_or(step).max(self.next);
+        for step in first..step {
+            self.log += (-group.shrink(base.rate(step), step)).ln_1p();
+        }
+        self.next = step;
+    }
+
+    pub fn share(&self) -> f64 {
+        self.log.exp()
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "update {}: {}, rate {}", self.step, self.schedule, short(self.rate))?;
-        const HEAD: [&str; 8] =
-            ["group", "parameters", "values", "rate", "multiplier", "cap", "decay", "trains"];
-        let mut rows = vec![HEAD.map(String::from)];
-        rows.extend(self.groups.iter().map(row));
+        const HEAD: [&str; 10] = [
+            "group", "parameters", "values", "rate", "multiplier", "cap", "shrink", "kept", "momentum",
+            "trains",
+        ];
+        // Momentum is mostly the optimizer's own affair.
+        let shown: Vec<usize> = match self.groups.iter().any(|group| group.momentum.is_some()) {
+            true => (0..HEAD.len()).collect(),
+            false => (0..HEAD.len()).filter(|&column| HEAD[column] != "momentum").collect(),
+        };
+        let pick = |row: [String; 10]| shown.iter().map(|&i| row[i].clone()).collect::<Vec<_>>();
+        let mut rows = vec![pick(HEAD.map(String::from))];
+        rows.extend(self.groups.iter().map(|group| pick(row(group))));
         let width =
             |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+        let widths: Vec<usize> = (0..shown.len()).map(width).collect();
         for row in &rows {
             write!(f, "{:<1$}", row[0], widths[0])?;
             for (cell, width) in row.iter().zip(&widths).skip(1) {
@@ -110,20 +177,25 @@ impl fmt::Display for Explanation {
             }
             writeln!(f)?;
         }
-        let mut own: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for group in &self.groups {
-            if let Some(schedule) = &group.schedule {
-                own.entry(schedule).or_default().push(&group.name);
+        for (what, of) in [
+            ("rate", (|group| group.schedule.as_deref()) as fn(&ExplainedGroup) -> Option<&str>),
+            ("weight decay", |group| group.decay.as_deref()),
+        ] {
+            let mut said: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            for group in &self.groups {
+                if let Some(text) = of(group) {
+                    said.entry(text).or_default().push(&group.name);
+                }
             }
-        }
-        for (schedule, groups) in own {
-            writeln!(f, "{}: {schedule}", groups.join(", "))?;
+            for (text, groups) in said {
+                writeln!(f, "{what} of {}: {text}", groups.join(", "))?;
+            }
         }
         write!(f, "{} more that the model does not train", self.untrained)
     }
 }
 
-fn row(group: &ExplainedGroup) -> [String; 8] {
+fn row(group: &ExplainedGroup) -> [String; 10] {
     let trains = match (group.frozen, group.trains_from) {
         (false, _) => "now".to_string(),
         (true, Some(step)) => format!("frozen, from {step} on"),
@@ -139,7 +211,13 @@ fn row(group: &ExplainedGroup) -> [String; 8] {
         short(group.rate),
         short(group.multiplier),
         cap,
-        if group.weight_decay == 0.0 { "-".to_string() } else { short(group.weight_decay) },
+        if group.decay.is_none() { "-".to_string() } else { short(group.shrink) },
+        match group.kept {
+            _ if group.decay.is_none() => "-".to_string(),
+            Some(kept) => short(kept),
+            None => "?".to_string(),
+        },
+        group.momentum.map_or("-".to_string(), short),
         trains,
     ]
 }

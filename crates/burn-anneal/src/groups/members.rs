@@ -1,7 +1,9 @@
 //! Which parameter of a model is in which group, by its id.
 
 use super::Groups;
-use super::context::{Setting, Update};
+use super::context::{Momentum, Setting, Update};
+use super::resolved::ResolvedGroup;
+use crate::decay::Shrink;
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
@@ -121,9 +123,20 @@ impl Members {
 
 fn settings(groups: &Groups, step: u64) -> Vec<Setting> {
     let base = groups.table.base.rate(step);
-    let setting = |group: &super::resolved::ResolvedGroup| {
+    let setting = |group: &ResolvedGroup| {
         let rate = group.rate(base, step);
-        Setting { rate, shrink: 1.0 - rate * group.weight_decay, frozen: group.is_frozen(step) }
+        let share = group.shrinkage.at(step, rate);
+        // A drop is one of the schedule, which a cap may hide.
+        let drop = |step| group.uncapped(groups.table.base.rate(step), step);
+        Setting {
+            rate,
+            shrink: Shrink { share, cautious: group.shrinkage.is_cautious() },
+            frozen: group.is_frozen(step),
+            momentum: Momentum {
+                momentum: group.momentum.as_ref().map(|momentum| momentum.rate(step)),
+                drop: groups.table.rate_drop.effect(step, drop),
+            },
+        }
     };
     groups.table.groups.iter().map(setting).collect()
 }

@@ -1,6 +1,8 @@
-//! The rate of a group in Burn's dashboard and logs.
+//! What a group does in each update, in Burn's dashboard and logs.
 
 use super::Groups;
+use super::explain::Kept;
+use super::resolved::{ResolvedGroup, Table};
 use super::step::step_of;
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
@@ -10,37 +12,73 @@ use burn::train::metric::{
 };
 use std::sync::Arc;
 
-/// The rate that each update uses for one group; 0 while the group is frozen.
+/// A number of each update of one group: its rate, its decay, or its momentum.
 ///
-/// Made by [`Groups::rate_metrics`]; for `SupervisedTraining::metric_train_numeric` with a learner
-/// of [`LearnerBuilder`](crate::LearnerBuilder).
+/// Made by [`Groups::rate_metrics`], [`Groups::decay_metrics`] and [`Groups::momentum_metrics`]; for
+/// `SupervisedTraining::metric_train_numeric` with a learner of
+/// [`LearnerBuilder`](crate::LearnerBuilder).
 #[derive(Clone)]
-pub struct GroupRate {
+pub struct GroupMetric {
     groups: Groups,
     group: usize,
+    quantity: Quantity,
     name: MetricName,
     state: NumericMetricState,
 }
 
-impl GroupRate {
-    pub(crate) fn new(groups: Groups, group: usize) -> Self {
-        // Burn writes a log file of this name.
-        let name = groups.table.groups[group].name.replace(['/', '\\'], "_");
-        let name = Arc::new(format!("Rate {name}"));
-        Self { groups, group, name, state: NumericMetricState::new() }
+#[derive(Clone)]
+enum Quantity {
+    /// The rate; 0 while the group is frozen.
+    Rate,
+    /// The share that the decay takes; 0 while the group is frozen.
+    Decay,
+    /// The share that the decay has left after the update.
+    Kept(Kept),
+    Momentum,
+}
+
+impl GroupMetric {
+    pub(crate) fn rate(groups: Groups, group: usize) -> Self {
+        Self::new(groups, group, "Rate", Quantity::Rate)
     }
 
-    fn rate(&self, metadata: &MetricMetadata) -> f64 {
-        let Some(step) = metadata.lr.as_ref().and_then(step_of) else { return 0.0 };
-        let group = &self.groups.table.groups[self.group];
-        if group.is_frozen(step) {
-            return 0.0;
+    pub(crate) fn decay(groups: Groups, group: usize) -> Self {
+        Self::new(groups, group, "Decay", Quantity::Decay)
+    }
+
+    pub(crate) fn kept(groups: Groups, group: usize) -> Self {
+        Self::new(groups, group, "Kept", Quantity::Kept(Kept::default()))
+    }
+
+    pub(crate) fn momentum(groups: Groups, group: usize) -> Self {
+        Self::new(groups, group, "Momentum", Quantity::Momentum)
+    }
+
+    fn new(groups: Groups, group: usize, what: &str, quantity: Quantity) -> Self {
+        // Burn writes a log file of this name.
+        let name = groups.table.groups[group].name.replace(['/', '\\'], "_");
+        let name = Arc::new(format!("{what} {name}"));
+        Self { groups, group, quantity, name, state: NumericMetricState::new() }
+    }
+
+    fn value_at(&mut self, step: u64) -> f64 {
+        let Table { base, groups, .. } = &*self.groups.table;
+        let group: &ResolvedGroup = &groups[self.group];
+        let frozen = group.is_frozen(step);
+        match &mut self.quantity {
+            Quantity::Rate | Quantity::Decay if frozen => 0.0,
+            Quantity::Rate => group.rate(base.rate(step), step),
+            Quantity::Decay => group.shrink(base.rate(step), step),
+            Quantity::Kept(kept) => {
+                kept.go_on(base, group, step.saturating_add(1));
+                kept.share()
+            }
+            Quantity::Momentum => group.momentum.as_ref().map_or(0.0, |m| m.rate(step)),
         }
-        group.rate(self.groups.table.base.rate(step), step)
     }
 }
 
-impl Metric for GroupRate {
+impl Metric for GroupMetric {
     type Input = ();
 
     fn name(&self) -> MetricName {
@@ -52,12 +90,14 @@ impl Metric for GroupRate {
         _item: &(),
         metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        self.state.update(self.rate(metadata), 1);
-        Ok(self.state.compute_update(FormatOptions::new(self.name()).precision(2)))
+        let step = metadata.lr.as_ref().and_then(step_of);
+        let value = step.map_or(0.0, |step| self.value_at(step));
+        self.state.update(value, 1);
+        Ok(self.state.compute_update(FormatOptions::new(self.name()).precision(6)))
     }
 
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        Ok(self.state.compute_final(FormatOptions::new(self.name()).precision(2)))
+        Ok(self.state.compute_final(FormatOptions::new(self.name()).precision(6)))
     }
 
     fn clear(&mut self) {
@@ -69,7 +109,7 @@ impl Metric for GroupRate {
     }
 }
 
-impl Numeric for GroupRate {
+impl Numeric for GroupMetric {
     fn value(&self) -> Option<NumericEntry> {
         Some(self.state.current_value())
     }

@@ -26,12 +26,13 @@ pub use curvature::{Curvature, Curvatures};
 pub use error::GroupError;
 pub use explain::{ExplainedGroup, Explanation};
 pub use layers::{LayerMap, LayerPattern, Layers};
-pub use metric::GroupRate;
+pub use metric::GroupMetric;
 pub use optimizer::GroupOptimizer;
 pub use parameter::{Parameter, parameters};
 pub use resolved::Groups;
 pub use selection::Selection;
 
+pub(crate) use context::{current_drop, current_momentum};
 pub(crate) use members::Members;
-pub(crate) use optimizer::{Grouped, check_decay};
+pub(crate) use optimizer::{Grouped, check_optimizer};
 pub(crate) use step::{resumed_step, saved_groups, step_of, with_step};

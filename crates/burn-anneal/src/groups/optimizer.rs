@@ -1,8 +1,11 @@
 //! An optimizer that treats each parameter as its group says.
 
-use super::context::{Answer, Owner, Setting, ask};
+use super::context::{Answer, Asked, Momentum, Owner, Setting, Update, ask};
 use super::members::Members;
+use super::resolved::ResolvedGroup;
 use super::{GroupError, Groups};
+use crate::decay::{self, DecayError, Shrink, decays_by_itself};
+use crate::momentum::DropEffect;
 use burn::module::{Module, Param, ParamId};
 use burn::optim::{
     GradientsParams, LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord, RecordState,
@@ -63,8 +66,8 @@ impl<O: Optimizer> Optimizer for Grouped<O> {
         };
         match ask(of) {
             Answer::Update(group, Setting { rate, shrink, .. }) => {
-                let tensor = if shrink == 1.0 { tensor } else { tensor.mul_scalar(shrink) };
-                let (tensor, inner) = self.inner.step(rate, tensor, gradient, inner);
+                let (tensor, inner) =
+                    decay::step(&self.inner, rate, shrink, tensor, gradient, inner);
                 (tensor, Some(GroupedState { of: Owner::Group(group), inner }))
             }
             Answer::Remember(group) => {
@@ -78,16 +81,6 @@ impl<O: Optimizer> Optimizer for Grouped<O> {
         let inner = state.inner.map(|inner| O::to_device(inner, device));
         GroupedState { of: state.of, inner }
     }
-}
-
-/// Whether an optimizer changes a weight whose gradient is 0.
-pub(crate) fn decays_by_itself(optimizer: &ModuleOptimizer) -> bool {
-    let device = Device::default();
-    let weight = Param::from_tensor(Tensor::<1>::ones([1], &device.clone().autodiff()));
-    let mut gradients = GradientsParams::new();
-    gradients.register(weight.id, Tensor::<1>::zeros([1], &device));
-    let weight = optimizer.clone().step(1e-2, weight, gradients);
-    weight.val().into_data().iter::<f32>().any(|value| value != 1.0)
 }
 
 /// Groups and their optimizer for a training loop of one's own.
@@ -125,12 +118,13 @@ pub struct GroupOptimizer {
 }
 
 impl GroupOptimizer {
-    /// Starts at update 0. The optimizer's rate and decay come from the groups.
+    /// Starts at update 0. The optimizer's rate, decay and momentum come from the groups.
     ///
     /// # Errors
-    /// [`GroupError::DoubleDecay`] where groups and optimizer decay both.
+    /// [`GroupError::Decay`] where groups and optimizer decay both, [`GroupError::Momentum`] where the
+    /// optimizer does not follow a momentum that the groups have.
     pub fn new(groups: Groups, optimizer: impl Optimizer) -> Result<Self, GroupError> {
-        check_decay(&groups, &ModuleOptimizer::from(optimizer.clone()))?;
+        check_optimizer(&groups, &ModuleOptimizer::from(optimizer.clone()))?;
         let optimizer = Grouped::new(optimizer).into();
         Ok(Self { groups, members: Members::new(0), optimizer })
     }
@@ -179,11 +173,37 @@ impl GroupOptimizer {
     }
 }
 
-pub(crate) fn check_decay(groups: &Groups, optimizer: &ModuleOptimizer) -> Result<(), GroupError> {
-    let decays = groups.table.groups.iter().map(|group| group.weight_decay);
-    let weight_decay = decays.fold(0.0, f64::max);
-    if weight_decay > 0.0 && decays_by_itself(optimizer) {
-        return Err(GroupError::DoubleDecay { weight_decay });
+/// Whether the optimizer does what the groups ask of it, and nothing that they do too.
+pub(crate) fn check_optimizer(
+    groups: &Groups,
+    optimizer: &ModuleOptimizer,
+) -> Result<(), GroupError> {
+    let all = &groups.table.groups;
+    let decays = |group: &&ResolvedGroup| !group.shrinkage.is_none();
+    if let Some(group) = all.iter().find(decays).filter(|_| decays_by_itself(optimizer)) {
+        return Err(DecayError::Doubled { weight_decay: group.weight_decay.to_string() }.into());
+    }
+    let asked = what_it_asks(optimizer);
+    if !asked.momentum && all.iter().any(|group| group.momentum.is_some()) {
+        return Err(GroupError::Momentum);
+    }
+    if !asked.drop && groups.table.rate_drop.changes_something() {
+        return Err(GroupError::RateDrop);
     }
     Ok(())
+}
+
+fn what_it_asks(optimizer: &ModuleOptimizer) -> Asked {
+    let device = Device::default();
+    let weight = Param::from_tensor(Tensor::<2>::ones([2, 2], &device.clone().autodiff()));
+    let mut gradients = GradientsParams::new();
+    gradients.register(weight.id, Tensor::<2>::zeros([2, 2], &device));
+    let update = Update::of_one_group(Setting {
+        rate: 0.0,
+        shrink: Shrink { share: 0.0, cautious: false },
+        frozen: false,
+        momentum: Momentum { momentum: Some(0.5), drop: DropEffect::NONE },
+    });
+    optimizer.clone().step(0.0, weight, gradients);
+    update.asked()
 }

@@ -3,7 +3,7 @@
 use super::layers::Layers;
 use super::resolved::{Rate, ResolvedGroup, Table};
 use super::{Group, GroupError, GroupsConfig, LayerMap, Parameter};
-use anneal_schedule::{Build, Run, RunLength, Schedule, Span};
+use anneal_schedule::{Build, RateDrop, Run, RunLength, Schedule, Shrinkage, Span, WeightDecay};
 use std::collections::{HashMap, HashSet};
 
 /// What parameters of one group have in common.
@@ -43,6 +43,7 @@ pub(crate) fn resolve(
         of_path,
         of_flag: HashMap::new(),
         base: schedule.clone(),
+        rate_drop: config.rate_drop.unwrap_or(RateDrop::keep()),
         freeze_statistics: config.freeze_statistics,
         untrained: all.len() - resolution.parameters.len(),
     })
@@ -112,13 +113,6 @@ fn empty(
     }
 }
 
-fn check_weight_decay(field: &str, weight_decay: f64) -> Result<(), GroupError> {
-    if weight_decay >= 0.0 && weight_decay.is_finite() {
-        return Ok(());
-    }
-    Err(GroupError::out_of_range(field, weight_decay, "a finite number, at least 0"))
-}
-
 /// All that the groups are made of.
 struct Resolution<'a> {
     config: &'a GroupsConfig,
@@ -150,7 +144,7 @@ impl Resolution<'_> {
         if let Some(twin) = groups.iter().find(|group| !names.insert(&group.name)) {
             return Err(GroupError::Duplicate { group: twin.name.clone() });
         }
-        let index: HashMap<Key, usize> = distinct.into_iter().zip(0..).collect();
+        let index: HashMap<Key, usize> = distinct.iter().copied().zip(0..).collect();
         let mut of_path = HashMap::new();
         for (parameter, key) in self.parameters.iter().zip(keys) {
             let group = &mut groups[index[&key]];
@@ -159,7 +153,9 @@ impl Resolution<'_> {
             of_path.insert(parameter.path.clone(), index[&key]);
         }
         self.set_caps(&mut groups)?;
-        groups.iter().try_for_each(|group| self.check_decay(group))?;
+        for (group, key) in groups.iter_mut().zip(&distinct) {
+            self.set_decay(group, *key)?;
+        }
         Ok((groups, of_path))
     }
 
@@ -168,13 +164,37 @@ impl Resolution<'_> {
         Key {
             layer: self.layers.as_ref().map(|layers| layers.of[parameter]),
             group,
-            decays: self.weight_decay(group) > 0.0 && !self.undecayed[parameter],
+            decays: !self.weight_decay(group).1.is_none() && !self.undecayed[parameter],
         }
     }
 
-    fn weight_decay(&self, group: Option<usize>) -> f64 {
-        let own = group.and_then(|group| self.config.groups[group].weight_decay);
-        own.unwrap_or(self.config.weight_decay)
+    /// The weight decay of a named group, or of no one, and the field that says it.
+    fn weight_decay(&self, group: Option<usize>) -> (String, &WeightDecay) {
+        let named = group.map(|group| &self.config.groups[group]);
+        match named.and_then(|group| Some((&group.name, group.weight_decay.as_ref()?))) {
+            Some((name, own)) => (format!("groups.{name}.weight_decay"), own),
+            None => ("weight_decay".into(), &self.config.weight_decay),
+        }
+    }
+
+    /// The momentum of a named group, or of no one.
+    fn momentum(&self, group: Option<usize>) -> Result<Option<Schedule>, GroupError> {
+        let named = group.map(|group| &self.config.groups[group]);
+        let own = named.and_then(|group| Some((&group.name, group.momentum.as_ref()?)));
+        let (field, config) = match (own, &self.config.momentum) {
+            (Some((name, own)), _) => (format!("groups.{name}.momentum"), own),
+            (None, Some(shared)) => ("momentum".into(), shared),
+            (None, None) => return Ok(None),
+        };
+        let momentum = config.clone().resolve(self.run_length);
+        let momentum =
+            momentum.map_err(|source| GroupError::Schedule { field: field.clone(), source })?;
+        if momentum.peak() < 1.0 {
+            Ok(Some(momentum))
+        } else {
+            let allowed = "a schedule whose peak is below 1; see Cap where only a bound is known";
+            Err(GroupError::out_of_range(&field, momentum.peak(), allowed))
+        }
     }
 
     fn group(
@@ -187,10 +207,9 @@ impl Resolution<'_> {
         let named = key.group.map(|group| &self.config.groups[group]);
         let rate = match named.and_then(|group| group.schedule.as_ref().map(|own| (group, own))) {
             Some((group, own)) => {
-                let own = own
-                    .clone()
-                    .resolve(self.run_length)
-                    .map_err(|source| GroupError::Schedule { group: group.name.clone(), source })?;
+                let field = format!("groups.{}.schedule", group.name);
+                let own = own.clone().resolve(self.run_length);
+                let own = own.map_err(|source| GroupError::Schedule { field, source })?;
                 Rate::Own(own)
             }
             None => Rate::Multiple(named.and_then(|group| group.multiple).unwrap_or(1.0)),
@@ -209,7 +228,9 @@ impl Resolution<'_> {
             scale,
             cap: None,
             trains_from,
-            weight_decay: if key.decays { self.weight_decay(key.group) } else { 0.0 },
+            weight_decay: WeightDecay::none(),
+            shrinkage: Shrinkage::none(),
+            momentum: self.momentum(key.group)?,
             paths: vec![],
             elements: 0,
         })
@@ -323,10 +344,9 @@ impl Resolution<'_> {
     }
 
     fn check_named(&self) -> Result<(), GroupError> {
-        check_weight_decay("weight_decay", self.config.weight_decay)?;
+        self.config.rate_drop.unwrap_or(RateDrop::keep()).check("rate_drop")?;
         for group in &self.config.groups {
             let field = |name: &str| format!("groups.{}.{name}", group.name);
-            check_weight_decay(&field("weight_decay"), group.weight_decay.unwrap_or(0.0))?;
             match group.multiple {
                 Some(multiple) if group.schedule.is_some() => {
                     let allowed = "none beside a schedule of its own; give one of the two";
@@ -367,20 +387,16 @@ impl Resolution<'_> {
         Ok(())
     }
 
-    /// A shrink by the whole weight or more is no decay.
-    fn check_decay(&self, group: &ResolvedGroup) -> Result<(), GroupError> {
-        let shrink = group.peak(self.schedule) * group.weight_decay;
-        if shrink < 1.0 {
-            return Ok(());
+    /// The decay of a group is checked at its own rates, which its cap lowers.
+    fn set_decay(&self, group: &mut ResolvedGroup, key: Key) -> Result<(), GroupError> {
+        let (field, decay) = self.weight_decay(key.group);
+        let rate = |step| group.rate(self.schedule.rate(step), step);
+        let peak = group.peak(self.schedule);
+        let shrinkage = decay.resolve_for(&field, peak, rate, self.run_length)?;
+        if key.decays {
+            group.weight_decay = decay.clone();
+            group.shrinkage = shrinkage;
         }
-        Err(GroupError::OutOfRange {
-            field: "weight_decay".into(),
-            value: format!("{:?}", group.weight_decay),
-            allowed: format!(
-                "less than 1 / the rate of every update; `{}` reaches {:?}",
-                group.name,
-                group.peak(self.schedule)
-            ),
-        })
+        Ok(())
     }
 }

@@ -2,8 +2,8 @@
 
 use super::freeze::batch_norm_flags;
 use super::resolve::resolve;
-use super::{Explanation, GroupError, GroupRate, GroupsConfig, Parameter, parameters};
-use anneal_schedule::{RunLength, Schedule};
+use super::{Explanation, GroupError, GroupMetric, GroupsConfig, Parameter, parameters};
+use anneal_schedule::{RateDrop, RunLength, Schedule, Shrinkage, WeightDecay};
 use burn::module::Module;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -27,6 +27,7 @@ pub(crate) struct Table {
     /// The group of each batch norm that may move its statistics, by the path of its flag.
     pub of_flag: HashMap<String, usize>,
     pub base: Schedule,
+    pub rate_drop: RateDrop,
     pub freeze_statistics: bool,
     /// Parameters that the model itself does not train, such as running statistics.
     pub untrained: usize,
@@ -43,7 +44,10 @@ pub(crate) struct ResolvedGroup {
     pub cap: Option<f64>,
     /// The first update that trains it; `None` where none does.
     pub trains_from: Option<u64>,
-    pub weight_decay: f64,
+    /// What was asked for, and what comes of it at each update.
+    pub weight_decay: WeightDecay,
+    pub shrinkage: Shrinkage,
+    pub momentum: Option<Schedule>,
     pub paths: Vec<String>,
     pub elements: usize,
 }
@@ -66,6 +70,11 @@ impl ResolvedGroup {
     pub fn rate(&self, base: f64, step: u64) -> f64 {
         let rate = self.uncapped(base, step);
         self.cap.map_or(rate, |cap| rate.min(cap))
+    }
+
+    /// The share of each weight that its decay takes where it trains.
+    pub fn shrink(&self, base: f64, step: u64) -> f64 {
+        self.shrinkage.at(step, self.rate(base, step))
     }
 
     pub fn is_frozen(&self, step: u64) -> bool {
@@ -161,23 +170,42 @@ impl Groups {
     }
 
     /// A metric of each group's rate, for `SupervisedTraining::metric_train_numeric`.
-    pub fn rate_metrics(&self) -> Vec<GroupRate> {
-        (0..self.table.groups.len()).map(|group| GroupRate::new(self.clone(), group)).collect()
+    pub fn rate_metrics(&self) -> Vec<GroupMetric> {
+        (0..self.table.groups.len()).map(|group| GroupMetric::rate(self.clone(), group)).collect()
+    }
+
+    /// Two metrics of each group that decays, for `SupervisedTraining::metric_train_numeric`: the share d_t
+    /// that its decay takes of each weight, and Π(1 − d_t), the share that it has left.
+    pub fn decay_metrics(&self) -> Vec<GroupMetric> {
+        let decays = |&group: &usize| !self.table.groups[group].shrinkage.is_none();
+        let both = |group| {
+            [GroupMetric::decay(self.clone(), group), GroupMetric::kept(self.clone(), group)]
+        };
+        (0..self.table.groups.len()).filter(decays).flat_map(both).collect()
+    }
+
+    /// A metric of each group's momentum, where it has a schedule of it.
+    pub fn momentum_metrics(&self) -> Vec<GroupMetric> {
+        let follows = |&group: &usize| self.table.groups[group].momentum.is_some();
+        let metric = |group| GroupMetric::momentum(self.clone(), group);
+        (0..self.table.groups.len()).filter(follows).map(metric).collect()
     }
 
     /// A hash of all that is resolved but the run's schedule, the same on every machine.
     pub(crate) fn fingerprint(&self) -> u64 {
-        let mut text = format!("{}\n", self.table.freeze_statistics);
+        let Table { freeze_statistics, rate_drop, .. } = &*self.table;
+        let mut text = format!("{freeze_statistics} {rate_drop:?}\n");
         for group in &self.table.groups {
             let rate = match &group.rate {
                 Rate::Multiple(multiple) => format!("{multiple:?}"),
                 Rate::Own(schedule) => schedule.to_string(),
             };
             let ResolvedGroup { name, scale, cap, trains_from, weight_decay, paths, .. } = group;
+            let momentum = group.momentum.as_ref().map(Schedule::to_string);
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
-                "{name} {rate} {scale:?} {cap:?} {trains_from:?} {weight_decay:?} {paths:?}"
+                "{name} {rate} {scale:?} {cap:?} {trains_from:?} {weight_decay} {momentum:?} {paths:?}"
             );
         }
         xxh3_64(text.as_bytes())

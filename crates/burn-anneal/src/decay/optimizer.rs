@@ -1,0 +1,94 @@
+//! A bare optimizer with a decay.
+
+use super::{DecayError, Shrink, Shrinkage, WeightDecay, decays_by_itself, step};
+use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
+use burn::tensor::{Device, Tensor};
+use crate::schedule::{RunLength, Schedule, ScheduleError};
+use thiserror::Error;
+
+/// Any bare optimizer of Burn's with a decoupled weight decay: w ← (1 − d_t) w before each of its updates.
+///
+/// It is an `Optimizer`, so it goes into Burn's `ModuleOptimizer`, and its state and record are those of
+/// the optimizer inside. A parameter without a gradient, such as a frozen one, is not updated by Burn and
+/// does not shrink. Exclusions are Burn's parameter groups with another optimizer, or better
+/// [`GroupsConfig::no_weight_decay`](crate::groups::GroupsConfig::no_weight_decay).
+///
+/// Burn tells an optimizer the rate, not the step: a decay with a schedule of its own is refused here, and
+/// works in [`LearnerBuilder`](crate::LearnerBuilder) and
+/// [`GroupOptimizer`](crate::groups::GroupOptimizer).
+///
+/// ```
+/// use burn::optim::{ModuleOptimizer, SgdConfig};
+/// use burn_anneal::decay::Decayed;
+/// use burn_anneal::prelude::*;
+///
+/// let run = RunLength::updates(1_000);
+/// let schedule = cosine(0.1).resolve(run)?;
+/// let decay = WeightDecay::independent(1e-4);
+/// let optimizer = Decayed::new(SgdConfig::new().build(), &decay, &schedule, run)?;
+/// let optimizer = ModuleOptimizer::from(optimizer);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Decayed<O> {
+    inner: O,
+    shrinkage: Shrinkage,
+}
+
+/// Why no optimizer has this decay.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum DecayedError {
+    /// A value out of its range.
+    #[error(transparent)]
+    Value(#[from] ScheduleError),
+    /// The decay does not go with the optimizer.
+    #[error(transparent)]
+    Decay(#[from] DecayError),
+}
+
+impl<O: Optimizer> Decayed<O> {
+    /// Wraps an optimizer, whose own decay must be off, for weights that train at the rates of `schedule`.
+    ///
+    /// # Errors
+    /// [`DecayedError`] for a value out of its range, a share of 1 or more at any update of the run, a
+    /// decay that the optimizer has already, and one that needs the step.
+    pub fn new(
+        optimizer: O,
+        decay: &WeightDecay,
+        schedule: &Schedule,
+        run: RunLength,
+    ) -> Result<Self, DecayedError> {
+        let shrinkage = decay.resolve(schedule, run)?;
+        if shrinkage.follows_the_step() {
+            return Err(DecayError::NeedsStep { weight_decay: decay.to_string() }.into());
+        }
+        if !shrinkage.is_none() && decays_by_itself(&ModuleOptimizer::from(optimizer.clone())) {
+            return Err(DecayError::Doubled { weight_decay: decay.to_string() }.into());
+        }
+        Ok(Self { inner: optimizer, shrinkage })
+    }
+}
+
+impl<O: Optimizer> Optimizer for Decayed<O> {
+    type State<const D: usize> = O::State<D>;
+
+    fn step<const D: usize>(
+        &self,
+        rate: LearningRate,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        // The share does not depend on the step: that was checked.
+        let shrink = Shrink {
+            share: self.shrinkage.at(0, rate),
+            cautious: self.shrinkage.is_cautious(),
+        };
+        step(&self.inner, rate, shrink, weight, gradient, state)
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        O::to_device(state, device)
+    }
+}

@@ -1,0 +1,147 @@
+//! The decay that an optimizer of Burn's has already.
+
+use super::WeightDecay;
+use burn::config::Config;
+use burn::module::Param;
+use burn::optim::{
+    AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, GradientsParams, Lion, LionConfig,
+    ModuleOptimizer, Optimizer, RmsProp, RmsPropConfig, Sgd, SgdConfig,
+};
+use burn::tensor::{Device, Tensor};
+use serde_json::Value;
+
+/// Takes the weight decay out of an optimizer's configuration, to be decided outside of it.
+///
+/// A decoupled decay (AdamW, Lion) becomes a coupled [`WeightDecay`] of the same strength, whose policy
+/// may then be changed; a penalty that is added to the gradient (Adam, SGD, RMSProp, AdaGrad) becomes
+/// [`WeightDecay::from_l2`].
+///
+/// ```
+/// use burn::optim::AdamWConfig;
+/// use burn_anneal::decay::{Policy, TakeWeightDecay};
+/// use burn_anneal::prelude::*;
+///
+/// let (optimizer, weight_decay) = AdamWConfig::new().with_weight_decay(0.05).take_weight_decay();
+/// assert_eq!(weight_decay, WeightDecay::coupled(0.05));
+/// // The same strength at the peak, but tied to the shape of the schedule alone.
+/// let weight_decay = WeightDecay { policy: Policy::Relative, ..weight_decay };
+/// ```
+pub trait TakeWeightDecay: Config {
+    /// What it configures.
+    type Optimizer: Optimizer;
+
+    /// The bare optimizer without its decay, and the decay that it had.
+    fn take_weight_decay(self) -> (Self::Optimizer, WeightDecay);
+}
+
+macro_rules! take {
+    ($($config:ty => $optimizer:ty;)*) => {$(
+        impl TakeWeightDecay for $config {
+            type Optimizer = $optimizer;
+
+            fn take_weight_decay(self) -> (Self::Optimizer, WeightDecay) {
+                let (config, decay) = taken(&self);
+                (config.build(), decay)
+            }
+        }
+    )*};
+}
+
+take! {
+    AdaGradConfig => AdaGrad;
+    AdamConfig => Adam;
+    AdamWConfig => AdamW;
+    LionConfig => Lion;
+    RmsPropConfig => RmsProp;
+    SgdConfig => Sgd;
+}
+
+/// Burn's configurations say their decay only in their text: a number where it is decoupled, a penalty
+/// where it is not.
+fn taken<C: Config>(config: &C) -> (C, WeightDecay) {
+    let mut fields = serde_json::to_value(config).expect("a configuration is numbers");
+    let own = match &fields["weight_decay"] {
+        Value::Object(penalty) => WeightDecay::from_l2(coefficient(&penalty["penalty"])),
+        number => WeightDecay::coupled(coefficient(number)),
+    };
+    fields["weight_decay"] = match fields["weight_decay"] {
+        Value::Number(_) => 0.0.into(),
+        _ => Value::Null,
+    };
+    let own = match fields.get_mut("cautious_weight_decay").map(Value::take) {
+        Some(Value::Bool(true)) => own.cautious(),
+        _ => own,
+    };
+    if let Some(cautious) = fields.get_mut("cautious_weight_decay") {
+        *cautious = false.into();
+    }
+    (serde_json::from_value(fields).expect("only the decay was changed"), own)
+}
+
+/// The f64 that is written as the f32 is: 0.05, not 0.05000000074505806.
+fn coefficient(value: &Value) -> f64 {
+    match value.as_f64() {
+        Some(value) => (value as f32).to_string().parse().expect("a number"),
+        None => 0.0,
+    }
+}
+
+/// Whether an optimizer changes a weight whose gradient is 0.
+pub(crate) fn decays_by_itself(optimizer: &ModuleOptimizer) -> bool {
+    // So large a rate shows a decay of 1e-11 in f32 still.
+    const RATE: f64 = 1e4;
+    let device = Device::default();
+    let weight = Param::from_tensor(Tensor::<2>::ones([2, 2], &device.clone().autodiff()));
+    let mut gradients = GradientsParams::new();
+    gradients.register(weight.id, Tensor::<2>::zeros([2, 2], &device));
+    let weight = optimizer.clone().step(RATE, weight, gradients);
+    weight.val().into_data().iter::<f32>().any(|value| value != 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::optim::decay::WeightDecayConfig;
+
+    #[test]
+    fn the_smallest_decay_is_seen_and_its_absence_too() {
+        let decays = |optimizer: ModuleOptimizer| decays_by_itself(&optimizer);
+        assert!(decays(AdamWConfig::new().init()));
+        assert!(decays(AdamWConfig::new().with_weight_decay(1e-10).init()));
+        assert!(decays(LionConfig::new().with_weight_decay(1e-6).init()));
+        let l2 = || Some(WeightDecayConfig::new(1e-6));
+        assert!(decays(SgdConfig::new().with_weight_decay(l2()).init()));
+        assert!(decays(AdamConfig::new().with_weight_decay(l2()).init()));
+        assert!(decays(RmsPropConfig::new().with_weight_decay(l2()).init()));
+        for without in [
+            AdamWConfig::new().with_weight_decay(0.0).init(),
+            LionConfig::new().with_weight_decay(0.0).init(),
+            SgdConfig::new().init(),
+            AdamConfig::new().init(),
+            RmsPropConfig::new().init(),
+            AdaGradConfig::new().init(),
+        ] {
+            assert!(!decays(without));
+        }
+    }
+
+    fn assert_taken<C: TakeWeightDecay>(config: C, expected: WeightDecay) {
+        let (optimizer, found) = config.take_weight_decay();
+        assert_eq!(found, expected);
+        assert!(!decays_by_itself(&optimizer.into()));
+    }
+
+    #[test]
+    fn a_decay_is_taken_over_whole() {
+        assert_taken(AdamWConfig::new(), WeightDecay::coupled(1e-4));
+        let cautious = AdamWConfig::new().with_weight_decay(0.3).with_cautious_weight_decay(true);
+        assert_taken(cautious, WeightDecay::coupled(0.3).cautious());
+        assert_taken(LionConfig::new().with_weight_decay(0.7), WeightDecay::coupled(0.7));
+        let l2 = || Some(WeightDecayConfig::new(5e-4));
+        assert_taken(SgdConfig::new().with_weight_decay(l2()), WeightDecay::from_l2(5e-4));
+        assert_taken(AdamConfig::new().with_weight_decay(l2()), WeightDecay::from_l2(5e-4));
+        assert_taken(RmsPropConfig::new().with_weight_decay(l2()), WeightDecay::from_l2(5e-4));
+        assert_taken(AdaGradConfig::new().with_weight_decay(l2()), WeightDecay::from_l2(5e-4));
+        assert_taken(SgdConfig::new(), WeightDecay::none());
+    }
+}

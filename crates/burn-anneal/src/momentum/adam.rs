@@ -1,0 +1,205 @@
+//! Adam whose β₁ changes from update to update.
+
+use super::MomentumError;
+use crate::groups::current_momentum;
+use burn::optim::{
+    AdaptiveMomentumState, LearningRate, Optimizer, RecordState, StateSink, StateSource,
+};
+use burn::tensor::{Device, Tensor};
+
+/// Adam whose β₁ is that of a schedule, where there is one.
+///
+/// ```text
+/// m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²
+/// w ← w − η (m / c₁) / (√(v / c₂) + ε),   c₁ = 1 − β₁^n,   c₂ = 1 − β₂^n
+/// ```
+///
+/// n counts the updates of the parameter from 1. Under a schedule β₁ is β₁(t) in both places, as in
+/// torch; [`exact_bias_correction`](Self::exact_bias_correction) has c₁ = 1 − Π β₁(i) over its updates.
+/// Without a schedule c₁ is the same in both.
+///
+/// It has no decay of its own: with [`LearnerBuilder::weight_decay`](crate::LearnerBuilder::weight_decay)
+/// it is AdamW. Its record is that of Burn's Adam and AdamW, so either loads the other's. Its factors are
+/// computed in f64, as torch does. Burn computes 1 − β₂^n in f32, where it has an error of up to 2e-5 in
+/// the first updates; so runs that begin alike end up to 5e-5 apart in single weights.
+///
+/// | field | default | range |
+/// | --- | --- | --- |
+/// | `beta_1` | 0.9 | at least 0, below 1 |
+/// | `beta_2` | 0.999 | at least 0, below 1 |
+/// | `epsilon` | 1e-8, torch's; Burn's is 1e-5 | finite, above 0 |
+///
+/// Sources: Kingma and Ba 2015, "Adam: a method for stochastic optimization"; Smith 2018, "A disciplined
+/// approach to neural network hyper-parameters" (cyclical momentum).
+///
+/// ```
+/// use burn_anneal::momentum::ScheduledAdam;
+/// use burn_anneal::prelude::*;
+///
+/// # fn train<M: burn::train::LearnerModel>(model: M, run: RunLength) -> Result<(), BuildError> {
+/// let schedule = one_cycle(0.02);
+/// let learner = LearnerBuilder::new(model)
+///     .optimizer(ScheduledAdam::new().beta_2(0.99).build()?)
+///     .momentum(schedule.clone().momentum(0.85, 0.95))
+///     .schedule(schedule)
+///     .weight_decay(0.05)
+///     .run(run)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScheduledAdam {
+    beta_1: f64,
+    beta_2: f64,
+    epsilon: f64,
+    amsgrad: bool,
+    exact_bias_correction: bool,
+}
+
+impl Default for ScheduledAdam {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ScheduledAdam {
+    /// With torch's defaults.
+    pub fn new() -> Self {
+        Self {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+            amsgrad: false,
+            exact_bias_correction: false,
+        }
+    }
+
+    /// The decay of the first moment where no schedule says it.
+    pub fn beta_1(mut self, beta_1: f64) -> Self {
+        self.beta_1 = beta_1;
+        self
+    }
+
+    /// The decay of the second moment.
+    pub fn beta_2(mut self, beta_2: f64) -> Self {
+        self.beta_2 = beta_2;
+        self
+    }
+
+    /// What is added to the root of the second moment.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Divides by the largest second moment so far: Reddi et al. 2018, "On the convergence of Adam and
+    /// beyond".
+    pub fn amsgrad(mut self) -> Self {
+        self.amsgrad = true;
+        self
+    }
+
+    /// Divides the first moment by 1 − Π β₁(i) over the updates i of the parameter, the sum of the weights
+    /// that its gradients have in it, in the place of 1 − β₁(t)^n.
+    pub fn exact_bias_correction(mut self) -> Self {
+        self.exact_bias_correction = true;
+        self
+    }
+
+    /// Checks it.
+    ///
+    /// # Errors
+    /// [`MomentumError`] names the field, the value, and what is allowed.
+    pub fn build(self) -> Result<Self, MomentumError> {
+        MomentumError::check_momentum("beta_1", self.beta_1)?;
+        MomentumError::check_momentum("beta_2", self.beta_2)?;
+        let ok = self.epsilon > 0.0 && self.epsilon.is_finite();
+        MomentumError::require("epsilon", self.epsilon, ok, "a finite number above 0")?;
+        Ok(self)
+    }
+
+    /// c₁ after update `n` of a parameter, and ln Π β₁(i) where that is asked for.
+    fn first_correction(&self, beta_1: f64, n: usize, log_beta: Option<f64>) -> (f64, Option<f64>) {
+        if !self.exact_bias_correction {
+            return (-f64::exp_m1(n as f64 * beta_1.ln()), None);
+        }
+        // A record of Burn's Adam says nothing of the product: until then β₁ was this one.
+        let before = log_beta.unwrap_or((n - 1) as f64 * beta_1.ln());
+        let log_beta = before + beta_1.ln();
+        (-f64::exp_m1(log_beta), Some(log_beta))
+    }
+}
+
+/// The state of Burn's Adam, and ln Π β₁(i) where the correction is exact.
+#[derive(Clone)]
+pub struct ScheduledAdamState<const D: usize> {
+    momentum: AdaptiveMomentumState<D>,
+    log_beta: Option<f64>,
+}
+
+/// Names in the record: Burn's, and one beside them.
+const MOMENTUM: &str = "momentum";
+const LOG_BETA: &str = "log_beta_1";
+
+impl<const D: usize> RecordState for ScheduledAdamState<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        self.momentum.state_flatten(&format!("{prefix}.{MOMENTUM}"), out);
+        if let Some(log_beta) = self.log_beta {
+            out.push_scalar(prefix, LOG_BETA, log_beta.into());
+        }
+    }
+
+    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
+        let log_beta = source.take_scalar(prefix, LOG_BETA).and_then(|found| found.try_into().ok());
+        let prefix = format!("{prefix}.{MOMENTUM}");
+        let momentum = AdaptiveMomentumState::state_unflatten(&prefix, source, device)?;
+        Some(Self { momentum, log_beta })
+    }
+}
+
+impl Optimizer for ScheduledAdam {
+    type State<const D: usize> = ScheduledAdamState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        rate: LearningRate,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        let beta_1 = current_momentum().unwrap_or(self.beta_1);
+        let new_1 = gradient.clone().mul_scalar(1.0 - beta_1);
+        let new_2 = gradient.square().mul_scalar(1.0 - self.beta_2);
+        let (mut momentum, log_beta) = match state {
+            Some(ScheduledAdamState { momentum, log_beta }) => (
+                AdaptiveMomentumState {
+                    time: momentum.time + 1,
+                    moment_1: momentum.moment_1.mul_scalar(beta_1) + new_1,
+                    moment_2: momentum.moment_2.mul_scalar(self.beta_2) + new_2,
+                    max_moment_2: momentum.max_moment_2,
+                },
+                log_beta,
+            ),
+            None => (AdaptiveMomentumState::new(1, new_1, new_2), None),
+        };
+        if self.amsgrad {
+            let largest = match momentum.max_moment_2.take() {
+                Some(before) => before.max_pair(momentum.moment_2.clone()),
+                None => momentum.moment_2.clone(),
+            };
+            momentum.max_moment_2 = Some(largest);
+        }
+        let (c_1, log_beta) = self.first_correction(beta_1, momentum.time, log_beta);
+        let c_2 = -f64::exp_m1(momentum.time as f64 * self.beta_2.ln());
+        let second = momentum.max_moment_2.as_ref().unwrap_or(&momentum.moment_2).clone();
+        let root = second.sqrt().div_scalar(c_2.sqrt()).add_scalar(self.epsilon);
+        let step = momentum.moment_1.clone().div(root).mul_scalar(rate / c_1);
+        (weight - step, Some(ScheduledAdamState { momentum, log_beta }))
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        let momentum = state.momentum.to_device(device);
+        ScheduledAdamState { momentum, log_beta: state.log_beta }
+    }
+}

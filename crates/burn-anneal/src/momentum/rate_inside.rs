@@ -1,0 +1,104 @@
+//! SGD with the rate inside its buffer.
+
+use super::MomentumError;
+use crate::groups::{current_drop, current_momentum};
+use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
+use burn::tensor::{Device, Tensor};
+
+/// SGD with the rate inside the velocity: v ← β v + η g and w ← w − v, or w ← w − (β v + η g) with
+/// Nesterov's.
+///
+/// The form of Polyak 1964 and Sutskever et al. 2013, and of Keras. It is that of PyTorch and of Burn's
+/// [`Sgd`](burn::optim::Sgd), v ← β v + g and w ← w − η v, at a constant rate; where the rate falls, its
+/// velocity is of the old rate still, and [`RateDrop`](crate::momentum::RateDrop) says what becomes of
+/// it. Its state is a velocity of another unit, so its record has a name of its own and is no record of
+/// Burn's `Sgd`.
+///
+/// β is that of a schedule where there is one, as for
+/// [`ScheduledMomentum`](super::ScheduledMomentum).
+///
+/// ```
+/// use burn_anneal::momentum::{RateDrop, RateInsideSgd};
+/// use burn_anneal::prelude::*;
+///
+/// # fn train<M: burn::train::LearnerModel>(model: M, run: RunLength) -> Result<(), BuildError> {
+/// let learner = LearnerBuilder::new(model)
+///     .optimizer(RateInsideSgd::new(0.9)?.nesterov())
+///     .rate_drop(RateDrop::rescale())
+///     .schedule(step_decay(0.1, Span::epochs(30), 0.1))
+///     .run(run)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateInsideSgd {
+    momentum: f64,
+    nesterov: bool,
+}
+
+impl RateInsideSgd {
+    /// With momentum β, at least 0 and below 1.
+    ///
+    /// # Errors
+    /// [`MomentumError`] for another β.
+    pub fn new(momentum: f64) -> Result<Self, MomentumError> {
+        MomentumError::check_momentum("momentum", momentum)?;
+        Ok(Self { momentum, nesterov: false })
+    }
+
+    /// With Nesterov's momentum.
+    pub fn nesterov(mut self) -> Self {
+        self.nesterov = true;
+        self
+    }
+}
+
+/// The velocity, in units of the weight.
+#[derive(Clone)]
+pub struct RateInsideState<const D: usize> {
+    velocity: Tensor<D>,
+}
+
+/// Its name in the record.
+const VELOCITY: &str = "velocity_with_rate";
+
+impl<const D: usize> RecordState for RateInsideState<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        out.push_tensor(prefix, VELOCITY, self.velocity.to_data());
+    }
+
+    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
+        let velocity = source.take_tensor(prefix, VELOCITY)?;
+        Some(Self { velocity: Tensor::from_data(velocity, device) })
+    }
+}
+
+impl Optimizer for RateInsideSgd {
+    type State<const D: usize> = RateInsideState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        rate: LearningRate,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        let drop = current_drop();
+        let momentum = current_momentum().unwrap_or(self.momentum) * drop.momentum;
+        let push = gradient.mul_scalar(rate);
+        let kept = momentum * drop.velocity;
+        let velocity = match state {
+            // What is not kept may be infinite.
+            Some(state) if kept != 0.0 => state.velocity.mul_scalar(kept) + push.clone(),
+            _ => push.clone(),
+        };
+        let step =
+            if self.nesterov { velocity.clone().mul_scalar(momentum) + push } else { velocity.clone() };
+        (weight - step, Some(RateInsideState { velocity }))
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        RateInsideState { velocity: state.velocity.to_device(device) }
+    }
+}

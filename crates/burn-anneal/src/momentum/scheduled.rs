@@ -1,0 +1,99 @@
+//! Optimizers of Burn's whose momentum changes from update to update.
+
+use crate::groups::current_momentum;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{
+    LearningRate, Lion, LionConfig, Optimizer, RmsProp, RmsPropConfig, Sgd, SgdConfig,
+};
+use burn::tensor::{Device, Tensor};
+use std::sync::Arc;
+
+/// An optimizer of Burn's whose momentum (SGD, RMSProp) or β₁ (Lion) is that of a schedule.
+///
+/// Made from the optimizer's configuration. In a learner or a
+/// [`GroupOptimizer`](crate::groups::GroupOptimizer) that has a momentum schedule, update t uses its
+/// μ(t); everywhere else it is the optimizer that the configuration says. Maths, state and record are
+/// Burn's: only a new optimizer is made for each update, which costs nothing, as Burn's hold no tensors.
+///
+/// SGD: v ← μ(t) v + (1 − dampening) g, and w ← w − η v, or w − η (g + μ(t) v) with Nesterov's; PyTorch's
+/// form. Where the configuration has no momentum, dampening is 0, as in torch. For Adam see
+/// [`ScheduledAdam`](super::ScheduledAdam).
+///
+/// ```
+/// use burn::optim::SgdConfig;
+/// use burn_anneal::momentum::ScheduledMomentum;
+/// use burn_anneal::prelude::*;
+///
+/// # fn train<M: burn::train::LearnerModel>(model: M, run: RunLength) -> Result<(), BuildError> {
+/// // Critically damped: the rate that goes with each momentum on a curvature of 50.
+/// let momentum = linear(0.5, 0.95);
+/// let learner = LearnerBuilder::new(model)
+///     .optimizer(ScheduledMomentum::from(SgdConfig::new()))
+///     .momentum(momentum.clone())
+///     .schedule(momentum.follow_momentum(50.0))
+///     .run(run)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ScheduledMomentum<O> {
+    at: Arc<dyn Fn(f64) -> O + Send + Sync>,
+    own: O,
+}
+
+impl<O: Optimizer> ScheduledMomentum<O> {
+    /// Any optimizer: `at` makes it with a momentum, `own` is the one without a schedule.
+    pub fn new(own: O, at: impl Fn(f64) -> O + Send + Sync + 'static) -> Self {
+        Self { at: Arc::new(at), own }
+    }
+}
+
+impl From<LionConfig> for ScheduledMomentum<Lion> {
+    fn from(config: LionConfig) -> Self {
+        Self::new(config.build(), move |beta_1| config.clone().with_beta_1(beta_1 as f32).build())
+    }
+}
+
+impl From<RmsPropConfig> for ScheduledMomentum<RmsProp> {
+    fn from(config: RmsPropConfig) -> Self {
+        Self::new(config.build(), move |momentum| {
+            config.clone().with_momentum(momentum as f32).build()
+        })
+    }
+}
+
+impl From<SgdConfig> for ScheduledMomentum<Sgd> {
+    fn from(config: SgdConfig) -> Self {
+        // Burn's configuration says its momentum only in its text.
+        let fields = serde_json::to_value(&config).expect("a configuration is numbers");
+        let found = serde_json::from_value(fields["momentum"].clone());
+        let own: Option<MomentumConfig> = found.expect("it was written as one");
+        let form = own.unwrap_or_else(|| MomentumConfig::new().with_dampening(0.0));
+        Self::new(config.build(), move |momentum| {
+            let form = MomentumConfig { momentum, ..form.clone() };
+            config.clone().with_momentum(Some(form)).build()
+        })
+    }
+}
+
+impl<O: Optimizer> Optimizer for ScheduledMomentum<O> {
+    type State<const D: usize> = O::State<D>;
+
+    fn step<const D: usize>(
+        &self,
+        rate: LearningRate,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        match current_momentum() {
+            Some(momentum) => (self.at)(momentum).step(rate, weight, gradient, state),
+            None => self.own.step(rate, weight, gradient, state),
+        }
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        O::to_device(state, device)
+    }
+}
