@@ -2,9 +2,9 @@
 //!
 //! The environment variable `ANNEAL_GOLDEN` names another folder with a `layer_groups.jsonl`.
 
+use anneal_tests::golden_lines;
 use burn_anneal::groups::Parameter;
 use burn_anneal::prelude::*;
-use anneal_tests::golden_lines;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

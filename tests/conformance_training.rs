@@ -69,8 +69,16 @@ struct Spec {
 #[serde(tag = "name", deny_unknown_fields)]
 enum Optimizer {
     #[serde(rename = "SGD")]
-    Sgd { momentum: f64, nesterov: bool, dampening: f64 },
-    AdamW { beta1: f64, beta2: f64, eps: f64 },
+    Sgd {
+        momentum: f64,
+        nesterov: bool,
+        dampening: f64,
+    },
+    AdamW {
+        beta1: f64,
+        beta2: f64,
+        eps: f64,
+    },
 }
 
 #[derive(Deserialize)]
@@ -199,7 +207,8 @@ impl Spec {
     }
 
     fn groups(&self) -> GroupsConfig {
-        let mut groups = GroupsConfig::new().layers(LayerMap::from_tree()).layer_decay(self.layer_decay);
+        let mut groups =
+            GroupsConfig::new().layers(LayerMap::from_tree()).layer_decay(self.layer_decay);
         if let Some(decay) = &self.weight_decay {
             groups = groups.weight_decay(match decay.policy {
                 Policy::Coupled => WeightDecay::coupled(decay.coefficient),
@@ -223,7 +232,8 @@ impl Spec {
             Optimizer::Sgd { momentum, nesterov, dampening } => {
                 let form = MomentumConfig { momentum, dampening, nesterov };
                 // torch keeps no buffer where the momentum is 0, and does not dampen then.
-                let form = Some(form).filter(|form| form.momentum != 0.0 || self.momentum().is_some());
+                let form =
+                    Some(form).filter(|form| form.momentum != 0.0 || self.momentum().is_some());
                 GroupOptimizer::new(
                     groups,
                     ScheduledMomentum::from(SgdConfig::new().with_momentum(form)),
@@ -267,11 +277,16 @@ fn train(golden: &Golden, run: &Run) -> Result<f64, String> {
         let weight = layer.weight.val().transpose().into_data().try_to_vec::<f32>();
         let bias = layer.bias.as_ref().map(|bias| bias.val().into_data().try_to_vec::<f32>());
         let found = [weight, bias.ok_or("no bias")?];
-        for (found, expected) in found.into_iter().zip([&run.final_weights[i], &run.final_biases[i]])
+        for (found, expected) in
+            found.into_iter().zip([&run.final_weights[i], &run.final_biases[i]])
         {
             let found = found.map_err(|error| format!("{error:?}"))?;
             if found.len() != expected.len() {
-                return Err(format!("layer {i} has {} values, not {}", found.len(), expected.len()));
+                return Err(format!(
+                    "layer {i} has {} values, not {}",
+                    found.len(),
+                    expected.len()
+                ));
             }
             for (found, expected) in found.into_iter().zip(expected) {
                 let found = f64::from(found);
@@ -290,7 +305,8 @@ fn compare_rates(
     t: u64,
     rates: &[f64],
 ) -> Result<(), String> {
-    let paths = (0..layers).flat_map(|i| [format!("layers.{i}.weight"), format!("layers.{i}.bias")]);
+    let paths =
+        (0..layers).flat_map(|i| [format!("layers.{i}.weight"), format!("layers.{i}.bias")]);
     let explanation = optimizer.explain();
     for (i, path) in paths.enumerate() {
         let rate = match rates {

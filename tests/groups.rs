@@ -563,11 +563,12 @@ fn the_table_says_what_each_group_does() {
         table,
         "\
 update 0: linear(0.1, 0.01).length(20), 20 updates, rate 0.1
-group             parameters  values  rate  multiplier  cap  decay              trains
-hidden                     1      20     0         0.5    -   0.05  frozen, from 10 on
-hidden, no decay           1       5     0         0.5    -      -  frozen, from 10 on
-head                       1      15   0.1           1    -   0.05                 now
-head, no decay             1       3   0.1           1    -      -                 now
+group             parameters  values  rate  multiplier  cap  shrink  kept              trains
+hidden                     1      20     0         0.5    -       0     1  frozen, from 10 on
+hidden, no decay           1       5     0         0.5    -       -     -  frozen, from 10 on
+head                       1      15   0.1           1    -   0.005     1                 now
+head, no decay             1       3   0.1           1    -       -     -                 now
+weight decay of hidden, head: coupled(0.05)
 0 more that the model does not train"
     );
     let json = learner.model().explain().unwrap().to_json();
@@ -615,6 +616,11 @@ fn what_does_not_fit_the_model_is_named() {
         (layer_decay(1.5), "layer_decay: 1.5 is not allowed; allowed: above 0, at most 1"),
         (layer_decay(f64::NAN), "layer_decay: NaN"),
         (layer_decay(0.5).minimum_scale(-1.0), "minimum_scale: -1.0"),
+        (new().minimum_scale(5.0), "minimum_scale: 5.0"),
+        (
+            new().layer_scales([0.1, 1.0]).minimum_scale(0.5),
+            "minimum_scale: 0.5 is not allowed; allowed: none without layer_decay",
+        ),
         (
             new().layer_scales([1.0]),
             "layer_scales: 1 values for 2 layers; the layers are hidden, head",
@@ -662,7 +668,8 @@ fn what_does_not_fit_the_model_is_named() {
         (new().weight_decay(-0.1), "weight_decay: -0.1"),
         (
             new().weight_decay(10.0),
-            "weight_decay: 10.0 is not allowed; allowed: less than 1 / the rate",
+            "weight_decay: 10.0 is not allowed; allowed: what takes a share below 1 of each weight; it \
+             takes 1.0 at update 0, at the rate 0.1",
         ),
         (new().group(Group::rest("a").weight_decay(f64::NAN)), "groups.a.weight_decay: NaN"),
         (

@@ -6,12 +6,14 @@ mod model;
 mod program;
 mod quiet;
 mod recorder;
+mod weight;
 
 pub use golden::{golden_file, golden_lines};
 pub use model::{FEATURES, Points, TinyModel, batches, points};
 pub use program::{Outcome, Program};
 pub use quiet::Quiet;
 pub use recorder::RateRecorder;
+pub use weight::Weight;
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

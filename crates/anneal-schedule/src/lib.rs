@@ -63,7 +63,7 @@ pub mod prelude {
     pub use crate::combine::*;
     pub use crate::curve::*;
     pub use crate::{
-        FileError, MAX_DEPTH, RateDrop, RunLength, Schedule, ScheduleConfig, ScheduleError, Span, TextError,
-        WeightDecay,
+        FileError, MAX_DEPTH, RateDrop, RunLength, Schedule, ScheduleConfig, ScheduleError, Span,
+        TextError, WeightDecay,
     };
 }

@@ -175,7 +175,8 @@ mod tests {
     /// Drops by 0.5 at 4 and at 8.
     #[test]
     fn each_action_acts_where_the_schedule_drops() {
-        let schedule = step_decay(1.0, Span::steps(4), 0.5).resolve(RunLength::updates(12)).unwrap();
+        let schedule =
+            step_decay(1.0, Span::steps(4), 0.5).resolve(RunLength::updates(12)).unwrap();
         let at = |steps: &[usize], effect: (f64, f64)| -> Vec<(f64, f64)> {
             (0..12).map(|step| if steps.contains(&step) { effect } else { (1.0, 1.0) }).collect()
         };

@@ -67,6 +67,16 @@ impl<M> Annealed<M> {
         self.groups().map_or(vec![], Groups::decay_metrics)
     }
 
+    /// A metric of how far each group really moves: the root of the mean square of what an update adds to
+    /// its weights, which is Adam's effective step
+    /// ([`AdamStep`](crate::schedule::analysis::AdamStep) predicts it). From then on the model measures
+    /// its updates: a sum over all weights on the device, and one read for each metric and update, by the
+    /// thread of the metrics.
+    pub fn step_metrics(&self) -> Vec<GroupMetric> {
+        let Some(Grouping { groups, members }) = &self.groups else { return vec![] };
+        groups.step_metrics(members.measured())
+    }
+
     /// A metric of each group's momentum, where it has a schedule of it.
     pub fn momentum_metrics(&self) -> Vec<GroupMetric> {
         self.groups().map_or(vec![], Groups::momentum_metrics)

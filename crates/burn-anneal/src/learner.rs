@@ -297,7 +297,10 @@ fn check_model<M: Module>(saved: &SavedEpoch, model: &M) -> Result<(), Checkpoin
 }
 
 /// Burn drops the state that does not fit the optimizer, and would silently start it fresh.
-fn check_optimizer_record(saved: &SavedEpoch, optimizer: &ModuleOptimizer) -> Result<(), CheckpointError> {
+fn check_optimizer_record(
+    saved: &SavedEpoch,
+    optimizer: &ModuleOptimizer,
+) -> Result<(), CheckpointError> {
     let record = saved.optimizer()?;
     let tensors = record.len();
     if optimizer.clone().load_record(record).to_record().len() == tensors {

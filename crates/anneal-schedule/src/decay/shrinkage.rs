@@ -45,12 +45,7 @@ impl Shrinkage {
         Self::new(Policy::Coupled, Coefficient::Constant(0.0), 0.0, false)
     }
 
-    pub(super) fn new(
-        policy: Policy,
-        coefficient: Coefficient,
-        peak: f64,
-        cautious: bool,
-    ) -> Self {
+    pub(super) fn new(policy: Policy, coefficient: Coefficient, peak: f64, cautious: bool) -> Self {
         Self { policy, coefficient, peak, cautious }
     }
 

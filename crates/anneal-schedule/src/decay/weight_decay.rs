@@ -184,11 +184,7 @@ impl WeightDecay {
     /// # Errors
     /// [`ScheduleError`] names the field, the value, and what is allowed; where a share d_t is 1 or more
     /// also the update.
-    pub fn resolve(
-        &self,
-        schedule: &Schedule,
-        run: RunLength,
-    ) -> Result<Shrinkage, ScheduleError> {
+    pub fn resolve(&self, schedule: &Schedule, run: RunLength) -> Result<Shrinkage, ScheduleError> {
         self.resolve_for("weight_decay", schedule.peak(), |step| schedule.rate(step), run)
     }
 
@@ -204,7 +200,11 @@ impl WeightDecay {
         rate: impl Fn(u64) -> f64,
         run: RunLength,
     ) -> Result<Shrinkage, ScheduleError> {
-        let field = format!("{field}.{}", self.key());
+        // A number alone is a coupled coefficient.
+        let field = match (self.policy, &self.strength) {
+            (Policy::Coupled, Strength::Coefficient(_)) => field.to_string(),
+            _ => format!("{field}.{}", self.key()),
+        };
         let coefficient = self.coefficient(&field, peak, run)?;
         let shrinkage = Shrinkage::new(self.policy, coefficient, peak, self.cautious);
         shrinkage.check(&field, rate, run.resolve()?.updates())?;
@@ -351,7 +351,10 @@ mod tests {
         for value in [-1.0, f64::NAN, f64::INFINITY] {
             for policy in Policy::ALL {
                 let text = error(WeightDecay::new(policy, value));
-                let start = format!("weight_decay.{}: {value:?} is not allowed", policy.name());
+                let start = match policy {
+                    Policy::Coupled => format!("weight_decay: {value:?} is not allowed"),
+                    _ => format!("weight_decay.{}: {value:?} is not allowed", policy.name()),
+                };
                 assert!(text.starts_with(&start), "{text}");
             }
             assert!(error(WeightDecay::from_l2(value)).starts_with("weight_decay.l2: "));

@@ -1,9 +1,9 @@
 //! A bare optimizer with a decay.
 
 use super::{DecayError, Shrink, Shrinkage, WeightDecay, decays_by_itself, step};
+use crate::schedule::{RunLength, Schedule, ScheduleError};
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
-use crate::schedule::{RunLength, Schedule, ScheduleError};
 use thiserror::Error;
 
 /// Any bare optimizer of Burn's with a decoupled weight decay: w ← (1 − d_t) w before each of its updates.
@@ -81,10 +81,8 @@ impl<O: Optimizer> Optimizer for Decayed<O> {
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
         // The share does not depend on the step: that was checked.
-        let shrink = Shrink {
-            share: self.shrinkage.at(0, rate),
-            cautious: self.shrinkage.is_cautious(),
-        };
+        let shrink =
+            Shrink { share: self.shrinkage.at(0, rate), cautious: self.shrinkage.is_cautious() };
         step(&self.inner, rate, shrink, weight, gradient, state)
     }
 

@@ -4,8 +4,8 @@ use super::WeightDecay;
 use burn::config::Config;
 use burn::module::Param;
 use burn::optim::{
-    AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, GradientsParams, Lion, LionConfig,
-    ModuleOptimizer, Optimizer, RmsProp, RmsPropConfig, Sgd, SgdConfig,
+    AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, GradientsParams, Lion,
+    LionConfig, ModuleOptimizer, Optimizer, RmsProp, RmsPropConfig, Sgd, SgdConfig,
 };
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;

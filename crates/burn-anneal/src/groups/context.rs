@@ -4,10 +4,12 @@
 //! belongs to one of them. An update runs on one thread from its beginning to its end: what it says
 //! stands here for that long, and only for that thread.
 
+use super::measure::Step;
 use super::members::Known;
 use crate::decay::Shrink;
 use crate::momentum::DropEffect;
 use burn::module::ParamId;
+use burn::tensor::Tensor;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,6 +61,8 @@ struct Context {
     /// The group of the parameter that is updated now.
     current: Option<usize>,
     asked: Asked,
+    /// The steps of the groups, where they are measured.
+    steps: Option<Vec<Step>>,
 }
 
 thread_local! {
@@ -69,10 +73,20 @@ thread_local! {
 pub(crate) struct Update(Option<Context>);
 
 impl Update {
-    /// Begins an update.
-    pub fn begin(settings: Vec<Setting>, known: Arc<HashMap<ParamId, Known>>) -> Self {
-        let context = Context { settings, known, ..Context::default() };
+    /// Begins an update, whose steps may be `measured`.
+    pub fn begin(
+        settings: Vec<Setting>,
+        known: Arc<HashMap<ParamId, Known>>,
+        measured: bool,
+    ) -> Self {
+        let steps = measured.then(|| vec![Step::default(); settings.len()]);
+        let context = Context { settings, known, steps, ..Context::default() };
         Self(CONTEXT.replace(Some(context)))
+    }
+
+    /// The steps of the groups so far, where they are measured.
+    pub fn take_steps(&self) -> Option<Vec<Step>> {
+        CONTEXT.with_borrow_mut(|context| context.as_mut()?.steps.take())
     }
 
     /// Begins the introduction of parameters of a group.
@@ -160,4 +174,19 @@ fn current(ask: impl FnOnce(&mut Asked)) -> Momentum {
         let setting = context.current.and_then(|group| context.settings.get(group));
         setting.map_or(Momentum::NONE, |setting| setting.momentum)
     })
+}
+
+/// Whether the steps of this update are measured.
+pub(crate) fn is_measured() -> bool {
+    CONTEXT.with_borrow(|context| context.as_ref().is_some_and(|context| context.steps.is_some()))
+}
+
+/// Measures a parameter that moved from `before`, its decay done, to `after`.
+pub(crate) fn measure<const D: usize>(before: Tensor<D>, after: Tensor<D>) {
+    CONTEXT.with_borrow_mut(|context| {
+        let Some(Context { steps: Some(steps), current: Some(group), .. }) = context else {
+            return;
+        };
+        steps[*group].add(before, after);
+    });
 }

@@ -18,6 +18,8 @@ pub struct Explanation {
     pub schedule: String,
     /// Parameters that the model does not train, such as running statistics.
     pub untrained: usize,
+    /// What is not as it was asked for, such as a decay that is lost in half precision.
+    pub notes: Vec<String>,
     /// The groups, from the input to the head where there are layers.
     pub groups: Vec<ExplainedGroup>,
 }
@@ -72,6 +74,7 @@ impl Explanation {
             rate,
             schedule: table.base.to_string(),
             untrained: table.untrained,
+            notes: table.notes.clone(),
             groups: table.groups.iter().map(|group| explained(table, group, step)).collect(),
         }
     }
@@ -156,7 +159,15 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "update {}: {}, rate {}", self.step, self.schedule, short(self.rate))?;
         const HEAD: [&str; 10] = [
-            "group", "parameters", "values", "rate", "multiplier", "cap", "shrink", "kept", "momentum",
+            "group",
+            "parameters",
+            "values",
+            "rate",
+            "multiplier",
+            "cap",
+            "shrink",
+            "kept",
+            "momentum",
             "trains",
         ];
         // Momentum is mostly the optimizer's own affair.
@@ -191,6 +202,7 @@ impl fmt::Display for Explanation {
                 writeln!(f, "{what} of {}: {text}", groups.join(", "))?;
             }
         }
+        self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;
         write!(f, "{} more that the model does not train", self.untrained)
     }
 }

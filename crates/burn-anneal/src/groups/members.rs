@@ -2,6 +2,7 @@
 
 use super::Groups;
 use super::context::{Momentum, Setting, Update};
+use super::measure::Measured;
 use super::resolved::ResolvedGroup;
 use crate::decay::Shrink;
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
@@ -20,6 +21,7 @@ pub(crate) struct Members {
     /// Whether some that train may not have been introduced to the optimizer.
     expects_new: bool,
     next_step: u64,
+    measured: Measured,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +34,23 @@ pub(crate) struct Known {
 
 impl Members {
     pub fn new(next_step: u64) -> Self {
-        Self { known: Arc::default(), expects_ids: true, expects_new: true, next_step }
+        Self {
+            known: Arc::default(),
+            expects_ids: true,
+            expects_new: true,
+            next_step,
+            measured: Measured::default(),
+        }
     }
 
     /// Looks all parameters up again at the next update.
     pub fn expect_other_ids(&mut self) {
         self.expects_ids = true;
+    }
+
+    /// What is measured of the updates.
+    pub fn measured(&self) -> &Measured {
+        &self.measured
     }
 
     pub fn next_step(&self) -> u64 {
@@ -62,8 +75,11 @@ impl Members {
         self.look_up(groups, &model);
         self.introduce(&settings, &model, optimizer);
 
-        let update = Update::begin(settings, self.known.clone());
+        let update = Update::begin(settings, self.known.clone(), self.measured.is_wanted());
         let model = optimize(model, optimizer);
+        if let Some(steps) = update.take_steps() {
+            self.measured.keep(step, steps);
+        }
         let strangers = update.strangers();
         drop(update);
 

@@ -1,9 +1,9 @@
 //! What a group does in each update, in Burn's dashboard and logs.
 
-use super::Groups;
 use super::explain::Kept;
 use super::resolved::{ResolvedGroup, Table};
 use super::step::step_of;
+use super::{Groups, Measured};
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
@@ -12,10 +12,10 @@ use burn::train::metric::{
 };
 use std::sync::Arc;
 
-/// A number of each update of one group: its rate, its decay, or its momentum.
+/// A number of each update of one group: its rate, its decay, its momentum, or how far it moves.
 ///
-/// Made by [`Groups::rate_metrics`], [`Groups::decay_metrics`] and [`Groups::momentum_metrics`]; for
-/// `SupervisedTraining::metric_train_numeric` with a learner of
+/// Made by [`Groups::rate_metrics`], [`Groups::decay_metrics`], [`Groups::momentum_metrics`] and
+/// [`Annealed::step_metrics`](crate::Annealed::step_metrics); for `SupervisedTraining::metric_train_numeric` with a learner of
 /// [`LearnerBuilder`](crate::LearnerBuilder).
 #[derive(Clone)]
 pub struct GroupMetric {
@@ -35,6 +35,8 @@ enum Quantity {
     /// The share that the decay has left after the update.
     Kept(Kept),
     Momentum,
+    /// The root of the mean square of what the update added to the weights.
+    Step(Measured),
 }
 
 impl GroupMetric {
@@ -52,6 +54,10 @@ impl GroupMetric {
 
     pub(crate) fn momentum(groups: Groups, group: usize) -> Self {
         Self::new(groups, group, "Momentum", Quantity::Momentum)
+    }
+
+    pub(crate) fn step(groups: Groups, group: usize, measured: Measured) -> Self {
+        Self::new(groups, group, "Step", Quantity::Step(measured))
     }
 
     fn new(groups: Groups, group: usize, what: &str, quantity: Quantity) -> Self {
@@ -73,6 +79,7 @@ impl GroupMetric {
                 kept.go_on(base, group, step.saturating_add(1));
                 kept.share()
             }
+            Quantity::Step(measured) => measured.step(step, self.group).unwrap_or(0.0),
             Quantity::Momentum => group.momentum.as_ref().map_or(0.0, |m| m.rate(step)),
         }
     }

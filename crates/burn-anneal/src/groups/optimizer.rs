@@ -1,6 +1,6 @@
 //! An optimizer that treats each parameter as its group says.
 
-use super::context::{Answer, Asked, Momentum, Owner, Setting, Update, ask};
+use super::context::{Answer, Asked, Momentum, Owner, Setting, Update, ask, is_measured, measure};
 use super::members::Members;
 use super::resolved::ResolvedGroup;
 use super::{GroupError, Groups};
@@ -66,8 +66,12 @@ impl<O: Optimizer> Optimizer for Grouped<O> {
         };
         match ask(of) {
             Answer::Update(group, Setting { rate, shrink, .. }) => {
+                let before = is_measured().then(|| tensor.clone().mul_scalar(1.0 - shrink.share));
                 let (tensor, inner) =
                     decay::step(&self.inner, rate, shrink, tensor, gradient, inner);
+                if let Some(before) = before {
+                    measure(before, tensor.clone());
+                }
                 (tensor, Some(GroupedState { of: Owner::Group(group), inner }))
             }
             Answer::Remember(group) => {

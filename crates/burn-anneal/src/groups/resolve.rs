@@ -42,6 +42,7 @@ pub(crate) fn resolve(
         groups,
         of_path,
         of_flag: HashMap::new(),
+        notes: vec![],
         base: schedule.clone(),
         rate_drop: config.rate_drop.unwrap_or(RateDrop::keep()),
         freeze_statistics: config.freeze_statistics,
@@ -251,12 +252,18 @@ impl Resolution<'_> {
 
     /// The scale of each layer's rate.
     fn scales(&self) -> Result<Vec<f64>, GroupError> {
+        if let Some(minimum) = self.config.minimum_scale {
+            if !(0.0..=1.0).contains(&minimum) {
+                return Err(GroupError::out_of_range("minimum_scale", minimum, "0 to 1"));
+            }
+            if self.config.layer_decay.is_none() {
+                let allowed = "none without layer_decay";
+                return Err(GroupError::out_of_range("minimum_scale", minimum, allowed));
+            }
+        }
         let Some(layers) = &self.layers else { return Ok(vec![]) };
         let count = layers.names.len();
         let minimum = self.config.minimum_scale.unwrap_or(0.0);
-        if !(0.0..=1.0).contains(&minimum) {
-            return Err(GroupError::out_of_range("minimum_scale", minimum, "0 to 1"));
-        }
         match (&self.config.layer_scales, self.config.layer_decay) {
             (Some(_), Some(decay)) => Err(GroupError::out_of_range(
                 "layer_decay",

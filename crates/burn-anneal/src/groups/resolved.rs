@@ -1,8 +1,9 @@
 //! The groups of a model, checked and resolved.
 
 use super::freeze::batch_norm_flags;
+use super::precision::lost_decays;
 use super::resolve::resolve;
-use super::{Explanation, GroupError, GroupMetric, GroupsConfig, Parameter, parameters};
+use super::{Explanation, GroupError, GroupMetric, GroupsConfig, Measured, Parameter, parameters};
 use anneal_schedule::{RateDrop, RunLength, Schedule, Shrinkage, WeightDecay};
 use burn::module::Module;
 use std::collections::HashMap;
@@ -29,6 +30,8 @@ pub(crate) struct Table {
     pub base: Schedule,
     pub rate_drop: RateDrop,
     pub freeze_statistics: bool,
+    /// What is not as it was asked for.
+    pub notes: Vec<String>,
     /// Parameters that the model itself does not train, such as running statistics.
     pub untrained: usize,
 }
@@ -120,6 +123,8 @@ impl GroupsConfig {
     ) -> Result<Groups, GroupError> {
         let mut table = resolve(self, &parameters(model), schedule, run)?;
         table.of_flag = batch_norm_flags(model, &table.of_path);
+        table.notes = lost_decays(model, &table);
+        table.notes.iter().for_each(|note| log::warn!("{note}"));
         Ok(Groups { table: Arc::new(table) })
     }
 
@@ -182,6 +187,13 @@ impl Groups {
             [GroupMetric::decay(self.clone(), group), GroupMetric::kept(self.clone(), group)]
         };
         (0..self.table.groups.len()).filter(decays).flat_map(both).collect()
+    }
+
+    /// A metric of how far each group really moves.
+    pub(crate) fn step_metrics(&self, measured: &Measured) -> Vec<GroupMetric> {
+        measured.want();
+        let metric = |group| GroupMetric::step(self.clone(), group, measured.clone());
+        (0..self.table.groups.len()).map(metric).collect()
     }
 
     /// A metric of each group's momentum, where it has a schedule of it.

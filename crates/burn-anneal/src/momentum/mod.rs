@@ -15,8 +15,8 @@ mod error;
 mod rate_inside;
 mod scheduled;
 
-pub use adam::{ScheduledAdam, ScheduledAdamState};
 pub use crate::schedule::{DropEffect, RateDrop};
+pub use adam::{ScheduledAdam, ScheduledAdamState};
 pub use error::MomentumError;
 pub use rate_inside::{RateInsideSgd, RateInsideState};
 pub use scheduled::ScheduledMomentum;

@@ -93,8 +93,11 @@ impl Optimizer for RateInsideSgd {
             Some(state) if kept != 0.0 => state.velocity.mul_scalar(kept) + push.clone(),
             _ => push.clone(),
         };
-        let step =
-            if self.nesterov { velocity.clone().mul_scalar(momentum) + push } else { velocity.clone() };
+        let step = if self.nesterov {
+            velocity.clone().mul_scalar(momentum) + push
+        } else {
+            velocity.clone()
+        };
         (weight - step, Some(RateInsideState { velocity }))
     }
 

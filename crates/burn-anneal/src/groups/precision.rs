@@ -1,0 +1,55 @@
+//! Decays too small for the numbers that the weights are.
+
+use super::resolved::Table;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor};
+use std::collections::BTreeMap;
+
+/// What is lost of the decay of each group whose weights are f16 or bf16.
+///
+/// w (1 − d) is rounded to w for every weight w where d is at most a quarter of the distance from 1 to
+/// the next number: 2⁻¹² in f16, 2⁻⁹ in bf16.
+pub(crate) fn lost_decays<M: Module>(model: &M, table: &Table) -> Vec<String> {
+    let mut half = Half { table, path: vec![], found: BTreeMap::new() };
+    model.visit(&mut half);
+    let lost = |(group, (name, least)): (usize, (&str, f64))| {
+        let group = &table.groups[group];
+        let bound = group.shrinkage.bound();
+        (bound > 0.0 && bound <= least).then(|| {
+            format!(
+                "`{}`: its weight decay takes at most {bound:.1e} of a weight, and {name} rounds \
+                 all below {least:.1e} away, so nothing shrinks; keep master weights in f32",
+                group.name
+            )
+        })
+    };
+    half.found.into_iter().filter_map(lost).collect()
+}
+
+struct Half<'a> {
+    table: &'a Table,
+    path: Vec<String>,
+    /// The type of a group's weights and what it loses.
+    found: BTreeMap<usize, (&'static str, f64)>,
+}
+
+impl ModuleVisitor for Half<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let lost = match param.val().dtype() {
+            DType::F16 => ("f16", f64::exp2(-12.0)),
+            DType::BF16 => ("bf16", f64::exp2(-9.0)),
+            _ => return,
+        };
+        if let Some(&group) = self.table.of_path.get(&self.path.join(".")) {
+            self.found.insert(group, lost);
+        }
+    }
+}

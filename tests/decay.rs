@@ -1,0 +1,396 @@
+//! Weight decay by policy: around Burn's bare optimizers, in groups, and in the builder.
+
+use anneal_tests::{Quiet, TinyModel, Weight, batches, points};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::{
+    AdamConfig, AdamWConfig, GradientsParams, LionConfig, ModuleOptimizer, Optimizer,
+    RmsPropConfig, SgdConfig,
+};
+use burn::tensor::{Device, FloatDType, Tensor};
+use burn::train::SupervisedTraining;
+use burn::train::metric::LossMetric;
+use burn_anneal::decay::{DecayError, DecayedError};
+use burn_anneal::groups::GroupOptimizer;
+use burn_anneal::prelude::*;
+use std::path::Path;
+
+fn device() -> Device {
+    Device::default().autodiff()
+}
+
+fn policies() -> Vec<WeightDecay> {
+    let each = vec![
+        WeightDecay::coupled(0.1),
+        WeightDecay::coupled(Span::steps(50)),
+        WeightDecay::coupled(linear(0.0, 0.5)),
+        WeightDecay::independent(0.01),
+        WeightDecay::independent(Span::percent(200.0)),
+        WeightDecay::independent(linear(0.0, 0.02)),
+        WeightDecay::from_l2(0.05),
+        WeightDecay::relative(0.01),
+        WeightDecay::corrected(0.2),
+    ];
+    let cautious = each.clone().into_iter().map(WeightDecay::cautious);
+    each.iter().cloned().chain(cautious).collect()
+}
+
+/// One update of a model with Burn's own optimizer and of one with ours.
+fn gradients(model: &TinyModel, update: usize) -> GradientsParams {
+    let points = points(&[update, update + 1, update + 2], &device());
+    GradientsParams::from_grads(model.forward(points).loss.backward(), model)
+}
+
+fn weights(model: &TinyModel) -> Vec<f32> {
+    let mut all = vec![];
+    for layer in [&model.hidden, &model.head] {
+        all.extend(layer.weight.val().into_data().iter::<f32>());
+        all.extend(layer.bias.as_ref().unwrap().val().into_data().iter::<f32>());
+    }
+    all
+}
+
+fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= tolerance, "{found}, not {expected}");
+    }
+}
+
+#[test]
+fn a_coupled_decay_is_burns_adamw() {
+    let run = RunLength::updates(200);
+    // Ours is cautious about what the update does, Burn's about the sign of the moment: they differ where
+    // the update is too small to move a weight.
+    for (cautious, end) in [(false, 0.0), (true, 0.01)] {
+        let schedule = cosine(0.05).end(end).resolve(run).unwrap();
+        let own = AdamWConfig::new().with_weight_decay(0.5).with_cautious_weight_decay(cautious);
+        let (optimizer, decay) = own.clone().take_weight_decay();
+        let mut burns = own.init();
+        let mut bare =
+            ModuleOptimizer::from(Decayed::new(optimizer.clone(), &decay, &schedule, run).unwrap());
+        let start = TinyModel::new(&device());
+        let groups = GroupsConfig::new().weight_decay(decay).resolve(&start, &schedule, run);
+        let mut grouped = GroupOptimizer::new(groups.unwrap(), optimizer).unwrap();
+        let (mut theirs, mut ours, mut in_groups) = (start.clone(), start.clone(), start.clone());
+        for update in 0..200 {
+            let rate = schedule.rate(update as u64);
+            let before = gradients(&theirs, update);
+            theirs = burns.step(rate, theirs, before);
+            let before = gradients(&ours, update);
+            ours = bare.step(rate, ours, before);
+            let before = gradients(&in_groups, update);
+            in_groups = grouped.step(in_groups, before);
+        }
+        assert_ne!(weights(&theirs), weights(&start));
+        assert_close(&weights(&ours), &weights(&theirs), 1e-6);
+        assert_close(&weights(&in_groups), &weights(&theirs), 1e-6);
+    }
+}
+
+/// Where the gradient is 0 every optimizer leaves the weight to the decay: Π(1 − d_t), in f64.
+#[test]
+fn every_policy_shrinks_by_its_share_around_every_optimizer() {
+    let run = RunLength::updates(40);
+    let schedule = linear(0.5, 0.0).resolve(run).unwrap();
+    fn check(optimizer: impl Optimizer, decay: &WeightDecay, schedule: &Schedule, run: RunLength) {
+        let shrinkage = decay.resolve(schedule, run).unwrap();
+        let share = |step: u64| shrinkage.at(step, schedule.rate(step));
+        let expected = (0..40).map(|step| 1.0 - share(step)).product::<f64>() as f32;
+        assert!(expected < 0.95, "{decay}");
+
+        let start = Weight::new(&[1.0, -2.0]);
+        let groups = GroupsConfig::new().weight_decay(decay.clone()).resolve(&start, schedule, run);
+        let mut grouped = GroupOptimizer::new(groups.unwrap(), optimizer.clone()).unwrap();
+        let mut model = start.clone();
+        for _ in 0..40 {
+            let gradient = model.gradient(&[0.0, 0.0]);
+            model = grouped.step(model, gradient);
+        }
+        assert_close(&model.values(), &[expected, -2.0 * expected], 1e-5);
+
+        let mut bare = match Decayed::new(optimizer, decay, schedule, run) {
+            Ok(bare) => ModuleOptimizer::from(bare),
+            Err(error) => {
+                let needs_step = matches!(error, DecayedError::Decay(DecayError::NeedsStep { .. }));
+                assert!(needs_step && shrinkage.follows_the_step(), "{error}");
+                return;
+            }
+        };
+        let mut model = start;
+        for step in 0..40 {
+            let gradient = model.gradient(&[0.0, 0.0]);
+            model = bare.step(schedule.rate(step), model, gradient);
+        }
+        assert_close(&model.values(), &[expected, -2.0 * expected], 1e-5);
+    }
+    for decay in policies() {
+        check(SgdConfig::new().build(), &decay, &schedule, run);
+        check(AdamConfig::new().build(), &decay, &schedule, run);
+        check(AdamWConfig::new().with_weight_decay(0.0).build(), &decay, &schedule, run);
+        check(LionConfig::new().with_weight_decay(0.0).build(), &decay, &schedule, run);
+        check(RmsPropConfig::new().build(), &decay, &schedule, run);
+    }
+}
+
+#[test]
+fn a_rate_of_0_stops_a_coupled_decay_and_not_an_independent_one() {
+    let run = RunLength::updates(10);
+    let schedule = piecewise_constant(0.1, [Span::steps(5)], [0.0]).resolve(run).unwrap();
+    let after = |decay: WeightDecay| {
+        let mut model = Weight::new(&[1.0]);
+        let groups =
+            GroupsConfig::new().weight_decay(decay).resolve(&model, &schedule, run).unwrap();
+        let mut optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).unwrap();
+        for _ in 0..10 {
+            let gradient = model.gradient(&[0.0]);
+            model = optimizer.step(model, gradient);
+        }
+        model.values()[0]
+    };
+    assert!((after(WeightDecay::coupled(0.5)) - 0.95f32.powi(5)).abs() < 1e-6);
+    assert!((after(WeightDecay::independent(0.05)) - 0.95f32.powi(10)).abs() < 1e-6);
+}
+
+/// Weights shrink only where the update moves them towards 0, or leaves them: w u ≥ 0.
+#[test]
+fn a_cautious_decay_spares_weights_that_grow() {
+    let run = RunLength::updates(10);
+    let schedule = constant(0.1).resolve(run).unwrap();
+    let mut model = Weight::new(&[1.0, 1.0, -1.0, -1.0, 1.0]);
+    let decay = WeightDecay::independent(0.01).cautious();
+    let mut optimizer = ModuleOptimizer::from(
+        Decayed::new(SgdConfig::new().build(), &decay, &schedule, run).unwrap(),
+    );
+    // w ← w − 0.1 g.
+    let gradient = model.gradient(&[1.0, -1.0, 1.0, -1.0, 0.0]);
+    model = optimizer.step(0.1, model, gradient);
+    assert_close(&model.values(), &[0.9 - 0.01, 1.1, -1.1, -0.9 + 0.01, 0.99], 1e-6);
+}
+
+/// ω(t) is that of the run's update, for a layer that begins late, and after one without a gradient.
+#[test]
+fn a_scheduled_decay_follows_the_step_of_the_run() {
+    let run = RunLength::updates(20);
+    let start = TinyModel::new(&device());
+    let schedule = constant(1.0).resolve(run).unwrap();
+    let groups = layer_decay(1.0)
+        .unfreeze_layers_at([Span::steps(10), Span::steps(0)])
+        .weight_decay(WeightDecay::coupled(linear(0.0, 0.2)))
+        .no_weight_decay(Selection::biases())
+        .resolve(&start, &schedule, run)
+        .unwrap();
+    let mut optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).unwrap();
+    let mut model = optimizer.prepare(start.clone());
+    let zeros = |model: &TinyModel, head: bool| {
+        let mut gradients = GradientsParams::new();
+        let zeros = |shape: [usize; 2]| Tensor::<2>::zeros(shape, &Device::default());
+        gradients.register(model.hidden.weight.id, zeros([4, 5]));
+        if head {
+            gradients.register(model.head.weight.id, zeros([5, 3]));
+        }
+        gradients
+    };
+    for step in 0..20 {
+        let gradients = zeros(&model, step != 15);
+        model = optimizer.step(model, gradients);
+    }
+    let kept = |steps: &[u64]| steps.iter().map(|&t| 1.0 - 0.01 * t as f32).product::<f32>();
+    let late: Vec<u64> = (10..20).collect();
+    let but_one: Vec<u64> = (0..20).filter(|&t| t != 15).collect();
+    let scaled = |weight: &Param<Tensor<2>>, by: f32| -> Vec<f32> {
+        weight.val().into_data().iter::<f32>().map(|value| value * by).collect()
+    };
+    let found = |weight: &Param<Tensor<2>>| scaled(weight, 1.0);
+    assert_close(&found(&model.hidden.weight), &scaled(&start.hidden.weight, kept(&late)), 1e-6);
+    assert_close(&found(&model.head.weight), &scaled(&start.head.weight, kept(&but_one)), 1e-6);
+}
+
+#[test]
+fn a_frozen_parameter_does_not_shrink_and_exclusions_and_groups_have_their_own_decay() {
+    let run = RunLength::updates(10);
+    let start = TinyModel::new(&device());
+    let schedule = constant(0.1).resolve(run).unwrap();
+    let groups = GroupsConfig::new()
+        .group(Group::new("trunk", "hidden").unfreeze_at(Span::steps(5)))
+        .group(Group::new("head", "head").weight_decay(WeightDecay::independent(0.2)))
+        .weight_decay(WeightDecay::independent(0.1))
+        .no_weight_decay(Selection::biases())
+        .resolve(&start, &schedule, run)
+        .unwrap();
+    let table = groups.explain(6);
+    let row = |name: &str| table.groups.iter().find(|group| group.name == name).unwrap();
+    // One update of ten and of five that shrink the trunk, and six that shrink the head.
+    assert_eq!(row("trunk").shrink, 0.1);
+    assert!((row("trunk").kept.unwrap() - 0.9).abs() < 1e-12);
+    assert!((row("trunk").kept_at_end.unwrap() - 0.9f64.powi(5)).abs() < 1e-12);
+    assert!((row("head").kept.unwrap() - 0.8f64.powi(6)).abs() < 1e-12);
+    assert_eq!(row("head").decay.as_deref(), Some("independent(0.2)"));
+    assert_eq!((row("head, no decay").shrink, row("head, no decay").kept), (0.0, Some(1.0)));
+
+    let mut optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).unwrap();
+    let mut model = optimizer.prepare(start.clone());
+    let mut zero = GradientsParams::new();
+    zero.register(model.hidden.weight.id, Tensor::<2>::zeros([4, 5], &Device::default()));
+    model = optimizer.step(model, zero);
+    assert_eq!(weights(&model), weights(&start));
+}
+
+fn builder(model: TinyModel) -> LearnerBuilder<TinyModel> {
+    LearnerBuilder::new(model)
+        .schedule(linear(0.1, 0.0))
+        .run(RunLength::updates_per_epoch(10).epochs(2))
+}
+
+fn plain() -> burn::optim::AdamW {
+    AdamWConfig::new().with_weight_decay(0.0).build()
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_says_why() {
+    let run = RunLength::updates(20);
+    let schedule = linear(0.1, 0.0).resolve(run).unwrap();
+    let built = |builder: LearnerBuilder<TinyModel>| builder.build().err().unwrap().to_string();
+    let with = |decay: WeightDecay| {
+        let builder = builder(TinyModel::new(&device())).optimizer(plain());
+        let in_builder = built(builder.weight_decay(decay.clone()));
+        let bare = Decayed::new(plain(), &decay, &schedule, run).err().unwrap().to_string();
+        assert_eq!(in_builder, bare);
+        bare
+    };
+    assert!(with(WeightDecay::coupled(-0.1)).starts_with("weight_decay: -0.1 is not allowed"));
+    let nan = with(WeightDecay::independent(f64::NAN));
+    assert!(nan.starts_with("weight_decay.independent: NaN is not allowed"), "{nan}");
+    let whole = with(WeightDecay::coupled(10.0));
+    assert!(whole.contains("it takes 1.0 at update 0, at the rate 0.1"), "{whole}");
+    let late = with(WeightDecay::coupled(piecewise_constant(0.1, [Span::steps(5)], [30.0])));
+    assert!(late.contains("at update 5, at the rate 0.07"), "{late}");
+
+    // An optimizer that decays by itself.
+    for optimizer in [AdamWConfig::new(), AdamWConfig::new().with_weight_decay(1e-9)] {
+        let builder = builder(TinyModel::new(&device())).optimizer(optimizer.build());
+        let error = built(builder.weight_decay(WeightDecay::independent(1e-3)));
+        assert!(
+            error.contains("independent(0.001)") && error.contains("take_weight_decay"),
+            "{error}"
+        );
+        let decay = WeightDecay::coupled(0.1);
+        let bare = Decayed::new(optimizer.build(), &decay, &schedule, run).err().unwrap();
+        assert!(matches!(bare, DecayedError::Decay(DecayError::Doubled { .. })), "{bare}");
+        // Without a decay outside its own is its own affair.
+        assert!(Decayed::new(optimizer.build(), &WeightDecay::none(), &schedule, run).is_ok());
+    }
+    let l2 = SgdConfig::new().with_weight_decay(Some(WeightDecayConfig::new(1e-4))).build();
+    let error = Decayed::new(l2, &WeightDecay::coupled(0.1), &schedule, run).err().unwrap();
+    assert!(matches!(error, DecayedError::Decay(DecayError::Doubled { .. })), "{error}");
+
+    let twice = builder(TinyModel::new(&device()))
+        .optimizer(plain())
+        .weight_decay(0.1)
+        .groups(GroupsConfig::new().weight_decay(0.2));
+    assert!(built(twice).starts_with("weight_decay: given to LearnerBuilder"));
+}
+
+fn supervised(folder: &Path, epochs: usize) -> SupervisedTraining<Annealed<TinyModel>> {
+    SupervisedTraining::new(folder, batches(60, 6, 0), batches(3, 3, 0))
+        .num_epochs(epochs)
+        .renderer(Box::new(Quiet))
+        .with_application_logger(None)
+        .with_default_checkpointers()
+        .metrics((LossMetric::new(),))
+}
+
+#[test]
+fn every_policy_goes_on_bitwise_after_saving_and_loading() {
+    for decay in policies() {
+        let model = TinyModel::new(&device());
+        let parts = || {
+            builder(model.clone())
+                .optimizer(plain())
+                .weight_decay(decay.clone())
+                .no_weight_decay(Selection::biases())
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let whole = supervised(&folder.path().join("whole"), 2).launch(parts().build().unwrap());
+        let split = folder.path().join("split");
+        supervised(&split, 1).launch(parts().build().unwrap());
+        let saved = SavedEpoch::newest(&split).unwrap().unwrap();
+        let learner = parts().resume_from(&saved).build().unwrap();
+        let resumed = supervised(&split, 2).checkpoint(saved.epoch()).launch(learner);
+        assert_eq!(weights(resumed.model.inner()), weights(whole.model.inner()), "{decay}");
+    }
+}
+
+#[test]
+fn what_decays_is_in_burns_logs() {
+    let folder = tempfile::tempdir().unwrap();
+    let learner = builder(TinyModel::new(&device()))
+        .optimizer(plain())
+        .weight_decay(0.5)
+        .no_weight_decay(Selection::biases())
+        .build()
+        .unwrap();
+    let (decays, steps) = (learner.model().decay_metrics(), learner.model().step_metrics());
+    assert_eq!((decays.len(), steps.len()), (2, 2));
+    let training = supervised(folder.path(), 2);
+    decays
+        .into_iter()
+        .chain(steps)
+        .fold(training, |training, metric| training.metric_train_numeric(metric))
+        .launch(learner);
+    let log = |name: &str, i: usize| -> f64 {
+        let path = folder.path().join(format!("train/epoch-{}/{name}.log", 1 + i / 10));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+        text.lines().nth(i % 10).unwrap().split(',').next().unwrap().parse().unwrap()
+    };
+    let mut kept = 1.0;
+    for i in 0..20 {
+        let share = 0.5 * 0.1 * (1.0 - i as f64 / 20.0);
+        kept *= 1.0 - share;
+        assert!((log("Decay_model", i) - share).abs() < 1e-9, "update {i}");
+        assert!((log("Kept_model", i) - kept).abs() < 1e-9, "update {i}");
+    }
+    // Adam's first update moves each weight by the rate, but for ε.
+    let first = log("Step_model,_no_decay", 0);
+    assert!((first / 0.1 - 1.0).abs() < 0.02, "{first}");
+    assert!(log("Step_model", 19) < log("Step_model", 0));
+}
+
+struct ToHalf(FloatDType);
+
+impl ModuleMapper for ToHalf {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let tensor = Tensor::from_inner(tensor.inner().cast(self.0)).require_grad();
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+#[test]
+fn a_decay_that_half_precision_rounds_away_is_said() {
+    let run = RunLength::updates(10);
+    let schedule = constant(1e-3).resolve(run).unwrap();
+    let notes = |decay: f64, dtype: Option<FloatDType>| {
+        let model = TinyModel::new(&device());
+        let model = match dtype {
+            Some(dtype) => model.map(&mut ToHalf(dtype)),
+            None => model,
+        };
+        let groups = GroupsConfig::new().weight_decay(WeightDecay::independent(decay));
+        groups.resolve(&model, &schedule, run).unwrap().explain(0).notes
+    };
+    assert!(notes(1e-5, None).is_empty());
+    let lost = notes(1e-5, Some(FloatDType::F16));
+    assert!(lost[0].contains("1.0e-5") && lost[0].contains("f16"), "{lost:?}");
+    assert!(lost[0].contains("master weights"), "{lost:?}");
+    assert!(notes(3e-4, Some(FloatDType::F16)).is_empty());
+    assert!(notes(3e-4, Some(FloatDType::BF16))[0].contains("bf16"));
+    // It is so: 1 − 2⁻¹² rounds to 1 in f16, and for no weight does more.
+    let device = Device::default();
+    let one = Tensor::<1>::from_floats([1.0, 1.5, 1.999], &device).cast(FloatDType::F16);
+    let shrunk = |share: f64| -> bool {
+        let after = one.clone().mul_scalar(1.0 - share);
+        after.equal(one.clone()).all().into_scalar::<bool>()
+    };
+    assert!(shrunk(f64::exp2(-12.0)) && !shrunk(f64::exp2(-11.0)));
+}

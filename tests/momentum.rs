@@ -1,0 +1,401 @@
+//! Momentum that follows a schedule, and what a drop of the rate does to it.
+
+use anneal_tests::{Quiet, TinyModel, Weight, batches};
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{
+    AdamConfig, AdamWConfig, ModuleOptimizer, Optimizer, OptimizerRecord, SgdConfig,
+};
+use burn::tensor::Device;
+use burn::train::SupervisedTraining;
+use burn::train::metric::LossMetric;
+use burn_anneal::groups::GroupOptimizer;
+use burn_anneal::prelude::*;
+use std::path::Path;
+
+fn device() -> Device {
+    Device::default().autodiff()
+}
+
+/// The weight before each update, and after the last, on ½ λ w² from w = 1.
+fn on_a_quadratic(
+    optimizer: impl Optimizer,
+    groups: GroupsConfig,
+    schedule: &Schedule,
+    curvature: f32,
+) -> Vec<f64> {
+    let updates = schedule.length().unwrap();
+    let mut model = Weight::new(&[1.0]);
+    let groups = groups.resolve(&model, schedule, RunLength::updates(updates)).unwrap();
+    let mut optimizer = GroupOptimizer::new(groups, optimizer).unwrap();
+    let mut weights = vec![1.0];
+    for _ in 0..updates {
+        let gradient = model.gradient(&[curvature * model.values()[0]]);
+        model = optimizer.step(model, gradient);
+        weights.push(f64::from(model.values()[0]));
+    }
+    weights
+}
+
+fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (t, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() <= tolerance, "{t}: {found}, not {expected}");
+    }
+}
+
+const UPDATES: u64 = 60;
+
+fn rate() -> Schedule {
+    cosine(0.3).end(0.05).resolve(RunLength::updates(UPDATES)).unwrap()
+}
+
+fn momentum() -> ScheduleConfig {
+    linear(0.9, 0.5).into()
+}
+
+fn momentum_at(t: usize) -> f64 {
+    0.9 - 0.4 * t as f64 / UPDATES as f64
+}
+
+#[test]
+fn sgds_momentum_is_that_of_the_update() {
+    for (nesterov, dampening) in [(false, 0.0), (true, 0.0), (false, 0.3)] {
+        let form = MomentumConfig::new().with_nesterov(nesterov).with_dampening(dampening);
+        let config = SgdConfig::new().with_momentum(Some(form));
+        let groups = GroupsConfig::new().momentum(momentum());
+        let found = on_a_quadratic(ScheduledMomentum::from(config), groups, &rate(), 0.7);
+        let (mut w, mut v): (f64, f64) = (1.0, 0.0);
+        let mut expected = vec![w];
+        for t in 0..UPDATES as usize {
+            let (g, mu) = (0.7 * w, momentum_at(t));
+            v = if t == 0 { g } else { mu * v + (1.0 - dampening) * g };
+            w -= rate().rate(t as u64) * if nesterov { g + mu * v } else { v };
+            expected.push(w);
+        }
+        assert_close(&found, &expected, 2e-6);
+    }
+    // A configuration without momentum is dampened by nothing.
+    let groups = || GroupsConfig::new().momentum(momentum());
+    let plain = on_a_quadratic(ScheduledMomentum::from(SgdConfig::new()), groups(), &rate(), 0.7);
+    let form = MomentumConfig::new().with_dampening(0.0);
+    let named = ScheduledMomentum::from(SgdConfig::new().with_momentum(Some(form)));
+    assert_eq!(plain, on_a_quadratic(named, groups(), &rate(), 0.7));
+}
+
+#[test]
+fn adams_first_moment_follows_with_either_correction() {
+    for exact in [false, true] {
+        let adam = ScheduledAdam::new().beta_2(0.99);
+        let adam = if exact { adam.exact_bias_correction() } else { adam };
+        let groups = GroupsConfig::new().momentum(momentum());
+        let found = on_a_quadratic(adam.build().unwrap(), groups, &rate(), 0.7);
+        let (mut w, mut m, mut v, mut product): (f64, f64, f64, f64) = (1.0, 0.0, 0.0, 1.0);
+        let mut expected = vec![w];
+        for t in 0..UPDATES as usize {
+            let (g, beta) = (0.7 * w, momentum_at(t));
+            m = beta * m + (1.0 - beta) * g;
+            v = 0.99 * v + 0.01 * g * g;
+            product *= beta;
+            let n = t as i32 + 1;
+            let left = if exact { product } else { beta.powi(n) };
+            let root = (v / (1.0 - 0.99f64.powi(n))).sqrt();
+            w -= rate().rate(t as u64) * m / (1.0 - left) / (root + 1e-8);
+            expected.push(w);
+        }
+        assert_close(&found, &expected, 1e-5);
+    }
+}
+
+/// With a constant β₁ the corrections are one, and both are Burn's AdamW, to the error of its f32 factors.
+#[test]
+fn without_a_schedule_it_is_burns_adam() {
+    let schedule = rate();
+    let burns = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).build();
+    let expected = on_a_quadratic(burns, GroupsConfig::new(), &schedule, 0.7);
+    for groups in [GroupsConfig::new(), GroupsConfig::new().momentum(constant(0.9))] {
+        let adam = ScheduledAdam::new();
+        for adam in [adam, adam.exact_bias_correction()] {
+            let found = on_a_quadratic(adam.build().unwrap(), groups.clone(), &schedule, 0.7);
+            assert_close(&found, &expected, 2e-4);
+        }
+    }
+    let largest = AdamConfig::new().with_epsilon(1e-8).with_amsgrad(true).build();
+    let expected = on_a_quadratic(largest, GroupsConfig::new(), &schedule, 0.7);
+    let ours = ScheduledAdam::new().amsgrad().build().unwrap();
+    assert_close(&on_a_quadratic(ours, GroupsConfig::new(), &schedule, 0.7), &expected, 2e-4);
+}
+
+#[test]
+fn a_record_of_burns_adam_loads_and_back() {
+    let bytes = |record: OptimizerRecord| {
+        OptimizerRecord::from_bytes(record.into_bytes().unwrap()).unwrap()
+    };
+    let burns = || AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).init();
+    let ours = || ModuleOptimizer::from(ScheduledAdam::new().build().unwrap());
+    let start = Weight::new(&[1.0, -0.5]);
+    let three = |optimizer: &mut ModuleOptimizer, model: Weight| {
+        (0..3).fold(model, |model, i| {
+            let gradient = model.gradient(&[0.3 + i as f32, -0.2]);
+            optimizer.step(0.01, model, gradient)
+        })
+    };
+    let (mut first, mut second) = (burns(), ours());
+    let theirs = three(&mut first, start.clone());
+    let own = three(&mut second, start);
+    let mut crossed = ours().load_record(bytes(first.to_record()));
+    let mut back = burns().load_record(bytes(second.to_record()));
+    let mut fresh = ours();
+    assert_eq!(crossed.to_record().len(), first.to_record().len());
+    let expected = three(&mut first, theirs.clone()).values();
+    let close = |found: Vec<f32>, tolerance: f32| {
+        found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < tolerance)
+    };
+    assert!(close(three(&mut crossed, theirs.clone()).values(), 1e-5));
+    assert!(close(three(&mut back, own).values(), 1e-5));
+    // A fresh state would have gone elsewhere.
+    assert!(!close(three(&mut fresh, theirs).values(), 1e-5));
+}
+
+fn rate_inside(nesterov: bool) -> RateInsideSgd {
+    let sgd = RateInsideSgd::new(0.9).unwrap();
+    if nesterov { sgd.nesterov() } else { sgd }
+}
+
+#[test]
+fn the_rate_inside_the_velocity_is_its_formula() {
+    for nesterov in [false, true] {
+        let groups = GroupsConfig::new().momentum(momentum());
+        let found = on_a_quadratic(rate_inside(nesterov), groups, &rate(), 0.7);
+        let (mut w, mut v): (f64, f64) = (1.0, 0.0);
+        let mut expected = vec![w];
+        for t in 0..UPDATES as usize {
+            let (push, mu) = (rate().rate(t as u64) * 0.7 * w, momentum_at(t));
+            v = mu * v + push;
+            w -= if nesterov { mu * v + push } else { v };
+            expected.push(w);
+        }
+        assert_close(&found, &expected, 2e-6);
+        // At a constant rate both forms are one.
+        let constant = constant(0.1).resolve(RunLength::updates(UPDATES)).unwrap();
+        let form = MomentumConfig::new().with_nesterov(nesterov).with_dampening(0.0);
+        let torch = SgdConfig::new().with_momentum(Some(form)).build();
+        let torch = on_a_quadratic(torch, GroupsConfig::new(), &constant, 0.7);
+        let inside = on_a_quadratic(rate_inside(nesterov), GroupsConfig::new(), &constant, 0.7);
+        assert_close(&inside, &torch, 2e-6);
+    }
+}
+
+/// A rate of 0.5 on a flat quadratic, λ = 0.01, drops to a thousandth at update 40, in mid-flight.
+/// PyTorch's form all but stops; with the rate inside, the velocity of the old rate flies on.
+#[test]
+fn a_drop_overshoots_with_the_rate_inside_and_each_policy_prevents_it() {
+    let schedule = step_decay(0.5, Span::steps(40), 1e-3).resolve(RunLength::updates(80)).unwrap();
+    let flight = |weights: &[f64]| weights[40] - weights[80];
+    let torch =
+        SgdConfig::new().with_momentum(Some(MomentumConfig::new().with_dampening(0.0))).build();
+    let torch = flight(&on_a_quadratic(torch, GroupsConfig::new(), &schedule, 0.01));
+    let inside = |rate_drop: RateDrop, nesterov: bool| {
+        let groups = GroupsConfig::new().rate_drop(rate_drop);
+        flight(&on_a_quadratic(rate_inside(nesterov), groups, &schedule, 0.01))
+    };
+    for nesterov in [false, true] {
+        let kept = inside(RateDrop::keep(), nesterov);
+        // β/(1 − β) = 9 times the last velocity; without a policy nothing else happens.
+        assert!(kept > 50.0 * torch, "{kept}, {torch}");
+        for policy in [RateDrop::reset(), RateDrop::rescale(), RateDrop::damp(1, 0.0)] {
+            let left = inside(policy, nesterov);
+            assert!(left < 2.0 * torch, "{policy:?}: {left}, not {torch}");
+        }
+        // Damped by half for 20 updates it flies β/2/(1 − β/2) = 0.8 velocities far.
+        let damped = inside(RateDrop::damp(20, 0.5), nesterov);
+        assert!(damped < 0.12 * kept && damped > torch, "{damped}, {kept}");
+    }
+    // It is the schedule's drop that counts: a cap that hides it changes nothing of when.
+    let groups = || GroupsConfig::new().rate_drop(RateDrop::reset()).cap("model", 1e-4);
+    let capped = on_a_quadratic(rate_inside(false), groups(), &schedule, 0.01);
+    let steps: Vec<f64> = capped.windows(2).map(|pair| pair[0] - pair[1]).collect();
+    assert!(steps[40] < 0.2 * steps[39], "the velocity was reset at 40");
+}
+
+/// On an eigenvalue λ the pair (μ, ((1 − μ)/(1 + μ))²/λ) is Nesterov's at its fastest without a swing:
+/// (1 + b t) r^t with the double root r = (1 + μ)(1 − ηλ)/2.
+#[test]
+fn a_critically_damped_pair_does_not_swing() {
+    let curvature = 4.0;
+    let momentum: ScheduleConfig = constant(0.8).into();
+    let pair = momentum.clone().follow_momentum(curvature);
+    let schedule = pair.resolve(RunLength::updates(40)).unwrap();
+    let form = MomentumConfig::new().with_nesterov(true).with_dampening(0.0);
+    let sgd = ScheduledMomentum::from(SgdConfig::new().with_momentum(Some(form)));
+    let groups = GroupsConfig::new().momentum(momentum);
+    let found = on_a_quadratic(sgd, groups, &schedule, curvature as f32);
+    let eta = schedule.rate(0);
+    let root = 1.8 * (1.0 - eta * curvature) / 2.0;
+    let b = found[1] / root - 1.0;
+    for (t, weight) in found.iter().enumerate().skip(1) {
+        let expected = (1.0 + b * t as f64) * root.powi(t as i32);
+        assert!((weight - expected).abs() < 1e-5 && *weight > 0.0, "{t}: {weight}, {expected}");
+    }
+}
+
+fn builder(model: TinyModel) -> LearnerBuilder<TinyModel> {
+    LearnerBuilder::new(model)
+        .schedule(step_decay(0.05, Span::epochs(1.5), 0.1))
+        .run(RunLength::updates_per_epoch(10).epochs(2))
+}
+
+#[test]
+fn what_no_optimizer_follows_is_refused() {
+    let model = || TinyModel::new(&device());
+    let error = |builder: LearnerBuilder<TinyModel>| builder.build().err().unwrap().to_string();
+    let adam = || ScheduledAdam::new().build().unwrap();
+
+    let plain = builder(model()).optimizer(AdamConfig::new().build()).momentum(constant(0.9));
+    assert!(error(plain).contains("ScheduledAdam"));
+    let outside = builder(model()).optimizer(adam()).rate_drop(RateDrop::reset());
+    assert!(error(outside).contains("RateInsideSgd"));
+    let sgd = ScheduledMomentum::from(SgdConfig::new());
+    let outside = builder(model()).optimizer(sgd).rate_drop(RateDrop::damp(5, 0.5));
+    assert!(error(outside).contains("RateInsideSgd"));
+    // What changes nothing needs nothing.
+    assert!(builder(model()).optimizer(adam()).rate_drop(RateDrop::keep()).build().is_ok());
+
+    let high = builder(model()).optimizer(adam()).momentum(constant(1.0));
+    assert!(error(high).starts_with("momentum: 1.0 is not allowed"));
+    let low = builder(model()).optimizer(adam()).momentum(constant(-0.1));
+    assert!(error(low).starts_with("momentum: constant.rate: -0.1"));
+    let own = GroupsConfig::new().group(Group::rest("all").momentum(constant(2.0)));
+    assert!(
+        error(builder(model()).optimizer(adam()).groups(own)).starts_with("groups.all.momentum")
+    );
+    let drop = RateDrop::damp(0, 0.5);
+    let inside = builder(model()).optimizer(rate_inside(false)).rate_drop(drop);
+    assert!(error(inside).starts_with("rate_drop.damp.updates: 0"));
+
+    for (adam, field) in [
+        (ScheduledAdam::new().beta_1(1.0), "beta_1: 1.0"),
+        (ScheduledAdam::new().beta_2(-0.1), "beta_2: -0.1"),
+        (ScheduledAdam::new().epsilon(0.0), "epsilon: 0.0"),
+        (ScheduledAdam::new().epsilon(f64::NAN), "epsilon: NaN"),
+    ] {
+        assert!(adam.build().unwrap_err().to_string().starts_with(field));
+    }
+    assert!(RateInsideSgd::new(1.0).unwrap_err().to_string().starts_with("momentum: 1.0"));
+}
+
+fn supervised(folder: &Path, epochs: usize) -> SupervisedTraining<Annealed<TinyModel>> {
+    SupervisedTraining::new(folder, batches(60, 6, 0), batches(3, 3, 0))
+        .num_epochs(epochs)
+        .renderer(Box::new(Quiet))
+        .with_application_logger(None)
+        .with_default_checkpointers()
+        .metrics((LossMetric::new(),))
+}
+
+fn weights(model: &TinyModel) -> Vec<f32> {
+    let both = [&model.hidden, &model.head];
+    both.iter()
+        .flat_map(|layer| layer.weight.val().into_data().iter::<f32>().collect::<Vec<_>>())
+        .collect()
+}
+
+/// Two epochs at once, and one resumed in the middle, of builders that a closure makes.
+fn assert_resumes(parts: impl Fn() -> LearnerBuilder<TinyModel>) {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = supervised(&folder.path().join("whole"), 2).launch(parts().build().unwrap());
+    let split = folder.path().join("split");
+    supervised(&split, 1).launch(parts().build().unwrap());
+    let saved = SavedEpoch::newest(&split).unwrap().unwrap();
+    let learner = parts().resume_from(&saved).build().unwrap();
+    let resumed = supervised(&split, 2).checkpoint(saved.epoch()).launch(learner);
+    assert_eq!(weights(resumed.model.inner()), weights(whole.model.inner()));
+}
+
+#[test]
+fn every_form_goes_on_bitwise_after_saving_and_loading() {
+    let model = TinyModel::new(&device());
+    let follows = || builder(model.clone()).momentum(momentum());
+    for nesterov in [false, true] {
+        let form = MomentumConfig::new().with_nesterov(nesterov);
+        let sgd = SgdConfig::new().with_momentum(Some(form));
+        assert_resumes(|| follows().optimizer(ScheduledMomentum::from(sgd.clone())));
+        // The drop is in the second epoch, and its damping goes on to the end.
+        for policy in
+            [RateDrop::keep(), RateDrop::reset(), RateDrop::rescale(), RateDrop::damp(8, 0.3)]
+        {
+            assert_resumes(|| follows().optimizer(rate_inside(nesterov)).rate_drop(policy));
+        }
+    }
+    for adam in [
+        ScheduledAdam::new(),
+        ScheduledAdam::new().amsgrad(),
+        ScheduledAdam::new().exact_bias_correction(),
+    ] {
+        let adam = adam.build().unwrap();
+        assert_resumes(|| follows().optimizer(adam).weight_decay(WeightDecay::relative(1e-2)));
+    }
+}
+
+/// A checkpoint of another momentum is refused, as one of other groups is.
+#[test]
+fn a_checkpoint_of_another_momentum_is_refused() {
+    let model = TinyModel::new(&device());
+    let parts = |peak: f64| {
+        let adam = ScheduledAdam::new().build().unwrap();
+        builder(model.clone()).optimizer(adam).momentum(linear(peak, 0.5))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    supervised(folder.path(), 1).launch(parts(0.9).build().unwrap());
+    let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+    assert!(parts(0.9).resume_from(&saved).build().is_ok());
+    assert!(parts(0.8).resume_from(&saved).build().is_err());
+}
+
+#[test]
+fn the_momentum_is_in_the_table_and_in_burns_logs() {
+    let one = one_cycle(0.1);
+    let learner = LearnerBuilder::new(TinyModel::new(&device()))
+        .optimizer(ScheduledAdam::new().build().unwrap())
+        .momentum(one.clone().momentum(0.85, 0.95))
+        .schedule(one.clone())
+        .run(RunLength::updates_per_epoch(10).epochs(2))
+        .build()
+        .unwrap();
+    let table = learner.model().explain().unwrap();
+    assert_eq!(table.groups[0].momentum, Some(0.95));
+    assert!(table.to_string().contains("momentum"), "{table}");
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = learner.model().momentum_metrics();
+    let training = metrics.into_iter().fold(supervised(folder.path(), 1), |training, metric| {
+        training.metric_train_numeric(metric)
+    });
+    training.launch(learner);
+    let log = std::fs::read_to_string(folder.path().join("train/epoch-1/Momentum_model.log"));
+    let expected = one.momentum(0.85, 0.95).resolve(RunLength::updates(20)).unwrap();
+    for (t, line) in log.unwrap().lines().enumerate().take(10) {
+        let found: f64 = line.split(',').next().unwrap().parse().unwrap();
+        assert!((found - expected.rate(t as u64)).abs() < 1e-9, "{t}: {found}");
+    }
+}
+
+/// Outside of groups the optimizers are what their configuration says.
+#[test]
+fn a_bare_optimizer_has_the_momentum_of_its_configuration() {
+    let form = MomentumConfig::new().with_momentum(0.8);
+    let config = SgdConfig::new().with_momentum(Some(form));
+    let model = Weight::new(&[1.0]);
+    let two = |mut optimizer: ModuleOptimizer| {
+        (0..4).fold(model.clone(), |model, i| {
+            let gradient = model.gradient(&[0.5 + i as f32]);
+            optimizer.step(0.1, model, gradient)
+        })
+    };
+    assert_eq!(
+        two(ScheduledMomentum::from(config.clone()).into()).values(),
+        two(config.init()).values()
+    );
+    let form = MomentumConfig::new().with_dampening(0.0).with_momentum(0.9);
+    let torch = two(SgdConfig::new().with_momentum(Some(form)).init()).values()[0];
+    let inside = two(rate_inside(false).into()).values()[0];
+    assert!((inside - torch).abs() < 1e-6, "{inside}, {torch}");
+}
