@@ -331,11 +331,13 @@ fn what_decays_is_in_burns_logs() {
         .build()
         .unwrap();
     let (decays, steps) = (learner.model().decay_metrics(), learner.model().step_metrics());
-    assert_eq!((decays.len(), steps.len()), (2, 2));
+    let norms = learner.model().norm_metrics();
+    assert_eq!((decays.len(), steps.len(), norms.len()), (2, 2, 2));
     let training = supervised(folder.path(), 2);
-    decays
+    let trained = decays
         .into_iter()
         .chain(steps)
+        .chain(norms)
         .fold(training, |training, metric| training.metric_train_numeric(metric))
         .launch(learner);
     let log = |name: &str, i: usize| -> f64 {
@@ -354,6 +356,10 @@ fn what_decays_is_in_burns_logs() {
     let first = log("Step_model,_no_decay", 0);
     assert!((first / 0.1 - 1.0).abs() < 0.02, "{first}");
     assert!(log("Step_model", 19) < log("Step_model", 0));
+    let model = trained.model.into_inner();
+    let squared = |layer: &burn::nn::Linear| layer.weight.val().square().sum().into_scalar::<f32>();
+    let norm = f64::from(squared(&model.hidden) + squared(&model.head)).sqrt();
+    assert!((log("Norm_model", 19) / norm - 1.0).abs() < 1e-5, "{norm}");
 }
 
 struct ToHalf(FloatDType);

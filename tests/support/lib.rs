@@ -24,3 +24,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/fine_tuning.md")]
 pub struct FineTuning;
+
+/// The examples of the page on weight decay, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/weight_decay.md")]
+pub struct WeightDecayPage;

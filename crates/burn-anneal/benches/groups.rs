@@ -6,16 +6,17 @@
 //! The variants take turns within each round, so that a machine whose speed changes is the same for all;
 //! a line gives the medians of the rounds and of their ratios, in time on a core.
 
+mod common;
+
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, Param, ParamGroup, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor};
 use burn_anneal::groups::{GroupOptimizer, parameters};
 use burn_anneal::prelude::*;
+use common::{Clock, median, rounds};
 use std::hint::black_box;
 use std::time::Instant;
-
-const ROUNDS: usize = 41;
 
 #[derive(Module, Debug)]
 struct Weights {
@@ -125,39 +126,8 @@ fn timed(trained: &mut dyn Trained, updates: usize) -> f64 {
     start.seconds_since() / updates as f64
 }
 
-/// The time that this thread has had a core to itself, where the kernel tells it: other programs then
-/// count less. Parameters of 8 × 8 are updated on one thread.
-struct Clock {
-    wall: Instant,
-    on_core: Option<u64>,
-}
-
-impl Clock {
-    fn now() -> Self {
-        Self { wall: Instant::now(), on_core: on_core() }
-    }
-
-    fn seconds_since(&self) -> f64 {
-        match (self.on_core, on_core()) {
-            (Some(before), Some(now)) => (now - before) as f64 * 1e-9,
-            _ => self.wall.elapsed().as_secs_f64(),
-        }
-    }
-}
-
-fn on_core() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').next()?.parse().ok()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn main() {
-    // `cargo test` runs benches too, to see that they start.
-    let rounds = if std::env::args().any(|argument| argument == "--bench") { ROUNDS } else { 1 };
+    let rounds = rounds();
     let device = Device::default().autodiff();
     println!(
         "parameters groups | one rate µs | ours µs  ratio  first update ms | Burn's groups µs  ratio"

@@ -77,6 +77,13 @@ impl<M> Annealed<M> {
         groups.step_metrics(members.measured())
     }
 
+    /// A metric of the Euclidean norm of each group's weights after each update, which shows what a weight
+    /// decay really does. It costs what [`step_metrics`](Self::step_metrics) costs, which measure the same.
+    pub fn norm_metrics(&self) -> Vec<GroupMetric> {
+        let Some(Grouping { groups, members }) = &self.groups else { return vec![] };
+        groups.norm_metrics(members.measured())
+    }
+
     /// A metric of each group's momentum, where it has a schedule of it.
     pub fn momentum_metrics(&self) -> Vec<GroupMetric> {
         self.groups().map_or(vec![], Groups::momentum_metrics)

@@ -1,4 +1,4 @@
-//! How far an update really moves the weights of each group.
+//! How far an update really moves the weights of each group, and how long they are.
 
 use burn::tensor::{FloatDType, Tensor};
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// So many updates are kept for metrics, which Burn computes in another thread, some updates later.
 const KEPT: usize = 256;
 
-/// The squared length of each group's step in the last updates, on the device.
+/// How far each group moved in the last updates, and how long its weights are, on the device.
 ///
 /// Clones share it: it is read by metrics that were made before Burn cloned the learner. Nothing of
 /// training depends on it.
@@ -21,23 +21,41 @@ pub(crate) struct Measured {
 /// What one update did to one group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Step {
-    squared: Option<Tensor<1>>,
-    weights: usize,
+    /// Of what was added to the weights.
+    step: Sum,
+    /// Of the weights after it.
+    weights: Sum,
+    elements: usize,
 }
 
 impl Step {
     /// Adds a parameter that moved from `before`, its decay done, to `after`.
     pub fn add<const D: usize>(&mut self, before: Tensor<D>, after: Tensor<D>) {
-        self.weights += before.shape().num_elements();
-        // The square of an f16 step would be 0.
-        let squared = (before - after).cast(FloatDType::F32).square().sum();
-        self.squared = Some(match self.squared.take() {
+        self.elements += before.shape().num_elements();
+        self.step.add((before - after.clone()).cast(FloatDType::F32));
+        self.weights.add(after.cast(FloatDType::F32));
+    }
+}
+
+/// A sum of squares on the device, in f32: the square of a small f16 is 0.
+#[derive(Clone, Debug, Default)]
+struct Sum(Option<Tensor<1>>);
+
+impl Sum {
+    fn add<const D: usize>(&mut self, values: Tensor<D>) {
+        let squares = values.square().sum();
+        self.0 = Some(match self.0.take() {
             Some(sum) => {
                 let device = sum.device();
-                sum + squared.to_device(&device)
+                sum + squares.to_device(&device)
             }
-            None => squared,
+            None => squares,
         });
+    }
+
+    /// Waits for the device.
+    fn read(self) -> Option<f64> {
+        Some(f64::from(self.0?.try_into_scalar::<f32>().ok()?))
     }
 }
 
@@ -60,14 +78,20 @@ impl Measured {
     }
 
     /// The root of the mean square of what update `step` added to the weights of a group; `None` where it
-    /// was not measured. Waits for the device.
+    /// was not measured.
     pub fn step(&self, step: u64, group: usize) -> Option<f64> {
-        let found = {
-            let updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
-            let (_, steps) = updates.iter().rev().find(|(number, _)| *number == step)?;
-            steps.get(group)?.clone()
-        };
-        let squared = f64::from(found.squared?.try_into_scalar::<f32>().ok()?);
-        Some((squared / found.weights as f64).sqrt())
+        let found = self.found(step, group)?;
+        Some((found.step.read()? / found.elements as f64).sqrt())
+    }
+
+    /// The Euclidean norm of the weights of a group after update `step`; `None` where it was not measured.
+    pub fn norm(&self, step: u64, group: usize) -> Option<f64> {
+        Some(self.found(step, group)?.weights.read()?.sqrt())
+    }
+
+    fn found(&self, step: u64, group: usize) -> Option<Step> {
+        let updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, steps) = updates.iter().rev().find(|(number, _)| *number == step)?;
+        steps.get(group).cloned()
     }
 }

@@ -12,10 +12,12 @@ use burn::train::metric::{
 };
 use std::sync::Arc;
 
-/// A number of each update of one group: its rate, its decay, its momentum, or how far it moves.
+/// A number of each update of one group: its rate, its decay, its momentum, how far it moves, or how
+/// long its weights are.
 ///
-/// Made by [`Groups::rate_metrics`], [`Groups::decay_metrics`], [`Groups::momentum_metrics`] and
-/// [`Annealed::step_metrics`](crate::Annealed::step_metrics); for `SupervisedTraining::metric_train_numeric` with a learner of
+/// Made by [`Groups::rate_metrics`], [`Groups::decay_metrics`], [`Groups::momentum_metrics`],
+/// [`Annealed::step_metrics`](crate::Annealed::step_metrics) and
+/// [`Annealed::norm_metrics`](crate::Annealed::norm_metrics); for `SupervisedTraining::metric_train_numeric` with a learner of
 /// [`LearnerBuilder`](crate::LearnerBuilder).
 #[derive(Clone)]
 pub struct GroupMetric {
@@ -37,6 +39,8 @@ enum Quantity {
     Momentum,
     /// The root of the mean square of what the update added to the weights.
     Step(Measured),
+    /// The norm of the weights after the update.
+    Norm(Measured),
 }
 
 impl GroupMetric {
@@ -60,6 +64,10 @@ impl GroupMetric {
         Self::new(groups, group, "Step", Quantity::Step(measured))
     }
 
+    pub(crate) fn norm(groups: Groups, group: usize, measured: Measured) -> Self {
+        Self::new(groups, group, "Norm", Quantity::Norm(measured))
+    }
+
     fn new(groups: Groups, group: usize, what: &str, quantity: Quantity) -> Self {
         // Burn writes a log file of this name.
         let name = groups.table.groups[group].name.replace(['/', '\\'], "_");
@@ -79,7 +87,9 @@ impl GroupMetric {
                 kept.go_on(base, group, step.saturating_add(1));
                 kept.share()
             }
+            // Zero too for a group that is frozen, or in which nothing has a gradient.
             Quantity::Step(measured) => measured.step(step, self.group).unwrap_or(0.0),
+            Quantity::Norm(measured) => measured.norm(step, self.group).unwrap_or(0.0),
             Quantity::Momentum => group.momentum.as_ref().map_or(0.0, |m| m.rate(step)),
         }
     }

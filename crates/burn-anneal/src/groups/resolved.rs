@@ -196,6 +196,13 @@ impl Groups {
         (0..self.table.groups.len()).map(metric).collect()
     }
 
+    /// A metric of how long the weights of each group are.
+    pub(crate) fn norm_metrics(&self, measured: &Measured) -> Vec<GroupMetric> {
+        measured.want();
+        let metric = |group| GroupMetric::norm(self.clone(), group, measured.clone());
+        (0..self.table.groups.len()).map(metric).collect()
+    }
+
     /// A metric of each group's momentum, where it has a schedule of it.
     pub fn momentum_metrics(&self) -> Vec<GroupMetric> {
         let follows = |&group: &usize| self.table.groups[group].momentum.is_some();
