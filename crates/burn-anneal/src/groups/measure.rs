@@ -15,8 +15,11 @@ const KEPT: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
     wanted: Arc<AtomicBool>,
-    updates: Arc<Mutex<VecDeque<(u64, Vec<Step>)>>>,
+    updates: Arc<Mutex<VecDeque<Update>>>,
 }
+
+/// The number of an update, and what it did to each group.
+type Update = (u64, Vec<Step>);
 
 /// What one update did to one group.
 #[derive(Clone, Debug, Default)]
