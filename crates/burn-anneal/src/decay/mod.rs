@@ -1,6 +1,6 @@
 //! Weight decay for any of Burn's optimizers that stays what was meant while the rate moves.
 //!
-//! [`WeightDecay`](crate::schedule::WeightDecay) says what is meant. In a learner,
+//! [`WeightDecay`] says what is meant. In a learner,
 //! [`LearnerBuilder::weight_decay`](crate::LearnerBuilder::weight_decay) takes it; in groups,
 //! [`GroupsConfig::weight_decay`](crate::groups::GroupsConfig::weight_decay); [`Decayed`] is a bare
 //! optimizer of Burn's that has it, for everything else.

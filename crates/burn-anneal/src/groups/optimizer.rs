@@ -8,7 +8,7 @@ use crate::decay::{self, DecayError, Shrink, decays_by_itself};
 use crate::momentum::DropEffect;
 use burn::module::{Module, Param, ParamId};
 use burn::optim::{
-    GradientsParams, LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord, RecordState,
+    GradientsParams, LearningRate, ModuleOptimizer, MultiGradientsParams, Optimizer, OptimizerRecord, RecordState,
     StateSink, StateSource,
 };
 use burn::tensor::{Device, Tensor};
@@ -143,9 +143,23 @@ impl GroupOptimizer {
 
     /// Makes an update with its rates, and prepares the model for the next.
     pub fn step<M: Module>(&mut self, model: M, gradients: GradientsParams) -> M {
+        self.update(model, |rate, model, optimizer| optimizer.step(rate, model, gradients))
+    }
+
+    /// As [`step`](Self::step), with the sum of gradients from several devices.
+    pub fn step_multi<M: Module>(&mut self, model: M, gradients: MultiGradientsParams) -> M {
+        self.update(model, |rate, model, optimizer| optimizer.step_multi(rate, model, gradients))
+    }
+
+    fn update<M: Module>(
+        &mut self,
+        model: M,
+        optimize: impl FnOnce(LearningRate, M, &mut ModuleOptimizer) -> M,
+    ) -> M {
         let step = self.next_step();
+        let rate = self.groups.schedule().rate(step);
         self.members.update(&self.groups, step, model, &mut self.optimizer, |model, optimizer| {
-            optimizer.step(self.groups.schedule().rate(step), model, gradients)
+            optimize(rate, model, optimizer)
         })
     }
 
