@@ -52,7 +52,7 @@ pub struct ExplainedGroup {
     /// The share of each weight that the decay takes in this update; 0 where the group is frozen.
     pub shrink: f64,
     /// The share that the decay has left of a weight before this update, Π(1 − d) over the updates that
-    /// trained it. `None` where they are too many to go over here.
+    /// trained it. `None` where a million updates of all groups together are too few.
     pub kept: Option<f64>,
     /// The share that it will have left at the end of the run; `None` too where the run has no end.
     pub kept_at_end: Option<f64>,
@@ -115,7 +115,7 @@ fn explained(table: &Table, group: &ResolvedGroup, step: u64) -> ExplainedGroup 
     }
 }
 
-/// The most updates that are gone over for one group: a tenth of a second.
+/// The most updates of all groups together that are gone over: a tenth of a second.
 const MOST_MULTIPLIED: u64 = 1_000_000;
 
 /// Π(1 − d) over the updates before `step`.
@@ -123,7 +123,7 @@ fn kept(table: &Table, group: &ResolvedGroup, step: u64) -> Option<f64> {
     if group.shrinkage.is_none() {
         return Some(1.0);
     }
-    (step <= MOST_MULTIPLIED).then(|| {
+    (step.saturating_mul(table.groups.len() as u64) <= MOST_MULTIPLIED).then(|| {
         let mut kept = Kept::default();
         kept.go_on(&table.base, group, step);
         kept.share()

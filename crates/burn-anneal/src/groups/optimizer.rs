@@ -8,8 +8,8 @@ use crate::decay::{self, DecayError, Shrink, decays_by_itself};
 use crate::momentum::DropEffect;
 use burn::module::{Module, Param, ParamId};
 use burn::optim::{
-    GradientsParams, LearningRate, ModuleOptimizer, MultiGradientsParams, Optimizer, OptimizerRecord, RecordState,
-    StateSink, StateSource,
+    GradientsParams, LearningRate, ModuleOptimizer, MultiGradientsParams, Optimizer,
+    OptimizerRecord, RecordState, StateSink, StateSource,
 };
 use burn::tensor::{Device, Tensor};
 
