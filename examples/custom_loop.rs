@@ -16,7 +16,10 @@ use burn::tensor::Tensor;
 use burn::train::TrainStep;
 use burn_anneal::prelude::*;
 
-const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+const ABOUT: &str = "Trains a small residual network on CIFAR-10 in a loop of one's own, under a warm-up and a cosine";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
 fn main() -> ExitCode {
     conclude(run(&DEFAULTS.parse()))

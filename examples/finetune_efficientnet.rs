@@ -30,7 +30,11 @@ use burn::optim::AdamWConfig;
 use burn_anneal::prelude::*;
 use clap::{Parser, ValueEnum};
 
-const DEFAULTS: Defaults = Defaults { epochs: 2, batch_size: 16, learning_rate: 2.5e-4 };
+const ABOUT: &str = "Fine-tunes EfficientNet-Lite0 with its ImageNet weights on CIFAR-10, and compares \
+                     ways to do so";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 2, batch_size: 16, learning_rate: 2.5e-4 };
 
 #[derive(Parser)]
 #[command(version, after_help = HOW_TO_GET)]

@@ -27,7 +27,11 @@ use burn_anneal::prelude::*;
 use burn_store::{BurnpackStore, ModuleSnapshot};
 use clap::Parser;
 
-const DEFAULTS: Defaults = Defaults { epochs: 30, batch_size: 32, learning_rate: 2e-3 };
+const ABOUT: &str = "Pretrains a small network on five classes of CIFAR-10, and compares ways to \
+                     fine-tune it on a few images of the other five";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 30, batch_size: 32, learning_rate: 2e-3 };
 
 /// Of the pretraining, at its peak.
 const PRETRAINING_RATE: f64 = 4e-3;

@@ -15,7 +15,10 @@ use burn::optim::AdamWConfig;
 use burn_anneal::prelude::*;
 use clap::Parser;
 
-const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+const ABOUT: &str = "Trains the same network on CIFAR-10 from the same seeds under five schedules, and compares them";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
 #[derive(Parser)]
 #[command(version)]
