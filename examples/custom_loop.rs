@@ -37,8 +37,8 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     let mut scheduler: ModuleLrScheduler =
         Scheduler::new(rates.clone()).on_mismatch(session.on_mismatch()).into();
     let checkpoints = Checkpoints::of_run(session.folder());
+    session.check_saved(&rates)?;
     if let Some(saved) = session.saved_epoch() {
-        saved.check_schedule(&rates, session.on_mismatch())?;
         (model, optimizer, scheduler) = checkpoints.restore(saved, model, optimizer, scheduler)?;
     }
 

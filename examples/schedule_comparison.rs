@@ -44,12 +44,15 @@ fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
         Augmentation::CROP_AND_FLIP,
         shared,
     )?;
-    say(format_args!("{group}\n"));
     let contenders = contenders(shared)?;
-    for (_, schedule) in &contenders {
-        // What is wrong with one is said before any is trained.
-        schedule.clone().resolve(group.run_length())?;
+    // What is wrong with one is said before any is trained or overwritten.
+    for seed in seeds.clone() {
+        for (name, schedule) in &contenders {
+            let session = group.member(name, seed)?;
+            session.finished(&schedule.clone().resolve(session.run_length())?)?;
+        }
     }
+    say(format_args!("{group}\n"));
     let mut comparison = Comparison::begin(&group, Subject::Schedules)?;
     for seed in seeds {
         for (name, schedule) in &contenders {
