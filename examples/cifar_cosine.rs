@@ -13,7 +13,10 @@ use anneal_examples::prelude::*;
 use burn::optim::AdamWConfig;
 use burn_anneal::prelude::*;
 
-const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+const ABOUT: &str = "Trains a small residual network on CIFAR-10 under a warm-up and a cosine";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
 fn main() -> ExitCode {
     conclude(run(&DEFAULTS.parse()))

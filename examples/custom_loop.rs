@@ -16,7 +16,10 @@ use burn::tensor::Tensor;
 use burn::train::TrainStep;
 use burn_anneal::prelude::*;
 
-const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+const ABOUT: &str = "Trains a small residual network on CIFAR-10 in a loop of one's own, under a warm-up and a cosine";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
 fn main() -> ExitCode {
     conclude(run(&DEFAULTS.parse()))
@@ -34,8 +37,8 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     let mut scheduler: ModuleLrScheduler =
         Scheduler::new(rates.clone()).on_mismatch(session.on_mismatch()).into();
     let checkpoints = Checkpoints::of_run(session.folder());
+    session.check_saved(&rates)?;
     if let Some(saved) = session.saved_epoch() {
-        saved.check_schedule(&rates, session.on_mismatch())?;
         (model, optimizer, scheduler) = checkpoints.restore(saved, model, optimizer, scheduler)?;
     }
 

@@ -18,19 +18,25 @@
 //! - `from-scratch`, if asked for: all layers at one rate, without the weights.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anneal_examples::arguments::{image_size, percent, positive_rate, share, whole_number};
 use anneal_examples::data::CLASSES;
 use anneal_examples::prelude::*;
-use anneal_examples::weights::{HOW_TO_GET, IMAGENET_CLASSES};
+use anneal_examples::unfreezing::resolve_unfreezing;
+use anneal_examples::weights::{self, HOW_TO_GET, IMAGENET_CLASSES};
 use burn::nn::Linear;
 use burn::optim::AdamWConfig;
+use burn_anneal::groups::Groups;
 use burn_anneal::prelude::*;
 use clap::{Parser, ValueEnum};
 
-const DEFAULTS: Defaults = Defaults { epochs: 2, batch_size: 16, learning_rate: 2.5e-4 };
+const ABOUT: &str = "Fine-tunes EfficientNet-Lite0 with its ImageNet weights on CIFAR-10, and compares \
+                     ways to do so";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 2, batch_size: 16, learning_rate: 2.5e-4 };
 
 #[derive(Parser)]
 #[command(version, after_help = HOW_TO_GET)]
@@ -38,16 +44,17 @@ struct FineTuning {
     #[command(flatten)]
     shared: Arguments,
 
-    /// EfficientNet-Lite0's weights, as PyTorch saved them; see below
+    /// EfficientNet-Lite0's weights, as PyTorch saved them; see below. Only from-scratch needs none
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 
-    /// What to compare
+    /// What to compare, separated by commas
     #[arg(
         long,
         value_enum,
+        value_name = "METHOD,METHOD...",
         value_delimiter = ',',
-        default_values_t = [Method::Probe, Method::OneRate, Method::LayerWise]
+        default_value = "probe,one-rate,layer-wise"
     )]
     methods: Vec<Method>,
 
@@ -59,8 +66,16 @@ struct FineTuning {
     #[arg(long, value_name = "PIXELS", default_value = "96", value_parser = image_size, allow_negative_numbers = true)]
     image_size: usize,
 
-    /// Learning rate of the top layer at its peak, for layer-wise; --lr is for the others
-    #[arg(long, value_name = "RATE", default_value = "5e-4", value_parser = positive_rate, allow_negative_numbers = true)]
+    /// Learning rate of the top layer at its peak in the method layer-wise. The other methods take
+    /// --lr, but for the probe: 1e-3, in batches of 64, 5 passes over the features
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value = "5e-4",
+        value_parser = positive_rate,
+        allow_negative_numbers = true,
+        conflicts_with = "schedule"
+    )]
     top_lr: f64,
 
     /// Rate of each layer as a share of the rate above it, for layer-wise
@@ -105,11 +120,17 @@ fn main() -> ExitCode {
 fn run(arguments: &FineTuning) -> Result<Comparison, ExampleError> {
     let seeds = arguments.shared.seeds(arguments.seeds)?;
     let group = arguments.open_group()?;
-    // What is wrong with the weights or the groups is said before anything is trained.
-    let network = arguments.pretrained(&group)?;
-    let peak = constant(arguments.top_lr).resolve(group.run_length())?;
-    let groups = arguments.groups().resolve(&network, &peak, group.run_length())?;
-    say(format_args!("{group}\n{}\n", groups.explain(0)));
+    // What is wrong with anything is said before any of it is trained or overwritten.
+    for seed in seeds.clone() {
+        for method in arguments.in_order() {
+            arguments.check(&group.member(method.name(), seed)?, method)?;
+        }
+    }
+    let groups = arguments.check_networks(&group)?;
+    say(format_args!("{group}"));
+    if let Some(groups) = groups {
+        say(format_args!("\n{}: {}", Method::LayerWise.name(), groups.explain(0)));
+    }
 
     let mut comparison = Comparison::begin(&group, Subject::Methods)?;
     for seed in seeds {
@@ -143,14 +164,48 @@ impl FineTuning {
             Augmentation::CROP_AND_FLIP,
             &self.shared,
         )?
-        .with_normalization(EfficientNet::NORMALIZATION)
-        .with_flags([
+        .with_normalization(EfficientNet::NORMALIZATION);
+        let mut flags = vec![
             ("--image-size", self.image_size.to_string()),
             ("--layer-decay", self.layer_decay.to_string()),
             ("--unfreeze-every", self.unfreeze_every.to_string()),
             ("--hold-out", self.hold_out.to_string()),
-        ])?;
+        ];
+        if let Some(path) = &self.weights {
+            flags.push(("--weights", weights::fingerprint(path)?));
+        }
+        let group = group.with_flags(flags)?;
         Ok(if self.hold_out { group.holding_out() } else { group })
+    }
+
+    /// Refuses a schedule that does not fit, and a run to resume that cannot go on under it.
+    fn check(&self, session: &Session, method: Method) -> Result<(), ExampleError> {
+        match method {
+            Method::Probe => LinearProbe::check(session),
+            method => {
+                let rates = self.schedule(method)?.resolve(session.run_length())?;
+                session.finished(&rates).map(drop)
+            }
+        }
+    }
+
+    /// Refuses weights and groups that do not fit; gives the groups, if there are any.
+    fn check_networks(&self, group: &Session) -> Result<Option<Groups>, ExampleError> {
+        let methods = self.in_order();
+        if methods.iter().all(|method| *method == Method::FromScratch) {
+            return Ok(None);
+        }
+        let network = self.pretrained(group)?;
+        if !methods.contains(&Method::LayerWise) {
+            return Ok(None);
+        }
+        let (length, every) = (group.run_length(), self.unfreeze_every);
+        let rates = self.schedule(Method::LayerWise)?.resolve(length)?;
+        resolve_unfreezing(&self.groups(), every, &network, &rates, length).map(Some)
+    }
+
+    fn weights(&self) -> Result<&Path, WeightsError> {
+        self.weights.as_deref().ok_or(WeightsError::NotGiven)
     }
 
     /// Layer-wise training starts from the probe's last layer, so the probe comes first.
@@ -166,11 +221,10 @@ impl FineTuning {
 
     /// The network with the weights of the file, but for a new last layer.
     fn loaded(&self, session: &Session) -> Result<EfficientNet, ExampleError> {
-        let path = self.weights.as_deref().ok_or(WeightsError::NotGiven)?;
         let device = session.device();
         let config = EfficientNetConfig { classes: IMAGENET_CLASSES, image_size: self.image_size };
         let mut network = config.init(&device);
-        network.load_pytorch(path)?;
+        network.load_pytorch(self.weights()?)?;
         Ok(network.with_output(EfficientNet::new_output(CLASSES, &device)))
     }
 
@@ -184,7 +238,11 @@ impl FineTuning {
         config.init(&session.device())
     }
 
-    fn schedule(&self, peak: f64) -> Result<ScheduleConfig, ExampleError> {
+    fn schedule(&self, method: Method) -> Result<ScheduleConfig, ExampleError> {
+        let peak = match method {
+            Method::LayerWise => self.top_lr,
+            _ => self.shared.learning_rate,
+        };
         let own = |_| cosine(peak).warmup(Span::percent(10.0)).into();
         Ok(self.shared.schedule(own)?)
     }
@@ -200,7 +258,7 @@ impl FineTuning {
         session: &Session,
         network: EfficientNet,
     ) -> Result<(Schedule, Report), ExampleError> {
-        self.train(session, network, self.schedule(self.shared.learning_rate)?, None)
+        self.train(session, network, self.schedule(Method::OneRate)?, None)
     }
 
     fn layer_wise(
@@ -213,7 +271,7 @@ impl FineTuning {
             Some(output) => network.with_output(output),
             None => network,
         };
-        self.train(session, network, self.schedule(self.top_lr)?, Some(self.groups()))
+        self.train(session, network, self.schedule(Method::LayerWise)?, Some(self.groups()))
     }
 
     fn train(

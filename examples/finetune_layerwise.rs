@@ -22,15 +22,24 @@ use std::process::ExitCode;
 use anneal_examples::arguments::{percent, positive_rate, share, whole_number};
 use anneal_examples::model::ResidualNetwork;
 use anneal_examples::prelude::*;
+use anneal_examples::unfreezing::resolve_unfreezing;
 use burn::optim::AdamWConfig;
+use burn_anneal::groups::Groups;
 use burn_anneal::prelude::*;
 use burn_store::{BurnpackStore, ModuleSnapshot};
 use clap::Parser;
 
-const DEFAULTS: Defaults = Defaults { epochs: 30, batch_size: 32, learning_rate: 2e-3 };
+const ABOUT: &str = "Pretrains a small network on five classes of CIFAR-10, and compares ways to \
+                     fine-tune it on a few images of the other five";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 30, batch_size: 32, learning_rate: 2e-3 };
 
 /// Of the pretraining, at its peak.
 const PRETRAINING_RATE: f64 = 4e-3;
+
+/// Decoupled weight decay of all that trains.
+const WEIGHT_DECAY: f64 = 0.02;
 
 /// Airplane, automobile, bird, cat, deer.
 const OLD_CLASSES: Range<u8> = 0..5;
@@ -51,13 +60,27 @@ struct FineTuning {
     #[arg(long, value_name = "N", default_value = "20", value_parser = whole_number, allow_negative_numbers = true)]
     pretraining_epochs: NonZeroUsize,
 
-    /// Images of each new class to fine-tune on
-    #[arg(long, value_name = "N", default_value = "20", value_parser = whole_number, allow_negative_numbers = true)]
+    /// Images of each new class to fine-tune on; with --limit as many of them as it leaves
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "20",
+        value_parser = whole_number,
+        allow_negative_numbers = true,
+        conflicts_with = "limit"
+    )]
     shots: NonZeroUsize,
 
-    /// Learning rate of the last layer at its peak, where it is not that of all layers; --lr is for the
-    /// others
-    #[arg(long, value_name = "RATE", default_value = "4e-3", value_parser = positive_rate, allow_negative_numbers = true)]
+    /// Learning rate of the last layer at its peak in the methods layer-wise and head-only; the other
+    /// methods take --lr, and the pretraining 4e-3
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value = "4e-3",
+        value_parser = positive_rate,
+        allow_negative_numbers = true,
+        conflicts_with = "schedule"
+    )]
     top_lr: f64,
 
     /// Rate of each layer as a share of the rate above it, for layer-wise
@@ -102,21 +125,24 @@ fn main() -> ExitCode {
 fn run(arguments: &FineTuning) -> Result<Comparison, ExampleError> {
     let seeds = arguments.shared.seeds(arguments.seeds)?;
     let group = arguments.open_group()?;
-    let fine_tuning = arguments.fine_tuning(&group);
-    // What is wrong with the groups is said before anything is trained.
-    let network = network(&group);
-    let length = fine_tuning.run_length();
-    let rates = arguments.schedule(Method::LayerWise)?.resolve(length)?;
-    say(format_args!("{group}"));
-    for method in [Method::LayerWise, Method::HeadOnly] {
-        let Some(groups) = arguments.groups(method) else { continue };
-        let groups = groups.resolve(&network, &rates, length)?;
+    let pretraining = arguments.pretraining(&group);
+    let fine_tuning = arguments.fine_tuning(&group)?;
+    // What is wrong with anything is said before any of it is trained or overwritten.
+    for seed in seeds.clone() {
+        check(&pretraining.member("pretraining", seed)?, pretraining_schedule())?;
+        for method in Method::ALL {
+            check(&fine_tuning.member(method.name(), seed)?, arguments.schedule(method)?)?;
+        }
+    }
+    let groups = arguments.resolve_groups(&fine_tuning)?;
+    say(format_args!("pretraining: {pretraining}\nfine-tuning: {fine_tuning}"));
+    for (method, groups) in groups {
         say(format_args!("\n{}: {}", method.name(), groups.explain(0)));
     }
 
     let mut comparison = Comparison::begin(&group, Subject::Methods)?;
     for seed in seeds {
-        let pretraining = arguments.pretraining(&group).member("pretraining", seed)?;
+        let pretraining = pretraining.member("pretraining", seed)?;
         arguments.pretrain(&pretraining)?;
         for method in Method::ALL {
             let session = fine_tuning.member(method.name(), seed)?;
@@ -150,8 +176,20 @@ impl FineTuning {
         group.clone().of_classes(OLD_CLASSES).with_epochs(self.pretraining_epochs)
     }
 
-    fn fine_tuning(&self, group: &Session) -> Session {
-        group.clone().of_classes(NEW_CLASSES).limited_to(self.shots.get() * NEW_CLASSES.len())
+    fn fine_tuning(&self, group: &Session) -> Result<Session, ExampleError> {
+        group.clone().of_classes(NEW_CLASSES).with_shots(self.shots)
+    }
+
+    /// The groups of the methods that have some.
+    fn resolve_groups(&self, session: &Session) -> Result<Vec<(Method, Groups)>, ExampleError> {
+        let (network, length) = (network(session), session.run_length());
+        let mut resolved = vec![];
+        for method in Method::ALL {
+            let Some(groups) = self.groups(method) else { continue };
+            let (rates, every) = (self.schedule(method)?.resolve(length)?, self.unfreeze_every);
+            resolved.push((method, resolve_unfreezing(&groups, every, &network, &rates, length)?));
+        }
+        Ok(resolved)
     }
 
     fn schedule(&self, method: Method) -> Result<ScheduleConfig, ExampleError> {
@@ -164,23 +202,21 @@ impl FineTuning {
     }
 
     fn groups(&self, method: Method) -> Option<GroupsConfig> {
-        match method {
-            Method::FromScratch | Method::OneRate => None,
+        let groups = match method {
+            Method::FromScratch | Method::OneRate => return None,
             // The layers of the network's tree: the stem, each block, the last layer.
-            Method::LayerWise => Some(
-                layer_decay(self.layer_decay).unfreeze_every(Span::percent(self.unfreeze_every)),
-            ),
-            Method::HeadOnly => Some(
-                GroupsConfig::new()
-                    .group(Group::new("head", "^output"))
-                    .group(Group::rest("trunk").frozen()),
-            ),
-        }
+            Method::LayerWise => {
+                layer_decay(self.layer_decay).unfreeze_every(Span::percent(self.unfreeze_every))
+            }
+            Method::HeadOnly => GroupsConfig::new()
+                .group(Group::new("head", "^output"))
+                .group(Group::rest("trunk").frozen()),
+        };
+        Some(groups.weight_decay(WEIGHT_DECAY))
     }
 
     fn pretrain(&self, session: &Session) -> Result<(), ExampleError> {
-        let schedule = cosine(PRETRAINING_RATE).warmup(Span::percent(10.0)).into();
-        self.train(session, network(session), schedule, None)?;
+        self.train(session, network(session), pretraining_schedule(), None)?;
         Ok(())
     }
 
@@ -204,13 +240,24 @@ impl FineTuning {
         schedule: ScheduleConfig,
         groups: Option<GroupsConfig>,
     ) -> Result<(Schedule, Report), ExampleError> {
-        let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
-        let mut learner = LearnerBuilder::new(network).optimizer(optimizer);
-        if let Some(groups) = groups {
-            learner = learner.groups(groups);
-        }
+        let adam_w = |decay| AdamWConfig::new().with_weight_decay(decay).build();
+        let learner = LearnerBuilder::new(network);
+        let learner = match groups {
+            // They decay by themselves, so that their table shows it.
+            Some(groups) => learner.optimizer(adam_w(0.0)).groups(groups),
+            None => learner.optimizer(adam_w(WEIGHT_DECAY as f32)),
+        };
         session.train_unless_finished(learner, schedule)
     }
+}
+
+fn pretraining_schedule() -> ScheduleConfig {
+    cosine(PRETRAINING_RATE).warmup(Span::percent(10.0)).into()
+}
+
+/// Refuses a schedule that does not fit, and a run to resume that cannot go on under it.
+fn check(session: &Session, schedule: ScheduleConfig) -> Result<(), ExampleError> {
+    session.finished(&schedule.resolve(session.run_length())?).map(drop)
 }
 
 fn network(session: &Session) -> ResidualNetwork {

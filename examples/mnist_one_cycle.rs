@@ -13,7 +13,10 @@ use anneal_examples::prelude::*;
 use burn::optim::AdamWConfig;
 use burn_anneal::prelude::*;
 
-const DEFAULTS: Defaults = Defaults { epochs: 10, batch_size: 64, learning_rate: 2e-2 };
+const ABOUT: &str = "Trains a small network on MNIST in one cycle of the learning rate";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 10, batch_size: 64, learning_rate: 2e-2 };
 
 fn main() -> ExitCode {
     conclude(run(&DEFAULTS.parse()))

@@ -15,7 +15,10 @@ use burn::optim::AdamWConfig;
 use burn_anneal::prelude::*;
 use clap::Parser;
 
-const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+const ABOUT: &str = "Trains the same network on CIFAR-10 from the same seeds under five schedules, and compares them";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
 #[derive(Parser)]
 #[command(version)]
@@ -41,12 +44,15 @@ fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
         Augmentation::CROP_AND_FLIP,
         shared,
     )?;
-    say(format_args!("{group}\n"));
     let contenders = contenders(shared)?;
-    for (_, schedule) in &contenders {
-        // What is wrong with one is said before any is trained.
-        schedule.clone().resolve(group.run_length())?;
+    // What is wrong with one is said before any is trained or overwritten.
+    for seed in seeds.clone() {
+        for (name, schedule) in &contenders {
+            let session = group.member(name, seed)?;
+            session.finished(&schedule.clone().resolve(session.run_length())?)?;
+        }
     }
+    say(format_args!("{group}\n"));
     let mut comparison = Comparison::begin(&group, Subject::Schedules)?;
     for seed in seeds {
         for (name, schedule) in &contenders {

@@ -15,7 +15,10 @@ use burn::train::TrainStep;
 use burn_anneal::prelude::*;
 
 const ROUNDS: usize = 5;
-const DEFAULTS: Defaults = Defaults { epochs: 2, batch_size: 64, learning_rate: 4e-3 };
+const ABOUT: &str = "Times the updates of a training";
+
+const DEFAULTS: Defaults =
+    Defaults { about: ABOUT, epochs: 2, batch_size: 64, learning_rate: 4e-3 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut bare, mut full) = (Vec::new(), Vec::new());

@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::data::DataSource;
 use crate::error::ExampleError;
 
-/// What a user can choose for any example; see `--help`.
+/// What a user can choose for any example.
 #[derive(Debug, Clone, PartialEq, Parser)]
 #[command(version)]
 pub struct Arguments {
@@ -32,7 +32,7 @@ pub struct Arguments {
     pub schedule: Option<PathBuf>,
 
     /// Seed of the parameters, the shuffles and the augmentation
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = seed, allow_negative_numbers = true)]
     pub seed: u64,
 
     /// Images to train and test on
@@ -85,6 +85,8 @@ impl From<ScheduleChange> for OnMismatch {
 /// What an example uses where the command line says nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Defaults {
+    /// What the example does, for `--help`.
+    pub about: &'static str,
     /// Epochs to train.
     pub epochs: usize,
     /// Images per update.
@@ -119,7 +121,9 @@ impl Defaults {
             ("batch_size", self.batch_size.to_string()),
             ("learning_rate", self.learning_rate.to_string()),
         ];
-        defaults.into_iter().fold(A::command(), |command, (name, default)| {
+        // clap takes the comment of the flattened `Arguments` for what the program does.
+        let command = A::command().about(self.about).long_about(None);
+        defaults.into_iter().fold(command, |command, (name, default)| {
             command.mut_arg(name, |flag| flag.required(false).default_value(default))
         })
     }
@@ -162,6 +166,9 @@ pub enum ArgumentError {
     /// Not a count.
     #[error("must be a whole number, at least 1")]
     NotACount,
+    /// Not a seed.
+    #[error("must be a whole number from 0 to 2^64 - 1")]
+    NotASeed,
     /// Not a learning rate.
     #[error("must be a finite number above 0")]
     NotARate,
@@ -182,6 +189,14 @@ pub enum ArgumentError {
 /// [`ArgumentError::NotACount`].
 pub fn whole_number(text: &str) -> Result<NonZeroUsize, ArgumentError> {
     text.parse().map_err(|_| ArgumentError::NotACount)
+}
+
+/// Reads a seed for a flag.
+///
+/// # Errors
+/// [`ArgumentError::NotASeed`].
+pub fn seed(text: &str) -> Result<u64, ArgumentError> {
+    text.parse().map_err(|_| ArgumentError::NotASeed)
 }
 
 /// Reads a learning rate for a flag.
@@ -224,7 +239,8 @@ fn number(text: &str, allowed: impl FnOnce(f64) -> bool) -> Option<f64> {
 mod tests {
     use super::*;
 
-    const DEFAULTS: Defaults = Defaults { epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+    const DEFAULTS: Defaults =
+        Defaults { about: "Trains a test", epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
     fn parse(arguments: &[&'static str]) -> Result<Arguments, String> {
         let all = std::iter::once("example").chain(arguments.iter().copied());
@@ -244,9 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn help_shows_the_defaults() {
+    fn help_says_what_the_example_does_and_shows_the_defaults() {
         let help = parse(&["--help"]).unwrap_err();
 
+        assert!(help.starts_with("Trains a test\n"), "{help}");
         for default in ["[default: 20]", "[default: 64]", "[default: 0.004]"] {
             assert!(help.contains(default), "{default} is not in:\n{help}");
         }
@@ -265,6 +282,8 @@ mod tests {
             ("--lr", "-0.1", rate),
             ("--lr", "NaN", rate),
             ("--lr", "inf", rate),
+            ("--seed", "-1", "must be a whole number from 0 to 2^64 - 1"),
+            ("--seed", "18446744073709551616", "must be a whole number from 0 to 2^64 - 1"),
         ] {
             let message = parse(&[flag, value]).unwrap_err();
             let line = message.lines().next().unwrap();

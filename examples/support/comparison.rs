@@ -153,13 +153,17 @@ impl Comparison {
                 plot::comparison(titles, Scale::Percent, &self.series(Contender::accuracies))
             }
             Subject::Methods => {
+                let bars: Vec<Bar> = self.contenders.iter().map(Contender::bar).collect();
                 let titles = Titles {
                     title: "Test accuracy of each method",
-                    subtitle: "mean over the seeds, and the standard deviation of one",
+                    subtitle: match bars.iter().all(|bar| bar.deviation.is_some()) {
+                        true => "mean over the seeds, and the standard deviation of one",
+                        false => "",
+                    },
                     x: "",
                     y: "test accuracy",
                 };
-                plot::bars(titles, &self.contenders.iter().map(Contender::bar).collect::<Vec<_>>())
+                plot::bars(titles, &bars)
             }
         }
     }
@@ -184,8 +188,7 @@ impl Contender {
 
     fn bar(&self) -> Bar {
         let accuracy = self.row().final_accuracy;
-        let deviation = accuracy.standard_deviation.unwrap_or(0.0);
-        Bar { name: self.name(), height: accuracy.mean, deviation }
+        Bar { name: self.name(), height: accuracy.mean, deviation: accuracy.standard_deviation }
     }
 
     fn row(&self) -> Row {

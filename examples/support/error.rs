@@ -29,12 +29,56 @@ pub enum ExampleError {
     /// The groups do not fit the network or the run.
     #[error(transparent)]
     Groups(#[from] GroupError),
+    /// Layers would begin to train after the end of the run.
+    #[error(
+        "--unfreeze-every {percent}: the lowest of {layers} layers would begin to train after the last \
+         of {updates} updates; allowed: 0 to {most} with {layers} layers"
+    )]
+    UnfreezeEvery {
+        /// The value of the flag.
+        percent: f64,
+        /// How many layers there are.
+        layers: usize,
+        /// The updates of the run.
+        updates: u64,
+        /// The largest value with which all layers train.
+        most: f64,
+    },
     /// The learner cannot be built.
     #[error(transparent)]
-    Learner(#[from] BuildError),
+    Learner(BuildError),
     /// The checkpoints of the run to resume cannot be used.
-    #[error(transparent)]
+    #[error("{}{}", .0, flag_of_the_rule(.0))]
     Checkpoint(#[from] CheckpointError),
+    /// A run of a comparison failed.
+    #[error("{run}: {source}")]
+    OfRun {
+        /// The method or schedule, and the seed.
+        run: String,
+        /// Why it failed.
+        source: Box<Self>,
+    },
+    /// Too few images are left to train and test on.
+    #[error(
+        "--limit {limit}{}: too few images to train and test on; allowed: at least {least}",
+        if *.hold_out { " with --hold-out" } else { "" }
+    )]
+    LimitTooLow {
+        /// The value of the flag.
+        limit: usize,
+        /// Whether some of the images are held out to test on.
+        hold_out: bool,
+        /// The least value that is allowed.
+        least: usize,
+    },
+    /// There are not so many images of each class.
+    #[error("--shots {shots}: there are not so many images of each class; allowed: 1 to {most}")]
+    TooManyShots {
+        /// The value of the flag.
+        shots: usize,
+        /// How many there are.
+        most: usize,
+    },
     /// The folder for a new run holds something already.
     #[error(
         "--out {} is not empty: choose a new folder, or add --resume to continue the run in it",
@@ -52,14 +96,28 @@ pub enum ExampleError {
     },
     /// The run to continue has come to its end.
     #[error(
-        "--resume: the run in {} has already finished {epochs} epochs; to train more, give more \
-         --epochs and --on-mismatch extend",
+        "--resume: the run in {} has already finished {epochs} epochs, so that nothing is left to \
+         train; to train more, give more --epochs and --on-mismatch extend",
         path.display()
     )]
     AlreadyFinished {
         /// The run's folder.
         path: PathBuf,
         /// The epochs that it has trained.
+        epochs: usize,
+    },
+    /// The probe to read again was trained for fewer epochs.
+    #[error(
+        "--resume: --epochs is {epochs}, but the probe in {} was trained with {trained}; to train it \
+         anew give --on-mismatch extend",
+        path.display()
+    )]
+    ShorterProbe {
+        /// The probe's folder.
+        path: PathBuf,
+        /// The epochs that it was trained for.
+        trained: usize,
+        /// The epochs asked for.
         epochs: usize,
     },
     /// The run to continue was started with another value.
@@ -129,9 +187,43 @@ pub enum ExampleError {
     },
 }
 
+/// The library has a rule for checkpoints of another schedule, or of other groups; the examples have a
+/// flag for it.
+fn flag_of_the_rule(error: &CheckpointError) -> &'static str {
+    match error {
+        CheckpointError::DifferentSchedule { .. }
+        | CheckpointError::DifferentGroups { .. }
+        | CheckpointError::ForeignScheduler { .. } => "; the rule is the flag --on-mismatch",
+        _ => "",
+    }
+}
+
+impl From<BuildError> for ExampleError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Checkpoint(error) => Self::Checkpoint(error),
+            error => Self::Learner(error),
+        }
+    }
+}
+
 impl ExampleError {
     pub(crate) fn file(path: &Path, source: std::io::Error) -> Self {
         Self::File { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn other_settings(
+        folder: &Path,
+        flag: &str,
+        given: &dyn ToString,
+        started: &dyn ToString,
+    ) -> Self {
+        Self::OtherSettings {
+            path: folder.to_owned(),
+            flag: flag.to_owned(),
+            given: given.to_string(),
+            started: started.to_string(),
+        }
     }
 
     pub(crate) fn stopped(reason: impl ToString) -> Self {

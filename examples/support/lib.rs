@@ -24,6 +24,7 @@ pub mod session;
 pub mod settings;
 pub mod summary;
 pub mod terminal;
+pub mod unfreezing;
 pub mod weights;
 
 /// All that an example names.

@@ -27,8 +27,8 @@ pub struct Bar {
     pub name: String,
     /// Its height: a share of 1.
     pub height: f64,
-    /// How far its whiskers go up and down.
-    pub deviation: f64,
+    /// How far its whiskers go up and down, if it has any.
+    pub deviation: Option<f64>,
 }
 
 /// How the vertical axis writes its numbers.
@@ -113,13 +113,12 @@ pub fn comparison(titles: Titles<'_>, scale: Scale, series: &[Series]) -> String
 
 /// A picture of shares, side by side.
 pub fn bars(titles: Titles<'_>, bars: &[Bar]) -> String {
-    let plot = bars
-        .iter()
-        .zip(COLORS.iter().cycle())
-        .fold(BarPlot::new(), |plot, (bar, color)| {
-            plot.with_colored_bar(&bar.name, bar.height, *color)
-        })
-        .with_error(bars.iter().map(|bar| bar.deviation));
+    let plot = bars.iter().zip(COLORS.iter().cycle()).fold(BarPlot::new(), |plot, (bar, color)| {
+        plot.with_colored_bar(&bar.name, bar.height, *color)
+    });
+    let deviations: Vec<f64> = bars.iter().filter_map(|bar| bar.deviation).collect();
+    // All bars have whiskers, or none has.
+    let plot = if deviations.len() == bars.len() { plot.with_error(deviations) } else { plot };
     let plots = vec![Plot::Bar(plot)];
     let layout = layout(&plots, titles)
         .with_y_axis_min(0.0)
@@ -197,7 +196,7 @@ mod tests {
             name: name.to_owned(),
             points: vec![(1.0, height), (2.0, 2.0 * height)],
         });
-        let height = Bar { name: "probe".to_owned(), height: 0.8, deviation: 0.01 };
+        let height = Bar { name: "probe".to_owned(), height: 0.8, deviation: Some(0.01) };
         let titles = Titles { title: "methods", subtitle: "", x: "", y: "test accuracy" };
         let svg = bars(titles, &[height]);
         for word in ["methods", "probe", "80 %", "100 %"] {

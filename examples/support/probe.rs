@@ -92,9 +92,35 @@ impl LinearProbe {
         Ok(Self { output, rates, report })
     }
 
+    /// Refuses a probe that an earlier run trained for another number of epochs, unless it may be
+    /// trained anew.
+    ///
+    /// # Errors
+    /// When it was trained for more epochs, or for fewer without `--on-mismatch`, or its files are
+    /// damaged.
+    pub fn check(session: &Session) -> Result<(), ExampleError> {
+        Self::report(session).map(drop)
+    }
+
+    /// The report of a probe that was trained for as many epochs; there are no checkpoints.
+    fn report(session: &Session) -> Result<Option<Report>, ExampleError> {
+        let Some(report) = session.reported()? else {
+            return Ok(None);
+        };
+        let (trained, epochs) = (report.summary.epochs, session.epochs());
+        if trained > epochs {
+            return Err(session.already_finished(trained));
+        }
+        if trained < epochs && session.is_exact() {
+            let path = session.folder().to_owned();
+            return Err(ExampleError::ShorterProbe { path, trained, epochs });
+        }
+        Ok(Some(report).filter(|_| trained == epochs))
+    }
+
     /// The probe of a comparison that was interrupted after it.
     fn finished(session: &Session, network: &EfficientNet) -> Result<Option<Self>, ExampleError> {
-        let Some(report) = session.reported()? else {
+        let Some(report) = Self::report(session)? else {
             return Ok(None);
         };
         let path = session.model_file();
@@ -193,10 +219,52 @@ fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use burn::nn::{Initializer, LinearConfig};
     use burn::tensor::Device;
 
     use super::*;
+    use crate::arguments::{Arguments, Defaults, ScheduleChange};
+    use crate::data::{Augmentation, Dataset};
+    use crate::history::History;
+
+    #[test]
+    fn a_probe_of_fewer_epochs_is_trained_anew_only_by_choice() {
+        let folder = tempfile::tempdir().unwrap();
+        let about = "Trains a test";
+        let defaults = Defaults { about, epochs: 1, batch_size: 4, learning_rate: 1e-3 };
+        let arguments: Arguments = defaults.parse_from(["test"]).unwrap();
+        let member = |epochs, on_mismatch| {
+            let out = Some(folder.path().join("run"));
+            let epochs = NonZeroUsize::new(epochs).unwrap();
+            let arguments = Arguments { epochs, on_mismatch, out, ..arguments.clone() };
+            let augmentation = Augmentation::NONE;
+            let group = Session::open_group("test", Dataset::Cifar10, augmentation, &arguments);
+            group.unwrap().member("probe", 0).unwrap()
+        };
+        // A session of a new run takes no folder that is in use.
+        let sessions = [
+            member(2, ScheduleChange::Exact),
+            member(3, ScheduleChange::Exact),
+            member(3, ScheduleChange::Extend),
+            member(1, ScheduleChange::Extend),
+        ];
+        let trained = &sessions[0];
+        trained.start().unwrap();
+        let record = |epoch| EpochRecord { epoch, ..EpochRecord::default() };
+        let history = History { epochs: (1..=2).map(record).collect() };
+        history.save(trained.folder()).unwrap();
+        trained.summary_of(&history, 0.5, &schedule(2).unwrap()).save(trained.folder()).unwrap();
+
+        let reports = sessions.map(|session| LinearProbe::report(&session));
+
+        let [same, more, extended, fewer] = reports;
+        assert_eq!(same.unwrap().unwrap().summary.epochs, 2);
+        assert!(matches!(more, Err(ExampleError::ShorterProbe { trained: 2, epochs: 3, .. })));
+        assert!(extended.unwrap().is_none());
+        assert!(matches!(fewer, Err(ExampleError::AlreadyFinished { epochs: 2, .. })));
+    }
 
     #[test]
     fn a_layer_learns_to_tell_features_apart() {

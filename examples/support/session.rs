@@ -19,7 +19,7 @@ use burn_store::{BurnpackStore, ModuleSnapshot};
 
 use crate::arguments::Arguments;
 use crate::backend::SelectedDevice;
-use crate::data::{self, Augmentation, Dataset, Images, Normalization};
+use crate::data::{self, Augmentation, CLASSES, Dataset, Images, Normalization};
 use crate::error::ExampleError;
 use crate::evaluation::evaluate;
 use crate::history::{History, HistoryRecorder, SharedHistory};
@@ -42,10 +42,15 @@ pub struct Session {
     device: SelectedDevice,
     train: Arc<Images>,
     test: Arc<Images>,
+    classes: Range<u8>,
+    hold_out: bool,
     folder: PathBuf,
     log_file: PathBuf,
     saved: Option<SavedEpoch>,
 }
+
+/// One of so many training images is held out.
+const HELD_OUT: usize = 5;
 
 /// What training leaves behind, for [`Session::finish`].
 #[derive(Debug, Clone)]
@@ -105,6 +110,8 @@ impl Session {
             device,
             train: Arc::new(images.train),
             test: Arc::new(images.test),
+            classes: 0..CLASSES as u8,
+            hold_out: false,
             log_file: folder.join("experiment.log"),
             folder,
             saved: None,
@@ -123,9 +130,10 @@ impl Session {
     /// Puts a fifth of the training images, balanced over the classes, in the place of the test
     /// images: to choose rates by, before the test images are looked at.
     pub fn holding_out(mut self) -> Self {
-        let (train, test) = self.train.split(self.train.len() - self.train.len() / 5);
+        let (train, test) = self.train.split(self.train.len() - self.train.len() / HELD_OUT);
         self.train = Arc::new(train);
         self.test = Arc::new(test);
+        self.hold_out = true;
         self
     }
 
@@ -134,13 +142,41 @@ impl Session {
         for images in [&mut self.train, &mut self.test] {
             *images = Arc::new(images.of_classes(classes.clone()));
         }
+        self.classes = classes;
         self
     }
 
-    /// Only so many images to train on, balanced over the classes.
-    pub fn limited_to(mut self, images: usize) -> Self {
-        self.train = Arc::new(self.train.balanced_first(images));
-        self
+    /// Only so many images of each class to train on. Under a `--limit` there may be fewer.
+    ///
+    /// # Errors
+    /// When there are not so many, and no `--limit` says why.
+    pub fn with_shots(mut self, shots: NonZeroUsize) -> Result<Self, ExampleError> {
+        let (shots, classes) = (shots.get(), self.classes.len());
+        let most = self.train.len() / classes;
+        if shots > most && self.arguments.limit.is_none() {
+            return Err(ExampleError::TooManyShots { shots, most });
+        }
+        self.train = Arc::new(self.train.balanced_first(shots.saturating_mul(classes)));
+        Ok(self)
+    }
+
+    /// Refuses a `--limit` that may leave no image to train on or to test on.
+    fn check_limit(&self) -> Result<(), ExampleError> {
+        let classes = &self.classes;
+        // Images are taken from one class after the other, round and round. Those that are held out
+        // come last, wherever the round ends.
+        let least = match self.hold_out {
+            true => HELD_OUT * (CLASSES - classes.len() + 1),
+            false => usize::from(classes.start) + 1,
+        };
+        match self.arguments.limit {
+            Some(limit) if limit.get() < least => Err(ExampleError::LimitTooLow {
+                limit: limit.get(),
+                hold_out: self.hold_out,
+                least,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Another number of epochs.
@@ -161,7 +197,7 @@ impl Session {
             .into_iter()
             .fold(self.settings, |settings, (flag, value)| settings.with_flag(flag, value));
         if self.arguments.resume {
-            self.settings.check_against(&self.folder)?;
+            self.settings.check_flags_against(&self.folder)?;
         }
         Ok(self)
     }
@@ -170,8 +206,10 @@ impl Session {
     /// own. Goes on with what an interrupted run left there.
     ///
     /// # Errors
-    /// When the checkpoints of an interrupted run are damaged.
+    /// When there are no images to train or test on, or the checkpoints of an interrupted run are
+    /// damaged.
     pub fn member(&self, name: &str, seed: u64) -> Result<Self, ExampleError> {
+        self.check_limit()?;
         let folder = self.folder.join(name).join(format!("seed-{seed}"));
         let arguments = Arguments { seed, ..self.arguments.clone() };
         Ok(Self {
@@ -185,20 +223,36 @@ impl Session {
         .seeded())
     }
 
-    /// The report of a run that has come to its end already, under this schedule.
+    /// The report of a run that has come to its end already, under this schedule and after as many
+    /// epochs; nothing where there is something left to train.
+    ///
+    /// A comparison asks for it before it trains anything, so that what cannot go on is said before
+    /// anything is overwritten.
     ///
     /// # Errors
-    /// When it was trained under another schedule, or its files are damaged.
+    /// When it was trained under another schedule and may not go on, or has no epoch left to go on
+    /// with, or its files are damaged.
     pub fn finished(&self, schedule: &Schedule) -> Result<Option<Report>, ExampleError> {
-        let Some(saved) = self.saved.as_ref().filter(|_| self.folder.join(Summary::FILE).exists())
-        else {
-            return Ok(None);
-        };
-        saved.check_schedule(schedule, self.on_mismatch())?;
-        if saved.epoch() < self.epochs() {
+        self.check_saved(schedule).map_err(|error| self.of_run(error))?;
+        if self.completed_epochs() < self.epochs() {
             return Ok(None);
         }
-        self.reported()
+        Ok(self.reported()?.filter(|report| report.summary.epochs == self.epochs()))
+    }
+
+    /// Checks that the saved epoch, if there is one, can be gone on with under a schedule.
+    ///
+    /// # Errors
+    /// When it was saved under another schedule that may not change, or has no epoch left to train
+    /// under this one.
+    pub fn check_saved(&self, schedule: &Schedule) -> Result<(), ExampleError> {
+        let Some(saved) = &self.saved else { return Ok(()) };
+        saved.check_schedule(schedule, self.on_mismatch())?;
+        let same = saved.saved_step()?.is_some_and(|step| step.is_of(schedule));
+        if saved.epoch() > self.epochs() || (saved.epoch() == self.epochs() && !same) {
+            return Err(self.already_finished(saved.epoch()));
+        }
+        Ok(())
     }
 
     /// The report of a run that has written all its files, which may have no checkpoints.
@@ -210,11 +264,20 @@ impl Session {
             return Ok(None);
         }
         let summary = Summary::load(&self.folder)?;
-        if summary.epochs < self.epochs() {
-            return Ok(None);
-        }
-        let history = History::load(&self.folder, self.epochs())?;
+        let history = History::load(&self.folder, summary.epochs)?;
         Ok(Some(self.report(summary, history)))
+    }
+
+    pub(crate) fn already_finished(&self, epochs: usize) -> ExampleError {
+        ExampleError::AlreadyFinished { path: self.folder.clone(), epochs }
+    }
+
+    /// An error of this run, which is one of several.
+    fn of_run(&self, error: ExampleError) -> ExampleError {
+        match &self.label[..] {
+            "" => error,
+            run => ExampleError::OfRun { run: run.to_owned(), source: Box::new(error) },
+        }
     }
 
     /// Parameters drawn from now on depend on the seed alone.
@@ -229,10 +292,7 @@ impl Session {
         // A run that died after its last epoch still has to write its model and its summary.
         let finished = saved.epoch() >= self.epochs() && self.folder.join(Summary::FILE).exists();
         if finished || saved.epoch() > self.epochs() {
-            return Err(ExampleError::AlreadyFinished {
-                path: self.folder.clone(),
-                epochs: saved.epoch(),
-            });
+            return Err(self.already_finished(saved.epoch()));
         }
         Ok(saved)
     }
@@ -256,6 +316,11 @@ impl Session {
     /// What to do when that epoch was saved under another schedule.
     pub fn on_mismatch(&self) -> OnMismatch {
         self.arguments.on_mismatch.into()
+    }
+
+    /// Whether any schedule but the one that a run was saved under is refused.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.on_mismatch() == OnMismatch::Exact
     }
 
     /// The epochs that are left to train.
@@ -342,7 +407,8 @@ impl Session {
             Some(saved) => learner.resume_from(saved),
             None => learner,
         };
-        let report = self.train(learner.build()?, &rates)?;
+        let learner = learner.build().map_err(|error| self.of_run(error.into()))?;
+        let report = self.train(learner, &rates)?;
         Ok((rates, report))
     }
 
@@ -356,6 +422,7 @@ impl Session {
         learner: Learner<Annealed<M>>,
         schedule: &Schedule,
     ) -> Result<Report, ExampleError> {
+        self.check_saved(schedule)?;
         let history = SharedHistory::new(self.start()?);
         // Only the first log of a process can be installed; a comparison keeps that one.
         let _ = FileApplicationLoggerInstaller::new(&self.log_file).install();
@@ -406,7 +473,7 @@ impl Session {
         schedule: &Schedule,
     ) -> Result<Report, ExampleError> {
         let evaluation = evaluate(&trained.model, &self.test_loader())?;
-        let summary = self.summary(&trained, evaluation.accuracy, schedule);
+        let summary = self.summary_of(&trained.history, evaluation.accuracy, schedule);
         self.save_model(trained.model)?;
         self.save_picture(schedule, summary.updates)?;
         summary.save(&self.folder)?;
@@ -424,8 +491,12 @@ impl Session {
         }
     }
 
-    fn summary<M>(&self, trained: &Trained<M>, accuracy: f64, schedule: &Schedule) -> Summary {
-        let history = &trained.history;
+    pub(crate) fn summary_of(
+        &self,
+        history: &History,
+        accuracy: f64,
+        schedule: &Schedule,
+    ) -> Summary {
         let updates = history.updates();
         Summary {
             example: self.example().to_owned(),
@@ -457,7 +528,7 @@ impl Session {
         files::write(&self.folder.join("schedule.svg"), &picture)
     }
 
-    fn epochs(&self) -> usize {
+    pub(crate) fn epochs(&self) -> usize {
         self.arguments.epochs.get()
     }
 

@@ -71,19 +71,15 @@ impl Settings {
         files::write_json(&folder.join(Self::FILE), self)
     }
 
-    /// Checks that the run in a folder was started with these settings.
+    /// Checks that the run in a folder was started with these settings, but for the flags that only
+    /// some examples have.
     ///
     /// # Errors
     /// The first flag that differs, with both values.
     pub fn check_against(&self, folder: &Path) -> Result<(), ExampleError> {
         let started: Self = files::read_json(&folder.join(Self::FILE))?;
         let differs = |flag: &str, given: &dyn ToString, started: &dyn ToString| {
-            Err(ExampleError::OtherSettings {
-                path: folder.to_owned(),
-                flag: flag.to_owned(),
-                given: given.to_string(),
-                started: started.to_string(),
-            })
+            Err(ExampleError::other_settings(folder, flag, given, started))
         };
         let limit = |settings: &Self| settings.limit.map_or("none".to_owned(), |n| n.to_string());
         if self.example != started.example {
@@ -104,10 +100,23 @@ impl Settings {
         if self.seed != started.seed {
             return differs("--seed", &self.seed, &started.seed);
         }
-        for (flag, value) in &self.others {
-            let started = started.others.get(flag).map_or("nothing", String::as_str);
-            if value != started {
-                return differs(flag, value, &started);
+        Ok(())
+    }
+
+    /// Checks that the run in a folder was started with the same flags of those that only some
+    /// examples have.
+    ///
+    /// # Errors
+    /// The first flag that differs, with both values.
+    pub(crate) fn check_flags_against(&self, folder: &Path) -> Result<(), ExampleError> {
+        let started: Self = files::read_json(&folder.join(Self::FILE))?;
+        let value = |settings: &Self, flag: &str| {
+            settings.others.get(flag).map_or("nothing".to_owned(), String::clone)
+        };
+        for flag in self.others.keys().chain(started.others.keys()) {
+            let (given, started) = (value(self, flag), value(&started, flag));
+            if given != started {
+                return Err(ExampleError::other_settings(folder, flag, &given, &started));
             }
         }
         Ok(())
@@ -145,7 +154,6 @@ mod tests {
 
         let others = [
             (Settings { seed: 7, ..settings() }, "--seed is 7"),
-            (settings().with_flag("--image-size", 64), "--image-size is 64"),
             (Settings { batch_size: 32, ..settings() }, "--batch-size is 32"),
             (Settings { limit: Some(9), ..settings() }, "--limit is 9"),
             (Settings { data: "full".to_owned(), ..settings() }, "--data is full"),
@@ -154,6 +162,22 @@ mod tests {
         for (other, words) in others {
             let message = other.check_against(folder.path()).unwrap_err().to_string();
             assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_flag_of_the_example_that_differs_or_is_left_out_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let started = settings().with_flag("--weights", "a file");
+        started.save(folder.path()).unwrap();
+
+        started.check_flags_against(folder.path()).unwrap();
+        for (other, words) in [
+            (settings(), "--weights is nothing, but"),
+            (settings().with_flag("--weights", "another"), "--weights is another, but"),
+        ] {
+            let message = other.check_flags_against(folder.path()).unwrap_err().to_string();
+            assert!(message.contains(words) && message.contains("with a file"), "{message}");
         }
     }
 

@@ -2,9 +2,17 @@
 //! `EfficientNet-PyTorch` (`_blocks.3._bn0.weight`).
 
 use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use burn_store::{ApplyError, ApplyResult, ModuleSnapshot, PytorchStore, PytorchStoreError};
+use burn::tensor::{DType, TensorData};
+use burn_store::burn_pack::Tensor as StoredTensor;
+use burn_store::{
+    ApplyError, ApplyResult, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter, PytorchStore,
+    bridge,
+};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::EfficientNet;
 
@@ -53,6 +61,22 @@ pub enum WeightsError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// It is a folder or a device.
+    #[error("--weights {} is not a file but {kind}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// The operating system does not let it be read.
+    #[error("--weights {}: {source}", path.display())]
+    Forbidden {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// The file is not PyTorch's, or not all of it is there.
     #[error(
         "--weights {} is truncated, damaged or no file that PyTorch saved ({reason})",
@@ -63,6 +87,18 @@ pub enum WeightsError {
         path: PathBuf,
         /// Where reading it ended.
         reason: String,
+    },
+    /// A number that no network can compute with.
+    #[error("--weights {}: {tensor} holds {value}; allowed: {allowed}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// The first such number in it.
+        value: f32,
+        /// What may stand there.
+        allowed: &'static str,
     },
     /// The file holds the weights of another network.
     #[error("--weights {} does not fit EfficientNet-Lite0{differences}", path.display())]
@@ -81,45 +117,111 @@ pub struct Differences {
     pub missing: Vec<String>,
     /// Tensors that the network has no place for.
     pub unexpected: Vec<String>,
-    /// Tensors of another shape or type, with both.
+    /// Tensors of another shape, with both.
     pub other_shape: Vec<String>,
+    /// Tensors that hold no floating-point numbers, with their type.
+    pub other_type: Vec<String>,
 }
 
-impl EfficientNet {
-    /// Takes all parameters, and the means and variances of the normalizations, from a file.
-    ///
-    /// # Errors
-    /// When the file cannot be read, lacks a tensor, or has one that the network has no place for.
-    /// The network is then not usable: some of its parameters may have been replaced.
-    pub fn load_pytorch(&mut self, path: &Path) -> Result<(), WeightsError> {
-        if !path.is_file() {
-            return Err(WeightsError::Missing { path: path.to_owned() });
+/// What tells a file from others, for `--resume`.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn fingerprint(path: &Path) -> Result<String, WeightsError> {
+    check_file(path)?;
+    let bytes = fs::read(path).map_err(|source| forbidden(path, source))?;
+    Ok(format!("a file of {} bytes with xxh3 {:016x}", bytes.len(), xxh3_64(&bytes)))
+}
+
+fn check_file(path: &Path) -> Result<(), WeightsError> {
+    let not_a_file = |kind| Err(WeightsError::NotAFile { path: path.to_owned(), kind });
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(found) if found.is_dir() => not_a_file("a folder"),
+        Ok(_) => not_a_file("a device or a pipe"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(WeightsError::Missing { path: path.to_owned() })
         }
-        let unreadable = |reason| WeightsError::Unreadable { path: path.to_owned(), reason };
-        let result = self
-            .load_from(&mut store(path))
-            .map_err(|error: PytorchStoreError| unreadable(error.to_string()))?;
-        if let Some(reason) = torn_tensor(&result) {
-            return Err(unreadable(reason));
-        }
-        let differences = Differences::of(&result);
-        if differences == Differences::default() {
-            return Ok(());
-        }
-        Err(WeightsError::Mismatch { path: path.to_owned(), differences })
+        Err(source) => Err(forbidden(path, source)),
     }
 }
 
-/// Reads a file under the network's names, and leaves it to [`Differences`] to be strict: the store
-/// itself would let unexpected tensors pass.
+fn forbidden(path: &Path, source: io::Error) -> WeightsError {
+    WeightsError::Forbidden { path: path.to_owned(), source }
+}
+
+impl EfficientNet {
+    /// Takes all parameters, and the means and variances of the normalizations, from a file. Numbers
+    /// of half or double precision become those of single precision.
+    ///
+    /// # Errors
+    /// When the file cannot be read, lacks a tensor, has one that the network has no place for, or
+    /// holds a number that is not finite or a variance below 0. The network is then not usable: some
+    /// of its parameters may have been replaced.
+    pub fn load_pytorch(&mut self, path: &Path) -> Result<(), WeightsError> {
+        check_file(path)?;
+        let unreadable = |reason| WeightsError::Unreadable { path: path.to_owned(), reason };
+        let mut store = store(path);
+        let tensors = store.get_all_tensors().map_err(|error| unreadable(error.to_string()))?;
+        self.take(path, tensors.values())
+    }
+
+    /// Takes the tensors of the file at `path`, under the network's names.
+    fn take<'a>(
+        &mut self,
+        path: &Path,
+        tensors: impl IntoIterator<Item = &'a StoredTensor>,
+    ) -> Result<(), WeightsError> {
+        let mut unusable = None;
+        let mut single = Vec::new();
+        for tensor in tensors {
+            let data = in_single_precision(tensor).ok_or_else(|| WeightsError::Unreadable {
+                path: path.to_owned(),
+                reason: format!("{} cannot be read", name_in_file(&tensor.name)),
+            })?;
+            unusable = unusable.or_else(|| unusable_value(path, &tensor.name, &data));
+            single.push(bridge::from_data(data, tensor.name.clone(), None));
+        }
+        // The store itself would let unexpected tensors pass.
+        let result = self.apply(single, None, Some(Box::new(PyTorchToBurnAdapter)), true);
+        let differences = Differences::of(&result);
+        if differences != Differences::default() {
+            return Err(WeightsError::Mismatch { path: path.to_owned(), differences });
+        }
+        unusable.map_or(Ok(()), Err)
+    }
+}
+
+/// What a tensor holds; floating-point numbers of any precision become single.
+fn in_single_precision(tensor: &StoredTensor) -> Option<TensorData> {
+    let data = bridge::to_data(tensor).ok()?;
+    if tensor.dtype.is_float() { data.try_cast(DType::F32).ok() } else { Some(data) }
+}
+
+/// The first number of a tensor that makes all that a network computes useless.
+fn unusable_value(path: &Path, name: &str, data: &TensorData) -> Option<WeightsError> {
+    let variances = name.ends_with(".running_var");
+    let allowed = |value: f32| value.is_finite() && !(variances && value < 0.0);
+    if data.dtype() != DType::F32 {
+        return None;
+    }
+    let (numbers, _) = data.as_bytes().as_chunks::<4>();
+    let value = numbers.iter().map(|bytes| f32::from_ne_bytes(*bytes)).find(|&n| !allowed(n))?;
+    Some(WeightsError::Value {
+        path: path.to_owned(),
+        tensor: name_in_file(name),
+        value,
+        allowed: if variances { "finite numbers, at least 0" } else { "finite numbers" },
+    })
+}
+
+/// Reads a file under the network's names.
 fn store(path: &Path) -> PytorchStore {
     let of_network = PARTS.map(|(file, network)| (format!(r"^{file}\."), format!("{network}.")));
     let of_block = PARTS_OF_A_BLOCK.map(|(file, network)| {
         (format!(r"^_blocks\.(\d+)\.{file}\."), format!("blocks.${{1}}.{network}."))
     });
     let store = PytorchStore::from_file(path)
-        .validate(false)
-        .allow_partial(true)
         // A file that lacks a block must not have the others move up.
         .map_indices_contiguous(false);
     of_network
@@ -141,15 +243,6 @@ fn name_in_file(path: &str) -> String {
     renamed.unwrap_or_else(|| path.to_owned())
 }
 
-fn torn_tensor(result: &ApplyResult) -> Option<String> {
-    result.errors.iter().find_map(|error| match error {
-        ApplyError::LoadError { path, .. } => {
-            Some(format!("{} cannot be read", name_in_file(path)))
-        }
-        _ => None,
-    })
-}
-
 impl Differences {
     fn of(result: &ApplyResult) -> Self {
         let refused: Vec<&str> = result.errors.iter().map(path_of).collect();
@@ -157,10 +250,15 @@ impl Differences {
             |paths: Vec<&String>| paths.into_iter().map(|path| name_in_file(path)).collect();
         let missing = result.missing.iter().map(|(path, _)| path);
         let unexpected = result.unused.iter();
+        let (other_type, other_shape): (Vec<&ApplyError>, Vec<&ApplyError>) = result
+            .errors
+            .iter()
+            .partition(|error| matches!(error, ApplyError::DTypeMismatch { .. }));
         Self {
             missing: names(missing.filter(|path| !refused.contains(&path.as_str())).collect()),
             unexpected: names(unexpected.filter(|path| !path.ends_with(COUNTER)).collect()),
-            other_shape: result.errors.iter().map(describe).collect(),
+            other_shape: other_shape.into_iter().map(describe).collect(),
+            other_type: other_type.into_iter().map(describe).collect(),
         }
     }
 }
@@ -175,10 +273,12 @@ fn path_of(error: &ApplyError) -> &str {
 }
 
 fn describe(error: &ApplyError) -> String {
-    let name = name_in_file(path_of(error));
+    let path = path_of(error);
+    let name = name_in_file(path);
     match error {
         ApplyError::ShapeMismatch { expected, found, .. } => {
-            format!("{name} ({:?}, expected {:?})", found.as_slice(), expected.as_slice())
+            let (found, expected) = (shape_in_file(path, found), shape_in_file(path, expected));
+            format!("{name} ({found:?}, expected {expected:?})")
         }
         ApplyError::DTypeMismatch { expected, found, .. } => {
             format!("{name} ({found:?}, expected {expected:?})")
@@ -189,12 +289,22 @@ fn describe(error: &ApplyError) -> String {
     }
 }
 
+/// PyTorch has the weights of a linear layer as \[outputs, inputs\], Burn as \[inputs, outputs\].
+fn shape_in_file(path: &str, shape: &[usize]) -> Vec<usize> {
+    let mut shape = shape.to_vec();
+    if path == "output.weight" && shape.len() == 2 {
+        shape.reverse();
+    }
+    shape
+}
+
 impl fmt::Display for Differences {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (kind, names) in [
             ("missing", &self.missing),
             ("unexpected", &self.unexpected),
             ("of another shape", &self.other_shape),
+            ("of another type", &self.other_type),
         ] {
             if names.is_empty() {
                 continue;
@@ -211,9 +321,8 @@ impl fmt::Display for Differences {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use burn::tensor::{Device, Tensor};
+    use burn_store::BurnToPyTorchAdapter;
 
     use super::*;
     use crate::model::{EfficientNetConfig, ImageNetwork};
@@ -286,7 +395,96 @@ mod tests {
         fs::write(&path, "<svg></svg>").unwrap();
 
         assert!(matches!(load(&path), Err(WeightsError::Unreadable { .. })));
-        assert!(matches!(load(folder.path()), Err(WeightsError::Missing { .. })));
+    }
+
+    #[test]
+    fn a_folder_is_no_missing_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for error in [load(folder.path()).unwrap_err(), fingerprint(folder.path()).unwrap_err()] {
+            assert!(error.to_string().ends_with("is not a file but a folder"), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_are_told_apart_by_their_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.pth");
+        let of = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            fingerprint(&path).unwrap()
+        };
+        assert_eq!(of(b"one"), of(b"one"));
+        assert_ne!(of(b"one"), of(b"two"));
+    }
+
+    /// The tensors of a network as PyTorch has them, each changed by `change`.
+    fn tensors(change: impl Fn(&str, TensorData) -> TensorData) -> Vec<StoredTensor> {
+        let network = EfficientNetConfig { classes: 10, image_size: 32 }.init(&Device::default());
+        let stored = network.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
+        stored
+            .into_iter()
+            // What is no float is the mode of a normalization, which PyTorch does not save.
+            .filter(|tensor| tensor.dtype.is_float())
+            .map(|tensor| {
+                let data = change(&tensor.name, bridge::to_data(&tensor).unwrap());
+                bridge::from_data(data, tensor.name, None)
+            })
+            .collect()
+    }
+
+    fn take(tensors: &[StoredTensor]) -> Result<EfficientNet, WeightsError> {
+        let mut network =
+            EfficientNetConfig { classes: 10, image_size: 32 }.init(&Device::default());
+        network.take(Path::new("weights.pth"), tensors).map(|()| network)
+    }
+
+    #[test]
+    fn numbers_of_any_precision_become_single() {
+        for dtype in [DType::F16, DType::BF16, DType::F64] {
+            let network = take(&tensors(|_, data| data.convert_dtype(dtype))).unwrap();
+
+            let scores = network.forward(Tensor::ones([1, 3, 32, 32], &Device::default()));
+
+            assert_eq!(scores.into_data().dtype(), DType::F32, "{dtype:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_or_a_negative_variance_is_named() {
+        for (tensor, value, words) in [
+            ("output.weight", f32::NAN, "_fc.weight holds NaN; allowed: finite numbers"),
+            (
+                "stem.norm.running_var",
+                -0.5,
+                "_bn0.running_var holds -0.5; allowed: finite numbers, at",
+            ),
+        ] {
+            let broken = tensors(|name, data| {
+                let shape = data.shape().clone();
+                let mut values = data.try_into_vec::<f32>().unwrap();
+                if name == tensor {
+                    values[0] = value;
+                }
+                TensorData::new(values, shape)
+            });
+            let error = take(&broken).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn shapes_and_types_are_those_of_the_file() {
+        let other = tensors(|name, data| match name {
+            "output.weight" => TensorData::zeros::<f32, _>([7, 1280]),
+            "output.bias" => data.convert_dtype(DType::I64),
+            _ => data,
+        });
+        let error = take(&other).unwrap_err();
+
+        let WeightsError::Mismatch { differences, .. } = &error else { panic!("{error}") };
+        assert_eq!(differences.other_shape, ["_fc.weight ([7, 1280], expected [10, 1280])"]);
+        assert_eq!(differences.other_type, ["_fc.bias (I64, expected F32)"]);
+        assert!(error.to_string().contains("1 of another type: _fc.bias"), "{error}");
     }
 
     /// The expected scores are PyTorch's for the same file and image.
