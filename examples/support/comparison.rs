@@ -20,6 +20,7 @@ pub struct Comparison {
     folder: PathBuf,
     subject: Subject,
     contenders: Vec<Contender>,
+    pictures: Vec<&'static str>,
 }
 
 /// What a [`Comparison`] compares.
@@ -87,6 +88,7 @@ impl Comparison {
             folder: group.folder().to_owned(),
             subject,
             contenders: Vec::new(),
+            pictures: Vec::new(),
         })
     }
 
@@ -100,6 +102,15 @@ impl Comparison {
                 reports: vec![report],
             }),
         }
+    }
+
+    /// Adds a picture of the example's own, under this file name.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add_picture(&mut self, name: &'static str, svg: &str) -> Result<(), ExampleError> {
+        self.pictures.push(name);
+        files::write(&self.folder.join(name), svg)
     }
 
     /// Writes the table, the pictures and the summary.
@@ -263,10 +274,11 @@ impl fmt::Display for Comparison {
             )?;
         }
         let subject = self.subject.name();
-        let pictures = match self.subject {
+        let own = match self.subject {
             Subject::Schedules => "accuracies.svg, schedules.svg",
             Subject::Methods => "accuracies.svg",
         };
+        let pictures = [own].iter().chain(&self.pictures).copied().collect::<Vec<_>>().join(", ");
         write!(
             formatter,
             "\nsaved in    {}\n\

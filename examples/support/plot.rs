@@ -34,7 +34,7 @@ pub struct Bar {
 /// How the vertical axis writes its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Learning rates: all decimal, or all scientific where they are very small.
+    /// Learning rates, or other numbers from 0: all decimal, or all scientific where they are very small.
     Rate,
     /// Shares of 1 as percentages.
     Percent,

@@ -44,6 +44,7 @@ pub struct Session {
     test: Arc<Images>,
     classes: Range<u8>,
     hold_out: bool,
+    norms: bool,
     folder: PathBuf,
     log_file: PathBuf,
     saved: Option<SavedEpoch>,
@@ -112,6 +113,7 @@ impl Session {
             test: Arc::new(images.test),
             classes: 0..CLASSES as u8,
             hold_out: false,
+            norms: false,
             log_file: folder.join("experiment.log"),
             folder,
             saved: None,
@@ -144,6 +146,32 @@ impl Session {
         }
         self.classes = classes;
         self
+    }
+
+    /// Logs how long the weights of each group are after every update, for
+    /// [`weight_norms`](Self::weight_norms).
+    pub fn measuring_norms(mut self) -> Self {
+        self.norms = true;
+        self
+    }
+
+    /// The norm of a group's weights after each update, as a run that was
+    /// [measuring](Self::measuring_norms) logged it.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn weight_norms(&self, group: &str) -> Result<Vec<f64>, ExampleError> {
+        let mut norms = Vec::new();
+        for epoch in 1..=self.epochs() {
+            let log = self.folder.join(format!("train/epoch-{epoch}/Norm_{group}.log"));
+            let text =
+                std::fs::read_to_string(&log).map_err(|source| ExampleError::file(&log, source))?;
+            // Burn writes a line for each batch: the value, and how many values it is the mean of.
+            norms.extend(
+                text.lines().filter_map(|line| line.split(',').next()?.parse::<f64>().ok()),
+            );
+        }
+        Ok(norms)
     }
 
     /// Only so many images of each class to train on. Under a `--limit` there may be fewer.
@@ -426,7 +454,11 @@ impl Session {
         let history = SharedHistory::new(self.start()?);
         // Only the first log of a process can be installed; a comparison keeps that one.
         let _ = FileApplicationLoggerInstaller::new(&self.log_file).install();
-        let training = self.supervised_training(&history);
+        let norms = if self.norms { learner.model().norm_metrics() } else { vec![] };
+        let training =
+            norms.into_iter().fold(self.supervised_training(&history), |training, norm| {
+                training.metric_train_numeric(norm)
+            });
         let result = training.launch(learner);
         if let Some(error) = result.error {
             return Err(ExampleError::stopped(error));
