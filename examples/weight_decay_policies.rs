@@ -40,7 +40,7 @@ struct DecayArguments {
     seeds: NonZeroUsize,
 
     /// How long weights take to shrink to 1/e at the peak rate: 500, 10ep or 50%
-    #[arg(long, value_name = "SPAN", default_value = "5ep")]
+    #[arg(long, value_name = "SPAN", default_value = "5ep", allow_hyphen_values = true)]
     time_scale: Span,
 }
 
@@ -65,7 +65,9 @@ fn run(arguments: &DecayArguments) -> Result<Comparison, ExampleError> {
     let rates = schedule.clone().resolve(group.run_length())?;
     for (_, decay) in &policies {
         // What is wrong with one is said before any is trained.
-        decay.resolve(&rates, group.run_length())?;
+        let resolved = decay.resolve(&rates, group.run_length());
+        resolved
+            .map_err(|source| ExampleError::TimeScale { span: arguments.time_scale, source })?;
     }
     let mut comparison = Comparison::begin(&group, Subject::Methods)?;
     let mut norms = vec![];

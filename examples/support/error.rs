@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_anneal::prelude::{BuildError, CheckpointError, FileError, GroupError, ScheduleError};
+use burn_anneal::prelude::{
+    BuildError, CheckpointError, FileError, GroupError, ScheduleError, Span,
+};
 
 use crate::backend::BackendError;
 use crate::data::DataError;
@@ -43,6 +45,14 @@ pub enum ExampleError {
         updates: u64,
         /// The largest value with which all layers train.
         most: f64,
+    },
+    /// Weights cannot forget over such a time.
+    #[error("--time-scale {span}: {source}")]
+    TimeScale {
+        /// The value of the flag.
+        span: Span,
+        /// What is wrong with the weight decay that it makes.
+        source: ScheduleError,
     },
     /// The learner cannot be built.
     #[error(transparent)]
