@@ -36,7 +36,8 @@ fn a_network_is_pretrained_saved_loaded_and_fine_tuned_in_four_ways() {
     assert_ne!(bytes("pretraining"), bytes("head-only"));
     let groups = outcome.stdout.contains("blocks.2") && outcome.stdout.contains("frozen, from");
     assert!(groups, "the table of groups: {outcome:?}");
-    assert!(outcome.stdout.contains("0.02  frozen, from"), "the decay of groups: {outcome:?}");
+    let decay = "weight decay of stem, blocks.0, blocks.1, blocks.2, output: coupled(0.02)";
+    assert!(outcome.stdout.contains(decay), "the decay of groups: {outcome:?}");
     // One seed has no spread.
     let picture = std::fs::read_to_string(out.join("accuracies.svg")).unwrap();
     assert!(!picture.contains("standard deviation"));
