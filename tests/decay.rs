@@ -62,7 +62,7 @@ fn a_coupled_decay_is_burns_adamw() {
     let run = RunLength::updates(200);
     let schedule = cosine(0.05).resolve(run).unwrap();
     let own = AdamWConfig::new().with_weight_decay(0.5);
-    let (optimizer, decay) = own.clone().take_weight_decay();
+    let (optimizer, decay) = own.clone().take_weight_decay().unwrap();
     let mut burns = own.init();
     let mut bare =
         ModuleOptimizer::from(Decayed::new(optimizer.clone(), &decay, &schedule, run).unwrap());
@@ -91,7 +91,7 @@ fn a_cautious_coupled_decay_is_burns_cautious_adamw() {
     let run = RunLength::updates(200);
     let schedule = constant(0.01).resolve(run).unwrap();
     let own = AdamWConfig::new().with_weight_decay(0.5).with_cautious_weight_decay(true);
-    let (optimizer, decay) = own.clone().take_weight_decay();
+    let (optimizer, decay) = own.clone().take_weight_decay().unwrap();
     let mut burns = own.init();
     let mut bare = ModuleOptimizer::from(Decayed::new(optimizer, &decay, &schedule, run).unwrap());
     let start = Weight::new(&[1.0, -1.0, 0.3, -0.2]);
@@ -183,6 +183,23 @@ fn a_cautious_decay_spares_weights_that_grow() {
     let gradient = model.gradient(&[1.0, -1.0, 1.0, -1.0, 0.0]);
     model = optimizer.step(0.1, model, gradient);
     assert_close(&model.values(), &[0.9 - 0.01, 1.1, -1.1, -0.9 + 0.01, 0.99], 1e-6);
+}
+
+/// The product of small numbers is 0 in f16, and 0 would count as "not growing".
+#[test]
+fn a_cautious_decay_sees_small_weights_grow_in_half_precision() {
+    let run = RunLength::updates(10);
+    let schedule = constant(1.0).resolve(run).unwrap();
+    let decay = WeightDecay::independent(0.1).cautious();
+    let mut optimizer = ModuleOptimizer::from(
+        Decayed::new(SgdConfig::new().build(), &decay, &schedule, run).unwrap(),
+    );
+    let model = Weight::new(&[1e-3]).map(&mut ToHalf(FloatDType::F16));
+    let mut gradients = GradientsParams::new();
+    let gradient = Tensor::<1>::from_floats([-2e-5], &Device::default()).cast(FloatDType::F16);
+    gradients.register(model.weight.id, gradient);
+    let grown = optimizer.step(1.0, model, gradients).values()[0];
+    assert!(grown > 1.01e-3, "{grown}");
 }
 
 /// ω(t) is that of the run's update, for a layer that begins late, and after one without a gradient.
@@ -301,11 +318,36 @@ fn what_cannot_be_is_refused_and_says_why() {
     let error = Decayed::new(l2, &WeightDecay::coupled(0.1), &schedule, run).err().unwrap();
     assert!(matches!(error, DecayedError::Decay(DecayError::Doubled { .. })), "{error}");
 
-    let twice = builder(TinyModel::new(&device()))
-        .optimizer(plain())
-        .weight_decay(0.1)
-        .groups(GroupsConfig::new().weight_decay(0.2));
-    assert!(built(twice).starts_with("weight_decay: given to LearnerBuilder"));
+    // Neither "no decay" nor an exclusion reaches into such an optimizer.
+    let own = || builder(TinyModel::new(&device())).optimizer(AdamWConfig::new().build());
+    assert!(
+        built(own().weight_decay(0.0)).starts_with("weight_decay: coupled(0.0) is said outside")
+    );
+    let excluded = built(own().no_weight_decay(Selection::biases()));
+    assert!(excluded.starts_with("no_weight_decay: biases is said outside"), "{excluded}");
+    let in_group = GroupsConfig::new().group(Group::rest("all").weight_decay(0.0));
+    assert!(own().groups(in_group).build().is_err());
+    assert!(own().groups(GroupsConfig::new()).build().is_ok());
+
+    for other in [0.0, 0.2] {
+        let twice = builder(TinyModel::new(&device()))
+            .optimizer(plain())
+            .weight_decay(0.1)
+            .groups(GroupsConfig::new().weight_decay(other));
+        assert!(built(twice).starts_with("weight_decay: given to LearnerBuilder"));
+    }
+    let unused =
+        GroupsConfig::new().weight_decay(f64::NAN).group(Group::rest("all").weight_decay(0.1));
+    let unused = builder(TinyModel::new(&device())).optimizer(plain()).groups(unused);
+    assert!(built(unused).starts_with("weight_decay: NaN"));
+    // 12 · 0.1 ≥ 1, but the head only trains from the rate 0.025 on.
+    let late = |omega: f64| {
+        let head = Group::new("head", "head").unfreeze_at(Span::steps(15)).weight_decay(omega);
+        let groups = GroupsConfig::new().group(head).group(Group::rest("trunk"));
+        builder(TinyModel::new(&device())).optimizer(plain()).groups(groups)
+    };
+    assert!(late(12.0).build().is_ok());
+    assert!(built(late(40.0)).contains("at update 15"));
 }
 
 fn supervised(folder: &Path, epochs: usize) -> SupervisedTraining<Annealed<TinyModel>> {
@@ -336,6 +378,29 @@ fn every_policy_goes_on_bitwise_after_saving_and_loading() {
         let resumed = supervised(&split, 2).checkpoint(saved.epoch()).launch(learner);
         assert_eq!(weights(resumed.model.inner()), weights(whole.model.inner()), "{decay}");
     }
+}
+
+/// The same words are another decay in a run of other epochs, and other words may be the same one.
+#[test]
+fn a_checkpoint_of_another_decay_is_refused() {
+    let model = TinyModel::new(&device());
+    let parts = |per_epoch: u64, decay: WeightDecay| {
+        LearnerBuilder::new(model.clone())
+            .optimizer(plain())
+            .schedule(linear(0.1, 0.0))
+            .run(RunLength::updates_per_epoch(per_epoch).epochs(20 / per_epoch as usize))
+            .weight_decay(decay)
+    };
+    let ten = WeightDecay::independent(Span::epochs(10));
+    let folder = tempfile::tempdir().unwrap();
+    supervised(folder.path(), 1).launch(parts(10, ten.clone()).build().unwrap());
+    let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+    let accepted = |per_epoch: u64, decay: WeightDecay| {
+        parts(per_epoch, decay).resume_from(&saved).build().is_ok()
+    };
+    assert!(accepted(10, ten.clone()) && accepted(10, WeightDecay::independent(0.01)));
+    assert!(!accepted(20, ten.clone()) && !accepted(10, WeightDecay::independent(0.02)));
+    assert!(!accepted(10, ten.cautious()));
 }
 
 #[test]
@@ -404,10 +469,19 @@ fn a_decay_that_half_precision_rounds_away_is_said() {
     };
     assert!(notes(1e-5, None).is_empty());
     let lost = notes(1e-5, Some(FloatDType::F16));
-    assert!(lost[0].contains("1.0e-5") && lost[0].contains("f16"), "{lost:?}");
+    assert!(lost[0].contains("100 % of the updates") && lost[0].contains("f16"), "{lost:?}");
     assert!(lost[0].contains("master weights"), "{lost:?}");
     assert!(notes(3e-4, Some(FloatDType::F16)).is_empty());
     assert!(notes(3e-4, Some(FloatDType::BF16))[0].contains("bf16"));
+    // A decay that follows the rate is lost once the rate has fallen: below 0.61 of the peak here.
+    let falling = linear(4e-3, 0.0).resolve(run).unwrap();
+    let model = TinyModel::new(&device()).map(&mut ToHalf(FloatDType::F16));
+    let groups = GroupsConfig::new().weight_decay(0.1).resolve(&model, &falling, run).unwrap();
+    assert!(
+        groups.explain(0).notes[0].contains("60 % of the updates"),
+        "{:?}",
+        groups.explain(0).notes
+    );
     // It is so: 1 − 2⁻¹² rounds to 1 in f16, and for no weight does more.
     let device = Device::default();
     let one = Tensor::<1>::from_floats([1.0, 1.5, 1.999], &device).cast(FloatDType::F16);

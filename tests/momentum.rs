@@ -1,11 +1,13 @@
 //! Momentum that follows a schedule, and what a drop of the rate does to it.
 
 use anneal_tests::{Quiet, TinyModel, Weight, batches};
+use burn::module::Param;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
-    AdamConfig, AdamWConfig, ModuleOptimizer, Optimizer, OptimizerRecord, SgdConfig,
+    AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, Optimizer, OptimizerRecord,
+    SgdConfig,
 };
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType, Tensor};
 use burn::train::SupervisedTraining;
 use burn::train::metric::LossMetric;
 use burn_anneal::groups::GroupOptimizer;
@@ -210,11 +212,42 @@ fn a_drop_overshoots_with_the_rate_inside_and_each_policy_prevents_it() {
         let damped = inside(RateDrop::damp(20, 0.5), nesterov);
         assert!(damped < 0.12 * kept && damped > torch, "{damped}, {kept}");
     }
-    // It is the schedule's drop that counts: a cap that hides it changes nothing of when.
-    let groups = || GroupsConfig::new().rate_drop(RateDrop::reset()).cap("model", 1e-4);
-    let capped = on_a_quadratic(rate_inside(false), groups(), &schedule, 0.01);
-    let steps: Vec<f64> = capped.windows(2).map(|pair| pair[0] - pair[1]).collect();
-    assert!(steps[40] < 0.2 * steps[39], "the velocity was reset at 40");
+    // A cap below both rates leaves no drop.
+    let capped = |rate_drop: RateDrop| {
+        let groups = GroupsConfig::new().rate_drop(rate_drop).cap("model", 1e-4);
+        on_a_quadratic(rate_inside(false), groups, &schedule, 0.01)
+    };
+    assert_eq!(capped(RateDrop::reset()), capped(RateDrop::keep()));
+}
+
+/// β₁ = 0 is sign descent with Adam's denominator, and 0 · ln 0 must not get into it.
+#[test]
+fn a_momentum_that_starts_at_0_is_corrected_by_nothing() {
+    for adam in [ScheduledAdam::new(), ScheduledAdam::new().exact_bias_correction()] {
+        let schedule = constant(0.01).resolve(RunLength::updates(3)).unwrap();
+        let groups = GroupsConfig::new().momentum(linear(0.0, 0.9));
+        let found = on_a_quadratic(adam.build().unwrap(), groups, &schedule, 1.0);
+        assert!((found[1] - 0.99).abs() < 1e-6 && found[2] < found[1], "{found:?}");
+        let own = adam.beta_1(0.0).build().unwrap();
+        let found = on_a_quadratic(own, GroupsConfig::new(), &schedule, 1.0);
+        assert!((found[1] - 0.99).abs() < 1e-6 && found[3] < found[2], "{found:?}");
+    }
+}
+
+/// In f16 torch's ε is 0, and a weight without a gradient would become 0/0.
+#[test]
+fn a_weight_without_a_gradient_stays_in_half_precision() {
+    let model = Weight::new(&[1.0, 1.0]);
+    let half =
+        |values: &[f32]| Tensor::<1>::from_floats(values, &Device::default()).cast(FloatDType::F16);
+    let weight = Tensor::from_inner(half(&[1.0, 1.0])).require_grad();
+    let model = Weight { weight: Param::initialized(model.weight.id, weight) };
+    let mut gradients = GradientsParams::new();
+    gradients.register(model.weight.id, half(&[0.0, 0.5]));
+    let mut optimizer = ModuleOptimizer::from(ScheduledAdam::new().build().unwrap());
+    let values = optimizer.step(0.125, model, gradients).values();
+    assert_eq!(values[0], 1.0);
+    assert!((values[1] - 0.875).abs() < 2e-3, "{values:?}");
 }
 
 /// On an eigenvalue λ the pair (μ, ((1 − μ)/(1 + μ))²/λ) is Nesterov's at its fastest without a swing:
@@ -268,6 +301,10 @@ fn what_no_optimizer_follows_is_refused() {
     assert!(
         error(builder(model()).optimizer(adam()).groups(own)).starts_with("groups.all.momentum")
     );
+    let shared = GroupsConfig::new()
+        .momentum(constant(2.0))
+        .group(Group::rest("all").momentum(constant(0.5)));
+    assert!(error(builder(model()).optimizer(adam()).groups(shared)).starts_with("momentum: 2.0"));
     let drop = RateDrop::damp(0, 0.5);
     let inside = builder(model()).optimizer(rate_inside(false)).rate_drop(drop);
     assert!(error(inside).starts_with("rate_drop.damp.updates: 0"));

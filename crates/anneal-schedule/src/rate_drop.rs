@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 /// past where the new rate would take them. PyTorch's form, w ← w − η v, has no such rest: a drop acts on
 /// all of it at once.
 ///
-/// A drop is where the schedule says η_t < `below` · η_{t−1}. It is read off the schedule, so it is the
-/// same after a resume, and neither a cap nor a controller is taken for one.
+/// A drop is where the schedule says η_t < `below` · η_{t−1}, in a fall more than four times those of the
+/// updates before and after it: the end of a cosine is none. It is read off the schedule, so it is the
+/// same after a resume, and no controller is taken for one.
 ///
 /// | action | at the drop |
 /// | --- | --- |
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `below` | ratio of two rates, 0.9 unless said otherwise | above 0, below 1 |
-/// | `updates` | updates that are damped | 1 to 10,000 |
+/// | `updates` | updates that are damped | 1 to 1,000 |
 /// | `momentum` | factor of β while damped | 0 to 1 |
 ///
 /// ```
@@ -72,7 +73,10 @@ impl DropEffect {
 }
 
 /// So many updates are looked back over at each one.
-const MOST_DAMPED: u64 = 10_000;
+const MOST_DAMPED: u64 = 1_000;
+
+/// A fall stands out that is so many times its neighbours.
+const STANDS_OUT: f64 = 4.0;
 
 fn default_below() -> f64 {
     0.9
@@ -129,7 +133,7 @@ impl RateDrop {
         }
         match self.action {
             Action::Damp { updates, .. } if !(1..=MOST_DAMPED).contains(&updates) => {
-                refuse("damp.updates", updates.to_string(), "1 to 10000")
+                refuse("damp.updates", updates.to_string(), "1 to 1000")
             }
             Action::Damp { momentum, .. } if !(0.0..=1.0).contains(&momentum) => {
                 refuse("damp.momentum", format!("{momentum:?}"), "0 to 1")
@@ -142,7 +146,12 @@ impl RateDrop {
     pub fn effect(&self, step: u64, rate: impl Fn(u64) -> f64) -> DropEffect {
         let ratio = |step: u64| -> Option<f64> {
             let (before, now) = (rate(step.checked_sub(1)?), rate(step));
-            (now < self.below * before).then(|| now / before)
+            if now >= self.below * before {
+                return None;
+            }
+            let earlier = step.checked_sub(2).map_or(0.0, |step| (rate(step) - before).abs());
+            let later = (now - rate(step.saturating_add(1))).abs();
+            (before - now > STANDS_OUT * earlier.max(later)).then(|| now / before)
         };
         match self.action {
             Action::Keep => DropEffect::NONE,
@@ -192,7 +201,14 @@ mod tests {
     #[test]
     fn a_rise_and_a_smooth_fall_are_no_drops() {
         let run = RunLength::updates(1_000);
-        for schedule in [cosine(1.0).end(0.1).resolve(run), linear(0.1, 1.0).resolve(run)] {
+        let steep = Decay::Factor { factor: 0.8, per: Span::steps(1) };
+        for schedule in [
+            cosine(1.0).resolve(run),
+            linear(0.1, 1.0).resolve(run),
+            linear(1.0, 0.0).resolve(run),
+            one_cycle(1.0).resolve(run),
+            exponential(1.0, steep).resolve(run),
+        ] {
             let schedule = schedule.unwrap();
             let policy = RateDrop::reset();
             let effect = |step| policy.effect(step, |step| schedule.rate(step));

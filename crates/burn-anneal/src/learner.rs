@@ -265,7 +265,7 @@ impl<M> LearnerBuilder<M> {
             None => (GroupsConfig::new(), false),
         };
         let said = [
-            ("weight_decay", self.weight_decay.is_some(), !groups.weight_decay.is_none()),
+            ("weight_decay", self.weight_decay.is_some(), groups.weight_decay.is_some()),
             (
                 "no_weight_decay",
                 self.no_weight_decay.is_some(),
@@ -279,7 +279,7 @@ impl<M> LearnerBuilder<M> {
         }
         let given = given || said.iter().any(|(_, here, _)| *here);
         Ok(given.then(|| GroupsConfig {
-            weight_decay: self.weight_decay.take().unwrap_or(groups.weight_decay),
+            weight_decay: self.weight_decay.take().or(groups.weight_decay),
             no_weight_decay: self.no_weight_decay.take().unwrap_or(groups.no_weight_decay),
             momentum: self.momentum.take().or(groups.momentum),
             rate_drop: self.rate_drop.take().or(groups.rate_drop),

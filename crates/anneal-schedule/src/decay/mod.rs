@@ -16,5 +16,5 @@ mod file;
 mod shrinkage;
 mod weight_decay;
 
-pub use shrinkage::Shrinkage;
+pub use shrinkage::{Shrinkage, peak_rate};
 pub use weight_decay::{Policy, Strength, WeightDecay};

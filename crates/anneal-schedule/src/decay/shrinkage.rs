@@ -1,7 +1,9 @@
 //! What a weight decay takes of a weight at each update.
 
 use super::Policy;
-use crate::{Schedule, ScheduleError};
+use crate::Schedule;
+use crate::analysis::Window;
+use std::fmt;
 
 /// The share d_t of a weight that update t takes: a [`WeightDecay`](super::WeightDecay), checked and
 /// resolved for a run. A pure function of the step and of the rate.
@@ -36,6 +38,9 @@ impl Coefficient {
     }
 }
 
+/// The most updates among which the largest rate is looked for: a tenth of a second.
+const MOST_LOOKED_AT: u64 = 1_000_000;
+
 /// The most updates whose share is looked at one by one: a few seconds.
 const MOST_CHECKED: u64 = 100_000_000;
 
@@ -49,9 +54,10 @@ impl Shrinkage {
         Self { policy, coefficient, peak, cautious }
     }
 
-    /// d_t of update `step`, whose rate is η_t = `rate`.
+    /// d_t of update `step`, whose rate is η_t = `rate`. At most 1: a schedule may go there behind the end
+    /// of the run.
     pub fn at(&self, step: u64, rate: f64) -> f64 {
-        self.share(self.coefficient(step), rate)
+        self.share(self.coefficient(step), rate).min(1.0)
     }
 
     fn share(&self, omega: f64, rate: f64) -> f64 {
@@ -94,36 +100,58 @@ impl Shrinkage {
         self.bound() == 0.0
     }
 
-    /// Refuses a share of 1 or more, in which nothing is left of a weight, at any of `updates`.
-    pub(super) fn check(
+    /// What is allowed instead, where a share is 1 or more, so that nothing is left of a weight, at any of
+    /// `updates`.
+    pub(super) fn too_large(
         &self,
-        field: &str,
         rate: impl Fn(u64) -> f64,
         updates: Option<u64>,
-    ) -> Result<(), ScheduleError> {
+    ) -> Option<String> {
         if self.bound() < 1.0 {
-            return Ok(());
+            return None;
         }
-        // The bound may lie above what is reached; where the run is too long to know it counts.
-        let reached = |step: u64| self.at(step, rate(step)) >= 1.0;
-        let first = match updates.filter(|&updates| updates <= MOST_CHECKED) {
-            Some(updates) => match (0..updates).find(|&step| reached(step)) {
-                Some(step) => Some(step),
-                None => return Ok(()),
-            },
-            None => (0..1_000).find(|&step| reached(step)),
-        };
-        let place = first.map_or("somewhere in the run".to_string(), |step| {
-            format!("at update {step}, at the rate {:?}", rate(step))
-        });
-        let omega = first.map_or(self.coefficient.peak(), |step| self.coefficient.at(step));
-        let share = first.map_or(self.bound(), |step| self.at(step, rate(step)));
-        Err(ScheduleError::OutOfRange {
-            field: field.to_string(),
-            value: format!("{omega:?}"),
-            allowed: format!(
-                "what takes a share below 1 of each weight; it takes {share:?} {place}"
-            ),
-        })
+        // The bound may lie above what is reached.
+        let share = |step: u64| self.share(self.coefficient(step), rate(step));
+        let looked_at = updates.filter(|&updates| updates <= MOST_CHECKED);
+        let found = (0..looked_at.unwrap_or(1_000)).find(|&step| share(step) >= 1.0);
+        match (found, looked_at) {
+            (Some(step), _) => Some(format!(
+                "what takes a share below 1 of each weight; it takes {:?} at update {step}, at the rate \
+                 {:?}",
+                share(step),
+                rate(step)
+            )),
+            (None, Some(_)) => None,
+            (None, None) => Some(format!(
+                "what takes a share below 1 of each weight; it may take up to {:?} somewhere in the run, \
+                 which is too long to look at each update: put a cap around what rises that far",
+                self.bound()
+            )),
+        }
     }
+}
+
+impl fmt::Display for Shrinkage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cautious = if self.cautious { ", cautious" } else { "" };
+        let (policy, peak) = (self.policy.name(), self.peak);
+        match &self.coefficient {
+            Coefficient::Constant(omega) => write!(f, "{policy}({omega:?}){cautious}")?,
+            Coefficient::Scheduled(schedule) => write!(f, "{policy}({schedule}){cautious}")?,
+        }
+        match self.policy {
+            Policy::Relative | Policy::Corrected => write!(f, ", peak {peak:?}"),
+            Policy::Coupled | Policy::Independent => Ok(()),
+        }
+    }
+}
+
+/// The largest rate of a schedule in its run: of its closed form, or found among up to a million updates;
+/// else the bound that [`Schedule::peak`] gives.
+pub fn peak_rate(schedule: &Schedule) -> f64 {
+    let looked_at = Window::run(schedule)
+        .ok()
+        .filter(|window| window.steps() <= MOST_LOOKED_AT || window.pieces().is_some());
+    let found = looked_at.and_then(|window| Some(window.cooling(1.0).ok()?.peak));
+    found.unwrap_or_else(|| schedule.peak())
 }

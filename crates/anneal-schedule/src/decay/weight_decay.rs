@@ -1,7 +1,7 @@
 //! The description of a weight decay.
 
-use super::Shrinkage;
 use super::shrinkage::Coefficient;
+use super::{Shrinkage, peak_rate};
 use crate::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
 use std::fmt;
 
@@ -185,7 +185,7 @@ impl WeightDecay {
     /// [`ScheduleError`] names the field, the value, and what is allowed; where a share d_t is 1 or more
     /// also the update.
     pub fn resolve(&self, schedule: &Schedule, run: RunLength) -> Result<Shrinkage, ScheduleError> {
-        self.resolve_for("weight_decay", schedule.peak(), |step| schedule.rate(step), run)
+        self.resolve_for("weight_decay", peak_rate(schedule), |step| schedule.rate(step), run)
     }
 
     /// As [`resolve`](Self::resolve), for rates that are not those of a schedule alone; `peak` is a rate
@@ -200,15 +200,37 @@ impl WeightDecay {
         rate: impl Fn(u64) -> f64,
         run: RunLength,
     ) -> Result<Shrinkage, ScheduleError> {
-        // A number alone is a coupled coefficient.
-        let field = match (self.policy, &self.strength) {
-            (Policy::Coupled, Strength::Coefficient(_)) => field.to_string(),
-            _ => format!("{field}.{}", self.key()),
-        };
+        let field = self.field(field);
         let coefficient = self.coefficient(&field, peak, run)?;
         let shrinkage = Shrinkage::new(self.policy, coefficient, peak, self.cautious);
-        shrinkage.check(&field, rate, run.resolve()?.updates())?;
-        Ok(shrinkage)
+        match shrinkage.too_large(rate, run.resolve()?.updates()) {
+            None => Ok(shrinkage),
+            Some(allowed) => Err(self.refused(&field, allowed)),
+        }
+    }
+
+    /// Checks what can be checked without a rate.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn check(&self, field: &str, run: RunLength) -> Result<(), ScheduleError> {
+        self.coefficient(&self.field(field), 1.0, run).map(drop)
+    }
+
+    /// A number alone is a coupled coefficient.
+    fn field(&self, field: &str) -> String {
+        match (self.policy, &self.strength) {
+            (Policy::Coupled, Strength::Coefficient(_)) => field.to_string(),
+            _ => format!("{field}.{}", self.key()),
+        }
+    }
+
+    fn refused(&self, field: &str, allowed: impl Into<String>) -> ScheduleError {
+        ScheduleError::OutOfRange {
+            field: field.to_string(),
+            value: self.strength.to_string(),
+            allowed: allowed.into(),
+        }
     }
 
     fn coefficient(
@@ -217,31 +239,26 @@ impl WeightDecay {
         peak: f64,
         run: RunLength,
     ) -> Result<Coefficient, ScheduleError> {
-        let refused = |value: String, allowed: &str| ScheduleError::OutOfRange {
-            field: field.to_string(),
-            value,
-            allowed: allowed.to_string(),
-        };
         let at_least_0 = |value: f64| match value >= 0.0 && value.is_finite() {
             true => Ok(value),
-            false => Err(refused(format!("{value:?}"), "a finite number, at least 0")),
+            false => Err(self.refused(field, "a finite number, at least 0")),
         };
         let omega = match &self.strength {
             Strength::Coefficient(omega) => at_least_0(*omega)?,
             Strength::L2(alpha) if self.policy == Policy::Independent => at_least_0(*alpha)? * peak,
-            Strength::L2(alpha) => {
+            Strength::L2(_) => {
                 let allowed = "none for this policy; only an independent decay has an L2 strength";
-                return Err(refused(format!("{alpha:?}"), allowed));
+                return Err(self.refused(field, allowed));
             }
             Strength::TimeScale(span) => {
                 let updates = span.update_in(&run.resolve()?).filter(|&updates| updates > 0);
                 let allowed = "a length above 0 that the run can count, such as 500, 10ep or 200%";
-                let updates = updates.ok_or_else(|| refused(span.to_string(), allowed))?;
+                let updates = updates.ok_or_else(|| self.refused(field, allowed))?;
                 let omega = self.policy.per_peak(peak) / updates as f64;
                 let allowed = "a time scale only where some rate is above 0";
                 Some(omega)
                     .filter(|omega| omega.is_finite())
-                    .ok_or_else(|| refused(span.to_string(), allowed))?
+                    .ok_or_else(|| self.refused(field, allowed))?
             }
             Strength::Scheduled(config) => {
                 let schedule = (**config).clone().resolve(run);
@@ -378,5 +395,16 @@ mod tests {
         assert_eq!(schedule.peak(), 1.0);
         assert!(WeightDecay::coupled(1.9).resolve(&schedule, run).is_ok());
         assert!(WeightDecay::coupled(2.0).resolve(&schedule, run).is_err());
+        // And what is relative to the peak is so to the largest rate, 0.5.
+        close(&shares(WeightDecay::relative(0.1), &schedule, run, &[0, 50]), &[0.1, 0.1]);
+    }
+
+    #[test]
+    fn a_run_too_long_to_look_at_says_that_it_knows_a_bound_only() {
+        let run = RunLength::updates(1 << 40);
+        let schedule = cosine(0.5).resolve(run).unwrap();
+        let error = WeightDecay::coupled(linear(0.0, 2.5)).resolve(&schedule, run).unwrap_err();
+        assert!(error.to_string().contains("may take up to 1.25"), "{error}");
+        assert!(error.to_string().contains("cap"), "{error}");
     }
 }

@@ -12,7 +12,16 @@ pub(crate) struct Shrink {
     pub cautious: bool,
 }
 
-/// w ← (1 − share) w, then the optimizer's update.
+/// The outcome of an update.
+pub(crate) struct Outcome<S, const D: usize> {
+    /// The weight after it.
+    pub weight: Tensor<D>,
+    pub state: Option<S>,
+    /// The weight after its decay alone, where that was asked for.
+    pub decayed: Option<Tensor<D>>,
+}
+
+/// w ← (1 − share) w, then the optimizer's update. `measured` asks for the weight in between.
 pub(crate) fn step<O: Optimizer, const D: usize>(
     optimizer: &O,
     rate: LearningRate,
@@ -20,15 +29,19 @@ pub(crate) fn step<O: Optimizer, const D: usize>(
     weight: Tensor<D>,
     gradient: Tensor<D>,
     state: Option<O::State<D>>,
-) -> (Tensor<D>, Option<O::State<D>>) {
+    measured: bool,
+) -> Outcome<O::State<D>, D> {
     let Shrink { share, cautious } = shrink;
-    if share == 0.0 {
-        return optimizer.step(rate, weight, gradient, state);
-    }
-    if !cautious {
-        return optimizer.step(rate, weight.mul_scalar(1.0 - share), gradient, state);
+    if !cautious || share == 0.0 {
+        let weight = if share == 0.0 { weight } else { weight.mul_scalar(1.0 - share) };
+        let decayed = measured.then(|| weight.clone());
+        let (weight, state) = optimizer.step(rate, weight, gradient, state);
+        return Outcome { weight, state, decayed };
     }
     let (updated, state) = optimizer.step(rate, weight.clone(), gradient, state);
-    let grows = (weight.clone() - updated.clone()).mul(weight.clone()).lower_elem(0.0);
-    (updated - weight.mul_scalar(share).mask_fill(grows, 0.0), state)
+    // By signs: a product of small numbers is 0 in half precision.
+    let towards_zero = (weight.clone() - updated.clone()).sign().mul(weight.clone().sign());
+    let taken = weight.clone().mul_scalar(share).mask_fill(towards_zero.lower_elem(0.0), 0.0);
+    let decayed = measured.then(|| weight - taken.clone());
+    Outcome { weight: updated - taken, state, decayed }
 }

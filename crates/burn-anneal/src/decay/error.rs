@@ -8,13 +8,21 @@ use thiserror::Error;
 pub enum DecayError {
     /// The optimizer has a decay of its own.
     #[error(
-        "weight_decay: {weight_decay} outside the optimizer, which decays by itself too, so that \
-         weights would shrink twice; turn its own decay off, as with \
-         AdamWConfig::new().with_weight_decay(0.0), or take it over with take_weight_decay()"
+        "{weight_decay} is said outside the optimizer, which decays all weights by itself too; turn its \
+         own decay off, as with AdamWConfig::new().with_weight_decay(0.0), or take it over with \
+         take_weight_decay()"
     )]
     Doubled {
-        /// The decay outside.
+        /// What is said outside, such as `weight_decay: coupled(0.1)`.
         weight_decay: String,
+    },
+    /// A configuration with a number that is none, of which no decay can be taken.
+    #[error("{config}: {reason}; its fields must be finite numbers")]
+    NotANumber {
+        /// The configuration.
+        config: &'static str,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A decay that follows the run's step, in an optimizer that is told only the rate.
     #[error(

@@ -15,5 +15,5 @@ pub use error::DecayError;
 pub use optimizer::{Decayed, DecayedError};
 pub use own::TakeWeightDecay;
 
-pub(crate) use apply::{Shrink, step};
+pub(crate) use apply::{Outcome, Shrink, step};
 pub(crate) use own::decays_by_itself;

@@ -64,7 +64,8 @@ impl<O: Optimizer> Decayed<O> {
             return Err(DecayError::NeedsStep { weight_decay: decay.to_string() }.into());
         }
         if !shrinkage.is_none() && decays_by_itself(&ModuleOptimizer::from(optimizer.clone())) {
-            return Err(DecayError::Doubled { weight_decay: decay.to_string() }.into());
+            let weight_decay = format!("weight_decay: {decay}");
+            return Err(DecayError::Doubled { weight_decay }.into());
         }
         Ok(Self { inner: optimizer, shrinkage })
     }
@@ -83,7 +84,8 @@ impl<O: Optimizer> Optimizer for Decayed<O> {
         // The share does not depend on the step: that was checked.
         let shrink =
             Shrink { share: self.shrinkage.at(0, rate), cautious: self.shrinkage.is_cautious() };
-        step(&self.inner, rate, shrink, weight, gradient, state)
+        let outcome = step(&self.inner, rate, shrink, weight, gradient, state, false);
+        (outcome.weight, outcome.state)
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {

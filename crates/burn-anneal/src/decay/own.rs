@@ -1,6 +1,6 @@
 //! The decay that an optimizer of Burn's has already.
 
-use super::WeightDecay;
+use super::{DecayError, WeightDecay};
 use burn::config::Config;
 use burn::module::Param;
 use burn::optim::{
@@ -21,17 +21,21 @@ use serde_json::Value;
 /// use burn_anneal::decay::{Policy, TakeWeightDecay};
 /// use burn_anneal::prelude::*;
 ///
-/// let (optimizer, weight_decay) = AdamWConfig::new().with_weight_decay(0.05).take_weight_decay();
+/// let (optimizer, weight_decay) = AdamWConfig::new().with_weight_decay(0.05).take_weight_decay()?;
 /// assert_eq!(weight_decay, WeightDecay::coupled(0.05));
 /// // The same strength at the peak, but tied to the shape of the schedule alone.
 /// let weight_decay = WeightDecay { policy: Policy::Relative, ..weight_decay };
+/// # Ok::<(), burn_anneal::decay::DecayError>(())
 /// ```
 pub trait TakeWeightDecay: Config {
     /// What it configures.
     type Optimizer: Optimizer;
 
     /// The bare optimizer without its decay, and the decay that it had.
-    fn take_weight_decay(self) -> (Self::Optimizer, WeightDecay);
+    ///
+    /// # Errors
+    /// [`DecayError::NotANumber`] for a configuration with an infinity or a NaN in it.
+    fn take_weight_decay(self) -> Result<(Self::Optimizer, WeightDecay), DecayError>;
 }
 
 macro_rules! take {
@@ -39,9 +43,9 @@ macro_rules! take {
         impl TakeWeightDecay for $config {
             type Optimizer = $optimizer;
 
-            fn take_weight_decay(self) -> (Self::Optimizer, WeightDecay) {
-                let (config, decay) = taken(&self);
-                (config.build(), decay)
+            fn take_weight_decay(self) -> Result<(Self::Optimizer, WeightDecay), DecayError> {
+                let (config, decay) = taken(&self, stringify!($config))?;
+                Ok((config.build(), decay))
             }
         }
     )*};
@@ -58,8 +62,14 @@ take! {
 
 /// Burn's configurations say their decay only in their text: a number where it is decoupled, a penalty
 /// where it is not.
-fn taken<C: Config>(config: &C) -> (C, WeightDecay) {
-    let mut fields = serde_json::to_value(config).expect("a configuration is numbers");
+fn taken<C: Config>(config: &C, name: &'static str) -> Result<(C, WeightDecay), DecayError> {
+    let not_a_number = |reason: serde_json::Error| DecayError::NotANumber {
+        config: name,
+        reason: reason.to_string(),
+    };
+    // JSON has no infinity and no NaN: what holds one does not come back.
+    let mut fields = serde_json::to_value(config).map_err(not_a_number)?;
+    serde_json::from_value::<C>(fields.clone()).map_err(not_a_number)?;
     let own = match &fields["weight_decay"] {
         Value::Object(penalty) => WeightDecay::from_l2(coefficient(&penalty["penalty"])),
         number => WeightDecay::coupled(coefficient(number)),
@@ -75,7 +85,7 @@ fn taken<C: Config>(config: &C) -> (C, WeightDecay) {
     if let Some(cautious) = fields.get_mut("cautious_weight_decay") {
         *cautious = false.into();
     }
-    (serde_json::from_value(fields).expect("only the decay was changed"), own)
+    Ok((serde_json::from_value(fields).map_err(not_a_number)?, own))
 }
 
 /// The f64 that is written as the f32 is: 0.05, not 0.05000000074505806.
@@ -126,7 +136,7 @@ mod tests {
     }
 
     fn assert_taken<C: TakeWeightDecay>(config: C, expected: WeightDecay) {
-        let (optimizer, found) = config.take_weight_decay();
+        let (optimizer, found) = config.take_weight_decay().unwrap();
         assert_eq!(found, expected);
         assert!(!decays_by_itself(&optimizer.into()));
     }
@@ -143,5 +153,16 @@ mod tests {
         assert_taken(RmsPropConfig::new().with_weight_decay(l2()), WeightDecay::from_l2(5e-4));
         assert_taken(AdaGradConfig::new().with_weight_decay(l2()), WeightDecay::from_l2(5e-4));
         assert_taken(SgdConfig::new(), WeightDecay::none());
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        for value in [f32::NAN, f32::INFINITY] {
+            assert!(AdamWConfig::new().with_weight_decay(value).take_weight_decay().is_err());
+            assert!(AdamWConfig::new().with_epsilon(value).take_weight_decay().is_err());
+            let l2 = Some(WeightDecayConfig::new(value));
+            let error = SgdConfig::new().with_weight_decay(l2).take_weight_decay().err().unwrap();
+            assert!(error.to_string().starts_with("SgdConfig: "), "{error}");
+        }
     }
 }

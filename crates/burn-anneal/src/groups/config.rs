@@ -73,8 +73,8 @@ pub struct GroupsConfig {
     pub(crate) unfreeze_layers_at: Option<Vec<Span>>,
     #[serde(default)]
     pub(crate) freeze_statistics: bool,
-    #[serde(default, skip_serializing_if = "WeightDecay::is_none")]
-    pub(crate) weight_decay: WeightDecay,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) weight_decay: Option<WeightDecay>,
     #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) no_weight_decay: Selection,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,7 +244,7 @@ impl GroupsConfig {
     /// [`WeightDecay`]. A number is a coupled one, w ← (1 − η ω) w, as torch's AdamW. The optimizer's own
     /// decay must be off.
     pub fn weight_decay(mut self, weight_decay: impl Into<WeightDecay>) -> Self {
-        self.weight_decay = weight_decay.into();
+        self.weight_decay = Some(weight_decay.into());
         self
     }
 

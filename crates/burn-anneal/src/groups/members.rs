@@ -142,8 +142,7 @@ fn settings(groups: &Groups, step: u64) -> Vec<Setting> {
     let setting = |group: &ResolvedGroup| {
         let rate = group.rate(base, step);
         let share = group.shrinkage.at(step, rate);
-        // A drop is one of the schedule, which a cap may hide.
-        let drop = |step| group.uncapped(groups.table.base.rate(step), step);
+        let drop = |step| group.rate(groups.table.base.rate(step), step);
         Setting {
             rate,
             shrink: Shrink { share, cautious: group.shrinkage.is_cautious() },

@@ -2,9 +2,8 @@
 
 use super::context::{Answer, Asked, Momentum, Owner, Setting, Update, ask, is_measured, measure};
 use super::members::Members;
-use super::resolved::ResolvedGroup;
 use super::{GroupError, Groups};
-use crate::decay::{self, DecayError, Shrink, decays_by_itself};
+use crate::decay::{self, DecayError, Outcome, Shrink, decays_by_itself};
 use crate::momentum::DropEffect;
 use burn::module::{Module, Param, ParamId};
 use burn::optim::{
@@ -66,13 +65,12 @@ impl<O: Optimizer> Optimizer for Grouped<O> {
         };
         match ask(of) {
             Answer::Update(group, Setting { rate, shrink, .. }) => {
-                let before = is_measured().then(|| tensor.clone().mul_scalar(1.0 - shrink.share));
-                let (tensor, inner) =
-                    decay::step(&self.inner, rate, shrink, tensor, gradient, inner);
-                if let Some(before) = before {
-                    measure(before, tensor.clone());
+                let Outcome { weight, state: inner, decayed } =
+                    decay::step(&self.inner, rate, shrink, tensor, gradient, inner, is_measured());
+                if let Some(decayed) = decayed {
+                    measure(decayed, weight.clone());
                 }
-                (tensor, Some(GroupedState { of: Owner::Group(group), inner }))
+                (weight, Some(GroupedState { of: Owner::Group(group), inner }))
             }
             Answer::Remember(group) => {
                 (tensor, Some(GroupedState { of: Owner::Group(group), inner }))
@@ -197,9 +195,9 @@ pub(crate) fn check_optimizer(
     optimizer: &ModuleOptimizer,
 ) -> Result<(), GroupError> {
     let all = &groups.table.groups;
-    let decays = |group: &&ResolvedGroup| !group.shrinkage.is_none();
-    if let Some(group) = all.iter().find(decays).filter(|_| decays_by_itself(optimizer)) {
-        return Err(DecayError::Doubled { weight_decay: group.weight_decay.to_string() }.into());
+    if let Some(said) = groups.table.said_of_decay.as_ref().filter(|_| decays_by_itself(optimizer))
+    {
+        return Err(DecayError::Doubled { weight_decay: said.clone() }.into());
     }
     let asked = what_it_asks(optimizer);
     if !asked.momentum && all.iter().any(|group| group.momentum.is_some()) {

@@ -5,6 +5,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 use std::collections::BTreeMap;
 
+/// So many updates are looked at, evenly over the run.
+const LOOKED_AT: u64 = 1_000;
+
 /// What is lost of the decay of each group whose weights are f16 or bf16.
 ///
 /// w (1 − d) is rounded to w for every weight w where d is at most a quarter of the distance from 1 to
@@ -14,12 +17,23 @@ pub(crate) fn lost_decays<M: Module>(model: &M, table: &Table) -> Vec<String> {
     model.visit(&mut half);
     let lost = |(group, (name, least)): (usize, (&str, f64))| {
         let group = &table.groups[group];
-        let bound = group.shrinkage.bound();
-        (bound > 0.0 && bound <= least).then(|| {
+        let last = table.base.length().unwrap_or(LOOKED_AT) - 1;
+        let looked_at = LOOKED_AT.min(last + 1);
+        let step =
+            |i: u64| (u128::from(last) * u128::from(i) / u128::from((looked_at - 1).max(1))) as u64;
+        let shares: Vec<f64> = (0..looked_at)
+            .map(step)
+            .filter(|&step| !group.is_frozen(step))
+            .map(|step| group.shrink(table.base.rate(step), step))
+            .filter(|&share| share > 0.0)
+            .collect();
+        let lost = shares.iter().filter(|&&share| share <= least).count();
+        (lost > 0).then(|| {
             format!(
-                "`{}`: its weight decay takes at most {bound:.1e} of a weight, and {name} rounds \
-                 all below {least:.1e} away, so nothing shrinks; keep master weights in f32",
-                group.name
+                "`{}`: {name} rounds a weight decay of less than {least:.1e} of a weight away, which is \
+                 that of {:.0} % of the updates; keep master weights in f32",
+                group.name,
+                100.0 * lost as f64 / shares.len() as f64
             )
         })
     };

@@ -2,8 +2,10 @@
 
 use super::layers::Layers;
 use super::resolved::{Rate, ResolvedGroup, Table};
-use super::{Group, GroupError, GroupsConfig, LayerMap, Parameter};
-use anneal_schedule::{Build, RateDrop, Run, RunLength, Schedule, Shrinkage, Span, WeightDecay};
+use super::{Group, GroupError, GroupsConfig, LayerMap, Parameter, Selection};
+use anneal_schedule::{
+    Build, RateDrop, Run, RunLength, Schedule, ScheduleConfig, Shrinkage, Span, WeightDecay,
+};
 use std::collections::{HashMap, HashSet};
 
 /// What parameters of one group have in common.
@@ -45,6 +47,7 @@ pub(crate) fn resolve(
         notes: vec![],
         base: schedule.clone(),
         rate_drop: config.rate_drop.unwrap_or(RateDrop::keep()),
+        said_of_decay: said_of_decay(config),
         freeze_statistics: config.freeze_statistics,
         untrained: all.len() - resolution.parameters.len(),
     })
@@ -114,6 +117,16 @@ fn empty(
     }
 }
 
+/// What a description says of weight decay.
+fn said_of_decay(config: &GroupsConfig) -> Option<String> {
+    let of_groups = config.groups.iter().filter_map(|group| group.weight_decay.as_ref());
+    let decays =
+        of_groups.chain(&config.weight_decay).map(|decay| format!("weight_decay: {decay}"));
+    let excluded = (config.no_weight_decay != Selection::none())
+        .then(|| format!("no_weight_decay: {}", config.no_weight_decay));
+    decays.chain(excluded).next()
+}
+
 /// All that the groups are made of.
 struct Resolution<'a> {
     config: &'a GroupsConfig,
@@ -170,11 +183,11 @@ impl Resolution<'_> {
     }
 
     /// The weight decay of a named group, or of no one, and the field that says it.
-    fn weight_decay(&self, group: Option<usize>) -> (String, &WeightDecay) {
+    fn weight_decay(&self, group: Option<usize>) -> (String, WeightDecay) {
         let named = group.map(|group| &self.config.groups[group]);
-        match named.and_then(|group| Some((&group.name, group.weight_decay.as_ref()?))) {
+        match named.and_then(|group| Some((&group.name, group.weight_decay.clone()?))) {
             Some((name, own)) => (format!("groups.{name}.weight_decay"), own),
-            None => ("weight_decay".into(), &self.config.weight_decay),
+            None => ("weight_decay".into(), self.config.weight_decay.clone().unwrap_or_default()),
         }
     }
 
@@ -187,11 +200,19 @@ impl Resolution<'_> {
             (None, Some(shared)) => ("momentum".into(), shared),
             (None, None) => return Ok(None),
         };
+        self.checked_momentum(field, config).map(Some)
+    }
+
+    fn checked_momentum(
+        &self,
+        field: String,
+        config: &ScheduleConfig,
+    ) -> Result<Schedule, GroupError> {
         let momentum = config.clone().resolve(self.run_length);
         let momentum =
             momentum.map_err(|source| GroupError::Schedule { field: field.clone(), source })?;
         if momentum.peak() < 1.0 {
-            Ok(Some(momentum))
+            Ok(momentum)
         } else {
             let allowed = "a schedule whose peak is below 1; see Cap where only a bound is known";
             Err(GroupError::out_of_range(&field, momentum.peak(), allowed))
@@ -352,6 +373,13 @@ impl Resolution<'_> {
 
     fn check_named(&self) -> Result<(), GroupError> {
         self.config.rate_drop.unwrap_or(RateDrop::keep()).check("rate_drop")?;
+        // Also where every group has its own.
+        if let Some(decay) = &self.config.weight_decay {
+            decay.check("weight_decay", self.run_length)?;
+        }
+        if let Some(momentum) = &self.config.momentum {
+            self.checked_momentum("momentum".into(), momentum)?;
+        }
         for group in &self.config.groups {
             let field = |name: &str| format!("groups.{}.{name}", group.name);
             match group.multiple {
@@ -397,11 +425,15 @@ impl Resolution<'_> {
     /// The decay of a group is checked at its own rates, which its cap lowers.
     fn set_decay(&self, group: &mut ResolvedGroup, key: Key) -> Result<(), GroupError> {
         let (field, decay) = self.weight_decay(key.group);
-        let rate = |step| group.rate(self.schedule.rate(step), step);
+        // What is frozen does not shrink.
+        let rate = |step| match group.is_frozen(step) {
+            true => 0.0,
+            false => group.rate(self.schedule.rate(step), step),
+        };
         let peak = group.peak(self.schedule);
         let shrinkage = decay.resolve_for(&field, peak, rate, self.run_length)?;
         if key.decays {
-            group.weight_decay = decay.clone();
+            group.weight_decay = decay;
             group.shrinkage = shrinkage;
         }
         Ok(())

@@ -4,6 +4,7 @@ use super::freeze::batch_norm_flags;
 use super::precision::lost_decays;
 use super::resolve::resolve;
 use super::{Explanation, GroupError, GroupMetric, GroupsConfig, Measured, Parameter, parameters};
+use anneal_schedule::decay::peak_rate;
 use anneal_schedule::{RateDrop, RunLength, Schedule, Shrinkage, WeightDecay};
 use burn::module::Module;
 use std::collections::HashMap;
@@ -29,6 +30,8 @@ pub(crate) struct Table {
     pub of_flag: HashMap<String, usize>,
     pub base: Schedule,
     pub rate_drop: RateDrop,
+    /// What is said of weight decay, if anything is: an optimizer with one of its own then contradicts it.
+    pub said_of_decay: Option<String>,
     pub freeze_statistics: bool,
     /// What is not as it was asked for.
     pub notes: Vec<String>,
@@ -84,11 +87,11 @@ impl ResolvedGroup {
         self.trains_from.is_none_or(|from| step < from)
     }
 
-    /// A rate that it never exceeds.
+    /// Its largest rate, or one that it never exceeds: see [`peak_rate`].
     pub fn peak(&self, base: &Schedule) -> f64 {
         let peak = match &self.rate {
-            Rate::Multiple(multiple) => base.peak() * multiple,
-            Rate::Own(schedule) => schedule.peak(),
+            Rate::Multiple(multiple) => peak_rate(base) * multiple,
+            Rate::Own(schedule) => peak_rate(schedule),
         };
         self.cap.map_or(peak * self.scale, |cap| (peak * self.scale).min(cap))
     }
@@ -219,12 +222,12 @@ impl Groups {
                 Rate::Multiple(multiple) => format!("{multiple:?}"),
                 Rate::Own(schedule) => schedule.to_string(),
             };
-            let ResolvedGroup { name, scale, cap, trains_from, weight_decay, paths, .. } = group;
+            let ResolvedGroup { name, scale, cap, trains_from, shrinkage, paths, .. } = group;
             let momentum = group.momentum.as_ref().map(Schedule::to_string);
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
-                "{name} {rate} {scale:?} {cap:?} {trains_from:?} {weight_decay} {momentum:?} {paths:?}"
+                "{name} {rate} {scale:?} {cap:?} {trains_from:?} {shrinkage} {momentum:?} {paths:?}"
             );
         }
         xxh3_64(text.as_bytes())

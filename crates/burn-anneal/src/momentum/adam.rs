@@ -5,7 +5,7 @@ use crate::groups::current_momentum;
 use burn::optim::{
     AdaptiveMomentumState, LearningRate, Optimizer, RecordState, StateSink, StateSource,
 };
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 
 /// Adam whose β₁ is that of a schedule, where there is one.
 ///
@@ -124,8 +124,10 @@ impl ScheduledAdam {
         if !self.exact_bias_correction {
             return (-f64::exp_m1(n as f64 * beta_1.ln()), None);
         }
-        // A record of Burn's Adam says nothing of the product: until then β₁ was this one.
-        let before = log_beta.unwrap_or((n - 1) as f64 * beta_1.ln());
+        // A record of Burn's Adam says nothing of the product: until then β₁ was this one. (ln 0 · 0 is no
+        // number.)
+        let before = || if n > 1 { (n - 1) as f64 * beta_1.ln() } else { 0.0 };
+        let before = log_beta.unwrap_or_else(before);
         let log_beta = before + beta_1.ln();
         (-f64::exp_m1(log_beta), Some(log_beta))
     }
@@ -156,6 +158,10 @@ impl<const D: usize> RecordState for ScheduledAdamState<D> {
         let momentum = AdaptiveMomentumState::state_unflatten(&prefix, source, device)?;
         Some(Self { momentum, log_beta })
     }
+}
+
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
 }
 
 impl Optimizer for ScheduledAdam {
@@ -193,8 +199,16 @@ impl Optimizer for ScheduledAdam {
         let (c_1, log_beta) = self.first_correction(beta_1, momentum.time, log_beta);
         let c_2 = -f64::exp_m1(momentum.time as f64 * self.beta_2.ln());
         let second = momentum.max_moment_2.as_ref().unwrap_or(&momentum.moment_2).clone();
+        let first = momentum.moment_1.clone();
+        // In f16 an ε of 1e-8 is 0, and 0/0 no number.
+        let dtype = weight.dtype();
+        let (first, second) = match is_half(dtype) {
+            true => (first.cast(FloatDType::F32), second.cast(FloatDType::F32)),
+            false => (first, second),
+        };
         let root = second.sqrt().div_scalar(c_2.sqrt()).add_scalar(self.epsilon);
-        let step = momentum.moment_1.clone().div(root).mul_scalar(rate / c_1);
+        let step = first.div(root).mul_scalar(rate / c_1);
+        let step = if is_half(dtype) { step.cast(dtype) } else { step };
         (weight - step, Some(ScheduledAdamState { momentum, log_beta }))
     }
 

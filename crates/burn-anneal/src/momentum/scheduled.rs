@@ -66,9 +66,10 @@ impl From<RmsPropConfig> for ScheduledMomentum<RmsProp> {
 impl From<SgdConfig> for ScheduledMomentum<Sgd> {
     fn from(config: SgdConfig) -> Self {
         // Burn's configuration says its momentum only in its text.
-        let fields = serde_json::to_value(&config).expect("a configuration is numbers");
-        let found = serde_json::from_value(fields["momentum"].clone());
-        let own: Option<MomentumConfig> = found.expect("it was written as one");
+        let fields = serde_json::to_value(&config).unwrap_or_default();
+        let own = fields.get("momentum").cloned().unwrap_or_default();
+        // None, too, where it holds a NaN, which no text can say.
+        let own: Option<MomentumConfig> = serde_json::from_value(own).unwrap_or_default();
         let form = own.unwrap_or_else(|| MomentumConfig::new().with_dampening(0.0));
         Self::new(config.build(), move |momentum| {
             let form = MomentumConfig { momentum, ..form.clone() };
