@@ -408,7 +408,7 @@ fn what_decays_is_in_burns_logs() {
     let folder = tempfile::tempdir().unwrap();
     let learner = builder(TinyModel::new(&device()))
         .optimizer(plain())
-        .weight_decay(0.5)
+        .weight_decay(5.0)
         .no_weight_decay(Selection::biases())
         .build()
         .unwrap();
@@ -429,19 +429,53 @@ fn what_decays_is_in_burns_logs() {
     };
     let mut kept = 1.0;
     for i in 0..20 {
-        let share = 0.5 * 0.1 * (1.0 - i as f64 / 20.0);
+        let share = 5.0 * 0.1 * (1.0 - i as f64 / 20.0);
         kept *= 1.0 - share;
         assert!((log("Decay_model", i) - share).abs() < 1e-9, "update {i}");
         assert!((log("Kept_model", i) - kept).abs() < 1e-9, "update {i}");
     }
-    // Adam's first update moves each weight by the rate, but for ε.
-    let first = log("Step_model,_no_decay", 0);
-    assert!((first / 0.1 - 1.0).abs() < 0.02, "{first}");
+    // Adam's first update moves each weight by the rate, but for ε; the decay beside it takes half.
+    for name in ["Step_model", "Step_model,_no_decay"] {
+        let first = log(name, 0);
+        assert!((first / 0.1 - 1.0).abs() < 0.02, "{name}: {first}");
+    }
     assert!(log("Step_model", 19) < log("Step_model", 0));
     let model = trained.model.into_inner();
     let squared = |layer: &burn::nn::Linear| layer.weight.val().square().sum().into_scalar::<f32>();
     let norm = f64::from(squared(&model.hidden) + squared(&model.head)).sqrt();
     assert!((log("Norm_model", 19) / norm - 1.0).abs() < 1e-5, "{norm}");
+}
+
+/// What a cautious decay takes is no part of the step either.
+#[test]
+fn the_step_of_a_cautious_decay_is_that_of_the_optimizer() {
+    let folder = tempfile::tempdir().unwrap();
+    let learner = builder(TinyModel::new(&device()))
+        .optimizer(plain())
+        .weight_decay(WeightDecay::independent(0.5).cautious())
+        .build()
+        .unwrap();
+    let steps = learner.model().step_metrics();
+    let training = supervised(folder.path(), 1);
+    let training =
+        steps.into_iter().fold(training, |training, step| training.metric_train_numeric(step));
+    training.launch(learner);
+    let log = std::fs::read_to_string(folder.path().join("train/epoch-1/Step_model.log")).unwrap();
+    let first: f64 = log.split(',').next().unwrap().parse().unwrap();
+    assert!((first / 0.1 - 1.0).abs() < 0.02, "{first}");
+}
+
+#[test]
+fn a_decay_of_which_nothing_is_left_is_noted() {
+    let notes = |builder: LearnerBuilder<TinyModel>| {
+        builder.build().unwrap().model().explain().unwrap().notes
+    };
+    let with = || builder(TinyModel::new(&device())).optimizer(plain());
+    let all = notes(with().weight_decay(0.1).no_weight_decay(Selection::everything()));
+    assert_eq!(all, ["weight_decay: coupled(0.1), and no parameter decays"]);
+    let none = notes(with().no_weight_decay(Selection::biases()));
+    assert_eq!(none, ["no_weight_decay: biases, and no parameter decays"]);
+    assert!(notes(with().weight_decay(0.1).no_weight_decay(Selection::biases())).is_empty());
 }
 
 struct ToHalf(FloatDType);

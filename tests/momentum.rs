@@ -4,8 +4,8 @@ use anneal_tests::{Quiet, TinyModel, Weight, batches};
 use burn::module::Param;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
-    AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, Optimizer, OptimizerRecord,
-    SgdConfig,
+    AdamConfig, AdamWConfig, GradientsParams, LionConfig, ModuleOptimizer, Optimizer,
+    OptimizerRecord, RmsPropConfig, SgdConfig,
 };
 use burn::tensor::{Device, FloatDType, Tensor};
 use burn::train::SupervisedTraining;
@@ -82,6 +82,22 @@ fn sgds_momentum_is_that_of_the_update() {
     let form = MomentumConfig::new().with_dampening(0.0);
     let named = ScheduledMomentum::from(SgdConfig::new().with_momentum(Some(form)));
     assert_eq!(plain, on_a_quadratic(named, groups(), &rate(), 0.7));
+}
+
+#[test]
+fn lion_and_rmsprop_follow_theirs() {
+    let constant_momentum = || GroupsConfig::new().momentum(constant(0.7));
+    let lion = |beta_1: f32| LionConfig::new().with_weight_decay(0.0).with_beta_1(beta_1);
+    let own = on_a_quadratic(lion(0.7).build(), GroupsConfig::new(), &rate(), 0.7);
+    let followed = ScheduledMomentum::from(lion(0.95));
+    assert_eq!(on_a_quadratic(followed, constant_momentum(), &rate(), 0.7), own);
+    assert_ne!(on_a_quadratic(lion(0.95).build(), GroupsConfig::new(), &rate(), 0.7), own);
+
+    let rmsprop = |momentum: f32| RmsPropConfig::new().with_momentum(momentum);
+    let own = on_a_quadratic(rmsprop(0.7).build(), GroupsConfig::new(), &rate(), 0.7);
+    let followed = ScheduledMomentum::from(rmsprop(0.2));
+    assert_eq!(on_a_quadratic(followed, constant_momentum(), &rate(), 0.7), own);
+    assert_ne!(on_a_quadratic(rmsprop(0.2).build(), GroupsConfig::new(), &rate(), 0.7), own);
 }
 
 #[test]
@@ -212,6 +228,16 @@ fn a_drop_overshoots_with_the_rate_inside_and_each_policy_prevents_it() {
         let damped = inside(RateDrop::damp(20, 0.5), nesterov);
         assert!(damped < 0.12 * kept && damped > torch, "{damped}, {kept}");
     }
+    // A drop of a group's own schedule counts, not that of the run's.
+    let own = || step_decay(0.5, Span::steps(40), 1e-3);
+    let steady = constant(0.5).resolve(RunLength::updates(80)).unwrap();
+    let of_group =
+        GroupsConfig::new().rate_drop(RateDrop::reset()).group(Group::rest("all").schedule(own()));
+    let of_run = GroupsConfig::new().rate_drop(RateDrop::reset());
+    assert_eq!(
+        on_a_quadratic(rate_inside(false), of_group, &steady, 0.01),
+        on_a_quadratic(rate_inside(false), of_run, &schedule, 0.01)
+    );
     // A cap below both rates leaves no drop.
     let capped = |rate_drop: RateDrop| {
         let groups = GroupsConfig::new().rate_drop(rate_drop).cap("model", 1e-4);
@@ -386,6 +412,14 @@ fn a_checkpoint_of_another_momentum_is_refused() {
     let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
     assert!(parts(0.9).resume_from(&saved).build().is_ok());
     assert!(parts(0.8).resume_from(&saved).build().is_err());
+
+    let parts =
+        |policy: RateDrop| builder(model.clone()).optimizer(rate_inside(false)).rate_drop(policy);
+    let folder = tempfile::tempdir().unwrap();
+    supervised(folder.path(), 1).launch(parts(RateDrop::reset()).build().unwrap());
+    let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+    assert!(parts(RateDrop::reset()).resume_from(&saved).build().is_ok());
+    assert!(parts(RateDrop::rescale()).resume_from(&saved).build().is_err());
 }
 
 #[test]

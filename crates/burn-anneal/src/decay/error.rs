@@ -10,7 +10,7 @@ pub enum DecayError {
     #[error(
         "{weight_decay} is said outside the optimizer, which decays all weights by itself too; turn its \
          own decay off, as with AdamWConfig::new().with_weight_decay(0.0), or take it over with \
-         take_weight_decay()"
+         take_weight_decay(), which AdaGrad, Adam, AdamW, Lion, RMSProp and SGD have"
     )]
     Doubled {
         /// What is said outside, such as `weight_decay: coupled(0.1)`.

@@ -181,7 +181,8 @@ impl GroupOptimizer {
         self.optimizer.to_record()
     }
 
-    /// Goes on at `next_step` with a saved state.
+    /// Goes on at `next_step` with a saved state. Whether it was saved in the same groups says
+    /// [`Groups::fingerprint`].
     pub fn load_record(mut self, record: OptimizerRecord, next_step: u64) -> Self {
         self.optimizer = self.optimizer.load_record(record);
         self.members = Members::new(next_step);

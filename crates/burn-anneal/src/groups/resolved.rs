@@ -127,6 +127,11 @@ impl GroupsConfig {
         let mut table = resolve(self, &parameters(model), schedule, run)?;
         table.of_flag = batch_norm_flags(model, &table.of_path);
         table.notes = lost_decays(model, &table);
+        if let Some(said) = &table.said_of_decay
+            && table.groups.iter().all(|group| group.shrinkage.is_none())
+        {
+            table.notes.push(format!("{said}, and no parameter decays"));
+        }
         table.notes.iter().for_each(|note| log::warn!("{note}"));
         Ok(Groups { table: Arc::new(table) })
     }
@@ -213,8 +218,10 @@ impl Groups {
         (0..self.table.groups.len()).filter(follows).map(metric).collect()
     }
 
-    /// A hash of all that is resolved but the run's schedule, the same on every machine.
-    pub(crate) fn fingerprint(&self) -> u64 {
+    /// A hash of all that is resolved but the run's schedule, the same on every machine: what a loop of
+    /// one's own saves beside the update, to see whether it goes on in the same groups. A learner of
+    /// [`LearnerBuilder`](crate::LearnerBuilder) saves it by itself.
+    pub fn fingerprint(&self) -> u64 {
         let Table { freeze_statistics, rate_drop, .. } = &*self.table;
         let mut text = format!("{freeze_statistics} {rate_drop:?}\n");
         for group in &self.table.groups {
