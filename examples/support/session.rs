@@ -161,15 +161,18 @@ impl Session {
     /// # Errors
     /// When a log cannot be read.
     pub fn weight_norms(&self, group: &str) -> Result<Vec<f64>, ExampleError> {
+        let updates = self.run_length().resolve()?.updates_per_epoch();
+        let updates =
+            updates.and_then(|updates| usize::try_from(updates).ok()).unwrap_or(usize::MAX);
         let mut norms = Vec::new();
         for epoch in 1..=self.epochs() {
             let log = self.folder.join(format!("train/epoch-{epoch}/Norm_{group}.log"));
             let text =
                 std::fs::read_to_string(&log).map_err(|source| ExampleError::file(&log, source))?;
-            // Burn writes a line for each batch: the value, and how many values it is the mean of.
-            norms.extend(
-                text.lines().filter_map(|line| line.split(',').next()?.parse::<f64>().ok()),
-            );
+            // Burn writes a line for each update, the value and a count, and one for the whole epoch.
+            let values =
+                text.lines().filter_map(|line| line.split(',').next()?.parse::<f64>().ok());
+            norms.extend(values.take(updates));
         }
         Ok(norms)
     }
