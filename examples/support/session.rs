@@ -585,3 +585,28 @@ impl fmt::Display for Session {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::Defaults;
+
+    #[test]
+    fn norms_are_those_of_the_updates_and_not_of_the_epochs() {
+        let folder = tempfile::tempdir().unwrap();
+        let defaults =
+            Defaults { about: "Trains a test", epochs: 2, batch_size: 64, learning_rate: 1e-3 };
+        let arguments: Arguments = defaults.parse_from(["test", "--limit", "128"]).unwrap();
+        let arguments = Arguments { out: Some(folder.path().join("run")), ..arguments };
+        let session =
+            Session::open("test", Dataset::Cifar10, Augmentation::NONE, &arguments).unwrap();
+        for (epoch, lines) in [(1, "3.5,1\n2.5,1\n3,final\n"), (2, "1.5,1\n0.5,1\n1,final\n")] {
+            let log = session.folder().join(format!("train/epoch-{epoch}"));
+            std::fs::create_dir_all(&log).unwrap();
+            std::fs::write(log.join("Norm_weights.log"), lines).unwrap();
+        }
+        assert_eq!(session.weight_norms("weights").unwrap(), [3.5, 2.5, 1.5, 0.5]);
+        let missing = session.weight_norms("heads").unwrap_err().to_string();
+        assert!(missing.contains("Norm_heads.log"), "{missing}");
+    }
+}
