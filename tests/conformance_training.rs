@@ -9,10 +9,10 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, SgdConfig};
+use burn::optim::{AdamWConfig, GradientsParams, SgdConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_anneal::groups::{GroupOptimizer, GroupsConfig, LayerMap, Selection};
+use burn_anneal::groups::{GroupOptimizer, Groups, GroupsConfig, LayerMap, Selection};
 use burn_anneal::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
@@ -227,7 +227,21 @@ impl Spec {
         }
     }
 
-    fn optimizer(&self, groups: burn_anneal::groups::Groups) -> GroupOptimizer {
+    /// Burn's AdamW, where β₁ stays.
+    fn burns_adamw(&self) -> Option<AdamWConfig> {
+        match (&self.optimizer, self.momentum()) {
+            (&Optimizer::AdamW { beta1, beta2, eps }, None) => Some(
+                AdamWConfig::new()
+                    .with_beta_1(beta1 as f32)
+                    .with_beta_2(beta2 as f32)
+                    .with_epsilon(eps as f32)
+                    .with_weight_decay(0.0),
+            ),
+            _ => None,
+        }
+    }
+
+    fn optimizer(&self, groups: Groups) -> GroupOptimizer {
         match self.optimizer {
             Optimizer::Sgd { momentum, nesterov, dampening } => {
                 let form = MomentumConfig { momentum, dampening, nesterov };
@@ -248,14 +262,21 @@ impl Spec {
     }
 }
 
-/// The largest distance of a run's final weights from PyTorch's, or what is wrong with it.
-fn train(golden: &Golden, run: &Run) -> Result<f64, String> {
+/// How far a final weight may be from PyTorch's.
+const TOLERANCE: f64 = 2e-5;
+
+/// The largest distance of a run's final weights from PyTorch's, or what else is wrong with it.
+fn train(
+    golden: &Golden,
+    run: &Run,
+    optimizer: impl FnOnce(Groups) -> GroupOptimizer,
+) -> Result<f64, String> {
     let device = Device::default().autodiff();
     let length = RunLength::updates(run.rates.len() as u64);
     let model = Mlp::new(golden, &device);
     let schedule = run.spec.schedule().resolve(length).map_err(|error| error.to_string())?;
     let groups = run.spec.groups().resolve(&model, &schedule, length);
-    let mut optimizer = run.spec.optimizer(groups.map_err(|error| error.to_string())?);
+    let mut optimizer = optimizer(groups.map_err(|error| error.to_string())?);
     let mut model = optimizer.prepare(model);
     for (t, (batch, rates)) in golden.batches.iter().zip(&run.rates).enumerate() {
         compare_rates(&optimizer, golden.dims.len() - 1, t as u64, rates)?;
@@ -289,9 +310,11 @@ fn train(golden: &Golden, run: &Run) -> Result<f64, String> {
                 ));
             }
             for (found, expected) in found.into_iter().zip(expected) {
-                let found = f64::from(found);
-                close(&format!("a weight of layer {i}"), found, *expected, 2e-5)?;
-                worst = worst.max((found - expected).abs());
+                let distance = (f64::from(found) - expected).abs();
+                if distance.is_nan() {
+                    return Err(format!("a weight of layer {i} is no number"));
+                }
+                worst = worst.max(distance);
             }
         }
     }
@@ -344,9 +367,18 @@ fn training_is_pytorchs() {
     for run in &golden.runs {
         let updates = golden.batches.len();
         assert_eq!((run.rates.len(), run.losses.len()), (updates, updates), "{}", run.case);
-        match train(&golden, run) {
-            Ok(worst) => println!("{:28} final weights within {worst:.1e}", run.case),
+        match train(&golden, run, |groups| run.spec.optimizer(groups)) {
+            Ok(worst) if worst <= TOLERANCE => {
+                println!("{:28} final weights within {worst:.1e}", run.case);
+            }
+            Ok(worst) => wrong.push(format!("{}: a final weight is {worst:.1e} off", run.case)),
             Err(error) => wrong.push(format!("{}: {error}", run.case)),
+        }
+        // Not ours to pass: how far Burn's own AdamW is, where it can do what the run asks for.
+        if let Some(config) = run.spec.burns_adamw() {
+            let burns = |groups| GroupOptimizer::new(groups, config.build()).expect("no decay");
+            let worst = train(&golden, run, burns).unwrap_or(f64::NAN);
+            println!("{:28} within {worst:.1e} with Burn's AdamW", run.case);
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -1,6 +1,6 @@
 //! Weight decay by policy: around Burn's bare optimizers, in groups, and in the builder.
 
-use anneal_tests::{Quiet, TinyModel, Weight, batches, points};
+use anneal_tests::{TinyModel, Weight, points, supervised};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{
@@ -8,12 +8,9 @@ use burn::optim::{
     RmsPropConfig, SgdConfig,
 };
 use burn::tensor::{Device, FloatDType, Tensor};
-use burn::train::SupervisedTraining;
-use burn::train::metric::LossMetric;
 use burn_anneal::decay::{DecayError, DecayedError};
 use burn_anneal::groups::GroupOptimizer;
 use burn_anneal::prelude::*;
-use std::path::Path;
 
 fn device() -> Device {
     Device::default().autodiff()
@@ -348,15 +345,6 @@ fn what_cannot_be_is_refused_and_says_why() {
     };
     assert!(late(12.0).build().is_ok());
     assert!(built(late(40.0)).contains("at update 15"));
-}
-
-fn supervised(folder: &Path, epochs: usize) -> SupervisedTraining<Annealed<TinyModel>> {
-    SupervisedTraining::new(folder, batches(60, 6, 0), batches(3, 3, 0))
-        .num_epochs(epochs)
-        .renderer(Box::new(Quiet))
-        .with_application_logger(None)
-        .with_default_checkpointers()
-        .metrics((LossMetric::new(),))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Groups of parameters: their rates, their freezing and their decay, in Burn's learner and alone.
 
-use anneal_tests::{Quiet, TinyModel, batches, points};
+use anneal_tests::{TinyModel, points, supervised};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
@@ -8,8 +8,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
-use burn::train::metric::LossMetric;
-use burn::train::{Learner, SupervisedTraining};
+use burn::train::Learner;
 use burn_anneal::groups::{GroupOptimizer, parameters};
 use burn_anneal::prelude::*;
 
@@ -342,15 +341,6 @@ fn gradients_of_several_devices_have_the_same_groups() {
         multi.optimizer_step_multi(MultiGradientsParams { grads });
     }
     assert_eq!(weights(&single), weights(&multi));
-}
-
-fn supervised(folder: &std::path::Path, epochs: usize) -> SupervisedTraining<Annealed<TinyModel>> {
-    SupervisedTraining::new(folder, batches(60, 6, 0), batches(3, 3, 0))
-        .num_epochs(epochs)
-        .renderer(Box::new(Quiet))
-        .with_application_logger(None)
-        .with_default_checkpointers()
-        .metrics((LossMetric::new(),))
 }
 
 /// Two epochs of ten updates: the trunk trains from update 15 on, in the middle of the second.

@@ -1,6 +1,6 @@
 //! Momentum that follows a schedule, and what a drop of the rate does to it.
 
-use anneal_tests::{Quiet, TinyModel, Weight, batches};
+use anneal_tests::{TinyModel, Weight, supervised};
 use burn::module::Param;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
@@ -8,11 +8,8 @@ use burn::optim::{
     OptimizerRecord, RmsPropConfig, SgdConfig,
 };
 use burn::tensor::{Device, FloatDType, Tensor};
-use burn::train::SupervisedTraining;
-use burn::train::metric::LossMetric;
 use burn_anneal::groups::GroupOptimizer;
 use burn_anneal::prelude::*;
-use std::path::Path;
 
 fn device() -> Device {
     Device::default().autodiff()
@@ -344,15 +341,6 @@ fn what_no_optimizer_follows_is_refused() {
         assert!(adam.build().unwrap_err().to_string().starts_with(field));
     }
     assert!(RateInsideSgd::new(1.0).unwrap_err().to_string().starts_with("momentum: 1.0"));
-}
-
-fn supervised(folder: &Path, epochs: usize) -> SupervisedTraining<Annealed<TinyModel>> {
-    SupervisedTraining::new(folder, batches(60, 6, 0), batches(3, 3, 0))
-        .num_epochs(epochs)
-        .renderer(Box::new(Quiet))
-        .with_application_logger(None)
-        .with_default_checkpointers()
-        .metrics((LossMetric::new(),))
 }
 
 fn weights(model: &TinyModel) -> Vec<f32> {

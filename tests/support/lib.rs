@@ -6,6 +6,7 @@ mod model;
 mod program;
 mod quiet;
 mod recorder;
+mod training;
 mod weight;
 
 pub use golden::{golden_file, golden_lines};
@@ -13,6 +14,7 @@ pub use model::{FEATURES, Points, TinyModel, batches, points};
 pub use program::{Outcome, Program};
 pub use quiet::Quiet;
 pub use recorder::RateRecorder;
+pub use training::supervised;
 pub use weight::Weight;
 
 /// The README's examples, compiled.

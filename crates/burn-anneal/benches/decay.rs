@@ -6,8 +6,6 @@
 //! The variants take turns within each round; a line gives the median of Burn's own and those of the
 //! ratios to it in each round. Wall time: large tensors are updated on all cores.
 
-// Wall time is what counts here, not that of a thread.
-#[allow(dead_code)]
 mod common;
 
 use burn::module::{Module, Param};

@@ -40,10 +40,8 @@ pub struct LearnerBuilder<M> {
     schedule: Option<ScheduleConfig>,
     run: Option<RunLength>,
     groups: Option<GroupsConfig>,
-    weight_decay: Option<WeightDecay>,
-    no_weight_decay: Option<Selection>,
-    momentum: Option<ScheduleConfig>,
-    rate_drop: Option<RateDrop>,
+    /// What is said of the whole model, in groups or not.
+    whole: GroupsConfig,
     max_norm: Option<f64>,
     reduction: GradientReduction,
     on_mismatch: OnMismatch,
@@ -113,10 +111,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             schedule: None,
             run: None,
             groups: None,
-            weight_decay: None,
-            no_weight_decay: None,
-            momentum: None,
-            rate_drop: None,
+            whole: GroupsConfig::new(),
             max_norm: None,
             reduction: GradientReduction::Sum,
             on_mismatch: OnMismatch::Exact,
@@ -154,13 +149,13 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// Decoupled weight decay for all parameters, in place of the optimizer's own: a number as torch's
     /// AdamW has it, or what is meant to stay constant, see [`WeightDecay`]. Groups may have their own.
     pub fn weight_decay(mut self, weight_decay: impl Into<WeightDecay>) -> Self {
-        self.weight_decay = Some(weight_decay.into());
+        self.whole = self.whole.weight_decay(weight_decay);
         self
     }
 
     /// Parameters that do not decay, such as [`Selection::biases_and_norms`].
     pub fn no_weight_decay(mut self, selection: Selection) -> Self {
-        self.no_weight_decay = Some(selection);
+        self.whole = self.whole.no_weight_decay(selection);
         self
     }
 
@@ -169,14 +164,14 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// a [`ScheduledMomentum`](crate::momentum::ScheduledMomentum), or a
     /// [`RateInsideSgd`](crate::momentum::RateInsideSgd).
     pub fn momentum(mut self, momentum: impl Into<ScheduleConfig>) -> Self {
-        self.momentum = Some(momentum.into());
+        self.whole = self.whole.momentum(momentum);
         self
     }
 
     /// What becomes of momentum where the schedule drops the rate, for a
     /// [`RateInsideSgd`](crate::momentum::RateInsideSgd).
     pub fn rate_drop(mut self, rate_drop: RateDrop) -> Self {
-        self.rate_drop = Some(rate_drop);
+        self.whole = self.whole.rate_drop(rate_drop);
         self
     }
 
@@ -211,8 +206,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     ///
     /// # Errors
     /// [`BuildError`] says which part, which field of it, and what is allowed.
-    pub fn build(mut self) -> Result<Learner<Annealed<M>>, BuildError> {
-        self.groups = self.all_groups()?;
+    pub fn build(self) -> Result<Learner<Annealed<M>>, BuildError> {
         let optimizer = self.optimizer.ok_or(BuildError::Missing { part: "optimizer" })?;
         let config = self.schedule.ok_or(BuildError::Missing { part: "schedule" })?;
         let run = self.run.ok_or(BuildError::Missing { part: "run" })?;
@@ -221,7 +215,9 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         if !self.model.devices().iter().all(|device| device.is_autodiff()) {
             return Err(BuildError::NotAutodiff);
         }
-        let groups = match &self.groups {
+        let groups = GroupsConfig::with_whole(self.groups, self.whole)
+            .map_err(|part| BuildError::GivenTwice { part })?;
+        let groups = match &groups {
             Some(groups) => Some(groups.resolve(&self.model, &schedule, run)?),
             None => None,
         };
@@ -254,37 +250,6 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             }
             None => Learner::new(model, optimizer, scheduler),
         })
-    }
-}
-
-impl<M> LearnerBuilder<M> {
-    /// The groups, with what was said of all of them.
-    fn all_groups(&mut self) -> Result<Option<GroupsConfig>, BuildError> {
-        let (groups, given) = match self.groups.take() {
-            Some(groups) => (groups, true),
-            None => (GroupsConfig::new(), false),
-        };
-        let said = [
-            ("weight_decay", self.weight_decay.is_some(), groups.weight_decay.is_some()),
-            (
-                "no_weight_decay",
-                self.no_weight_decay.is_some(),
-                groups.no_weight_decay != Selection::none(),
-            ),
-            ("momentum", self.momentum.is_some(), groups.momentum.is_some()),
-            ("rate_drop", self.rate_drop.is_some(), groups.rate_drop.is_some()),
-        ];
-        if let Some((part, ..)) = said.iter().find(|(_, here, there)| *here && *there) {
-            return Err(BuildError::GivenTwice { part });
-        }
-        let given = given || said.iter().any(|(_, here, _)| *here);
-        Ok(given.then(|| GroupsConfig {
-            weight_decay: self.weight_decay.take().or(groups.weight_decay),
-            no_weight_decay: self.no_weight_decay.take().unwrap_or(groups.no_weight_decay),
-            momentum: self.momentum.take().or(groups.momentum),
-            rate_drop: self.rate_drop.take().or(groups.rate_drop),
-            ..groups
-        }))
     }
 }
 

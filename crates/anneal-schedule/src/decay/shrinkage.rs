@@ -80,11 +80,6 @@ impl Shrinkage {
         self.share(self.coefficient.peak(), self.peak)
     }
 
-    /// What it is tied to.
-    pub fn policy(&self) -> Policy {
-        self.policy
-    }
-
     /// Whether only weights shrink that the update moves towards 0 too.
     pub fn is_cautious(&self) -> bool {
         self.cautious

@@ -60,7 +60,7 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct GroupsConfig {
     #[serde(default = "current_version")]
-    pub(crate) version: u32,
+    version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) layer_decay: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -282,6 +282,40 @@ impl GroupsConfig {
     pub fn caps(mut self, caps: impl IntoIterator<Item = (String, f64)>) -> Self {
         self.caps.extend(caps);
         self
+    }
+
+    /// The groups, if there are any, with what is said of the whole model beside them; all of it may be
+    /// nothing.
+    ///
+    /// # Errors
+    /// What is said in both places.
+    pub(crate) fn with_whole(
+        groups: Option<Self>,
+        whole: Self,
+    ) -> Result<Option<Self>, &'static str> {
+        let of = groups.clone().unwrap_or_else(Self::new);
+        let excludes = |config: &Self| config.no_weight_decay != Selection::none();
+        let said = [
+            ("weight_decay", whole.weight_decay.is_some(), of.weight_decay.is_some()),
+            ("no_weight_decay", excludes(&whole), excludes(&of)),
+            ("momentum", whole.momentum.is_some(), of.momentum.is_some()),
+            ("rate_drop", whole.rate_drop.is_some(), of.rate_drop.is_some()),
+        ];
+        if let Some((part, ..)) = said.iter().find(|(_, whole, of)| *whole && *of) {
+            return Err(part);
+        }
+        if groups.is_none() && said.iter().all(|(_, whole, _)| !whole) {
+            return Ok(None);
+        }
+        let no_weight_decay =
+            if excludes(&whole) { whole.no_weight_decay } else { of.no_weight_decay };
+        Ok(Some(Self {
+            weight_decay: whole.weight_decay.or(of.weight_decay),
+            no_weight_decay,
+            momentum: whole.momentum.or(of.momentum),
+            rate_drop: whole.rate_drop.or(of.rate_drop),
+            ..of
+        }))
     }
 
     /// Whether layers have a part in it.
