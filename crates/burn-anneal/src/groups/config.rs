@@ -293,7 +293,10 @@ impl GroupsConfig {
         groups: Option<Self>,
         whole: Self,
     ) -> Result<Option<Self>, &'static str> {
-        let of = groups.clone().unwrap_or_else(Self::new);
+        let (of, given) = match groups {
+            Some(groups) => (groups, true),
+            None => (Self::new(), false),
+        };
         let excludes = |config: &Self| config.no_weight_decay != Selection::none();
         let said = [
             ("weight_decay", whole.weight_decay.is_some(), of.weight_decay.is_some()),
@@ -304,7 +307,7 @@ impl GroupsConfig {
         if let Some((part, ..)) = said.iter().find(|(_, whole, of)| *whole && *of) {
             return Err(part);
         }
-        if groups.is_none() && said.iter().all(|(_, whole, _)| !whole) {
+        if !given && said.iter().all(|(_, whole, _)| !whole) {
             return Ok(None);
         }
         let no_weight_decay =
