@@ -1,0 +1,26 @@
+//! Closed-loop control of training: what answers to what an update showed.
+//!
+//! A schedule knows only the step; a controller hears an [`Observation`] of each update and answers. All of
+//! them are state machines on plain numbers: no tensors, no clock, no Burn. Their state is what a checkpoint
+//! saves.
+//!
+//! - [`LossScaler`]: the scale of the loss in half-precision training, torch's `GradScaler`.
+//!
+//! ```
+//! use anneal_control::{LossScaling, Observation};
+//!
+//! let mut scaler = LossScaling::new().build()?;
+//! assert_eq!(scaler.scale(), 65_536.0);
+//! let update = scaler.observe(&Observation { overflow: true, ..Observation::default() });
+//! assert!(update.is_skipped());
+//! assert_eq!(scaler.scale(), 32_768.0);
+//! # Ok::<(), anneal_control::ControlError>(())
+//! ```
+
+mod error;
+mod loss_scaler;
+mod observation;
+
+pub use error::ControlError;
+pub use loss_scaler::{LossScaler, LossScalerState, LossScaling, ScaledUpdate};
+pub use observation::Observation;
