@@ -39,7 +39,8 @@ impl GradScaler {
         let mut scaler = rule.build().map_err(|error| error.to_string())?;
         let answers = self.scales_after.iter().zip(&self.stepped);
         for (i, (&overflow, (&scale, &stepped))) in self.found_inf.iter().zip(answers).enumerate() {
-            let update = scaler.observe(&Observation { overflow, ..Observation::default() });
+            let seen = Observation { overflow, ..Observation::default() };
+            let update = scaler.observe(&seen).map_err(|error| error.to_string())?;
             if (scaler.scale(), !update.is_skipped()) != (scale, stepped) {
                 return Err(format!(
                     "update {i}: {update:?}, scale {}, not {scale}",

@@ -6,8 +6,9 @@ use burn::data::dataset::InMemDataset;
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
+use burn_anneal::prelude::ScaleLoss;
 use std::sync::Arc;
 
 /// Inputs per point.
@@ -33,7 +34,8 @@ impl TinyModel {
 
     /// Loss and logits of a batch.
     pub fn forward(&self, points: Points) -> ClassificationOutput {
-        let output = self.head.forward(self.hidden.forward(points.features).tanh());
+        let features = points.features.cast(self.hidden.weight.val().dtype());
+        let output = self.head.forward(self.hidden.forward(features).tanh()).cast(FloatDType::F32);
         let loss = CrossEntropyLossConfig::new()
             .init(&output.device())
             .forward(output.clone(), points.targets.clone());
@@ -47,7 +49,7 @@ impl TrainStep for TinyModel {
 
     fn step(&self, points: Points) -> TrainOutput<ClassificationOutput> {
         let output = self.forward(points);
-        TrainOutput::new(self, output.loss.backward(), output)
+        TrainOutput::new(self, output.loss.clone().scale_loss().backward(), output)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{ControlError, Observation};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// How a loss scale starts and moves: the description.
 ///
@@ -15,24 +16,33 @@ use serde::{Deserialize, Serialize};
 ///
 /// in f32, as torch has it; a scale that would become infinite does not grow.
 ///
+/// A loss that is infinite or NaN before it is scaled is no matter of the scale: the update is skipped and
+/// the scale stays. So does it at its minimum. After `max_failures` such updates in a row there is an error:
+/// nothing here can help.
+///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `scale` | 65,536 | finite in f32, above 0 |
 /// | `growth_factor` | 2 | finite, above 1 |
 /// | `backoff_factor` | 0.5 | above 0, below 1 |
 /// | `growth_interval` | 2,000 updates | at least 1 |
-/// | `minimum` | 2⁻²⁴ | above 0, at most `scale` |
+/// | `minimum` | 2⁻²⁴, or `scale` if that is less | above 0, at most `scale` |
+/// | `max_failures` | 20 updates | at least 1 |
 ///
 /// Source: torch `GradScaler`; Micikevicius et al. 2018, "Mixed precision training", section 3.2. torch has
-/// no minimum: its scale falls until it is 0.
+/// no minimum: its scale falls until it is 0; and it skips updates forever.
 ///
 /// ```
 /// use anneal_control::{LossScaling, Observation};
 /// let mut scaler = LossScaling::new().scale(8.0).growth_interval(2).build()?;
 /// let good = Observation::default();
-/// let scales: Vec<f64> = (0..4).map(|_| { scaler.observe(&good); scaler.scale() }).collect();
+/// let mut scales = vec![];
+/// for _ in 0..4 {
+///     scaler.observe(&good)?;
+///     scales.push(scaler.scale());
+/// }
 /// assert_eq!(scales, [8.0, 16.0, 16.0, 32.0]);
-/// # Ok::<(), anneal_control::ControlError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -41,7 +51,8 @@ pub struct LossScaling {
     growth_factor: f64,
     backoff_factor: f64,
     growth_interval: u64,
-    minimum: f64,
+    minimum: Option<f64>,
+    max_failures: u64,
     fixed: bool,
 }
 
@@ -52,7 +63,8 @@ impl Default for LossScaling {
             growth_factor: 2.0,
             backoff_factor: 0.5,
             growth_interval: 2_000,
-            minimum: f64::powi(2.0, -24),
+            minimum: None,
+            max_failures: 20,
             fixed: false,
         }
     }
@@ -66,7 +78,7 @@ impl LossScaling {
 
     /// A scale that never changes; an update that overflows is skipped all the same.
     pub fn fixed(scale: f64) -> Self {
-        Self { scale, fixed: true, minimum: scale, ..Self::default() }
+        Self { scale, fixed: true, ..Self::default() }
     }
 
     /// The first scale.
@@ -95,8 +107,22 @@ impl LossScaling {
 
     /// The least scale.
     pub fn minimum(mut self, scale: f64) -> Self {
-        self.minimum = scale;
+        self.minimum = Some(scale);
         self
+    }
+
+    /// How many updates in a row may be skipped for a reason that a smaller scale does not change.
+    pub fn max_failures(mut self, updates: u64) -> Self {
+        self.max_failures = updates;
+        self
+    }
+
+    fn least_scale(&self) -> f64 {
+        match self.minimum {
+            _ if self.fixed => self.scale,
+            Some(minimum) => minimum,
+            None => self.scale.min(f64::powi(2.0, -24)),
+        }
     }
 
     /// Checks it.
@@ -105,7 +131,7 @@ impl LossScaling {
     /// [`ControlError`] names the field, the value, and what is allowed.
     pub fn build(self) -> Result<LossScaler, ControlError> {
         let in_f32 = |value: f64| value as f32 > 0.0 && (value as f32).is_finite();
-        let Self { scale, growth_factor, backoff_factor, growth_interval, minimum, .. } = self;
+        let Self { scale, growth_factor, backoff_factor, growth_interval, .. } = self;
         ControlError::require("scale", scale, in_f32(scale), "above 0, finite in f32")?;
         let grows = growth_factor > 1.0 && growth_factor.is_finite();
         ControlError::require("growth_factor", growth_factor, grows, "a finite number above 1")?;
@@ -113,9 +139,21 @@ impl LossScaling {
         ControlError::require("backoff_factor", backoff_factor, falls, "above 0, below 1")?;
         let counts = growth_interval >= 1;
         ControlError::require("growth_interval", growth_interval, counts, "at least 1")?;
+        let minimum = self.least_scale();
         let below = in_f32(minimum) && minimum <= scale;
         ControlError::require("minimum", minimum, below, "above 0, at most scale")?;
-        let state = LossScalerState { scale: scale as f32, good_updates: 0, overflows_in_a_row: 0 };
+        ControlError::require(
+            "max_failures",
+            self.max_failures,
+            self.max_failures >= 1,
+            "at least 1",
+        )?;
+        let state = LossScalerState {
+            scale: scale as f32,
+            good_updates: 0,
+            skipped: 0,
+            failures_in_a_row: 0,
+        };
         Ok(LossScaler { rule: self, state })
     }
 }
@@ -134,8 +172,10 @@ pub struct LossScalerState {
     pub scale: f32,
     /// Updates without an overflow since the scale changed.
     pub good_updates: u64,
-    /// Skipped updates since the last good one.
-    pub overflows_in_a_row: u64,
+    /// Updates skipped so far.
+    pub skipped: u64,
+    /// Updates skipped since the last good one for a reason that a smaller scale does not change.
+    pub failures_in_a_row: u64,
 }
 
 /// What becomes of an update.
@@ -143,13 +183,14 @@ pub struct LossScalerState {
 pub enum ScaledUpdate {
     /// It is done.
     Done,
-    /// It is skipped because a gradient overflowed.
-    Skipped {
-        /// Skipped updates in a row, this one included.
-        in_a_row: u64,
-        /// Whether the scale was at its minimum, so that a smaller one cannot help.
-        at_minimum: bool,
-    },
+    /// It is skipped, and the scale falls: a gradient overflowed.
+    Overflow,
+    /// It is skipped: a gradient overflowed at the least scale.
+    OverflowAtMinimum,
+    /// It is skipped: the loss was infinite or NaN before it was scaled.
+    LossNotFinite,
+    /// It is skipped: at the least scale a [`RateCap`](crate::RateCap) allows no rate.
+    NoRoom,
 }
 
 impl ScaledUpdate {
@@ -157,6 +198,50 @@ impl ScaledUpdate {
     pub fn is_skipped(self) -> bool {
         self != Self::Done
     }
+}
+
+/// Why training cannot go on.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ScalingError {
+    /// The loss is not finite.
+    #[error(
+        "the loss was {loss} before it was scaled in {updates} updates in a row, so no scale helps: look \
+         for a division by 0, the logarithm of 0, inputs that are not finite, or a forward pass that \
+         exceeds the largest number of its precision (65,504 in f16); a lower learning rate may keep \
+         weights from getting there"
+    )]
+    LossNotFinite {
+        /// The last loss.
+        loss: f64,
+        /// How many updates in a row were skipped.
+        updates: u64,
+    },
+    /// Gradients overflow at the least scale.
+    #[error(
+        "gradients were infinite or NaN at scale {scale}, which may not fall, in {updates} updates in a \
+         row: look for an operation of which the gradient is not finite, such as a square root at 0, or \
+         allow a smaller scale"
+    )]
+    OverflowAtMinimum {
+        /// The scale.
+        scale: f64,
+        /// How many updates in a row were skipped.
+        updates: u64,
+    },
+    /// A [`RateCap`](crate::RateCap) allows no rate at the least scale.
+    #[error(
+        "at scale {scale}, which may not fall, gradients as large as {largest} left no room for any rate \
+         in {updates} updates in a row; allow a smaller scale"
+    )]
+    NoRoom {
+        /// The scale.
+        scale: f64,
+        /// The largest entry of the last gradient, unscaled.
+        largest: f64,
+        /// How many updates in a row were skipped.
+        updates: u64,
+    },
 }
 
 impl LossScaler {
@@ -170,33 +255,72 @@ impl LossScaler {
         self.rule
     }
 
-    /// The scale that the update after the next will use if the next is good: growth included.
-    pub fn scale_after_a_good_update(&self) -> f64 {
-        let mut next = self.clone();
-        next.observe(&Observation::default());
-        next.scale()
+    /// Whether the scale may still fall.
+    pub fn can_fall(&self) -> bool {
+        self.state.scale > self.rule.least_scale() as f32
     }
 
     /// Hears of an update, and says what becomes of it.
-    pub fn observe(&mut self, seen: &Observation) -> ScaledUpdate {
-        if seen.overflow { self.back_off() } else { self.grow() }
+    ///
+    /// # Errors
+    /// [`ScalingError`] where too many updates in a row were skipped for a reason that a smaller scale does
+    /// not change. Its state has moved all the same.
+    pub fn observe(&mut self, seen: &Observation) -> Result<ScaledUpdate, ScalingError> {
+        if !seen.overflow {
+            self.state.failures_in_a_row = 0;
+            self.grow();
+            return Ok(ScaledUpdate::Done);
+        }
+        self.state.skipped += 1;
+        if let Some(loss) = seen.loss.filter(|loss| !loss.is_finite()) {
+            let updates = self.fail();
+            let error = ScalingError::LossNotFinite { loss, updates };
+            return self.unless_too_many(ScaledUpdate::LossNotFinite, error);
+        }
+        self.state.good_updates = 0;
+        if self.can_fall() {
+            self.state.failures_in_a_row = 0;
+            self.back_off();
+            return Ok(ScaledUpdate::Overflow);
+        }
+        let updates = self.fail();
+        let error = ScalingError::OverflowAtMinimum { scale: self.scale(), updates };
+        self.unless_too_many(ScaledUpdate::OverflowAtMinimum, error)
     }
 
-    fn back_off(&mut self) -> ScaledUpdate {
-        let LossScaling { backoff_factor, minimum, fixed, .. } = self.rule;
-        let LossScalerState { scale, overflows_in_a_row, .. } = self.state;
-        let at_minimum = scale <= minimum as f32;
-        let in_a_row = overflows_in_a_row + 1;
-        self.state = LossScalerState {
-            scale: if fixed { scale } else { (scale * backoff_factor as f32).max(minimum as f32) },
-            good_updates: 0,
-            overflows_in_a_row: in_a_row,
-        };
-        ScaledUpdate::Skipped { in_a_row, at_minimum }
+    /// A cap on the rate says that no rate is left.
+    pub(crate) fn leave_no_room(&mut self, largest: f64) -> Result<ScaledUpdate, ScalingError> {
+        self.state.skipped += 1;
+        let updates = self.fail();
+        let error = ScalingError::NoRoom { scale: self.scale(), largest, updates };
+        self.unless_too_many(ScaledUpdate::NoRoom, error)
     }
 
-    fn grow(&mut self) -> ScaledUpdate {
-        self.state.overflows_in_a_row = 0;
+    fn fail(&mut self) -> u64 {
+        self.state.failures_in_a_row += 1;
+        self.state.failures_in_a_row
+    }
+
+    fn unless_too_many(
+        &self,
+        update: ScaledUpdate,
+        error: ScalingError,
+    ) -> Result<ScaledUpdate, ScalingError> {
+        if self.state.failures_in_a_row < self.rule.max_failures { Ok(update) } else { Err(error) }
+    }
+
+    pub(crate) fn back_off(&mut self) {
+        let least = self.rule.least_scale() as f32;
+        self.state.scale = (self.state.scale * self.rule.backoff_factor as f32).max(least);
+        self.state.good_updates = 0;
+    }
+
+    /// Stays at `scale` until it is due to grow again.
+    pub(crate) fn take_growth_back(&mut self, scale: f64) {
+        self.state.scale = scale as f32;
+    }
+
+    fn grow(&mut self) {
         self.state.good_updates += 1;
         if self.state.good_updates >= self.rule.growth_interval {
             self.state.good_updates = 0;
@@ -205,7 +329,6 @@ impl LossScaler {
                 self.state.scale = grown;
             }
         }
-        ScaledUpdate::Done
     }
 
     /// What a checkpoint saves.
@@ -229,35 +352,64 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const OVERFLOW: Observation = Observation { loss: None, gradient_norm: None, overflow: true };
-    const GOOD: Observation = Observation { loss: None, gradient_norm: None, overflow: false };
+    const GOOD: Observation = Observation {
+        loss: None,
+        gradient_norm: None,
+        largest_gradient: None,
+        movement: None,
+        overflow: false,
+    };
+    const OVERFLOW: Observation = Observation { overflow: true, ..GOOD };
 
     #[test]
     fn a_fixed_scale_skips_and_stays() {
         let mut scaler = LossScaling::fixed(128.0).growth_interval(1).build().unwrap();
-        assert_eq!(scaler.observe(&GOOD), ScaledUpdate::Done);
-        let skipped = ScaledUpdate::Skipped { in_a_row: 1, at_minimum: true };
-        assert_eq!(scaler.observe(&OVERFLOW), skipped);
+        assert_eq!(scaler.observe(&GOOD), Ok(ScaledUpdate::Done));
+        assert_eq!(scaler.observe(&OVERFLOW), Ok(ScaledUpdate::OverflowAtMinimum));
         assert_eq!(scaler.scale(), 128.0);
     }
 
     #[test]
-    fn the_scale_stops_at_its_minimum_and_says_so() {
-        let mut scaler = LossScaling::new().scale(2.0).minimum(0.5).build().unwrap();
-        let told: Vec<ScaledUpdate> = (0..4).map(|_| scaler.observe(&OVERFLOW)).collect();
-        let skipped = |in_a_row, at_minimum| ScaledUpdate::Skipped { in_a_row, at_minimum };
-        let expected = [skipped(1, false), skipped(2, false), skipped(3, true), skipped(4, true)];
-        assert_eq!(told, expected);
-        assert_eq!(scaler.scale(), 0.5);
-        scaler.observe(&GOOD);
-        assert_eq!(scaler.state().overflows_in_a_row, 0);
+    fn the_scale_stops_at_its_minimum_and_training_after_it() {
+        let rule = LossScaling::new().scale(2.0).minimum(0.5).max_failures(2);
+        let mut scaler = rule.build().unwrap();
+        let told: Vec<_> = (0..4).map(|_| scaler.observe(&OVERFLOW)).collect();
+        assert_eq!(told[..2], [Ok(ScaledUpdate::Overflow), Ok(ScaledUpdate::Overflow)]);
+        assert_eq!(told[2], Ok(ScaledUpdate::OverflowAtMinimum));
+        assert_eq!(told[3], Err(ScalingError::OverflowAtMinimum { scale: 0.5, updates: 2 }));
+        scaler.observe(&GOOD).unwrap();
+        assert_eq!(scaler.observe(&OVERFLOW), Ok(ScaledUpdate::OverflowAtMinimum));
+        assert_eq!(scaler.state().skipped, 5);
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_is_not_the_scales_fault() {
+        let mut scaler = LossScaling::new().max_failures(3).build().unwrap();
+        let loss = |loss: f64| Observation { loss: Some(loss), ..OVERFLOW };
+        assert_eq!(scaler.observe(&loss(f64::NAN)), Ok(ScaledUpdate::LossNotFinite));
+        assert_eq!(scaler.observe(&loss(f64::INFINITY)), Ok(ScaledUpdate::LossNotFinite));
+        assert_eq!(scaler.scale(), 65_536.0);
+        // An overflow of a finite loss may be cured by a smaller scale, so the count begins again.
+        assert_eq!(scaler.observe(&loss(1.0)), Ok(ScaledUpdate::Overflow));
+        assert_eq!(scaler.scale(), 32_768.0);
+        for _ in 0..2 {
+            assert_eq!(scaler.observe(&loss(f64::NAN)), Ok(ScaledUpdate::LossNotFinite));
+        }
+        let error = scaler.observe(&loss(f64::NEG_INFINITY)).unwrap_err();
+        let loss = f64::NEG_INFINITY;
+        assert_eq!(error, ScalingError::LossNotFinite { loss, updates: 3 });
     }
 
     #[test]
     fn it_does_not_grow_to_infinity() {
         let mut scaler = LossScaling::new().scale(3e38).growth_interval(1).build().unwrap();
-        scaler.observe(&GOOD);
+        scaler.observe(&GOOD).unwrap();
         assert_eq!(scaler.scale(), f64::from(3e38f32));
+    }
+
+    #[test]
+    fn a_small_scale_needs_no_minimum() {
+        assert!(!LossScaling::new().scale(1e-9).build().unwrap().can_fall());
     }
 
     #[test]
@@ -277,6 +429,7 @@ mod tests {
         for minimum in [0.0, f64::NAN, 1e6] {
             assert_eq!(field(LossScaling::new().minimum(minimum)), "minimum");
         }
+        assert_eq!(field(LossScaling::new().max_failures(0)), "max_failures");
     }
 
     proptest! {

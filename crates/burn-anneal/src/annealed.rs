@@ -2,16 +2,17 @@
 
 use crate::clip::Rescale;
 use crate::groups::{Explanation, GroupMetric, Groups, Members, step_of};
+use crate::precision::{Observation, Scaling, ScalingFailure, ScalingMetric, Trained};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
-use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
+use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::tensor::Device;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use std::fmt;
 
 /// A model as [`LearnerBuilder`](crate::LearnerBuilder) trains it: it rescales and clips the
-/// gradients between the backward pass and the optimizer, gives each group of parameters its rate, and
-/// freezes those that do not train yet.
+/// gradients between the backward pass and the optimizer, gives each group of parameters its rate,
+/// freezes those that do not train yet, and scales losses.
 ///
 /// It delegates [`Module`] by hand, so parameter paths have no prefix: a checkpoint saved under it
 /// loads into the bare model, and back. [`into_inner`](Annealed::into_inner) gives the model back
@@ -28,6 +29,8 @@ pub struct Annealed<M> {
 struct Grouping {
     groups: Groups,
     members: Members,
+    /// It needs groups, for the rate of an update may not be that of Burn's scheduler.
+    scaling: Option<Scaling>,
 }
 
 impl<M> Annealed<M> {
@@ -52,19 +55,51 @@ impl<M> Annealed<M> {
 
     /// What each group is and does in the next update: a table, or JSON. `None` without groups.
     pub fn explain(&self) -> Option<Explanation> {
-        let Grouping { groups, members } = self.groups.as_ref()?;
-        Some(groups.explain(members.next_step()))
+        let Grouping { groups, members, scaling } = self.groups.as_ref()?;
+        let scaling = scaling.as_ref().map(Scaling::summary);
+        Some(Explanation { scaling, ..groups.explain(members.next_step()) })
+    }
+
+    fn scaling(&self) -> Option<&Scaling> {
+        self.groups.as_ref()?.scaling.as_ref()
+    }
+
+    /// What the last update showed, where the loss is scaled.
+    pub fn observation(&self) -> Option<&Observation> {
+        self.scaling().map(Scaling::seen)
+    }
+
+    /// Why training was stopped, where loss scaling stopped it: Burn's `LearningResult::interrupted` has the
+    /// same in words.
+    pub fn failure(&self) -> Option<&ScalingFailure> {
+        self.scaling()?.failure()
+    }
+
+    /// Metrics of loss scaling: the scale of each update, whether it was skipped, and with a cap on the rate
+    /// what the rate was multiplied by. None without loss scaling.
+    pub fn scaling_metrics(&self) -> Vec<ScalingMetric> {
+        self.scaling().map_or(vec![], Scaling::metrics)
+    }
+
+    /// Metrics that say what was done, where updates may be skipped or their rate cut.
+    fn reported(&self, metrics: Vec<GroupMetric>) -> Vec<GroupMetric> {
+        match self.scaling() {
+            Some(scaling) => {
+                metrics.into_iter().map(|metric| metric.with_reports(scaling.reports())).collect()
+            }
+            None => metrics,
+        }
     }
 
     /// A metric of each group's rate, for `SupervisedTraining::metric_train_numeric`; none without
     /// groups.
     pub fn rate_metrics(&self) -> Vec<GroupMetric> {
-        self.groups().map_or(vec![], Groups::rate_metrics)
+        self.reported(self.groups().map_or(vec![], Groups::rate_metrics))
     }
 
     /// Metrics of each group's weight decay: the share that it takes, and what it has left.
     pub fn decay_metrics(&self) -> Vec<GroupMetric> {
-        self.groups().map_or(vec![], Groups::decay_metrics)
+        self.reported(self.groups().map_or(vec![], Groups::decay_metrics))
     }
 
     /// A metric of how far each group really moves: the root of the mean square of what an update adds to
@@ -73,20 +108,20 @@ impl<M> Annealed<M> {
     /// its updates: a sum over all weights on the device, and one read for each metric and update, by the
     /// thread of the metrics.
     pub fn step_metrics(&self) -> Vec<GroupMetric> {
-        let Some(Grouping { groups, members }) = &self.groups else { return vec![] };
-        groups.step_metrics(members.measured())
+        let Some(Grouping { groups, members, .. }) = &self.groups else { return vec![] };
+        self.reported(groups.step_metrics(members.measured()))
     }
 
     /// A metric of the Euclidean norm of each group's weights after each update, which shows what a weight
     /// decay really does. It costs what [`step_metrics`](Self::step_metrics) costs, which measure the same.
     pub fn norm_metrics(&self) -> Vec<GroupMetric> {
-        let Some(Grouping { groups, members }) = &self.groups else { return vec![] };
-        groups.norm_metrics(members.measured())
+        let Some(Grouping { groups, members, .. }) = &self.groups else { return vec![] };
+        self.reported(groups.norm_metrics(members.measured()))
     }
 
     /// A metric of each group's momentum, where it has a schedule of it.
     pub fn momentum_metrics(&self) -> Vec<GroupMetric> {
-        self.groups().map_or(vec![], Groups::momentum_metrics)
+        self.reported(self.groups().map_or(vec![], Groups::momentum_metrics))
     }
 
     /// Changes the model, which may get other parameter ids by it, as it does when a record is loaded.
@@ -100,30 +135,59 @@ impl<M> Annealed<M> {
 }
 
 impl<M: Module> Annealed<M> {
-    /// Trains in groups from update `next_step` on.
-    pub(crate) fn grouped(self, groups: Groups, next_step: u64) -> Self {
+    /// Trains in groups from update `next_step` of the schedule on.
+    pub(crate) fn grouped(self, groups: Groups, next_step: u64, scaling: Option<Scaling>) -> Self {
         let model = groups.prepare(self.model, next_step);
-        let grouping = Grouping { groups, members: Members::new(next_step) };
+        let grouping = Grouping { groups, members: Members::new(next_step), scaling };
         Self { model, rescale: self.rescale, groups: Some(grouping) }
     }
+}
 
-    /// Runs an update of the model, in its groups where it has some.
+impl<M: TrainStep + Module> Annealed<M> {
+    /// Makes an update with the gradients of one device or of several.
     fn update(
         self,
-        optim: &mut ModuleOptimizer,
-        lr_module: ModuleLearningRate,
-        optimize: impl FnOnce(M, &mut ModuleOptimizer, ModuleLearningRate) -> M,
+        optimizer: &mut ModuleOptimizer,
+        rates: ModuleLearningRate,
+        gradients: GradAdaptor,
     ) -> Self {
         let Self { model, rescale, groups } = self;
-        let Some(Grouping { groups, mut members }) = groups else {
-            return Self { model: optimize(model, optim, lr_module), rescale, groups };
+        let Some(Grouping { groups, mut members, scaling }) = groups else {
+            let gradients = rescale.rescale_if_asked(&model, gradients);
+            let model = optimize(model, optimizer, rates, gradients);
+            return Self { model, rescale, groups: None };
         };
-        let step = step_of(&lr_module).unwrap_or(members.next_step());
-        // Burn looks each parameter up in the groups of these rates; ours have their rates elsewhere.
-        let base = lr_module.base().into();
-        let model = members
-            .update(&groups, step, model, optim, |model, optim| optimize(model, optim, base));
-        Self { model, rescale, groups: Some(Grouping { groups, members }) }
+        let number = step_of(&rates);
+        let (model, scaling) = match scaling {
+            Some(mut scaling) => {
+                let trained = Trained { model, groups: &groups, members: &mut members, optimizer };
+                let model = scaling.update(trained, number, rescale, gradients);
+                (model, Some(scaling))
+            }
+            None => {
+                let gradients = rescale.rescale_if_asked(&model, gradients);
+                let step = number.unwrap_or(members.next_step());
+                // Burn looks each parameter up in the groups of these rates; ours have theirs elsewhere.
+                let base = rates.base().into();
+                let optimize =
+                    |model, optimizer: &mut _| optimize(model, optimizer, base, gradients);
+                (members.update(&groups, step, 1.0, model, optimizer, optimize), None)
+            }
+        };
+        Self { model, rescale, groups: Some(Grouping { groups, members, scaling }) }
+    }
+}
+
+/// The model's own way to make an update.
+pub(crate) fn optimize<M: TrainStep + Module>(
+    model: M,
+    optimizer: &mut ModuleOptimizer,
+    rates: ModuleLearningRate,
+    gradients: GradAdaptor,
+) -> M {
+    match gradients {
+        GradAdaptor::Single(gradients) => model.optimize(optimizer, rates, gradients),
+        GradAdaptor::Multi(gradients) => model.optimize_multi(optimizer, rates, gradients),
     }
 }
 
@@ -178,7 +242,10 @@ impl<M: TrainStep + Module> TrainStep for Annealed<M> {
     type Output = M::Output;
 
     fn step(&self, item: Self::Input) -> TrainOutput<Self::Output> {
-        self.model.step(item)
+        match self.scaling() {
+            Some(scaling) => scaling.pass(&self.model, item),
+            None => self.model.step(item),
+        }
     }
 
     fn optimize(
@@ -187,12 +254,7 @@ impl<M: TrainStep + Module> TrainStep for Annealed<M> {
         lr_module: ModuleLearningRate,
         grads: GradientsParams,
     ) -> Self {
-        let grads = if self.rescale.changes_nothing() {
-            grads
-        } else {
-            self.rescale.single(&self.model, grads)
-        };
-        self.update(optim, lr_module, |model, optim, rates| model.optimize(optim, rates, grads))
+        self.update(optim, lr_module, grads.into())
     }
 
     fn optimize_multi(
@@ -201,14 +263,7 @@ impl<M: TrainStep + Module> TrainStep for Annealed<M> {
         lr_module: ModuleLearningRate,
         grads: MultiGradientsParams,
     ) -> Self {
-        let grads = if self.rescale.changes_nothing() {
-            grads
-        } else {
-            self.rescale.multi(&self.model, grads)
-        };
-        self.update(optim, lr_module, |model, optim, rates| {
-            model.optimize_multi(optim, rates, grads)
-        })
+        self.update(optim, lr_module, grads.into())
     }
 }
 

@@ -1,9 +1,11 @@
 //! Finding a checkpoint of Burn's `SupervisedTraining` that is whole.
 
 use crate::groups::saved_groups;
+use crate::precision::with_master_weights;
 use crate::{OnMismatch, SavedStep};
 use anneal_schedule::Schedule;
 use burn::lr_scheduler::LrSchedulerRecord;
+use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
 use std::path::{Path, PathBuf};
@@ -149,6 +151,17 @@ impl SavedEpoch {
     /// The number that `SupervisedTraining::checkpoint` takes.
     pub fn epoch(&self) -> usize {
         self.epoch
+    }
+
+    /// The model of this epoch in f32, with the [master
+    /// weights](crate::precision::MasterWeights) of a run in half precision.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`] where it is the checkpoint of another model.
+    pub fn load_in_f32<M: Module>(&self, model: M) -> Result<M, CheckpointError> {
+        let model =
+            model.try_load_record(self.model()?).map_err(|error| self.damaged("model", error))?;
+        Ok(with_master_weights(model, self.optimizer()?))
     }
 
     /// The model's record.

@@ -1,8 +1,9 @@
 //! Clipping by the norm of all gradients together.
 
+use crate::precision::in_f32;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradAdaptor, GradientsParams, MultiGradientsParams};
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::{Device, Tensor};
 use thiserror::Error;
 
 /// Clips gradients by their global norm:
@@ -101,32 +102,49 @@ pub(crate) struct Rescale {
 }
 
 impl Rescale {
-    pub(crate) fn changes_nothing(&self) -> bool {
-        self.factor == 1.0 && self.clip.is_none()
-    }
-
-    pub(crate) fn single<M: Module>(
+    /// Rescales without a look at the norm, unless clipping needs it.
+    pub(crate) fn rescale_if_asked<M: Module>(
         &self,
         module: &M,
-        gradients: GradientsParams,
-    ) -> GradientsParams {
-        self.apply(module, gradients.into()).0
+        gradients: GradAdaptor,
+    ) -> GradAdaptor {
+        if self.factor == 1.0 && self.clip.is_none() {
+            return gradients;
+        }
+        self.rescale(module, gradients).0
     }
 
     /// Sums over devices, rescales, and leaves each gradient on the device that its parameter is
-    /// optimized on.
-    pub(crate) fn multi<M: Module>(
+    /// optimized on. The norm is that before clipping.
+    pub(crate) fn rescale<M: Module>(
         &self,
         module: &M,
-        gradients: MultiGradientsParams,
-    ) -> MultiGradientsParams {
-        let devices: Vec<Device> =
-            gradients.grads.iter().map(|(_, device)| device.clone()).collect();
-        let (gradients, _) = self.apply(module, gradients.into());
+        gradients: GradAdaptor,
+    ) -> (GradAdaptor, Option<Tensor<1>>) {
+        let devices: Option<Vec<Device>> = match &gradients {
+            GradAdaptor::Single(_) => None,
+            GradAdaptor::Multi(all) => {
+                Some(all.grads.iter().map(|(_, device)| device.clone()).collect())
+            }
+        };
+        let (gradients, norm) = self.apply(module, gradients);
+        let Some(devices) = devices else { return (gradients.into(), norm) };
         let grads = devices.into_iter().map(|device| (GradientsParams::new(), device)).collect();
         let mut spread = Spread { from: gradients, to: MultiGradientsParams { grads } };
         module.visit(&mut spread);
-        spread.to
+        (spread.to.into(), norm)
+    }
+
+    /// The gradients times a number.
+    pub(crate) fn multiply<M: Module>(
+        module: &M,
+        gradients: GradientsParams,
+        factor: f64,
+    ) -> GradientsParams {
+        let factor = Factor::Number(factor);
+        let mut scale = ScaleBy { from: gradients, to: GradientsParams::new(), factor };
+        module.visit(&mut scale);
+        scale.to
     }
 
     fn apply<M: Module>(
@@ -141,21 +159,16 @@ impl Rescale {
         }
         let norm = Tensor::cat(sum.squares, 0).sum().sqrt() * self.factor;
         let factor = match self.clip {
-            Some(clip) => {
-                ((norm.clone() + NORM_EPSILON).recip() * clip.max_norm).clamp_max(1.0) * self.factor
-            }
-            None => norm.ones_like() * self.factor,
+            Some(clip) => Factor::OnDevice(
+                ((norm.clone() + NORM_EPSILON).recip() * clip.max_norm).clamp_max(1.0)
+                    * self.factor,
+            ),
+            None if self.factor == 1.0 => return (sum.to, Some(norm)),
+            None => Factor::Number(self.factor),
         };
         let mut scale = ScaleBy { from: sum.to, to: GradientsParams::new(), factor };
         module.visit(&mut scale);
         (scale.to, Some(norm))
-    }
-}
-
-fn in_f32<const D: usize>(gradient: Tensor<D>) -> Tensor<D> {
-    match gradient.dtype() {
-        DType::F16 | DType::BF16 => gradient.cast(FloatDType::F32),
-        _ => gradient,
     }
 }
 
@@ -182,15 +195,26 @@ impl ModuleVisitor for SumOfSquares {
 struct ScaleBy {
     from: GradientsParams,
     to: GradientsParams,
-    factor: Tensor<1>,
+    factor: Factor,
+}
+
+enum Factor {
+    Number(f64),
+    OnDevice(Tensor<1>),
 }
 
 impl ModuleVisitor for ScaleBy {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(gradient) = self.from.remove::<D>(param.id) else { return };
         let dtype = gradient.dtype();
-        let factor = self.factor.clone().to_device(&gradient.device()).reshape([1; D]);
-        self.to.register(param.id, (in_f32(gradient) * factor).cast(dtype));
+        let scaled = match &self.factor {
+            Factor::Number(factor) => in_f32(gradient) * *factor,
+            Factor::OnDevice(factor) => {
+                let factor = factor.clone().to_device(&gradient.device()).reshape([1; D]);
+                in_f32(gradient) * factor
+            }
+        };
+        self.to.register(param.id, scaled.cast(dtype));
     }
 }
 

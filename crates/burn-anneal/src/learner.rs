@@ -5,13 +5,18 @@ use crate::groups::{
     GroupError, Grouped, Groups, GroupsConfig, Selection, check_optimizer, resumed_step, with_step,
 };
 use crate::momentum::MomentumError;
+use crate::precision::{
+    ControlError, CopyItem, Kept, LossScaling, MasterWeights, OnSkip, RateCap, Scaling, copy_of,
+    has_half_parameters, keeping, kept, to_precision,
+};
 use crate::{
     Annealed, CheckpointError, ClipError, GlobalNormClip, OnMismatch, SavedEpoch, Scheduler,
 };
 use anneal_schedule::{Build, RateDrop, RunLength, ScheduleConfig, ScheduleError, WeightDecay};
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, Optimizer};
-use burn::train::{Learner, LearnerModel};
+use burn::tensor::{DType, Device, FloatDType};
+use burn::train::{Interrupter, Learner, LearnerModel, TrainStep};
 use thiserror::Error;
 
 /// Builds a Burn `Learner` that trains under a schedule.
@@ -44,14 +49,20 @@ pub struct LearnerBuilder<M> {
     whole: GroupsConfig,
     max_norm: Option<f64>,
     reduction: GradientReduction,
+    precision: Option<FloatDType>,
+    loss_scaling: Option<LossScaling>,
+    rate_cap: Option<(RateCap, CopyItem)>,
+    on_skip: Option<OnSkip>,
+    interrupter: Option<Interrupter>,
     on_mismatch: OnMismatch,
     resume_from: Option<SavedEpoch>,
 }
 
-/// An optimizer as it is, and as groups use it.
+/// An optimizer as it is, as groups use it, and as groups use it on master weights.
 struct BareOptimizer {
     plain: ModuleOptimizer,
     grouped: ModuleOptimizer,
+    mastered: ModuleOptimizer,
 }
 
 /// How the gradients of the batches of one update become one.
@@ -97,6 +108,50 @@ pub enum BuildError {
     /// A value of an optimizer of ours is out of its range.
     #[error(transparent)]
     Momentum(#[from] MomentumError),
+    /// A value of loss scaling, or of the cap on the rate, is out of its range.
+    #[error("{part}: {source}")]
+    Control {
+        /// The part of the builder.
+        part: &'static str,
+        /// What is wrong with it.
+        source: ControlError,
+    },
+    /// A part was given that does nothing without another.
+    #[error("{part}: does nothing without {needs}; call LearnerBuilder::{needs}(…) too")]
+    Needs {
+        /// The part.
+        part: &'static str,
+        /// The part that it needs.
+        needs: &'static str,
+    },
+    /// Loss scaling has no way to stop a run that cannot go on.
+    #[error(
+        "loss_scaling: needs the interrupter of the training, to stop a run of which every update is \
+         skipped; call LearnerBuilder::interrupter(training.interrupter())"
+    )]
+    NoInterrupter,
+    /// The precision is not half.
+    #[error("half_precision: {dtype:?} is not allowed; allowed: F16, BF16")]
+    NotHalf {
+        /// The precision.
+        dtype: FloatDType,
+    },
+    /// The device does not compute in this precision.
+    #[error(
+        "half_precision: {device} does not compute in {dtype:?}; use f32 there, or another device"
+    )]
+    PrecisionUnsupported {
+        /// The device.
+        device: String,
+        /// The precision.
+        dtype: FloatDType,
+    },
+    /// The model is in half precision already, and nothing is to keep its weights in f32.
+    #[error(
+        "loss_scaling: the model has parameters in half precision, which need master weights; call \
+         LearnerBuilder::half_precision(…) too"
+    )]
+    NoMasterWeights,
     /// The checkpoint to resume from cannot be used, or belongs to another schedule.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -114,6 +169,11 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             whole: GroupsConfig::new(),
             max_norm: None,
             reduction: GradientReduction::Sum,
+            precision: None,
+            loss_scaling: None,
+            rate_cap: None,
+            on_skip: None,
+            interrupter: None,
             on_mismatch: OnMismatch::Exact,
             resume_from: None,
         }
@@ -122,8 +182,12 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// The optimizer, bare: `AdamWConfig::new().build()`. Burn's per-tensor gradient clipping is no
     /// part of a bare optimizer; see [`clip_global_norm`](Self::clip_global_norm).
     pub fn optimizer(mut self, optimizer: impl Optimizer) -> Self {
-        let grouped = Grouped::new(optimizer.clone()).into();
-        self.optimizer = Some(BareOptimizer { plain: optimizer.into(), grouped });
+        let grouped = Grouped::new(optimizer.clone());
+        self.optimizer = Some(BareOptimizer {
+            plain: optimizer.into(),
+            grouped: grouped.clone().into(),
+            mastered: MasterWeights::new(grouped).into(),
+        });
         self
     }
 
@@ -189,6 +253,56 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         self
     }
 
+    /// Trains the model in f16 or bf16, with [master weights](MasterWeights) in f32 for any optimizer, and in
+    /// f16 with [`loss_scaling`](Self::loss_scaling) as torch has it unless another is given.
+    ///
+    /// The model is cast whole, so it must cast its inputs, and should cast what goes into its loss to f32;
+    /// its `TrainStep::step` must scale the loss, see [`ScaleLoss`](crate::precision::ScaleLoss).
+    pub fn half_precision(mut self, dtype: FloatDType) -> Self {
+        self.precision = Some(dtype);
+        self
+    }
+
+    /// Scales the loss before the backward pass, and skips updates whose gradients overflow: see
+    /// [`LossScaling`]. The model's `TrainStep::step` must call
+    /// [`scale_loss`](crate::precision::ScaleLoss::scale_loss), and [`interrupter`](Self::interrupter) is
+    /// needed. One scale serves all batches of an update; it is saved with the optimizer.
+    ///
+    /// It costs a sum over the gradients, which [`clip_global_norm`](Self::clip_global_norm) shares, and one
+    /// read from the device for each update.
+    pub fn loss_scaling(mut self, scaling: LossScaling) -> Self {
+        self.loss_scaling = Some(scaling);
+        self
+    }
+
+    /// Caps the rate of all groups so that the next scaled gradient does not overflow: see [`RateCap`].
+    ///
+    /// Each update is made once, to see how far it moves the weights, and again where that is too far: that
+    /// takes a second copy of the weights and of the optimizer's state while it runs. A smoothness that is
+    /// measured takes a copy of the batch, and a forward and a backward pass more every k updates; dropout
+    /// and other randomness in the model then counts as curvature.
+    pub fn cap_rate(mut self, cap: RateCap) -> Self
+    where
+        <M as TrainStep>::Input: Clone,
+    {
+        self.rate_cap = Some((cap, copy_of::<<M as TrainStep>::Input>));
+        self
+    }
+
+    /// What a skipped update does to the schedule: see [`OnSkip`].
+    pub fn on_skip(mut self, on_skip: OnSkip) -> Self {
+        self.on_skip = Some(on_skip);
+        self
+    }
+
+    /// With what loss scaling stops a run that cannot go on: `training.interrupter()` of Burn's
+    /// `SupervisedTraining`. Why is in the result's `interrupted`, and in
+    /// [`Annealed::failure`] of its model.
+    pub fn interrupter(mut self, interrupter: Interrupter) -> Self {
+        self.interrupter = Some(interrupter);
+        self
+    }
+
     /// Names the checkpoint that training will resume from, so that [`build`](Self::build) can
     /// check it. Give its epoch to `SupervisedTraining::checkpoint`, which loads it.
     pub fn resume_from(mut self, saved: &SavedEpoch) -> Self {
@@ -206,7 +320,9 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     ///
     /// # Errors
     /// [`BuildError`] says which part, which field of it, and what is allowed.
-    pub fn build(self) -> Result<Learner<Annealed<M>>, BuildError> {
+    pub fn build(mut self) -> Result<Learner<Annealed<M>>, BuildError> {
+        let scaling = self.scaling()?;
+        self.cast_model(scaling.is_some())?;
         let optimizer = self.optimizer.ok_or(BuildError::Missing { part: "optimizer" })?;
         let config = self.schedule.ok_or(BuildError::Missing { part: "schedule" })?;
         let run = self.run.ok_or(BuildError::Missing { part: "run" })?;
@@ -217,24 +333,37 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         }
         let groups = GroupsConfig::with_whole(self.groups, self.whole)
             .map_err(|part| BuildError::GivenTwice { part })?;
-        let groups = match &groups {
-            Some(groups) => Some(groups.resolve(&self.model, &schedule, run)?),
+        let asked_for_groups = groups.is_some();
+        // What a skipped update does to the schedule is decided where groups have their rates.
+        let needs_groups = scaling.is_some() || self.precision.is_some();
+        let groups = match groups.or_else(|| needs_groups.then(GroupsConfig::new)) {
+            Some(groups) => {
+                let masters = self.precision.is_some();
+                Some(groups.resolve_for(&self.model, masters, &schedule, run)?)
+            }
             None => None,
         };
+        let fingerprint = groups.as_ref().filter(|_| asked_for_groups).map(Groups::fingerprint);
         let optimizer = match &groups {
             Some(groups) => {
                 check_optimizer(groups, &optimizer.plain)?;
-                optimizer.grouped
+                match self.precision {
+                    Some(_) => optimizer.mastered,
+                    None => optimizer.grouped,
+                }
             }
             None => optimizer.plain,
         };
+        let optimizer = if scaling.is_some() { keeping(optimizer) } else { optimizer };
         let mut saved_step = None;
+        let mut saved_scaling = None;
         if let Some(saved) = &self.resume_from {
             check_model(saved, &self.model)?;
             check_optimizer_record(saved, &optimizer)?;
             saved.check_schedule(&schedule, self.on_mismatch)?;
-            saved.check_groups(groups.as_ref().map(Groups::fingerprint), self.on_mismatch)?;
+            saved.check_groups(fingerprint, self.on_mismatch)?;
             saved_step = saved.saved_step()?;
+            saved_scaling = kept(&mut optimizer.clone().load_record(saved.optimizer()?));
         }
         let factor = match self.reduction {
             GradientReduction::Sum => 1.0,
@@ -245,12 +374,68 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         Ok(match groups {
             Some(groups) => {
                 let next_step = resumed_step(saved_step, &scheduler);
-                let scheduler = with_step(scheduler, groups.fingerprint(), next_step);
-                Learner::new(model.grouped(groups, next_step), optimizer, scheduler)
+                let scheduler = with_step(scheduler, fingerprint, next_step);
+                let scaling = match (scaling, saved_scaling) {
+                    (Some(scaling), Some(kept)) => Some(resumed(scaling, kept, next_step)?),
+                    (scaling, _) => scaling,
+                };
+                let held = scaling.as_ref().map_or(0, Scaling::held);
+                let model = model.grouped(groups, next_step.saturating_sub(held), scaling);
+                Learner::new(model, optimizer, scheduler)
             }
             None => Learner::new(model, optimizer, scheduler),
         })
     }
+}
+
+impl<M: LearnerModel> LearnerBuilder<M> {
+    /// Loss scaling as asked for, or as f16 needs it.
+    fn scaling(&self) -> Result<Option<Scaling>, BuildError> {
+        let control = |part| move |source| BuildError::Control { part, source };
+        let needs = |part| Err(BuildError::Needs { part, needs: "loss_scaling" });
+        let by_default = (self.precision == Some(FloatDType::F16)).then(LossScaling::new);
+        let Some(rule) = self.loss_scaling.or(by_default) else {
+            return match (&self.rate_cap, self.on_skip) {
+                (Some(_), _) => needs("cap_rate"),
+                (None, Some(_)) => needs("on_skip"),
+                (None, None) => Ok(None),
+            };
+        };
+        let scaler = rule.build().map_err(control("loss_scaling"))?;
+        let (limiter, copy) = match self.rate_cap {
+            Some((cap, copy)) => (Some(cap.build().map_err(control("cap_rate"))?), Some(copy)),
+            None => (None, None),
+        };
+        let interrupter = self.interrupter.clone().ok_or(BuildError::NoInterrupter)?;
+        let on_skip = self.on_skip.unwrap_or_default();
+        Ok(Some(Scaling::new(scaler, limiter, on_skip, interrupter, copy)))
+    }
+
+    /// Casts the model to half precision where that is asked for.
+    fn cast_model(&mut self, scales: bool) -> Result<(), BuildError> {
+        let Some(dtype) = self.precision else {
+            return match scales && has_half_parameters(&self.model) {
+                true => Err(BuildError::NoMasterWeights),
+                false => Ok(()),
+            };
+        };
+        if !matches!(dtype, FloatDType::F16 | FloatDType::BF16) {
+            return Err(BuildError::NotHalf { dtype });
+        }
+        let lacks = |device: &&Device| !device.supports_dtype(DType::from(dtype));
+        if let Some(device) = self.model.devices().iter().find(lacks) {
+            return Err(BuildError::PrecisionUnsupported { device: format!("{device:?}"), dtype });
+        }
+        self.model = to_precision(self.model.clone(), dtype);
+        Ok(())
+    }
+}
+
+/// Goes on with what a checkpoint kept, whose schedule may start anew.
+fn resumed(scaling: Scaling, kept: Kept, next_step: u64) -> Result<Scaling, BuildError> {
+    scaling
+        .resumed(kept, next_step == 0)
+        .map_err(|source| BuildError::Control { part: "loss_scaling", source })
 }
 
 /// Burn would panic on a record that does not fit the model.

@@ -1,4 +1,4 @@
-//! Learning-rate schedules, weight decay, momentum, rates per layer and a learner builder for
+//! Learning-rate schedules, weight decay, momentum, rates per layer, half precision and a learner builder for
 //! [Burn](https://burn.dev).
 //!
 //! ```
@@ -24,6 +24,7 @@ pub mod decay;
 pub mod groups;
 mod learner;
 pub mod momentum;
+pub mod precision;
 mod scheduler;
 
 pub use anneal_schedule as schedule;
@@ -39,6 +40,9 @@ pub mod prelude {
     pub use crate::decay::{Decayed, TakeWeightDecay};
     pub use crate::groups::{Group, GroupError, GroupsConfig, LayerMap, Selection, layer_decay};
     pub use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
+    pub use crate::precision::{
+        GradScaler, LossScaling, MasterWeights, OnSkip, RateCap, ScaleLoss,
+    };
     pub use crate::{
         Annealed, BuildError, CheckpointError, GlobalNormClip, GradientReduction, InitScheduler,
         LearnerBuilder, OnMismatch, SavedEpoch, Scheduler,

@@ -49,6 +49,7 @@ impl DigitNetworkConfig {
 
 impl ImageNetwork for DigitNetwork {
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let images = images.cast(self.output.weight.val().dtype());
         let features = self
             .convolutions
             .iter()

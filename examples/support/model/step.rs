@@ -2,8 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Int, Tensor};
 use burn::train::{ClassificationOutput, InferenceStep, LearnerModel, TrainOutput, TrainStep};
+
+use burn_anneal::prelude::ScaleLoss;
 
 use crate::loader::ImageBatch;
 
@@ -38,7 +40,7 @@ pub fn training_step<N: ImageNetwork>(
 ) -> TrainOutput<ClassificationOutput> {
     let smoothing = (label_smoothing > 0.0).then_some(label_smoothing);
     let output = classify(network, batch, smoothing);
-    let gradients = output.loss.backward();
+    let gradients = output.loss.clone().scale_loss().backward();
     TrainOutput::new(network, gradients, output)
 }
 
@@ -52,7 +54,8 @@ fn classify<N: ImageNetwork>(
     batch: ImageBatch,
     smoothing: Option<f32>,
 ) -> ClassificationOutput {
-    let logits = network.forward(batch.images);
+    // A loss in half precision would be coarse, and its scale infinite.
+    let logits = network.forward(batch.images).cast(FloatDType::F32);
     let loss = cross_entropy(logits.clone(), batch.targets.clone(), smoothing);
     ClassificationOutput::new(loss, logits, batch.targets)
 }

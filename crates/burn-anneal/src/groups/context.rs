@@ -118,6 +118,11 @@ impl Drop for Update {
     }
 }
 
+/// Whether parameters are introduced, so that what an optimizer sees is not the real one.
+pub(crate) fn is_introducing() -> bool {
+    CONTEXT.with_borrow(|context| context.as_ref().is_some_and(|c| c.introduced.is_some()))
+}
+
 /// What an optimizer does with a parameter.
 pub(crate) enum Answer {
     /// Remember its group, and leave the parameter as it is.

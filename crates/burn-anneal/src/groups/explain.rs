@@ -1,6 +1,7 @@
 //! What each group is and does, as a table or as JSON.
 
 use super::resolved::{Rate, ResolvedGroup, Table};
+use crate::precision::ScalingSummary;
 use anneal_schedule::Schedule;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ pub struct Explanation {
     pub untrained: usize,
     /// What is not as it was asked for, such as a decay that is lost in half precision.
     pub notes: Vec<String>,
+    /// What loss scaling, and a cap on the rate, have come to; `None` without.
+    pub scaling: Option<ScalingSummary>,
     /// The groups, from the input to the head where there are layers.
     pub groups: Vec<ExplainedGroup>,
 }
@@ -75,6 +78,7 @@ impl Explanation {
             schedule: table.base.to_string(),
             untrained: table.untrained,
             notes: table.notes.clone(),
+            scaling: None,
             groups: table.groups.iter().map(|group| explained(table, group, step)).collect(),
         }
     }
@@ -203,6 +207,9 @@ impl fmt::Display for Explanation {
             }
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;
+        if let Some(scaling) = &self.scaling {
+            writeln!(f, "{scaling}")?;
+        }
         write!(f, "{} more that the model does not train", self.untrained)
     }
 }

@@ -80,6 +80,19 @@ impl Measured {
         updates.push_back((step, steps));
     }
 
+    /// An update that was left out, though it may have been tried: no step, and the weights as they were.
+    pub fn skip(&self, step: u64) {
+        let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        while updates.back().is_some_and(|(number, _)| *number == step) {
+            updates.pop_back();
+        }
+        if let Some((_, last)) = updates.back() {
+            let still = |of: &Step| Step { step: Sum::default(), ..of.clone() };
+            let still = last.iter().map(still).collect();
+            updates.push_back((step, still));
+        }
+    }
+
     /// The root of the mean square of what update `step` added to the weights of a group; `None` where it
     /// was not measured.
     pub fn step(&self, step: u64, group: usize) -> Option<f64> {

@@ -57,12 +57,13 @@ impl Members {
         self.next_step
     }
 
-    /// Makes update `step`: `optimize` runs with the rates of the groups, and the model that comes out
-    /// is ready for the next.
+    /// Makes update `step`: `optimize` runs with the rates of the groups times `factor`, and the model that
+    /// comes out is ready for the next.
     pub fn update<M: Module>(
         &mut self,
         groups: &Groups,
         step: u64,
+        factor: f64,
         model: M,
         optimizer: &mut ModuleOptimizer,
         optimize: impl FnOnce(M, &mut ModuleOptimizer) -> M,
@@ -71,7 +72,7 @@ impl Members {
         if !followed {
             self.come_from_elsewhere(groups, step);
         }
-        let settings = settings(groups, step);
+        let settings = settings(groups, step, factor);
         self.look_up(groups, &model);
         self.introduce(&settings, &model, optimizer);
 
@@ -91,6 +92,26 @@ impl Members {
             );
             self.expect_other_ids();
         }
+        self.come_to_next(groups, step, model, followed)
+    }
+
+    /// Leaves update `step` out: the model that comes out is ready for the next.
+    pub fn skip<M: Module>(&mut self, groups: &Groups, step: u64, model: M) -> M {
+        let followed = step == self.next_step;
+        if !followed {
+            self.come_from_elsewhere(groups, step);
+        }
+        self.measured.skip(step);
+        self.come_to_next(groups, step, model, followed)
+    }
+
+    fn come_to_next<M: Module>(
+        &mut self,
+        groups: &Groups,
+        step: u64,
+        model: M,
+        followed: bool,
+    ) -> M {
         self.next_step = step.saturating_add(1);
         if !followed || groups.freezes_differ(step, self.next_step) {
             self.expects_new = true;
@@ -137,10 +158,10 @@ impl Members {
     }
 }
 
-fn settings(groups: &Groups, step: u64) -> Vec<Setting> {
+fn settings(groups: &Groups, step: u64, factor: f64) -> Vec<Setting> {
     let base = groups.table.base.rate(step);
     let setting = |group: &ResolvedGroup| {
-        let rate = group.rate(base, step);
+        let rate = group.rate(base, step) * factor;
         let share = group.shrinkage.at(step, rate);
         let drop = |step| group.rate(groups.table.base.rate(step), step);
         Setting {

@@ -4,6 +4,7 @@ use super::explain::Kept;
 use super::resolved::{ResolvedGroup, Table};
 use super::step::step_of;
 use super::{Groups, Measured};
+use crate::precision::Reports;
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
@@ -24,6 +25,8 @@ pub struct GroupMetric {
     groups: Groups,
     group: usize,
     quantity: Quantity,
+    /// Where updates may be skipped, or their rate cut.
+    reports: Option<Reports>,
     name: MetricName,
     state: NumericMetricState,
 }
@@ -72,17 +75,33 @@ impl GroupMetric {
         // Burn writes a log file of this name.
         let name = groups.table.groups[group].name.replace(['/', '\\'], "_");
         let name = Arc::new(format!("{what} {name}"));
-        Self { groups, group, quantity, name, state: NumericMetricState::new() }
+        Self { groups, group, quantity, reports: None, name, state: NumericMetricState::new() }
     }
 
-    fn value_at(&mut self, step: u64) -> f64 {
+    /// Says what was done, where updates may be skipped or their rate cut.
+    pub(crate) fn with_reports(self, reports: &Reports) -> Self {
+        Self { reports: Some(reports.clone()), ..self }
+    }
+
+    /// Its value in the update that Burn gives this number.
+    fn value_of(&mut self, number: u64) -> f64 {
+        match self.reports.as_ref().and_then(|reports| reports.of(number)) {
+            Some(report) if report.skipped => self.value_at(report.step, 0.0),
+            Some(report) => self.value_at(report.step, report.factor),
+            None => self.value_at(number, 1.0),
+        }
+    }
+
+    /// Its value in update `step`, where rates are multiplied by `factor`.
+    fn value_at(&mut self, step: u64, factor: f64) -> f64 {
         let Table { base, groups, .. } = &*self.groups.table;
         let group: &ResolvedGroup = &groups[self.group];
         let frozen = group.is_frozen(step);
         match &mut self.quantity {
             Quantity::Rate | Quantity::Decay if frozen => 0.0,
-            Quantity::Rate => group.rate(base.rate(step), step),
-            Quantity::Decay => group.shrink(base.rate(step), step),
+            Quantity::Rate => group.rate(base.rate(step), step) * factor,
+            Quantity::Decay if factor == 0.0 => 0.0,
+            Quantity::Decay => group.shrinkage.at(step, group.rate(base.rate(step), step) * factor),
             Quantity::Kept(kept) => {
                 kept.go_on(base, group, step.saturating_add(1));
                 kept.share()
@@ -108,7 +127,7 @@ impl Metric for GroupMetric {
         metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         let step = metadata.lr.as_ref().and_then(step_of);
-        let value = step.map_or(0.0, |step| self.value_at(step));
+        let value = step.map_or(0.0, |step| self.value_of(step));
         self.state.update(value, 1);
         Ok(self.state.compute_update(FormatOptions::new(self.name()).precision(6)))
     }

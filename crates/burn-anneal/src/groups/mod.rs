@@ -34,7 +34,7 @@ pub use parameter::{Parameter, parameters};
 pub use resolved::Groups;
 pub use selection::Selection;
 
-pub(crate) use context::{current_drop, current_momentum};
+pub(crate) use context::{current_drop, current_momentum, is_introducing};
 pub(crate) use measure::Measured;
 pub(crate) use members::Members;
 pub(crate) use optimizer::{Grouped, check_optimizer};

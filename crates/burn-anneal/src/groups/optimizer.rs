@@ -156,9 +156,15 @@ impl GroupOptimizer {
     ) -> M {
         let step = self.next_step();
         let rate = self.groups.schedule().rate(step);
-        self.members.update(&self.groups, step, model, &mut self.optimizer, |model, optimizer| {
-            optimize(rate, model, optimizer)
-        })
+        let optimize = |model, optimizer: &mut _| optimize(rate, model, optimizer);
+        self.members.update(&self.groups, step, 1.0, model, &mut self.optimizer, optimize)
+    }
+
+    /// Counts an update that is left out, as after an overflow in half precision, and prepares the model for
+    /// the next. Where the schedule shall wait instead, nothing is to be done.
+    pub fn skip<M: Module>(&mut self, model: M) -> M {
+        let step = self.next_step();
+        self.members.skip(&self.groups, step, model)
     }
 
     /// The number of the next update.

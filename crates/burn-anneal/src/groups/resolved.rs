@@ -124,9 +124,22 @@ impl GroupsConfig {
         schedule: &Schedule,
         run: RunLength,
     ) -> Result<Groups, GroupError> {
+        self.resolve_for(model, false, schedule, run)
+    }
+
+    /// As [`resolve`](Self::resolve); the weights of half precision may have `masters` in f32.
+    pub(crate) fn resolve_for<M: Module>(
+        &self,
+        model: &M,
+        masters: bool,
+        schedule: &Schedule,
+        run: RunLength,
+    ) -> Result<Groups, GroupError> {
         let mut table = resolve(self, &parameters(model), schedule, run)?;
         table.of_flag = batch_norm_flags(model, &table.of_path);
-        table.notes = lost_decays(model, &table);
+        if !masters {
+            table.notes = lost_decays(model, &table);
+        }
         if let Some(said) = &table.said_of_decay
             && table.groups.iter().all(|group| group.shrinkage.is_none())
         {

@@ -12,7 +12,11 @@ use burn::optim::LearningRate;
 const STEP: u64 = 0x616e_6e65_616c_0001;
 
 /// What Burn's learner steps: the schedule, and the number of the update beside it.
-pub(crate) fn with_step(scheduler: Scheduler, groups: u64, next_step: u64) -> ModuleLrScheduler {
+pub(crate) fn with_step(
+    scheduler: Scheduler,
+    groups: Option<u64>,
+    next_step: u64,
+) -> ModuleLrScheduler {
     let number = StepNumber { scheduler: scheduler.clone().starting_at(next_step), groups };
     ModuleLrScheduler::new(scheduler)
         .with_group(ParamGroup::from_ids(vec![ParamId::from(STEP)]), number)
@@ -24,11 +28,12 @@ pub(crate) fn step_of(rates: &ModuleLearningRate) -> Option<u64> {
     (number < 0.0).then(|| (-number) as u64 - 1)
 }
 
-/// Gives −1 − the number of each update, which is no rate, and saves which groups the run was trained in.
+/// Gives −1 − the number of each update, which is no rate, and saves which groups the run was trained in, if
+/// anybody asked for groups.
 #[derive(Clone)]
 struct StepNumber {
     scheduler: Scheduler,
-    groups: u64,
+    groups: Option<u64>,
 }
 
 impl LrScheduler for StepNumber {
@@ -39,7 +44,11 @@ impl LrScheduler for StepNumber {
     }
 
     fn to_record(&self) -> LrSchedulerRecord {
-        self.scheduler.to_record().with_scalar("groups", self.groups)
+        let record = self.scheduler.to_record();
+        match self.groups {
+            Some(groups) => record.with_scalar("groups", groups),
+            None => record,
+        }
     }
 
     fn load_record(&mut self, record: LrSchedulerRecord) {

@@ -1,0 +1,321 @@
+//! A rate that keeps the next gradient in the range of its precision.
+
+use crate::{ControlError, LossScaler, Observation, ScaledUpdate, ScalingError};
+use serde::{Deserialize, Serialize};
+
+/// A cap on the rate, so that no scaled gradient of the next update overflows: the description.
+///
+/// A gradient changes by at most L times the distance that the weights move. So the largest entry of the
+/// next scaled gradient stays below the limit F if
+///
+/// ```text
+/// s' (‖g‖_∞ + L c ‖Δw‖₂) ≤ F        c = min(1, (F / s' − ‖g‖_∞) / (L ‖Δw‖₂))
+/// ```
+///
+/// with s' the scale of the next update, g the gradient, Δw what the update adds to the weights at the rate
+/// of the schedule, and c what is left of that rate. Where no c above 0 satisfies it, the scale falls
+/// instead; and a scale that is due to grow does not grow where that would cut the rate.
+///
+/// | field | default | range |
+/// | --- | --- | --- |
+/// | smoothness L | given, or measured every k updates | finite, above 0; k at least 1 |
+/// | `limit` F | 61,410: 15/16 of f16's 65,504 | finite, above 0 |
+///
+/// L is a bound on |Hv|_∞ / ‖v‖₂ of the Hessian H of one batch's loss: its largest eigenvalue, or less, the
+/// largest norm of a row. The sixteenth is for what rounding adds.
+///
+/// What it does not promise: that nothing overflows *inside* the backward pass, where gradients of
+/// activations may be larger than those of weights; that another batch has a gradient like this one's; and
+/// with a measured L, that the curvature of the next step is that of the last one measured. An overflow that
+/// happens all the same is skipped.
+///
+/// ```
+/// use anneal_control::{LossScaling, Observation, RateCap};
+///
+/// let mut scaler = LossScaling::fixed(1_000.0).build()?;
+/// let mut limiter = RateCap::given(2.0).limit(60_000.0).build()?;
+/// let seen = Observation { largest_gradient: Some(20.0), movement: Some(40.0), ..Observation::default() };
+/// // 1,000 (20 + 2 · 0.5 · 40) is 60,000.
+/// assert_eq!(limiter.observe(&mut scaler, &seen)?.factor, 0.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateCap {
+    smoothness: Smoothness,
+    limit: f64,
+}
+
+/// Where the smoothness L comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Smoothness {
+    Given(f64),
+    MeasuredEvery(u64),
+}
+
+impl RateCap {
+    /// With a smoothness L that is known.
+    pub fn given(smoothness: f64) -> Self {
+        Self::new(Smoothness::Given(smoothness))
+    }
+
+    /// With a smoothness that is measured at the first update and then every so many: the gradient of one
+    /// batch before and after the update, L = ‖Δg‖_∞ / ‖Δw‖₂. It costs a further forward and backward pass
+    /// in those updates. (Gradients of two batches differ mostly by noise, and an L from them would drive the
+    /// rate to 0.)
+    pub fn measured_every(updates: u64) -> Self {
+        Self::new(Smoothness::MeasuredEvery(updates))
+    }
+
+    fn new(smoothness: Smoothness) -> Self {
+        Self { smoothness, limit: 65_504.0 * 15.0 / 16.0 }
+    }
+
+    /// What no entry of a scaled gradient shall exceed.
+    pub fn limit(mut self, limit: f64) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether it asks for measurements.
+    pub fn measures(&self) -> bool {
+        matches!(self.smoothness, Smoothness::MeasuredEvery(_))
+    }
+
+    /// Checks it.
+    ///
+    /// # Errors
+    /// [`ControlError`] names the field, the value, and what is allowed.
+    pub fn build(self) -> Result<RateLimiter, ControlError> {
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        match self.smoothness {
+            Smoothness::Given(value) => {
+                ControlError::require("smoothness", value, positive(value), POSITIVE)?;
+            }
+            Smoothness::MeasuredEvery(updates) => {
+                ControlError::require(
+                    "measured_every",
+                    updates,
+                    updates >= 1,
+                    "at least 1 update",
+                )?;
+            }
+        }
+        ControlError::require("limit", self.limit, positive(self.limit), POSITIVE)?;
+        let smoothness = match self.smoothness {
+            Smoothness::Given(value) => Some(value),
+            Smoothness::MeasuredEvery(_) => None,
+        };
+        Ok(RateLimiter { cap: self, state: RateLimiterState { smoothness, ..Default::default() } })
+    }
+}
+
+const POSITIVE: &str = "a finite number above 0";
+
+/// A cap on the rate, moved by what updates show: see [`RateCap`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimiter {
+    cap: RateCap,
+    state: RateLimiterState,
+}
+
+/// What a checkpoint saves of a [`RateLimiter`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RateLimiterState {
+    /// The smoothness L; `None` before it is measured, when there is no cap.
+    pub smoothness: Option<f64>,
+    /// Updates since it was measured; 0 where it is to be measured with the next.
+    pub since_measured: u64,
+    /// Updates of which it cut the rate.
+    pub cuts: u64,
+}
+
+/// What becomes of an update, and of its rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CappedUpdate {
+    /// What becomes of it.
+    pub update: ScaledUpdate,
+    /// What its rate is multiplied by: above 0, at most 1.
+    pub factor: f64,
+}
+
+impl RateLimiter {
+    /// The description.
+    pub fn cap(&self) -> RateCap {
+        self.cap
+    }
+
+    /// Whether the smoothness is to be measured with the next update.
+    pub fn measures_next(&self) -> bool {
+        self.cap.measures() && self.state.since_measured == 0
+    }
+
+    /// Hears of an update whose `largest_gradient` and `movement` are known, moves the scale, and says what
+    /// becomes of both.
+    ///
+    /// # Errors
+    /// [`ScalingError`] as [`LossScaler::observe`], and where a scale that may not fall leaves no room for
+    /// any rate, in too many updates in a row.
+    pub fn observe(
+        &mut self,
+        scaler: &mut LossScaler,
+        seen: &Observation,
+    ) -> Result<CappedUpdate, ScalingError> {
+        let mut next = scaler.clone();
+        let update = next.observe(seen);
+        let (Ok(ScaledUpdate::Done), Some(smoothness)) = (&update, self.state.smoothness) else {
+            *scaler = next;
+            return update.map(|update| CappedUpdate { update, factor: 1.0 });
+        };
+        let largest = seen.largest_gradient.unwrap_or(0.0);
+        // Weights that overflow are beyond what a rate can help: the next loss tells.
+        let movement = seen.movement.filter(|movement| movement.is_finite());
+        let change = smoothness * movement.unwrap_or(0.0);
+        let room = |scaler: &LossScaler| self.cap.limit / scaler.scale() - largest;
+        if next.scale() > scaler.scale() && room(&next) < change {
+            next.take_growth_back(scaler.scale());
+        }
+        while room(&next) <= 0.0 {
+            if !next.can_fall() {
+                let update = scaler.leave_no_room(largest)?;
+                return Ok(CappedUpdate { update, factor: 1.0 });
+            }
+            next.back_off();
+        }
+        let factor = if change > room(&next) { room(&next) / change } else { 1.0 };
+        if factor < 1.0 {
+            self.state.cuts += 1;
+        }
+        *scaler = next;
+        Ok(CappedUpdate { update: ScaledUpdate::Done, factor })
+    }
+
+    /// Counts an update that was done, with the smoothness that was measured at it, if it was.
+    ///
+    /// What is not finite, or not above 0, says nothing and is left out.
+    pub fn count(&mut self, measured: Option<f64>) {
+        let Smoothness::MeasuredEvery(every) = self.cap.smoothness else { return };
+        if let Some(smoothness) = measured.filter(|value| *value > 0.0 && value.is_finite()) {
+            self.state.smoothness = Some(smoothness);
+        }
+        self.state.since_measured = (self.state.since_measured + 1) % every;
+    }
+
+    /// What a checkpoint saves.
+    pub fn state(&self) -> RateLimiterState {
+        self.state
+    }
+
+    /// Goes on from a checkpoint. A smoothness that is given stays what it is now.
+    pub fn restored(self, state: RateLimiterState) -> Self {
+        let state = match self.cap.smoothness {
+            Smoothness::Given(_) => RateLimiterState { cuts: state.cuts, ..self.state },
+            Smoothness::MeasuredEvery(every) => {
+                RateLimiterState { since_measured: state.since_measured % every, ..state }
+            }
+        };
+        Self { state, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LossScaling;
+    use proptest::prelude::*;
+
+    fn seen(largest: f64, movement: f64) -> Observation {
+        Observation {
+            largest_gradient: Some(largest),
+            movement: Some(movement),
+            ..Observation::default()
+        }
+    }
+
+    proptest! {
+        /// The bound holds at the scale that comes next, whatever was seen; and it does not cut without need.
+        #[test]
+        fn the_bound_holds_and_is_not_strict_without_need(
+            exponent in -10i32..16,
+            interval in 1u64..4,
+            updates in prop::collection::vec((1e-6f64..1e5, 0.0f64..1e3), 1..40),
+            smoothness in 1e-3f64..1e3,
+        ) {
+            let rule = LossScaling::new().scale(f64::exp2(exponent.into())).growth_interval(interval);
+            let mut scaler = rule.build().unwrap();
+            let limit = 61_410.0;
+            let mut limiter = RateCap::given(smoothness).build().unwrap();
+            for (largest, movement) in updates {
+                let answer = limiter.observe(&mut scaler, &seen(largest, movement)).unwrap();
+                let next = |factor: f64| scaler.scale() * (largest + smoothness * factor * movement);
+                prop_assert!(answer.factor > 0.0 && answer.factor <= 1.0);
+                prop_assert!(next(answer.factor) <= limit * (1.0 + 1e-12));
+                if answer.factor < 1.0 {
+                    prop_assert!(next(answer.factor) >= limit * (1.0 - 1e-12));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_scale_falls_only_where_no_rate_is_left() {
+        let mut scaler = LossScaling::new().scale(1_024.0).build().unwrap();
+        let mut limiter = RateCap::given(1.0).limit(1_024.0).build().unwrap();
+        assert_eq!(limiter.observe(&mut scaler, &seen(0.75, 1.0)).unwrap().factor, 0.25);
+        assert_eq!(scaler.scale(), 1_024.0);
+        assert_eq!(limiter.observe(&mut scaler, &seen(1.0, 4.0)).unwrap().factor, 0.25);
+        assert_eq!(scaler.scale(), 512.0);
+        assert_eq!(limiter.state().cuts, 2);
+    }
+
+    #[test]
+    fn a_scale_does_not_grow_at_the_cost_of_the_rate() {
+        let rule = LossScaling::new().scale(1.0).growth_interval(1);
+        let mut scaler = rule.build().unwrap();
+        let mut limiter = RateCap::given(1.0).limit(8.0).build().unwrap();
+        let scales: Vec<f64> = (0..3)
+            .map(|_| {
+                assert_eq!(limiter.observe(&mut scaler, &seen(1.0, 1.0)).unwrap().factor, 1.0);
+                scaler.scale()
+            })
+            .collect();
+        assert_eq!(scales, [2.0, 4.0, 4.0]);
+    }
+
+    #[test]
+    fn a_scale_that_may_not_fall_is_an_error_in_the_end() {
+        let mut scaler = LossScaling::fixed(100.0).max_failures(2).build().unwrap();
+        let mut limiter = RateCap::given(1.0).limit(100.0).build().unwrap();
+        let answer = limiter.observe(&mut scaler, &seen(1.0, 1.0)).unwrap();
+        assert_eq!(answer.update, ScaledUpdate::NoRoom);
+        let error = limiter.observe(&mut scaler, &seen(1.0, 1.0)).unwrap_err();
+        assert_eq!(error, ScalingError::NoRoom { scale: 100.0, largest: 1.0, updates: 2 });
+    }
+
+    #[test]
+    fn a_smoothness_is_measured_every_k_updates_and_caps_nothing_before() {
+        let mut scaler = LossScaling::fixed(1.0).build().unwrap();
+        let mut limiter = RateCap::measured_every(3).limit(10.0).build().unwrap();
+        let mut measured = vec![];
+        for update in 0..7 {
+            measured.push(limiter.measures_next());
+            let factor = limiter.observe(&mut scaler, &seen(1.0, 36.0)).unwrap().factor;
+            assert_eq!(factor, if update == 0 { 1.0 } else { 0.5 });
+            // What says nothing is left out.
+            let smoothness = [0.5, f64::NAN, f64::INFINITY][update.min(2)];
+            limiter.count(limiter.measures_next().then_some(smoothness));
+        }
+        assert_eq!(measured, [true, false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn refuses_each_field() {
+        let field = |cap: RateCap| cap.build().unwrap_err().field;
+        for value in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(field(RateCap::given(value)), "smoothness");
+            assert_eq!(field(RateCap::given(1.0).limit(value)), "limit");
+        }
+        assert_eq!(field(RateCap::measured_every(0)), "measured_every");
+    }
+}

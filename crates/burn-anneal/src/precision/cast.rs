@@ -1,0 +1,73 @@
+//! From one floating-point type to another.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, FloatDType, Tensor};
+
+/// The module with all its floating-point parameters, and buffers such as running statistics, in another
+/// precision.
+///
+/// What trains goes on to train: a parameter keeps its id, and its gradients are those of the new precision.
+/// The module must cast its inputs itself, as in `images.cast(self.output.weight.val().dtype())`, and is wise
+/// to cast what goes into the loss to f32.
+///
+/// ```
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::{DType, Device, FloatDType};
+/// use burn_anneal::precision::to_precision;
+///
+/// let device = Device::default().autodiff();
+/// let layer = to_precision(LinearConfig::new(4, 2).init(&device), FloatDType::F16);
+/// assert_eq!(layer.weight.val().dtype(), DType::F16);
+/// assert!(layer.weight.val().is_require_grad());
+/// ```
+pub fn to_precision<M: Module>(module: M, dtype: FloatDType) -> M {
+    module.map(&mut Cast(dtype))
+}
+
+struct Cast(FloatDType);
+
+impl ModuleMapper for Cast {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        Param::from_mapped_value(id, cast_leaf(tensor, self.0), mapper)
+    }
+}
+
+/// A leaf of the graph of derivatives stays one: a plain cast would be an operation of the graph.
+fn cast_leaf<const D: usize>(tensor: Tensor<D>, dtype: FloatDType) -> Tensor<D> {
+    if tensor.dtype() == DType::from(dtype) {
+        return tensor;
+    }
+    let Some(checkpointing) = tensor.gradient_checkpointing_strategy() else {
+        return tensor.cast(dtype);
+    };
+    let requires_grad = tensor.is_require_grad();
+    Tensor::from_inner(tensor.inner().cast(dtype))
+        .with_gradient_checkpointing_strategy(checkpointing)
+        .set_require_grad(requires_grad)
+}
+
+/// Whether a module has parameters in half precision.
+pub(crate) fn has_half_parameters<M: Module>(module: &M) -> bool {
+    let mut find = FindHalf(false);
+    module.visit(&mut find);
+    find.0
+}
+
+struct FindHalf(bool);
+
+impl ModuleVisitor for FindHalf {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0 |= is_half(param.base().dtype());
+    }
+}
+
+/// Whether numbers of this type are those of half precision.
+pub(crate) fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
+/// In f32 at least.
+pub(crate) fn in_f32<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    if is_half(tensor.dtype()) { tensor.cast(FloatDType::F32) } else { tensor }
+}

@@ -1,0 +1,215 @@
+//! Weights in f32 behind those of half precision.
+
+use super::cast::is_half;
+use super::{in_f32, to_precision};
+use crate::groups::is_introducing;
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::optim::{
+    GradientsParams, LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord, RecordState,
+    StateSink, StateSource,
+};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
+
+/// Any bare optimizer of Burn's, updating a copy in f32 of each weight that is f16 or bf16.
+///
+/// An f16 number has 11 bits: an update of less than 2⁻¹² of the weight's size is rounded away, and most
+/// updates are smaller. Here the optimizer inside sees the f32 copy and an f32 gradient, and the model gets
+/// that copy rounded:
+///
+/// ```text
+/// w₃₂ ← optimizer(w₃₂, g)        w₁₆ ← round(w₃₂)
+/// ```
+///
+/// The copy is part of the optimizer's state, saved and loaded with it beside what the optimizer inside
+/// saves; [`with_master_weights`] gives a model in f32 back. A weight that somebody changed since the last
+/// update, so that it is not its copy rounded, is taken as it is. Parameters in f32 have no copy.
+///
+/// In a learner it is what [`LearnerBuilder::half_precision`](crate::LearnerBuilder::half_precision) wraps the
+/// optimizer in. A weight decay belongs inside: `MasterWeights::new(Decayed::new(…)?)`.
+///
+/// Source: Micikevicius et al. 2018, "Mixed precision training", section 3.1; Apex's O2.
+///
+/// ```
+/// use burn::optim::{AdamWConfig, ModuleOptimizer};
+/// use burn_anneal::precision::MasterWeights;
+///
+/// let optimizer = ModuleOptimizer::from(MasterWeights::new(AdamWConfig::new().build()));
+/// ```
+#[derive(Clone)]
+pub struct MasterWeights<O> {
+    inner: O,
+}
+
+impl<O: Optimizer> MasterWeights<O> {
+    /// Wraps an optimizer.
+    pub fn new(optimizer: O) -> Self {
+        Self { inner: optimizer }
+    }
+}
+
+/// The copy in f32 of one parameter, and the state of the optimizer that updates it.
+#[derive(Clone)]
+pub struct MasterState<S, const D: usize> {
+    master: Option<Tensor<D>>,
+    inner: Option<S>,
+}
+
+/// The copy's name in the record.
+const MASTER: &str = "master";
+
+impl<S: RecordState, const D: usize> RecordState for MasterState<S, D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        if let Some(master) = &self.master {
+            out.push_tensor(prefix, MASTER, master.to_data());
+        }
+        if let Some(inner) = &self.inner {
+            inner.state_flatten(prefix, out);
+        }
+    }
+
+    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
+        let data = source.take_tensor(prefix, MASTER);
+        let master = data.map(|data| Tensor::from_data(data, (device, DType::F32)));
+        let inner = S::state_unflatten(prefix, source, device);
+        (master.is_some() || inner.is_some()).then_some(Self { master, inner })
+    }
+}
+
+impl<O: Optimizer> Optimizer for MasterWeights<O> {
+    type State<const D: usize> = MasterState<O::State<D>, D>;
+
+    fn step<const D: usize>(
+        &self,
+        rate: LearningRate,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        let (master, inner) = match state {
+            Some(state) => (state.master, state.inner),
+            None => (None, None),
+        };
+        let dtype = weight.dtype();
+        // A parameter that is only introduced is not the real one.
+        if !is_half(dtype) || is_introducing() {
+            let (weight, inner) = self.inner.step(rate, weight, gradient, inner);
+            return (weight, Some(MasterState { master, inner }));
+        }
+        let master = current(master, weight);
+        let (master, inner) = self.inner.step(rate, master, in_f32(gradient), inner);
+        (master.clone().cast(dtype), Some(MasterState { master: Some(master), inner }))
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        MasterState {
+            master: state.master.map(|master| master.to_device(device)),
+            inner: state.inner.map(|inner| O::to_device(inner, device)),
+        }
+    }
+}
+
+/// The copy, where the weight is that copy rounded, and the weight where it is not.
+fn current<const D: usize>(master: Option<Tensor<D>>, weight: Tensor<D>) -> Tensor<D> {
+    match master.filter(|master| master.dims() == weight.dims()) {
+        Some(master) => {
+            let is_copy = master.clone().cast(weight.dtype()).equal(weight.clone());
+            in_f32(weight).mask_where(is_copy, master)
+        }
+        None => in_f32(weight),
+    }
+}
+
+/// The model in f32, with the [master weights](MasterWeights) of an optimizer's record; parameters without
+/// one, such as those that never trained, are cast. For the model in half precision instead, to be used as it
+/// is, see [`to_precision`].
+///
+/// The record is that of [`ModuleOptimizer::to_record`], whose parameters are the model's;
+/// [`SavedEpoch::load_in_f32`](crate::SavedEpoch::load_in_f32) reads a checkpoint of a learner.
+///
+/// ```
+/// use burn::optim::{ModuleOptimizer, SgdConfig};
+/// use burn::tensor::DType;
+/// use burn_anneal::precision::{MasterWeights, with_master_weights};
+/// # use burn::nn::LinearConfig;
+/// # use burn::tensor::Device;
+///
+/// let optimizer = ModuleOptimizer::from(MasterWeights::new(SgdConfig::new().build()));
+/// # let model = LinearConfig::new(2, 2).init(&Device::default().autodiff());
+/// // … training …
+/// let model = with_master_weights(model, optimizer.to_record());
+/// assert_eq!(model.weight.val().dtype(), DType::F32);
+/// ```
+pub fn with_master_weights<M: Module>(model: M, record: OptimizerRecord) -> M {
+    let masters = ModuleOptimizer::from(Masters).load_record(record);
+    to_precision(model, FloatDType::F32).map(&mut Take { masters })
+}
+
+struct Take {
+    masters: ModuleOptimizer,
+}
+
+impl ModuleMapper for Take {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let master = self.master::<D>(id).filter(|master| master.dims() == tensor.dims());
+        let tensor = match master {
+            None => tensor,
+            Some(master) if tensor.device().is_autodiff() => {
+                Tensor::from_inner(master.to_device(&tensor.device().inner()))
+                    .set_require_grad(tensor.is_require_grad())
+            }
+            Some(master) => master.to_device(&tensor.device()),
+        };
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+impl Take {
+    /// Burn gives a state to nobody but its optimizer, which here makes it the parameter.
+    fn master<const D: usize>(&mut self, id: ParamId) -> Option<Tensor<D>> {
+        let device = Device::default();
+        let absent = Tensor::<D>::zeros([0; D], &device.clone().autodiff());
+        let mut gradients = GradientsParams::new();
+        gradients.register(id, Tensor::<D>::zeros([0; D], &device));
+        let found = self.masters.step(0.0, Param::initialized(id, absent), gradients);
+        let found = found.val().inner();
+        (found.shape().num_elements() > 0).then_some(found)
+    }
+}
+
+/// An optimizer that makes the parameter its copy.
+#[derive(Clone)]
+struct Masters;
+
+/// A copy without the state of the optimizer that made it.
+#[derive(Clone)]
+struct Master<const D: usize>(Tensor<D>);
+
+impl<const D: usize> RecordState for Master<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        out.push_tensor(prefix, MASTER, self.0.to_data());
+    }
+
+    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
+        let data = source.take_tensor(prefix, MASTER)?;
+        Some(Self(Tensor::from_data(data, (device, DType::F32))))
+    }
+}
+
+impl Optimizer for Masters {
+    type State<const D: usize> = Master<D>;
+
+    fn step<const D: usize>(
+        &self,
+        _rate: LearningRate,
+        absent: Tensor<D>,
+        _gradient: Tensor<D>,
+        state: Option<Master<D>>,
+    ) -> (Tensor<D>, Option<Master<D>>) {
+        (state.map_or(absent, |master| master.0), None)
+    }
+
+    fn to_device<const D: usize>(state: Master<D>, device: &Device) -> Master<D> {
+        Master(state.0.to_device(device))
+    }
+}

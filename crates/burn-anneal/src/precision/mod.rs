@@ -1,0 +1,30 @@
+//! Training in half precision: loss scaling, master weights, and a cap on the rate.
+//!
+//! In a learner, [`LearnerBuilder::half_precision`](crate::LearnerBuilder::half_precision) does all of it, and
+//! the model's `TrainStep::step` has one changed line: `loss.scale_loss().backward()`, see [`ScaleLoss`]. In a
+//! loop of one's own, [`GradScaler`] and [`MasterWeights`] are what torch's `GradScaler` and Apex's O2 are.
+
+mod cast;
+mod grad_scaler;
+mod keeper;
+mod master;
+mod metric;
+mod pass;
+mod reports;
+mod scaling;
+
+pub use anneal_control::{
+    CappedUpdate, ControlError, LossScaler, LossScalerState, LossScaling, Observation, RateCap,
+    RateLimiter, RateLimiterState, ScaledUpdate, ScalingError,
+};
+pub use cast::to_precision;
+pub use grad_scaler::GradScaler;
+pub use master::{MasterState, MasterWeights, with_master_weights};
+pub use metric::ScalingMetric;
+pub use pass::ScaleLoss;
+pub use scaling::{OnSkip, ScalingFailure, ScalingSummary};
+
+pub(crate) use cast::{has_half_parameters, in_f32};
+pub(crate) use keeper::{Kept, keeping, kept};
+pub(crate) use reports::Reports;
+pub(crate) use scaling::{CopyItem, Scaling, Trained, copy_of};

@@ -1,0 +1,580 @@
+//! Loss scaling in a learner.
+
+use super::in_f32;
+use super::keeper::{Kept, keep, kept};
+use super::metric::ScalingMetric;
+use super::pass::Pass;
+use super::reports::{Report, Reports};
+use crate::annealed::optimize;
+use crate::clip::Rescale;
+use crate::groups::{Groups, Members};
+use anneal_control::{
+    CappedUpdate, LossScaler, Observation, RateLimiter, ScaledUpdate, ScalingError,
+};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer, MultiGradientsParams};
+use burn::tensor::Tensor;
+use burn::train::{Interrupter, TrainOutput, TrainStep};
+use serde::Serialize;
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use thiserror::Error;
+
+/// What a skipped update does to the schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnSkip {
+    /// The schedule goes on: the update counts as one of the run, which was planned in updates. So the rate
+    /// reaches its end with the last epoch, as it does where torch users call `scheduler.step()` after each
+    /// batch. A run begins with a few skipped updates, so a warm-up loses its first few.
+    #[default]
+    Advance,
+    /// The schedule waits: no rate of it is left out, and its last ones are not reached.
+    Hold,
+}
+
+/// What loss scaling has come to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScalingSummary {
+    /// The scale of the next loss.
+    pub loss_scale: f64,
+    /// Updates skipped so far.
+    pub skipped: u64,
+    /// How many updates the schedule is behind those that Burn counts.
+    pub held: u64,
+    /// The smoothness L of the cap on the rate; `None` without a cap, and before L is measured.
+    pub smoothness: Option<f64>,
+    /// Updates of which the cap cut the rate; `None` without a cap.
+    pub cuts: Option<u64>,
+    /// What the rate of the last update was multiplied by; 1 without a cap.
+    pub factor: f64,
+}
+
+impl fmt::Display for ScalingSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "loss scale {}, {} updates skipped", self.loss_scale, self.skipped)?;
+        if self.held > 0 {
+            write!(f, ", for which the schedule waited {}", self.held)?;
+        }
+        let Some(cuts) = self.cuts else { return Ok(()) };
+        match self.smoothness {
+            Some(smoothness) => write!(f, "\nrate cap: smoothness {smoothness:.3e}")?,
+            None => write!(f, "\nrate cap: smoothness not measured yet")?,
+        }
+        write!(f, ", {cuts} updates cut, the last update to {:.4} of its rate", self.factor)
+    }
+}
+
+/// Why a run with loss scaling was stopped.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ScalingFailure {
+    /// Neither a smaller scale nor the next batch helps.
+    #[error(transparent)]
+    Scaling(#[from] ScalingError),
+    /// The gradients are not those of a scaled loss.
+    #[error(
+        "loss scaling is on, but the model's TrainStep::step does not scale its loss; write \
+         `loss.scale_loss().backward()` there, with burn_anneal::prelude::ScaleLoss"
+    )]
+    NotScaled,
+}
+
+/// Loss scaling, and a cap on the rate, of a model that is trained.
+///
+/// All that training depends on is held by value, as Burn clones learners.
+#[derive(Clone)]
+pub(crate) struct Scaling {
+    scaler: LossScaler,
+    limiter: Option<RateLimiter>,
+    on_skip: OnSkip,
+    /// How many updates the schedule is behind those that Burn counts.
+    held: u64,
+    interrupter: Interrupter,
+    /// To copy a batch, for a cap that measures.
+    copy: Option<CopyItem>,
+    /// Whether the optimizer may have kept a state that this does not know of.
+    expects_record: bool,
+    batches: Batches,
+    seen: Observation,
+    factor: f64,
+    reports: Reports,
+    failure: Option<ScalingFailure>,
+}
+
+/// Makes a copy of a batch of which only the caller knows the type.
+pub(crate) type CopyItem = fn(&dyn Any) -> Option<Box<dyn Any + Send>>;
+
+/// Copies a batch of type `Item`.
+pub(crate) fn copy_of<Item: Clone + Send + 'static>(item: &dyn Any) -> Option<Box<dyn Any + Send>> {
+    item.downcast_ref::<Item>().map(|item| Box::new(item.clone()) as _)
+}
+
+/// What the batches of the next update showed, on whatever thread and device they ran.
+///
+/// Clones share it, so it is made anew with each update: the clones of a learner that are trained on do
+/// not share the next one.
+#[derive(Clone, Default)]
+struct Batches(Arc<Mutex<Vec<Batch>>>);
+
+/// What a batch showed, on its device.
+struct Batch {
+    losses: Vec<Tensor<1>>,
+    /// The largest entry of its scaled gradient, for a cap.
+    largest: Option<Tensor<1>>,
+    again: Option<Again>,
+}
+
+/// A batch that is looked at again after the update, and its gradient before it.
+struct Again {
+    item: Box<dyn Any + Send>,
+    gradients: GradientsParams,
+}
+
+impl Batches {
+    fn push(&self, batch: Batch) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
+    }
+
+    fn take(&mut self) -> Vec<Batch> {
+        let batches = std::mem::take(self);
+        let mut batches = batches.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *batches)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+/// A model and what trains it.
+pub(crate) struct Trained<'a, M> {
+    pub model: M,
+    pub groups: &'a Groups,
+    pub members: &'a mut Members,
+    pub optimizer: &'a mut ModuleOptimizer,
+}
+
+impl Scaling {
+    pub fn new(
+        scaler: LossScaler,
+        limiter: Option<RateLimiter>,
+        on_skip: OnSkip,
+        interrupter: Interrupter,
+        copy: Option<CopyItem>,
+    ) -> Self {
+        Self {
+            scaler,
+            limiter,
+            on_skip,
+            held: 0,
+            interrupter,
+            copy,
+            expects_record: true,
+            batches: Batches::default(),
+            seen: Observation::default(),
+            factor: 1.0,
+            reports: Reports::default(),
+            failure: None,
+        }
+    }
+
+    /// Goes on from a checkpoint, whose schedule goes on too unless it `restarts`.
+    pub fn resumed(
+        mut self,
+        kept: Kept,
+        restarts: bool,
+    ) -> Result<Self, anneal_control::ControlError> {
+        self.take_over(kept)?;
+        self.expects_record = false;
+        if restarts {
+            self.held = 0;
+        }
+        Ok(self)
+    }
+
+    /// How many updates the schedule is behind those that Burn counts.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    pub fn seen(&self) -> &Observation {
+        &self.seen
+    }
+
+    pub fn failure(&self) -> Option<&ScalingFailure> {
+        self.failure.as_ref()
+    }
+
+    pub fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    pub fn metrics(&self) -> Vec<ScalingMetric> {
+        let mut metrics =
+            vec![ScalingMetric::scale(&self.reports), ScalingMetric::skipped(&self.reports)];
+        metrics.extend(self.limiter.as_ref().map(|_| ScalingMetric::cap(&self.reports)));
+        metrics
+    }
+
+    pub fn summary(&self) -> ScalingSummary {
+        ScalingSummary {
+            loss_scale: self.scaler.scale(),
+            skipped: self.scaler.state().skipped,
+            held: self.held,
+            smoothness: self.limiter.as_ref().and_then(|limiter| limiter.state().smoothness),
+            cuts: self.limiter.as_ref().map(|limiter| limiter.state().cuts),
+            factor: self.factor,
+        }
+    }
+
+    fn take_over(&mut self, kept: Kept) -> Result<(), anneal_control::ControlError> {
+        self.scaler = self.scaler.clone().restored(kept.scaler)?;
+        self.limiter = self.limiter.take().map(|limiter| limiter.restored(kept.limiter));
+        self.held = kept.held;
+        Ok(())
+    }
+
+    /// A forward and a backward pass of a batch with the scale of the next update. Gradients come in f32, to
+    /// be summed, and scaled still.
+    pub fn pass<M: TrainStep + Module>(&self, model: &M, item: M::Input) -> TrainOutput<M::Output> {
+        let item_again = match (&self.limiter, self.copy) {
+            (Some(limiter), Some(copy)) if limiter.measures_next() && self.batches.is_empty() => {
+                copy(&item)
+            }
+            _ => None,
+        };
+        let pass = Pass::begin(self.scaler.scale());
+        let output = model.step(item);
+        let losses = pass.losses();
+        let grads = in_f32_gradients(model, output.grads);
+        let largest = self.limiter.as_ref().and_then(|_| largest(model, &grads));
+        let again = item_again.map(|item| Again { item, gradients: copied(model, &grads) });
+        self.batches.push(Batch { losses, largest, again });
+        TrainOutput { grads, item: output.item }
+    }
+
+    /// Makes the update that Burn gives `number`, of which the scaled gradients are known; or leaves the
+    /// model as it is.
+    pub fn update<M: TrainStep + Module>(
+        &mut self,
+        mut trained: Trained<'_, M>,
+        number: Option<u64>,
+        rescale: Rescale,
+        gradients: GradAdaptor,
+    ) -> M {
+        if std::mem::take(&mut self.expects_record)
+            && let Some(kept) = kept(trained.optimizer)
+            && let Err(error) = self.take_over(kept)
+        {
+            log::error!("the optimizer's record has a state of loss scaling that is none: {error}");
+        }
+        let number = number.unwrap_or(trained.members.next_step() + self.held);
+        let step = number.saturating_sub(self.held);
+        let scale = self.scaler.scale();
+        let mut batches = self.batches.take();
+        if batches.is_empty() || batches.iter().any(|batch| batch.losses.is_empty()) {
+            self.stop(ScalingFailure::NotScaled);
+            return trained.model;
+        }
+        let rescale = Rescale { factor: rescale.factor / scale, ..rescale };
+        let (gradients, norm) = rescale.rescale(&trained.model, gradients);
+        let losses = batches.iter_mut().flat_map(|b| std::mem::take(&mut b.losses)).collect();
+        let largest: Vec<_> = batches.iter_mut().filter_map(|b| b.largest.take()).collect();
+
+        let answer = match self.limiter.take() {
+            None => self.without_cap(&mut trained, step, gradients, norm, losses),
+            Some(limiter) => {
+                let reduced = Reduced { norm, losses, largest, scale };
+                let again = batches.into_iter().find_map(|batch| batch.again);
+                self.with_cap(limiter, &mut trained, step, gradients, reduced, again)
+            }
+        };
+        let (skipped, factor) = match answer {
+            Ok(CappedUpdate { update: ScaledUpdate::Done, factor }) => (false, factor),
+            Ok(CappedUpdate { update, .. }) => {
+                log::info!(
+                    "update {number} is skipped: {update:?} at loss scale {scale}, now {}",
+                    self.scaler.scale()
+                );
+                (true, 1.0)
+            }
+            Err(error) => {
+                self.stop(error.into());
+                (true, 1.0)
+            }
+        };
+        if skipped {
+            match self.on_skip {
+                OnSkip::Advance => trained.skip(step),
+                OnSkip::Hold => self.held += 1,
+            }
+        }
+        self.factor = factor;
+        self.reports.push(Report { number, step, scale, factor, skipped });
+        let limiter = self.limiter.as_ref().map(RateLimiter::state).unwrap_or_default();
+        keep(trained.optimizer, Kept { scaler: self.scaler.state(), limiter, held: self.held });
+        trained.model
+    }
+
+    fn without_cap<M: TrainStep + Module>(
+        &mut self,
+        trained: &mut Trained<'_, M>,
+        step: u64,
+        gradients: GradAdaptor,
+        norm: Option<Tensor<1>>,
+        losses: Vec<Tensor<1>>,
+    ) -> Result<CappedUpdate, ScalingError> {
+        self.seen = read(norm, losses, vec![], None);
+        let update = self.scaler.observe(&self.seen)?;
+        if !update.is_skipped() {
+            trained.update(step, 1.0, gradients);
+        }
+        Ok(CappedUpdate { update, factor: 1.0 })
+    }
+
+    /// The update is made at the rate of the schedule, to see how far it moves, and made again at less where
+    /// that is too far.
+    fn with_cap<M: TrainStep + Module>(
+        &mut self,
+        mut limiter: RateLimiter,
+        trained: &mut Trained<'_, M>,
+        step: u64,
+        gradients: GradAdaptor,
+        reduced: Reduced,
+        again: Option<Again>,
+    ) -> Result<CappedUpdate, ScalingError> {
+        let before = trained.clone_parts();
+        let copy = copied_any(&trained.model, &gradients);
+        trained.update(step, 1.0, gradients);
+        let movement = movement(&before.0, &trained.model);
+        let Reduced { norm, losses, largest, scale } = reduced;
+        self.seen = read(norm, losses, largest, movement);
+        self.seen.largest_gradient = self.seen.largest_gradient.map(|largest| largest / scale);
+
+        let answer = limiter.observe(&mut self.scaler, &self.seen);
+        match answer {
+            Ok(CappedUpdate { update: ScaledUpdate::Done, factor }) => {
+                if factor < 1.0 {
+                    trained.restore(before);
+                    trained.update(step, factor, copy);
+                }
+                let moved = self.seen.movement.map(|movement| movement * factor);
+                let smoothness = again
+                    .and_then(|again| gradient_change(&trained.model, again, scale))
+                    .zip(moved)
+                    .map(|(change, moved)| change / moved);
+                limiter.count(smoothness);
+            }
+            _ => trained.restore(before),
+        }
+        self.limiter = Some(limiter);
+        answer
+    }
+
+    fn stop(&mut self, failure: ScalingFailure) {
+        log::error!("training is stopped: {failure}");
+        self.interrupter.stop(Some(&failure.to_string()));
+        self.failure = Some(failure);
+    }
+}
+
+/// What is known of an update's gradients on their devices.
+struct Reduced {
+    norm: Option<Tensor<1>>,
+    losses: Vec<Tensor<1>>,
+    largest: Vec<Tensor<1>>,
+    scale: f64,
+}
+
+impl<M: TrainStep + Module> Trained<'_, M> {
+    fn update(&mut self, step: u64, factor: f64, gradients: GradAdaptor) {
+        let rate = (self.groups.schedule().rate(step) * factor).into();
+        let optimize = |model, optimizer: &mut _| optimize(model, optimizer, rate, gradients);
+        let Self { groups, members, optimizer, .. } = self;
+        // Burn's learner holds the model too, so this copies nothing.
+        self.model = members.update(groups, step, factor, self.model.clone(), optimizer, optimize);
+    }
+
+    fn skip(&mut self, step: u64) {
+        self.model = self.members.skip(self.groups, step, self.model.clone());
+    }
+
+    fn clone_parts(&self) -> (M, ModuleOptimizer, Members) {
+        (self.model.clone(), self.optimizer.clone(), self.members.clone())
+    }
+
+    fn restore(&mut self, (model, optimizer, members): (M, ModuleOptimizer, Members)) {
+        self.model = model;
+        *self.optimizer = optimizer;
+        *self.members = members;
+    }
+}
+
+/// Reads all that is known of an update at once.
+pub(super) fn read(
+    norm: Option<Tensor<1>>,
+    losses: Vec<Tensor<1>>,
+    largest: Vec<Tensor<1>>,
+    movement: Option<Tensor<1>>,
+) -> Observation {
+    let on_one_device = |tensors: Vec<Tensor<1>>| {
+        let device = tensors.first().map(Tensor::device);
+        let tensors = tensors.into_iter().zip(device.into_iter().cycle());
+        let tensors: Vec<_> = tensors.map(|(tensor, device)| tensor.to_device(&device)).collect();
+        (!tensors.is_empty()).then(|| Tensor::cat(tensors, 0))
+    };
+    let values = [
+        norm,
+        on_one_device(losses).map(Tensor::mean),
+        on_one_device(largest).map(Tensor::max),
+        movement,
+    ];
+    let known = values.each_ref().map(Option::is_some);
+    let read = on_one_device(values.into_iter().flatten().collect());
+    let mut numbers =
+        read.map_or(vec![], |read| read.into_data().iter::<f64>().collect()).into_iter();
+    let [gradient_norm, loss, largest_gradient, movement] =
+        known.map(|known| if known { numbers.next() } else { None });
+    let overflow = gradient_norm.is_some_and(|norm: f64| !norm.is_finite());
+    Observation { loss, gradient_norm, largest_gradient, movement, overflow }
+}
+
+/// Gradients of half precision in f32, where sums of them do not overflow.
+pub(super) fn in_f32_gradients<M: Module>(
+    module: &M,
+    gradients: GradientsParams,
+) -> GradientsParams {
+    let mut cast = InF32 { from: gradients, to: GradientsParams::new() };
+    module.visit(&mut cast);
+    cast.to
+}
+
+struct InF32 {
+    from: GradientsParams,
+    to: GradientsParams,
+}
+
+impl ModuleVisitor for InF32 {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.from.remove::<D>(param.id) {
+            self.to.register(param.id, in_f32(gradient));
+        }
+    }
+}
+
+/// Handles of the same gradients.
+fn copied<M: Module>(module: &M, gradients: &GradientsParams) -> GradientsParams {
+    let mut copy = Copy { from: gradients, to: GradientsParams::new() };
+    module.visit(&mut copy);
+    copy.to
+}
+
+fn copied_any<M: Module>(module: &M, gradients: &GradAdaptor) -> GradAdaptor {
+    match gradients {
+        GradAdaptor::Single(gradients) => GradAdaptor::Single(copied(module, gradients)),
+        GradAdaptor::Multi(gradients) => {
+            let grads = gradients.grads.iter();
+            let grads =
+                grads.map(|(grads, device)| (copied(module, grads), device.clone())).collect();
+            GradAdaptor::Multi(MultiGradientsParams { grads })
+        }
+    }
+}
+
+struct Copy<'a> {
+    from: &'a GradientsParams,
+    to: GradientsParams,
+}
+
+impl ModuleVisitor for Copy<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.from.get::<D>(param.id) {
+            self.to.register(param.id, gradient);
+        }
+    }
+}
+
+/// The largest absolute entry of gradients.
+fn largest<M: Module>(module: &M, gradients: &GradientsParams) -> Option<Tensor<1>> {
+    let mut largest = Largest { gradients, found: vec![] };
+    module.visit(&mut largest);
+    (!largest.found.is_empty()).then(|| Tensor::cat(largest.found, 0).max())
+}
+
+struct Largest<'a> {
+    gradients: &'a GradientsParams,
+    found: Vec<Tensor<1>>,
+}
+
+impl ModuleVisitor for Largest<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.found.push(gradient.max_abs());
+        }
+    }
+}
+
+/// ‖Δw‖₂ of what trains, on the device.
+fn movement<M: Module>(before: &M, after: &M) -> Option<Tensor<1>> {
+    let mut values = Values(GradientsParams::new());
+    before.visit(&mut values);
+    let mut moved = Moved { before: values.0, squares: vec![] };
+    after.visit(&mut moved);
+    (!moved.squares.is_empty()).then(|| Tensor::cat(moved.squares, 0).sum().sqrt())
+}
+
+struct Values(GradientsParams);
+
+impl ModuleVisitor for Values {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_require_grad() {
+            self.0.register(param.id, param.base().inner());
+        }
+    }
+}
+
+struct Moved {
+    before: GradientsParams,
+    squares: Vec<Tensor<1>>,
+}
+
+impl ModuleVisitor for Moved {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(before) = self.before.remove::<D>(param.id) else { return };
+        let moved = in_f32(param.base().inner()) - in_f32(before);
+        let square = moved.square().sum();
+        let device = self.squares.first().map_or(square.device(), Tensor::device);
+        self.squares.push(square.to_device(&device));
+    }
+}
+
+/// ‖Δg‖_∞ between the gradients of one batch before and after an update, unscaled. Waits for the device.
+fn gradient_change<M: TrainStep + Module>(model: &M, again: Again, scale: f64) -> Option<f64> {
+    let item = again.item.downcast::<M::Input>().ok()?;
+    let pass = Pass::begin(scale);
+    let after = in_f32_gradients(model, model.step(*item).grads);
+    drop(pass);
+    let mut change = Change { before: again.gradients, after, found: vec![] };
+    model.visit(&mut change);
+    if change.found.is_empty() {
+        return None;
+    }
+    let change = Tensor::cat(change.found, 0).max().try_into_scalar::<f32>().ok()?;
+    Some(f64::from(change) / scale)
+}
+
+struct Change {
+    before: GradientsParams,
+    after: GradientsParams,
+    found: Vec<Tensor<1>>,
+}
+
+impl ModuleVisitor for Change {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let pair = self.before.remove::<D>(param.id).zip(self.after.remove::<D>(param.id));
+        if let Some((before, after)) = pair {
+            self.found.push((after - before).max_abs());
+        }
+    }
+}
