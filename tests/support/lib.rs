@@ -6,6 +6,7 @@ mod model;
 mod program;
 mod quiet;
 mod recorder;
+mod term;
 mod training;
 mod weight;
 
@@ -14,6 +15,7 @@ pub use model::{FEATURES, Points, TinyModel, batches, points};
 pub use program::{Outcome, Program};
 pub use quiet::Quiet;
 pub use recorder::RateRecorder;
+pub use term::{Term, TermModel};
 pub use training::supervised;
 pub use weight::Weight;
 

@@ -1,7 +1,7 @@
 //! The module that the builder puts around the user's model.
 
 use crate::clip::Rescale;
-use crate::groups::{Explanation, GroupMetric, Groups, Members, step_of};
+use crate::groups::{At, Explanation, GroupMetric, Groups, Members, step_of};
 use crate::precision::{Observation, Scaling, ScalingFailure, ScalingMetric, Trained};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
@@ -171,7 +171,7 @@ impl<M: TrainStep + Module> Annealed<M> {
                 let base = rates.base().into();
                 let optimize =
                     |model, optimizer: &mut _| optimize(model, optimizer, base, gradients);
-                (members.update(&groups, step, 1.0, model, optimizer, optimize), None)
+                (members.update(&groups, At::step(step), model, optimizer, optimize), None)
             }
         };
         Self { model, rescale, groups: Some(Grouping { groups, members, scaling }) }

@@ -4,12 +4,12 @@
 //! belongs to one of them. An update runs on one thread from its beginning to its end: what it says
 //! stands here for that long, and only for that thread.
 
-use super::measure::Step;
+use super::measure::{Step, Sum};
 use super::members::Known;
 use crate::decay::Shrink;
 use crate::momentum::DropEffect;
 use burn::module::ParamId;
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ impl Momentum {
 pub(crate) struct Asked {
     pub momentum: bool,
     pub drop: bool,
+    /// It has master weights of its own.
+    pub masters: bool,
 }
 
 /// Whose state an optimizer holds.
@@ -63,6 +65,8 @@ struct Context {
     asked: Asked,
     /// The steps of the groups, where they are measured.
     steps: Option<Vec<Step>>,
+    /// How far all weights moved, their decay included, where that is measured.
+    movement: Option<Sum>,
 }
 
 thread_local! {
@@ -73,15 +77,23 @@ thread_local! {
 pub(crate) struct Update(Option<Context>);
 
 impl Update {
-    /// Begins an update, whose steps may be `measured`.
+    /// Begins an update, of which the steps of each group may be measured, and the movement of all weights.
     pub fn begin(
         settings: Vec<Setting>,
         known: Arc<HashMap<ParamId, Known>>,
-        measured: bool,
+        measures_steps: bool,
+        measures_movement: bool,
     ) -> Self {
-        let steps = measured.then(|| vec![Step::default(); settings.len()]);
-        let context = Context { settings, known, steps, ..Context::default() };
+        let steps = measures_steps.then(|| vec![Step::default(); settings.len()]);
+        let movement = measures_movement.then(Sum::default);
+        let context = Context { settings, known, steps, movement, ..Context::default() };
         Self(CONTEXT.replace(Some(context)))
+    }
+
+    /// ‖Δw‖₂ so far, where it is measured.
+    pub fn take_movement(&self) -> Option<Tensor<1>> {
+        let movement = CONTEXT.with_borrow_mut(|context| context.as_mut()?.movement.take());
+        movement?.root()
     }
 
     /// The steps of the groups so far, where they are measured.
@@ -116,11 +128,6 @@ impl Drop for Update {
     fn drop(&mut self) {
         CONTEXT.set(self.0.take());
     }
-}
-
-/// Whether parameters are introduced, so that what an optimizer sees is not the real one.
-pub(crate) fn is_introducing() -> bool {
-    CONTEXT.with_borrow(|context| context.as_ref().is_some_and(|c| c.introduced.is_some()))
 }
 
 /// What an optimizer does with a parameter.
@@ -172,6 +179,15 @@ pub(crate) fn current_drop() -> DropEffect {
     current(|asked| asked.drop = true).drop
 }
 
+/// Whether parameters are introduced, so that what an optimizer with master weights sees is not the real one.
+pub(crate) fn is_introducing() -> bool {
+    CONTEXT.with_borrow_mut(|context| {
+        let Some(context) = context else { return false };
+        context.asked.masters = true;
+        context.introduced.is_some()
+    })
+}
+
 fn current(ask: impl FnOnce(&mut Asked)) -> Momentum {
     CONTEXT.with_borrow_mut(|context| {
         let Some(context) = context else { return Momentum::NONE };
@@ -184,6 +200,21 @@ fn current(ask: impl FnOnce(&mut Asked)) -> Momentum {
 /// Whether the steps of this update are measured.
 pub(crate) fn is_measured() -> bool {
     CONTEXT.with_borrow(|context| context.as_ref().is_some_and(|context| context.steps.is_some()))
+}
+
+/// Whether the movement of all weights is measured in this update.
+pub(crate) fn is_movement_measured() -> bool {
+    CONTEXT
+        .with_borrow(|context| context.as_ref().is_some_and(|context| context.movement.is_some()))
+}
+
+/// Measures the movement of a parameter, by its decay too.
+pub(crate) fn measure_movement<const D: usize>(moved: Tensor<D>) {
+    CONTEXT.with_borrow_mut(|context| {
+        if let Some(movement) = context.as_mut().and_then(|context| context.movement.as_mut()) {
+            movement.add(moved.cast(FloatDType::F32));
+        }
+    });
 }
 
 /// Measures a parameter that moved from `before`, its decay done, to `after`.

@@ -134,6 +134,13 @@ pub enum GroupError {
              once; leave rate_drop out, or train with RateInsideSgd"
     )]
     RateDrop,
+    /// An optimizer whose master weights would not hear of what groups do to the weights.
+    #[error(
+        "optimizer: its master weights would not hear of the groups' decay; give the bare optimizer, and \
+         call LearnerBuilder::half_precision, or in a loop of your own \
+         GroupOptimizer::with_master_weights"
+    )]
+    MasterWeights,
 }
 
 fn nearest_paths(nearest: &[String]) -> String {

@@ -42,10 +42,15 @@ impl Step {
 
 /// A sum of squares on the device, in f32: the square of a small f16 is 0.
 #[derive(Clone, Debug, Default)]
-struct Sum(Option<Tensor<1>>);
+pub(crate) struct Sum(Option<Tensor<1>>);
 
 impl Sum {
-    fn add<const D: usize>(&mut self, values: Tensor<D>) {
+    /// The root of the sum, on the device; `None` where nothing was added.
+    pub fn root(self) -> Option<Tensor<1>> {
+        Some(self.0?.sqrt())
+    }
+
+    pub fn add<const D: usize>(&mut self, values: Tensor<D>) {
         let squares = values.square().sum();
         self.0 = Some(match self.0.take() {
             Some(sum) => {

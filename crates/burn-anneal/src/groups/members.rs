@@ -22,6 +22,26 @@ pub(crate) struct Members {
     expects_new: bool,
     next_step: u64,
     measured: Measured,
+    /// How far the last update moved all weights, where that was asked for.
+    movement: Option<Tensor<1>>,
+}
+
+/// An update that is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    /// Its step of the schedule.
+    pub step: u64,
+    /// What the rates of all groups are multiplied by.
+    pub factor: f64,
+    /// Whether it shall be known how far it moves the weights.
+    pub measures_movement: bool,
+}
+
+impl At {
+    /// As the schedule says.
+    pub fn step(step: u64) -> Self {
+        Self { step, factor: 1.0, measures_movement: false }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +60,13 @@ impl Members {
             expects_new: true,
             next_step,
             measured: Measured::default(),
+            movement: None,
         }
+    }
+
+    /// ‖Δw‖₂ of the last update, where that was asked for.
+    pub fn take_movement(&mut self) -> Option<Tensor<1>> {
+        self.movement.take()
     }
 
     /// Looks all parameters up again at the next update.
@@ -57,17 +83,17 @@ impl Members {
         self.next_step
     }
 
-    /// Makes update `step`: `optimize` runs with the rates of the groups times `factor`, and the model that
-    /// comes out is ready for the next.
+    /// Makes an update: `optimize` runs with the rates of the groups, and the model that comes out is ready
+    /// for the next.
     pub fn update<M: Module>(
         &mut self,
         groups: &Groups,
-        step: u64,
-        factor: f64,
+        at: At,
         model: M,
         optimizer: &mut ModuleOptimizer,
         optimize: impl FnOnce(M, &mut ModuleOptimizer) -> M,
     ) -> M {
+        let At { step, factor, measures_movement } = at;
         let followed = step == self.next_step;
         if !followed {
             self.come_from_elsewhere(groups, step);
@@ -76,8 +102,10 @@ impl Members {
         self.look_up(groups, &model);
         self.introduce(&settings, &model, optimizer);
 
-        let update = Update::begin(settings, self.known.clone(), self.measured.is_wanted());
+        let measures_steps = self.measured.is_wanted();
+        let update = Update::begin(settings, self.known.clone(), measures_steps, measures_movement);
         let model = optimize(model, optimizer);
+        self.movement = update.take_movement();
         if let Some(steps) = update.take_steps() {
             self.measured.keep(step, steps);
         }

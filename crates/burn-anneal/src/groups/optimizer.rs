@@ -1,10 +1,14 @@
 //! An optimizer that treats each parameter as its group says.
 
-use super::context::{Answer, Asked, Momentum, Owner, Setting, Update, ask, is_measured, measure};
-use super::members::Members;
+use super::context::{
+    Answer, Asked, Momentum, Owner, Setting, Update, ask, is_measured, is_movement_measured,
+    measure, measure_movement,
+};
+use super::members::{At, Members};
 use super::{GroupError, Groups};
 use crate::decay::{self, DecayError, Outcome, Shrink, decays_by_itself};
 use crate::momentum::DropEffect;
+use crate::precision::MasterWeights;
 use burn::module::{Module, Param, ParamId};
 use burn::optim::{
     GradientsParams, LearningRate, ModuleOptimizer, MultiGradientsParams, Optimizer,
@@ -65,8 +69,12 @@ impl<O: Optimizer> Optimizer for Grouped<O> {
         };
         match ask(of) {
             Answer::Update(group, Setting { rate, shrink, .. }) => {
+                let before = is_movement_measured().then(|| tensor.clone());
                 let Outcome { weight, state: inner, decayed } =
                     decay::step(&self.inner, rate, shrink, tensor, gradient, inner, is_measured());
+                if let Some(before) = before {
+                    measure_movement(weight.clone() - before);
+                }
                 if let Some(decayed) = decayed {
                     measure(decayed, weight.clone());
                 }
@@ -131,6 +139,20 @@ impl GroupOptimizer {
         Ok(Self { groups, members: Members::new(0), optimizer })
     }
 
+    /// As [`new`](Self::new), with [master weights](MasterWeights) for a model in half precision: rates,
+    /// decays and the optimizer work on its copy in f32.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_master_weights(
+        groups: Groups,
+        optimizer: impl Optimizer,
+    ) -> Result<Self, GroupError> {
+        check_optimizer(&groups, &ModuleOptimizer::from(optimizer.clone()))?;
+        let optimizer = MasterWeights::new(Grouped::new(optimizer)).into();
+        Ok(Self { groups, members: Members::new(0), optimizer })
+    }
+
     /// Freezes what the next update does not train, and looks the parameters up: once, before the first
     /// forward pass, and again after weights or a record were loaded. [`step`](Self::step) keeps it up
     /// to date.
@@ -157,7 +179,7 @@ impl GroupOptimizer {
         let step = self.next_step();
         let rate = self.groups.schedule().rate(step);
         let optimize = |model, optimizer: &mut _| optimize(rate, model, optimizer);
-        self.members.update(&self.groups, step, 1.0, model, &mut self.optimizer, optimize)
+        self.members.update(&self.groups, At::step(step), model, &mut self.optimizer, optimize)
     }
 
     /// Counts an update that is left out, as after an overflow in half precision, and prepares the model for
@@ -207,6 +229,9 @@ pub(crate) fn check_optimizer(
         return Err(DecayError::Doubled { weight_decay: said.clone() }.into());
     }
     let asked = what_it_asks(optimizer);
+    if asked.masters {
+        return Err(GroupError::MasterWeights);
+    }
     if !asked.momentum && all.iter().any(|group| group.momentum.is_some()) {
         return Err(GroupError::Momentum);
     }

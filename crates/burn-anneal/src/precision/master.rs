@@ -91,7 +91,7 @@ impl<O: Optimizer> Optimizer for MasterWeights<O> {
         };
         let dtype = weight.dtype();
         // A parameter that is only introduced is not the real one.
-        if !is_half(dtype) || is_introducing() {
+        if is_introducing() || !is_half(dtype) {
             let (weight, inner) = self.inner.step(rate, weight, gradient, inner);
             return (weight, Some(MasterState { master, inner }));
         }

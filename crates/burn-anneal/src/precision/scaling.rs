@@ -7,7 +7,7 @@ use super::pass::Pass;
 use super::reports::{Report, Reports};
 use crate::annealed::optimize;
 use crate::clip::Rescale;
-use crate::groups::{Groups, Members};
+use crate::groups::{At, Groups, Members};
 use anneal_control::{
     CappedUpdate, LossScaler, Observation, RateLimiter, ScaledUpdate, ScalingError,
 };
@@ -328,7 +328,7 @@ impl Scaling {
         self.seen = read(norm, losses, vec![], None);
         let update = self.scaler.observe(&self.seen)?;
         if !update.is_skipped() {
-            trained.update(step, 1.0, gradients);
+            trained.update(At::step(step), gradients);
         }
         Ok(CappedUpdate { update, factor: 1.0 })
     }
@@ -346,8 +346,8 @@ impl Scaling {
     ) -> Result<CappedUpdate, ScalingError> {
         let before = trained.clone_parts();
         let copy = copied_any(&trained.model, &gradients);
-        trained.update(step, 1.0, gradients);
-        let movement = movement(&before.0, &trained.model);
+        trained.update(At { measures_movement: true, ..At::step(step) }, gradients);
+        let movement = trained.members.take_movement();
         let Reduced { norm, losses, largest, scale } = reduced;
         self.seen = read(norm, losses, largest, movement);
         self.seen.largest_gradient = self.seen.largest_gradient.map(|largest| largest / scale);
@@ -357,7 +357,7 @@ impl Scaling {
             Ok(CappedUpdate { update: ScaledUpdate::Done, factor }) => {
                 if factor < 1.0 {
                     trained.restore(before);
-                    trained.update(step, factor, copy);
+                    trained.update(At { factor, ..At::step(step) }, copy);
                 }
                 let moved = self.seen.movement.map(|movement| movement * factor);
                 let smoothness = again
@@ -388,12 +388,12 @@ struct Reduced {
 }
 
 impl<M: TrainStep + Module> Trained<'_, M> {
-    fn update(&mut self, step: u64, factor: f64, gradients: GradAdaptor) {
-        let rate = (self.groups.schedule().rate(step) * factor).into();
+    fn update(&mut self, at: At, gradients: GradAdaptor) {
+        let rate = (self.groups.schedule().rate(at.step) * at.factor).into();
         let optimize = |model, optimizer: &mut _| optimize(model, optimizer, rate, gradients);
         let Self { groups, members, optimizer, .. } = self;
         // Burn's learner holds the model too, so this copies nothing.
-        self.model = members.update(groups, step, factor, self.model.clone(), optimizer, optimize);
+        self.model = members.update(groups, at, self.model.clone(), optimizer, optimize);
     }
 
     fn skip(&mut self, step: u64) {
@@ -512,40 +512,6 @@ impl ModuleVisitor for Largest<'_> {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
             self.found.push(gradient.max_abs());
         }
-    }
-}
-
-/// ‖Δw‖₂ of what trains, on the device.
-fn movement<M: Module>(before: &M, after: &M) -> Option<Tensor<1>> {
-    let mut values = Values(GradientsParams::new());
-    before.visit(&mut values);
-    let mut moved = Moved { before: values.0, squares: vec![] };
-    after.visit(&mut moved);
-    (!moved.squares.is_empty()).then(|| Tensor::cat(moved.squares, 0).sum().sqrt())
-}
-
-struct Values(GradientsParams);
-
-impl ModuleVisitor for Values {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if param.is_require_grad() {
-            self.0.register(param.id, param.base().inner());
-        }
-    }
-}
-
-struct Moved {
-    before: GradientsParams,
-    squares: Vec<Tensor<1>>,
-}
-
-impl ModuleVisitor for Moved {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(before) = self.before.remove::<D>(param.id) else { return };
-        let moved = in_f32(param.base().inner()) - in_f32(before);
-        let square = moved.square().sum();
-        let device = self.squares.first().map_or(square.device(), Tensor::device);
-        self.squares.push(square.to_device(&device));
     }
 }
 

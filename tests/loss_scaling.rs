@@ -1,0 +1,568 @@
+//! Loss scaling in a learner, through everything that Burn's loop does with it.
+
+use anneal_tests::{Term, TermModel, TinyModel, points, supervised};
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::{AdamConfig, MultiGradientsParams, SgdConfig};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::train::{Interrupter, Learner, SupervisedTraining};
+use burn_anneal::precision::{
+    LossScaling, Observation, ScalingError, ScalingFailure, ScalingSummary, to_precision,
+};
+use burn_anneal::prelude::*;
+use std::path::Path;
+
+fn device() -> Device {
+    Device::default().autodiff()
+}
+
+type TinyLearner = Learner<Annealed<TinyModel>>;
+type TermLearner = Learner<Annealed<TermModel>>;
+
+fn tiny(dtype: Option<FloatDType>, scaling: LossScaling) -> LearnerBuilder<TinyModel> {
+    device().seed(11);
+    let builder = LearnerBuilder::new(TinyModel::new(&device()))
+        .optimizer(AdamConfig::new().build())
+        .schedule(cosine(0.02))
+        .run(RunLength::updates(200))
+        .loss_scaling(scaling)
+        .interrupter(Interrupter::new());
+    match dtype {
+        Some(dtype) => builder.half_precision(dtype),
+        None => builder,
+    }
+}
+
+fn term(model: TermModel, scaling: LossScaling) -> LearnerBuilder<TermModel> {
+    LearnerBuilder::new(model)
+        .optimizer(SgdConfig::new().build())
+        .schedule(linear(1.0, 0.0))
+        .run(RunLength::updates(100))
+        .half_precision(FloatDType::F16)
+        .loss_scaling(scaling)
+        .interrupter(Interrupter::new())
+}
+
+/// A gradient of b, whatever the weights are.
+fn slope(b: f32) -> Term {
+    Term::new(&[vec![0.0]], &[b])
+}
+
+fn summary<M: burn::train::LearnerModel>(learner: &Learner<Annealed<M>>) -> ScalingSummary {
+    learner.model().explain().unwrap().scaling.unwrap()
+}
+
+fn update(learner: &mut TermLearner, term: Term) {
+    let output = learner.train_step(term);
+    learner.lr_step();
+    learner.optimizer_step(output.grads);
+}
+
+fn update_tiny(learner: &mut TinyLearner, number: usize) {
+    let items: Vec<usize> = (number * 12..number * 12 + 12).collect();
+    let output = learner.train_step(points(&items, &device()));
+    learner.lr_step();
+    learner.optimizer_step(output.grads);
+}
+
+fn values(model: &TinyModel) -> Vec<f32> {
+    let weights = [model.hidden.weight.val(), model.head.weight.val()];
+    weights
+        .into_iter()
+        .flat_map(|weight| weight.into_data().iter::<f32>().collect::<Vec<_>>())
+        .collect()
+}
+
+fn loss_of(model: &TinyModel) -> f32 {
+    let model = to_precision(model.clone(), FloatDType::F32);
+    let items: Vec<usize> = (0..60).collect();
+    model.forward(points(&items, &device())).loss.into_scalar::<f32>()
+}
+
+#[test]
+fn a_learner_trains_in_half_precision_as_in_f32() {
+    let trained = |dtype| {
+        let mut learner = tiny(dtype, LossScaling::new()).build().unwrap();
+        (0..150).for_each(|number| update_tiny(&mut learner, number));
+        let model = learner.model();
+        (model.inner().clone(), summary(&learner))
+    };
+    let (exact, scaling) = trained(None);
+    assert_eq!((scaling.loss_scale, scaling.skipped), (65_536.0, 0));
+    for dtype in [FloatDType::F16, FloatDType::BF16] {
+        let (model, _) = trained(Some(dtype));
+        assert_eq!(model.head.weight.val().dtype(), DType::from(dtype));
+        let (found, expected) = (loss_of(&model), loss_of(&exact));
+        assert!((found / expected - 1.0).abs() < 0.05, "{dtype:?}: {found}, f32 {expected}");
+    }
+}
+
+/// In f32, and with powers of 2, scaling changes no bit.
+#[test]
+fn scaling_changes_nothing_in_f32() {
+    let mut with = tiny(None, LossScaling::new().growth_interval(7)).build().unwrap();
+    device().seed(11);
+    let mut without = LearnerBuilder::new(TinyModel::new(&device()))
+        .optimizer(AdamConfig::new().build())
+        .schedule(cosine(0.02))
+        .run(RunLength::updates(200))
+        .build()
+        .unwrap();
+    for number in 0..30 {
+        update_tiny(&mut with, number);
+        update_tiny(&mut without, number);
+    }
+    assert_eq!(summary(&with).loss_scale, 65_536.0 * 16.0);
+    assert_eq!(values(with.model().inner()), values(without.model().inner()));
+}
+
+#[test]
+fn an_overflow_skips_the_whole_update() {
+    let mut learner = tiny(Some(FloatDType::F16), LossScaling::new().scale(1e9)).build().unwrap();
+    let start = values(learner.model().inner());
+    update_tiny(&mut learner, 0);
+    assert_eq!(values(learner.model().inner()), start);
+    let scaling = summary(&learner);
+    assert_eq!((scaling.loss_scale, scaling.skipped), (f64::from(1e9f32 / 2.0), 1));
+    let seen = *learner.model().observation().unwrap();
+    assert!(seen.overflow && seen.loss.unwrap() > 0.5, "{seen:?}");
+    // The scale falls until it fits, and training goes on.
+    (1..40).for_each(|number| update_tiny(&mut learner, number));
+    let scaling = summary(&learner);
+    assert!((5..20).contains(&scaling.skipped), "{scaling}");
+    assert_ne!(values(learner.model().inner()), start);
+}
+
+#[test]
+fn what_an_update_saw_is_unscaled() {
+    let mut learner = term(TermModel::new(&[3.0]), LossScaling::fixed(1_024.0)).build().unwrap();
+    update(&mut learner, slope(-0.5));
+    let Observation { loss, gradient_norm, overflow, .. } = *learner.model().observation().unwrap();
+    assert_eq!((loss, gradient_norm, overflow), (Some(-1.5), Some(0.5), false));
+    assert_eq!(learner.model().inner().values(), [3.5]);
+}
+
+/// Both batches of an update have the scale of that update, and their sum does not overflow in f16.
+#[test]
+fn accumulated_batches_have_one_scale_and_a_sum_in_f32() {
+    let scaling = LossScaling::new().scale(1_000.0).growth_interval(1);
+    let mut learner = term(TermModel::new(&[0.0]), scaling).build().unwrap();
+    let mut sum = burn::optim::GradientsAccumulator::new();
+    for _ in 0..3 {
+        // 1,000 · 50 fits in f16, three times that does not.
+        let output = learner.train_step(slope(50.0));
+        sum.accumulate(&learner.model(), output.grads);
+    }
+    learner.lr_step();
+    learner.optimizer_step(sum.grads());
+    assert_eq!(learner.model().inner().values(), [-150.0]);
+    assert_eq!(summary(&learner).loss_scale, 2_000.0);
+    assert_eq!(learner.model().observation().unwrap().loss, Some(0.0));
+}
+
+/// Burn's own loop with gradient accumulation.
+#[test]
+fn burns_loop_accumulates_under_one_scale() {
+    let run = |dtype: Option<FloatDType>| {
+        let folder = tempfile::tempdir().unwrap();
+        let training: SupervisedTraining<Annealed<TinyModel>> =
+            supervised(folder.path(), 2).grads_accumulation(3);
+        let builder = tiny(dtype, LossScaling::new().growth_interval(2))
+            .gradient_reduction(GradientReduction::Mean)
+            .run(RunLength::from_items(60, 6).epochs(2).gradient_accumulation(3))
+            .interrupter(training.interrupter());
+        let learner = builder.build().unwrap();
+        let training = learner
+            .model()
+            .scaling_metrics()
+            .into_iter()
+            .fold(training, |training, metric| training.metric_train_numeric(metric));
+        let result = training.launch(learner);
+        assert!(result.error.is_none() && result.interrupted.is_none());
+        let scales = log(folder.path(), 1, "Loss_Scale");
+        (values(result.model.inner()), scales)
+    };
+    let (exact, _) = run(None);
+    let (half, scales) = run(Some(FloatDType::F16));
+    // An update every 3 batches, 4 in an epoch, the last of one batch. Each batch but those before the
+    // first update says the scale of the last update; the third is the first with a grown scale.
+    let updates: Vec<f64> = scales.into_iter().filter(|scale| *scale != 0.0).collect();
+    assert_eq!(
+        updates,
+        [65_536.0, 65_536.0, 65_536.0, 65_536.0, 65_536.0, 65_536.0, 131_072.0, 131_072.0]
+    );
+    let far = half.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(far < 3e-3, "{far}");
+}
+
+/// The values of a metric in an epoch, one for each batch.
+fn log(run: &Path, epoch: usize, metric: &str) -> Vec<f64> {
+    let path = run.join(format!("train/epoch-{epoch}/{metric}.log"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let values = text.lines().filter(|line| !line.ends_with("final"));
+    values.map(|line| line.split(',').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn gradients_of_several_devices_are_unscaled_checked_and_skipped() {
+    let scaling = || LossScaling::new().scale(1_000.0);
+    let mut learner =
+        term(TermModel::new(&[0.0]), scaling()).clip_global_norm(60.0).build().unwrap();
+    let several = |learner: &TermLearner, slopes: [f32; 2]| {
+        let grads = slopes.map(|b| (learner.train_step(slope(b)).grads, Device::default()));
+        MultiGradientsParams { grads: grads.into() }
+    };
+    let gradients = several(&learner, [50.0, 70.0]);
+    learner.lr_step();
+    learner.optimizer_step_multi(gradients);
+    assert_eq!(learner.model().inner().values(), [0.0], "70 · 1,000 is too much for f16");
+    assert_eq!(summary(&learner).skipped, 1);
+    let gradients = several(&learner, [50.0, 70.0]);
+    learner.lr_step();
+    learner.optimizer_step_multi(gradients);
+    // The sum of 120 is clipped to 60; the second rate of 100 falls linearly.
+    let expected = -60.0 * 0.99;
+    assert!((learner.model().inner().values()[0] / expected - 1.0).abs() < 1e-3);
+}
+
+/// The norm that clipping needs is that of unscaled gradients, and tells of overflow too.
+#[test]
+fn clipping_comes_after_unscaling() {
+    let mut learner = term(TermModel::new(&[0.0]), LossScaling::fixed(512.0))
+        .clip_global_norm(2.0)
+        .build()
+        .unwrap();
+    update(&mut learner, slope(8.0));
+    assert_eq!(learner.model().observation().unwrap().gradient_norm, Some(8.0));
+    assert!((learner.model().inner().values()[0] + 2.0).abs() < 2e-3);
+    update(&mut learner, slope(200.0));
+    assert_eq!(summary(&learner).skipped, 1);
+}
+
+/// Update 1 of four is skipped. Rates of `linear(1, 0)` over 4 updates are 1, 0.75, 0.5, 0.25.
+#[test]
+fn a_skipped_update_takes_a_step_of_the_schedule_or_leaves_it() {
+    for (on_skip, expected) in
+        [(OnSkip::Advance, [1.0, 0.5, 0.25]), (OnSkip::Hold, [1.0, 0.75, 0.5])]
+    {
+        let scaling = LossScaling::new().scale(1_000.0);
+        let mut learner = term(TermModel::new(&[0.0]), scaling)
+            .run(RunLength::updates(4))
+            .on_skip(on_skip)
+            .build()
+            .unwrap();
+        let mut moved = vec![];
+        for b in [-1.0, -100.0, -1.0, -1.0] {
+            let before = learner.model().inner().values()[0];
+            update(&mut learner, slope(b));
+            moved.push(learner.model().inner().values()[0] - before);
+        }
+        assert_eq!(moved.remove(1), 0.0, "it is skipped");
+        assert_eq!(moved, expected, "{on_skip:?}");
+        let held = u64::from(on_skip == OnSkip::Hold);
+        assert_eq!((summary(&learner).skipped, summary(&learner).held), (1, held));
+        let text = learner.model().explain().unwrap().to_string();
+        assert!(text.contains("loss scale 500, 1 updates skipped"), "{text}");
+    }
+}
+
+/// A run whose scale grows to nonsense after each 9 good updates: it overflows at the last update of the first
+/// epoch, and now and then later.
+fn overflowing() -> LossScaling {
+    LossScaling::new().scale(1_024.0).growth_interval(9).growth_factor(1e4)
+}
+
+/// What `run` asks the builder for.
+type Ask = fn(LearnerBuilder<TinyModel>) -> LearnerBuilder<TinyModel>;
+
+fn run(folder: &Path, epochs: usize, from: Option<usize>, ask: Ask) -> Vec<f32> {
+    device().seed(5);
+    let training = supervised(folder, epochs);
+    let builder = LearnerBuilder::new(TinyModel::new(&device()))
+        .optimizer(AdamConfig::new().build())
+        .schedule(cosine(0.05).warmup(Span::steps(5)))
+        .run(RunLength::from_items(60, 6).epochs(4))
+        .groups(GroupsConfig::new().group(Group::rest("all")))
+        .weight_decay(0.01)
+        .half_precision(FloatDType::F16)
+        .interrupter(training.interrupter());
+    let mut builder = ask(builder);
+    let training = match from {
+        Some(epoch) => {
+            builder = builder.resume_from(&SavedEpoch::open(folder, epoch).unwrap());
+            training.checkpoint(epoch)
+        }
+        None => training,
+    };
+    let learner = builder.build().unwrap();
+    let model = learner.model();
+    let training = model
+        .scaling_metrics()
+        .into_iter()
+        .fold(training, |training, metric| training.metric_train_numeric(metric));
+    let training = model
+        .rate_metrics()
+        .into_iter()
+        .fold(training, |training, metric| training.metric_train_numeric(metric));
+    let result = training.launch(learner);
+    assert!(result.error.is_none() && result.interrupted.is_none());
+    let exported = SavedEpoch::open(folder, epochs).unwrap();
+    let exported = exported.load_in_f32(TinyModel::new(&Device::default())).unwrap();
+    assert_eq!(exported.head.weight.val().dtype(), DType::F32);
+    let half = to_precision(exported.clone(), FloatDType::F16);
+    assert_eq!(values(&half), values(result.model.inner()), "the masters are those of the model");
+    values(&exported)
+}
+
+/// Four epochs at once, and one epoch and then three: the same losses, scales and rates. Gives the logs of a
+/// metric in the first epoch and in all.
+fn assert_resumes_exactly(ask: Ask, metrics: &[&str]) -> impl Fn(&str) -> (Vec<f64>, Vec<f64>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let expected = run(&whole, 4, None, ask);
+    run(&parts, 1, None, ask);
+    assert_eq!(run(&parts, 4, Some(1), ask), expected);
+    for epoch in 2..=4 {
+        for metric in metrics {
+            let (expected, found) = (log(&whole, epoch, metric), log(&parts, epoch, metric));
+            assert_eq!(found, expected, "{metric} of epoch {epoch}");
+        }
+    }
+    move |metric| {
+        let _keep = &folder;
+        let all = (1..=4).flat_map(|epoch| log(&whole, epoch, metric)).collect();
+        (log(&whole, 1, metric), all)
+    }
+}
+
+#[test]
+fn a_run_resumes_exactly_right_after_a_skip() {
+    let advance: Ask = |builder| builder.loss_scaling(overflowing());
+    let hold: Ask = |builder| builder.loss_scaling(overflowing()).on_skip(OnSkip::Hold);
+    for ask in [advance, hold] {
+        let log = assert_resumes_exactly(ask, &["Loss", "Loss_Scale", "Skipped", "Rate_all"]);
+        let (first, all) = log("Skipped");
+        assert_eq!(first.last(), Some(&1.0), "the epoch must end with a skip: {first:?}");
+        assert!((4.0..25.0).contains(&all.iter().sum::<f64>()), "{all:?}");
+        let rates = log("Rate_all").1;
+        let moved =
+            rates.iter().zip(&all).all(|(rate, skipped)| (*rate == 0.0) == (*skipped == 1.0));
+        assert!(moved, "a skipped update has no rate: {rates:?}");
+    }
+}
+
+#[test]
+fn a_run_with_a_cap_resumes_exactly() {
+    let ask: Ask = |builder| {
+        builder
+            .loss_scaling(LossScaling::new().scale(1_024.0))
+            .cap_rate(RateCap::measured_every(4).limit(200.0))
+    };
+    let log = assert_resumes_exactly(ask, &["Loss", "Loss_Scale", "Rate_Cap", "Rate_all"]);
+    let (_, factors) = log("Rate_Cap");
+    let cut = factors.iter().filter(|factor| **factor < 1.0).count();
+    assert!((1..40).contains(&cut), "{factors:?}");
+}
+
+/// A loop that tells nobody what it resumes from: Burn's records alone.
+#[test]
+fn a_record_that_burn_loads_by_itself_is_found_by_the_first_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let training = |epochs| supervised(folder.path(), epochs);
+    let learner = |training: &SupervisedTraining<Annealed<TinyModel>>, scale: f64| {
+        tiny(Some(FloatDType::F16), LossScaling::new().scale(scale))
+            .interrupter(training.interrupter())
+            .build()
+            .unwrap()
+    };
+    let first = training(1);
+    let built = learner(&first, 64.0);
+    first.launch(built);
+    let second = training(2).checkpoint(1);
+    let built = learner(&second, 4_096.0);
+    let result = second.launch(built);
+    assert_eq!(result.model.explain().unwrap().scaling.unwrap().loss_scale, 64.0);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_and_leaves_the_scale() {
+    let interrupter = Interrupter::new();
+    let mut learner = term(TermModel::new(&[1.0]), LossScaling::new().max_failures(3))
+        .interrupter(interrupter.clone())
+        .build()
+        .unwrap();
+    for number in 1..=3 {
+        assert!(!interrupter.should_stop());
+        update(&mut learner, slope(f32::NAN));
+        assert_eq!(summary(&learner).skipped, number);
+    }
+    assert!(interrupter.should_stop());
+    assert_eq!(summary(&learner).loss_scale, 65_536.0);
+    assert_eq!(learner.model().inner().values(), [1.0]);
+    let model = learner.model();
+    let Some(ScalingFailure::Scaling(ScalingError::LossNotFinite { loss, updates: 3 })) =
+        model.failure()
+    else {
+        panic!("{:?}", model.failure());
+    };
+    assert!(loss.is_nan());
+    let reason = interrupter.interruption().unwrap().reason.unwrap();
+    assert!(reason.contains("the loss was NaN before it was scaled in 3 updates"), "{reason}");
+}
+
+/// Burn's own loop ends, and its result says why.
+#[test]
+fn burns_loop_stops_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let training = supervised(folder.path(), 3);
+    let mut builder = tiny(Some(FloatDType::F16), LossScaling::fixed(1e8).max_failures(4));
+    builder = builder.interrupter(training.interrupter());
+    let result = training.launch(builder.build().unwrap());
+    let reason = result.interrupted.unwrap().reason.unwrap();
+    assert!(reason.contains("scale 100000000, which may not fall, in 4 updates"), "{reason}");
+    assert!(result.model.failure().is_some());
+    assert!(!folder.path().join("train/epoch-2").exists(), "it stopped in the first epoch");
+}
+
+/// A finite loss whose gradient is NaN at every scale.
+#[test]
+fn an_overflow_at_the_least_scale_stops_the_run() {
+    let interrupter = Interrupter::new();
+    let root = |weight: Tensor<1>, _| (weight.cast(FloatDType::F32) * 0.0).sqrt().sum();
+    let scaling = LossScaling::new().scale(8.0).minimum(2.0).max_failures(2);
+    let mut learner = term(TermModel::with_loss(&[1.0], root), scaling)
+        .interrupter(interrupter.clone())
+        .build()
+        .unwrap();
+    let mut updates = 0;
+    while !interrupter.should_stop() {
+        update(&mut learner, slope(0.0));
+        updates += 1;
+        assert!(updates < 10);
+    }
+    // Two that lower the scale from 8 to 2, and two in vain.
+    assert_eq!(updates, 4);
+    assert_eq!(learner.model().observation().unwrap().loss, Some(0.0));
+    let reason = interrupter.interruption().unwrap().reason.unwrap();
+    assert!(reason.contains("at scale 2, which may not fall, in 2 updates"), "{reason}");
+}
+
+#[test]
+fn a_model_that_does_not_scale_its_loss_is_named() {
+    let interrupter = Interrupter::new();
+    let model = TermModel::new(&[1.0]).without_scaling();
+    let mut learner =
+        term(model, LossScaling::new()).interrupter(interrupter.clone()).build().unwrap();
+    update(&mut learner, slope(1.0));
+    assert!(interrupter.should_stop());
+    assert_eq!(learner.model().failure(), Some(&ScalingFailure::NotScaled));
+    assert_eq!(learner.model().inner().values(), [1.0]);
+    let reason = interrupter.interruption().unwrap().reason.unwrap();
+    assert!(reason.contains("loss.scale_loss().backward()"), "{reason}");
+}
+
+/// Decay, groups and freezing work on the masters: f16 alone would round a decay of 10⁻⁵ away.
+#[test]
+fn groups_and_decay_work_on_the_masters() {
+    let builder = || {
+        term(TermModel::new(&[1.0]), LossScaling::new())
+            .schedule(constant(0.1))
+            .run(RunLength::updates(1_000))
+            .weight_decay(WeightDecay::independent(1e-4))
+    };
+    let mut learner = builder().build().unwrap();
+    assert!(learner.model().explain().unwrap().notes.is_empty());
+    (0..1_000).for_each(|_| update(&mut learner, slope(0.0)));
+    let expected = (1.0f64 - 1e-4).powi(1_000);
+    assert!((f64::from(learner.model().inner().values()[0]) - expected).abs() < 5e-4);
+}
+
+#[test]
+fn master_weights_do_not_go_inside_of_groups() {
+    let error = LearnerBuilder::new(TermModel::new(&[1.0]))
+        .optimizer(MasterWeights::new(SgdConfig::new().build()))
+        .schedule(constant(0.1))
+        .run(RunLength::updates(10))
+        .weight_decay(0.1)
+        .build()
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("half_precision"), "{error}");
+}
+
+/// With masters in a loop of one's own.
+#[test]
+fn a_group_optimizer_keeps_masters_and_skips() {
+    use burn::optim::GradientsParams;
+    let run = RunLength::updates(10);
+    let schedule = linear(1.0, 0.0).resolve(run).unwrap();
+    let model = to_precision(
+        vec![LinearConfig::new(1, 1).with_bias(false).init(&device())],
+        FloatDType::F16,
+    );
+    let groups = GroupsConfig::new().resolve(&model, &schedule, run).unwrap();
+    let mut optimizer =
+        burn_anneal::groups::GroupOptimizer::with_master_weights(groups, SgdConfig::new().build())
+            .unwrap();
+    let mut model: Vec<Linear> = optimizer.prepare(model);
+    let start = model[0].weight.val().into_scalar::<f32>();
+    let mut gradients = GradientsParams::new();
+    let gradient = Tensor::<2>::from_floats([[1e-4]], &Device::default());
+    model = optimizer.skip(model);
+    assert_eq!(optimizer.next_step(), 1);
+    gradients.register(model[0].weight.id, gradient);
+    let model = optimizer.step(model, gradients);
+    let exported = burn_anneal::precision::with_master_weights(model, optimizer.to_record());
+    let found = exported[0].weight.val().into_scalar::<f32>();
+    assert!((start - found - 0.9e-4).abs() < 1e-7, "{start} {found}");
+}
+
+#[test]
+fn what_is_out_of_range_or_missing_is_named() {
+    let error = |builder: LearnerBuilder<TinyModel>| builder.build().err().unwrap().to_string();
+    let scaled = |scaling: LossScaling| error(tiny(None, scaling));
+    for scale in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+        let text = scaled(LossScaling::new().scale(scale));
+        assert_eq!(
+            text,
+            format!(
+                "loss_scaling: scale: {scale:?} is not allowed; allowed: above 0, finite in f32"
+            )
+        );
+    }
+    assert!(scaled(LossScaling::new().growth_factor(1.0)).contains("growth_factor: 1.0"));
+    assert!(scaled(LossScaling::new().backoff_factor(1.0)).contains("backoff_factor: 1.0"));
+    assert!(scaled(LossScaling::new().growth_interval(0)).contains("growth_interval: 0"));
+
+    let plain = || {
+        LearnerBuilder::new(TinyModel::new(&device()))
+            .optimizer(AdamConfig::new().build())
+            .schedule(cosine(0.02))
+            .run(RunLength::updates(200))
+    };
+    let stop = Interrupter::new;
+    assert!(
+        error(plain().loss_scaling(LossScaling::new()))
+            .contains("interrupter(training.interrupter())")
+    );
+    assert!(error(plain().half_precision(FloatDType::F16)).contains("interrupter"));
+    assert!(
+        error(plain().half_precision(FloatDType::F32).interrupter(stop())).contains("F16, BF16")
+    );
+    assert!(
+        error(plain().cap_rate(RateCap::given(1.0)))
+            .contains("cap_rate: does nothing without loss_scaling")
+    );
+    assert!(error(plain().on_skip(OnSkip::Hold)).contains("on_skip"));
+    let cap = tiny(None, LossScaling::new()).cap_rate(RateCap::given(-2.0));
+    assert!(error(cap).contains("cap_rate: smoothness: -2.0"));
+    let half = LearnerBuilder::new(to_precision(TinyModel::new(&device()), FloatDType::F16))
+        .optimizer(AdamConfig::new().build())
+        .schedule(cosine(0.02))
+        .run(RunLength::updates(200))
+        .loss_scaling(LossScaling::new())
+        .interrupter(stop());
+    assert!(error(half).contains("half_precision"));
+    // bf16 has the range of f32 and needs no scaling, so nothing to stop a run with either.
+    assert!(plain().half_precision(FloatDType::BF16).build().is_ok());
+}

@@ -1,0 +1,299 @@
+//! The cap on the rate: no scaled gradient overflows where one would, and healthy training is left alone.
+
+use anneal_tests::{Term, TermModel};
+use burn::optim::{AdamConfig, Optimizer, SgdConfig};
+use burn::tensor::{FloatDType, Tensor};
+use burn::train::{Interrupter, Learner};
+use burn_anneal::precision::ScalingSummary;
+use burn_anneal::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// ½ wᵀHw + bᵀw.
+struct Quadratic {
+    hessian: Vec<Vec<f64>>,
+    start: Vec<f32>,
+}
+
+/// A standard normal number, by Irwin and Hall.
+fn normal(random: &mut ChaCha8Rng) -> f64 {
+    (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0
+}
+
+impl Quadratic {
+    /// Q diag(λ) Qᵀ with a random reflection Q; `largest` is the largest eigenvalue, which is exact.
+    fn random(size: usize, largest: f64, random: &mut ChaCha8Rng) -> Self {
+        let v: Vec<f64> = (0..size).map(|_| normal(random)).collect();
+        let square: f64 = v.iter().map(|x| x * x).sum();
+        let mut eigenvalues: Vec<f64> =
+            (0..size).map(|_| largest * 10f64.powf(-2.0 * random.random::<f64>())).collect();
+        eigenvalues[0] = largest;
+        let q = |i: usize, j: usize| f64::from(u8::from(i == j)) - 2.0 * v[i] * v[j] / square;
+        let entry = |i, j| (0..size).map(|k| q(i, k) * eigenvalues[k] * q(j, k)).sum::<f64>();
+        let hessian = (0..size).map(|i| (0..size).map(|j| entry(i, j)).collect()).collect();
+        let start = (0..size).map(|_| normal(random) as f32).collect();
+        Self { hessian, start }
+    }
+
+    fn term(&self, slope: &[f32]) -> Term {
+        let row = |row: &Vec<f64>| row.iter().map(|&x| x as f32).collect();
+        Term::new(&self.hessian.iter().map(row).collect::<Vec<_>>(), slope)
+    }
+
+    fn times(&self, vector: &[f64]) -> Vec<f64> {
+        let row = |row: &Vec<f64>| row.iter().zip(vector).map(|(h, v)| h * v).sum();
+        self.hessian.iter().map(row).collect()
+    }
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()))
+}
+
+fn length(values: &[f64]) -> f64 {
+    values.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+fn builder(
+    model: TermModel,
+    optimizer: impl Optimizer,
+    rate: f64,
+    scaling: LossScaling,
+) -> LearnerBuilder<TermModel> {
+    LearnerBuilder::new(model)
+        .optimizer(optimizer)
+        .schedule(constant(rate))
+        .run(RunLength::updates(1_000))
+        .half_precision(FloatDType::F16)
+        .loss_scaling(scaling)
+        .interrupter(Interrupter::new())
+}
+
+type TermLearner = Learner<Annealed<TermModel>>;
+
+fn update(learner: &mut TermLearner, term: Term) {
+    let output = learner.train_step(term);
+    learner.lr_step();
+    learner.optimizer_step(output.grads);
+}
+
+fn summary(learner: &TermLearner) -> ScalingSummary {
+    learner.model().explain().unwrap().scaling.unwrap()
+}
+
+fn values(learner: &TermLearner) -> Vec<f64> {
+    learner.model().inner().values().into_iter().map(f64::from).collect()
+}
+
+/// Plain SGD at a rate of 2.1 to 40 over L, where it diverges. With the exact L no update is skipped, without
+/// the cap some are. (With the direction of the update before, in place of the update's own, some are skipped
+/// from about 3.4 over L on.)
+#[test]
+fn with_the_exact_smoothness_no_scaled_gradient_overflows() {
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let mut without_cap = 0;
+    for problem in 0..40 {
+        let size = 1 + problem % 12;
+        let largest = 10f64.powf(random.random_range(-2.0..2.0));
+        let quadratic = Quadratic::random(size, largest, &mut random);
+        let rate = 10f64.powf(random.random_range(0.32..1.6)) / largest;
+        let scaling =
+            LossScaling::new().scale(64.0 / largest * f64::exp2(random.random_range(0..8).into()));
+        let learner = |cap: Option<RateCap>| {
+            let model = TermModel::new(&quadratic.start);
+            let builder = builder(model, SgdConfig::new().build(), rate, scaling);
+            match cap {
+                Some(cap) => builder.cap_rate(cap),
+                None => builder,
+            }
+            .build()
+            .unwrap()
+        };
+        let term = quadratic.term(&vec![0.0; size]);
+        let mut capped = learner(Some(RateCap::given(largest)));
+        let mut free = learner(None);
+        for number in 0..200 {
+            update(&mut capped, term.clone());
+            let seen = summary(&capped);
+            assert_eq!(seen.skipped, 0, "problem {problem}, update {number}: {seen}");
+            update(&mut free, term.clone());
+        }
+        let seen = summary(&capped);
+        assert!(seen.cuts.unwrap() > 0, "problem {problem}: {seen}");
+        without_cap += u32::from(summary(&free).skipped > 0);
+    }
+    assert_eq!(without_cap, 40, "problems on which an update overflows without the cap");
+}
+
+/// The same with curvature in the arithmetic of f16: ½ Σ(Hw)ᵢwᵢ with a product of f16 matrices.
+#[test]
+fn it_holds_where_the_backward_pass_computes_in_f16() {
+    fn in_f16(weight: Tensor<1>, term: Term) -> Tensor<1> {
+        let half = FloatDType::F16;
+        let curved = term.hessian.cast(half).matmul(weight.clone().unsqueeze_dim(1));
+        (weight.cast(FloatDType::F32) * curved.squeeze_dim::<1>(1).cast(FloatDType::F32)).sum()
+            * 0.5
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(4);
+    for problem in 0..20 {
+        let size = 2 + problem % 8;
+        let quadratic = Quadratic::random(size, 4.0, &mut random);
+        let rate = random.random_range(2.2..10.0) / 4.0;
+        let overflows = |cap: bool| {
+            let model = TermModel::with_loss(&quadratic.start, in_f16);
+            let scaling = LossScaling::new().scale(16.0);
+            let builder = builder(model, SgdConfig::new().build(), rate, scaling);
+            let builder = if cap { builder.cap_rate(RateCap::given(4.0)) } else { builder };
+            let mut learner = builder.build().unwrap();
+            let term = quadratic.term(&vec![0.0; size]);
+            (0..150).for_each(|_| update(&mut learner, term.clone()));
+            summary(&learner).skipped
+        };
+        assert_eq!(overflows(true), 0, "problem {problem}");
+        assert!(overflows(false) > 0, "problem {problem}");
+    }
+}
+
+/// Noise in every gradient, scaled gradients below half of 65,504: over 1,000 updates less than 1 % of the
+/// rate is cut.
+#[test]
+fn healthy_training_keeps_its_rate() {
+    const SCALE: f64 = 3_000.0;
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    for size in [1, 3, 10, 30] {
+        let quadratic = Quadratic::random(size, 2.0, &mut random);
+        for cap in [RateCap::given(2.0), RateCap::measured_every(50)] {
+            for (name, rate) in [("SGD", 0.25), ("Adam", 0.01)] {
+                let scaling = LossScaling::new().scale(SCALE);
+                let start = vec![0.5; size];
+                let mut learner = match name {
+                    "SGD" => {
+                        builder(TermModel::new(&start), SgdConfig::new().build(), rate, scaling)
+                    }
+                    _ => builder(TermModel::new(&start), AdamConfig::new().build(), rate, scaling),
+                }
+                .cap_rate(cap)
+                .build()
+                .unwrap();
+                let (mut kept, mut highest) = (0.0, 0.0f64);
+                for _ in 0..1_000 {
+                    let noise: Vec<f32> =
+                        (0..size).map(|_| random.random_range(-6.0..6.0)).collect();
+                    update(&mut learner, quadratic.term(&noise));
+                    let model = learner.model();
+                    let seen = model.observation().unwrap();
+                    highest = highest.max(seen.largest_gradient.unwrap() * SCALE);
+                    kept += summary(&learner).factor;
+                }
+                let case = format!("{size} weights, {name}, {cap:?}, up to {highest}: {kept}");
+                assert!((12_000.0..32_752.0).contains(&highest), "{case}");
+                assert_eq!(summary(&learner).skipped, 0);
+                assert!(kept > 990.0, "{case}");
+            }
+        }
+    }
+}
+
+/// L is ‖HΔw‖_∞ / ‖Δw‖₂ whatever the noise of other batches is.
+#[test]
+fn a_smoothness_is_measured_on_one_batch() {
+    let mut random = ChaCha8Rng::seed_from_u64(6);
+    for every in [1, 3] {
+        let quadratic = Quadratic::random(6, 5.0, &mut random);
+        let model = TermModel::new(&quadratic.start);
+        let mut learner = builder(model, SgdConfig::new().build(), 0.1, LossScaling::fixed(256.0))
+            .cap_rate(RateCap::measured_every(every))
+            .build()
+            .unwrap();
+        let mut expected = None;
+        for number in 0..10 {
+            let noise: Vec<f32> = (0..6).map(|_| random.random_range(-9.0..9.0)).collect();
+            let before = values(&learner);
+            update(&mut learner, quadratic.term(&noise));
+            let after = values(&learner);
+            if number % every == 0 {
+                let step: Vec<f64> = after.iter().zip(before).map(|(a, b)| a - b).collect();
+                expected = Some(largest(&quadratic.times(&step)) / length(&step));
+            }
+            let found = summary(&learner).smoothness.unwrap();
+            let expected = expected.unwrap();
+            // Gradients are f16: half a unit in the last place of 9 + 5 each time.
+            assert!(
+                (found / expected - 1.0).abs() < 0.02,
+                "update {number}: {found}, not {expected}"
+            );
+        }
+    }
+}
+
+/// What was cut stands in the explanation and in the model.
+#[test]
+fn it_says_when_and_by_how_much_it_cut() {
+    // L = 1, w = 40, rate 3: g = 40, Δw = 120; (61,410 / 1,000 − 40) / 120 of the rate.
+    let mut learner = builder(
+        TermModel::new(&[40.0]),
+        SgdConfig::new().build(),
+        3.0,
+        LossScaling::fixed(1_000.0),
+    )
+    .cap_rate(RateCap::given(1.0))
+    .build()
+    .unwrap();
+    update(&mut learner, Term::new(&[vec![1.0]], &[0.0]));
+    let factor = 21.41 / 120.0;
+    let seen = summary(&learner);
+    assert!((seen.factor - factor).abs() < 1e-3, "{seen}");
+    assert_eq!(seen.cuts, Some(1));
+    let expected = 40.0 - 120.0 * factor;
+    assert!((values(&learner)[0] - expected).abs() < 0.02);
+    let text = learner.model().explain().unwrap().to_string();
+    assert!(
+        text.contains("rate cap: smoothness 1.000e0, 1 updates cut, the last update to 0.178"),
+        "{text}"
+    );
+    let json = learner.model().explain().unwrap().to_json();
+    assert!(json.contains("\"cuts\": 1"), "{json}");
+}
+
+/// Groups keep their ratio under it, and a decay that follows the rate follows the cut rate.
+#[test]
+fn it_cuts_the_rates_of_all_groups_and_their_decay() {
+    let mut learner = builder(
+        TermModel::new(&[40.0]),
+        SgdConfig::new().build(),
+        3.0,
+        LossScaling::fixed(1_000.0),
+    )
+    .groups(GroupsConfig::new().group(Group::rest("all").multiple(0.5)))
+    .weight_decay(0.1)
+    .cap_rate(RateCap::given(1.0))
+    .build()
+    .unwrap();
+    update(&mut learner, Term::new(&[vec![1.0]], &[0.0]));
+    // At the rate 1.5 the decay takes 40 · 0.15 = 6 and the gradient 60.
+    let factor = 21.41 / 66.0;
+    assert!((summary(&learner).factor - factor).abs() < 2e-3, "{}", summary(&learner));
+    let expected = 40.0 - 66.0 * factor;
+    assert!((values(&learner)[0] - expected).abs() < 0.1, "{:?} {expected}", values(&learner));
+}
+
+/// Without a cap nothing is made twice, with one the optimizer's state is that of one update.
+#[test]
+fn an_update_that_is_made_again_leaves_one_trace_in_the_optimizer() {
+    let run = |cap: Option<RateCap>| {
+        let scaling = LossScaling::fixed(16.0);
+        let builder =
+            builder(TermModel::new(&[4.0, -2.0]), AdamConfig::new().build(), 0.5, scaling);
+        let builder = match cap {
+            Some(cap) => builder.cap_rate(cap),
+            None => builder,
+        };
+        let mut learner = builder.build().unwrap();
+        let hessian = [vec![2.0, 0.5], vec![0.5, 1.0]];
+        (0..20).for_each(|_| update(&mut learner, Term::new(&hessian, &[0.1, 0.2])));
+        values(&learner)
+    };
+    // A cap that never cuts changes no bit.
+    assert_eq!(run(Some(RateCap::given(1e-3))), run(None));
+    assert_eq!(run(Some(RateCap::measured_every(3))), run(None));
+}
