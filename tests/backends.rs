@@ -7,7 +7,9 @@ use anneal_tests::{TinyModel, points};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, FloatDType};
+use burn::train::{Interrupter, TrainStep};
+use burn_anneal::precision::{to_precision, with_master_weights};
 use burn_anneal::prelude::*;
 
 /// The losses of five clipped AdamW updates, from the same weights on any device.
@@ -38,6 +40,83 @@ fn agrees_with_flex(device: Device) {
         assert!((found - expected).abs() < 1e-4, "{found} is not {expected}");
     }
     assert!(expected[4] < expected[0], "the model learns: {expected:?}");
+}
+
+/// Loss scaling in a loop of one's own, from a scale that overflows: the losses, the skipped updates, and the
+/// master weights in the end.
+fn half_precision(device: &Device, weights: &TinyModel) -> (Vec<f32>, u64, Vec<f32>) {
+    let device = device.clone().autodiff();
+    let record = weights.clone().into_record();
+    let model = TinyModel::new(&device).load_record(record);
+    let mut model = to_precision(model, FloatDType::F16);
+    let mut optimizer = ModuleOptimizer::from(MasterWeights::new(AdamWConfig::new().build()));
+    let mut scaler = GradScaler::new(LossScaling::new().scale(f64::exp2(22.0))).unwrap();
+    let items: Vec<usize> = (0..12).collect();
+    let mut losses = vec![];
+    for _ in 0..10 {
+        let loss = model.forward(points(&items, &device)).loss;
+        losses.push(loss.clone().into_scalar::<f32>());
+        let gradients = GradientsParams::from_grads(scaler.scale(loss).backward(), &model);
+        let gradients = scaler.unscale(&model, gradients);
+        model = scaler
+            .step(model, gradients, |model, gradients| optimizer.step(0.05, model, gradients));
+        scaler.update().unwrap();
+    }
+    let exported = with_master_weights(model, optimizer.to_record()).head.weight.val();
+    assert_eq!(exported.dtype(), DType::F32);
+    let masters = exported.into_data().iter::<f32>().collect();
+    (losses, scaler.state().skipped, masters)
+}
+
+/// As flex in f16 where the device computes in f16, and a clear error where it does not.
+fn half_precision_agrees_with_flex(device: Device) {
+    let run = RunLength::updates(10);
+    let interrupter = Interrupter::new();
+    let built = LearnerBuilder::new(TinyModel::new(&device.clone().autodiff()))
+        .optimizer(AdamWConfig::new().build())
+        .schedule(constant(0.01))
+        .run(run)
+        .half_precision(FloatDType::F16)
+        .interrupter(interrupter.clone())
+        .build();
+    if !device.supports_dtype(FloatDType::F16) {
+        let error = built.err().unwrap().to_string();
+        assert!(error.contains("does not compute in F16"), "{error}");
+        println!("{error}");
+        return;
+    }
+    let weights = TinyModel::new(&Device::flex());
+    let (found, expected) =
+        (half_precision(&device, &weights), half_precision(&Device::flex(), &weights));
+    assert_eq!(found.1, expected.1, "updates skipped");
+    assert!((1..8).contains(&found.1), "{found:?}");
+    for (found, expected) in found.0.iter().zip(&expected.0) {
+        assert!((found - expected).abs() < 5e-3, "{found} is not {expected}");
+    }
+    for (found, expected) in found.2.iter().zip(&expected.2) {
+        assert!((found - expected).abs() < 2e-2, "{found} is not {expected}");
+    }
+    let mut learner = built.unwrap();
+    for _ in 0..2 {
+        let batch = points(&[1, 2, 3], &device.clone().autodiff());
+        let output = TrainStep::step(&learner.model(), batch);
+        learner.lr_step();
+        learner.optimizer_step(output.grads);
+    }
+    assert!(!interrupter.should_stop());
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn wgpu_trains_in_half_precision_as_flex_does() {
+    half_precision_agrees_with_flex(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice));
+}
+
+#[cfg(feature = "ndarray")]
+#[test]
+#[allow(deprecated)]
+fn ndarray_trains_in_half_precision_as_flex_does_or_says_that_it_cannot() {
+    half_precision_agrees_with_flex(Device::ndarray());
 }
 
 #[cfg(feature = "wgpu")]

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use kuva::prelude::{BarPlot, Layout, LinePlot, Plot, Theme, TickFormat};
+use kuva::prelude::{
+    BarPlot, Figure, FigureLegendPosition, Layout, LinePlot, Plot, SvgBackend, Theme, TickFormat,
+};
 
 /// Points that a line is drawn through at most; more do not show.
 const POINTS: u64 = 1_000;
@@ -38,6 +40,8 @@ pub enum Scale {
     Rate,
     /// Shares of 1 as percentages.
     Percent,
+    /// Numbers above 0 of which the largest is many times the smallest, on a logarithmic axis.
+    Logarithmic,
 }
 
 impl Scale {
@@ -47,6 +51,7 @@ impl Scale {
             Self::Rate if largest >= 1e-3 => |rate| format!("{}", rounded(rate)),
             Self::Rate => |rate| format!("{rate:e}"),
             Self::Percent => |share| format!("{} %", rounded(100.0 * share)),
+            Self::Logarithmic => |value| format!("{value}"),
         };
         TickFormat::Custom(Arc::new(write))
     }
@@ -96,7 +101,11 @@ pub fn schedule(title: &str, subtitle: &str, points: Vec<(f64, f64)>) -> String 
 /// A picture of several lines, with a legend.
 pub fn comparison(titles: Titles<'_>, scale: Scale, series: &[Series]) -> String {
     let corner = corner(series.iter().flat_map(|series| &series.points));
-    let lines = series
+    draw(lines(series), titles, scale, corner)
+}
+
+fn lines(series: &[Series]) -> Vec<Plot> {
+    series
         .iter()
         .zip(COLORS.iter().cycle())
         .map(|(series, color)| {
@@ -107,8 +116,39 @@ pub fn comparison(titles: Titles<'_>, scale: Scale, series: &[Series]) -> String
                 .with_legend(&series.name);
             Plot::Line(line)
         })
-        .collect();
-    draw(lines, titles, scale, corner)
+        .collect()
+}
+
+/// One part of a picture of several [`panels`].
+#[derive(Debug, Clone)]
+pub struct Panel<'a> {
+    /// Titles of its axes; its own title and subtitle are not shown.
+    pub titles: Titles<'a>,
+    /// How its vertical axis writes its numbers.
+    pub scale: Scale,
+    /// Its lines.
+    pub series: Vec<Series>,
+}
+
+/// A picture of several quantities below each other, with one legend: the first line of each has the first
+/// color.
+pub fn panels(title: &str, panels: &[Panel<'_>]) -> String {
+    let (plots, layouts) = panels
+        .iter()
+        .map(|panel| {
+            let lines = lines(&panel.series);
+            let corner = corner(panel.series.iter().flat_map(|series| &series.points));
+            let layout = axes(&lines, Titles { title: "", ..panel.titles }, panel.scale, corner);
+            (lines, layout)
+        })
+        .unzip();
+    let figure = Figure::new(panels.len(), 1)
+        .with_title(title)
+        .with_plots(plots)
+        .with_layouts(layouts)
+        .with_cell_size(760.0, 260.0)
+        .with_shared_legend_position(FigureLegendPosition::RightTop);
+    SvgBackend::default().render_scene(&figure.render())
 }
 
 /// A picture of shares, side by side.
@@ -133,14 +173,20 @@ fn corner<'a>(points: impl IntoIterator<Item = &'a (f64, f64)>) -> (f64, f64) {
 }
 
 fn draw(lines: Vec<Plot>, titles: Titles<'_>, scale: Scale, corner: (f64, f64)) -> String {
-    let mut layout = layout(&lines, titles)
+    let layout = axes(&lines, titles, scale, corner);
+    kuva::render_to_svg(lines, layout)
+}
+
+fn axes(lines: &[Plot], titles: Titles<'_>, scale: Scale, corner: (f64, f64)) -> Layout {
+    let layout = layout(lines, titles)
         .with_x_axis_max(corner.0.max(1.0))
         .with_y_tick_format(scale.format(corner.1));
-    if matches!(scale, Scale::Rate) {
+    match scale {
         // Otherwise half a rate may look like nothing.
-        layout = layout.with_y_axis_min(0.0);
+        Scale::Rate => layout.with_y_axis_min(0.0),
+        Scale::Percent => layout,
+        Scale::Logarithmic => layout.with_log_y(),
     }
-    kuva::render_to_svg(lines, layout)
 }
 
 fn layout(plots: &[Plot], titles: Titles<'_>) -> Layout {

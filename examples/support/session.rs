@@ -10,7 +10,8 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
 use burn::train::{
-    ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Learner, SupervisedTraining,
+    ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Interrupter, Learner,
+    SupervisedTraining,
 };
 use burn_anneal::prelude::{
     Annealed, Build, LearnerBuilder, OnMismatch, RunLength, SavedEpoch, Schedule, ScheduleConfig,
@@ -161,20 +162,29 @@ impl Session {
     /// # Errors
     /// When a log cannot be read.
     pub fn weight_norms(&self, group: &str) -> Result<Vec<f64>, ExampleError> {
+        self.logged(&format!("Norm {group}"))
+    }
+
+    /// A metric of each update, as a run logged it.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn logged(&self, metric: &str) -> Result<Vec<f64>, ExampleError> {
+        let file = metric.replace(' ', "_");
         let updates = self.run_length().resolve()?.updates_per_epoch();
         let updates =
             updates.and_then(|updates| usize::try_from(updates).ok()).unwrap_or(usize::MAX);
-        let mut norms = Vec::new();
+        let mut logged = Vec::new();
         for epoch in 1..=self.epochs() {
-            let log = self.folder.join(format!("train/epoch-{epoch}/Norm_{group}.log"));
+            let log = self.folder.join(format!("train/epoch-{epoch}/{file}.log"));
             let text =
                 std::fs::read_to_string(&log).map_err(|source| ExampleError::file(&log, source))?;
             // Burn writes a line for each update, the value and a count, and one for the whole epoch.
             let values =
                 text.lines().filter_map(|line| line.split(',').next()?.parse::<f64>().ok());
-            norms.extend(values.take(updates));
+            logged.extend(values.take(updates));
         }
-        Ok(norms)
+        Ok(logged)
     }
 
     /// Only so many images of each class to train on. Under a `--limit` there may be fewer.
@@ -438,8 +448,10 @@ impl Session {
             Some(saved) => learner.resume_from(saved),
             None => learner,
         };
+        let interrupter = Interrupter::new();
+        let learner = learner.interrupter(interrupter.clone());
         let learner = learner.build().map_err(|error| self.of_run(error.into()))?;
-        let report = self.train(learner, &rates)?;
+        let report = self.train_interruptibly(learner, &rates, interrupter)?;
         Ok((rates, report))
     }
 
@@ -453,18 +465,34 @@ impl Session {
         learner: Learner<Annealed<M>>,
         schedule: &Schedule,
     ) -> Result<Report, ExampleError> {
+        self.train_interruptibly(learner, schedule, Interrupter::new())
+    }
+
+    fn train_interruptibly<M: ImageClassifier>(
+        &self,
+        learner: Learner<Annealed<M>>,
+        schedule: &Schedule,
+        interrupter: Interrupter,
+    ) -> Result<Report, ExampleError> {
         self.check_saved(schedule)?;
         let history = SharedHistory::new(self.start()?);
         // Only the first log of a process can be installed; a comparison keeps that one.
         let _ = FileApplicationLoggerInstaller::new(&self.log_file).install();
-        let norms = if self.norms { learner.model().norm_metrics() } else { vec![] };
+        let model = learner.model();
+        let norms = if self.norms { model.norm_metrics() } else { vec![] };
+        let training = self.supervised_training(&history, interrupter);
         let training =
-            norms.into_iter().fold(self.supervised_training(&history), |training, norm| {
-                training.metric_train_numeric(norm)
-            });
+            norms.into_iter().fold(training, |training, norm| training.metric_train_numeric(norm));
+        let training = model
+            .scaling_metrics()
+            .into_iter()
+            .fold(training, |training, metric| training.metric_train_numeric(metric));
         let result = training.launch(learner);
         if let Some(error) = result.error {
             return Err(ExampleError::stopped(error));
+        }
+        if let Some(failure) = result.model.failure() {
+            return Err(ExampleError::stopped(failure));
         }
         let mut progress = history.lock();
         if let Some(error) = progress.error.take() {
@@ -478,6 +506,7 @@ impl Session {
     fn supervised_training<M: ImageClassifier>(
         &self,
         history: &SharedHistory,
+        interrupter: Interrupter,
     ) -> SupervisedTraining<M> {
         let train = Arc::new(self.train_loader());
         let test = Arc::new(self.test_loader());
@@ -486,9 +515,9 @@ impl Session {
             .metric_train_numeric(LearningRateMetric::new())
             .with_default_checkpointers()
             .with_application_logger(None)
+            .with_interrupter(interrupter.clone())
             .num_epochs(self.epochs());
         let resumed_from = self.saved.as_ref().map(SavedEpoch::epoch);
-        let interrupter = training.interrupter();
         let shown_by = progress::renderer(history.clone(), &self.label, interrupter, resumed_from);
         let recorder = HistoryRecorder::new(history.clone(), &self.folder, shown_by);
         let training = training.renderer(Box::new(recorder));
