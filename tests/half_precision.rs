@@ -237,6 +237,26 @@ fn a_weight_that_was_changed_outside_is_taken_as_it_is() {
     assert_eq!(model.values()[0], 3.0);
 }
 
+/// As torch's: a step without an unscale does both.
+#[test]
+fn a_step_unscales_what_nobody_did() {
+    let mut scaler = scaler(LossScaling::fixed(1_024.0));
+    for unscaled_by_hand in [true, false, true] {
+        let model = in_f16(&[2.0]);
+        let mut optimizer = ModuleOptimizer::from(MasterWeights::new(SgdConfig::new().build()));
+        let loss = scaler.scale(linear_loss(&model, &[3.0]));
+        let mut gradients = GradientsParams::from_grads(loss.backward(), &model);
+        if unscaled_by_hand {
+            gradients = scaler.unscale(&model, gradients);
+        }
+        let model =
+            scaler.step(model, gradients, |model, gradients| optimizer.step(0.5, model, gradients));
+        scaler.update().unwrap();
+        assert_eq!(scaler.seen().gradient_norm, Some(3.0));
+        assert_eq!(model.values(), [0.5]);
+    }
+}
+
 /// Scaled, unscaled and stepped by hand, training in f16 follows that in f32.
 fn train_by_hand(dtype: Option<FloatDType>, batches: usize) -> (TinyModel, u64) {
     device().seed(7);

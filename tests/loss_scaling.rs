@@ -446,6 +446,41 @@ fn an_overflow_at_the_least_scale_stops_the_run() {
     assert!(reason.contains("at scale 2, which may not fall, in 2 updates"), "{reason}");
 }
 
+/// One weight of many that is NaN.
+#[test]
+fn a_weight_that_is_nan_is_the_models_fault() {
+    let interrupter = Interrupter::new();
+    let model = TermModel::new(&[0.5, 0.25, f32::NAN, 1.0]);
+    let mut learner = term(model, LossScaling::new().max_failures(1))
+        .interrupter(interrupter.clone())
+        .build()
+        .unwrap();
+    let hessian: Vec<Vec<f32>> =
+        (0..4).map(|i| (0..4).map(|j| f32::from(u8::from(i == j))).collect()).collect();
+    update(&mut learner, Term::new(&hessian, &[0.0; 4]));
+    assert!(interrupter.should_stop());
+    assert!(matches!(
+        learner.model().failure(),
+        Some(ScalingFailure::Scaling(ScalingError::LossNotFinite { .. }))
+    ));
+    assert_eq!(learner.model().inner().values()[0], 0.5, "the other weights are as they were");
+}
+
+#[test]
+fn a_checkpoint_of_another_precision_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let scaled: Ask = |builder| builder;
+    run(folder.path(), 1, None, scaled);
+    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let resumed = LearnerBuilder::new(TinyModel::new(&device()))
+        .optimizer(AdamConfig::new().build())
+        .schedule(cosine(0.05).warmup(Span::steps(5)))
+        .run(RunLength::from_items(60, 6).epochs(4))
+        .resume_from(&saved);
+    let error = resumed.build().err().unwrap().to_string();
+    assert!(error.contains("parameters in f16, and the model of now in f32"), "{error}");
+}
+
 #[test]
 fn a_model_that_does_not_scale_its_loss_is_named() {
     let interrupter = Interrupter::new();

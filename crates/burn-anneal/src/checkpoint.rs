@@ -1,7 +1,7 @@
 //! Finding a checkpoint of Burn's `SupervisedTraining` that is whole.
 
 use crate::groups::saved_groups;
-use crate::precision::with_master_weights;
+use crate::precision::{precisions, with_master_weights};
 use crate::{OnMismatch, SavedStep};
 use anneal_schedule::Schedule;
 use burn::lr_scheduler::LrSchedulerRecord;
@@ -88,6 +88,20 @@ pub enum CheckpointError {
         /// The schedule it was saved under.
         saved: String,
         /// The schedule asked for now.
+        now: String,
+    },
+    /// The checkpoint was saved by a run of another precision.
+    #[error(
+        "the checkpoint of epoch {epoch} has its parameters in {saved}, and the model of now in {now}; \
+         resume in the precision of that run, or start anew from its weights, which \
+         SavedEpoch::load_in_f32 reads"
+    )]
+    DifferentPrecision {
+        /// The epoch of the checkpoint.
+        epoch: usize,
+        /// The precision of the checkpoint.
+        saved: String,
+        /// The precision of the model.
         now: String,
     },
     /// The checkpoint was saved by a run whose parameters were in other groups, or in none.
@@ -221,6 +235,17 @@ impl SavedEpoch {
         }
         let (saved, now) = (saved.is_some(), groups.is_some());
         Err(CheckpointError::DifferentGroups { epoch: self.epoch, saved, now })
+    }
+
+    /// Checks that the epoch was saved by a run of this model, in this precision.
+    pub(crate) fn check_model<M: Module>(&self, model: &M) -> Result<(), CheckpointError> {
+        let loaded = model.clone().try_load_record(self.model()?);
+        let loaded = loaded.map_err(|error| self.damaged("model", error))?;
+        let (saved, now) = (precisions(&loaded), precisions(model));
+        match saved == now {
+            true => Ok(()),
+            false => Err(CheckpointError::DifferentPrecision { epoch: self.epoch, saved, now }),
+        }
     }
 
     fn scheduler_record(&self) -> Result<LrSchedulerRecord, CheckpointError> {

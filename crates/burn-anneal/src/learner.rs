@@ -13,7 +13,6 @@ use crate::{
     Annealed, CheckpointError, ClipError, GlobalNormClip, OnMismatch, SavedEpoch, Scheduler,
 };
 use anneal_schedule::{Build, RateDrop, RunLength, ScheduleConfig, ScheduleError, WeightDecay};
-use burn::module::Module;
 use burn::optim::{ModuleOptimizer, Optimizer};
 use burn::tensor::{DType, Device, FloatDType};
 use burn::train::{Interrupter, Learner, LearnerModel, TrainStep};
@@ -358,7 +357,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let mut saved_step = None;
         let mut saved_scaling = None;
         if let Some(saved) = &self.resume_from {
-            check_model(saved, &self.model)?;
+            saved.check_model(&self.model)?;
             check_optimizer_record(saved, &optimizer)?;
             saved.check_schedule(&schedule, self.on_mismatch)?;
             saved.check_groups(fingerprint, self.on_mismatch)?;
@@ -436,14 +435,6 @@ fn resumed(scaling: Scaling, kept: Kept, next_step: u64) -> Result<Scaling, Buil
     scaling
         .resumed(kept, next_step == 0)
         .map_err(|source| BuildError::Control { part: "loss_scaling", source })
-}
-
-/// Burn would panic on a record that does not fit the model.
-fn check_model<M: Module>(saved: &SavedEpoch, model: &M) -> Result<(), CheckpointError> {
-    match model.clone().try_load_record(saved.model()?) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(saved.damaged("model", error)),
-    }
 }
 
 /// Burn drops the state that does not fit the optimizer, and would silently start it fresh.

@@ -49,16 +49,30 @@ fn cast_leaf<const D: usize>(tensor: Tensor<D>, dtype: FloatDType) -> Tensor<D> 
 
 /// Whether a module has parameters in half precision.
 pub(crate) fn has_half_parameters<M: Module>(module: &M) -> bool {
-    let mut find = FindHalf(false);
+    dtypes(module).into_iter().any(is_half)
+}
+
+/// The precisions of a module's parameters, in words.
+pub(crate) fn precisions<M: Module>(module: &M) -> String {
+    let dtypes = dtypes(module).into_iter().map(|dtype| format!("{dtype:?}").to_lowercase());
+    dtypes.collect::<Vec<_>>().join(" and ")
+}
+
+/// The types of a module's parameters, as they come first.
+fn dtypes<M: Module>(module: &M) -> Vec<DType> {
+    let mut find = Find(vec![]);
     module.visit(&mut find);
     find.0
 }
 
-struct FindHalf(bool);
+struct Find(Vec<DType>);
 
-impl ModuleVisitor for FindHalf {
+impl ModuleVisitor for Find {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0 |= is_half(param.base().dtype());
+        let dtype = param.base().dtype();
+        if !self.0.contains(&dtype) {
+            self.0.push(dtype);
+        }
     }
 }
 

@@ -42,6 +42,7 @@ pub struct GradScaler {
     scaler: LossScaler,
     clip: Option<GlobalNormClip>,
     losses: Vec<Tensor<1>>,
+    unscaled: bool,
     seen: Observation,
 }
 
@@ -52,7 +53,8 @@ impl GradScaler {
     /// [`ControlError`] names the field, the value, and what is allowed.
     pub fn new(scaling: LossScaling) -> Result<Self, ControlError> {
         let scaler = scaling.build()?;
-        Ok(Self { scaler, clip: None, losses: vec![], seen: Observation::default() })
+        let seen = Observation::default();
+        Ok(Self { scaler, clip: None, losses: vec![], unscaled: false, seen })
     }
 
     /// Clips in [`step`](Self::step) by the norm that the check for overflow computes anyway.
@@ -68,20 +70,29 @@ impl GradScaler {
     }
 
     /// The gradients of the module's parameters in f32, divided by the scale.
-    pub fn unscale<M: Module>(&self, module: &M, gradients: GradientsParams) -> GradientsParams {
+    pub fn unscale<M: Module>(
+        &mut self,
+        module: &M,
+        gradients: GradientsParams,
+    ) -> GradientsParams {
+        self.unscaled = true;
         let gradients = in_f32_gradients(module, gradients);
         Rescale::multiply(module, gradients, 1.0 / self.scaler.scale())
     }
 
     /// Makes the update, unless a gradient is infinite or NaN: then the model comes back as it was. Waits for
-    /// the device, once.
+    /// the device, once. Where nothing was [unscaled](Self::unscale) since the last update, that is done first.
     pub fn step<M: Module>(
         &mut self,
         model: M,
         gradients: GradientsParams,
         optimize: impl FnOnce(M, GradientsParams) -> M,
     ) -> M {
-        let rescale = Rescale { factor: 1.0, clip: self.clip };
+        let (gradients, factor) = match std::mem::take(&mut self.unscaled) {
+            true => (gradients, 1.0),
+            false => (in_f32_gradients(&model, gradients), 1.0 / self.scaler.scale()),
+        };
+        let rescale = Rescale { factor, clip: self.clip };
         let (gradients, norm) = rescale.rescale(&model, gradients.into());
         self.seen = read(norm, std::mem::take(&mut self.losses), vec![], None);
         match gradients {

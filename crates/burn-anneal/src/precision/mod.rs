@@ -24,7 +24,7 @@ pub use metric::ScalingMetric;
 pub use pass::ScaleLoss;
 pub use scaling::{OnSkip, ScalingFailure, ScalingSummary};
 
-pub(crate) use cast::{has_half_parameters, in_f32};
+pub(crate) use cast::{has_half_parameters, in_f32, precisions};
 pub(crate) use keeper::{Kept, keeping, kept};
 pub(crate) use reports::Reports;
 pub(crate) use scaling::{CopyItem, Scaling, Trained, copy_of};

@@ -1,0 +1,84 @@
+//! How often an update waits for the device: wgpu logs each buffer that it maps to be read.
+
+#![cfg(feature = "wgpu")]
+
+use anneal_tests::{TinyModel, points};
+use burn::optim::AdamConfig;
+use burn::tensor::{Device, DeviceKind, Tensor};
+use burn::train::{Interrupter, Learner};
+use burn_anneal::prelude::*;
+use log::{LevelFilter, Log, Metadata, Record};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+static READS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts the reads of wgpu's log.
+struct Counter;
+
+impl Log for Counter {
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if record.target().starts_with("wgpu_core")
+            && record.args().to_string().contains("map_async")
+        {
+            READS.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn reads(run: impl FnOnce()) -> usize {
+    let before = READS.load(Ordering::SeqCst);
+    run();
+    READS.load(Ordering::SeqCst) - before
+}
+
+fn update(learner: &mut Learner<Annealed<TinyModel>>, device: &Device) {
+    let items: Vec<usize> = (0..12).collect();
+    let output = learner.train_step(points(&items, &device.clone().autodiff()));
+    learner.lr_step();
+    learner.optimizer_step(output.grads);
+}
+
+#[test]
+fn loss_scaling_reads_once_an_update_whatever_else_is_on() {
+    log::set_logger(&Counter).unwrap();
+    log::set_max_level(LevelFilter::Trace);
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    let tensor = Tensor::<1>::from_floats([1.0, 2.0], &device) * 2.0;
+    let read = || assert_eq!(tensor.clone().into_data().iter::<f32>().sum::<f32>(), 6.0);
+    assert_eq!(reads(read), 1, "the log must show a read");
+
+    type Ask = fn(LearnerBuilder<TinyModel>) -> LearnerBuilder<TinyModel>;
+    let scaled: Ask = |builder| builder.loss_scaling(LossScaling::new().growth_interval(2));
+    let clipped: Ask =
+        |builder| builder.loss_scaling(LossScaling::new().growth_interval(2)).clip_global_norm(0.1);
+    // The largest scale overflows in f32 too, so these updates are skipped.
+    let skipped: Ask = |builder| builder.loss_scaling(LossScaling::fixed(3e38));
+    let capped: Ask =
+        |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::given(1e3));
+    let plain: Ask = |builder| builder.clip_global_norm(0.1);
+    for (name, ask, expected) in [
+        ("plain", plain, 0),
+        ("scaled", scaled, 1),
+        ("clipped", clipped, 1),
+        ("skipped", skipped, 1),
+        ("capped", capped, 1),
+    ] {
+        let builder = LearnerBuilder::new(TinyModel::new(&device.clone().autodiff()))
+            .optimizer(AdamConfig::new().build())
+            .schedule(constant(0.01))
+            .run(RunLength::updates(100))
+            .interrupter(Interrupter::new());
+        let mut learner = ask(builder).build().unwrap();
+        // Kernels are compiled and tuned in the first.
+        update(&mut learner, &device);
+        let found = reads(|| (0..5).for_each(|_| update(&mut learner, &device)));
+        println!("{name}: {found} reads in 5 updates");
+        assert_eq!(found, 5 * expected, "{name}");
+    }
+}
