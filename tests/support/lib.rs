@@ -33,3 +33,8 @@ pub struct FineTuning;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/weight_decay.md")]
 pub struct WeightDecayPage;
+
+/// The examples of the page on half precision, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/half_precision.md")]
+pub struct HalfPrecisionPage;
