@@ -271,6 +271,50 @@ fn overflowing() -> LossScaling {
     LossScaling::new().scale(1_024.0).growth_interval(9).growth_factor(1e4)
 }
 
+/// Update 0 is skipped, and update 1 trains the layer that begins with it.
+#[test]
+fn a_skipped_update_thaws_what_the_next_one_trains() {
+    let hidden = |learner: &TinyLearner| {
+        let weight = learner.model().inner().hidden.weight.val();
+        weight.into_data().iter::<f32>().collect::<Vec<_>>()
+    };
+    for (on_skip, thawed) in [(OnSkip::Advance, true), (OnSkip::Hold, false)] {
+        let scaling = LossScaling::new().scale(1e8).backoff_factor(1e-6);
+        let mut learner = tiny(Some(FloatDType::F16), scaling)
+            .groups(layer_decay(1.0).unfreeze_layers_at([Span::steps(1), Span::steps(0)]))
+            .on_skip(on_skip)
+            .build()
+            .unwrap();
+        let start = hidden(&learner);
+        update_tiny(&mut learner, 0);
+        assert_eq!((summary(&learner).skipped, hidden(&learner)), (1, start.clone()));
+        update_tiny(&mut learner, 1);
+        assert_eq!(summary(&learner).skipped, 1);
+        assert_eq!(hidden(&learner) != start, thawed, "{on_skip:?}");
+        update_tiny(&mut learner, 2);
+        assert_ne!(hidden(&learner), start);
+    }
+}
+
+/// Clones of a learner train side by side, each with its own scale and losses.
+#[test]
+fn clones_of_a_learner_do_not_hear_of_each_other() {
+    let scaling = LossScaling::new().scale(1_024.0).max_failures(2);
+    let mut one = term(TermModel::new(&[0.0]), scaling).build().unwrap();
+    update(&mut one, slope(1.0));
+    let mut other = one.clone();
+    for number in 0..3 {
+        let (good, bad) = (one.train_step(slope(1.0)), other.train_step(slope(100.0)));
+        for (learner, output) in [(&mut one, good), (&mut other, bad)] {
+            learner.lr_step();
+            learner.optimizer_step(output.grads);
+        }
+        assert!(one.model().failure().is_none() && other.model().failure().is_none());
+        assert_eq!((summary(&one).skipped, summary(&other).skipped), (0, 1), "{number}");
+        assert_eq!((summary(&one).loss_scale, summary(&other).loss_scale), (1_024.0, 512.0));
+    }
+}
+
 /// What `run` asks the builder for.
 type Ask = fn(LearnerBuilder<TinyModel>) -> LearnerBuilder<TinyModel>;
 

@@ -1,6 +1,7 @@
 //! The cap on the rate: no scaled gradient overflows where one would, and healthy training is left alone.
 
 use anneal_tests::{Term, TermModel};
+use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, Optimizer, SgdConfig};
 use burn::tensor::{FloatDType, Tensor};
 use burn::train::{Interrupter, Learner};
@@ -296,4 +297,35 @@ fn an_update_that_is_made_again_leaves_one_trace_in_the_optimizer() {
     // A cap that never cuts changes no bit.
     assert_eq!(run(Some(RateCap::given(1e-3))), run(None));
     assert_eq!(run(Some(RateCap::measured_every(3))), run(None));
+}
+
+/// Momentum after a cut is that of one update, and after an overflow that of none: v ← 0.9 v + g.
+#[test]
+fn an_update_that_is_made_again_or_skipped_leaves_the_optimizer_as_it_should_be() {
+    let momentum = MomentumConfig { momentum: 0.9, dampening: 0.0, nesterov: false };
+    let sgd = SgdConfig::new().with_momentum(Some(momentum)).build();
+    let mut learner = builder(TermModel::new(&[40.0]), sgd, 3.0, LossScaling::new().scale(1_000.0))
+        .cap_rate(RateCap::given(1.0))
+        .build()
+        .unwrap();
+    let quadratic = || Term::new(&[vec![1.0]], &[0.0]);
+    update(&mut learner, quadratic());
+    // Burn's first velocity is the gradient.
+    let velocity = 40.0;
+    let first = summary(&learner).factor;
+    assert!(first < 0.2);
+    let weight = values(&learner)[0];
+    assert!((weight - (40.0 - 3.0 * first * velocity)).abs() < 0.02);
+
+    update(&mut learner, Term::new(&[vec![1.0]], &[1e4]));
+    assert_eq!((summary(&learner).skipped, values(&learner)[0]), (1, weight));
+
+    update(&mut learner, quadratic());
+    let velocity = 0.9 * velocity + weight;
+    let expected = weight - 3.0 * summary(&learner).factor * velocity;
+    assert!(
+        (values(&learner)[0] - expected).abs() < 0.05,
+        "{:?}, not {expected}",
+        values(&learner)
+    );
 }

@@ -112,8 +112,9 @@ pub(crate) fn copy_of<Item: Clone + Send + 'static>(item: &dyn Any) -> Option<Bo
 
 /// What the batches of the next update showed, on whatever thread and device they ran.
 ///
-/// Clones share it, so it is made anew with each update: the clones of a learner that are trained on do
-/// not share the next one.
+/// Clones share it, so it is made anew with each update: clones of a learner that are trained on, each by
+/// itself, share none but that of their first update, of which one may find what the other left and the
+/// other nothing: its loss is then not known.
 #[derive(Clone, Default)]
 struct Batches(Arc<Mutex<Vec<Batch>>>);
 
@@ -273,7 +274,7 @@ impl Scaling {
         let step = number.saturating_sub(self.held);
         let scale = self.scaler.scale();
         let mut batches = self.batches.take();
-        if batches.is_empty() || batches.iter().any(|batch| batch.losses.is_empty()) {
+        if batches.iter().any(|batch| batch.losses.is_empty()) {
             self.stop(ScalingFailure::NotScaled);
             return trained.model;
         }
