@@ -423,7 +423,8 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         }
         let lacks = |device: &&Device| !device.supports_dtype(DType::from(dtype));
         if let Some(device) = self.model.devices().iter().find(lacks) {
-            return Err(BuildError::PrecisionUnsupported { device: format!("{device:?}"), dtype });
+            let device = format!("{:?}", device.clone().inner());
+            return Err(BuildError::PrecisionUnsupported { device, dtype });
         }
         self.model = to_precision(self.model.clone(), dtype);
         Ok(())
