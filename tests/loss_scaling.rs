@@ -2,7 +2,7 @@
 
 use anneal_tests::{Term, TermModel, TinyModel, points, supervised};
 use burn::nn::{Linear, LinearConfig};
-use burn::optim::{AdamConfig, MultiGradientsParams, SgdConfig};
+use burn::optim::{AdamConfig, MultiGradientsParams, OptimizerRecord, SgdConfig};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use burn_anneal::precision::{
@@ -425,6 +425,15 @@ fn a_record_that_burn_loads_by_itself_is_found_by_the_first_update() {
     let built = learner(&second, 4_096.0);
     let result = second.launch(built);
     assert_eq!(result.model.explain().unwrap().scaling.unwrap().loss_scale, 64.0);
+
+    // The batch that ran before anybody looked is unscaled by the scale that it had.
+    let record = OptimizerRecord::load(folder.path().join("checkpoint/optim-2.bpk")).unwrap();
+    let mut learner =
+        term(TermModel::new(&[0.0]), LossScaling::new().scale(4_096.0)).build().unwrap();
+    learner.load_optim(record);
+    update(&mut learner, slope(0.5));
+    assert_eq!(learner.model().inner().values(), [-0.5]);
+    assert_eq!(summary(&learner).loss_scale, 64.0);
 }
 
 #[test]

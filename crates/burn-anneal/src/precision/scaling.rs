@@ -264,6 +264,8 @@ impl Scaling {
         rescale: Rescale,
         gradients: GradAdaptor,
     ) -> M {
+        // That of the batches, whatever a record says now.
+        let scale = self.scaler.scale();
         if std::mem::take(&mut self.expects_record)
             && let Some(kept) = kept(trained.optimizer)
             && let Err(error) = self.take_over(kept)
@@ -272,7 +274,6 @@ impl Scaling {
         }
         let number = number.unwrap_or(trained.members.next_step() + self.held);
         let step = number.saturating_sub(self.held);
-        let scale = self.scaler.scale();
         let mut batches = self.batches.take();
         if batches.iter().any(|batch| batch.losses.is_empty()) {
             self.stop(ScalingFailure::NotScaled);
