@@ -141,8 +141,8 @@ impl Rescale {
         gradients: GradientsParams,
         factor: f64,
     ) -> GradientsParams {
-        let factor = Factor::Number(factor);
-        let mut scale = ScaleBy { from: gradients, to: GradientsParams::new(), factor };
+        let to = GradientsParams::new();
+        let mut scale = ScaleBy { from: gradients, to, factor, clipped: None };
         module.visit(&mut scale);
         scale.to
     }
@@ -158,15 +158,14 @@ impl Rescale {
             return (sum.to, None);
         }
         let norm = Tensor::cat(sum.squares, 0).sum().sqrt() * self.factor;
-        let factor = match self.clip {
-            Some(clip) => Factor::OnDevice(
-                ((norm.clone() + NORM_EPSILON).recip() * clip.max_norm).clamp_max(1.0)
-                    * self.factor,
-            ),
-            None if self.factor == 1.0 => return (sum.to, Some(norm)),
-            None => Factor::Number(self.factor),
-        };
-        let mut scale = ScaleBy { from: sum.to, to: GradientsParams::new(), factor };
+        let clipped = self.clip.map(|clip| {
+            ((norm.clone() + NORM_EPSILON).recip() * clip.max_norm).clamp_max(1.0) * self.factor
+        });
+        if clipped.is_none() && self.factor == 1.0 {
+            return (sum.to, Some(norm));
+        }
+        let to = GradientsParams::new();
+        let mut scale = ScaleBy { from: sum.to, to, factor: self.factor, clipped };
         module.visit(&mut scale);
         (scale.to, Some(norm))
     }
@@ -195,21 +194,18 @@ impl ModuleVisitor for SumOfSquares {
 struct ScaleBy {
     from: GradientsParams,
     to: GradientsParams,
-    factor: Factor,
-}
-
-enum Factor {
-    Number(f64),
-    OnDevice(Tensor<1>),
+    factor: f64,
+    /// What stands for the factor where gradients are clipped: their norm is on the device.
+    clipped: Option<Tensor<1>>,
 }
 
 impl ModuleVisitor for ScaleBy {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(gradient) = self.from.remove::<D>(param.id) else { return };
         let dtype = gradient.dtype();
-        let scaled = match &self.factor {
-            Factor::Number(factor) => in_f32(gradient) * *factor,
-            Factor::OnDevice(factor) => {
+        let scaled = match &self.clipped {
+            None => in_f32(gradient) * self.factor,
+            Some(factor) => {
                 let factor = factor.clone().to_device(&gradient.device()).reshape([1; D]);
                 in_f32(gradient) * factor
             }

@@ -1,7 +1,7 @@
 //! Loss scaling in a loop of one's own.
 
+use super::gradients::{in_f32_gradients, read};
 use super::pass::{scaled, unscaled};
-use super::scaling::{in_f32_gradients, read};
 use crate::clip::{GlobalNormClip, Rescale};
 use anneal_control::{
     ControlError, LossScaler, LossScalerState, LossScaling, Observation, ScaledUpdate, ScalingError,

@@ -4,14 +4,17 @@
 //! the model's `TrainStep::step` has one changed line: `loss.scale_loss().backward()`, see [`ScaleLoss`]. In a
 //! loop of one's own, [`GradScaler`] and [`MasterWeights`] are what torch's `GradScaler` and Apex's O2 are.
 
+mod batches;
 mod cast;
 mod grad_scaler;
+mod gradients;
 mod keeper;
 mod master;
 mod metric;
 mod pass;
 mod reports;
 mod scaling;
+mod summary;
 
 pub use anneal_control::{
     CappedUpdate, ControlError, LossScaler, LossScalerState, LossScaling, Observation, RateCap,
@@ -22,9 +25,11 @@ pub use grad_scaler::GradScaler;
 pub use master::{MasterState, MasterWeights, with_master_weights};
 pub use metric::ScalingMetric;
 pub use pass::ScaleLoss;
-pub use scaling::{OnSkip, ScalingFailure, ScalingSummary};
+pub use scaling::OnSkip;
+pub use summary::{ScalingFailure, ScalingSummary};
 
+pub(crate) use batches::{CopyItem, copy_of};
 pub(crate) use cast::{has_half_parameters, in_f32, precisions};
 pub(crate) use keeper::{Kept, keeping, kept};
 pub(crate) use reports::Reports;
-pub(crate) use scaling::{CopyItem, Scaling, Trained, copy_of};
+pub(crate) use scaling::{Scaling, Trained};

@@ -1,25 +1,22 @@
 //! Loss scaling in a learner.
 
-use super::in_f32;
+use super::batches::{Again, Batch, Batches, CopyItem};
+use super::gradients::{copied, copied_any, in_f32_gradients, largest, read};
 use super::keeper::{Kept, keep, kept};
 use super::metric::ScalingMetric;
 use super::pass::Pass;
 use super::reports::{Report, Reports};
+use super::{ScalingFailure, ScalingSummary};
 use crate::annealed::optimize;
 use crate::clip::Rescale;
 use crate::groups::{At, Groups, Members};
 use anneal_control::{
-    CappedUpdate, LossScaler, Observation, RateLimiter, ScaledUpdate, ScalingError,
+    CappedUpdate, ControlError, LossScaler, Observation, RateLimiter, ScaledUpdate, ScalingError,
 };
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer, MultiGradientsParams};
+use burn::module::Module;
+use burn::optim::{GradAdaptor, ModuleOptimizer};
 use burn::tensor::Tensor;
 use burn::train::{Interrupter, TrainOutput, TrainStep};
-use serde::Serialize;
-use std::any::Any;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use thiserror::Error;
 
 /// What a skipped update does to the schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,53 +28,6 @@ pub enum OnSkip {
     Advance,
     /// The schedule waits: no rate of it is left out, and its last ones are not reached.
     Hold,
-}
-
-/// What loss scaling has come to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ScalingSummary {
-    /// The scale of the next loss.
-    pub loss_scale: f64,
-    /// Updates skipped so far.
-    pub skipped: u64,
-    /// How many updates the schedule is behind those that Burn counts.
-    pub held: u64,
-    /// The smoothness L of the cap on the rate; `None` without a cap, and before L is measured.
-    pub smoothness: Option<f64>,
-    /// Updates of which the cap cut the rate; `None` without a cap.
-    pub cuts: Option<u64>,
-    /// What the rate of the last update was multiplied by; 1 without a cap.
-    pub factor: f64,
-}
-
-impl fmt::Display for ScalingSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "loss scale {}, {} updates skipped", self.loss_scale, self.skipped)?;
-        if self.held > 0 {
-            write!(f, ", for which the schedule waited {}", self.held)?;
-        }
-        let Some(cuts) = self.cuts else { return Ok(()) };
-        match self.smoothness {
-            Some(smoothness) => write!(f, "\nrate cap: smoothness {smoothness:.3e}")?,
-            None => write!(f, "\nrate cap: smoothness not measured yet")?,
-        }
-        write!(f, ", {cuts} updates cut, the last update to {:.4} of its rate", self.factor)
-    }
-}
-
-/// Why a run with loss scaling was stopped.
-#[derive(Clone, Debug, PartialEq, Error)]
-#[non_exhaustive]
-pub enum ScalingFailure {
-    /// Neither a smaller scale nor the next batch helps.
-    #[error(transparent)]
-    Scaling(#[from] ScalingError),
-    /// The gradients are not those of a scaled loss.
-    #[error(
-        "loss scaling is on, but the model's TrainStep::step does not scale its loss; write \
-         `loss.scale_loss().backward()` there, with burn_anneal::prelude::ScaleLoss"
-    )]
-    NotScaled,
 }
 
 /// Loss scaling, and a cap on the rate, of a model that is trained.
@@ -100,52 +50,6 @@ pub(crate) struct Scaling {
     factor: f64,
     reports: Reports,
     failure: Option<ScalingFailure>,
-}
-
-/// Makes a copy of a batch of which only the caller knows the type.
-pub(crate) type CopyItem = fn(&dyn Any) -> Option<Box<dyn Any + Send>>;
-
-/// Copies a batch of type `Item`.
-pub(crate) fn copy_of<Item: Clone + Send + 'static>(item: &dyn Any) -> Option<Box<dyn Any + Send>> {
-    item.downcast_ref::<Item>().map(|item| Box::new(item.clone()) as _)
-}
-
-/// What the batches of the next update showed, on whatever thread and device they ran.
-///
-/// Clones share it, so it is made anew with each update: clones of a learner that are trained on, each by
-/// itself, share none but that of their first update, of which one may find what the other left and the
-/// other nothing: its loss is then not known.
-#[derive(Clone, Default)]
-struct Batches(Arc<Mutex<Vec<Batch>>>);
-
-/// What a batch showed, on its device.
-struct Batch {
-    losses: Vec<Tensor<1>>,
-    /// The largest entry of its scaled gradient, for a cap.
-    largest: Option<Tensor<1>>,
-    again: Option<Again>,
-}
-
-/// A batch that is looked at again after the update, and its gradient before it.
-struct Again {
-    item: Box<dyn Any + Send>,
-    gradients: GradientsParams,
-}
-
-impl Batches {
-    fn push(&self, batch: Batch) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
-    }
-
-    fn take(&mut self) -> Vec<Batch> {
-        let batches = std::mem::take(self);
-        let mut batches = batches.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *batches)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
 }
 
 /// A model and what trains it.
@@ -181,11 +85,7 @@ impl Scaling {
     }
 
     /// Goes on from a checkpoint, whose schedule goes on too unless it `restarts`.
-    pub fn resumed(
-        mut self,
-        kept: Kept,
-        restarts: bool,
-    ) -> Result<Self, anneal_control::ControlError> {
+    pub fn resumed(mut self, kept: Kept, restarts: bool) -> Result<Self, ControlError> {
         self.take_over(kept)?;
         self.expects_record = false;
         if restarts {
@@ -229,7 +129,7 @@ impl Scaling {
         }
     }
 
-    fn take_over(&mut self, kept: Kept) -> Result<(), anneal_control::ControlError> {
+    fn take_over(&mut self, kept: Kept) -> Result<(), ControlError> {
         self.scaler = self.scaler.clone().restored(kept.scaler)?;
         self.limiter = self.limiter.take().map(|limiter| limiter.restored(kept.limiter));
         self.held = kept.held;
@@ -363,7 +263,7 @@ impl Scaling {
                 }
                 let moved = self.seen.movement.map(|movement| movement * factor);
                 let smoothness = again
-                    .and_then(|again| gradient_change(&trained.model, again, scale))
+                    .and_then(|again| again.gradient_change(&trained.model, scale))
                     .zip(moved)
                     .map(|(change, moved)| change / moved);
                 limiter.count(smoothness);
@@ -410,139 +310,5 @@ impl<M: TrainStep + Module> Trained<'_, M> {
         self.model = model;
         *self.optimizer = optimizer;
         *self.members = members;
-    }
-}
-
-/// Reads all that is known of an update at once.
-pub(super) fn read(
-    norm: Option<Tensor<1>>,
-    losses: Vec<Tensor<1>>,
-    largest: Vec<Tensor<1>>,
-    movement: Option<Tensor<1>>,
-) -> Observation {
-    let on_one_device = |tensors: Vec<Tensor<1>>| {
-        let device = tensors.first().map(Tensor::device);
-        let tensors = tensors.into_iter().zip(device.into_iter().cycle());
-        let tensors: Vec<_> = tensors.map(|(tensor, device)| tensor.to_device(&device)).collect();
-        (!tensors.is_empty()).then(|| Tensor::cat(tensors, 0))
-    };
-    let values = [
-        norm,
-        on_one_device(losses).map(Tensor::mean),
-        on_one_device(largest).map(Tensor::max),
-        movement,
-    ];
-    let known = values.each_ref().map(Option::is_some);
-    let read = on_one_device(values.into_iter().flatten().collect());
-    let mut numbers =
-        read.map_or(vec![], |read| read.into_data().iter::<f64>().collect()).into_iter();
-    let [gradient_norm, loss, largest_gradient, movement] =
-        known.map(|known| if known { numbers.next() } else { None });
-    let overflow = gradient_norm.is_some_and(|norm: f64| !norm.is_finite());
-    Observation { loss, gradient_norm, largest_gradient, movement, overflow }
-}
-
-/// Gradients of half precision in f32, where sums of them do not overflow.
-pub(super) fn in_f32_gradients<M: Module>(
-    module: &M,
-    gradients: GradientsParams,
-) -> GradientsParams {
-    let mut cast = InF32 { from: gradients, to: GradientsParams::new() };
-    module.visit(&mut cast);
-    cast.to
-}
-
-struct InF32 {
-    from: GradientsParams,
-    to: GradientsParams,
-}
-
-impl ModuleVisitor for InF32 {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.from.remove::<D>(param.id) {
-            self.to.register(param.id, in_f32(gradient));
-        }
-    }
-}
-
-/// Handles of the same gradients.
-fn copied<M: Module>(module: &M, gradients: &GradientsParams) -> GradientsParams {
-    let mut copy = Copy { from: gradients, to: GradientsParams::new() };
-    module.visit(&mut copy);
-    copy.to
-}
-
-fn copied_any<M: Module>(module: &M, gradients: &GradAdaptor) -> GradAdaptor {
-    match gradients {
-        GradAdaptor::Single(gradients) => GradAdaptor::Single(copied(module, gradients)),
-        GradAdaptor::Multi(gradients) => {
-            let grads = gradients.grads.iter();
-            let grads =
-                grads.map(|(grads, device)| (copied(module, grads), device.clone())).collect();
-            GradAdaptor::Multi(MultiGradientsParams { grads })
-        }
-    }
-}
-
-struct Copy<'a> {
-    from: &'a GradientsParams,
-    to: GradientsParams,
-}
-
-impl ModuleVisitor for Copy<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.from.get::<D>(param.id) {
-            self.to.register(param.id, gradient);
-        }
-    }
-}
-
-/// The largest absolute entry of gradients.
-fn largest<M: Module>(module: &M, gradients: &GradientsParams) -> Option<Tensor<1>> {
-    let mut largest = Largest { gradients, found: vec![] };
-    module.visit(&mut largest);
-    (!largest.found.is_empty()).then(|| Tensor::cat(largest.found, 0).max())
-}
-
-struct Largest<'a> {
-    gradients: &'a GradientsParams,
-    found: Vec<Tensor<1>>,
-}
-
-impl ModuleVisitor for Largest<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.found.push(gradient.max_abs());
-        }
-    }
-}
-
-/// ‖Δg‖_∞ between the gradients of one batch before and after an update, unscaled. Waits for the device.
-fn gradient_change<M: TrainStep + Module>(model: &M, again: Again, scale: f64) -> Option<f64> {
-    let item = again.item.downcast::<M::Input>().ok()?;
-    let pass = Pass::begin(scale);
-    let after = in_f32_gradients(model, model.step(*item).grads);
-    drop(pass);
-    let mut change = Change { before: again.gradients, after, found: vec![] };
-    model.visit(&mut change);
-    if change.found.is_empty() {
-        return None;
-    }
-    let change = Tensor::cat(change.found, 0).max().try_into_scalar::<f32>().ok()?;
-    Some(f64::from(change) / scale)
-}
-
-struct Change {
-    before: GradientsParams,
-    after: GradientsParams,
-    found: Vec<Tensor<1>>,
-}
-
-impl ModuleVisitor for Change {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let pair = self.before.remove::<D>(param.id).zip(self.after.remove::<D>(param.id));
-        if let Some((before, after)) = pair {
-            self.found.push((after - before).max_abs());
-        }
     }
 }
