@@ -6,7 +6,7 @@
 use anneal_tests::{TinyModel, points};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::tensor::{DType, Device, FloatDType};
 use burn::train::{Interrupter, TrainStep};
 use burn_anneal::precision::{to_precision, with_master_weights};
@@ -104,6 +104,44 @@ fn half_precision_agrees_with_flex(device: Device) {
         learner.optimizer_step(output.grads);
     }
     assert!(!interrupter.should_stop());
+}
+
+/// Of two devices, a batch on the one, which is looked at again, and the weights on the other.
+fn a_cap_measures_where_the_batch_is(other: Device) {
+    let flex = Device::flex();
+    let mut learner = LearnerBuilder::new(TinyModel::new(&flex.clone().autodiff()))
+        .optimizer(AdamWConfig::new().build())
+        .schedule(constant(0.05))
+        .run(RunLength::updates(10))
+        .loss_scaling(LossScaling::new())
+        .cap_rate(RateCap::measured_every(1))
+        .interrupter(Interrupter::new())
+        .build()
+        .unwrap();
+    for _ in 0..2 {
+        let grads = [&other, &flex].map(|device| {
+            let device = device.clone().autodiff();
+            let model = learner.model().fork(&device);
+            (TrainStep::step(&model, points(&[1, 2, 3], &device)).grads, device)
+        });
+        learner.lr_step();
+        learner.optimizer_step_multi(MultiGradientsParams { grads: grads.into() });
+    }
+    let scaling = learner.model().explain().unwrap().scaling.unwrap();
+    assert!(scaling.smoothness.is_some(), "{scaling}");
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_cap_measures_on_wgpu_what_is_updated_on_flex() {
+    a_cap_measures_where_the_batch_is(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice));
+}
+
+#[cfg(feature = "ndarray")]
+#[test]
+#[allow(deprecated)]
+fn a_cap_measures_on_ndarray_what_is_updated_on_flex() {
+    a_cap_measures_where_the_batch_is(Device::ndarray());
 }
 
 #[cfg(feature = "wgpu")]

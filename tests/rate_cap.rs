@@ -195,6 +195,46 @@ fn healthy_training_keeps_its_rate() {
     }
 }
 
+/// f16 has every even number from 2,048 to 4,096. The first step of the warm-up moves the weight by 0.002, and
+/// with it a gradient of 2,049.001 to 2,048.999: in f16 from 2,050 to 2,048, which looks like a smoothness of
+/// 1,000 and would hold the later rates back. It is 1, and measured by the first rate that is high enough.
+#[test]
+fn rounding_in_the_first_steps_of_a_warm_up_does_not_hold_the_later_ones_back() {
+    let warmup = exponential(1e-6, Decay::Toward { end: 0.25, length: Span::steps(80) });
+    let model = TermModel::new(&[0.0]);
+    let mut learner = builder(model, SgdConfig::new().build(), 0.25, LossScaling::fixed(1.0))
+        .schedule(warmup)
+        .cap_rate(RateCap::measured_every(1_000))
+        .build()
+        .unwrap();
+    for number in 0..80 {
+        update(&mut learner, Term::new(&[vec![1.0]], &[2_049.001]));
+        let seen = summary(&learner);
+        assert_eq!(seen.factor, 1.0, "update {number}: {seen}");
+        assert_eq!(seen.smoothness.is_some(), number >= 64, "update {number}: {seen}");
+    }
+    let smoothness = summary(&learner).smoothness.unwrap();
+    assert!((smoothness - 1.0).abs() < 0.05, "{smoothness}");
+}
+
+/// f16 has every half number at 1,000. The weight creeps by 0.2 in f32, and jumps in f16 by 0.5, with the
+/// second update.
+#[test]
+fn a_smoothness_is_that_of_the_weights_as_they_are_in_f16() {
+    let model = TermModel::new(&[1_000.0]);
+    let mut learner = builder(model, SgdConfig::new().build(), 0.05, LossScaling::fixed(16.0))
+        .cap_rate(RateCap::measured_every(1))
+        .build()
+        .unwrap();
+    let mut found = vec![];
+    for _ in 0..2 {
+        // ½ w² − 996 w: the gradient is 4, and L is 1.
+        update(&mut learner, Term::new(&[vec![1.0]], &[-996.0]));
+        found.push((values(&learner)[0], summary(&learner).smoothness));
+    }
+    assert_eq!(found, [(1_000.0, None), (999.5, Some(1.0))]);
+}
+
 /// L is ‖HΔw‖_∞ / ‖Δw‖₂ whatever the noise of other batches is.
 #[test]
 fn a_smoothness_is_measured_on_one_batch() {

@@ -26,4 +26,4 @@ mod rate_cap;
 pub use error::ControlError;
 pub use loss_scaler::{LossScaler, LossScalerState, LossScaling, ScaledUpdate, ScalingError};
 pub use observation::Observation;
-pub use rate_cap::{CappedUpdate, RateCap, RateLimiter, RateLimiterState};
+pub use rate_cap::{BatchChange, CappedUpdate, RateCap, RateLimiter, RateLimiterState};

@@ -64,6 +64,10 @@ impl RateCap {
     /// batch before and after the update, L = ‖Δg‖_∞ / ‖Δw‖₂. It costs a further forward and backward pass
     /// in those updates. (Gradients of two batches differ mostly by noise, and an L from them would drive the
     /// rate to 0.)
+    ///
+    /// An update that changes the gradient by less than a 64th of its largest entry measures nothing: that
+    /// may be rounding, as with the small rates at the beginning of a warm-up. Until an L is known, the 1st,
+    /// 2nd, 4th, 8th, … update after such a one measures again.
     pub fn measured_every(updates: u64) -> Self {
         Self::new(Smoothness::MeasuredEvery(updates))
     }
@@ -125,7 +129,7 @@ pub struct RateLimiter {
 pub struct RateLimiterState {
     /// The smoothness L; `None` before it is measured, when there is no cap.
     pub smoothness: Option<f64>,
-    /// Updates since it was measured; 0 where it is to be measured with the next.
+    /// Updates since it was to be measured; 0 where it is to be with the next.
     pub since_measured: u64,
     /// Updates of which it cut the rate.
     pub cuts: u64,
@@ -140,6 +144,15 @@ pub struct CappedUpdate {
     pub factor: f64,
 }
 
+/// What an update did to one batch, for a smoothness to be measured from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchChange {
+    /// ‖Δg‖_∞ between its gradients before and after the update, unscaled.
+    pub gradient: f64,
+    /// ‖Δw‖₂ of the weights that it was computed with: those of the model, not of their copies in f32.
+    pub weights: f64,
+}
+
 impl RateLimiter {
     /// The description.
     pub fn cap(&self) -> RateCap {
@@ -148,7 +161,9 @@ impl RateLimiter {
 
     /// Whether the smoothness is to be measured with the next update.
     pub fn measures_next(&self) -> bool {
-        self.cap.measures() && self.state.since_measured == 0
+        let RateLimiterState { smoothness, since_measured, .. } = self.state;
+        let again = smoothness.is_none() && since_measured.is_power_of_two();
+        self.cap.measures() && (since_measured == 0 || again)
     }
 
     /// Hears of an update whose `largest_gradient` and `movement` are known, moves the scale, and says what
@@ -191,14 +206,16 @@ impl RateLimiter {
         Ok(CappedUpdate { update: ScaledUpdate::Done, factor })
     }
 
-    /// Counts an update that was done, with the smoothness that was measured at it, if it was.
-    ///
-    /// What is not finite, or not above 0, says nothing and is left out.
-    pub fn count(&mut self, measured: Option<f64>) {
+    /// Counts an update that was done, and takes the smoothness from what it did to a batch, where that was
+    /// measured and is more than rounding: see [`RateCap::measured_every`].
+    pub fn count(&mut self, seen: &Observation, measured: Option<BatchChange>) {
         let Smoothness::MeasuredEvery(every) = self.cap.smoothness else { return };
-        if let Some(smoothness) = measured.filter(|value| *value > 0.0 && value.is_finite()) {
-            self.state.smoothness = Some(smoothness);
-        }
+        let rounding = seen.largest_gradient.unwrap_or(0.0) / 64.0;
+        let smoothness = measured
+            .filter(|change| change.gradient >= rounding)
+            .map(|change| change.gradient / change.weights)
+            .filter(|smoothness| *smoothness > 0.0 && smoothness.is_finite());
+        self.state.smoothness = smoothness.or(self.state.smoothness);
         self.state.since_measured = (self.state.since_measured + 1) % every;
     }
 
@@ -300,13 +317,31 @@ mod tests {
         let mut measured = vec![];
         for update in 0..7 {
             measured.push(limiter.measures_next());
-            let factor = limiter.observe(&mut scaler, &seen(1.0, 36.0)).unwrap().factor;
+            let seen = seen(1.0, 36.0);
+            let factor = limiter.observe(&mut scaler, &seen).unwrap().factor;
             assert_eq!(factor, if update == 0 { 1.0 } else { 0.5 });
-            // What says nothing is left out.
-            let smoothness = [0.5, f64::NAN, f64::INFINITY][update.min(2)];
-            limiter.count(limiter.measures_next().then_some(smoothness));
+            // What says nothing is left out: no number, and what may be rounding.
+            let gradient = [5.0, f64::NAN, f64::INFINITY, 0.01][update.min(3)];
+            let change = BatchChange { gradient, weights: 10.0 };
+            limiter.count(&seen, limiter.measures_next().then_some(change));
         }
         assert_eq!(measured, [true, false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn a_smoothness_that_rounding_hides_is_looked_for_again() {
+        let mut limiter = RateCap::measured_every(100).build().unwrap();
+        let mut measured = vec![];
+        for update in 0..250 {
+            if limiter.measures_next() {
+                measured.push(update);
+            }
+            let gradient = if update < 107 { 1.0 / 65.0 } else { 1.0 / 63.0 };
+            let change = BatchChange { gradient, weights: 1.0 / 63.0 };
+            limiter.count(&seen(1.0, 1.0), limiter.measures_next().then_some(change));
+        }
+        assert_eq!(measured, [0, 1, 2, 4, 8, 16, 32, 64, 100, 101, 102, 104, 108, 200]);
+        assert_eq!(limiter.state().smoothness, Some(1.0));
     }
 
     #[test]

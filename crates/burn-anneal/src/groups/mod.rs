@@ -35,7 +35,7 @@ pub use resolved::Groups;
 pub use selection::Selection;
 
 pub(crate) use context::{current_drop, current_momentum, is_introducing};
-pub(crate) use measure::Measured;
+pub(crate) use measure::{Measured, Sum};
 pub(crate) use members::{At, Members};
 pub(crate) use optimizer::{Grouped, check_optimizer};
 pub(crate) use step::{resumed_step, saved_groups, step_of, with_step};

@@ -1,10 +1,11 @@
 //! What the batches of an update showed, until it is made.
 
-use super::gradients::{difference, in_f32_gradients};
+use super::gradients::{difference, distance, in_f32_gradients};
 use super::pass::Pass;
+use anneal_control::BatchChange;
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn::train::TrainStep;
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,8 @@ pub(super) struct Batch {
 pub(super) struct Again {
     pub item: Box<dyn Any + Send>,
     pub gradients: GradientsParams,
+    /// Of the model that it ran through.
+    pub devices: Vec<Device>,
 }
 
 impl Batches {
@@ -49,14 +52,28 @@ impl Batches {
 }
 
 impl Again {
-    /// ‖Δg‖_∞ between the gradients of the batch before and after an update, unscaled. Waits for the device.
-    pub fn gradient_change<M: TrainStep + Module>(self, model: &M, scale: f64) -> Option<f64> {
+    /// What an update that made `after` of the model `before` did to the batch. Waits for the device.
+    pub fn change<M: TrainStep + Module>(
+        self,
+        before: &M,
+        after: &M,
+        scale: f64,
+    ) -> Option<BatchChange> {
         let item = self.item.downcast::<M::Input>().ok()?;
+        let weights = distance(before, after)?;
+        // Where several devices train, the model is updated on one, and the batch may lie on another.
+        let model = match self.devices.first() {
+            Some(device) if self.devices != after.devices() => after.clone().fork(device),
+            _ => after.clone(),
+        };
         let pass = Pass::begin(scale);
-        let after = in_f32_gradients(model, model.step(*item).grads);
+        let again = in_f32_gradients(&model, model.step(*item).grads);
         drop(pass);
-        let change = difference(model, self.gradients, after)?.try_into_scalar::<f32>().ok()?;
-        Some(f64::from(change) / scale)
+        let gradient = difference(&model, self.gradients, again)?;
+        let weights = weights.to_device(&gradient.device());
+        let read = Tensor::cat(vec![gradient, weights], 0).into_data();
+        let [gradient, weights] = read.iter::<f64>().collect::<Vec<_>>()[..] else { return None };
+        Some(BatchChange { gradient: gradient / scale, weights })
     }
 }
 

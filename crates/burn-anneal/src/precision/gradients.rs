@@ -1,7 +1,8 @@
-//! What is asked of the gradients of a module: in f32, copied, their largest entry, their difference; and
-//! one read for all that is known of an update.
+//! What is asked of the gradients of a module: in f32, copied, their largest entry, their difference, and
+//! that of the weights; and one read for all that is known of an update.
 
 use super::in_f32;
+use crate::groups::Sum;
 use anneal_control::Observation;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradAdaptor, GradientsParams, MultiGradientsParams};
@@ -133,6 +134,40 @@ impl ModuleVisitor for Change {
         let pair = self.before.remove::<D>(param.id).zip(self.after.remove::<D>(param.id));
         if let Some((before, after)) = pair {
             self.found.push((after - before).max_abs());
+        }
+    }
+}
+
+/// ‖w − w′‖₂ between the weights that train of two states of a module, on the device.
+pub(super) fn distance<M: Module>(before: &M, after: &M) -> Option<Tensor<1>> {
+    let mut weights = Weights(GradientsParams::new());
+    before.visit(&mut weights);
+    let mut far = Far { before: weights.0, sum: Sum::default() };
+    after.visit(&mut far);
+    far.sum.root()
+}
+
+/// Weights by their ids, in the only container by ids that Burn has.
+struct Weights(GradientsParams);
+
+impl ModuleVisitor for Weights {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let weight = param.base();
+        if weight.is_require_grad() {
+            self.0.register(param.id, weight.inner());
+        }
+    }
+}
+
+struct Far {
+    before: GradientsParams,
+    sum: Sum,
+}
+
+impl ModuleVisitor for Far {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(before) = self.before.remove::<D>(param.id) {
+            self.sum.add(in_f32(param.base().inner()) - in_f32(before));
         }
     }
 }

@@ -17,8 +17,8 @@ mod scaling;
 mod summary;
 
 pub use anneal_control::{
-    CappedUpdate, ControlError, LossScaler, LossScalerState, LossScaling, Observation, RateCap,
-    RateLimiter, RateLimiterState, ScaledUpdate, ScalingError,
+    BatchChange, CappedUpdate, ControlError, LossScaler, LossScalerState, LossScaling, Observation,
+    RateCap, RateLimiter, RateLimiterState, ScaledUpdate, ScalingError,
 };
 pub use cast::to_precision;
 pub use grad_scaler::GradScaler;

@@ -150,7 +150,11 @@ impl Scaling {
         let losses = pass.losses();
         let grads = in_f32_gradients(model, output.grads);
         let largest = self.limiter.as_ref().and_then(|_| largest(model, &grads));
-        let again = item_again.map(|item| Again { item, gradients: copied(model, &grads) });
+        let again = item_again.map(|item| Again {
+            item,
+            gradients: copied(model, &grads),
+            devices: model.devices(),
+        });
         self.batches.push(Batch { losses, largest, again });
         TrainOutput { grads, item: output.item }
     }
@@ -257,16 +261,15 @@ impl Scaling {
         let answer = limiter.observe(&mut self.scaler, &self.seen);
         match answer {
             Ok(CappedUpdate { update: ScaledUpdate::Done, factor }) => {
+                let start = again.is_some().then(|| before.0.clone());
                 if factor < 1.0 {
                     trained.restore(before);
                     trained.update(At { factor, ..At::step(step) }, copy);
                 }
-                let moved = self.seen.movement.map(|movement| movement * factor);
-                let smoothness = again
-                    .and_then(|again| again.gradient_change(&trained.model, scale))
-                    .zip(moved)
-                    .map(|(change, moved)| change / moved);
-                limiter.count(smoothness);
+                let change = again
+                    .zip(start)
+                    .and_then(|(again, start)| again.change(&start, &trained.model, scale));
+                limiter.count(&self.seen, change);
             }
             _ => trained.restore(before),
         }
