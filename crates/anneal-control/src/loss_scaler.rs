@@ -23,8 +23,8 @@ use thiserror::Error;
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `scale` | 65,536 | finite in f32, above 0 |
-/// | `growth_factor` | 2 | finite, above 1 |
-/// | `backoff_factor` | 0.5 | above 0, below 1 |
+/// | `growth_factor` | 2 | above 1, finite in f32 |
+/// | `backoff_factor` | 0.5 | above 0, below 1 in f32 |
 /// | `growth_interval` | 2,000 updates | at least 1 |
 /// | `minimum` | 2⁻²⁴, or `scale` if that is less | above 0, at most `scale` |
 /// | `max_failures` | 20 updates | at least 1 |
@@ -133,10 +133,11 @@ impl LossScaling {
         let in_f32 = |value: f64| value as f32 > 0.0 && (value as f32).is_finite();
         let Self { scale, growth_factor, backoff_factor, growth_interval, .. } = self;
         ControlError::require("scale", scale, in_f32(scale), "above 0, finite in f32")?;
-        let grows = growth_factor > 1.0 && growth_factor.is_finite();
-        ControlError::require("growth_factor", growth_factor, grows, "a finite number above 1")?;
-        let falls = backoff_factor > 0.0 && backoff_factor < 1.0;
-        ControlError::require("backoff_factor", backoff_factor, falls, "above 0, below 1")?;
+        // As f32 has them: 0.999999999 is 1 there, and a scale would never fall.
+        let grows = growth_factor as f32 > 1.0 && (growth_factor as f32).is_finite();
+        ControlError::require("growth_factor", growth_factor, grows, "above 1, finite in f32")?;
+        let falls = backoff_factor as f32 > 0.0 && (backoff_factor as f32) < 1.0;
+        ControlError::require("backoff_factor", backoff_factor, falls, "above 0, below 1 in f32")?;
         let counts = growth_interval >= 1;
         ControlError::require("growth_interval", growth_interval, counts, "at least 1")?;
         let minimum = self.least_scale();
@@ -266,7 +267,7 @@ impl LossScaler {
     /// [`ScalingError`] where too many updates in a row were skipped for a reason that a smaller scale does
     /// not change. Its state has moved all the same.
     pub fn observe(&mut self, seen: &Observation) -> Result<ScaledUpdate, ScalingError> {
-        if !seen.overflow {
+        if seen.is_finite() {
             self.state.failures_in_a_row = 0;
             self.grow();
             return Ok(ScaledUpdate::Done);
@@ -288,9 +289,11 @@ impl LossScaler {
         self.unless_too_many(ScaledUpdate::OverflowAtMinimum, error)
     }
 
-    /// A cap on the rate says that no rate is left.
+    /// A cap on the rate says that no rate is left, at the least scale either.
     pub(crate) fn leave_no_room(&mut self, largest: f64) -> Result<ScaledUpdate, ScalingError> {
         self.state.skipped += 1;
+        self.state.scale = self.rule.least_scale() as f32;
+        self.state.good_updates = 0;
         let updates = self.fail();
         let error = ScalingError::NoRoom { scale: self.scale(), largest, updates };
         self.unless_too_many(ScaledUpdate::NoRoom, error)
@@ -336,14 +339,19 @@ impl LossScaler {
         self.state
     }
 
-    /// Goes on from a checkpoint.
+    /// Goes on from a checkpoint, within the rule of now: a fixed scale stays what it is, and none is below
+    /// the least.
     ///
     /// # Errors
     /// [`ControlError`] for a scale that is not above 0 and finite.
     pub fn restored(self, state: LossScalerState) -> Result<Self, ControlError> {
         let ok = state.scale > 0.0 && state.scale.is_finite();
         ControlError::require("scale", state.scale, ok, "above 0, finite")?;
-        Ok(Self { state, ..self })
+        let scale = match self.rule.fixed {
+            true => self.state.scale,
+            false => state.scale.max(self.rule.least_scale() as f32),
+        };
+        Ok(Self { state: LossScalerState { scale, ..state }, ..self })
     }
 }
 
@@ -398,6 +406,10 @@ mod tests {
         let error = scaler.observe(&loss(f64::NEG_INFINITY)).unwrap_err();
         let loss = f64::NEG_INFINITY;
         assert_eq!(error, ScalingError::LossNotFinite { loss, updates: 3 });
+        // The gradient of a sum that overflows is finite.
+        let seen = Observation { loss: Some(f64::INFINITY), ..GOOD };
+        let mut scaler = LossScaling::new().build().unwrap();
+        assert_eq!(scaler.observe(&seen), Ok(ScaledUpdate::LossNotFinite));
     }
 
     #[test]
@@ -419,10 +431,10 @@ mod tests {
             assert_eq!(field(LossScaling::new().scale(scale)), "scale");
             assert_eq!(field(LossScaling::fixed(scale)), "scale");
         }
-        for factor in [1.0, 0.5, f64::NAN, f64::INFINITY] {
+        for factor in [1.0, 0.5, 1.000_000_01, 1e39, f64::NAN, f64::INFINITY] {
             assert_eq!(field(LossScaling::new().growth_factor(factor)), "growth_factor");
         }
-        for factor in [1.0, 0.0, -0.5, f64::NAN] {
+        for factor in [1.0, 0.0, -0.5, 0.999_999_999, 1e-60, f64::NAN] {
             assert_eq!(field(LossScaling::new().backoff_factor(factor)), "backoff_factor");
         }
         assert_eq!(field(LossScaling::new().growth_interval(0)), "growth_interval");
@@ -430,6 +442,15 @@ mod tests {
             assert_eq!(field(LossScaling::new().minimum(minimum)), "minimum");
         }
         assert_eq!(field(LossScaling::new().max_failures(0)), "max_failures");
+    }
+
+    #[test]
+    fn a_state_goes_on_within_the_rule_of_now() {
+        let saved = LossScaling::new().build().unwrap().state();
+        let restored = |rule: LossScaling| rule.build().unwrap().restored(saved).unwrap().scale();
+        assert_eq!(restored(LossScaling::new().scale(8.0)), 65_536.0);
+        assert_eq!(restored(LossScaling::fixed(1_024.0)), 1_024.0);
+        assert_eq!(restored(LossScaling::new().scale(2e5).minimum(1e5)), 1e5);
     }
 
     proptest! {

@@ -17,3 +17,10 @@ pub struct Observation {
     /// Whether a gradient was infinite or NaN.
     pub overflow: bool,
 }
+
+impl Observation {
+    /// Whether the loss, if it is known, and all gradients are finite.
+    pub fn is_finite(&self) -> bool {
+        !self.overflow && self.loss.is_none_or(f64::is_finite)
+    }
+}

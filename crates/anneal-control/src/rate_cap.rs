@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// with s' the scale of the next update, g the gradient, Δw what the update adds to the weights at the rate
 /// of the schedule, and c what is left of that rate. Where no c above 0 satisfies it, the scale falls
-/// instead; and a scale that is due to grow does not grow where that would cut the rate.
+/// instead, also for movement that does not follow the rate; and a scale that is due to grow does not grow
+/// where that would cut the rate.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -183,17 +184,14 @@ impl RateLimiter {
             *scaler = next;
             return update.map(|update| CappedUpdate { update, factor: 1.0 });
         };
-        let largest = seen.largest_gradient.unwrap_or(0.0);
-        // Weights that overflow are beyond what a rate can help: the next loss tells.
-        let movement = seen.movement.filter(|movement| movement.is_finite());
-        let change = smoothness * movement.unwrap_or(0.0);
-        let room = |scaler: &LossScaler| self.cap.limit / scaler.scale() - largest;
+        let change = smoothness * movement_of(seen);
+        let room = |scaler: &LossScaler| self.room(scaler, seen);
         if next.scale() > scaler.scale() && room(&next) < change {
             next.take_growth_back(scaler.scale());
         }
         while room(&next) <= 0.0 {
             if !next.can_fall() {
-                let update = scaler.leave_no_room(largest)?;
+                let update = scaler.leave_no_room(seen.largest_gradient.unwrap_or(0.0))?;
                 return Ok(CappedUpdate { update, factor: 1.0 });
             }
             next.back_off();
@@ -204,6 +202,31 @@ impl RateLimiter {
         }
         *scaler = next;
         Ok(CappedUpdate { update: ScaledUpdate::Done, factor })
+    }
+
+    /// Looks at an update that was made again at less than its rate, of which `seen` has the movement now.
+    ///
+    /// Not all movement follows the rate: a velocity that the rate is a part of does not, nor a weight decay
+    /// that is independent of it. Where they alone are too much, the scale falls, as far as it may.
+    pub fn settle(&self, scaler: &mut LossScaler, seen: &Observation) {
+        let change = self.state.smoothness.unwrap_or(0.0) * movement_of(seen);
+        // What follows the rate comes to the room that there is, but for rounding.
+        while change > 1.01 * self.room(scaler, seen) && scaler.can_fall() {
+            scaler.back_off();
+        }
+    }
+
+    /// How much larger the largest entry of a gradient may become.
+    fn room(&self, scaler: &LossScaler, seen: &Observation) -> f64 {
+        self.cap.limit / scaler.scale() - seen.largest_gradient.unwrap_or(0.0)
+    }
+
+    /// The scale at which a batch is looked at again after an update: that of the update, or less by a power
+    /// of 2 where a gradient that became 64 times as large would overflow. It is a rate that is far too high
+    /// of which the smoothness must be known.
+    pub fn measuring_scale(&self, scale: f64, seen: &Observation) -> f64 {
+        let headroom = self.cap.limit / 64.0 / (scale * seen.largest_gradient.unwrap_or(0.0));
+        scale * headroom.log2().floor().clamp(-64.0, 0.0).exp2()
     }
 
     /// Counts an update that was done, and takes the smoothness from what it did to a batch, where that was
@@ -234,6 +257,11 @@ impl RateLimiter {
         };
         Self { state, ..self }
     }
+}
+
+/// ‖Δw‖₂ as far as it is known. Weights that overflow are beyond what a rate can help: the next loss tells.
+fn movement_of(seen: &Observation) -> f64 {
+    seen.movement.filter(|movement| movement.is_finite()).unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -308,6 +336,38 @@ mod tests {
         assert_eq!(answer.update, ScaledUpdate::NoRoom);
         let error = limiter.observe(&mut scaler, &seen(1.0, 1.0)).unwrap_err();
         assert_eq!(error, ScalingError::NoRoom { scale: 100.0, largest: 1.0, updates: 2 });
+    }
+
+    #[test]
+    fn the_scale_falls_before_it_is_an_error() {
+        let mut scaler = LossScaling::new().scale(1_024.0).minimum(512.0).build().unwrap();
+        let mut limiter = RateCap::given(1.0).limit(200.0).build().unwrap();
+        let answer = limiter.observe(&mut scaler, &seen(1.0, 1.0)).unwrap();
+        assert_eq!((answer.update, scaler.scale()), (ScaledUpdate::NoRoom, 512.0));
+    }
+
+    /// Of a movement of 12 the rate is cut to 1/4, and 5 are left.
+    #[test]
+    fn the_scale_falls_for_what_does_not_follow_the_rate() {
+        for (scaling, expected) in
+            [(LossScaling::new().scale(8.0), 4.0), (LossScaling::fixed(8.0), 8.0)]
+        {
+            let mut scaler = scaling.build().unwrap();
+            let mut limiter = RateCap::given(1.0).limit(32.0).build().unwrap();
+            assert_eq!(limiter.observe(&mut scaler, &seen(1.0, 12.0)).unwrap().factor, 0.25);
+            limiter.settle(&mut scaler, &seen(1.0, 3.0));
+            assert_eq!(scaler.scale(), 8.0);
+            limiter.settle(&mut scaler, &seen(1.0, 5.0));
+            assert_eq!(scaler.scale(), expected);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_looked_at_again_with_room_for_64_times_its_gradient() {
+        let limiter = RateCap::measured_every(1).limit(65_536.0).build().unwrap();
+        let scale = |largest| limiter.measuring_scale(1_000.0, &seen(largest, 1.0));
+        assert_eq!([0.0, 1.0, 1.024, 1.025, 4.0].map(scale), [1e3, 1e3, 1e3, 500.0, 250.0]);
+        assert_eq!(scale(f64::MAX), 1_000.0 * f64::exp2(-64.0));
     }
 
     #[test]
