@@ -2,7 +2,7 @@
 
 use anneal_tests::{TinyModel, Weight, points};
 use burn::module::{Module, ModuleMapper, Param};
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::{
     AdamConfig, AdamWConfig, GradientsAccumulator, GradientsParams, LionConfig, ModuleOptimizer,
     Optimizer, RmsPropConfig, SgdConfig,
@@ -10,7 +10,7 @@ use burn::optim::{
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use burn::train::TrainStep;
 use burn_anneal::precision::{
-    LossScaling, MasterWeights, ScaledUpdate, to_precision, with_master_weights,
+    LossScaling, MasterWeights, ScaledUpdate, ScalingFailure, to_precision, with_master_weights,
 };
 use burn_anneal::prelude::*;
 
@@ -91,6 +91,7 @@ fn one_bad_number_in_one_parameter_of_many_is_caught() {
             };
             for (value, skipped) in [(bad, true), (0.5, false)] {
                 let mut scaler = scaler(LossScaling::fixed(2.0));
+                scaler.scale(Tensor::<1>::zeros([1], &device()));
                 let unscaled = scaler.unscale(&model, gradients(value));
                 let mut done = false;
                 scaler.step(model.clone(), unscaled, |model, _| {
@@ -212,6 +213,57 @@ fn masters_are_saved_loaded_and_exported_for_any_optimizer() {
     assert_masters_train_as_f32("ours", RateInsideSgd::new(0.9).unwrap());
 }
 
+#[derive(Module, Debug)]
+struct Normed {
+    layer: Linear,
+    norm: BatchNorm,
+}
+
+impl Normed {
+    fn new() -> Self {
+        let layer = LinearConfig::new(3, 2).init(&device());
+        Self { layer, norm: BatchNormConfig::new(2).init(&device()) }
+    }
+
+    /// A batch of 4 in the precision of the weights.
+    fn output(&self) -> Tensor<2> {
+        let weight = self.layer.weight.val();
+        let batch = Tensor::<1>::from_floats(
+            [0.1, 0.9, -0.3, 0.7, -0.2, 0.4, -0.8, 0.5, 0.6, 0.3, 0.2, -0.1],
+            &weight.device(),
+        );
+        let batch = batch.reshape([4, 3]).cast(weight.dtype());
+        self.norm.forward(self.layer.forward(batch)).cast(FloatDType::F32)
+    }
+
+    fn mean(&self) -> Tensor<1> {
+        self.norm.running_mean.value_sync()
+    }
+}
+
+/// Burn shares running statistics among clones, and adds what a forward pass saw at the next one.
+#[test]
+fn batch_norms_are_cast_with_their_statistics_and_others_keep_theirs() {
+    let exact = Normed::new();
+    exact.output();
+    let half = to_precision(exact.clone(), FloatDType::F16);
+    let mut optimizer = ModuleOptimizer::from(MasterWeights::new(SgdConfig::new().build()));
+    let mut trained = half;
+    for _ in 0..3 {
+        let loss = trained.output().square().mean();
+        let gradients = GradientsParams::from_grads(loss.backward(), &trained);
+        trained = optimizer.step(0.01, trained, gradients);
+        // In mid-run, for a look at the model in f32.
+        let exported = with_master_weights(trained.clone(), optimizer.to_record());
+        assert_eq!(exported.mean().dtype(), DType::F32);
+        exported.valid().output();
+    }
+    assert_eq!(trained.mean().dtype(), DType::F16);
+    trained.valid().output();
+    assert_eq!(exact.mean().dtype(), DType::F32, "its clone was cast, not it");
+    exact.output();
+}
+
 /// Weights that somebody loads in mid-run are the ones that train on.
 #[test]
 fn a_weight_that_was_changed_outside_is_taken_as_it_is() {
@@ -257,10 +309,82 @@ fn a_step_unscales_what_nobody_did() {
     }
 }
 
+/// As in torch: two models, each with an optimizer, of which one overflows.
+#[test]
+fn two_models_are_unscaled_each_once_and_share_the_scale() {
+    for (gradients, weights, scale) in [
+        ([3.0, 5.0], [0.5, -0.5], 1_024.0),
+        ([3.0, 70.0], [0.5, 2.0], 512.0),
+        ([70.0, 5.0], [2.0, -0.5], 512.0),
+    ] {
+        let mut scaler = scaler(LossScaling::new().scale(1_024.0));
+        let models = [in_f16(&[2.0]), in_f16(&[2.0])];
+        let unscaled: Vec<_> = models
+            .iter()
+            .zip(gradients)
+            .map(|(model, gradient)| {
+                let loss = scaler.scale(linear_loss(model, &[gradient]));
+                scaler.unscale(model, GradientsParams::from_grads(loss.backward(), model))
+            })
+            .collect();
+        let mut optimizer = ModuleOptimizer::from(MasterWeights::new(SgdConfig::new().build()));
+        let found: Vec<f32> = models
+            .into_iter()
+            .zip(unscaled)
+            .map(|(model, gradients)| {
+                let step = |model, gradients| optimizer.step(0.5, model, gradients);
+                scaler.step(model, gradients, step).values()[0]
+            })
+            .collect();
+        let update = scaler.update().unwrap();
+        assert_eq!((found, scaler.current_scale()), (weights.to_vec(), scale), "{gradients:?}");
+        assert_eq!(update.is_skipped(), scale == 512.0);
+    }
+}
+
+#[test]
+fn what_is_left_out_of_a_loop_is_named() {
+    let mut scaler = scaler(LossScaling::new().growth_interval(1));
+    let model = in_f16(&[2.0]);
+    let gradients = || GradientsParams::from_grads(linear_loss(&model, &[3.0]).backward(), &model);
+    let as_it_was = |_, _| panic!("nothing is updated");
+    scaler.step(model.clone(), gradients(), as_it_was);
+    let error = scaler.update().unwrap_err();
+    assert_eq!(error, ScalingFailure::NotScaled);
+    assert!(error.to_string().contains("scaler.scale(loss).backward()"), "{error}");
+    assert_eq!(scaler.update(), Err(ScalingFailure::NotStepped));
+    assert_eq!(scaler.current_scale(), 65_536.0);
+}
+
+/// A loss that overflowed in the forward pass, of which the gradient is finite.
+#[test]
+fn a_loss_that_is_not_finite_is_the_models_fault_whatever_its_gradient_is() {
+    let mut scaler = scaler(LossScaling::new().scale(1_024.0).max_failures(2));
+    let model = in_f16(&[2.0]);
+    let mut update = || {
+        let loss = scaler.scale(linear_loss(&model, &[1e-3]) + f32::INFINITY);
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        scaler.step(model.clone(), gradients, |_, _| panic!("nothing is updated"));
+        assert!(!scaler.seen().overflow);
+        scaler.update()
+    };
+    assert_eq!(update(), Ok(ScaledUpdate::LossNotFinite));
+    assert!(update().unwrap_err().to_string().contains("the loss was inf"));
+}
+
+#[test]
+fn a_decay_belongs_inside_of_the_masters() {
+    let run = RunLength::updates(10);
+    let schedule = constant(0.1).resolve(run).unwrap();
+    let decay = WeightDecay::independent(1e-4);
+    let masters = MasterWeights::new(SgdConfig::new().build());
+    let error = Decayed::new(masters, &decay, &schedule, run).err().unwrap().to_string();
+    assert!(error.contains("MasterWeights::new(Decayed::new(…)?)"), "{error}");
+}
+
 /// Scaled, unscaled and stepped by hand, training in f16 follows that in f32.
 fn train_by_hand(dtype: Option<FloatDType>, batches: usize) -> (TinyModel, u64) {
-    device().seed(7);
-    let model = TinyModel::new(&device());
+    let model = TinyModel::seeded(7, &device());
     let mut model = match dtype {
         Some(dtype) => to_precision(model, dtype),
         None => model,

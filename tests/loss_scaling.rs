@@ -4,7 +4,7 @@ use anneal_tests::{Term, TermModel, TinyModel, points, supervised};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, MultiGradientsParams, OptimizerRecord, SgdConfig};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
-use burn::train::{Interrupter, Learner, SupervisedTraining};
+use burn::train::{ExecutionStrategy, Interrupter, Learner, MultiDeviceOptim, SupervisedTraining};
 use burn_anneal::precision::{
     LossScaling, Observation, ScalingError, ScalingFailure, ScalingSummary, to_precision,
 };
@@ -19,8 +19,7 @@ type TinyLearner = Learner<Annealed<TinyModel>>;
 type TermLearner = Learner<Annealed<TermModel>>;
 
 fn tiny(dtype: Option<FloatDType>, scaling: LossScaling) -> LearnerBuilder<TinyModel> {
-    device().seed(11);
-    let builder = LearnerBuilder::new(TinyModel::new(&device()))
+    let builder = LearnerBuilder::new(TinyModel::seeded(11, &device()))
         .optimizer(AdamConfig::new().build())
         .schedule(cosine(0.02))
         .run(RunLength::updates(200))
@@ -100,8 +99,7 @@ fn a_learner_trains_in_half_precision_as_in_f32() {
 #[test]
 fn scaling_changes_nothing_in_f32() {
     let mut with = tiny(None, LossScaling::new().growth_interval(7)).build().unwrap();
-    device().seed(11);
-    let mut without = LearnerBuilder::new(TinyModel::new(&device()))
+    let mut without = LearnerBuilder::new(TinyModel::seeded(11, &device()))
         .optimizer(AdamConfig::new().build())
         .schedule(cosine(0.02))
         .run(RunLength::updates(200))
@@ -159,6 +157,27 @@ fn accumulated_batches_have_one_scale_and_a_sum_in_f32() {
     assert_eq!(learner.model().observation().unwrap().loss, Some(0.0));
 }
 
+/// bf16 has even numbers only from 256 on. It needs no loss scaling, but sums in f32.
+#[test]
+fn accumulated_batches_of_bf16_have_a_sum_in_f32() {
+    let mut learner = LearnerBuilder::new(TermModel::new(&[0.0]))
+        .optimizer(SgdConfig::new().build())
+        .schedule(constant(1.0))
+        .run(RunLength::updates(10))
+        .half_precision(FloatDType::BF16)
+        .clip_global_norm(1e6)
+        .build()
+        .unwrap();
+    let mut sum = burn::optim::GradientsAccumulator::new();
+    for b in std::iter::once(256.0).chain([1.0; 64]) {
+        let output = learner.train_step(slope(b));
+        sum.accumulate(&learner.model(), output.grads);
+    }
+    learner.lr_step();
+    learner.optimizer_step(sum.grads());
+    assert_eq!(learner.model().inner().values(), [-320.0]);
+}
+
 /// Burn's own loop with gradient accumulation.
 #[test]
 fn burns_loop_accumulates_under_one_scale() {
@@ -192,6 +211,35 @@ fn burns_loop_accumulates_under_one_scale() {
     );
     let far = half.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(far < 3e-3, "{far}");
+}
+
+/// Burn's own loop over two devices, whose batches run on two threads.
+#[test]
+fn burns_loop_over_several_devices_scales_and_looks_at_a_batch_again() {
+    let run = |dtype: Option<FloatDType>, optim| {
+        let folder = tempfile::tempdir().unwrap();
+        let strategy = ExecutionStrategy::multi(vec![device(); 2], optim);
+        let training: SupervisedTraining<Annealed<TinyModel>> =
+            supervised(folder.path(), 2).with_training_strategy(strategy.into());
+        let learner = tiny(dtype, LossScaling::new())
+            .run(RunLength::from_items(60, 6).epochs(2).devices(2))
+            .cap_rate(RateCap::measured_every(2))
+            .interrupter(training.interrupter())
+            .build()
+            .unwrap();
+        let result = training.launch(learner);
+        assert!(result.error.is_none() && result.interrupted.is_none());
+        let seen = *result.model.observation().unwrap();
+        assert!(seen.loss.is_some() && seen.movement.is_some(), "{seen:?}");
+        let scaling = result.model.explain().unwrap().scaling.unwrap();
+        assert!(scaling.skipped == 0 && scaling.smoothness.is_some(), "{scaling}");
+        values(result.model.inner())
+    };
+    for optim in [MultiDeviceOptim::OptimMainDevice, MultiDeviceOptim::OptimSharded] {
+        let (half, exact) = (run(Some(FloatDType::F16), optim), run(None, optim));
+        let far = half.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(far < 3e-3, "{optim:?}: {far}");
+    }
 }
 
 /// The values of a metric in an epoch, one for each batch.
@@ -319,9 +367,8 @@ fn clones_of_a_learner_do_not_hear_of_each_other() {
 type Ask = fn(LearnerBuilder<TinyModel>) -> LearnerBuilder<TinyModel>;
 
 fn run(folder: &Path, epochs: usize, from: Option<usize>, ask: Ask) -> Vec<f32> {
-    device().seed(5);
     let training = supervised(folder, epochs);
-    let builder = LearnerBuilder::new(TinyModel::new(&device()))
+    let builder = LearnerBuilder::new(TinyModel::seeded(5, &device()))
         .optimizer(AdamConfig::new().build())
         .schedule(cosine(0.05).warmup(Span::steps(5)))
         .run(RunLength::from_items(60, 6).epochs(4))
@@ -399,12 +446,88 @@ fn a_run_with_a_cap_resumes_exactly() {
     let ask: Ask = |builder| {
         builder
             .loss_scaling(LossScaling::new().scale(1_024.0))
-            .cap_rate(RateCap::measured_every(4).limit(200.0))
+            .cap_rate(RateCap::measured_every(4).limit(120.0))
     };
     let log = assert_resumes_exactly(ask, &["Loss", "Loss_Scale", "Rate_Cap", "Rate_all"]);
     let (_, factors) = log("Rate_Cap");
     let cut = factors.iter().filter(|factor| **factor < 1.0).count();
     assert!((1..40).contains(&cut), "{factors:?}");
+}
+
+/// Rates of 1, and from update 2 on of 0.5; the update of the drop is skipped. v ← v / 2 + η g, and 0 at a drop.
+#[test]
+fn a_drop_of_the_rate_at_a_skipped_update_is_that_of_the_next() {
+    for (rate_drop, expected) in [(RateDrop::keep(), 3.75), (RateDrop::reset(), 3.0)] {
+        let mut learner = term(TermModel::new(&[0.0]), LossScaling::new().scale(1_000.0))
+            .optimizer(RateInsideSgd::new(0.5).unwrap())
+            .schedule(step_decay(1.0, Span::steps(2), 0.5))
+            .run(RunLength::updates(4))
+            .rate_drop(rate_drop)
+            .build()
+            .unwrap();
+        for b in [-1.0, -1.0, -100.0, -1.0] {
+            update(&mut learner, slope(b));
+        }
+        assert_eq!(summary(&learner).skipped, 1);
+        assert_eq!(learner.model().inner().values(), [expected]);
+    }
+}
+
+/// Nine updates of ten are done under an independent decay of 0.1, whatever the schedule does at the skipped one.
+#[test]
+fn metrics_of_groups_say_what_was_done() {
+    for (on_skip, capped) in [(OnSkip::Advance, false), (OnSkip::Hold, false), (OnSkip::Hold, true)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let training = supervised(folder.path(), 1);
+        let builder = tiny(Some(FloatDType::F16), overflowing())
+            .schedule(constant(0.01))
+            .run(RunLength::from_items(60, 6).epochs(1))
+            .groups(GroupsConfig::new().group(Group::rest("all")))
+            .weight_decay(WeightDecay::independent(0.1))
+            .on_skip(on_skip)
+            .interrupter(training.interrupter());
+        let builder = match capped {
+            true => builder.cap_rate(RateCap::given(1.0).limit(1e30)),
+            false => builder,
+        };
+        let learner = builder.build().unwrap();
+        let model = learner.model();
+        let metrics = [model.decay_metrics(), model.norm_metrics(), model.step_metrics()];
+        let training = metrics
+            .into_iter()
+            .flatten()
+            .chain(model.rate_metrics())
+            .fold(training, |training, metric| training.metric_train_numeric(metric));
+        training.launch(learner);
+        let case = format!("{on_skip:?}, {capped}");
+        let kept = log(folder.path(), 1, "Kept_all");
+        for (number, kept) in kept.iter().enumerate() {
+            let done = (number + 1).min(9) as i32;
+            assert!((kept - 0.9f64.powi(done)).abs() < 1e-5, "{case}: {number}: {kept}");
+        }
+        let [rates, norms, steps] =
+            ["Rate_all", "Norm_all", "Step_all"].map(|metric| log(folder.path(), 1, metric));
+        assert_eq!(rates, [[0.01; 9].as_slice(), &[0.0]].concat(), "{case}");
+        assert_eq!(norms[9], norms[8], "{case}: {norms:?}");
+        assert!(norms[8] > 0.1 && steps[8] > 0.0 && steps[9] == 0.0, "{case}: {steps:?}");
+    }
+}
+
+#[test]
+fn a_fixed_scale_is_that_of_the_builder_after_a_resume_too() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), 1, None, |builder| builder);
+    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let learner = tiny(Some(FloatDType::F16), LossScaling::fixed(1_024.0))
+        .schedule(cosine(0.05).warmup(Span::steps(5)))
+        .run(RunLength::from_items(60, 6).epochs(4))
+        .groups(GroupsConfig::new().group(Group::rest("all")))
+        .weight_decay(0.01)
+        .resume_from(&saved)
+        .build()
+        .unwrap();
+    assert_eq!(summary(&learner).loss_scale, 1_024.0);
 }
 
 /// A loop that tells nobody what it resumes from: Burn's records alone.

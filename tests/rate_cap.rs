@@ -126,6 +126,57 @@ fn with_the_exact_smoothness_no_scaled_gradient_overflows() {
     assert_eq!(without_cap, 40, "problems on which an update overflows without the cap");
 }
 
+/// A measured smoothness is that of the last direction, so a few updates may overflow, of 200 that do without
+/// it.
+#[test]
+fn a_measured_smoothness_holds_a_rate_that_is_too_high() {
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    for problem in 0..20 {
+        let size = 1 + problem % 8;
+        let quadratic = Quadratic::random(size, 4.0, &mut random);
+        let rate = random.random_range(2.2..40.0) / 4.0;
+        let skips = |cap: Option<RateCap>| -> Vec<u64> {
+            let model = TermModel::new(&quadratic.start);
+            let builder = builder(model, SgdConfig::new().build(), rate, LossScaling::new());
+            let builder = match cap {
+                Some(cap) => builder.cap_rate(cap),
+                None => builder,
+            };
+            let mut learner = builder.build().unwrap();
+            let term = quadratic.term(&vec![0.0; size]);
+            let skipped = (0..200).map(|_| {
+                update(&mut learner, term.clone());
+                summary(&learner).skipped
+            });
+            skipped.collect()
+        };
+        let (capped, free) = (skips(Some(RateCap::measured_every(1))), skips(None));
+        assert!(capped[199] < 15, "problem {problem}: {capped:?}");
+        assert!(free[199] > 150, "problem {problem}: {free:?}");
+    }
+}
+
+/// v ← 0.9 v + η g: the velocity of the first update goes on whatever the rate of the second is.
+#[test]
+fn the_scale_falls_where_a_movement_does_not_follow_the_rate() {
+    let sgd = RateInsideSgd::new(0.9).unwrap();
+    let mut learner = builder(TermModel::new(&[0.0]), sgd, 1.0, LossScaling::new().scale(1_000.0))
+        .cap_rate(RateCap::given(1.0))
+        .build()
+        .unwrap();
+    update(&mut learner, Term::new(&[vec![1.0]], &[-30.0]));
+    assert_eq!((values(&learner)[0], summary(&learner).factor), (30.0, 1.0));
+    // The gradient is 61, 0.41 less than the limit allows, and w moves by |−27 + 61|.
+    update(&mut learner, Term::new(&[vec![1.0]], &[31.0]));
+    // In f16 61,000 is 60,992.
+    let factor = (61.410 - 60.992) / 34.0;
+    assert!((summary(&learner).factor - factor).abs() < 1e-4, "{}", summary(&learner));
+    let moved = values(&learner)[0] - 30.0;
+    assert!((moved - (27.0 - 61.0 * factor)).abs() < 0.05, "{moved}");
+    // Of 1,000, 500, … the largest with s (61 + 26.3) below 61,410.
+    assert_eq!(summary(&learner).loss_scale, 500.0);
+}
+
 /// The same with curvature in the arithmetic of f16: ½ Σ(Hw)ᵢwᵢ with a product of f16 matrices.
 #[test]
 fn it_holds_where_the_backward_pass_computes_in_f16() {

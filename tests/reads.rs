@@ -3,7 +3,7 @@
 #![cfg(feature = "wgpu")]
 
 use anneal_tests::{TinyModel, points};
-use burn::optim::AdamConfig;
+use burn::optim::{AdamConfig, MultiGradientsParams};
 use burn::tensor::{Device, DeviceKind, Tensor};
 use burn::train::{Interrupter, Learner};
 use burn_anneal::prelude::*;
@@ -37,11 +37,19 @@ fn reads(run: impl FnOnce()) -> usize {
     READS.load(Ordering::SeqCst) - before
 }
 
-fn update(learner: &mut Learner<Annealed<TinyModel>>, device: &Device) {
+/// Of one batch, or the gradients of several on the same device.
+fn update(learner: &mut Learner<Annealed<TinyModel>>, device: &Device, batches: usize) {
     let items: Vec<usize> = (0..12).collect();
-    let output = learner.train_step(points(&items, &device.clone().autodiff()));
+    let gradients = (0..batches).map(|_| {
+        let output = learner.train_step(points(&items, &device.clone().autodiff()));
+        (output.grads, device.clone())
+    });
+    let grads: Vec<_> = gradients.collect();
     learner.lr_step();
-    learner.optimizer_step(output.grads);
+    match batches {
+        1 => grads.into_iter().for_each(|(grads, _)| learner.optimizer_step(grads)),
+        _ => learner.optimizer_step_multi(MultiGradientsParams { grads }),
+    }
 }
 
 #[test]
@@ -60,14 +68,20 @@ fn loss_scaling_reads_once_an_update_whatever_else_is_on() {
     // The largest scale overflows in f32 too, so these updates are skipped.
     let skipped: Ask = |builder| builder.loss_scaling(LossScaling::fixed(3e38));
     let capped: Ask =
-        |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::given(1e3));
+        |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::given(1e-3));
+    let cut: Ask = |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::given(1e3));
+    let measured: Ask =
+        |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::measured_every(1));
     let plain: Ask = |builder| builder.clip_global_norm(0.1);
-    for (name, ask, expected) in [
-        ("plain", plain, 0),
-        ("scaled", scaled, 1),
-        ("clipped", clipped, 1),
-        ("skipped", skipped, 1),
-        ("capped", capped, 1),
+    for (name, ask, batches, expected) in [
+        ("plain", plain, 1, 0),
+        ("scaled", scaled, 1, 1),
+        ("of 3 batches", scaled, 3, 1),
+        ("clipped", clipped, 1, 1),
+        ("skipped", skipped, 1, 1),
+        ("capped", capped, 1, 1),
+        ("capped and cut", cut, 1, 2),
+        ("capped by what is measured", measured, 1, 2),
     ] {
         let builder = LearnerBuilder::new(TinyModel::new(&device.clone().autodiff()))
             .optimizer(AdamConfig::new().build())
@@ -76,8 +90,8 @@ fn loss_scaling_reads_once_an_update_whatever_else_is_on() {
             .interrupter(Interrupter::new());
         let mut learner = ask(builder).build().unwrap();
         // Kernels are compiled and tuned in the first.
-        update(&mut learner, &device);
-        let found = reads(|| (0..5).for_each(|_| update(&mut learner, &device)));
+        update(&mut learner, &device, batches);
+        let found = reads(|| (0..5).for_each(|_| update(&mut learner, &device, batches)));
         println!("{name}: {found} reads in 5 updates");
         assert_eq!(found, 5 * expected, "{name}");
     }

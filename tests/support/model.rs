@@ -3,12 +3,14 @@
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use burn_anneal::prelude::ScaleLoss;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
 /// Inputs per point.
@@ -30,6 +32,24 @@ impl TinyModel {
             hidden: LinearConfig::new(FEATURES, 5).init(device),
             head: LinearConfig::new(5, 3).init(device),
         }
+    }
+
+    /// With weights that the seed alone decides: Burn's seed is one for all threads.
+    pub fn seeded(seed: u64, device: &Device) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut layer = |inputs: usize, outputs: usize| {
+            let mut layer = LinearConfig::new(inputs, outputs).with_bias(true).init(device);
+            let bound = (inputs as f32).sqrt().recip();
+            let mut draw = |count: usize| -> Vec<f32> {
+                (0..count).map(|_| random.random_range(-bound..bound)).collect()
+            };
+            let weight = Tensor::<1>::from_floats(draw(inputs * outputs).as_slice(), device);
+            layer.weight = Param::from_tensor(weight.reshape([inputs, outputs]));
+            let bias = Tensor::<1>::from_floats(draw(outputs).as_slice(), device);
+            layer.bias = Some(Param::from_tensor(bias));
+            layer
+        };
+        Self { hidden: layer(FEATURES, 5), head: layer(5, 3) }
     }
 
     /// Loss and logits of a batch.

@@ -2,7 +2,9 @@
 
 use crate::clip::Rescale;
 use crate::groups::{At, Explanation, GroupMetric, Groups, Members, step_of};
-use crate::precision::{Observation, Scaling, ScalingFailure, ScalingMetric, Trained};
+use crate::precision::{
+    Observation, Scaling, ScalingFailure, ScalingMetric, Trained, in_f32_gradients,
+};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
 use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer, MultiGradientsParams};
@@ -21,6 +23,8 @@ use std::fmt;
 pub struct Annealed<M> {
     model: M,
     rescale: Rescale,
+    /// Whether its gradients are those of half precision, which are summed in f32.
+    is_half: bool,
     groups: Option<Grouping>,
 }
 
@@ -34,8 +38,8 @@ struct Grouping {
 }
 
 impl<M> Annealed<M> {
-    pub(crate) fn new(model: M, rescale: Rescale) -> Self {
-        Self { model, rescale, groups: None }
+    pub(crate) fn new(model: M, rescale: Rescale, is_half: bool) -> Self {
+        Self { model, rescale, is_half, groups: None }
     }
 
     /// The user's model.
@@ -97,7 +101,8 @@ impl<M> Annealed<M> {
         self.reported(self.groups().map_or(vec![], Groups::rate_metrics))
     }
 
-    /// Metrics of each group's weight decay: the share that it takes, and what it has left.
+    /// Metrics of each group's weight decay: the share that it takes, and what it has left. A metric that
+    /// begins in mid-run takes the updates before it as the schedule has them.
     pub fn decay_metrics(&self) -> Vec<GroupMetric> {
         self.reported(self.groups().map_or(vec![], Groups::decay_metrics))
     }
@@ -130,16 +135,24 @@ impl<M> Annealed<M> {
         if let Some(grouping) = &mut groups {
             grouping.members.expect_other_ids();
         }
-        Self { model: change(self.model), rescale: self.rescale, groups }
+        Self { model: change(self.model), groups, ..self }
     }
 }
 
 impl<M: Module> Annealed<M> {
-    /// Trains in groups from update `next_step` of the schedule on.
-    pub(crate) fn grouped(self, groups: Groups, next_step: u64, scaling: Option<Scaling>) -> Self {
+    /// Trains in groups from update `next_step` of the schedule on, `left_out` steps of which were skipped
+    /// just before it.
+    pub(crate) fn grouped(
+        self,
+        groups: Groups,
+        next_step: u64,
+        left_out: u64,
+        scaling: Option<Scaling>,
+    ) -> Self {
         let model = groups.prepare(self.model, next_step);
-        let grouping = Grouping { groups, members: Members::new(next_step), scaling };
-        Self { model, rescale: self.rescale, groups: Some(grouping) }
+        let mut members = Members::new(next_step);
+        members.expect_left_out(left_out);
+        Self { model, groups: Some(Grouping { groups, members, scaling }), ..self }
     }
 }
 
@@ -151,11 +164,11 @@ impl<M: TrainStep + Module> Annealed<M> {
         rates: ModuleLearningRate,
         gradients: GradAdaptor,
     ) -> Self {
-        let Self { model, rescale, groups } = self;
+        let Self { model, rescale, is_half, groups } = self;
         let Some(Grouping { groups, mut members, scaling }) = groups else {
             let gradients = rescale.rescale_if_asked(&model, gradients);
             let model = optimize(model, optimizer, rates, gradients);
-            return Self { model, rescale, groups: None };
+            return Self { model, rescale, is_half, groups: None };
         };
         let number = step_of(&rates);
         let (model, scaling) = match scaling {
@@ -174,7 +187,7 @@ impl<M: TrainStep + Module> Annealed<M> {
                 (members.update(&groups, At::step(step), model, optimizer, optimize), None)
             }
         };
-        Self { model, rescale, groups: Some(Grouping { groups, members, scaling }) }
+        Self { model, rescale, is_half, groups: Some(Grouping { groups, members, scaling }) }
     }
 }
 
@@ -221,7 +234,7 @@ impl<M: Module> Module for Annealed<M> {
     }
 
     fn valid(&self) -> Self {
-        Self { model: self.model.valid(), rescale: self.rescale, groups: self.groups.clone() }
+        Self { model: self.model.valid(), groups: self.groups.clone(), ..*self }
     }
 
     fn materialize(self) -> Self {
@@ -244,6 +257,10 @@ impl<M: TrainStep + Module> TrainStep for Annealed<M> {
     fn step(&self, item: Self::Input) -> TrainOutput<Self::Output> {
         match self.scaling() {
             Some(scaling) => scaling.pass(&self.model, item),
+            None if self.is_half => {
+                let TrainOutput { grads, item } = self.model.step(item);
+                TrainOutput { grads: in_f32_gradients(&self.model, grads), item }
+            }
             None => self.model.step(item),
         }
     }

@@ -276,10 +276,10 @@ impl<M: LearnerModel> LearnerBuilder<M> {
 
     /// Caps the rate of all groups so that the next scaled gradient does not overflow: see [`RateCap`].
     ///
-    /// Each update is made once, to see how far it moves the weights, and again where that is too far: that
-    /// takes a second copy of the weights and of the optimizer's state while it runs. A smoothness that is
-    /// measured takes a copy of the batch, and a forward and a backward pass more every k updates; dropout
-    /// and other randomness in the model then counts as curvature.
+    /// Each update is made once, to see how far it moves the weights, and again, with one more read, where that
+    /// is too far: that takes a second copy of the weights and of the optimizer's state while it runs. A
+    /// smoothness that is measured takes a copy of the batch, and a forward and a backward pass more every k
+    /// updates; dropout and other randomness in the model then counts as curvature.
     pub fn cap_rate(mut self, cap: RateCap) -> Self
     where
         <M as TrainStep>::Input: Clone,
@@ -368,18 +368,21 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             GradientReduction::Sum => 1.0,
             GradientReduction::Mean => 1.0 / run.batches_per_update() as f64,
         };
-        let model = Annealed::new(self.model, Rescale { factor, clip });
+        let is_half = self.precision.is_some();
+        let model = Annealed::new(self.model, Rescale { factor, clip }, is_half);
         let scheduler = Scheduler::new(schedule).on_mismatch(self.on_mismatch);
         Ok(match groups {
             Some(groups) => {
                 let next_step = resumed_step(saved_step, &scheduler);
                 let scheduler = with_step(scheduler, fingerprint, next_step);
+                let left_out = saved_scaling.map_or(0, |kept| kept.left_out);
                 let scaling = match (scaling, saved_scaling) {
                     (Some(scaling), Some(kept)) => Some(resumed(scaling, kept, next_step)?),
                     (scaling, _) => scaling,
                 };
                 let held = scaling.as_ref().map_or(0, Scaling::held);
-                let model = model.grouped(groups, next_step.saturating_sub(held), scaling);
+                let next_step = next_step.saturating_sub(held);
+                let model = model.grouped(groups, next_step, left_out, scaling);
                 Learner::new(model, optimizer, scheduler)
             }
             None => Learner::new(model, optimizer, scheduler),

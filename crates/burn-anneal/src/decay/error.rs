@@ -34,4 +34,13 @@ pub enum DecayError {
         /// The decay.
         weight_decay: String,
     },
+    /// A decay around master weights, which would decay those of half precision.
+    #[error(
+        "weight_decay: {weight_decay} is outside of MasterWeights, where half precision would round it \
+         away; write MasterWeights::new(Decayed::new(…)?)"
+    )]
+    OutsideOfMasters {
+        /// The decay.
+        weight_decay: String,
+    },
 }

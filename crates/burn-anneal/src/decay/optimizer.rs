@@ -1,6 +1,7 @@
 //! A bare optimizer with a decay.
 
 use super::{DecayError, Shrink, Shrinkage, WeightDecay, decays_by_itself, step};
+use crate::groups::has_master_weights;
 use crate::schedule::{RunLength, Schedule, ScheduleError};
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
@@ -52,7 +53,8 @@ impl<O: Optimizer> Decayed<O> {
     ///
     /// # Errors
     /// [`DecayedError`] for a value out of its range, a share of 1 or more at any update of the run, a
-    /// decay that the optimizer has already, and one that needs the step.
+    /// decay that the optimizer has already, one that needs the step, and one around
+    /// [`MasterWeights`](crate::precision::MasterWeights).
     pub fn new(
         optimizer: O,
         decay: &WeightDecay,
@@ -63,9 +65,15 @@ impl<O: Optimizer> Decayed<O> {
         if shrinkage.follows_the_step() {
             return Err(DecayError::NeedsStep { weight_decay: decay.to_string() }.into());
         }
-        if !shrinkage.is_none() && decays_by_itself(&ModuleOptimizer::from(optimizer.clone())) {
-            let weight_decay = format!("weight_decay: {decay}");
-            return Err(DecayError::Doubled { weight_decay }.into());
+        if !shrinkage.is_none() {
+            let inside = ModuleOptimizer::from(optimizer.clone());
+            if has_master_weights(&inside) {
+                return Err(DecayError::OutsideOfMasters { weight_decay: decay.to_string() }.into());
+            }
+            if decays_by_itself(&inside) {
+                let weight_decay = format!("weight_decay: {decay}");
+                return Err(DecayError::Doubled { weight_decay }.into());
+            }
         }
         Ok(Self { inner: optimizer, shrinkage })
     }

@@ -55,7 +55,7 @@ pub struct ExplainedGroup {
     /// The share of each weight that the decay takes in this update; 0 where the group is frozen.
     pub shrink: f64,
     /// The share that the decay has left of a weight before this update, Π(1 − d) over the updates that
-    /// trained it. `None` where a million updates of all groups together are too few.
+    /// the schedule has for it, skipped ones included. `None` where a million updates of all groups together are too few.
     pub kept: Option<f64>,
     /// The share that it will have left at the end of the run; `None` too where the run has no end.
     pub kept_at_end: Option<f64>,
@@ -152,6 +152,12 @@ impl Kept {
             self.log += (-group.shrink(base.rate(step), step)).ln_1p();
         }
         self.next = step;
+    }
+
+    /// Counts an update after those, which takes a share, and goes on at `next_step`.
+    pub fn count(&mut self, share: f64, next_step: u64) {
+        self.log += (-share).ln_1p();
+        self.next = next_step;
     }
 
     pub fn share(&self) -> f64 {

@@ -77,42 +77,42 @@ impl Measured {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    pub fn keep(&self, step: u64, steps: Vec<Step>) {
+    pub fn keep(&self, number: u64, steps: Vec<Step>) {
         let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
         if updates.len() == KEPT {
             updates.pop_front();
         }
-        updates.push_back((step, steps));
+        updates.push_back((number, steps));
     }
 
     /// An update that was left out, though it may have been tried: no step, and the weights as they were.
-    pub fn skip(&self, step: u64) {
+    pub fn skip(&self, number: u64) {
         let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
-        while updates.back().is_some_and(|(number, _)| *number == step) {
+        while updates.back().is_some_and(|(last, _)| *last == number) {
             updates.pop_back();
         }
         if let Some((_, last)) = updates.back() {
             let still = |of: &Step| Step { step: Sum::default(), ..of.clone() };
             let still = last.iter().map(still).collect();
-            updates.push_back((step, still));
+            updates.push_back((number, still));
         }
     }
 
-    /// The root of the mean square of what update `step` added to the weights of a group; `None` where it
+    /// The root of the mean square of what an update added to the weights of a group; `None` where it
     /// was not measured.
-    pub fn step(&self, step: u64, group: usize) -> Option<f64> {
-        let found = self.found(step, group)?;
+    pub fn step(&self, number: u64, group: usize) -> Option<f64> {
+        let found = self.found(number, group)?;
         Some((found.step.read()? / found.elements as f64).sqrt())
     }
 
-    /// The Euclidean norm of the weights of a group after update `step`; `None` where it was not measured.
-    pub fn norm(&self, step: u64, group: usize) -> Option<f64> {
-        Some(self.found(step, group)?.weights.read()?.sqrt())
+    /// The Euclidean norm of the weights of a group after an update; `None` where it was not measured.
+    pub fn norm(&self, number: u64, group: usize) -> Option<f64> {
+        Some(self.found(number, group)?.weights.read()?.sqrt())
     }
 
-    fn found(&self, step: u64, group: usize) -> Option<Step> {
+    fn found(&self, number: u64, group: usize) -> Option<Step> {
         let updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, steps) = updates.iter().rev().find(|(number, _)| *number == step)?;
+        let (_, steps) = updates.iter().rev().find(|(of, _)| *of == number)?;
         steps.get(group).cloned()
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Members {
     /// Whether some that train may not have been introduced to the optimizer.
     expects_new: bool,
     next_step: u64,
+    /// How many steps just before it were left out.
+    left_out: u64,
     measured: Measured,
     /// How far the last update moved all weights, where that was asked for.
     movement: Option<Tensor<1>>,
@@ -31,6 +33,8 @@ pub(crate) struct Members {
 pub(crate) struct At {
     /// Its step of the schedule.
     pub step: u64,
+    /// Its number among all updates, skipped ones included.
+    pub number: u64,
     /// What the rates of all groups are multiplied by.
     pub factor: f64,
     /// Whether it shall be known how far it moves the weights.
@@ -40,7 +44,7 @@ pub(crate) struct At {
 impl At {
     /// As the schedule says.
     pub fn step(step: u64) -> Self {
-        Self { step, factor: 1.0, measures_movement: false }
+        Self { step, number: step, factor: 1.0, measures_movement: false }
     }
 }
 
@@ -59,6 +63,7 @@ impl Members {
             expects_ids: true,
             expects_new: true,
             next_step,
+            left_out: 0,
             measured: Measured::default(),
             movement: None,
         }
@@ -83,6 +88,16 @@ impl Members {
         self.next_step
     }
 
+    /// How many steps just before the next one were left out.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Goes on after so many were.
+    pub fn expect_left_out(&mut self, steps: u64) {
+        self.left_out = steps;
+    }
+
     /// Makes an update: `optimize` runs with the rates of the groups, and the model that comes out is ready
     /// for the next.
     pub fn update<M: Module>(
@@ -93,12 +108,12 @@ impl Members {
         optimizer: &mut ModuleOptimizer,
         optimize: impl FnOnce(M, &mut ModuleOptimizer) -> M,
     ) -> M {
-        let At { step, factor, measures_movement } = at;
+        let At { step, number, factor, measures_movement } = at;
         let followed = step == self.next_step;
         if !followed {
             self.come_from_elsewhere(groups, step);
         }
-        let settings = settings(groups, step, factor);
+        let settings = settings(groups, step, factor, std::mem::take(&mut self.left_out));
         self.look_up(groups, &model);
         self.introduce(&settings, &model, optimizer);
 
@@ -107,7 +122,7 @@ impl Members {
         let model = optimize(model, optimizer);
         self.movement = update.take_movement();
         if let Some(steps) = update.take_steps() {
-            self.measured.keep(step, steps);
+            self.measured.keep(number, steps);
         }
         let strangers = update.strangers();
         drop(update);
@@ -129,7 +144,7 @@ impl Members {
         if !followed {
             self.come_from_elsewhere(groups, step);
         }
-        self.measured.skip(step);
+        self.left_out += 1;
         self.come_to_next(groups, step, model, followed)
     }
 
@@ -186,12 +201,16 @@ impl Members {
     }
 }
 
-fn settings(groups: &Groups, step: u64, factor: f64) -> Vec<Setting> {
+fn settings(groups: &Groups, step: u64, factor: f64, left_out: u64) -> Vec<Setting> {
     let base = groups.table.base.rate(step);
     let setting = |group: &ResolvedGroup| {
         let rate = group.rate(base, step) * factor;
         let share = group.shrinkage.at(step, rate);
-        let drop = |step| group.rate(groups.table.base.rate(step), step);
+        // A drop at a step that was left out is one of the update that follows.
+        let drop = |of: u64| {
+            let of = if of < step { of.saturating_sub(left_out) } else { of };
+            group.rate(groups.table.base.rate(of), of)
+        };
         Setting {
             rate,
             shrink: Shrink { share, cautious: group.shrinkage.is_cautious() },

@@ -4,7 +4,7 @@ use super::explain::Kept;
 use super::resolved::{ResolvedGroup, Table};
 use super::step::step_of;
 use super::{Groups, Measured};
-use crate::precision::Reports;
+use crate::precision::{Report, Reports};
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
@@ -27,6 +27,8 @@ pub struct GroupMetric {
     quantity: Quantity,
     /// Where updates may be skipped, or their rate cut.
     reports: Option<Reports>,
+    /// The last update that was looked at: with gradient accumulation it is that of several batches.
+    counted: Option<u64>,
     name: MetricName,
     state: NumericMetricState,
 }
@@ -75,7 +77,8 @@ impl GroupMetric {
         // Burn writes a log file of this name.
         let name = groups.table.groups[group].name.replace(['/', '\\'], "_");
         let name = Arc::new(format!("{what} {name}"));
-        Self { groups, group, quantity, reports: None, name, state: NumericMetricState::new() }
+        let state = NumericMetricState::new();
+        Self { groups, group, quantity, reports: None, counted: None, name, state }
     }
 
     /// Says what was done, where updates may be skipped or their rate cut.
@@ -85,30 +88,36 @@ impl GroupMetric {
 
     /// Its value in the update that Burn gives this number.
     fn value_of(&mut self, number: u64) -> f64 {
-        match self.reports.as_ref().and_then(|reports| reports.of(number)) {
-            Some(report) if report.skipped => self.value_at(report.step, 0.0),
-            Some(report) => self.value_at(report.step, report.factor),
-            None => self.value_at(number, 1.0),
-        }
-    }
-
-    /// Its value in update `step`, where rates are multiplied by `factor`.
-    fn value_at(&mut self, step: u64, factor: f64) -> f64 {
+        let report = self.reports.as_ref().and_then(|reports| reports.of(number));
+        let (step, next_step, factor) = match report {
+            Some(Report { step, next_step, skipped: true, .. }) => (step, next_step, 0.0),
+            Some(Report { step, next_step, factor, .. }) => (step, next_step, factor),
+            None => (number, number.saturating_add(1), 1.0),
+        };
         let Table { base, groups, .. } = &*self.groups.table;
         let group: &ResolvedGroup = &groups[self.group];
-        let frozen = group.is_frozen(step);
+        let idle = group.is_frozen(step) || factor == 0.0;
+        let rate = group.rate(base.rate(step), step) * factor;
+        let share = || if idle { 0.0 } else { group.shrinkage.at(step, rate) };
         match &mut self.quantity {
-            Quantity::Rate | Quantity::Decay if frozen => 0.0,
-            Quantity::Rate => group.rate(base.rate(step), step) * factor,
-            Quantity::Decay if factor == 0.0 => 0.0,
-            Quantity::Decay => group.shrinkage.at(step, group.rate(base.rate(step), step) * factor),
+            Quantity::Rate => {
+                if idle {
+                    0.0
+                } else {
+                    rate
+                }
+            }
+            Quantity::Decay => share(),
             Quantity::Kept(kept) => {
-                kept.go_on(base, group, step.saturating_add(1));
+                if self.counted.replace(number) != Some(number) {
+                    kept.go_on(base, group, step);
+                    kept.count(share(), next_step);
+                }
                 kept.share()
             }
             // Zero too for a group that is frozen, or in which nothing has a gradient.
-            Quantity::Step(measured) => measured.step(step, self.group).unwrap_or(0.0),
-            Quantity::Norm(measured) => measured.norm(step, self.group).unwrap_or(0.0),
+            Quantity::Step(measured) => measured.step(number, self.group).unwrap_or(0.0),
+            Quantity::Norm(measured) => measured.norm(number, self.group).unwrap_or(0.0),
             Quantity::Momentum => group.momentum.as_ref().map_or(0.0, |m| m.rate(step)),
         }
     }

@@ -37,5 +37,5 @@ pub use selection::Selection;
 pub(crate) use context::{current_drop, current_momentum, is_introducing};
 pub(crate) use measure::{Measured, Sum};
 pub(crate) use members::{At, Members};
-pub(crate) use optimizer::{Grouped, check_optimizer};
+pub(crate) use optimizer::{Grouped, check_optimizer, has_master_weights};
 pub(crate) use step::{resumed_step, saved_groups, step_of, with_step};

@@ -241,6 +241,11 @@ pub(crate) fn check_optimizer(
     Ok(())
 }
 
+/// Whether an optimizer keeps weights of half precision in f32.
+pub(crate) fn has_master_weights(optimizer: &ModuleOptimizer) -> bool {
+    what_it_asks(optimizer).masters
+}
+
 fn what_it_asks(optimizer: &ModuleOptimizer) -> Asked {
     let device = Device::default();
     let weight = Param::from_tensor(Tensor::<2>::ones([2, 2], &device.clone().autodiff()));

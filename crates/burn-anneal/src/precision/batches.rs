@@ -2,6 +2,7 @@
 
 use super::gradients::{difference, distance, in_f32_gradients};
 use super::pass::Pass;
+use crate::clip::Rescale;
 use anneal_control::BatchChange;
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -52,12 +53,13 @@ impl Batches {
 }
 
 impl Again {
-    /// What an update that made `after` of the model `before` did to the batch. Waits for the device.
+    /// What an update that made `after` of the model `before` did to the batch, whose gradient before it was
+    /// scaled by `scale`, and after it is by `again`. Waits for the device.
     pub fn change<M: TrainStep + Module>(
         self,
-        before: &M,
-        after: &M,
+        [before, after]: [&M; 2],
         scale: f64,
+        again: f64,
     ) -> Option<BatchChange> {
         let item = self.item.downcast::<M::Input>().ok()?;
         let weights = distance(before, after)?;
@@ -66,10 +68,11 @@ impl Again {
             Some(device) if self.devices != after.devices() => after.clone().fork(device),
             _ => after.clone(),
         };
-        let pass = Pass::begin(scale);
-        let again = in_f32_gradients(&model, model.step(*item).grads);
+        let pass = Pass::begin(again);
+        let gradients = in_f32_gradients(&model, model.step(*item).grads);
         drop(pass);
-        let gradient = difference(&model, self.gradients, again)?;
+        let gradients = Rescale::multiply(&model, gradients, scale / again);
+        let gradient = difference(&model, self.gradients, gradients)?;
         let weights = weights.to_device(&gradient.device());
         let read = Tensor::cat(vec![gradient, weights], 0).into_data();
         let [gradient, weights] = read.iter::<f64>().collect::<Vec<_>>()[..] else { return None };

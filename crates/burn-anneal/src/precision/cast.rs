@@ -1,14 +1,17 @@
 //! From one floating-point type to another.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, GradientCheckpointingStrategy, Tensor};
 
 /// The module with all its floating-point parameters, and buffers such as running statistics, in another
 /// precision.
 ///
 /// What trains goes on to train: a parameter keeps its id, and its gradients are those of the new precision.
 /// The module must cast its inputs itself, as in `images.cast(self.output.weight.val().dtype())`, and is wise
-/// to cast what goes into the loss to f32.
+/// to cast what goes into the loss to f32. Nothing stays in f32, norms and their statistics neither.
+///
+/// It shares nothing with other clones of the module: running statistics, which Burn shares among them, are
+/// copied.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -21,30 +24,36 @@ use burn::tensor::{DType, FloatDType, Tensor};
 /// assert!(layer.weight.val().is_require_grad());
 /// ```
 pub fn to_precision<M: Module>(module: M, dtype: FloatDType) -> M {
-    module.map(&mut Cast(dtype))
+    let mut found = Find::default();
+    module.visit(&mut found);
+    // Both make running statistics of their own, with what forward passes have not added to them yet.
+    let copy = module.valid();
+    let copy = if found.checkpointing.is_some() { copy.train() } else { copy };
+    copy.map(&mut Cast { dtype, checkpointing: found.checkpointing })
 }
 
-struct Cast(FloatDType);
+struct Cast {
+    dtype: FloatDType,
+    /// `None` for a module that records no gradients.
+    checkpointing: Option<GradientCheckpointingStrategy>,
+}
 
 impl ModuleMapper for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
-        Param::from_mapped_value(id, cast_leaf(tensor, self.0), mapper)
+        Param::from_mapped_value(id, self.cast_leaf(tensor), mapper)
     }
 }
 
-/// A leaf of the graph of derivatives stays one: a plain cast would be an operation of the graph.
-fn cast_leaf<const D: usize>(tensor: Tensor<D>, dtype: FloatDType) -> Tensor<D> {
-    if tensor.dtype() == DType::from(dtype) {
-        return tensor;
+impl Cast {
+    /// A leaf of the graph of derivatives stays one: a plain cast would be an operation of the graph.
+    fn cast_leaf<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
+        let Some(checkpointing) = self.checkpointing else { return tensor.cast(self.dtype) };
+        let requires_grad = tensor.is_require_grad();
+        Tensor::from_inner(tensor.inner().cast(self.dtype))
+            .with_gradient_checkpointing_strategy(checkpointing)
+            .set_require_grad(requires_grad)
     }
-    let Some(checkpointing) = tensor.gradient_checkpointing_strategy() else {
-        return tensor.cast(dtype);
-    };
-    let requires_grad = tensor.is_require_grad();
-    Tensor::from_inner(tensor.inner().cast(dtype))
-        .with_gradient_checkpointing_strategy(checkpointing)
-        .set_require_grad(requires_grad)
 }
 
 /// Whether a module has parameters in half precision.
@@ -60,19 +69,25 @@ pub(crate) fn precisions<M: Module>(module: &M) -> String {
 
 /// The types of a module's parameters, as they come first.
 fn dtypes<M: Module>(module: &M) -> Vec<DType> {
-    let mut find = Find(vec![]);
+    let mut find = Find::default();
     module.visit(&mut find);
-    find.0
+    find.dtypes
 }
 
-struct Find(Vec<DType>);
+#[derive(Default)]
+struct Find {
+    dtypes: Vec<DType>,
+    /// That of the first parameter that has one.
+    checkpointing: Option<GradientCheckpointingStrategy>,
+}
 
 impl ModuleVisitor for Find {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let dtype = param.base().dtype();
-        if !self.0.contains(&dtype) {
-            self.0.push(dtype);
+        let tensor = param.base();
+        if !self.dtypes.contains(&tensor.dtype()) {
+            self.dtypes.push(tensor.dtype());
         }
+        self.checkpointing = self.checkpointing.or(tensor.gradient_checkpointing_strategy());
     }
 }
 

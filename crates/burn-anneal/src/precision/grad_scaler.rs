@@ -1,20 +1,23 @@
 //! Loss scaling in a loop of one's own.
 
+use super::ScalingFailure;
 use super::gradients::{in_f32_gradients, read};
 use super::pass::{scaled, unscaled};
 use crate::clip::{GlobalNormClip, Rescale};
 use anneal_control::{
-    ControlError, LossScaler, LossScalerState, LossScaling, Observation, ScaledUpdate, ScalingError,
+    ControlError, LossScaler, LossScalerState, LossScaling, Observation, ScaledUpdate,
 };
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradAdaptor, GradientsParams};
 use burn::tensor::Tensor;
+use std::collections::HashSet;
 
 /// Loss scaling in a loop of one's own, as torch's `GradScaler`: scale, backward, unscale, step, update.
 ///
 /// Gradients come unscaled and in f32, so the optimizer of a model in half precision is one with
 /// [`MasterWeights`](super::MasterWeights). With gradient accumulation each batch is scaled and unscaled, and
-/// their sum goes to [`step`](Self::step); the scale moves once an update.
+/// their sum goes to [`step`](Self::step); the scale moves once an update. Several models, each with its
+/// optimizer, have a step each before the one update.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -22,8 +25,11 @@ use burn::tensor::Tensor;
 /// use burn::tensor::{Device, FloatDType, Tensor};
 /// use burn_anneal::precision::{GradScaler, LossScaling, MasterWeights, to_precision};
 ///
+/// # use burn::module::Initializer;
 /// let device = Device::default().autodiff();
-/// let mut model = to_precision(LinearConfig::new(4, 2).init(&device), FloatDType::F16);
+/// let layer = LinearConfig::new(4, 2);
+/// # let layer = layer.with_initializer(Initializer::Constant { value: 0.1 });
+/// let mut model = to_precision(layer.init(&device), FloatDType::F16);
 /// let mut optimizer = ModuleOptimizer::from(MasterWeights::new(SgdConfig::new().build()));
 /// let mut scaler = GradScaler::new(LossScaling::new())?;
 /// for _ in 0..3 {
@@ -41,9 +47,13 @@ use burn::tensor::Tensor;
 pub struct GradScaler {
     scaler: LossScaler,
     clip: Option<GlobalNormClip>,
+    /// Those that were scaled since the last update.
     losses: Vec<Tensor<1>>,
-    unscaled: bool,
+    /// The parameters whose gradients were unscaled since their last step.
+    unscaled: HashSet<ParamId>,
     seen: Observation,
+    /// Whether there was a step since the last update, or why there was none.
+    stepped: Result<(), ScalingFailure>,
 }
 
 impl GradScaler {
@@ -53,8 +63,14 @@ impl GradScaler {
     /// [`ControlError`] names the field, the value, and what is allowed.
     pub fn new(scaling: LossScaling) -> Result<Self, ControlError> {
         let scaler = scaling.build()?;
-        let seen = Observation::default();
-        Ok(Self { scaler, clip: None, losses: vec![], unscaled: false, seen })
+        Ok(Self {
+            scaler,
+            clip: None,
+            losses: vec![],
+            unscaled: HashSet::new(),
+            seen: Observation::default(),
+            stepped: Err(ScalingFailure::NotStepped),
+        })
     }
 
     /// Clips in [`step`](Self::step) by the norm that the check for overflow computes anyway.
@@ -75,39 +91,63 @@ impl GradScaler {
         module: &M,
         gradients: GradientsParams,
     ) -> GradientsParams {
-        self.unscaled = true;
+        module.visit(&mut Ids(|id| {
+            self.unscaled.insert(id);
+        }));
         let gradients = in_f32_gradients(module, gradients);
         Rescale::multiply(module, gradients, 1.0 / self.scaler.scale())
     }
 
-    /// Makes the update, unless a gradient is infinite or NaN: then the model comes back as it was. Waits for
-    /// the device, once. Where nothing was [unscaled](Self::unscale) since the last update, that is done first.
+    /// Makes the update, unless a gradient or the loss is infinite or NaN: then the model comes back as it was.
+    /// Waits for the device, once. Gradients that were not [unscaled](Self::unscale) since the last step of this
+    /// model are unscaled first.
     pub fn step<M: Module>(
         &mut self,
         model: M,
         gradients: GradientsParams,
         optimize: impl FnOnce(M, GradientsParams) -> M,
     ) -> M {
-        let (gradients, factor) = match std::mem::take(&mut self.unscaled) {
+        if self.losses.is_empty() {
+            self.stepped = Err(ScalingFailure::NotScaled);
+            return model;
+        }
+        let (gradients, factor) = match self.take_unscaled(&model) {
             true => (gradients, 1.0),
             false => (in_f32_gradients(&model, gradients), 1.0 / self.scaler.scale()),
         };
         let rescale = Rescale { factor, clip: self.clip };
         let (gradients, norm) = rescale.rescale(&model, gradients.into());
-        self.seen = read(norm, std::mem::take(&mut self.losses), vec![], None);
+        let seen = read(norm, self.losses.clone(), vec![], None);
+        // That of another model since the last update.
+        let overflow = self.stepped.is_ok() && self.seen.overflow;
+        self.seen = Observation { overflow: overflow || seen.overflow, ..seen };
+        if self.stepped != Err(ScalingFailure::NotScaled) {
+            self.stepped = Ok(());
+        }
         match gradients {
-            GradAdaptor::Single(gradients) if !self.seen.overflow => optimize(model, gradients),
+            GradAdaptor::Single(gradients) if seen.is_finite() => optimize(model, gradients),
             _ => model,
         }
     }
 
-    /// Moves the scale by what [`step`](Self::step) saw, and says what became of the update: a scheduler's
-    /// step may depend on it.
+    /// Whether gradients of the model were unscaled since its last step.
+    fn take_unscaled<M: Module>(&mut self, model: &M) -> bool {
+        let mut found = false;
+        model.visit(&mut Ids(|id| found |= self.unscaled.remove(&id)));
+        found
+    }
+
+    /// Moves the scale by what the steps since the last update saw, and says what became of them: a
+    /// scheduler's step may depend on it.
     ///
     /// # Errors
-    /// [`ScalingError`] where training cannot go on: see [`LossScaling::max_failures`].
-    pub fn update(&mut self) -> Result<ScaledUpdate, ScalingError> {
-        self.scaler.observe(&self.seen)
+    /// [`ScalingFailure::Scaling`] where training cannot go on: see [`LossScaling::max_failures`];
+    /// [`ScalingFailure::NotStepped`] and [`ScalingFailure::NotScaled`] where something was left out.
+    pub fn update(&mut self) -> Result<ScaledUpdate, ScalingFailure> {
+        self.losses.clear();
+        self.unscaled.clear();
+        std::mem::replace(&mut self.stepped, Err(ScalingFailure::NotStepped))?;
+        Ok(self.scaler.observe(&self.seen)?)
     }
 
     /// What the last [`step`](Self::step) saw.
@@ -131,5 +171,14 @@ impl GradScaler {
     /// [`ControlError`] for a scale that is not above 0 and finite.
     pub fn restored(self, state: LossScalerState) -> Result<Self, ControlError> {
         Ok(Self { scaler: self.scaler.restored(state)?, ..self })
+    }
+}
+
+/// Tells the ids of all parameters.
+struct Ids<F>(F);
+
+impl<F: FnMut(ParamId)> ModuleVisitor for Ids<F> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        (self.0)(param.id);
     }
 }

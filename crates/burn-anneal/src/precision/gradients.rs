@@ -6,7 +6,7 @@ use crate::groups::Sum;
 use anneal_control::Observation;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradAdaptor, GradientsParams, MultiGradientsParams};
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 
 /// Reads all that is known of an update at once.
 pub(super) fn read(
@@ -18,7 +18,9 @@ pub(super) fn read(
     let on_one_device = |tensors: Vec<Tensor<1>>| {
         let device = tensors.first().map(Tensor::device);
         let tensors = tensors.into_iter().zip(device.into_iter().cycle());
-        let tensors: Vec<_> = tensors.map(|(tensor, device)| tensor.to_device(&device)).collect();
+        let tensors =
+            tensors.map(|(tensor, device)| tensor.to_device(&device).cast(FloatDType::F32));
+        let tensors: Vec<_> = tensors.collect();
         (!tensors.is_empty()).then(|| Tensor::cat(tensors, 0))
     };
     let values = [
@@ -38,7 +40,7 @@ pub(super) fn read(
 }
 
 /// Gradients of half precision in f32, where sums of them do not overflow.
-pub(super) fn in_f32_gradients<M: Module>(
+pub(crate) fn in_f32_gradients<M: Module>(
     module: &M,
     gradients: GradientsParams,
 ) -> GradientsParams {

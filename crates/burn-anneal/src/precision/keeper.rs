@@ -21,6 +21,8 @@ pub(crate) struct Kept {
     pub limiter: RateLimiterState,
     /// How many updates the schedule is behind those that Burn counts.
     pub held: u64,
+    /// How many steps of the schedule were left out just before the next update.
+    pub left_out: u64,
 }
 
 /// The optimizer, with a place for it.
@@ -91,7 +93,7 @@ impl Optimizer for Keeper {
 
 impl RecordState for Kept {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        let Self { scaler, limiter, held } = self;
+        let Self { scaler, limiter, held, left_out } = self;
         out.push_scalar(prefix, "loss_scale", scaler.scale.into());
         out.push_scalar(prefix, "good_updates", scaler.good_updates.into());
         out.push_scalar(prefix, "skipped", scaler.skipped.into());
@@ -102,6 +104,7 @@ impl RecordState for Kept {
         out.push_scalar(prefix, "since_measured", limiter.since_measured.into());
         out.push_scalar(prefix, "cuts", limiter.cuts.into());
         out.push_scalar(prefix, "held", (*held).into());
+        out.push_scalar(prefix, "left_out", (*left_out).into());
     }
 
     fn state_unflatten(prefix: &str, source: &mut StateSource, _device: &Device) -> Option<Self> {
@@ -109,7 +112,7 @@ impl RecordState for Kept {
         let (good_updates, skipped) = (number("good_updates")?, number("skipped")?);
         let failures_in_a_row = number("failures_in_a_row")?;
         let (since_measured, cuts) = (number("since_measured")?, number("cuts")?);
-        let held = number("held")?;
+        let (held, left_out) = (number("held")?, number("left_out")?);
         let scale = f32::try_from(source.take_scalar(prefix, "loss_scale")?).ok()?;
         let smoothness =
             source.take_scalar(prefix, "smoothness").and_then(|found| f64::try_from(found).ok());
@@ -117,6 +120,7 @@ impl RecordState for Kept {
             scaler: LossScalerState { scale, good_updates, skipped, failures_in_a_row },
             limiter: RateLimiterState { smoothness, since_measured, cuts },
             held,
+            left_out,
         })
     }
 }

@@ -27,7 +27,8 @@ use burn::tensor::{DType, Device, FloatDType, Tensor};
 /// In a learner it is what [`LearnerBuilder::half_precision`](crate::LearnerBuilder::half_precision) wraps the
 /// optimizer in. A weight decay belongs inside: `MasterWeights::new(Decayed::new(…)?)`.
 ///
-/// Source: Micikevicius et al. 2018, "Mixed precision training", section 3.1; Apex's O2.
+/// Source: Micikevicius et al. 2018, "Mixed precision training", section 3.1; Apex's O2, but that norms are no
+/// exception.
 ///
 /// ```
 /// use burn::optim::{AdamWConfig, ModuleOptimizer};

@@ -30,6 +30,7 @@ pub use summary::{ScalingFailure, ScalingSummary};
 
 pub(crate) use batches::{CopyItem, copy_of};
 pub(crate) use cast::{has_half_parameters, in_f32, precisions};
+pub(crate) use gradients::in_f32_gradients;
 pub(crate) use keeper::{Kept, keeping, kept};
-pub(crate) use reports::Reports;
+pub(crate) use reports::{Report, Reports};
 pub(crate) use scaling::{Scaling, Trained};

@@ -20,6 +20,8 @@ pub(crate) struct Report {
     pub number: u64,
     /// The step of the schedule that it was made at.
     pub step: u64,
+    /// The step of the schedule of the update after it.
+    pub next_step: u64,
     /// The scale of its losses.
     pub scale: f64,
     /// What its rates were multiplied by.

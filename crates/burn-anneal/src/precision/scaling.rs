@@ -26,7 +26,9 @@ pub enum OnSkip {
     /// batch. A run begins with a few skipped updates, so a warm-up loses its first few.
     #[default]
     Advance,
-    /// The schedule waits: no rate of it is left out, and its last ones are not reached.
+    /// The schedule waits: no rate of it is left out, and its last ones are not reached. Burn's
+    /// `LearningRateMetric` goes on all the same; [`Annealed::rate_metrics`](crate::Annealed::rate_metrics) show
+    /// what is used.
     Hold,
 }
 
@@ -172,12 +174,17 @@ impl Scaling {
         let scale = self.scaler.scale();
         if std::mem::take(&mut self.expects_record)
             && let Some(kept) = kept(trained.optimizer)
-            && let Err(error) = self.take_over(kept)
         {
-            log::error!("the optimizer's record has a state of loss scaling that is none: {error}");
+            trained.members.expect_left_out(kept.left_out);
+            if let Err(error) = self.take_over(kept) {
+                log::error!(
+                    "the optimizer's record has a state of loss scaling that is none: {error}"
+                );
+            }
         }
         let number = number.unwrap_or(trained.members.next_step() + self.held);
         let step = number.saturating_sub(self.held);
+        let at = At { number, ..At::step(step) };
         let mut batches = self.batches.take();
         if batches.iter().any(|batch| batch.losses.is_empty()) {
             self.stop(ScalingFailure::NotScaled);
@@ -189,11 +196,11 @@ impl Scaling {
         let largest: Vec<_> = batches.iter_mut().filter_map(|b| b.largest.take()).collect();
 
         let answer = match self.limiter.take() {
-            None => self.without_cap(&mut trained, step, gradients, norm, losses),
+            None => self.without_cap(&mut trained, at, gradients, norm, losses),
             Some(limiter) => {
                 let reduced = Reduced { norm, losses, largest, scale };
                 let again = batches.into_iter().find_map(|batch| batch.again);
-                self.with_cap(limiter, &mut trained, step, gradients, reduced, again)
+                self.with_cap(limiter, &mut trained, at, gradients, reduced, again)
             }
         };
         let (skipped, factor) = match answer {
@@ -211,22 +218,26 @@ impl Scaling {
             }
         };
         if skipped {
+            trained.members.measured().skip(number);
             match self.on_skip {
                 OnSkip::Advance => trained.skip(step),
                 OnSkip::Hold => self.held += 1,
             }
         }
         self.factor = factor;
-        self.reports.push(Report { number, step, scale, factor, skipped });
+        let next_step = trained.members.next_step();
+        self.reports.push(Report { number, step, next_step, scale, factor, skipped });
         let limiter = self.limiter.as_ref().map(RateLimiter::state).unwrap_or_default();
-        keep(trained.optimizer, Kept { scaler: self.scaler.state(), limiter, held: self.held });
+        let left_out = trained.members.left_out();
+        let (scaler, held) = (self.scaler.state(), self.held);
+        keep(trained.optimizer, Kept { scaler, limiter, held, left_out });
         trained.model
     }
 
     fn without_cap<M: TrainStep + Module>(
         &mut self,
         trained: &mut Trained<'_, M>,
-        step: u64,
+        at: At,
         gradients: GradAdaptor,
         norm: Option<Tensor<1>>,
         losses: Vec<Tensor<1>>,
@@ -234,25 +245,26 @@ impl Scaling {
         self.seen = read(norm, losses, vec![], None);
         let update = self.scaler.observe(&self.seen)?;
         if !update.is_skipped() {
-            trained.update(At::step(step), gradients);
+            trained.update(at, gradients);
         }
         Ok(CappedUpdate { update, factor: 1.0 })
     }
 
     /// The update is made at the rate of the schedule, to see how far it moves, and made again at less where
-    /// that is too far.
+    /// that is too far, to see whether it is near enough then.
     fn with_cap<M: TrainStep + Module>(
         &mut self,
         mut limiter: RateLimiter,
         trained: &mut Trained<'_, M>,
-        step: u64,
+        at: At,
         gradients: GradAdaptor,
         reduced: Reduced,
         again: Option<Again>,
     ) -> Result<CappedUpdate, ScalingError> {
         let before = trained.clone_parts();
         let copy = copied_any(&trained.model, &gradients);
-        trained.update(At { measures_movement: true, ..At::step(step) }, gradients);
+        let at = At { measures_movement: true, ..at };
+        trained.update(at, gradients);
         let movement = trained.members.take_movement();
         let Reduced { norm, losses, largest, scale } = reduced;
         self.seen = read(norm, losses, largest, movement);
@@ -264,11 +276,15 @@ impl Scaling {
                 let start = again.is_some().then(|| before.0.clone());
                 if factor < 1.0 {
                     trained.restore(before);
-                    trained.update(At { factor, ..At::step(step) }, copy);
+                    trained.update(At { factor, ..at }, copy);
+                    let movement = read(None, vec![], vec![], trained.members.take_movement());
+                    let seen = Observation { movement: movement.movement, ..self.seen };
+                    limiter.settle(&mut self.scaler, &seen);
                 }
-                let change = again
-                    .zip(start)
-                    .and_then(|(again, start)| again.change(&start, &trained.model, scale));
+                let change = again.zip(start).and_then(|(again, start)| {
+                    let measuring = limiter.measuring_scale(scale, &self.seen);
+                    again.change([&start, &trained.model], scale, measuring)
+                });
                 limiter.count(&self.seen, change);
             }
             _ => trained.restore(before),

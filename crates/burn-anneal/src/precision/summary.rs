@@ -46,8 +46,15 @@ pub enum ScalingFailure {
     Scaling(#[from] ScalingError),
     /// The gradients are not those of a scaled loss.
     #[error(
-        "loss scaling is on, but the model's TrainStep::step does not scale its loss; write \
-         `loss.scale_loss().backward()` there, with burn_anneal::prelude::ScaleLoss"
+        "loss scaling is on, but the loss was not scaled; write `loss.scale_loss().backward()` in the \
+         model's TrainStep::step, with burn_anneal::prelude::ScaleLoss, or in a loop of your own \
+         `scaler.scale(loss).backward()`"
     )]
     NotScaled,
+    /// A [`GradScaler`](super::GradScaler) was to be updated by nothing.
+    #[error(
+        "update() of a GradScaler came without a step() after the last one; call scale, unscale, step and \
+         update in this order, once for each update"
+    )]
+    NotStepped,
 }
