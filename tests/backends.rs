@@ -106,7 +106,8 @@ fn half_precision_agrees_with_flex(device: Device) {
     assert!(!interrupter.should_stop());
 }
 
-/// Of two devices, a batch on the one, which is looked at again, and the weights on the other.
+/// Of two devices, a batch on the one, which is looked at again, and the weights on the other, or moved by the
+/// update.
 fn a_cap_measures_where_the_batch_is(other: Device) {
     let flex = Device::flex();
     let mut learner = LearnerBuilder::new(TinyModel::new(&flex.clone().autodiff()))
@@ -118,12 +119,16 @@ fn a_cap_measures_where_the_batch_is(other: Device) {
         .interrupter(Interrupter::new())
         .build()
         .unwrap();
-    for _ in 0..2 {
-        let grads = [&other, &flex].map(|device| {
+    for updates_on_flex in [true, false] {
+        let mut grads = [&other, &flex].map(|device| {
             let device = device.clone().autodiff();
             let model = learner.model().fork(&device);
             (TrainStep::step(&model, points(&[1, 2, 3], &device)).grads, device)
         });
+        // Burn updates on the first device.
+        if updates_on_flex {
+            grads.reverse();
+        }
         learner.lr_step();
         learner.optimizer_step_multi(MultiGradientsParams { grads: grads.into() });
     }

@@ -169,7 +169,10 @@ struct Far {
 impl ModuleVisitor for Far {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(before) = self.before.remove::<D>(param.id) {
-            self.sum.add(in_f32(param.base().inner()) - in_f32(before));
+            // An update may move a parameter to another device.
+            let after = in_f32(param.base().inner());
+            let before = in_f32(before).to_device(&after.device());
+            self.sum.add(after - before);
         }
     }
 }
