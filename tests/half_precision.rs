@@ -10,7 +10,8 @@ use burn::optim::{
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use burn::train::TrainStep;
 use burn_anneal::precision::{
-    LossScaling, MasterWeights, ScaledUpdate, ScalingFailure, to_precision, with_master_weights,
+    LossScaling, MasterWeights, ScaledUpdate, ScalingFailure, to_precision, to_precision_except,
+    with_master_weights,
 };
 use burn_anneal::prelude::*;
 
@@ -233,7 +234,8 @@ impl Normed {
             &weight.device(),
         );
         let batch = batch.reshape([4, 3]).cast(weight.dtype());
-        self.norm.forward(self.layer.forward(batch)).cast(FloatDType::F32)
+        let features = self.layer.forward(batch).cast(self.norm.gamma.val().dtype());
+        self.norm.forward(features).cast(FloatDType::F32)
     }
 
     fn mean(&self) -> Tensor<1> {
@@ -340,6 +342,65 @@ fn two_models_are_unscaled_each_once_and_share_the_scale() {
         assert_eq!((found, scaler.current_scale()), (weights.to_vec(), scale), "{gradients:?}");
         assert_eq!(update.is_skipped(), scale == 512.0);
     }
+}
+
+/// As in torch: an encoder and a head with an optimizer each, in one model.
+#[test]
+fn two_optimizers_of_one_model_are_unscaled_each_once() {
+    let layers = || vec![Weight::new(&[2.0]), Weight::new(&[2.0])];
+    for unscaled_by_hand in [[true, true], [true, false], [false, true], [false, false]] {
+        let mut scaler = scaler(LossScaling::fixed(1_024.0));
+        let mut model = to_precision(layers(), FloatDType::F16);
+        let loss = linear_loss(&model[0], &[1.0]) + linear_loss(&model[1], &[3.0]);
+        let mut all = scaler.scale(loss).backward();
+        let of = [model[0].weight.id, model[1].weight.id]
+            .map(|id| GradientsParams::from_params(&mut all, &model, &[id]));
+        let both = of.into_iter().zip(unscaled_by_hand).map(|(gradients, unscale)| match unscale {
+            true => scaler.unscale(&model, gradients),
+            false => gradients,
+        });
+        for gradients in both.collect::<Vec<_>>() {
+            let mut optimizer = ModuleOptimizer::from(MasterWeights::new(SgdConfig::new().build()));
+            let step = |model, gradients| optimizer.step(0.5, model, gradients);
+            model = scaler.step(model, gradients, step);
+        }
+        scaler.update().unwrap();
+        assert_eq!([model[0].values(), model[1].values()], [[1.5], [0.5]], "{unscaled_by_hand:?}");
+    }
+}
+
+/// A variance above 65,504 is infinite in f16.
+#[test]
+fn a_batch_norm_in_f32_takes_what_one_in_f16_does_not() {
+    let normed = || {
+        let mut model = Normed::new();
+        model.layer.weight = Param::from_tensor(Tensor::from_floats(
+            [[400.0, 3.0], [-300.0, 1.0], [500.0, -2.0]],
+            &device(),
+        ));
+        model
+    };
+    let values = |model: &Normed| -> Vec<f32> { model.output().into_data().iter().collect() };
+    let expected = values(&normed());
+    let whole = values(&to_precision(normed(), FloatDType::F16));
+    assert!(expected[0].abs() > 0.1 && whole[0] == 0.0, "{whole:?}, f32 {expected:?}");
+
+    let mixed = to_precision_except(normed(), FloatDType::F16, &Selection::norms()).unwrap();
+    assert_eq!(mixed.layer.weight.val().dtype(), DType::F16);
+    assert_eq!(mixed.mean().dtype(), DType::F32);
+    for (found, expected) in values(&mixed).iter().zip(&expected) {
+        assert!((found - expected).abs() < 2e-3, "{found}, f32 {expected}");
+    }
+    // f32 weights train beside f16 ones, without a copy.
+    let mut optimizer = ModuleOptimizer::from(MasterWeights::new(SgdConfig::new().build()));
+    let gradients = GradientsParams::from_grads(mixed.output().square().mean().backward(), &mixed);
+    let trained = optimizer.step(0.1, mixed, gradients);
+    assert_eq!(trained.norm.gamma.val().dtype(), DType::F32);
+    assert_eq!(with_master_weights(trained, optimizer.to_record()).mean().dtype(), DType::F32);
+
+    let nothing = Selection::path("layre");
+    let error = to_precision_except(normed(), FloatDType::F16, &nothing).unwrap_err().to_string();
+    assert!(error.contains("layre") && error.contains("layer"), "{error}");
 }
 
 #[test]

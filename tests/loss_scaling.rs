@@ -399,7 +399,11 @@ fn run(folder: &Path, epochs: usize, from: Option<usize>, ask: Ask) -> Vec<f32> 
     let exported = SavedEpoch::open(folder, epochs).unwrap();
     let exported = exported.load_in_f32(TinyModel::new(&Device::default())).unwrap();
     assert_eq!(exported.head.weight.val().dtype(), DType::F32);
-    let half = to_precision(exported.clone(), FloatDType::F16);
+    let half = match result.model.inner().head.weight.val().dtype() {
+        DType::BF16 => FloatDType::BF16,
+        _ => FloatDType::F16,
+    };
+    let half = to_precision(exported.clone(), half);
     assert_eq!(values(&half), values(result.model.inner()), "the masters are those of the model");
     values(&exported)
 }
@@ -512,6 +516,27 @@ fn metrics_of_groups_say_what_was_done() {
         assert_eq!(norms[9], norms[8], "{case}: {norms:?}");
         assert!(norms[8] > 0.1 && steps[8] > 0.0 && steps[9] == 0.0, "{case}: {steps:?}");
     }
+}
+
+/// A schedule that waited would jump where nobody knows of it any more.
+#[test]
+fn a_schedule_that_waited_is_not_resumed_without_loss_scaling() {
+    let folder = tempfile::tempdir().unwrap();
+    let hold: Ask = |builder| {
+        builder.half_precision(FloatDType::BF16).loss_scaling(overflowing()).on_skip(OnSkip::Hold)
+    };
+    run(folder.path(), 1, None, hold);
+    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let resumed = LearnerBuilder::new(TinyModel::new(&device()))
+        .optimizer(AdamConfig::new().build())
+        .schedule(cosine(0.05).warmup(Span::steps(5)))
+        .run(RunLength::from_items(60, 6).epochs(4))
+        .groups(GroupsConfig::new().group(Group::rest("all")))
+        .weight_decay(0.01)
+        .half_precision(FloatDType::BF16)
+        .resume_from(&saved);
+    let error = resumed.build().err().unwrap().to_string();
+    assert!(error.contains("waited for 1 updates"), "{error}");
 }
 
 #[test]
@@ -737,7 +762,7 @@ fn what_is_out_of_range_or_missing_is_named() {
         assert_eq!(
             text,
             format!(
-                "loss_scaling: scale: {scale:?} is not allowed; allowed: above 0, finite in f32"
+                "loss_scaling: scale: {scale:?} is not allowed; allowed: 1.2e-38 to 3.4e38, as f32 has them"
             )
         );
     }
@@ -774,6 +799,17 @@ fn what_is_out_of_range_or_missing_is_named() {
         .loss_scaling(LossScaling::new())
         .interrupter(stop());
     assert!(error(half).contains("half_precision"));
+    assert!(
+        error(plain().half_precision_except(Selection::norms()))
+            .contains("half_precision_except: does nothing without half_precision")
+    );
+    let nothing = plain().half_precision(FloatDType::BF16);
+    assert!(error(nothing.half_precision_except(Selection::path("haed"))).contains("head"));
+    let mixed = plain().half_precision(FloatDType::BF16);
+    let mixed = mixed.half_precision_except(Selection::path("head")).build().unwrap().model();
+    let dtypes =
+        [&mixed.inner().hidden, &mixed.inner().head].map(|layer| layer.weight.val().dtype());
+    assert_eq!(dtypes, [DType::BF16, DType::F32]);
     // bf16 has the range of f32 and needs no scaling, so nothing to stop a run with either.
     assert!(plain().half_precision(FloatDType::BF16).build().is_ok());
 }

@@ -22,11 +22,11 @@ use thiserror::Error;
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
-/// | `scale` | 65,536 | finite in f32, above 0 |
+/// | `scale` | 65,536 | 1.2e-38 to 3.4e38, as f32 has them |
 /// | `growth_factor` | 2 | above 1, finite in f32 |
 /// | `backoff_factor` | 0.5 | above 0, below 1 in f32 |
 /// | `growth_interval` | 2,000 updates | at least 1 |
-/// | `minimum` | 2⁻²⁴, or `scale` if that is less | above 0, at most `scale` |
+/// | `minimum` | 2⁻²⁴, or `scale` if that is less | 1.2e-38 to `scale` |
 /// | `max_failures` | 20 updates | at least 1 |
 ///
 /// Source: torch `GradScaler`; Micikevicius et al. 2018, "Mixed precision training", section 3.2. torch has
@@ -76,7 +76,8 @@ impl LossScaling {
         Self::default()
     }
 
-    /// A scale that never changes; an update that overflows is skipped all the same.
+    /// A scale that never changes; an update that overflows is skipped all the same. Of the other fields only
+    /// `max_failures` means something then.
     pub fn fixed(scale: f64) -> Self {
         Self { scale, fixed: true, ..Self::default() }
     }
@@ -130,9 +131,10 @@ impl LossScaling {
     /// # Errors
     /// [`ControlError`] names the field, the value, and what is allowed.
     pub fn build(self) -> Result<LossScaler, ControlError> {
-        let in_f32 = |value: f64| value as f32 > 0.0 && (value as f32).is_finite();
+        // The quotient of 1 by what is less than that is infinite.
+        let in_f32 = |value: f64| value > 0.0 && (value as f32).is_normal();
         let Self { scale, growth_factor, backoff_factor, growth_interval, .. } = self;
-        ControlError::require("scale", scale, in_f32(scale), "above 0, finite in f32")?;
+        ControlError::require("scale", scale, in_f32(scale), "1.2e-38 to 3.4e38, as f32 has them")?;
         // As f32 has them: 0.999999999 is 1 there, and a scale would never fall.
         let grows = growth_factor as f32 > 1.0 && (growth_factor as f32).is_finite();
         ControlError::require("growth_factor", growth_factor, grows, "above 1, finite in f32")?;
@@ -142,7 +144,7 @@ impl LossScaling {
         ControlError::require("growth_interval", growth_interval, counts, "at least 1")?;
         let minimum = self.least_scale();
         let below = in_f32(minimum) && minimum <= scale;
-        ControlError::require("minimum", minimum, below, "above 0, at most scale")?;
+        ControlError::require("minimum", minimum, below, "1.2e-38 to scale")?;
         ControlError::require(
             "max_failures",
             self.max_failures,
@@ -221,8 +223,8 @@ pub enum ScalingError {
     /// Gradients overflow at the least scale.
     #[error(
         "gradients were infinite or NaN at scale {scale}, which may not fall, in {updates} updates in a \
-         row: look for an operation of which the gradient is not finite, such as a square root at 0, or \
-         allow a smaller scale"
+         row: allow a smaller scale, or look for an operation of which the gradient is not finite, such as \
+         a square root at 0"
     )]
     OverflowAtMinimum {
         /// The scale.
@@ -427,7 +429,7 @@ mod tests {
     #[test]
     fn refuses_each_field() {
         let field = |rule: LossScaling| rule.build().unwrap_err().field;
-        for scale in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e39, 1e-60] {
+        for scale in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e39, 1e-60, 1e-39] {
             assert_eq!(field(LossScaling::new().scale(scale)), "scale");
             assert_eq!(field(LossScaling::fixed(scale)), "scale");
         }

@@ -77,7 +77,8 @@ impl RateCap {
         Self { smoothness, limit: 65_504.0 * 15.0 / 16.0 }
     }
 
-    /// What no entry of a scaled gradient shall exceed.
+    /// What no entry of a scaled gradient shall exceed. The default is that of f16, for other precisions it is
+    /// far too low.
     pub fn limit(mut self, limit: f64) -> Self {
         self.limit = limit;
         self
@@ -196,7 +197,8 @@ impl RateLimiter {
             }
             next.back_off();
         }
-        let factor = if change > room(&next) { room(&next) / change } else { 1.0 };
+        let cut = (room(&next) / change).max(f64::MIN_POSITIVE);
+        let factor = if change > room(&next) { cut } else { 1.0 };
         if factor < 1.0 {
             self.state.cuts += 1;
         }

@@ -183,7 +183,7 @@ impl ModuleVisitor for SumOfSquares {
         let Some((gradient, _)) = self.from.remove::<D>(param.id) else { return };
         let square = in_f32(gradient.clone()).square().sum();
         let square = match self.squares.first() {
-            Some(first) => square.to_device(&first.device()),
+            Some(first) => square.to_device(&first.device()).cast(first.dtype()),
             None => square,
         };
         self.squares.push(square);

@@ -7,7 +7,7 @@ use crate::groups::{
 use crate::momentum::MomentumError;
 use crate::precision::{
     ControlError, CopyItem, Kept, LossScaling, MasterWeights, OnSkip, RateCap, Scaling, copy_of,
-    has_half_parameters, keeping, kept, to_precision,
+    has_half_parameters, keeping, kept, to_precision_except,
 };
 use crate::{
     Annealed, CheckpointError, ClipError, GlobalNormClip, OnMismatch, SavedEpoch, Scheduler,
@@ -49,6 +49,7 @@ pub struct LearnerBuilder<M> {
     max_norm: Option<f64>,
     reduction: GradientReduction,
     precision: Option<FloatDType>,
+    precision_except: Option<Selection>,
     loss_scaling: Option<LossScaling>,
     rate_cap: Option<(RateCap, CopyItem)>,
     on_skip: Option<OnSkip>,
@@ -129,6 +130,15 @@ pub enum BuildError {
          skipped; call LearnerBuilder::interrupter(training.interrupter())"
     )]
     NoInterrupter,
+    /// The run to resume had a schedule that waited for updates that loss scaling skipped.
+    #[error(
+        "resume_from: the schedule of that run waited for {updates} updates that loss scaling skipped; call \
+         LearnerBuilder::loss_scaling(…) too, without which it would jump ahead"
+    )]
+    ScheduleWaited {
+        /// How many updates it is behind.
+        updates: u64,
+    },
     /// The precision is not half.
     #[error("half_precision: {dtype:?} is not allowed; allowed: F16, BF16")]
     NotHalf {
@@ -169,6 +179,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             max_norm: None,
             reduction: GradientReduction::Sum,
             precision: None,
+            precision_except: None,
             loss_scaling: None,
             rate_cap: None,
             on_skip: None,
@@ -259,6 +270,14 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// its `TrainStep::step` must scale the loss, see [`ScaleLoss`](crate::precision::ScaleLoss).
     pub fn half_precision(mut self, dtype: FloatDType) -> Self {
         self.precision = Some(dtype);
+        self
+    }
+
+    /// Parameters that stay in f32 under [`half_precision`](Self::half_precision), such as [`Selection::norms`];
+    /// the model casts what goes into them, and what comes out: see
+    /// [`to_precision_except`](crate::precision::to_precision_except).
+    pub fn half_precision_except(mut self, selection: Selection) -> Self {
+        self.precision_except = Some(selection);
         self
     }
 
@@ -362,7 +381,13 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             saved.check_schedule(&schedule, self.on_mismatch)?;
             saved.check_groups(fingerprint, self.on_mismatch)?;
             saved_step = saved.saved_step()?;
-            saved_scaling = kept(&mut optimizer.clone().load_record(saved.optimizer()?));
+            let reader =
+                if scaling.is_some() { optimizer.clone() } else { keeping(optimizer.clone()) };
+            saved_scaling = kept(&mut reader.load_record(saved.optimizer()?));
+            let held = saved_scaling.map_or(0, |kept| kept.held);
+            if scaling.is_none() && held > 0 {
+                return Err(BuildError::ScheduleWaited { updates: held });
+            }
         }
         let factor = match self.reduction {
             GradientReduction::Sum => 1.0,
@@ -416,6 +441,12 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// Casts the model to half precision where that is asked for.
     fn cast_model(&mut self, scales: bool) -> Result<(), BuildError> {
         let Some(dtype) = self.precision else {
+            if self.precision_except.is_some() {
+                return Err(BuildError::Needs {
+                    part: "half_precision_except",
+                    needs: "half_precision",
+                });
+            }
             return match scales && has_half_parameters(&self.model) {
                 true => Err(BuildError::NoMasterWeights),
                 false => Ok(()),
@@ -429,7 +460,8 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             let device = format!("{:?}", device.clone().inner());
             return Err(BuildError::PrecisionUnsupported { device, dtype });
         }
-        self.model = to_precision(self.model.clone(), dtype);
+        let kept = self.precision_except.take().unwrap_or_default();
+        self.model = to_precision_except(self.model.clone(), dtype, &kept)?;
         Ok(())
     }
 }

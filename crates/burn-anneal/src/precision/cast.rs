@@ -1,14 +1,18 @@
 //! From one floating-point type to another.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use crate::groups::{GroupError, Selection, parameters};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, FloatDType, GradientCheckpointingStrategy, Tensor};
+use std::collections::HashSet;
 
 /// The module with all its floating-point parameters, and buffers such as running statistics, in another
 /// precision.
 ///
 /// What trains goes on to train: a parameter keeps its id, and its gradients are those of the new precision.
 /// The module must cast its inputs itself, as in `images.cast(self.output.weight.val().dtype())`, and is wise
-/// to cast what goes into the loss to f32. Nothing stays in f32, norms and their statistics neither.
+/// to cast what goes into the loss to f32. Nothing stays in f32, norms and their statistics neither: see
+/// [`to_precision_except`]. A tensor that is no parameter, such as the table of a `PositionalEncoding`, stays as
+/// it is.
 ///
 /// It shares nothing with other clones of the module: running statistics, which Burn shares among them, are
 /// copied.
@@ -24,24 +28,84 @@ use burn::tensor::{DType, FloatDType, GradientCheckpointingStrategy, Tensor};
 /// assert!(layer.weight.val().is_require_grad());
 /// ```
 pub fn to_precision<M: Module>(module: M, dtype: FloatDType) -> M {
+    cast_all_but(module, dtype, HashSet::new())
+}
+
+/// As [`to_precision`], but what is selected stays in the precision that it has.
+///
+/// Batch norms are wisely kept in f32: a variance above 65,504 is infinite in f16, and their output then 0, which
+/// no loss scaling sees. The module casts what goes into them, and what comes out.
+///
+/// # Errors
+/// [`GroupError::NoMatch`] for a path or a name that selects nothing.
+///
+/// ```
+/// use burn::module::Module;
+/// use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
+/// use burn::tensor::{DType, Device, FloatDType, Tensor};
+/// use burn_anneal::groups::Selection;
+/// use burn_anneal::precision::to_precision_except;
+///
+/// #[derive(Module, Debug)]
+/// struct Normed {
+///     layer: Linear,
+///     norm: BatchNorm,
+/// }
+///
+/// impl Normed {
+///     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+///         let x = self.layer.forward(x.cast(self.layer.weight.val().dtype()));
+///         self.norm.forward(x.clone().cast(self.norm.gamma.val().dtype())).cast(x.dtype())
+///     }
+/// }
+///
+/// let device = Device::default().autodiff();
+/// let model = Normed {
+///     layer: LinearConfig::new(3, 2).init(&device),
+///     norm: BatchNormConfig::new(2).init(&device),
+/// };
+/// let model = to_precision_except(model, FloatDType::F16, &Selection::norms())?;
+/// assert_eq!(model.norm.gamma.val().dtype(), DType::F32);
+/// assert_eq!(model.forward(Tensor::ones([4, 3], &device)).dtype(), DType::F16);
+/// # Ok::<(), burn_anneal::groups::GroupError>(())
+/// ```
+pub fn to_precision_except<M: Module>(
+    module: M,
+    dtype: FloatDType,
+    kept: &Selection,
+) -> Result<M, GroupError> {
+    let all = parameters(&module);
+    let selected = kept.of(&all)?;
+    let kept = all.iter().zip(selected).filter_map(
+        |(parameter, selected)| {
+            if selected { parameter.id } else { None }
+        },
+    );
+    let kept = kept.collect();
+    Ok(cast_all_but(module, dtype, kept))
+}
+
+fn cast_all_but<M: Module>(module: M, dtype: FloatDType, kept: HashSet<ParamId>) -> M {
     let mut found = Find::default();
     module.visit(&mut found);
     // Both make running statistics of their own, with what forward passes have not added to them yet.
     let copy = module.valid();
     let copy = if found.checkpointing.is_some() { copy.train() } else { copy };
-    copy.map(&mut Cast { dtype, checkpointing: found.checkpointing })
+    copy.map(&mut Cast { dtype, checkpointing: found.checkpointing, kept })
 }
 
 struct Cast {
     dtype: FloatDType,
     /// `None` for a module that records no gradients.
     checkpointing: Option<GradientCheckpointingStrategy>,
+    kept: HashSet<ParamId>,
 }
 
 impl ModuleMapper for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
-        Param::from_mapped_value(id, self.cast_leaf(tensor), mapper)
+        let tensor = if self.kept.contains(&id) { tensor } else { self.cast_leaf(tensor) };
+        Param::from_mapped_value(id, tensor, mapper)
     }
 }
 

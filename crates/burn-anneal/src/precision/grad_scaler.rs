@@ -16,8 +16,9 @@ use std::collections::HashSet;
 ///
 /// Gradients come unscaled and in f32, so the optimizer of a model in half precision is one with
 /// [`MasterWeights`](super::MasterWeights). With gradient accumulation each batch is scaled and unscaled, and
-/// their sum goes to [`step`](Self::step); the scale moves once an update. Several models, each with its
-/// optimizer, have a step each before the one update.
+/// their sum goes to [`step`](Self::step); the scale moves once an update. Several models or optimizers have a
+/// step each before the one update. What differs from torch: gradients are values, so that nobody knows whether
+/// they were unscaled twice; and a loss that is not finite skips the steps of all models until the update.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -51,6 +52,8 @@ pub struct GradScaler {
     losses: Vec<Tensor<1>>,
     /// The parameters whose gradients were unscaled since their last step.
     unscaled: HashSet<ParamId>,
+    /// The parameters of the steps since the last update.
+    stepped_ids: HashSet<ParamId>,
     seen: Observation,
     /// Whether there was a step since the last update, or why there was none.
     stepped: Result<(), ScalingFailure>,
@@ -68,6 +71,7 @@ impl GradScaler {
             clip: None,
             losses: vec![],
             unscaled: HashSet::new(),
+            stepped_ids: HashSet::new(),
             seen: Observation::default(),
             stepped: Err(ScalingFailure::NotStepped),
         })
@@ -91,9 +95,7 @@ impl GradScaler {
         module: &M,
         gradients: GradientsParams,
     ) -> GradientsParams {
-        module.visit(&mut Ids(|id| {
-            self.unscaled.insert(id);
-        }));
+        self.unscaled.extend(ids(module, &gradients));
         let gradients = in_f32_gradients(module, gradients);
         Rescale::multiply(module, gradients, 1.0 / self.scaler.scale())
     }
@@ -111,7 +113,15 @@ impl GradScaler {
             self.stepped = Err(ScalingFailure::NotScaled);
             return model;
         }
-        let (gradients, factor) = match self.take_unscaled(&model) {
+        let ids = ids(&model, &gradients);
+        if ids.iter().any(|id| !self.stepped_ids.insert(*id)) {
+            log::error!(
+                "a GradScaler made a second step() of the same parameters without an update() between them, \
+                 so its scale stands still; call update() once after the steps of all optimizers"
+            );
+        }
+        let unscaled = ids.iter().filter(|id| self.unscaled.remove(id)).count() > 0;
+        let (gradients, factor) = match unscaled {
             true => (gradients, 1.0),
             false => (in_f32_gradients(&model, gradients), 1.0 / self.scaler.scale()),
         };
@@ -130,13 +140,6 @@ impl GradScaler {
         }
     }
 
-    /// Whether gradients of the model were unscaled since its last step.
-    fn take_unscaled<M: Module>(&mut self, model: &M) -> bool {
-        let mut found = false;
-        model.visit(&mut Ids(|id| found |= self.unscaled.remove(&id)));
-        found
-    }
-
     /// Moves the scale by what the steps since the last update saw, and says what became of them: a
     /// scheduler's step may depend on it.
     ///
@@ -146,6 +149,7 @@ impl GradScaler {
     pub fn update(&mut self) -> Result<ScaledUpdate, ScalingFailure> {
         self.losses.clear();
         self.unscaled.clear();
+        self.stepped_ids.clear();
         std::mem::replace(&mut self.stepped, Err(ScalingFailure::NotStepped))?;
         Ok(self.scaler.observe(&self.seen)?)
     }
@@ -174,11 +178,22 @@ impl GradScaler {
     }
 }
 
-/// Tells the ids of all parameters.
-struct Ids<F>(F);
+/// The ids of the parameters that have a gradient.
+fn ids<M: Module>(module: &M, gradients: &GradientsParams) -> HashSet<ParamId> {
+    let mut ids = Ids { gradients, found: HashSet::new() };
+    module.visit(&mut ids);
+    ids.found
+}
 
-impl<F: FnMut(ParamId)> ModuleVisitor for Ids<F> {
+struct Ids<'a> {
+    gradients: &'a GradientsParams,
+    found: HashSet<ParamId>,
+}
+
+impl ModuleVisitor for Ids<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        (self.0)(param.id);
+        if self.gradients.get::<D>(param.id).is_some() {
+            self.found.insert(param.id);
+        }
     }
 }

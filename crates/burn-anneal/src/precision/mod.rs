@@ -20,7 +20,7 @@ pub use anneal_control::{
     BatchChange, CappedUpdate, ControlError, LossScaler, LossScalerState, LossScaling, Observation,
     RateCap, RateLimiter, RateLimiterState, ScaledUpdate, ScalingError,
 };
-pub use cast::to_precision;
+pub use cast::{to_precision, to_precision_except};
 pub use grad_scaler::GradScaler;
 pub use master::{MasterState, MasterWeights, with_master_weights};
 pub use metric::ScalingMetric;
