@@ -417,6 +417,26 @@ fn what_is_left_out_of_a_loop_is_named() {
     assert_eq!(scaler.current_scale(), 65_536.0);
 }
 
+/// Parameters in f32 beside some in f64, and a loss in f64.
+#[test]
+fn precisions_may_be_mixed() {
+    let model = vec![Weight::new(&[2.0]), to_precision(Weight::new(&[2.0]), FloatDType::F64)];
+    let mut scaler =
+        scaler(LossScaling::fixed(1_024.0)).clip_global_norm(GlobalNormClip::new(2.5).unwrap());
+    let losses = [0, 1].map(|i| model[i].weight.val().cast(FloatDType::F64).sum());
+    let [three, four] = losses;
+    let loss = scaler.scale(three * 3.0 + four * 4.0);
+    let gradients = GradientsParams::from_grads(loss.backward(), &model);
+    let mut optimizer = ModuleOptimizer::from(MasterWeights::new(SgdConfig::new().build()));
+    let step = |model, gradients| optimizer.step(0.5, model, gradients);
+    let model = scaler.step(model, gradients, step);
+    scaler.update().unwrap();
+    assert_eq!(scaler.seen().gradient_norm, Some(5.0));
+    for (weight, gradient) in model.iter().zip([1.5, 2.0]) {
+        assert!((weight.values()[0] - (2.0 - 0.5 * gradient)).abs() < 1e-5, "{model:?}");
+    }
+}
+
 /// A loss that overflowed in the forward pass, of which the gradient is finite.
 #[test]
 fn a_loss_that_is_not_finite_is_the_models_fault_whatever_its_gradient_is() {

@@ -477,6 +477,21 @@ fn a_drop_of_the_rate_at_a_skipped_update_is_that_of_the_next() {
     }
 }
 
+/// The last update of the first epoch is skipped, and its rate is the first that is lower: the velocity becomes
+/// 0 at the first update after the resume.
+#[test]
+fn a_drop_of_the_rate_at_a_skipped_update_outlives_a_resume() {
+    let ask: Ask = |builder| {
+        builder
+            .optimizer(RateInsideSgd::new(0.9).unwrap())
+            .schedule(step_decay(0.1, Span::steps(9), 0.1))
+            .rate_drop(RateDrop::reset())
+            .loss_scaling(overflowing())
+    };
+    let log = assert_resumes_exactly(ask, &["Loss", "Loss_Scale", "Skipped", "Rate_all"]);
+    assert_eq!(log("Skipped").0.last(), Some(&1.0));
+}
+
 /// Nine updates of ten are done under an independent decay of 0.1, whatever the schedule does at the skipped one.
 #[test]
 fn metrics_of_groups_say_what_was_done() {

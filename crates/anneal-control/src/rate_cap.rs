@@ -407,6 +407,14 @@ mod tests {
     }
 
     #[test]
+    fn some_of_the_rate_is_left_whatever_the_smoothness_is() {
+        let mut scaler = LossScaling::new().build().unwrap();
+        let mut limiter = RateCap::given(1e308).build().unwrap();
+        let answer = limiter.observe(&mut scaler, &seen(1e-3, 1e308)).unwrap();
+        assert!(answer.factor > 0.0 && answer.update == ScaledUpdate::Done, "{answer:?}");
+    }
+
+    #[test]
     fn refuses_each_field() {
         let field = |cap: RateCap| cap.build().unwrap_err().field;
         for value in [0.0, -1.0, f64::NAN, f64::INFINITY] {

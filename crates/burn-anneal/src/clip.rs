@@ -203,11 +203,12 @@ impl ModuleVisitor for ScaleBy {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(gradient) = self.from.remove::<D>(param.id) else { return };
         let dtype = gradient.dtype();
+        let gradient = in_f32(gradient);
         let scaled = match &self.clipped {
-            None => in_f32(gradient) * self.factor,
+            None => gradient * self.factor,
             Some(factor) => {
-                let factor = factor.clone().to_device(&gradient.device()).reshape([1; D]);
-                in_f32(gradient) * factor
+                let factor = factor.clone().to_device(&gradient.device()).cast(gradient.dtype());
+                gradient * factor.reshape([1; D])
             }
         };
         self.to.register(param.id, scaled.cast(dtype));

@@ -55,7 +55,8 @@ pub struct ExplainedGroup {
     /// The share of each weight that the decay takes in this update; 0 where the group is frozen.
     pub shrink: f64,
     /// The share that the decay has left of a weight before this update, Π(1 − d) over the updates that
-    /// the schedule has for it, skipped ones included. `None` where a million updates of all groups together are too few.
+    /// the schedule has for it, skipped ones included. `None` where a million updates of all groups together
+    /// are too few.
     pub kept: Option<f64>,
     /// The share that it will have left at the end of the run; `None` too where the run has no end.
     pub kept_at_end: Option<f64>,

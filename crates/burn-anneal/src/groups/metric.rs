@@ -97,16 +97,10 @@ impl GroupMetric {
         let Table { base, groups, .. } = &*self.groups.table;
         let group: &ResolvedGroup = &groups[self.group];
         let idle = group.is_frozen(step) || factor == 0.0;
-        let rate = group.rate(base.rate(step), step) * factor;
+        let rate = if idle { 0.0 } else { group.rate(base.rate(step), step) * factor };
         let share = || if idle { 0.0 } else { group.shrinkage.at(step, rate) };
         match &mut self.quantity {
-            Quantity::Rate => {
-                if idle {
-                    0.0
-                } else {
-                    rate
-                }
-            }
+            Quantity::Rate => rate,
             Quantity::Decay => share(),
             Quantity::Kept(kept) => {
                 if self.counted.replace(number) != Some(number) {
