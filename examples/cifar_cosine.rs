@@ -30,13 +30,6 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     say(format_args!("{session}\n{rates}\n"));
 
     let model = ResidualNetworkConfig::default().init(&session.device());
-    let mut learner = LearnerBuilder::new(model)
-        .optimizer(AdamWConfig::new().with_weight_decay(0.02).build())
-        .schedule(schedule)
-        .run(session.run_length())
-        .on_mismatch(session.on_mismatch());
-    if let Some(saved) = session.saved_epoch() {
-        learner = learner.resume_from(saved);
-    }
-    session.train(learner.build()?, &rates)
+    let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
+    session.train(LearnerBuilder::new(model, optimizer, schedule, session.run_length()), &rates)
 }

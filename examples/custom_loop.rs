@@ -9,9 +9,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anneal_examples::prelude::*;
-use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::Module;
-use burn::optim::{AdamWConfig, ModuleOptimizer};
+use burn::optim::AdamWConfig;
 use burn::tensor::Tensor;
 use burn::train::TrainStep;
 use burn_anneal::prelude::*;
@@ -29,18 +28,14 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
     let session =
         Session::open("custom_loop", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, arguments)?;
-    let rates = schedule.resolve(session.run_length())?;
+    let rates = schedule.clone().resolve(session.run_length())?;
     say(format_args!("{session}\n{rates}\n"));
 
-    let mut model = ResidualNetworkConfig::default().init(&session.device());
-    let mut optimizer: ModuleOptimizer = AdamWConfig::new().with_weight_decay(0.02).build().into();
-    let mut scheduler: ModuleLrScheduler =
-        Scheduler::new(rates.clone()).on_mismatch(session.on_mismatch()).into();
-    let checkpoints = Checkpoints::of_run(session.folder());
+    let model = ResidualNetworkConfig::default().init(&session.device());
+    let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
+    let builder = LearnerBuilder::new(model, optimizer, schedule, session.run_length());
+    let mut training = session.resuming(builder).build_loop()?;
     session.check_saved(&rates)?;
-    if let Some(saved) = session.saved_epoch() {
-        (model, optimizer, scheduler) = checkpoints.restore(saved, model, optimizer, scheduler)?;
-    }
 
     let mut history = session.start()?;
     let (train_images, test_images) = (session.train_loader(), session.test_loader());
@@ -49,17 +44,15 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
         let mut losses = Vec::new();
         let mut last_rate = 0.0;
         for batch in train_images.epoch(epoch) {
-            let output = TrainStep::step(&model, batch);
-            let rate = scheduler.step();
-            last_rate = rate.base();
-            model = optimizer.step(rate, model, output.grads);
-            losses.push(output.item.loss.without_autodiff());
+            let output = training.pass(|model| TrainStep::step(model, batch));
+            last_rate = training.update()?.rate;
+            losses.push(output.loss.without_autodiff());
         }
         let updates = losses.len() as u64;
         let train_loss = mean(losses)?;
         let seconds = epoch_started.elapsed().as_secs_f64();
 
-        let test = evaluate(&model.valid(), &test_images)?;
+        let test = evaluate(&training.model().valid(), &test_images)?;
         history.epochs.push(EpochRecord {
             epoch,
             train_loss,
@@ -75,9 +68,9 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
             history.epochs[history.epochs.len() - 1]
         ));
         history.save(session.folder())?;
-        checkpoints.save(epoch, &model, &optimizer, &scheduler)?;
+        training.save(session.folder(), epoch)?;
     }
-    session.finish(Trained { model: model.valid(), history }, &rates)
+    session.finish(Trained { model: training.into_model().valid(), history }, &rates)
 }
 
 /// Read once per epoch: reading every loss would make the device wait.

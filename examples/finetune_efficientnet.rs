@@ -282,10 +282,12 @@ impl FineTuning {
         groups: Option<GroupsConfig>,
     ) -> Result<(Schedule, Report), ExampleError> {
         let optimizer = AdamWConfig::new().with_weight_decay(0.0).build();
-        let mut learner = LearnerBuilder::new(network).optimizer(optimizer);
-        if let Some(groups) = groups {
-            learner = learner.groups(groups);
-        }
-        session.train_unless_finished(learner, schedule)
+        session.train_unless_finished(schedule, |schedule, run| {
+            let learner = LearnerBuilder::new(network, optimizer, schedule, run);
+            match groups {
+                Some(groups) => learner.groups(groups),
+                None => learner,
+            }
+        })
     }
 }

@@ -241,13 +241,11 @@ impl FineTuning {
         groups: Option<GroupsConfig>,
     ) -> Result<(Schedule, Report), ExampleError> {
         let adam_w = |decay| AdamWConfig::new().with_weight_decay(decay).build();
-        let learner = LearnerBuilder::new(network);
-        let learner = match groups {
+        session.train_unless_finished(schedule, |schedule, run| match groups {
             // They decay by themselves, so that their table shows it.
-            Some(groups) => learner.optimizer(adam_w(0.0)).groups(groups),
-            None => learner.optimizer(adam_w(WEIGHT_DECAY as f32)),
-        };
-        session.train_unless_finished(learner, schedule)
+            Some(groups) => LearnerBuilder::new(network, adam_w(0.0), schedule, run).groups(groups),
+            None => LearnerBuilder::new(network, adam_w(WEIGHT_DECAY as f32), schedule, run),
+        })
     }
 }
 

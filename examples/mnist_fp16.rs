@@ -112,19 +112,20 @@ fn train(
         Method::F16Plain => to_precision(model, FloatDType::F16),
         _ => model,
     };
-    let learner = LearnerBuilder::new(model)
-        .optimizer(AdamWConfig::new().with_weight_decay(0.01).build())
-        .clip_global_norm(1.0);
+    let optimizer = AdamWConfig::new().with_weight_decay(0.01).build();
     let scaling = LossScaling::new().growth_interval(GROWTH_INTERVAL);
-    let learner = match method {
-        Method::F32 | Method::F16Plain => learner,
-        Method::F16Scaled => learner.half_precision(FloatDType::F16).loss_scaling(scaling),
-        Method::F16Capped => learner
-            .half_precision(FloatDType::F16)
-            .loss_scaling(scaling)
-            .cap_rate(RateCap::measured_every(MEASURED_EVERY)),
-    };
-    session.train_unless_finished(learner, schedule.clone())
+    let half = HalfPrecision { loss_scaling: Some(scaling), ..HalfPrecision::f16() };
+    session.train_unless_finished(schedule.clone(), |schedule, run| {
+        let learner = LearnerBuilder::new(model, optimizer, schedule, run).clip_global_norm(1.0);
+        match method {
+            Method::F32 | Method::F16Plain => learner,
+            Method::F16Scaled => learner.half_precision(half),
+            Method::F16Capped => learner
+                .half_precision(half)
+                .cap_rate(RateCap::measured_every(MEASURED_EVERY))
+                .repeat_batches(),
+        }
+    })
 }
 
 /// What a run logged of each update.
@@ -144,7 +145,7 @@ impl Trace {
             true => session.logged(metric),
             false => Ok(vec![]),
         };
-        let factor = logged("Rate Cap", method == Method::F16Capped)?;
+        let factor = logged("Factor rate cap", method == Method::F16Capped)?;
         let skipped = logged("Skipped", method.scales())?;
         let mut rate = session.logged("Learning Rate")?;
         for (rate, factor) in rate.iter_mut().zip(&factor) {

@@ -29,14 +29,7 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     say(format_args!("{session}\n{rates}\n"));
 
     let model = DigitNetworkConfig::default().init(&session.device());
-    let mut learner = LearnerBuilder::new(model)
-        .optimizer(AdamWConfig::new().with_weight_decay(0.01).build())
-        .schedule(schedule)
-        .run(session.run_length())
-        .on_mismatch(session.on_mismatch())
-        .clip_global_norm(1.0);
-    if let Some(saved) = session.saved_epoch() {
-        learner = learner.resume_from(saved);
-    }
-    session.train(learner.build()?, &rates)
+    let optimizer = AdamWConfig::new().with_weight_decay(0.01).build();
+    let learner = LearnerBuilder::new(model, optimizer, schedule, session.run_length());
+    session.train(learner.clip_global_norm(1.0), &rates)
 }

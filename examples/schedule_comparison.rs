@@ -87,6 +87,7 @@ fn contenders(arguments: &Arguments) -> Result<Vec<(&'static str, ScheduleConfig
 fn train(session: &Session, schedule: &ScheduleConfig) -> Result<(Schedule, Report), ExampleError> {
     let model = ResidualNetworkConfig::default().init(&session.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
-    let learner = LearnerBuilder::new(model).optimizer(optimizer);
-    session.train_unless_finished(learner, schedule.clone())
+    session.train_unless_finished(schedule.clone(), |schedule, run| {
+        LearnerBuilder::new(model, optimizer, schedule, run)
+    })
 }

@@ -135,8 +135,8 @@ fn train(
     let groups = GroupsConfig::new()
         .group(Group::new(WEIGHTS, weights).weight_decay(decay.clone()))
         .group(Group::rest("biases and norms"));
-    let learner = LearnerBuilder::new(model)
-        .optimizer(AdamWConfig::new().with_weight_decay(0.0).build())
-        .groups(groups);
-    session.train_unless_finished(learner, schedule.clone())
+    let optimizer = AdamWConfig::new().with_weight_decay(0.0).build();
+    session.train_unless_finished(schedule.clone(), |schedule, run| {
+        LearnerBuilder::new(model, optimizer, schedule, run).groups(groups)
+    })
 }

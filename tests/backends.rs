@@ -8,8 +8,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::tensor::{DType, Device, FloatDType};
-use burn::train::{Interrupter, TrainStep};
-use burn_anneal::precision::{to_precision, with_master_weights};
+use burn::train::{Interrupter, TrainOutput, TrainStep};
 use burn_anneal::prelude::*;
 
 /// The losses of five clipped AdamW updates, from the same weights on any device.
@@ -48,37 +47,40 @@ fn half_precision(device: &Device, weights: &TinyModel) -> (Vec<f32>, u64, Vec<f
     let device = device.clone().autodiff();
     let record = weights.clone().into_record();
     let model = TinyModel::new(&device).load_record(record);
-    let mut model = to_precision(model, FloatDType::F16);
-    let mut optimizer = ModuleOptimizer::from(MasterWeights::new(AdamWConfig::new().build()));
-    let mut scaler = GradScaler::new(LossScaling::new().scale(f64::exp2(22.0))).unwrap();
+    let scaling = LossScaling::new().scale(f64::exp2(22.0));
+    let half = HalfPrecision { loss_scaling: Some(scaling), ..HalfPrecision::f16() };
+    let (adamw, run) = (AdamWConfig::new().build(), RunLength::updates(10));
+    let mut training = LearnerBuilder::new(model, adamw, constant(0.05), run)
+        .half_precision(half)
+        .build_loop()
+        .unwrap();
     let items: Vec<usize> = (0..12).collect();
     let mut losses = vec![];
     for _ in 0..10 {
-        let loss = model.forward(points(&items, &device)).loss;
-        losses.push(loss.clone().into_scalar::<f32>());
-        let gradients = GradientsParams::from_grads(scaler.scale(loss).backward(), &model);
-        let gradients = scaler.unscale(&model, gradients);
-        model = scaler
-            .step(model, gradients, |model, gradients| optimizer.step(0.05, model, gradients));
-        scaler.update().unwrap();
+        let loss = training.pass(|model| {
+            let loss = model.forward(points(&items, &device)).loss;
+            TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+        });
+        losses.push(loss.into_scalar::<f32>());
+        training.update().unwrap();
     }
-    let exported = with_master_weights(model, optimizer.to_record()).head.weight.val();
+    let folder = tempfile::tempdir().unwrap();
+    training.save(folder.path(), 1).unwrap();
+    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let exported = saved.load_in_f32(TinyModel::new(&device)).unwrap().head.weight.val();
     assert_eq!(exported.dtype(), DType::F32);
     let masters = exported.into_data().iter::<f32>().collect();
-    (losses, scaler.state().skipped, masters)
+    (losses, training.explain().control.unwrap().skipped, masters)
 }
 
 /// As flex in f16 where the device computes in f16, and a clear error where it does not.
 fn half_precision_agrees_with_flex(device: Device) {
-    let run = RunLength::updates(10);
     let interrupter = Interrupter::new();
-    let built = LearnerBuilder::new(TinyModel::new(&device.clone().autodiff()))
-        .optimizer(AdamWConfig::new().build())
-        .schedule(constant(0.01))
-        .run(run)
-        .half_precision(FloatDType::F16)
-        .interrupter(interrupter.clone())
-        .build();
+    let model = TinyModel::new(&device.clone().autodiff());
+    let (adamw, run) = (AdamWConfig::new().build(), RunLength::updates(10));
+    let built = LearnerBuilder::new(model, adamw, constant(0.01), run)
+        .half_precision(HalfPrecision::f16())
+        .build(interrupter.clone());
     if !device.supports_dtype(FloatDType::F16) {
         let error = built.err().unwrap().to_string();
         assert!(error.contains("does not compute in F16"), "{error}");
@@ -110,14 +112,13 @@ fn half_precision_agrees_with_flex(device: Device) {
 /// update.
 fn a_cap_measures_where_the_batch_is(other: Device) {
     let flex = Device::flex();
-    let mut learner = LearnerBuilder::new(TinyModel::new(&flex.clone().autodiff()))
-        .optimizer(AdamWConfig::new().build())
-        .schedule(constant(0.05))
-        .run(RunLength::updates(10))
+    let interrupter = Interrupter::new();
+    let (model, adamw) = (TinyModel::new(&flex.clone().autodiff()), AdamWConfig::new().build());
+    let mut learner = LearnerBuilder::new(model, adamw, constant(0.05), RunLength::updates(10))
         .loss_scaling(LossScaling::new())
         .cap_rate(RateCap::measured_every(1))
-        .interrupter(Interrupter::new())
-        .build()
+        .repeat_batches()
+        .build(interrupter.clone())
         .unwrap();
     for updates_on_flex in [true, false] {
         let mut grads = [&other, &flex].map(|device| {
@@ -131,9 +132,10 @@ fn a_cap_measures_where_the_batch_is(other: Device) {
         }
         learner.lr_step();
         learner.optimizer_step_multi(MultiGradientsParams { grads: grads.into() });
+        assert!(!interrupter.should_stop(), "{:?}", learner.model().failure());
     }
-    let scaling = learner.model().explain().unwrap().scaling.unwrap();
-    assert!(scaling.smoothness.is_some(), "{scaling}");
+    let control = learner.model().explain().control.unwrap();
+    assert!(control.state("rate cap", "smoothness").is_some(), "{control}");
 }
 
 #[cfg(feature = "wgpu")]

@@ -1,4 +1,5 @@
-//! Every trace of `tests/golden/feedback.jsonl` whose kind is known here is answered as the peer answered it.
+//! Every trace of `tests/golden/feedback.jsonl` of a peer of a controller that exists is answered as the peer
+//! answered it; the kinds that have no controller yet are listed here.
 //!
 //! The environment variable `ANNEAL_GOLDEN` names another folder with a `feedback.jsonl`.
 
@@ -52,13 +53,17 @@ impl GradScaler {
     }
 }
 
+/// Kinds of traces whose controllers do not exist yet.
+const LATER: [&str; 3] = ["plateau", "greedy", "range_test"];
+
 #[test]
 fn traces_of_peers_are_answered_as_they_answered() {
     let (mut compared, mut wrong) = (0, vec![]);
     for line in golden_lines::<Value>("feedback.jsonl") {
-        // Other kinds are those of controllers that do not exist yet.
-        if line["kind"] != "grad_scaler" {
-            continue;
+        match line["kind"].as_str() {
+            Some("grad_scaler") => {}
+            Some(kind) if LATER.contains(&kind) => continue,
+            _ => panic!("nothing here answers traces of the kind {}", line["kind"]),
         }
         let trace: GradScaler = serde_json::from_value(line).expect("a trace of GradScaler");
         let lengths = (trace.found_inf.len(), trace.scales_after.len(), trace.stepped.len());

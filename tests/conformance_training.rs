@@ -9,10 +9,11 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamWConfig, GradientsParams, SgdConfig};
+use burn::optim::{AdamWConfig, SgdConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_anneal::groups::{GroupOptimizer, Groups, GroupsConfig, LayerMap, Selection};
+use burn::train::TrainOutput;
+use burn_anneal::groups::{GroupsConfig, LayerMap, Selection};
 use burn_anneal::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
@@ -241,24 +242,22 @@ impl Spec {
         }
     }
 
-    fn optimizer(&self, groups: Groups) -> GroupOptimizer {
+    /// A loop with the optimizer that torch had.
+    fn builder(&self, model: Mlp, run: RunLength) -> LearnerBuilder<Mlp> {
         match self.optimizer {
             Optimizer::Sgd { momentum, nesterov, dampening } => {
                 let form = MomentumConfig { momentum, dampening, nesterov };
                 // torch keeps no buffer where the momentum is 0, and does not dampen then.
                 let form =
                     Some(form).filter(|form| form.momentum != 0.0 || self.momentum().is_some());
-                GroupOptimizer::new(
-                    groups,
-                    ScheduledMomentum::from(SgdConfig::new().with_momentum(form)),
-                )
+                let sgd = ScheduledMomentum::from(SgdConfig::new().with_momentum(form));
+                LearnerBuilder::new(model, sgd, self.schedule(), run)
             }
             Optimizer::AdamW { beta1, beta2, eps } => {
                 let adam = ScheduledAdam::new().beta_1(beta1).beta_2(beta2).epsilon(eps).build();
-                GroupOptimizer::new(groups, adam.expect("torch took it"))
+                LearnerBuilder::new(model, adam.expect("torch took it"), self.schedule(), run)
             }
         }
-        .expect("the groups and the optimizer go together")
     }
 }
 
@@ -269,32 +268,31 @@ const TOLERANCE: f64 = 2e-5;
 fn train(
     golden: &Golden,
     run: &Run,
-    optimizer: impl FnOnce(Groups) -> GroupOptimizer,
+    builder: impl FnOnce(Mlp, RunLength) -> LearnerBuilder<Mlp>,
 ) -> Result<f64, String> {
     let device = Device::default().autodiff();
     let length = RunLength::updates(run.rates.len() as u64);
-    let model = Mlp::new(golden, &device);
-    let schedule = run.spec.schedule().resolve(length).map_err(|error| error.to_string())?;
-    let groups = run.spec.groups().resolve(&model, &schedule, length);
-    let mut optimizer = optimizer(groups.map_err(|error| error.to_string())?);
-    let mut model = optimizer.prepare(model);
+    let builder = builder(Mlp::new(golden, &device), length).groups(run.spec.groups());
+    let mut training = builder.build_loop().map_err(|error| error.to_string())?;
     for (t, (batch, rates)) in golden.batches.iter().zip(&run.rates).enumerate() {
-        compare_rates(&optimizer, golden.dims.len() - 1, t as u64, rates)?;
+        compare_rates(&training, golden.dims.len() - 1, t as u64, rates)?;
         if let Some(momenta) = &run.momenta {
-            for group in &optimizer.explain().groups {
+            for group in &training.explain().groups {
                 let found = group.momentum.ok_or("no momentum")?;
                 close(&format!("momentum of update {t}"), found, momenta[t], 1e-9)?;
             }
         }
-        let loss = model.loss(batch, &device);
-        let found = f64::from(loss.clone().into_scalar::<f32>());
+        let loss = training.pass(|model| {
+            let loss = model.loss(batch, &device);
+            TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+        });
+        let found = f64::from(loss.into_scalar::<f32>());
         let expected = run.losses[t];
         close(&format!("loss of update {t}"), found, expected, 1e-5 * expected.abs())?;
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(model, gradients);
+        training.update().map_err(|error| error.to_string())?;
     }
     let mut worst = 0.0_f64;
-    for (i, layer) in model.layers.iter().enumerate() {
+    for (i, layer) in training.model().layers.iter().enumerate() {
         let weight = layer.weight.val().transpose().into_data().try_to_vec::<f32>();
         let bias = layer.bias.as_ref().map(|bias| bias.val().into_data().try_to_vec::<f32>());
         let found = [weight, bias.ok_or("no bias")?];
@@ -323,14 +321,14 @@ fn train(
 
 /// PyTorch's groups are the weight and the bias of each layer in order, or one for all.
 fn compare_rates(
-    optimizer: &GroupOptimizer,
+    training: &TrainingLoop<Mlp>,
     layers: usize,
     t: u64,
     rates: &[f64],
 ) -> Result<(), String> {
     let paths =
         (0..layers).flat_map(|i| [format!("layers.{i}.weight"), format!("layers.{i}.bias")]);
-    let explanation = optimizer.explain();
+    let explanation = training.explain();
     for (i, path) in paths.enumerate() {
         let rate = match rates {
             [one] => *one,
@@ -367,7 +365,7 @@ fn training_is_pytorchs() {
     for run in &golden.runs {
         let updates = golden.batches.len();
         assert_eq!((run.rates.len(), run.losses.len()), (updates, updates), "{}", run.case);
-        match train(&golden, run, |groups| run.spec.optimizer(groups)) {
+        match train(&golden, run, |model, length| run.spec.builder(model, length)) {
             Ok(worst) if worst <= TOLERANCE => {
                 println!("{:28} final weights within {worst:.1e}", run.case);
             }
@@ -376,7 +374,9 @@ fn training_is_pytorchs() {
         }
         // Not ours to pass: how far Burn's own AdamW is, where it can do what the run asks for.
         if let Some(config) = run.spec.burns_adamw() {
-            let burns = |groups| GroupOptimizer::new(groups, config.build()).expect("no decay");
+            let burns = |model: Mlp, length: RunLength| {
+                LearnerBuilder::new(model, config.build(), run.spec.schedule(), length)
+            };
             let worst = train(&golden, run, burns).unwrap_or(f64::NAN);
             println!("{:28} within {worst:.1e} with Burn's AdamW", run.case);
         }

@@ -4,7 +4,8 @@ use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use burn_anneal::groups::{Curvature, GroupOptimizer, Groups};
+use burn::train::TrainOutput;
+use burn_anneal::groups::{Curvature, Groups};
 use burn_anneal::prelude::*;
 
 fn device() -> Device {
@@ -113,14 +114,16 @@ fn a_cap_keeps_sgd_stable() {
     let curvatures =
         Curvature::new().measure(&start(), &groups(&start(), &config), gradients).unwrap();
     let end = |config: &GroupsConfig| {
-        let model = start();
-        let mut optimizer =
-            GroupOptimizer::new(groups(&model, config), SgdConfig::new().build()).unwrap();
-        let model = (0..60).fold(model, |model, _| {
-            let gradients = gradients(&model);
-            optimizer.step(model, gradients)
-        });
-        let square: f32 = model.val().square().sum().into_scalar();
+        let (sgd, run) = (SgdConfig::new().build(), RunLength::updates(100));
+        let mut training = LearnerBuilder::new(start(), sgd, constant(10.0), run)
+            .groups(config.clone())
+            .build_loop()
+            .unwrap();
+        for _ in 0..60 {
+            training.pass(|weight| TrainOutput { grads: gradients(weight), item: () });
+            training.update().unwrap();
+        }
+        let square: f32 = training.model().val().square().sum().into_scalar();
         f64::from(square).sqrt()
     };
     let capped = config.clone().caps(curvatures.caps(0.9).unwrap());

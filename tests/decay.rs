@@ -8,8 +8,8 @@ use burn::optim::{
     RmsPropConfig, SgdConfig,
 };
 use burn::tensor::{Device, FloatDType, Tensor};
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainOutput};
 use burn_anneal::decay::{DecayError, DecayedError};
-use burn_anneal::groups::GroupOptimizer;
 use burn_anneal::prelude::*;
 
 fn device() -> Device {
@@ -32,7 +32,15 @@ fn policies() -> Vec<WeightDecay> {
     each.iter().cloned().chain(cautious).collect()
 }
 
-/// One update of a model with Burn's own optimizer and of one with ours.
+/// An update of a loop of one's own with these gradients.
+fn update<M: Module>(
+    training: &mut TrainingLoop<M>,
+    gradients: impl FnOnce(&M) -> GradientsParams,
+) {
+    training.pass(|model| TrainOutput { grads: gradients(model), item: () });
+    training.update().unwrap();
+}
+
 fn gradients(model: &TinyModel, update: usize) -> GradientsParams {
     let points = points(&[update, update + 1, update + 2], &device());
     GradientsParams::from_grads(model.forward(points).loss.backward(), model)
@@ -57,28 +65,30 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) {
 #[test]
 fn a_coupled_decay_is_burns_adamw() {
     let run = RunLength::updates(200);
-    let schedule = cosine(0.05).resolve(run).unwrap();
+    let config = cosine(0.05);
+    let schedule = config.clone().resolve(run).unwrap();
     let own = AdamWConfig::new().with_weight_decay(0.5);
     let (optimizer, decay) = own.clone().take_weight_decay().unwrap();
     let mut burns = own.init();
     let mut bare =
         ModuleOptimizer::from(Decayed::new(optimizer.clone(), &decay, &schedule, run).unwrap());
     let start = TinyModel::new(&device());
-    let groups = GroupsConfig::new().weight_decay(decay).resolve(&start, &schedule, run);
-    let mut grouped = GroupOptimizer::new(groups.unwrap(), optimizer).unwrap();
-    let (mut theirs, mut ours, mut in_groups) = (start.clone(), start.clone(), start.clone());
-    for update in 0..200 {
-        let rate = schedule.rate(update as u64);
-        let before = gradients(&theirs, update);
+    let mut grouped = LearnerBuilder::new(start.clone(), optimizer, config, run)
+        .groups(GroupsConfig::new().weight_decay(decay))
+        .build_loop()
+        .unwrap();
+    let (mut theirs, mut ours) = (start.clone(), start.clone());
+    for number in 0..200 {
+        let rate = schedule.rate(number as u64);
+        let before = gradients(&theirs, number);
         theirs = burns.step(rate, theirs, before);
-        let before = gradients(&ours, update);
+        let before = gradients(&ours, number);
         ours = bare.step(rate, ours, before);
-        let before = gradients(&in_groups, update);
-        in_groups = grouped.step(in_groups, before);
+        update(&mut grouped, |model| gradients(model, number));
     }
     assert_ne!(weights(&theirs), weights(&start));
     assert_close(&weights(&ours), &weights(&theirs), 1e-6);
-    assert_close(&weights(&in_groups), &weights(&theirs), 1e-6);
+    assert_close(&weights(grouped.model()), &weights(&theirs), 1e-6);
 }
 
 /// Under gradients that do not depend on the weights: where they do, the last digit of a weight decides now
@@ -106,24 +116,25 @@ fn a_cautious_coupled_decay_is_burns_cautious_adamw() {
 #[test]
 fn every_policy_shrinks_by_its_share_around_every_optimizer() {
     let run = RunLength::updates(40);
-    let schedule = linear(0.5, 0.0).resolve(run).unwrap();
-    fn check(optimizer: impl Optimizer, decay: &WeightDecay, schedule: &Schedule, run: RunLength) {
-        let shrinkage = decay.resolve(schedule, run).unwrap();
+    fn check(optimizer: impl Optimizer, decay: &WeightDecay, run: RunLength) {
+        let config = linear(0.5, 0.0);
+        let schedule = config.clone().resolve(run).unwrap();
+        let shrinkage = decay.resolve(&schedule, run).unwrap();
         let share = |step: u64| shrinkage.at(step, schedule.rate(step));
         let expected = (0..40).map(|step| 1.0 - share(step)).product::<f64>() as f32;
         assert!(expected < 0.95, "{decay}");
 
         let start = Weight::new(&[1.0, -2.0]);
-        let groups = GroupsConfig::new().weight_decay(decay.clone()).resolve(&start, schedule, run);
-        let mut grouped = GroupOptimizer::new(groups.unwrap(), optimizer.clone()).unwrap();
-        let mut model = start.clone();
+        let mut grouped = LearnerBuilder::new(start.clone(), optimizer.clone(), config, run)
+            .groups(GroupsConfig::new().weight_decay(decay.clone()))
+            .build_loop()
+            .unwrap();
         for _ in 0..40 {
-            let gradient = model.gradient(&[0.0, 0.0]);
-            model = grouped.step(model, gradient);
+            update(&mut grouped, |model| model.gradient(&[0.0, 0.0]));
         }
-        assert_close(&model.values(), &[expected, -2.0 * expected], 1e-5);
+        assert_close(&grouped.model().values(), &[expected, -2.0 * expected], 1e-5);
 
-        let mut bare = match Decayed::new(optimizer, decay, schedule, run) {
+        let mut bare = match Decayed::new(optimizer, decay, &schedule, run) {
             Ok(bare) => ModuleOptimizer::from(bare),
             Err(error) => {
                 let needs_step = matches!(error, DecayedError::Decay(DecayError::NeedsStep { .. }));
@@ -139,28 +150,28 @@ fn every_policy_shrinks_by_its_share_around_every_optimizer() {
         assert_close(&model.values(), &[expected, -2.0 * expected], 1e-5);
     }
     for decay in policies() {
-        check(SgdConfig::new().build(), &decay, &schedule, run);
-        check(AdamConfig::new().build(), &decay, &schedule, run);
-        check(AdamWConfig::new().with_weight_decay(0.0).build(), &decay, &schedule, run);
-        check(LionConfig::new().with_weight_decay(0.0).build(), &decay, &schedule, run);
-        check(RmsPropConfig::new().build(), &decay, &schedule, run);
+        check(SgdConfig::new().build(), &decay, run);
+        check(AdamConfig::new().build(), &decay, run);
+        check(AdamWConfig::new().with_weight_decay(0.0).build(), &decay, run);
+        check(LionConfig::new().with_weight_decay(0.0).build(), &decay, run);
+        check(RmsPropConfig::new().build(), &decay, run);
     }
 }
 
 #[test]
 fn a_rate_of_0_stops_a_coupled_decay_and_not_an_independent_one() {
     let run = RunLength::updates(10);
-    let schedule = piecewise_constant(0.1, [Span::steps(5)], [0.0]).resolve(run).unwrap();
     let after = |decay: WeightDecay| {
-        let mut model = Weight::new(&[1.0]);
-        let groups =
-            GroupsConfig::new().weight_decay(decay).resolve(&model, &schedule, run).unwrap();
-        let mut optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).unwrap();
+        let schedule = piecewise_constant(0.1, [Span::steps(5)], [0.0]);
+        let (model, sgd) = (Weight::new(&[1.0]), SgdConfig::new().build());
+        let mut training = LearnerBuilder::new(model, sgd, schedule, run)
+            .groups(GroupsConfig::new().weight_decay(decay))
+            .build_loop()
+            .unwrap();
         for _ in 0..10 {
-            let gradient = model.gradient(&[0.0]);
-            model = optimizer.step(model, gradient);
+            update(&mut training, |model| model.gradient(&[0.0]));
         }
-        model.values()[0]
+        training.model().values()[0]
     };
     assert!((after(WeightDecay::coupled(0.5)) - 0.95f32.powi(5)).abs() < 1e-6);
     assert!((after(WeightDecay::independent(0.05)) - 0.95f32.powi(10)).abs() < 1e-6);
@@ -204,15 +215,15 @@ fn a_cautious_decay_sees_small_weights_grow_in_half_precision() {
 fn a_scheduled_decay_follows_the_step_of_the_run() {
     let run = RunLength::updates(20);
     let start = TinyModel::new(&device());
-    let schedule = constant(1.0).resolve(run).unwrap();
     let groups = layer_decay(1.0)
         .unfreeze_layers_at([Span::steps(10), Span::steps(0)])
         .weight_decay(WeightDecay::coupled(linear(0.0, 0.2)))
-        .no_weight_decay(Selection::biases())
-        .resolve(&start, &schedule, run)
+        .no_weight_decay(Selection::biases());
+    let sgd = SgdConfig::new().build();
+    let mut training = LearnerBuilder::new(start.clone(), sgd, constant(1.0), run)
+        .groups(groups)
+        .build_loop()
         .unwrap();
-    let mut optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).unwrap();
-    let mut model = optimizer.prepare(start.clone());
     let zeros = |model: &TinyModel, head: bool| {
         let mut gradients = GradientsParams::new();
         let zeros = |shape: [usize; 2]| Tensor::<2>::zeros(shape, &Device::default());
@@ -223,9 +234,9 @@ fn a_scheduled_decay_follows_the_step_of_the_run() {
         gradients
     };
     for step in 0..20 {
-        let gradients = zeros(&model, step != 15);
-        model = optimizer.step(model, gradients);
+        update(&mut training, |model| zeros(model, step != 15));
     }
+    let model = training.model();
     let kept = |steps: &[u64]| steps.iter().map(|&t| 1.0 - 0.01 * t as f32).product::<f32>();
     let late: Vec<u64> = (10..20).collect();
     let but_one: Vec<u64> = (0..20).filter(|&t| t != 15).collect();
@@ -241,15 +252,17 @@ fn a_scheduled_decay_follows_the_step_of_the_run() {
 fn a_frozen_parameter_does_not_shrink_and_exclusions_and_groups_have_their_own_decay() {
     let run = RunLength::updates(10);
     let start = TinyModel::new(&device());
-    let schedule = constant(0.1).resolve(run).unwrap();
     let groups = GroupsConfig::new()
         .group(Group::new("trunk", "hidden").unfreeze_at(Span::steps(5)))
         .group(Group::new("head", "head").weight_decay(WeightDecay::independent(0.2)))
         .weight_decay(WeightDecay::independent(0.1))
-        .no_weight_decay(Selection::biases())
-        .resolve(&start, &schedule, run)
+        .no_weight_decay(Selection::biases());
+    let sgd = SgdConfig::new().build();
+    let mut training = LearnerBuilder::new(start.clone(), sgd, constant(0.1), run)
+        .groups(groups)
+        .build_loop()
         .unwrap();
-    let table = groups.explain(6);
+    let table = training.groups().explain(6);
     let row = |name: &str| table.groups.iter().find(|group| group.name == name).unwrap();
     // One update of ten and of five that shrink the trunk, and six that shrink the head.
     assert_eq!(row("trunk").shrink, 0.1);
@@ -259,18 +272,32 @@ fn a_frozen_parameter_does_not_shrink_and_exclusions_and_groups_have_their_own_d
     assert_eq!(row("head").decay.as_deref(), Some("independent(0.2)"));
     assert_eq!((row("head, no decay").shrink, row("head, no decay").kept), (0.0, Some(1.0)));
 
-    let mut optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).unwrap();
-    let mut model = optimizer.prepare(start.clone());
-    let mut zero = GradientsParams::new();
-    zero.register(model.hidden.weight.id, Tensor::<2>::zeros([4, 5], &Device::default()));
-    model = optimizer.step(model, zero);
-    assert_eq!(weights(&model), weights(&start));
+    update(&mut training, |model| {
+        let mut zero = GradientsParams::new();
+        zero.register(model.hidden.weight.id, Tensor::<2>::zeros([4, 5], &Device::default()));
+        zero
+    });
+    assert_eq!(weights(training.model()), weights(&start));
 }
 
-fn builder(model: TinyModel) -> LearnerBuilder<TinyModel> {
-    LearnerBuilder::new(model)
-        .schedule(linear(0.1, 0.0))
-        .run(RunLength::updates_per_epoch(10).epochs(2))
+fn builder(model: TinyModel, optimizer: impl Optimizer) -> LearnerBuilder<TinyModel> {
+    let run = RunLength::updates_per_epoch(10).epochs(2);
+    LearnerBuilder::new(model, optimizer, linear(0.1, 0.0), run)
+}
+
+fn build(builder: LearnerBuilder<TinyModel>) -> Result<Learner<Annealed<TinyModel>>, BuildError> {
+    builder.build(Interrupter::new())
+}
+
+/// Trains to the end, without an error.
+fn trained(
+    training: SupervisedTraining<Annealed<TinyModel>>,
+    builder: LearnerBuilder<TinyModel>,
+) -> TinyModel {
+    let learner = builder.build(training.interrupter()).unwrap();
+    let result = training.launch(learner);
+    assert!(result.error.is_none(), "{:?}", result.error);
+    result.model.into_inner()
 }
 
 fn plain() -> burn::optim::AdamW {
@@ -281,9 +308,9 @@ fn plain() -> burn::optim::AdamW {
 fn what_cannot_be_is_refused_and_says_why() {
     let run = RunLength::updates(20);
     let schedule = linear(0.1, 0.0).resolve(run).unwrap();
-    let built = |builder: LearnerBuilder<TinyModel>| builder.build().err().unwrap().to_string();
+    let built = |builder: LearnerBuilder<TinyModel>| build(builder).err().unwrap().to_string();
     let with = |decay: WeightDecay| {
-        let builder = builder(TinyModel::new(&device())).optimizer(plain());
+        let builder = builder(TinyModel::new(&device()), plain());
         let in_builder = built(builder.weight_decay(decay.clone()));
         let bare = Decayed::new(plain(), &decay, &schedule, run).err().unwrap().to_string();
         assert_eq!(in_builder, bare);
@@ -299,7 +326,7 @@ fn what_cannot_be_is_refused_and_says_why() {
 
     // An optimizer that decays by itself.
     for optimizer in [AdamWConfig::new(), AdamWConfig::new().with_weight_decay(1e-9)] {
-        let builder = builder(TinyModel::new(&device())).optimizer(optimizer.build());
+        let builder = builder(TinyModel::new(&device()), optimizer.build());
         let error = built(builder.weight_decay(WeightDecay::independent(1e-3)));
         assert!(
             error.contains("independent(0.001)") && error.contains("take_weight_decay"),
@@ -316,34 +343,33 @@ fn what_cannot_be_is_refused_and_says_why() {
     assert!(matches!(error, DecayedError::Decay(DecayError::Doubled { .. })), "{error}");
 
     // Neither "no decay" nor an exclusion reaches into such an optimizer.
-    let own = || builder(TinyModel::new(&device())).optimizer(AdamWConfig::new().build());
+    let own = || builder(TinyModel::new(&device()), AdamWConfig::new().build());
     assert!(
         built(own().weight_decay(0.0)).starts_with("weight_decay: coupled(0.0) is said outside")
     );
     let excluded = built(own().no_weight_decay(Selection::biases()));
     assert!(excluded.starts_with("no_weight_decay: biases is said outside"), "{excluded}");
     let in_group = GroupsConfig::new().group(Group::rest("all").weight_decay(0.0));
-    assert!(own().groups(in_group).build().is_err());
-    assert!(own().groups(GroupsConfig::new()).build().is_ok());
+    assert!(build(own().groups(in_group)).is_err());
+    assert!(build(own().groups(GroupsConfig::new())).is_ok());
 
     for other in [0.0, 0.2] {
-        let twice = builder(TinyModel::new(&device()))
-            .optimizer(plain())
+        let twice = builder(TinyModel::new(&device()), plain())
             .weight_decay(0.1)
             .groups(GroupsConfig::new().weight_decay(other));
         assert!(built(twice).starts_with("weight_decay: given to LearnerBuilder"));
     }
     let unused =
         GroupsConfig::new().weight_decay(f64::NAN).group(Group::rest("all").weight_decay(0.1));
-    let unused = builder(TinyModel::new(&device())).optimizer(plain()).groups(unused);
+    let unused = builder(TinyModel::new(&device()), plain()).groups(unused);
     assert!(built(unused).starts_with("weight_decay: NaN"));
     // 12 · 0.1 ≥ 1, but the head only trains from the rate 0.025 on.
     let late = |omega: f64| {
         let head = Group::new("head", "head").unfreeze_at(Span::steps(15)).weight_decay(omega);
         let groups = GroupsConfig::new().group(head).group(Group::rest("trunk"));
-        builder(TinyModel::new(&device())).optimizer(plain()).groups(groups)
+        builder(TinyModel::new(&device()), plain()).groups(groups)
     };
-    assert!(late(12.0).build().is_ok());
+    assert!(build(late(12.0)).is_ok());
     assert!(built(late(40.0)).contains("at update 15"));
 }
 
@@ -352,19 +378,19 @@ fn every_policy_goes_on_bitwise_after_saving_and_loading() {
     for decay in policies() {
         let model = TinyModel::new(&device());
         let parts = || {
-            builder(model.clone())
-                .optimizer(plain())
+            builder(model.clone(), plain())
                 .weight_decay(decay.clone())
                 .no_weight_decay(Selection::biases())
         };
         let folder = tempfile::tempdir().unwrap();
-        let whole = supervised(&folder.path().join("whole"), 2).launch(parts().build().unwrap());
+        let whole = trained(supervised(&folder.path().join("whole"), 2), parts());
         let split = folder.path().join("split");
-        supervised(&split, 1).launch(parts().build().unwrap());
+        trained(supervised(&split, 1), parts());
         let saved = SavedEpoch::newest(&split).unwrap().unwrap();
-        let learner = parts().resume_from(&saved).build().unwrap();
-        let resumed = supervised(&split, 2).checkpoint(saved.epoch()).launch(learner);
-        assert_eq!(weights(resumed.model.inner()), weights(whole.model.inner()), "{decay}");
+        let training = supervised(&split, 2).checkpoint(saved.epoch());
+        let resumed = trained(training, parts().resume_from(&saved));
+        assert_ne!(weights(&whole), weights(&model), "{decay}");
+        assert_eq!(weights(&resumed), weights(&whole), "{decay}");
     }
 }
 
@@ -373,18 +399,15 @@ fn every_policy_goes_on_bitwise_after_saving_and_loading() {
 fn a_checkpoint_of_another_decay_is_refused() {
     let model = TinyModel::new(&device());
     let parts = |per_epoch: u64, decay: WeightDecay| {
-        LearnerBuilder::new(model.clone())
-            .optimizer(plain())
-            .schedule(linear(0.1, 0.0))
-            .run(RunLength::updates_per_epoch(per_epoch).epochs(20 / per_epoch as usize))
-            .weight_decay(decay)
+        let run = RunLength::updates_per_epoch(per_epoch).epochs(20 / per_epoch as usize);
+        LearnerBuilder::new(model.clone(), plain(), linear(0.1, 0.0), run).weight_decay(decay)
     };
     let ten = WeightDecay::independent(Span::epochs(10));
     let folder = tempfile::tempdir().unwrap();
-    supervised(folder.path(), 1).launch(parts(10, ten.clone()).build().unwrap());
+    trained(supervised(folder.path(), 1), parts(10, ten.clone()));
     let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
     let accepted = |per_epoch: u64, decay: WeightDecay| {
-        parts(per_epoch, decay).resume_from(&saved).build().is_ok()
+        build(parts(per_epoch, decay).resume_from(&saved)).is_ok()
     };
     assert!(accepted(10, ten.clone()) && accepted(10, WeightDecay::independent(0.01)));
     assert!(!accepted(20, ten.clone()) && !accepted(10, WeightDecay::independent(0.02)));
@@ -394,12 +417,10 @@ fn a_checkpoint_of_another_decay_is_refused() {
 #[test]
 fn what_decays_is_in_burns_logs() {
     let folder = tempfile::tempdir().unwrap();
-    let learner = builder(TinyModel::new(&device()))
-        .optimizer(plain())
+    let builder = builder(TinyModel::seeded(5, &device()), plain())
         .weight_decay(5.0)
-        .no_weight_decay(Selection::biases())
-        .build()
-        .unwrap();
+        .no_weight_decay(Selection::biases());
+    let learner = build(builder).unwrap();
     let (decays, steps) = (learner.model().decay_metrics(), learner.model().step_metrics());
     let norms = learner.model().norm_metrics();
     assert_eq!((decays.len(), steps.len(), norms.len()), (2, 2, 2));
@@ -422,7 +443,8 @@ fn what_decays_is_in_burns_logs() {
         assert!((log("Decay_model", i) - share).abs() < 1e-9, "update {i}");
         assert!((log("Kept_model", i) - kept).abs() < 1e-9, "update {i}");
     }
-    // Adam's first update moves each weight by the rate, but for ε; the decay beside it takes half.
+    // Adam's first update moves each weight by the rate, but for ε beside the gradients of this seed; the decay
+    // beside it takes half.
     for name in ["Step_model", "Step_model,_no_decay"] {
         let first = log(name, 0);
         assert!((first / 0.1 - 1.0).abs() < 0.02, "{name}: {first}");
@@ -438,11 +460,9 @@ fn what_decays_is_in_burns_logs() {
 #[test]
 fn the_step_of_a_cautious_decay_is_that_of_the_optimizer() {
     let folder = tempfile::tempdir().unwrap();
-    let learner = builder(TinyModel::new(&device()))
-        .optimizer(plain())
-        .weight_decay(WeightDecay::independent(0.5).cautious())
-        .build()
-        .unwrap();
+    let builder = builder(TinyModel::seeded(5, &device()), plain())
+        .weight_decay(WeightDecay::independent(0.5).cautious());
+    let learner = build(builder).unwrap();
     let steps = learner.model().step_metrics();
     let training = supervised(folder.path(), 1);
     let training =
@@ -455,10 +475,9 @@ fn the_step_of_a_cautious_decay_is_that_of_the_optimizer() {
 
 #[test]
 fn a_decay_of_which_nothing_is_left_is_noted() {
-    let notes = |builder: LearnerBuilder<TinyModel>| {
-        builder.build().unwrap().model().explain().unwrap().notes
-    };
-    let with = || builder(TinyModel::new(&device())).optimizer(plain());
+    let notes =
+        |builder: LearnerBuilder<TinyModel>| build(builder).unwrap().model().explain().notes;
+    let with = || builder(TinyModel::new(&device()), plain());
     let all = notes(with().weight_decay(0.1).no_weight_decay(Selection::everything()));
     assert_eq!(all, ["weight_decay: coupled(0.1), and no parameter decays"]);
     let none = notes(with().no_weight_decay(Selection::biases()));

@@ -1,10 +1,9 @@
 //! Clipping by the global norm, against numbers computed by hand.
 
-use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Module, Param};
-use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdConfig};
+use burn::optim::{GradientsParams, MultiGradientsParams, SgdConfig};
 use burn::tensor::{Device, FloatDType, Tensor};
-use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use burn::train::{InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep};
 use burn_anneal::prelude::*;
 
 /// One parameter of each of three ranks.
@@ -142,18 +141,20 @@ fn half_precision_is_summed_in_single() {
 }
 
 /// The weights after one update of plain SGD at a rate of 1 from zero: minus the gradients.
-fn updated(model: Annealed<Weights>, devices: usize) -> [f32; 4] {
-    let mut optimizer: ModuleOptimizer = SgdConfig::new().init();
-    let rate = ModuleLearningRate::from(1.0);
-    let model = if devices == 1 {
-        let grads = gradients(model.inner(), 1.0);
-        model.optimize(&mut optimizer, rate, grads)
+fn updated(builder: LearnerBuilder<Weights>, devices: usize) -> [f32; 4] {
+    let interrupter = Interrupter::new();
+    let mut learner = builder.build(interrupter.clone()).unwrap();
+    learner.lr_step();
+    let gradients = || gradients(learner.model().inner(), 1.0);
+    if devices == 1 {
+        let grads = gradients();
+        learner.optimizer_step(grads);
     } else {
-        let grads =
-            (0..devices).map(|_| (gradients(model.inner(), 1.0), Device::default())).collect();
-        model.optimize_multi(&mut optimizer, rate, MultiGradientsParams { grads })
-    };
-    let weights = model.into_inner();
+        let grads = (0..devices).map(|_| (gradients(), Device::default())).collect();
+        learner.optimizer_step_multi(MultiGradientsParams { grads });
+    }
+    assert!(!interrupter.should_stop());
+    let weights = learner.model().into_inner();
     let all: Vec<f32> = [
         weights.vector.val().into_data(),
         weights.matrix.val().into_data(),
@@ -165,35 +166,49 @@ fn updated(model: Annealed<Weights>, devices: usize) -> [f32; 4] {
     all.try_into().unwrap()
 }
 
-fn builder() -> LearnerBuilder<Weights> {
-    LearnerBuilder::new(zeros(&autodiff()))
-        .optimizer(SgdConfig::new().build())
-        .schedule(constant(1.0))
-        .run(RunLength::updates(1))
+fn builder(run: RunLength) -> LearnerBuilder<Weights> {
+    LearnerBuilder::new(zeros(&autodiff()), SgdConfig::new().build(), constant(1.0), run)
 }
 
 #[test]
 fn the_builders_learner_clips_each_update() {
-    let model = builder().clip_global_norm(3.0).build().unwrap().model();
-    assert_close(updated(model, 1), [-2.0 / 3.0, -4.0 / 3.0, -5.0 / 3.0, -2.0]);
+    let clipped = builder(RunLength::updates(1)).clip_global_norm(3.0);
+    assert_close(updated(clipped, 1), [-2.0 / 3.0, -4.0 / 3.0, -5.0 / 3.0, -2.0]);
 }
 
 #[test]
 fn the_norm_is_that_of_the_sum_over_devices() {
     // Two devices: gradients of norm 18 in all, clipped to 6.
-    let model = builder().clip_global_norm(6.0).build().unwrap().model();
-    assert_close(updated(model, 2), [-4.0 / 3.0, -8.0 / 3.0, -10.0 / 3.0, -4.0]);
+    let clipped = builder(RunLength::updates(1)).clip_global_norm(6.0);
+    assert_close(updated(clipped, 2), [-4.0 / 3.0, -8.0 / 3.0, -10.0 / 3.0, -4.0]);
 }
 
 #[test]
 fn a_mean_divides_before_it_clips() {
     let run = RunLength::updates(1).gradient_accumulation(2).devices(2);
-    let mean = || builder().run(run).gradient_reduction(GradientReduction::Mean);
+    let mean = || builder(run).gradient_reduction(GradientReduction::Mean);
     // The sum over two devices has norm 18; over 4 batches the mean has 4.5.
-    let model = mean().clip_global_norm(5.0).build().unwrap().model();
-    assert_close(updated(model, 2), [-1.0, -2.0, -2.5, -3.0]);
-    let model = mean().clip_global_norm(2.25).build().unwrap().model();
-    assert_close(updated(model, 2), [-0.5, -1.0, -1.25, -1.5]);
-    let model = mean().build().unwrap().model();
-    assert_close(updated(model, 2), [-1.0, -2.0, -2.5, -3.0]);
+    assert_close(updated(mean().clip_global_norm(5.0), 2), [-1.0, -2.0, -2.5, -3.0]);
+    assert_close(updated(mean().clip_global_norm(2.25), 2), [-0.5, -1.0, -1.25, -1.5]);
+    assert_close(updated(mean(), 2), [-1.0, -2.0, -2.5, -3.0]);
+}
+
+/// Batches that are passed one after the other are summed, in a loop of one's own too.
+#[test]
+fn a_loop_clips_the_sum_or_the_mean_of_its_passes() {
+    let run = RunLength::updates(1).gradient_accumulation(2);
+    let updated = |builder: LearnerBuilder<Weights>| {
+        let mut training = builder.build_loop().unwrap();
+        for scale in [1.0, 2.0] {
+            training.pass(|model| TrainOutput { grads: gradients(model, scale), item: () });
+        }
+        training.update().unwrap();
+        training.into_model().vector.val().into_scalar::<f32>()
+    };
+    // The sum has norm 27, and the mean 13.5.
+    let sum = updated(builder(run).clip_global_norm(9.0));
+    assert!((sum + 2.0).abs() < 1e-5, "{sum}");
+    let mean = builder(run).gradient_reduction(GradientReduction::Mean);
+    let mean = updated(mean.clip_global_norm(4.5));
+    assert!((mean + 1.0).abs() < 1e-5, "{mean}");
 }

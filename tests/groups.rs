@@ -5,12 +5,17 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdConfig};
+use burn::optim::{
+    AdamWConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams, MuonConfig,
+    OptimizerRecord, SgdConfig,
+};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
-use burn::train::Learner;
-use burn_anneal::groups::{GroupOptimizer, parameters};
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainOutput};
+use burn_anneal::groups::parameters;
 use burn_anneal::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
 
 const RUN: u64 = 20;
 
@@ -27,11 +32,22 @@ fn adamw() -> burn::optim::AdamW {
 }
 
 fn builder(model: TinyModel) -> LearnerBuilder<TinyModel> {
-    LearnerBuilder::new(model).optimizer(adamw()).schedule(linear(0.1, 0.01)).run(run())
+    LearnerBuilder::new(model, adamw(), linear(0.1, 0.01), run())
 }
 
 fn learner(model: TinyModel, groups: GroupsConfig) -> Learner<Annealed<TinyModel>> {
-    builder(model).groups(groups).build().unwrap()
+    builder(model).groups(groups).build(Interrupter::new()).unwrap()
+}
+
+/// Trains to the end, without an error.
+fn trained(
+    training: SupervisedTraining<Annealed<TinyModel>>,
+    builder: LearnerBuilder<TinyModel>,
+) -> TinyModel {
+    let learner = builder.build(training.interrupter()).unwrap();
+    let result = training.launch(learner);
+    assert!(result.error.is_none(), "{:?}", result.error);
+    result.model.into_inner()
 }
 
 /// One update as Burn's loops make it.
@@ -64,6 +80,24 @@ fn values(module: &impl Module) -> Vec<Vec<f32>> {
 
 fn weights(learner: &Learner<Annealed<TinyModel>>) -> Vec<Vec<f32>> {
     values(&learner.model())
+}
+
+fn loss(model: &TinyModel, update: usize) -> Tensor<1> {
+    model.forward(points(&[update, update + 1, update + 2], &device())).loss
+}
+
+/// One update of a loop of one's own.
+fn update_loop(training: &mut TrainingLoop<TinyModel>, update: usize) {
+    training.pass(|model| {
+        let loss = loss(model, update);
+        TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+    });
+    training.update().unwrap();
+}
+
+/// The optimizer's record in the checkpoint of an epoch.
+fn saved_optimizer(folder: &Path, epoch: usize) -> OptimizerRecord {
+    OptimizerRecord::load(folder.join(format!("checkpoint/optim-{epoch}.bpk"))).unwrap()
 }
 
 /// Burn's own groups and schedulers, with the same rates, are the reference.
@@ -112,12 +146,12 @@ fn a_multiple_a_schedule_and_a_cap_give_each_group_its_rate() {
         .cap("trunk", 0.03);
     let learner = learner(TinyModel::new(&device()), groups);
     let model = learner.model();
-    let groups = model.groups().unwrap();
+    let groups = model.groups();
     assert_eq!(groups.names().collect::<Vec<_>>(), ["trunk", "head"]);
     // The run's schedule falls from 0.1 to 0.01 over 20 updates.
     assert_eq!(groups.rates(0).collect::<Vec<_>>(), [0.03, 0.02]);
     assert_eq!(groups.rate_of("hidden.weight", 10), Some(0.055 / 2.0));
-    let explanation = model.explain().unwrap();
+    let explanation = model.explain();
     assert!(explanation.groups[0].capped && !explanation.groups[1].capped);
 }
 
@@ -178,21 +212,20 @@ fn a_frozen_group_does_not_move_has_no_state_and_starts_when_it_should() {
 
 #[test]
 fn a_frozen_group_has_no_state_in_the_optimizers_record() {
-    let model = TinyModel::new(&device());
-    let schedule = constant(0.1).resolve(run()).unwrap();
     let groups = GroupsConfig::new()
         .group(Group::new("trunk", "hidden").unfreeze_at(Span::Steps(2)))
-        .group(Group::rest("head"))
-        .resolve(&model, &schedule, run())
-        .unwrap();
-    let mut optimizer = GroupOptimizer::new(groups, adamw()).unwrap();
-    let mut model = optimizer.prepare(model);
+        .group(Group::rest("head"));
+    let mut training =
+        LearnerBuilder::new(TinyModel::new(&device()), adamw(), constant(0.1), run())
+            .groups(groups)
+            .build_loop()
+            .unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let mut tensors = vec![];
-    for _ in 0..4 {
-        let gradients = model.forward(points(&[0, 1, 2], &device())).loss.backward();
-        let gradients = GradientsParams::from_grads(gradients, &model);
-        model = optimizer.step(model, gradients);
-        tensors.push(optimizer.to_record().len());
+    for epoch in 1..=4 {
+        update_loop(&mut training, 0);
+        training.save(folder.path(), epoch).unwrap();
+        tensors.push(saved_optimizer(folder.path(), epoch).len());
     }
     // Two moments for each of two parameters, then of four.
     assert_eq!(tensors, [4, 4, 8, 8]);
@@ -202,26 +235,28 @@ fn a_frozen_group_has_no_state_in_the_optimizers_record() {
 #[test]
 fn a_record_loads_into_the_plain_optimizer_and_back() {
     let model = TinyModel::new(&device());
-    let gradients = |model: &TinyModel| {
-        GradientsParams::from_grads(
-            model.forward(points(&[0, 1, 2], &device())).loss.backward(),
-            model,
-        )
+    let builder = |model: &TinyModel| {
+        let builder = LearnerBuilder::new(model.clone(), adamw(), constant(0.1), run());
+        builder.groups(GroupsConfig::new())
     };
-    let schedule = constant(0.1).resolve(run()).unwrap();
-    let groups = || GroupsConfig::new().resolve(&model, &schedule, run()).unwrap();
-    let mut ours = GroupOptimizer::new(groups(), adamw()).unwrap();
+    let gradients =
+        |model: &TinyModel| GradientsParams::from_grads(loss(model, 0).backward(), model);
+    let mut ours = builder(&model).build_loop().unwrap();
     let mut plain = ModuleOptimizer::from(adamw());
-    let ours_1 = ours.step(model.clone(), gradients(&model));
+    update_loop(&mut ours, 0);
+    let ours_1 = ours.model().clone();
     let plain_1 = plain.step(0.1, model.clone(), gradients(&model));
     assert_eq!(values(&ours_1), values(&plain_1));
 
     // Each goes on with the other's state.
-    let mut crossed =
-        GroupOptimizer::new(groups(), adamw()).unwrap().load_record(plain.to_record(), 1);
-    let mut back = ModuleOptimizer::from(adamw()).load_record(ours.to_record());
+    let folder = tempfile::tempdir().unwrap();
+    ours.save(folder.path(), 1).unwrap();
+    let mut crossed = builder(&ours_1).build(Interrupter::new()).unwrap();
+    crossed.load_optim(plain.to_record());
+    update(&mut crossed, &[0, 1, 2]);
+    let mut back = ModuleOptimizer::from(adamw()).load_record(saved_optimizer(folder.path(), 1));
     let expected = plain.step(0.1, plain_1.clone(), gradients(&plain_1));
-    assert_eq!(values(&crossed.step(ours_1.clone(), gradients(&ours_1))), values(&expected));
+    assert_eq!(weights(&crossed), values(&expected));
     assert_eq!(values(&back.step(0.1, ours_1.clone(), gradients(&ours_1))), values(&expected));
 }
 
@@ -258,40 +293,77 @@ fn groups_hold_after_weights_are_loaded_in_mid_run() {
     assert_eq!(weights(&learner), expected);
 }
 
-/// Where nobody says that weights were loaded, an update is lost, not the groups.
 #[test]
-fn a_loop_that_loads_weights_unannounced_goes_on_in_its_groups() {
-    let model = TinyModel::new(&device());
-    let schedule = constant(0.1).resolve(run()).unwrap();
-    let groups = layer_decay(0.25).resolve(&model, &schedule, run()).unwrap();
-    let mut optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).unwrap();
-    let step = |optimizer: &mut GroupOptimizer, model: TinyModel| {
-        let loss = model.forward(points(&[0, 1, 2], &device())).loss;
-        let gradients = loss.backward();
-        let bias = model.hidden.bias.as_ref().unwrap().val();
-        let gradient: Vec<f32> = bias.grad(&gradients).unwrap().into_data().iter().collect();
-        let gradients = GradientsParams::from_grads(gradients, &model);
-        let before = values(&model)[1].clone();
-        let model = optimizer.step(model, gradients);
-        let after = values(&model)[1].clone();
-        let rate = (before[0] - after[0]) / gradient[0];
-        (model, rate)
+fn a_loop_that_loads_weights_goes_on_in_its_groups() {
+    let sgd = SgdConfig::new().build();
+    let mut training = LearnerBuilder::new(TinyModel::new(&device()), sgd, constant(0.1), run())
+        .groups(layer_decay(0.25))
+        .build_loop()
+        .unwrap();
+    // What the update does to the first bias, over its gradient.
+    let rate = |training: &mut TrainingLoop<TinyModel>| {
+        let before = values(training.model())[1][0];
+        let gradient: Vec<f32> = training.pass(|model| {
+            let gradients = loss(model, 0).backward();
+            let bias = model.hidden.bias.as_ref().unwrap().val();
+            let gradient = bias.grad(&gradients).unwrap().into_data().iter().collect();
+            TrainOutput::new(model, gradients, gradient)
+        });
+        training.update().unwrap();
+        (before - values(training.model())[1][0]) / gradient[0]
     };
-    let model = optimizer.prepare(model);
-    let (model, rate) = step(&mut optimizer, model);
-    assert!((rate - 0.025).abs() < 1e-4, "{rate}");
-    let bytes = model.clone().into_record().into_bytes().unwrap();
-    let other = TinyModel::new(&device()).into_record().into_bytes().unwrap();
-    let load =
-        |model: TinyModel, bytes| model.load_record(ModuleRecord::from_bytes(bytes).unwrap());
-    let (model, rate) = step(&mut optimizer, load(model, other));
-    assert_eq!(rate, 0.0);
-    let (model, rate) = step(&mut optimizer, model);
-    assert!((rate - 0.025).abs() < 1e-4, "{rate}");
-    // Announced, none is lost.
-    let model = optimizer.prepare(load(model, bytes));
-    let (_, rate) = step(&mut optimizer, model);
-    assert!((rate - 0.025).abs() < 1e-4, "{rate}");
+    let first = rate(&mut training);
+    assert!((first - 0.025).abs() < 1e-4, "{first}");
+    for _ in 0..2 {
+        let id = training.model().hidden.weight.id;
+        let bytes = TinyModel::new(&device()).into_record().into_bytes().unwrap();
+        training.map_model(|model| model.load_record(ModuleRecord::from_bytes(bytes).unwrap()));
+        assert_ne!(training.model().hidden.weight.id, id);
+        let loaded = rate(&mut training);
+        assert!((loaded - 0.025).abs() < 1e-4, "{loaded}");
+    }
+}
+
+/// The trunk trains from update 10 on.
+fn trunk_thaws() -> GroupsConfig {
+    layer_decay(0.5).unfreeze_every(Span::percent(50.0))
+}
+
+#[test]
+fn a_frozen_group_stays_frozen_where_weights_are_loaded() {
+    let record = || {
+        let bytes = TinyModel::new(&device()).into_record().into_bytes().unwrap();
+        ModuleRecord::from_bytes(bytes).unwrap()
+    };
+    let mut learner = learner(TinyModel::new(&device()), trunk_thaws());
+    train(&mut learner, 0..1);
+    learner.load_model(record());
+    let loaded = weights(&learner);
+    train(&mut learner, 1..10);
+    assert_eq!(weights(&learner)[..2], loaded[..2]);
+    assert_ne!(weights(&learner)[2..], loaded[2..]);
+    train(&mut learner, 10..11);
+    assert_ne!(weights(&learner)[0], loaded[0]);
+    assert_stays_frozen(|model| model.load_record(record()));
+}
+
+/// A model that nobody froze.
+#[test]
+fn a_frozen_group_stays_frozen_where_a_loop_gets_another_model() {
+    assert_stays_frozen(|_| TinyModel::new(&device()));
+}
+
+fn assert_stays_frozen(change: impl FnOnce(TinyModel) -> TinyModel) {
+    let builder = builder(TinyModel::new(&device())).groups(trunk_thaws());
+    let mut training = builder.build_loop().unwrap();
+    update_loop(&mut training, 0);
+    training.map_model(change);
+    let changed = values(training.model());
+    (1..10).for_each(|number| update_loop(&mut training, number));
+    assert_eq!(values(training.model())[..2], changed[..2]);
+    assert_ne!(values(training.model())[2..], changed[2..]);
+    update_loop(&mut training, 10);
+    assert_ne!(values(training.model())[0], changed[0]);
 }
 
 #[test]
@@ -354,26 +426,20 @@ fn a_run_resumed_before_and_after_an_unfreezing_equals_the_whole_one() {
     for (start, first, whole) in [(Span::percent(75.0), 1, 2), (Span::percent(25.0), 1, 2)] {
         let folder = tempfile::tempdir().unwrap();
         let groups = || layer_decay(0.5).unfreeze_layers_at([start, Span::Steps(0)]);
-        let built = |saved: Option<&SavedEpoch>| {
-            let builder = LearnerBuilder::new(model.clone())
-                .optimizer(SgdConfig::new().with_momentum(Some(MomentumConfig::new())).build())
-                .schedule(linear(0.1, 0.01))
-                .groups(groups())
-                .run(run());
-            match saved {
-                Some(saved) => builder.resume_from(saved).build().unwrap(),
-                None => builder.build().unwrap(),
-            }
+        let parts = || {
+            let sgd = SgdConfig::new().with_momentum(Some(MomentumConfig::new())).build();
+            LearnerBuilder::new(model.clone(), sgd, linear(0.1, 0.01), run()).groups(groups())
         };
         let uninterrupted = folder.path().join("whole");
-        let expected = supervised(&uninterrupted, whole).launch(built(None)).model;
+        let expected = trained(supervised(&uninterrupted, whole), parts());
         let split = folder.path().join("split");
-        supervised(&split, first).launch(built(None));
+        trained(supervised(&split, first), parts());
         let saved = SavedEpoch::newest(&split).unwrap().unwrap();
-        let learner = built(Some(&saved));
+        let learner = parts().resume_from(&saved).build(Interrupter::new()).unwrap();
         let trunk_trains = start == Span::percent(25.0);
         assert_eq!(learner.model().inner().hidden.weight.is_require_grad(), trunk_trains);
-        let resumed = supervised(&split, whole).checkpoint(saved.epoch()).launch(learner).model;
+        let training = supervised(&split, whole).checkpoint(saved.epoch());
+        let resumed = trained(training, parts().resume_from(&saved));
         assert_eq!(values(&resumed), values(&expected), "{start}");
     }
 }
@@ -382,16 +448,17 @@ fn a_run_resumed_before_and_after_an_unfreezing_equals_the_whole_one() {
 fn a_checkpoint_of_other_groups_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let model = TinyModel::new(&device());
-    supervised(folder.path(), 1).launch(learner(model.clone(), unfreezing()));
+    trained(supervised(folder.path(), 1), builder(model.clone()).groups(unfreezing()));
     let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
     let builder = || builder(model.clone()).resume_from(&saved);
-    assert!(builder().groups(unfreezing()).build().is_ok());
-    let error = builder().build().err().unwrap().to_string();
+    let build = |builder: LearnerBuilder<TinyModel>| builder.build(Interrupter::new());
+    assert!(build(builder().groups(unfreezing())).is_ok());
+    let error = build(builder()).err().unwrap().to_string();
     assert!(error.contains("was trained in groups, and now there are none"), "{error}");
-    let error = builder().groups(layer_decay(0.5)).build().err().unwrap().to_string();
+    let error = build(builder().groups(layer_decay(0.5))).err().unwrap().to_string();
     assert!(error.contains("their rates, members or starts are others"), "{error}");
-    let extended = builder().groups(layer_decay(0.5)).on_mismatch(OnMismatch::Extend).build();
-    assert_eq!(extended.unwrap().model().explain().unwrap().step, 10);
+    let extended = build(builder().groups(layer_decay(0.5)).on_mismatch(OnMismatch::Extend));
+    assert_eq!(extended.unwrap().model().explain().step, 10);
 }
 
 /// Such a checkpoint has no step for the groups but that of the schedule.
@@ -399,14 +466,14 @@ fn a_checkpoint_of_other_groups_is_refused() {
 fn groups_go_on_where_a_run_without_them_was_saved() {
     let folder = tempfile::tempdir().unwrap();
     let model = TinyModel::new(&device());
-    supervised(folder.path(), 1).launch(builder(model.clone()).build().unwrap());
+    trained(supervised(folder.path(), 1), builder(model.clone()));
     let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
     for choice in [OnMismatch::Extend, OnMismatch::Restart] {
         let learner = builder(model.clone())
             .groups(layer_decay(0.5))
             .resume_from(&saved)
             .on_mismatch(choice)
-            .build()
+            .build(Interrupter::new())
             .unwrap();
         let rates = learner.model().rate_metrics();
         let training = rates.into_iter().fold(supervised(folder.path(), 2), |training, metric| {
@@ -450,6 +517,35 @@ fn each_groups_rate_is_in_burns_logs() {
     }
 }
 
+#[test]
+fn a_rate_is_absent_from_the_logs_before_the_first_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, run) = (TinyModel::new(&device()), RunLength::updates_per_epoch(5).epochs(2));
+    // Ten batches an epoch.
+    let training = supervised(folder.path(), 2).grads_accumulation(2);
+    let learner = LearnerBuilder::new(model, adamw(), linear(0.1, 0.0), run)
+        .build(training.interrupter())
+        .unwrap();
+    let rates = learner.model().rate_metrics();
+    let training =
+        rates.into_iter().fold(training, |training, rate| training.metric_train_numeric(rate));
+    assert!(training.launch(learner).error.is_none());
+    // A batch has the rate of the last update, of which the first is made after two batches.
+    let rate = |update: u64| 0.1 * (1.0 - update as f64 / 10.0);
+    let batches: Vec<f64> = (1..20).map(|batch| rate((batch - 1) / 2)).collect();
+    for (epoch, expected) in [(1, &batches[..9]), (2, &batches[9..])] {
+        let path = folder.path().join(format!("train/epoch-{epoch}/Rate_model.log"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let found: Vec<f64> =
+            text.lines().map(|line| line.split(',').next().unwrap().parse().unwrap()).collect();
+        // The last line is the mean.
+        assert_eq!(found.len(), expected.len() + 1, "epoch {epoch}: {found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-9, "epoch {epoch}: {found}, not {expected}");
+        }
+    }
+}
+
 #[derive(Module, Debug)]
 struct Normed {
     trunk: Linear,
@@ -472,26 +568,28 @@ impl Normed {
 }
 
 fn norm_moves_in(updates: u64, freeze_statistics: bool) -> Vec<bool> {
-    let model = Normed::new(&device());
-    let schedule = constant(0.01).resolve(run()).unwrap();
     let groups = GroupsConfig::new()
         .group(Group::new("head", "head"))
         .group(Group::rest("trunk").unfreeze_at(Span::Steps(2)))
-        .freeze_statistics(freeze_statistics)
-        .resolve(&model, &schedule, run())
+        .freeze_statistics(freeze_statistics);
+    let sgd = SgdConfig::new().build();
+    let mut training = LearnerBuilder::new(Normed::new(&device()), sgd, constant(0.01), run())
+        .groups(groups)
+        .build_loop()
         .unwrap();
-    let mut optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).unwrap();
-    let mut model = optimizer.prepare(model);
     let statistics = |model: &Normed| -> Vec<f32> {
         model.norm.running_mean.value_sync().into_data().iter::<f32>().collect()
     };
     (0..updates)
         .map(|_| {
-            let before = statistics(&model);
+            let before = statistics(training.model());
             let input = Tensor::<2>::random([8, 4], burn::tensor::Distribution::Default, &device());
-            let gradients = GradientsParams::from_grads(model.loss(input).backward(), &model);
-            model = optimizer.step(model.clone(), gradients);
-            statistics(&model) != before
+            training.pass(|model| {
+                let loss = model.loss(input);
+                TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+            });
+            training.update().unwrap();
+            statistics(training.model()) != before
         })
         .collect()
 }
@@ -548,7 +646,7 @@ fn the_table_says_what_each_group_does() {
         .weight_decay(0.05)
         .no_weight_decay(Selection::biases());
     let learner = learner(TinyModel::new(&device()), groups);
-    let table = learner.model().explain().unwrap().to_string();
+    let table = learner.model().explain().to_string();
     assert_eq!(
         table,
         "\
@@ -561,7 +659,7 @@ head, no decay             1       3   0.1           1    -       -     -       
 weight decay of hidden, head: coupled(0.05)
 0 more that the model does not train"
     );
-    let json = learner.model().explain().unwrap().to_json();
+    let json = learner.model().explain().to_json();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["groups"][0]["paths"][0], "hidden.weight");
     assert_eq!(json["groups"][0]["trains_from"], 10);
@@ -598,7 +696,7 @@ fn the_page_on_fine_tuning_shows_what_is_printed() {
 #[test]
 fn what_does_not_fit_the_model_is_named() {
     let error = |groups: GroupsConfig| {
-        let built = builder(TinyModel::new(&device())).groups(groups).build();
+        let built = builder(TinyModel::new(&device())).groups(groups).build(Interrupter::new());
         built.err().unwrap().to_string()
     };
     let new = GroupsConfig::new;
@@ -680,12 +778,9 @@ fn what_does_not_fit_the_model_is_named() {
 #[test]
 fn a_decay_of_the_optimizer_is_not_doubled() {
     let build = |groups: GroupsConfig| {
-        LearnerBuilder::new(TinyModel::new(&device()))
-            .optimizer(AdamWConfig::new().build())
-            .schedule(constant(0.1))
-            .groups(groups)
-            .run(run())
-            .build()
+        let (model, adamw) = (TinyModel::new(&device()), AdamWConfig::new().build());
+        let builder = LearnerBuilder::new(model, adamw, constant(0.1), run()).groups(groups);
+        builder.build(Interrupter::new())
     };
     let error = build(GroupsConfig::new().weight_decay(0.1)).err().unwrap().to_string();
     assert!(error.contains("with_weight_decay(0.0)"), "{error}");
@@ -734,4 +829,311 @@ multiple = 0.5
     assert!(error.contains("did you mean `layer_decay`?"), "{error}");
     let error = GroupsConfig::from_toml("version = 7").unwrap_err().to_string();
     assert!(error.contains("version: 7"), "{error}");
+}
+
+#[test]
+fn a_group_has_a_name_that_is_one_of_a_log_file_of_its_own() {
+    let model = TinyModel::new(&device());
+    let schedule = constant(0.1).resolve(run()).unwrap();
+    let resolved = |first: &str, second: &str| {
+        let trunk = Group::new(first, "hidden");
+        GroupsConfig::new().group(trunk).group(Group::rest(second)).resolve(
+            &model,
+            &schedule,
+            run(),
+        )
+    };
+    let long = "n".repeat(300);
+    for name in [
+        "enc/1",
+        "..\\enc",
+        "a:b",
+        "*",
+        "what?",
+        "\"a\"",
+        "<a",
+        "a>",
+        "a|b",
+        "a\nb",
+        "a\tb",
+        "",
+        &long[..101],
+        &long,
+    ] {
+        let error = GroupError::Name { group: name.to_string() };
+        assert_eq!(resolved(name, "rest").unwrap_err(), error);
+        assert_eq!(resolved("trunk", name).unwrap_err(), error);
+    }
+    // Burn writes a space as _, and some file systems know no case.
+    for (other, group) in [("enc 1", "enc_1"), ("enc_1", "enc 1"), ("Enc", "enc")] {
+        let error = GroupError::SameFile { group: group.to_string(), other: other.to_string() };
+        assert_eq!(resolved(other, group).unwrap_err(), error);
+    }
+    for name in ["enc 1", "blocks.3, no decay", "tête (β₁)", &long[..100]] {
+        assert!(resolved(name, "rest").is_ok(), "{name}");
+    }
+}
+
+/// Experts of which an update trains one.
+#[derive(Module, Debug)]
+struct Experts {
+    experts: Vec<Linear>,
+}
+
+impl Experts {
+    /// With 15 equal weights each.
+    fn new(weights: [f32; 3]) -> Self {
+        let expert = |weight: f32| Linear {
+            weight: Param::from_tensor(Tensor::full([4, 3], weight, &device())),
+            bias: Some(Param::from_tensor(Tensor::full([3], weight, &device()))),
+        };
+        Self { experts: weights.map(expert).into() }
+    }
+}
+
+#[test]
+fn a_norm_is_that_of_all_weights_of_a_group_whether_an_update_trains_them_or_not() {
+    let norms = |weights: [f32; 3], groups: GroupsConfig, chosen: fn(usize) -> usize| {
+        // 1 and less than 2⁻²⁵ is 1 in f32.
+        let sgd = SgdConfig::new().build();
+        let mut training = LearnerBuilder::new(Experts::new(weights), sgd, constant(1e-12), run())
+            .groups(groups)
+            .build_loop()
+            .unwrap();
+        let mut metrics = training.norm_metrics();
+        let updates = (0..7).map(|update| {
+            training.pass(|model| {
+                let input = Tensor::<2>::ones([2, 4], &device());
+                let loss = model.experts[chosen(update)].forward(input).sum();
+                TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+            });
+            training.update().unwrap();
+            metrics.iter_mut().map(|metric| metric.last().unwrap()).collect()
+        });
+        updates.collect::<Vec<Vec<f64>>>()
+    };
+    let assert_norms = |found: Vec<Vec<f64>>, expected: &[f64]| {
+        assert_eq!(found.len(), 7);
+        for (update, found) in found.iter().enumerate() {
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found / expected - 1.0).abs() < 1e-6, "update {update}: {found}");
+            }
+        }
+    };
+    let whole = norms([1.0; 3], GroupsConfig::new(), |update| update % 3);
+    assert_norms(whole, &[45f64.sqrt()]);
+    // Two of them never get a gradient, and one of these is frozen.
+    let each = GroupsConfig::new()
+        .group(Group::new("chosen", "experts.0"))
+        .group(Group::new("never chosen", "experts.1"))
+        .group(Group::rest("frozen").frozen());
+    let each = norms([1.0, 2.0, 3.0], each, |_| 0);
+    assert_norms(each, &[1.0, 2.0, 3.0].map(|weight| weight * 15f64.sqrt()));
+}
+
+/// Muon for one matrix, AdamW for the rest.
+fn with_muon(model: TinyModel) -> LearnerBuilder<TinyModel> {
+    builder(model).optimizer_for(Selection::path("hidden.weight"), MuonConfig::new().build())
+}
+
+#[test]
+fn two_optimizers_train_as_burns_own_and_go_on_after_saving() {
+    for (groups, scale) in [(GroupsConfig::new(), 1.0), (layer_decay(0.25), 0.25)] {
+        let parts = |model: TinyModel| with_muon(model).groups(groups.clone());
+        let model = TinyModel::new(&device());
+        let mut burns = ModuleOptimizer::from(adamw()).with_group(
+            ParamGroup::from_path("hidden.weight"),
+            MuonConfig::new().build(),
+            None,
+        );
+        let schedule = |scale: f64| linear(0.1, 0.01).scale(scale).init(run()).unwrap();
+        let mut scheduler = ModuleLrScheduler::new(schedule(1.0))
+            .with_group(ParamGroup::from_predicate("hidden"), schedule(scale));
+        let mut ours = parts(model.clone()).build_loop().unwrap();
+        let mut learner = parts(model.clone()).build(Interrupter::new()).unwrap();
+        let mut resumed = None;
+        let folder = tempfile::tempdir().unwrap();
+        let mut theirs = model;
+        for number in 0..10 {
+            if number == 5 {
+                ours.save(folder.path(), 1).unwrap();
+                let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+                let fresh = parts(TinyModel::new(&device()));
+                resumed = Some(fresh.resume_from(&saved).build_loop().unwrap());
+            }
+            let gradients = loss(&theirs, number).backward();
+            let gradients = GradientsParams::from_grads(gradients, &theirs);
+            theirs = burns.step(scheduler.step(), theirs, gradients);
+            update_loop(&mut ours, number);
+            train(&mut learner, number..number + 1);
+            let expected = values(&theirs);
+            assert_eq!(values(ours.model()), expected, "update {number}");
+            assert_eq!(weights(&learner), expected, "update {number}");
+            if let Some(resumed) = &mut resumed {
+                update_loop(resumed, number);
+                assert_eq!(values(resumed.model()), expected, "update {number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn two_optimizers_go_on_in_burns_training_and_others_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = TinyModel::new(&device());
+    let whole = trained(supervised(&folder.path().join("whole"), 2), with_muon(model.clone()));
+    let split = folder.path().join("split");
+    trained(supervised(&split, 1), with_muon(model.clone()));
+    let saved = SavedEpoch::newest(&split).unwrap().unwrap();
+    for other in [
+        builder(model.clone()),
+        builder(model.clone()).optimizer_for("head.weight", MuonConfig::new().build()),
+        with_muon(model.clone()).optimizer_for("head.weight", MuonConfig::new().build()),
+    ] {
+        let error = other.resume_from(&saved).build(Interrupter::new()).err().unwrap();
+        let is_other = matches!(
+            error,
+            BuildError::Checkpoint(CheckpointError::DifferentOptimizer { epoch: 1, .. })
+        );
+        assert!(is_other, "{error}");
+    }
+    let training = supervised(&split, 2).checkpoint(saved.epoch());
+    let resumed = trained(training, with_muon(model).resume_from(&saved));
+    assert_eq!(values(&resumed), values(&whole));
+}
+
+#[test]
+fn an_optimizer_for_nothing_or_for_what_it_does_not_take_is_refused() {
+    let model = || TinyModel::new(&device());
+    let muon = || MuonConfig::new().build();
+    for (selection, expected) in [
+        (
+            Selection::path("haed"),
+            "optimizer_for.paths: `haed` matches no trained parameter; the nearest are `head.",
+        ),
+        (Selection::norms(), "optimizer_for: `norms` matches no trained parameter"),
+        (Selection::none(), "optimizer_for: `nothing` matches no trained parameter"),
+    ] {
+        let error = builder(model()).optimizer_for(selection, muon()).build_loop().err().unwrap();
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+
+    let for_all = || LearnerBuilder::new(model(), muon(), constant(0.01), run());
+    let selected = builder(model()).optimizer_for(Selection::everything(), muon());
+    for refused in [for_all(), selected] {
+        let error = refused.build_loop().err().unwrap();
+        let text = error.to_string();
+        assert!(text.contains("Muon does not take `hidden.bias`, of 1 dimensions"), "{text}");
+        assert!(text.contains("LearnerBuilder::optimizer_for"), "{text}");
+        let BuildError::OptimizerRefuses { optimizer, path, rank, .. } = error else {
+            panic!("{text}")
+        };
+        assert_eq!((optimizer.as_str(), path.as_str(), rank), ("Muon", "hidden.bias", 1));
+    }
+    assert!(for_all().optimizer_for(Selection::biases(), adamw()).build_loop().is_ok());
+    // One that is left with nothing.
+    let unused = builder(model()).optimizer_for(Selection::biases(), adamw());
+    let unused = unused.optimizer_for(Selection::everything(), adamw()).build_loop();
+    let error = unused.err().unwrap().to_string();
+    assert!(error.contains("all of `biases` is selected again after it"), "{error}");
+    // The last one that selects a parameter has it.
+    let both = builder(model()).optimizer_for(Selection::everything(), muon());
+    assert!(both.optimizer_for(Selection::biases(), adamw()).build_loop().is_ok());
+}
+
+/// An update in which the bias of the trunk gets no gradient.
+fn update_without_bias(
+    training: &mut TrainingLoop<TinyModel>,
+    update: usize,
+) -> Result<(), Arc<UpdateError>> {
+    training.pass(|model| {
+        let loss = loss(model, update);
+        let mut output = TrainOutput::new(model, loss.clone().scaled_backward(), loss);
+        output.grads.remove::<1>(model.hidden.bias.as_ref().unwrap().id);
+        output
+    });
+    training.update().map(|_| ())
+}
+
+/// Makes updates in which the bias of the trunk gets no gradient: how many were made before the one that failed,
+/// and its error.
+fn made_without_bias(
+    training: &mut TrainingLoop<TinyModel>,
+    most: usize,
+) -> Option<(usize, Arc<UpdateError>)> {
+    (0..most).find_map(|update| Some((update, update_without_bias(training, update).err()?)))
+}
+
+fn assert_no_gradient(error: &UpdateError, within: u64) {
+    let text = error.to_string();
+    let UpdateError::NoGradient { paths, updates } = error else { panic!("{text}") };
+    assert_eq!((paths.as_slice(), *updates), (["hidden.bias".to_string()].as_slice(), within));
+    let expected = format!("`hidden.bias` got no gradient in any of the first {within} updates");
+    assert!(text.starts_with(&expected), "{text}");
+}
+
+#[test]
+fn a_parameter_that_never_gets_a_gradient_stops_the_run() {
+    let builder = || builder(TinyModel::new(&device()));
+    let mut training = builder().expect_gradients_within(5).build_loop().unwrap();
+    assert!(made_without_bias(&mut training, 4).is_none());
+    let before = values(training.model());
+    let error = update_without_bias(&mut training, 4).unwrap_err();
+    assert_no_gradient(&error, 5);
+    assert_eq!(values(training.model()), before, "the update that fails is not made");
+    assert_no_gradient(&training.failure().unwrap(), 5);
+    assert_no_gradient(&update_without_bias(&mut training, 5).unwrap_err(), 5);
+    assert_eq!(values(training.model()), before);
+
+    // 100 unless said otherwise.
+    let (made, error) = made_without_bias(&mut builder().build_loop().unwrap(), 200).unwrap();
+    assert_eq!(made, 99);
+    assert_no_gradient(&error, 100);
+    let mut never = builder().expect_gradients_within(None).build_loop().unwrap();
+    assert!(made_without_bias(&mut never, 200).is_none());
+    // A single gradient is enough.
+    let mut seldom = builder().expect_gradients_within(5).build_loop().unwrap();
+    assert!(made_without_bias(&mut seldom, 4).is_none());
+    update_loop(&mut seldom, 4);
+    assert!(made_without_bias(&mut seldom, 20).is_none());
+
+    let error = builder().expect_gradients_within(0).build_loop().err().unwrap().to_string();
+    assert!(error.starts_with("expect_gradients_within: ") && error.contains("None"), "{error}");
+}
+
+#[test]
+fn a_frozen_parameter_is_expected_to_get_a_gradient_once_it_thaws() {
+    let build = |trunk: Group| {
+        builder(TinyModel::new(&device()))
+            .groups(GroupsConfig::new().group(trunk).group(Group::rest("head")))
+            .expect_gradients_within(5)
+            .build_loop()
+            .unwrap()
+    };
+    let mut thaws = build(Group::new("trunk", "hidden").unfreeze_at(Span::Steps(7)));
+    let (made, error) = made_without_bias(&mut thaws, 20).unwrap();
+    // Seven without it, and four more with it.
+    assert_eq!(made, 11);
+    assert_no_gradient(&error, 5);
+    let mut frozen = build(Group::new("trunk", "hidden").frozen());
+    assert!(made_without_bias(&mut frozen, 20).is_none());
+}
+
+#[test]
+fn a_parameter_that_never_gets_a_gradient_stops_burns_training() {
+    let interrupter = Interrupter::new();
+    let builder = builder(TinyModel::new(&device())).expect_gradients_within(5);
+    let mut learner = builder.build(interrupter.clone()).unwrap();
+    for number in 0..5 {
+        assert!(!interrupter.should_stop(), "after {number} updates");
+        let mut output = learner.train_step(points(&[number, number + 1], &device()));
+        output.grads.remove::<1>(learner.model().inner().hidden.bias.as_ref().unwrap().id);
+        learner.lr_step();
+        learner.optimizer_step(output.grads);
+    }
+    let failure = learner.model().failure().unwrap();
+    assert_no_gradient(&failure, 5);
+    let error = interrupter.error().unwrap().to_string();
+    assert!(error.ends_with(&failure.to_string()), "{error}");
 }

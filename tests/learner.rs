@@ -2,21 +2,30 @@
 
 use anneal_tests::{FEATURES, Quiet, TinyModel, batches, points};
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{AdamWConfig, SgdConfig};
+use burn::optim::SgdConfig;
 use burn::tensor::{Device, Tensor};
-use burn::train::SupervisedTraining;
 use burn::train::metric::LossMetric;
+use burn::train::{Interrupter, Learner, SupervisedTraining};
 use burn_anneal::prelude::*;
 
 fn device() -> Device {
     Device::default().autodiff()
 }
 
+fn run() -> RunLength {
+    RunLength::from_items(12, 4).epochs(2)
+}
+
+fn builder_of(schedule: impl Into<ScheduleConfig>, run: RunLength) -> LearnerBuilder<TinyModel> {
+    LearnerBuilder::new(TinyModel::new(&device()), SgdConfig::new().build(), schedule, run)
+}
+
 fn builder() -> LearnerBuilder<TinyModel> {
-    LearnerBuilder::new(TinyModel::new(&device()))
-        .optimizer(SgdConfig::new().build())
-        .schedule(constant(0.1))
-        .run(RunLength::from_items(12, 4).epochs(2))
+    builder_of(constant(0.1), run())
+}
+
+fn build(builder: LearnerBuilder<TinyModel>) -> Result<Learner<Annealed<TinyModel>>, BuildError> {
+    builder.build(Interrupter::new())
 }
 
 #[derive(Default)]
@@ -53,14 +62,14 @@ fn logits(model: &TinyModel) -> Vec<f32> {
 
 #[test]
 fn parameter_paths_have_no_prefix() {
-    let annealed = builder().build().unwrap().model();
+    let annealed = build(builder()).unwrap().model();
     assert_eq!(paths(&annealed), paths(annealed.inner()));
     assert_eq!(paths(&annealed)[0], "hidden.weight");
 }
 
 #[test]
 fn checkpoints_load_into_the_bare_model_and_back() {
-    let annealed = builder().build().unwrap().model();
+    let annealed = build(builder()).unwrap().model();
     let expected = logits(annealed.inner());
     let bytes = annealed.into_record().into_bytes().unwrap();
     let record = || burn::store::ModuleRecord::from_bytes(bytes.clone()).unwrap();
@@ -68,14 +77,14 @@ fn checkpoints_load_into_the_bare_model_and_back() {
     assert_eq!(logits(&bare), expected);
 
     let back = bare.into_record();
-    let again = builder().build().unwrap().model().load_record(back);
+    let again = build(builder()).unwrap().model().load_record(back);
     assert_eq!(logits(again.inner()), expected);
 }
 
 #[test]
 fn the_bare_model_comes_back_trained_and_equals_its_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let learner = builder().clip_global_norm(1.0).build().unwrap();
+    let learner = build(builder().clip_global_norm(1.0)).unwrap();
     let before = logits(learner.model().inner());
     let result = SupervisedTraining::new(folder.path(), batches(12, 4, 0), batches(3, 3, 0))
         .num_epochs(2)
@@ -93,29 +102,24 @@ fn the_bare_model_comes_back_trained_and_equals_its_checkpoint() {
 
 #[test]
 fn it_prints_as_the_users_model() {
-    let annealed = builder().build().unwrap().model();
+    let annealed = build(builder()).unwrap().model();
     assert_eq!(annealed.to_string(), annealed.inner().to_string());
     assert_eq!(annealed.num_params(), annealed.inner().num_params());
 }
 
 #[test]
-fn each_missing_or_wrong_part_is_named() {
-    let error = |builder: LearnerBuilder<TinyModel>| builder.build().err().unwrap().to_string();
-    let model = || TinyModel::new(&device());
-    assert!(error(LearnerBuilder::new(model())).starts_with("optimizer: missing"));
-    let with_optimizer = || LearnerBuilder::new(model()).optimizer(AdamWConfig::new().build());
-    assert!(error(with_optimizer()).starts_with("schedule: missing"));
-    assert!(error(with_optimizer().schedule(constant(0.1))).starts_with("run: missing"));
-    assert!(error(builder().run(RunLength::from_items(12, 0))).starts_with("run.batch_size: 0"));
-    assert!(error(builder().schedule(cosine(0.0))).starts_with("cosine.peak: 0.0"));
+fn each_wrong_part_is_named() {
+    let error = |builder: LearnerBuilder<TinyModel>| build(builder).err().unwrap().to_string();
+    let empty = RunLength::from_items(12, 0);
+    assert!(error(builder_of(constant(0.1), empty)).starts_with("run.batch_size: 0"));
+    assert!(error(builder_of(cosine(0.0), run())).starts_with("cosine.peak: 0.0"));
     let long = cosine(0.1).warmup(Span::epochs(3));
-    assert!(error(builder().schedule(long)).contains("only 6 updates of the run are left"));
+    assert!(error(builder_of(long, run())).contains("only 6 updates of the run are left"));
     for max_norm in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(error(builder().clip_global_norm(max_norm)).starts_with("clip_global_norm"));
     }
-    let plain = LearnerBuilder::new(TinyModel::new(&Device::default()))
-        .optimizer(SgdConfig::new().build())
-        .schedule(constant(0.1))
-        .run(RunLength::updates(1));
+    let plain = TinyModel::new(&Device::default());
+    let sgd = SgdConfig::new().build();
+    let plain = LearnerBuilder::new(plain, sgd, constant(0.1), RunLength::updates(1));
     assert!(error(plain).contains("device.autodiff()"));
 }

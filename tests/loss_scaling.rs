@@ -1,14 +1,20 @@
 //! Loss scaling in a learner, through everything that Burn's loop does with it.
 
 use anneal_tests::{Term, TermModel, TinyModel, points, supervised};
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::optim::{AdamConfig, MultiGradientsParams, OptimizerRecord, SgdConfig};
+use burn::optim::{AdamConfig, GradientsParams, MultiGradientsParams, Optimizer, SgdConfig};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
-use burn::train::{ExecutionStrategy, Interrupter, Learner, MultiDeviceOptim, SupervisedTraining};
-use burn_anneal::precision::{
-    LossScaling, Observation, ScalingError, ScalingFailure, ScalingSummary, to_precision,
+use burn::train::{
+    ExecutionStrategy, Interrupter, Learner, LearnerModel, MultiDeviceOptim, SupervisedTraining,
+    TrainOutput,
 };
+use burn_anneal::control::Observation;
+use burn_anneal::groups::ControlSummary;
+use burn_anneal::precision::{PrecisionError, ScalingError, to_precision};
 use burn_anneal::prelude::*;
+use std::cell::RefCell;
 use std::path::Path;
 
 fn device() -> Device {
@@ -18,27 +24,58 @@ fn device() -> Device {
 type TinyLearner = Learner<Annealed<TinyModel>>;
 type TermLearner = Learner<Annealed<TermModel>>;
 
-fn tiny(dtype: Option<FloatDType>, scaling: LossScaling) -> LearnerBuilder<TinyModel> {
-    let builder = LearnerBuilder::new(TinyModel::seeded(11, &device()))
-        .optimizer(AdamConfig::new().build())
-        .schedule(cosine(0.02))
-        .run(RunLength::updates(200))
-        .loss_scaling(scaling)
-        .interrupter(Interrupter::new());
+/// In half precision with this scaling.
+fn half(dtype: FloatDType, scaling: LossScaling) -> HalfPrecision {
+    HalfPrecision { dtype, loss_scaling: Some(scaling), ..HalfPrecision::f16() }
+}
+
+/// In half precision, or in f32 with its loss scaled.
+fn scaled<M: Module>(
+    builder: LearnerBuilder<M>,
+    dtype: Option<FloatDType>,
+    scaling: LossScaling,
+) -> LearnerBuilder<M> {
     match dtype {
-        Some(dtype) => builder.half_precision(dtype),
-        None => builder,
+        Some(dtype) => builder.half_precision(half(dtype, scaling)),
+        None => builder.loss_scaling(scaling),
     }
 }
 
+fn tiny_in(
+    dtype: Option<FloatDType>,
+    scaling: LossScaling,
+    schedule: impl Into<ScheduleConfig>,
+    run: RunLength,
+) -> LearnerBuilder<TinyModel> {
+    let model = TinyModel::seeded(11, &device());
+    scaled(LearnerBuilder::new(model, AdamConfig::new().build(), schedule, run), dtype, scaling)
+}
+
+fn tiny(dtype: Option<FloatDType>, scaling: LossScaling) -> LearnerBuilder<TinyModel> {
+    tiny_in(dtype, scaling, cosine(0.02), RunLength::updates(200))
+}
+
+fn term_in(
+    model: TermModel,
+    scaling: LossScaling,
+    optimizer: impl Optimizer,
+    schedule: impl Into<ScheduleConfig>,
+    run: RunLength,
+) -> LearnerBuilder<TermModel> {
+    let builder = LearnerBuilder::new(model, optimizer, schedule, run);
+    builder.half_precision(half(FloatDType::F16, scaling))
+}
+
 fn term(model: TermModel, scaling: LossScaling) -> LearnerBuilder<TermModel> {
-    LearnerBuilder::new(model)
-        .optimizer(SgdConfig::new().build())
-        .schedule(linear(1.0, 0.0))
-        .run(RunLength::updates(100))
-        .half_precision(FloatDType::F16)
-        .loss_scaling(scaling)
-        .interrupter(Interrupter::new())
+    term_in(model, scaling, sgd(), linear(1.0, 0.0), RunLength::updates(100))
+}
+
+fn sgd() -> impl Optimizer {
+    SgdConfig::new().build()
+}
+
+fn built<M: LearnerModel>(builder: LearnerBuilder<M>) -> Learner<Annealed<M>> {
+    builder.build(Interrupter::new()).unwrap()
 }
 
 /// A gradient of b, whatever the weights are.
@@ -46,8 +83,13 @@ fn slope(b: f32) -> Term {
     Term::new(&[vec![0.0]], &[b])
 }
 
-fn summary<M: burn::train::LearnerModel>(learner: &Learner<Annealed<M>>) -> ScalingSummary {
-    learner.model().explain().unwrap().scaling.unwrap()
+fn summary<M: LearnerModel>(learner: &Learner<Annealed<M>>) -> ControlSummary {
+    learner.model().explain().control.unwrap()
+}
+
+/// The words of the error that a run was stopped with.
+fn error_of(interrupter: &Interrupter) -> String {
+    interrupter.error().expect("it was stopped by an error").to_string()
 }
 
 fn update(learner: &mut TermLearner, term: Term) {
@@ -80,13 +122,13 @@ fn loss_of(model: &TinyModel) -> f32 {
 #[test]
 fn a_learner_trains_in_half_precision_as_in_f32() {
     let trained = |dtype| {
-        let mut learner = tiny(dtype, LossScaling::new()).build().unwrap();
+        let mut learner = built(tiny(dtype, LossScaling::new()));
         (0..150).for_each(|number| update_tiny(&mut learner, number));
         let model = learner.model();
         (model.inner().clone(), summary(&learner))
     };
     let (exact, scaling) = trained(None);
-    assert_eq!((scaling.loss_scale, scaling.skipped), (65_536.0, 0));
+    assert_eq!((scaling.loss_scale, scaling.skipped), (Some(65_536.0), 0));
     for dtype in [FloatDType::F16, FloatDType::BF16] {
         let (model, _) = trained(Some(dtype));
         assert_eq!(model.head.weight.val().dtype(), DType::from(dtype));
@@ -98,30 +140,28 @@ fn a_learner_trains_in_half_precision_as_in_f32() {
 /// In f32, and with powers of 2, scaling changes no bit.
 #[test]
 fn scaling_changes_nothing_in_f32() {
-    let mut with = tiny(None, LossScaling::new().growth_interval(7)).build().unwrap();
-    let mut without = LearnerBuilder::new(TinyModel::seeded(11, &device()))
-        .optimizer(AdamConfig::new().build())
-        .schedule(cosine(0.02))
-        .run(RunLength::updates(200))
-        .build()
-        .unwrap();
+    let mut with = built(tiny(None, LossScaling::new().growth_interval(7)));
+    let model = TinyModel::seeded(11, &device());
+    let adam = AdamConfig::new().build();
+    let mut without =
+        built(LearnerBuilder::new(model, adam, cosine(0.02), RunLength::updates(200)));
     for number in 0..30 {
         update_tiny(&mut with, number);
         update_tiny(&mut without, number);
     }
-    assert_eq!(summary(&with).loss_scale, 65_536.0 * 16.0);
+    assert_eq!(summary(&with).loss_scale, Some(65_536.0 * 16.0));
     assert_eq!(values(with.model().inner()), values(without.model().inner()));
 }
 
 #[test]
 fn an_overflow_skips_the_whole_update() {
-    let mut learner = tiny(Some(FloatDType::F16), LossScaling::new().scale(1e9)).build().unwrap();
+    let mut learner = built(tiny(Some(FloatDType::F16), LossScaling::new().scale(1e9)));
     let start = values(learner.model().inner());
     update_tiny(&mut learner, 0);
     assert_eq!(values(learner.model().inner()), start);
     let scaling = summary(&learner);
-    assert_eq!((scaling.loss_scale, scaling.skipped), (f64::from(1e9f32 / 2.0), 1));
-    let seen = *learner.model().observation().unwrap();
+    assert_eq!((scaling.loss_scale, scaling.skipped), (Some(f64::from(1e9f32 / 2.0)), 1));
+    let seen = learner.model().observation();
     assert!(seen.overflow && seen.loss.unwrap() > 0.5, "{seen:?}");
     // The scale falls until it fits, and training goes on.
     (1..40).for_each(|number| update_tiny(&mut learner, number));
@@ -132,9 +172,9 @@ fn an_overflow_skips_the_whole_update() {
 
 #[test]
 fn what_an_update_saw_is_unscaled() {
-    let mut learner = term(TermModel::new(&[3.0]), LossScaling::fixed(1_024.0)).build().unwrap();
+    let mut learner = built(term(TermModel::new(&[3.0]), LossScaling::fixed(1_024.0)));
     update(&mut learner, slope(-0.5));
-    let Observation { loss, gradient_norm, overflow, .. } = *learner.model().observation().unwrap();
+    let Observation { loss, gradient_norm, overflow, .. } = learner.model().observation();
     assert_eq!((loss, gradient_norm, overflow), (Some(-1.5), Some(0.5), false));
     assert_eq!(learner.model().inner().values(), [3.5]);
 }
@@ -143,7 +183,7 @@ fn what_an_update_saw_is_unscaled() {
 #[test]
 fn accumulated_batches_have_one_scale_and_a_sum_in_f32() {
     let scaling = LossScaling::new().scale(1_000.0).growth_interval(1);
-    let mut learner = term(TermModel::new(&[0.0]), scaling).build().unwrap();
+    let mut learner = built(term(TermModel::new(&[0.0]), scaling));
     let mut sum = burn::optim::GradientsAccumulator::new();
     for _ in 0..3 {
         // 1,000 · 50 fits in f16, three times that does not.
@@ -153,21 +193,16 @@ fn accumulated_batches_have_one_scale_and_a_sum_in_f32() {
     learner.lr_step();
     learner.optimizer_step(sum.grads());
     assert_eq!(learner.model().inner().values(), [-150.0]);
-    assert_eq!(summary(&learner).loss_scale, 2_000.0);
-    assert_eq!(learner.model().observation().unwrap().loss, Some(0.0));
+    assert_eq!(summary(&learner).loss_scale, Some(2_000.0));
+    assert_eq!(learner.model().observation().loss, Some(0.0));
 }
 
 /// bf16 has even numbers only from 256 on. It needs no loss scaling, but sums in f32.
 #[test]
 fn accumulated_batches_of_bf16_have_a_sum_in_f32() {
-    let mut learner = LearnerBuilder::new(TermModel::new(&[0.0]))
-        .optimizer(SgdConfig::new().build())
-        .schedule(constant(1.0))
-        .run(RunLength::updates(10))
-        .half_precision(FloatDType::BF16)
-        .clip_global_norm(1e6)
-        .build()
-        .unwrap();
+    let builder =
+        LearnerBuilder::new(TermModel::new(&[0.0]), sgd(), constant(1.0), RunLength::updates(10));
+    let mut learner = built(builder.half_precision(HalfPrecision::bf16()).clip_global_norm(1e6));
     let mut sum = burn::optim::GradientsAccumulator::new();
     for b in std::iter::once(256.0).chain([1.0; 64]) {
         let output = learner.train_step(slope(b));
@@ -185,14 +220,14 @@ fn burns_loop_accumulates_under_one_scale() {
         let folder = tempfile::tempdir().unwrap();
         let training: SupervisedTraining<Annealed<TinyModel>> =
             supervised(folder.path(), 2).grads_accumulation(3);
-        let builder = tiny(dtype, LossScaling::new().growth_interval(2))
-            .gradient_reduction(GradientReduction::Mean)
-            .run(RunLength::from_items(60, 6).epochs(2).gradient_accumulation(3))
-            .interrupter(training.interrupter());
-        let learner = builder.build().unwrap();
+        let scaling = LossScaling::new().growth_interval(2);
+        let run = RunLength::from_items(60, 6).epochs(2).gradient_accumulation(3);
+        let builder =
+            tiny_in(dtype, scaling, cosine(0.02), run).gradient_reduction(GradientReduction::Mean);
+        let learner = builder.build(training.interrupter()).unwrap();
         let training = learner
             .model()
-            .scaling_metrics()
+            .control_metrics()
             .into_iter()
             .fold(training, |training, metric| training.metric_train_numeric(metric));
         let result = training.launch(learner);
@@ -203,10 +238,10 @@ fn burns_loop_accumulates_under_one_scale() {
     let (exact, _) = run(None);
     let (half, scales) = run(Some(FloatDType::F16));
     // An update every 3 batches, 4 in an epoch, the last of one batch. Each batch but those before the
-    // first update says the scale of the last update; the third is the first with a grown scale.
-    let updates: Vec<f64> = scales.into_iter().filter(|scale| *scale != 0.0).collect();
+    // first update, which say nothing, says the scale of the last update; the third is the first with a
+    // grown scale.
     assert_eq!(
-        updates,
+        scales,
         [65_536.0, 65_536.0, 65_536.0, 65_536.0, 65_536.0, 65_536.0, 131_072.0, 131_072.0]
     );
     let far = half.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -221,18 +256,19 @@ fn burns_loop_over_several_devices_scales_and_looks_at_a_batch_again() {
         let strategy = ExecutionStrategy::multi(vec![device(); 2], optim);
         let training: SupervisedTraining<Annealed<TinyModel>> =
             supervised(folder.path(), 2).with_training_strategy(strategy.into());
-        let learner = tiny(dtype, LossScaling::new())
-            .run(RunLength::from_items(60, 6).epochs(2).devices(2))
+        let run = RunLength::from_items(60, 6).epochs(2).devices(2);
+        let learner = tiny_in(dtype, LossScaling::new(), cosine(0.02), run)
             .cap_rate(RateCap::measured_every(2))
-            .interrupter(training.interrupter())
-            .build()
+            .repeat_batches()
+            .build(training.interrupter())
             .unwrap();
         let result = training.launch(learner);
         assert!(result.error.is_none() && result.interrupted.is_none());
-        let seen = *result.model.observation().unwrap();
+        let seen = result.model.observation();
         assert!(seen.loss.is_some() && seen.movement.is_some(), "{seen:?}");
-        let scaling = result.model.explain().unwrap().scaling.unwrap();
-        assert!(scaling.skipped == 0 && scaling.smoothness.is_some(), "{scaling}");
+        let control = result.model.explain().control.unwrap();
+        let smoothness = control.state("rate cap", "smoothness");
+        assert!(control.skipped == 0 && smoothness.is_some(), "{control}");
         values(result.model.inner())
     };
     for optim in [MultiDeviceOptim::OptimMainDevice, MultiDeviceOptim::OptimSharded] {
@@ -253,8 +289,7 @@ fn log(run: &Path, epoch: usize, metric: &str) -> Vec<f64> {
 #[test]
 fn gradients_of_several_devices_are_unscaled_checked_and_skipped() {
     let scaling = || LossScaling::new().scale(1_000.0);
-    let mut learner =
-        term(TermModel::new(&[0.0]), scaling()).clip_global_norm(60.0).build().unwrap();
+    let mut learner = built(term(TermModel::new(&[0.0]), scaling()).clip_global_norm(60.0));
     let several = |learner: &TermLearner, slopes: [f32; 2]| {
         let grads = slopes.map(|b| (learner.train_step(slope(b)).grads, Device::default()));
         MultiGradientsParams { grads: grads.into() }
@@ -275,12 +310,10 @@ fn gradients_of_several_devices_are_unscaled_checked_and_skipped() {
 /// The norm that clipping needs is that of unscaled gradients, and tells of overflow too.
 #[test]
 fn clipping_comes_after_unscaling() {
-    let mut learner = term(TermModel::new(&[0.0]), LossScaling::fixed(512.0))
-        .clip_global_norm(2.0)
-        .build()
-        .unwrap();
+    let scaling = LossScaling::fixed(512.0);
+    let mut learner = built(term(TermModel::new(&[0.0]), scaling).clip_global_norm(2.0));
     update(&mut learner, slope(8.0));
-    assert_eq!(learner.model().observation().unwrap().gradient_norm, Some(8.0));
+    assert_eq!(learner.model().observation().gradient_norm, Some(8.0));
     assert!((learner.model().inner().values()[0] + 2.0).abs() < 2e-3);
     update(&mut learner, slope(200.0));
     assert_eq!(summary(&learner).skipped, 1);
@@ -293,11 +326,9 @@ fn a_skipped_update_takes_a_step_of_the_schedule_or_leaves_it() {
         [(OnSkip::Advance, [1.0, 0.5, 0.25]), (OnSkip::Hold, [1.0, 0.75, 0.5])]
     {
         let scaling = LossScaling::new().scale(1_000.0);
-        let mut learner = term(TermModel::new(&[0.0]), scaling)
-            .run(RunLength::updates(4))
-            .on_skip(on_skip)
-            .build()
-            .unwrap();
+        let model = TermModel::new(&[0.0]);
+        let builder = term_in(model, scaling, sgd(), linear(1.0, 0.0), RunLength::updates(4));
+        let mut learner = built(builder.on_skip(on_skip));
         let mut moved = vec![];
         for b in [-1.0, -100.0, -1.0, -1.0] {
             let before = learner.model().inner().values()[0];
@@ -306,10 +337,13 @@ fn a_skipped_update_takes_a_step_of_the_schedule_or_leaves_it() {
         }
         assert_eq!(moved.remove(1), 0.0, "it is skipped");
         assert_eq!(moved, expected, "{on_skip:?}");
-        let held = u64::from(on_skip == OnSkip::Hold);
-        assert_eq!((summary(&learner).skipped, summary(&learner).held), (1, held));
-        let text = learner.model().explain().unwrap().to_string();
-        assert!(text.contains("loss scale 500, 1 updates skipped"), "{text}");
+        let behind = u64::from(on_skip == OnSkip::Hold);
+        assert_eq!((summary(&learner).skipped, summary(&learner).behind), (1, behind));
+        let text = learner.model().explain().to_string();
+        let waited = if behind == 1 { ", for which the schedule waited 1" } else { "" };
+        let expected =
+            format!("loss scale 500, 1 updates skipped{waited}; the last update at 1 of its");
+        assert!(text.contains(&expected), "{text}");
     }
 }
 
@@ -328,11 +362,10 @@ fn a_skipped_update_thaws_what_the_next_one_trains() {
     };
     for (on_skip, thawed) in [(OnSkip::Advance, true), (OnSkip::Hold, false)] {
         let scaling = LossScaling::new().scale(1e8).backoff_factor(1e-6);
-        let mut learner = tiny(Some(FloatDType::F16), scaling)
+        let builder = tiny(Some(FloatDType::F16), scaling)
             .groups(layer_decay(1.0).unfreeze_layers_at([Span::steps(1), Span::steps(0)]))
-            .on_skip(on_skip)
-            .build()
-            .unwrap();
+            .on_skip(on_skip);
+        let mut learner = built(builder);
         let start = hidden(&learner);
         update_tiny(&mut learner, 0);
         assert_eq!((summary(&learner).skipped, hidden(&learner)), (1, start.clone()));
@@ -348,7 +381,7 @@ fn a_skipped_update_thaws_what_the_next_one_trains() {
 #[test]
 fn clones_of_a_learner_do_not_hear_of_each_other() {
     let scaling = LossScaling::new().scale(1_024.0).max_failures(2);
-    let mut one = term(TermModel::new(&[0.0]), scaling).build().unwrap();
+    let mut one = built(term(TermModel::new(&[0.0]), scaling));
     update(&mut one, slope(1.0));
     let mut other = one.clone();
     for number in 0..3 {
@@ -359,24 +392,36 @@ fn clones_of_a_learner_do_not_hear_of_each_other() {
         }
         assert!(one.model().failure().is_none() && other.model().failure().is_none());
         assert_eq!((summary(&one).skipped, summary(&other).skipped), (0, 1), "{number}");
-        assert_eq!((summary(&one).loss_scale, summary(&other).loss_scale), (1_024.0, 512.0));
+        let scales = [&one, &other].map(|learner| summary(learner).loss_scale);
+        assert_eq!(scales, [Some(1_024.0), Some(512.0)]);
     }
 }
 
-/// What `run` asks the builder for.
-type Ask = fn(LearnerBuilder<TinyModel>) -> LearnerBuilder<TinyModel>;
+/// Makes the builder of a run.
+type Make = fn() -> LearnerBuilder<TinyModel>;
 
-fn run(folder: &Path, epochs: usize, from: Option<usize>, ask: Ask) -> Vec<f32> {
-    let training = supervised(folder, epochs);
-    let builder = LearnerBuilder::new(TinyModel::seeded(5, &device()))
-        .optimizer(AdamConfig::new().build())
-        .schedule(cosine(0.05).warmup(Span::steps(5)))
-        .run(RunLength::from_items(60, 6).epochs(4))
+/// A run of four epochs in one group.
+fn begin(
+    optimizer: impl Optimizer,
+    schedule: impl Into<ScheduleConfig>,
+) -> LearnerBuilder<TinyModel> {
+    let run = RunLength::from_items(60, 6).epochs(4);
+    LearnerBuilder::new(TinyModel::seeded(5, &device()), optimizer, schedule, run)
         .groups(GroupsConfig::new().group(Group::rest("all")))
         .weight_decay(0.01)
-        .half_precision(FloatDType::F16)
-        .interrupter(training.interrupter());
-    let mut builder = ask(builder);
+}
+
+fn with_adam() -> LearnerBuilder<TinyModel> {
+    begin(AdamConfig::new().build(), cosine(0.05).warmup(Span::steps(5)))
+}
+
+fn in_f16() -> LearnerBuilder<TinyModel> {
+    with_adam().half_precision(HalfPrecision::f16())
+}
+
+fn run(folder: &Path, epochs: usize, from: Option<usize>, make: Make) -> Vec<f32> {
+    let training = supervised(folder, epochs);
+    let mut builder = make();
     let training = match from {
         Some(epoch) => {
             builder = builder.resume_from(&SavedEpoch::open(folder, epoch).unwrap());
@@ -384,10 +429,10 @@ fn run(folder: &Path, epochs: usize, from: Option<usize>, ask: Ask) -> Vec<f32> 
         }
         None => training,
     };
-    let learner = builder.build().unwrap();
+    let learner = builder.build(training.interrupter()).unwrap();
     let model = learner.model();
     let training = model
-        .scaling_metrics()
+        .control_metrics()
         .into_iter()
         .fold(training, |training, metric| training.metric_train_numeric(metric));
     let training = model
@@ -410,12 +455,12 @@ fn run(folder: &Path, epochs: usize, from: Option<usize>, ask: Ask) -> Vec<f32> 
 
 /// Four epochs at once, and one epoch and then three: the same losses, scales and rates. Gives the logs of a
 /// metric in the first epoch and in all.
-fn assert_resumes_exactly(ask: Ask, metrics: &[&str]) -> impl Fn(&str) -> (Vec<f64>, Vec<f64>) {
+fn assert_resumes_exactly(make: Make, metrics: &[&str]) -> impl Fn(&str) -> (Vec<f64>, Vec<f64>) {
     let folder = tempfile::tempdir().unwrap();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
-    let expected = run(&whole, 4, None, ask);
-    run(&parts, 1, None, ask);
-    assert_eq!(run(&parts, 4, Some(1), ask), expected);
+    let expected = run(&whole, 4, None, make);
+    run(&parts, 1, None, make);
+    assert_eq!(run(&parts, 4, Some(1), make), expected);
     for epoch in 2..=4 {
         for metric in metrics {
             let (expected, found) = (log(&whole, epoch, metric), log(&parts, epoch, metric));
@@ -431,10 +476,11 @@ fn assert_resumes_exactly(ask: Ask, metrics: &[&str]) -> impl Fn(&str) -> (Vec<f
 
 #[test]
 fn a_run_resumes_exactly_right_after_a_skip() {
-    let advance: Ask = |builder| builder.loss_scaling(overflowing());
-    let hold: Ask = |builder| builder.loss_scaling(overflowing()).on_skip(OnSkip::Hold);
-    for ask in [advance, hold] {
-        let log = assert_resumes_exactly(ask, &["Loss", "Loss_Scale", "Skipped", "Rate_all"]);
+    let advance: Make = || with_adam().half_precision(half(FloatDType::F16, overflowing()));
+    let hold: Make =
+        || with_adam().half_precision(half(FloatDType::F16, overflowing())).on_skip(OnSkip::Hold);
+    for make in [advance, hold] {
+        let log = assert_resumes_exactly(make, &["Loss", "Loss_Scale", "Skipped", "Rate_all"]);
         let (first, all) = log("Skipped");
         assert_eq!(first.last(), Some(&1.0), "the epoch must end with a skip: {first:?}");
         assert!((4.0..25.0).contains(&all.iter().sum::<f64>()), "{all:?}");
@@ -447,13 +493,15 @@ fn a_run_resumes_exactly_right_after_a_skip() {
 
 #[test]
 fn a_run_with_a_cap_resumes_exactly() {
-    let ask: Ask = |builder| {
-        builder
-            .loss_scaling(LossScaling::new().scale(1_024.0))
+    let make: Make = || {
+        with_adam()
+            .half_precision(half(FloatDType::F16, LossScaling::new().scale(1_024.0)))
             .cap_rate(RateCap::measured_every(4).limit(120.0))
+            .repeat_batches()
     };
-    let log = assert_resumes_exactly(ask, &["Loss", "Loss_Scale", "Rate_Cap", "Rate_all"]);
-    let (_, factors) = log("Rate_Cap");
+    let metrics = ["Loss", "Loss_Scale", "Factor_rate_cap", "Rate_all"];
+    let log = assert_resumes_exactly(make, &metrics);
+    let (_, factors) = log("Factor_rate_cap");
     let cut = factors.iter().filter(|factor| **factor < 1.0).count();
     assert!((1..40).contains(&cut), "{factors:?}");
 }
@@ -462,13 +510,12 @@ fn a_run_with_a_cap_resumes_exactly() {
 #[test]
 fn a_drop_of_the_rate_at_a_skipped_update_is_that_of_the_next() {
     for (rate_drop, expected) in [(RateDrop::keep(), 3.75), (RateDrop::reset(), 3.0)] {
-        let mut learner = term(TermModel::new(&[0.0]), LossScaling::new().scale(1_000.0))
-            .optimizer(RateInsideSgd::new(0.5).unwrap())
-            .schedule(step_decay(1.0, Span::steps(2), 0.5))
-            .run(RunLength::updates(4))
-            .rate_drop(rate_drop)
-            .build()
-            .unwrap();
+        let scaling = LossScaling::new().scale(1_000.0);
+        let sgd = RateInsideSgd::new(0.5).unwrap();
+        let schedule = step_decay(1.0, Span::steps(2), 0.5);
+        let run = RunLength::updates(4);
+        let builder = term_in(TermModel::new(&[0.0]), scaling, sgd, schedule, run);
+        let mut learner = built(builder.rate_drop(rate_drop));
         for b in [-1.0, -1.0, -100.0, -1.0] {
             update(&mut learner, slope(b));
         }
@@ -481,14 +528,12 @@ fn a_drop_of_the_rate_at_a_skipped_update_is_that_of_the_next() {
 /// 0 at the first update after the resume.
 #[test]
 fn a_drop_of_the_rate_at_a_skipped_update_outlives_a_resume() {
-    let ask: Ask = |builder| {
-        builder
-            .optimizer(RateInsideSgd::new(0.9).unwrap())
-            .schedule(step_decay(0.1, Span::steps(9), 0.1))
+    let make: Make = || {
+        begin(RateInsideSgd::new(0.9).unwrap(), step_decay(0.1, Span::steps(9), 0.1))
             .rate_drop(RateDrop::reset())
-            .loss_scaling(overflowing())
+            .half_precision(half(FloatDType::F16, overflowing()))
     };
-    let log = assert_resumes_exactly(ask, &["Loss", "Loss_Scale", "Skipped", "Rate_all"]);
+    let log = assert_resumes_exactly(make, &["Loss", "Loss_Scale", "Skipped", "Rate_all"]);
     assert_eq!(log("Skipped").0.last(), Some(&1.0));
 }
 
@@ -499,18 +544,16 @@ fn metrics_of_groups_say_what_was_done() {
     {
         let folder = tempfile::tempdir().unwrap();
         let training = supervised(folder.path(), 1);
-        let builder = tiny(Some(FloatDType::F16), overflowing())
-            .schedule(constant(0.01))
-            .run(RunLength::from_items(60, 6).epochs(1))
+        let run = RunLength::from_items(60, 6).epochs(1);
+        let builder = tiny_in(Some(FloatDType::F16), overflowing(), constant(0.01), run)
             .groups(GroupsConfig::new().group(Group::rest("all")))
             .weight_decay(WeightDecay::independent(0.1))
-            .on_skip(on_skip)
-            .interrupter(training.interrupter());
+            .on_skip(on_skip);
         let builder = match capped {
             true => builder.cap_rate(RateCap::given(1.0).limit(1e30)),
             false => builder,
         };
-        let learner = builder.build().unwrap();
+        let learner = builder.build(training.interrupter()).unwrap();
         let model = learner.model();
         let metrics = [model.decay_metrics(), model.norm_metrics(), model.step_metrics()];
         let training = metrics
@@ -521,6 +564,7 @@ fn metrics_of_groups_say_what_was_done() {
         training.launch(learner);
         let case = format!("{on_skip:?}, {capped}");
         let kept = log(folder.path(), 1, "Kept_all");
+        assert_eq!(kept.len(), 10, "{case}");
         for (number, kept) in kept.iter().enumerate() {
             let done = (number + 1).min(9) as i32;
             assert!((kept - 0.9f64.powi(done)).abs() < 1e-5, "{case}: {number}: {kept}");
@@ -533,43 +577,90 @@ fn metrics_of_groups_say_what_was_done() {
     }
 }
 
+/// What is said of the checkpoint of an epoch by a run that is not to go on from it, in a learner and in a loop.
+fn resume_error(folder: &Path, make: Make) -> CheckpointError {
+    let saved = SavedEpoch::open(folder, 1).unwrap();
+    let of_loop = make().resume_from(&saved).build_loop().err().unwrap().to_string();
+    match make().resume_from(&saved).build(Interrupter::new()).err() {
+        Some(BuildError::Checkpoint(error)) => {
+            assert_eq!(error.to_string(), of_loop);
+            error
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A run of which the first epoch is saved before it begins.
+fn save(folder: &Path, make: Make) {
+    make().build_loop().unwrap().save(folder, 1).unwrap();
+}
+
 /// A schedule that waited would jump where nobody knows of it any more.
 #[test]
 fn a_schedule_that_waited_is_not_resumed_without_loss_scaling() {
-    let folder = tempfile::tempdir().unwrap();
     // The squares of the first gradients are too much for f32.
-    let hold: Ask = |builder| {
+    let hold: Make = || {
         let scaling = LossScaling::new().scale(1e24).backoff_factor(1e-6);
-        builder.half_precision(FloatDType::BF16).loss_scaling(scaling).on_skip(OnSkip::Hold)
+        with_adam().half_precision(half(FloatDType::BF16, scaling)).on_skip(OnSkip::Hold)
     };
+    let folder = tempfile::tempdir().unwrap();
     run(folder.path(), 1, None, hold);
-    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
-    let resumed = LearnerBuilder::new(TinyModel::new(&device()))
-        .optimizer(AdamConfig::new().build())
-        .schedule(cosine(0.05).warmup(Span::steps(5)))
-        .run(RunLength::from_items(60, 6).epochs(4))
-        .groups(GroupsConfig::new().group(Group::rest("all")))
-        .weight_decay(0.01)
-        .half_precision(FloatDType::BF16)
-        .resume_from(&saved);
-    let error = resumed.build().err().unwrap().to_string();
-    assert!(error.contains("waited for 1 updates"), "{error}");
+    let bf16: Make = || with_adam().half_precision(HalfPrecision::bf16());
+    let error = resume_error(folder.path(), bf16);
+    assert!(matches!(error, CheckpointError::DifferentControllers { epoch: 1, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("saved with `loss scale`, and now there are none"), "{text}");
+}
+
+#[test]
+fn a_run_with_loss_scaling_is_not_resumed_without_it() {
+    let without: Make =
+        || with_adam().half_precision(HalfPrecision { loss_scaling: None, ..HalfPrecision::f16() });
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), 1, None, in_f16);
+    let error = resume_error(folder.path(), without);
+    assert!(matches!(error, CheckpointError::DifferentControllers { epoch: 1, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("saved with `loss scale`, and now there are none"), "{text}");
+
+    save(folder.path(), without);
+    let error = resume_error(folder.path(), in_f16);
+    assert!(matches!(error, CheckpointError::DifferentControllers { epoch: 1, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("saved with no controllers, and now there are `loss scale`"), "{text}");
+}
+
+#[test]
+fn a_run_is_not_resumed_with_other_exceptions_from_half_precision() {
+    let but_head: Make = || {
+        let except = Selection::path("head");
+        with_adam().half_precision(HalfPrecision { except, ..HalfPrecision::f16() })
+    };
+    for (saved_by, resumed_by, precisions) in
+        [(in_f16 as Make, but_head, ["f16", "f32"]), (but_head, in_f16 as Make, ["f32", "f16"])]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        save(folder.path(), saved_by);
+        match resume_error(folder.path(), resumed_by) {
+            CheckpointError::DifferentPrecision { epoch: 1, path, saved, now } => {
+                assert_eq!(
+                    (path.as_str(), [saved.as_str(), now.as_str()]),
+                    ("head.weight", precisions)
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]
 fn a_fixed_scale_is_that_of_the_builder_after_a_resume_too() {
     let folder = tempfile::tempdir().unwrap();
-    run(folder.path(), 1, None, |builder| builder);
+    run(folder.path(), 1, None, in_f16);
     let saved = SavedEpoch::open(folder.path(), 1).unwrap();
-    let learner = tiny(Some(FloatDType::F16), LossScaling::fixed(1_024.0))
-        .schedule(cosine(0.05).warmup(Span::steps(5)))
-        .run(RunLength::from_items(60, 6).epochs(4))
-        .groups(GroupsConfig::new().group(Group::rest("all")))
-        .weight_decay(0.01)
-        .resume_from(&saved)
-        .build()
-        .unwrap();
-    assert_eq!(summary(&learner).loss_scale, 1_024.0);
+    let fixed = half(FloatDType::F16, LossScaling::fixed(1_024.0));
+    let learner = built(with_adam().half_precision(fixed).resume_from(&saved));
+    assert_eq!(summary(&learner).loss_scale, Some(1_024.0));
 }
 
 /// A loop that tells nobody what it resumes from: Burn's records alone.
@@ -578,53 +669,93 @@ fn a_record_that_burn_loads_by_itself_is_found_by_the_first_update() {
     let folder = tempfile::tempdir().unwrap();
     let training = |epochs| supervised(folder.path(), epochs);
     let learner = |training: &SupervisedTraining<Annealed<TinyModel>>, scale: f64| {
-        tiny(Some(FloatDType::F16), LossScaling::new().scale(scale))
-            .interrupter(training.interrupter())
-            .build()
-            .unwrap()
+        let builder = tiny(Some(FloatDType::F16), LossScaling::new().scale(scale));
+        builder.build(training.interrupter()).unwrap()
     };
     let first = training(1);
-    let built = learner(&first, 64.0);
-    first.launch(built);
+    let built_first = learner(&first, 64.0);
+    first.launch(built_first);
     let second = training(2).checkpoint(1);
-    let built = learner(&second, 4_096.0);
-    let result = second.launch(built);
-    assert_eq!(result.model.explain().unwrap().scaling.unwrap().loss_scale, 64.0);
+    let built_second = learner(&second, 4_096.0);
+    let result = second.launch(built_second);
+    assert!(result.error.is_none() && result.interrupted.is_none());
+    assert_eq!(result.model.explain().control.unwrap().loss_scale, Some(64.0));
 
     // The batch that ran before anybody looked is unscaled by the scale that it had.
-    let record = OptimizerRecord::load(folder.path().join("checkpoint/optim-2.bpk")).unwrap();
-    let mut learner =
-        term(TermModel::new(&[0.0]), LossScaling::new().scale(4_096.0)).build().unwrap();
-    learner.load_optim(record);
+    let steady = |scale: f64| {
+        let model = TermModel::new(&[0.0]);
+        term_in(model, LossScaling::new().scale(scale), sgd(), constant(1.0), RunLength::updates(9))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    steady(64.0).build_loop().unwrap().save(folder.path(), 1).unwrap();
+    let record =
+        || LrSchedulerRecord::load(folder.path().join("checkpoint/scheduler-1.bpk")).unwrap();
+    for before_the_pass in [true, false] {
+        let mut learner = built(steady(4_096.0));
+        if before_the_pass {
+            learner.load_scheduler(record());
+        }
+        let output = learner.train_step(slope(0.5));
+        if !before_the_pass {
+            learner.load_scheduler(record());
+        }
+        learner.lr_step();
+        learner.optimizer_step(output.grads);
+        assert_eq!(learner.model().inner().values(), [-0.5]);
+        assert_eq!(summary(&learner).loss_scale, Some(64.0));
+    }
+
+    // A record with other controllers stops the run at its first update.
+    let interrupter = Interrupter::new();
+    let unscaled = HalfPrecision { loss_scaling: None, ..HalfPrecision::f16() };
+    let run = RunLength::updates(9);
+    let mut learner = LearnerBuilder::new(TermModel::new(&[0.0]), sgd(), constant(1.0), run)
+        .half_precision(unscaled)
+        .build(interrupter.clone())
+        .unwrap();
+    learner.load_scheduler(record());
     update(&mut learner, slope(0.5));
-    assert_eq!(learner.model().inner().values(), [-0.5]);
-    assert_eq!(summary(&learner).loss_scale, 64.0);
+    assert_eq!(learner.model().inner().values(), [0.0]);
+    let failure = learner.model().failure().unwrap();
+    assert!(matches!(*failure, UpdateError::Record { .. }), "{failure:?}");
+    let text = error_of(&interrupter);
+    assert!(text.contains("it was saved with `loss scale`"), "{text}");
+}
+
+/// The error of the loss scaler that stopped a run.
+fn scaling_error(learner: &TermLearner) -> ScalingError {
+    match learner.model().failure().as_deref() {
+        Some(UpdateError::Controller(stopped)) => {
+            assert_eq!(stopped.controller, "loss scale");
+            stopped.stop.downcast_ref::<ScalingError>().unwrap().clone()
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_leaves_the_scale() {
     let interrupter = Interrupter::new();
     let mut learner = term(TermModel::new(&[1.0]), LossScaling::new().max_failures(3))
-        .interrupter(interrupter.clone())
-        .build()
+        .build(interrupter.clone())
         .unwrap();
-    for number in 1..=3 {
+    // The third is not skipped: it ends the run.
+    for skipped in [1, 2, 2] {
         assert!(!interrupter.should_stop());
         update(&mut learner, slope(f32::NAN));
-        assert_eq!(summary(&learner).skipped, number);
+        assert_eq!(summary(&learner).skipped, skipped);
     }
-    assert!(interrupter.should_stop());
-    assert_eq!(summary(&learner).loss_scale, 65_536.0);
+    assert!(interrupter.should_stop() && interrupter.interruption().is_none());
+    assert_eq!(summary(&learner).loss_scale, Some(65_536.0));
     assert_eq!(learner.model().inner().values(), [1.0]);
-    let model = learner.model();
-    let Some(ScalingFailure::Scaling(ScalingError::LossNotFinite { loss, updates: 3 })) =
-        model.failure()
-    else {
-        panic!("{:?}", model.failure());
-    };
-    assert!(loss.is_nan());
-    let reason = interrupter.interruption().unwrap().reason.unwrap();
-    assert!(reason.contains("the loss was NaN before it was scaled in 3 updates"), "{reason}");
+    match scaling_error(&learner) {
+        ScalingError::LossNotFinite { loss, updates: 3 } => assert!(loss.is_nan()),
+        other => panic!("{other:?}"),
+    }
+    let text = error_of(&interrupter);
+    assert!(text.contains("the loss was NaN before it was scaled in 3 updates"), "{text}");
+    let failure = learner.model().failure().unwrap().to_string();
+    assert!(text.ends_with(&failure), "{text}, not {failure}");
 }
 
 /// Burn's own loop ends, and its result says why.
@@ -632,12 +763,14 @@ fn a_loss_that_is_not_finite_stops_the_run_and_leaves_the_scale() {
 fn burns_loop_stops_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let training = supervised(folder.path(), 3);
-    let mut builder = tiny(Some(FloatDType::F16), LossScaling::fixed(1e8).max_failures(4));
-    builder = builder.interrupter(training.interrupter());
-    let result = training.launch(builder.build().unwrap());
-    let reason = result.interrupted.unwrap().reason.unwrap();
-    assert!(reason.contains("scale 100000000, which may not fall, in 4 updates"), "{reason}");
-    assert!(result.model.failure().is_some());
+    let builder = tiny(Some(FloatDType::F16), LossScaling::fixed(1e8).max_failures(4));
+    let learner = builder.build(training.interrupter()).unwrap();
+    let result = training.launch(learner);
+    assert!(result.interrupted.is_none());
+    let text = result.error.unwrap().to_string();
+    assert!(text.contains("scale 100000000, which may not fall, in 4 updates"), "{text}");
+    let failure = result.model.failure().unwrap().to_string();
+    assert!(text.ends_with(&failure), "{text}, not {failure}");
     assert!(!folder.path().join("train/epoch-2").exists(), "it stopped in the first epoch");
 }
 
@@ -647,10 +780,8 @@ fn an_overflow_at_the_least_scale_stops_the_run() {
     let interrupter = Interrupter::new();
     let root = |weight: Tensor<1>, _| (weight.cast(FloatDType::F32) * 0.0).sqrt().sum();
     let scaling = LossScaling::new().scale(8.0).minimum(2.0).max_failures(2);
-    let mut learner = term(TermModel::with_loss(&[1.0], root), scaling)
-        .interrupter(interrupter.clone())
-        .build()
-        .unwrap();
+    let mut learner =
+        term(TermModel::with_loss(&[1.0], root), scaling).build(interrupter.clone()).unwrap();
     let mut updates = 0;
     while !interrupter.should_stop() {
         update(&mut learner, slope(0.0));
@@ -659,9 +790,10 @@ fn an_overflow_at_the_least_scale_stops_the_run() {
     }
     // Two that lower the scale from 8 to 2, and two in vain.
     assert_eq!(updates, 4);
-    assert_eq!(learner.model().observation().unwrap().loss, Some(0.0));
-    let reason = interrupter.interruption().unwrap().reason.unwrap();
-    assert!(reason.contains("at scale 2, which may not fall, in 2 updates"), "{reason}");
+    assert_eq!(learner.model().observation().loss, Some(0.0));
+    assert_eq!(scaling_error(&learner), ScalingError::OverflowAtMinimum { scale: 2.0, updates: 2 });
+    let text = error_of(&interrupter);
+    assert!(text.contains("at scale 2, which may not fall, in 2 updates"), "{text}");
 }
 
 /// One weight of many that is NaN.
@@ -669,61 +801,286 @@ fn an_overflow_at_the_least_scale_stops_the_run() {
 fn a_weight_that_is_nan_is_the_models_fault() {
     let interrupter = Interrupter::new();
     let model = TermModel::new(&[0.5, 0.25, f32::NAN, 1.0]);
-    let mut learner = term(model, LossScaling::new().max_failures(1))
-        .interrupter(interrupter.clone())
-        .build()
-        .unwrap();
+    let mut learner =
+        term(model, LossScaling::new().max_failures(1)).build(interrupter.clone()).unwrap();
     let hessian: Vec<Vec<f32>> =
         (0..4).map(|i| (0..4).map(|j| f32::from(u8::from(i == j))).collect()).collect();
     update(&mut learner, Term::new(&hessian, &[0.0; 4]));
     assert!(interrupter.should_stop());
-    assert!(matches!(
-        learner.model().failure(),
-        Some(ScalingFailure::Scaling(ScalingError::LossNotFinite { .. }))
-    ));
+    assert!(matches!(scaling_error(&learner), ScalingError::LossNotFinite { .. }));
     assert_eq!(learner.model().inner().values()[0], 0.5, "the other weights are as they were");
 }
 
 #[test]
 fn a_checkpoint_of_another_precision_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let scaled: Ask = |builder| builder;
-    run(folder.path(), 1, None, scaled);
-    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
-    let resumed = LearnerBuilder::new(TinyModel::new(&device()))
-        .optimizer(AdamConfig::new().build())
-        .schedule(cosine(0.05).warmup(Span::steps(5)))
-        .run(RunLength::from_items(60, 6).epochs(4))
-        .resume_from(&saved);
-    let error = resumed.build().err().unwrap().to_string();
-    assert!(error.contains("parameters in f16, and the model of now in f32"), "{error}");
+    run(folder.path(), 1, None, in_f16);
+    let in_f32: Make = || with_adam().loss_scaling(LossScaling::new());
+    let error = resume_error(folder.path(), in_f32);
+    assert!(matches!(error, CheckpointError::DifferentPrecision { epoch: 1, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("`hidden.weight` in f16, and the model of now in f32"), "{text}");
 }
 
 #[test]
 fn a_model_that_does_not_scale_its_loss_is_named() {
     let interrupter = Interrupter::new();
     let model = TermModel::new(&[1.0]).without_scaling();
-    let mut learner =
-        term(model, LossScaling::new()).interrupter(interrupter.clone()).build().unwrap();
+    let mut learner = term(model, LossScaling::new()).build(interrupter.clone()).unwrap();
     update(&mut learner, slope(1.0));
     assert!(interrupter.should_stop());
-    assert_eq!(learner.model().failure(), Some(&ScalingFailure::NotScaled));
+    let failure = learner.model().failure().unwrap();
+    assert!(matches!(*failure, UpdateError::NotScaled), "{failure:?}");
     assert_eq!(learner.model().inner().values(), [1.0]);
-    let reason = interrupter.interruption().unwrap().reason.unwrap();
-    assert!(reason.contains("loss.scale_loss().backward()"), "{reason}");
+    let text = error_of(&interrupter);
+    assert!(text.contains("loss.scaled_backward()"), "{text}");
+    // And it stays where it is.
+    update(&mut learner, slope(1.0));
+    assert_eq!(learner.model().inner().values(), [1.0]);
+}
+
+/// Goes backward from another loss besides.
+fn twice(weight: Tensor<1>, term: Term) -> Tensor<1> {
+    drop((weight.clone().cast(FloatDType::F32).sum() * 2.0).scaled_backward());
+    Term::value(weight, term)
+}
+
+#[test]
+fn a_loss_that_is_scaled_twice_is_named() {
+    let interrupter = Interrupter::new();
+    let model = TermModel::with_loss(&[1.0], twice);
+    let mut learner = term(model, LossScaling::new()).build(interrupter.clone()).unwrap();
+    update(&mut learner, slope(1.0));
+    assert!(interrupter.should_stop());
+    assert_eq!(learner.model().inner().values(), [1.0]);
+    let failure = learner.model().failure().unwrap();
+    assert!(matches!(*failure, UpdateError::ScaledTwice { calls: 2 }), "{failure:?}");
+    let text = error_of(&interrupter);
+    assert!(text.ends_with(&failure.to_string()), "{text}");
+
+    // Without loss scaling a model may go backward as it likes.
+    let model = TermModel::with_loss(&[1.0], twice);
+    let run = RunLength::updates(100);
+    let mut learner = built(LearnerBuilder::new(model, sgd(), constant(1.0), run));
+    update(&mut learner, slope(0.25));
+    assert_eq!(learner.model().inner().values(), [0.75]);
+}
+
+/// On a thread of its own a backward pass knows no scale.
+#[test]
+fn a_loss_that_is_scaled_on_another_thread_is_named() {
+    let pass = |training: &mut TrainingLoop<TermModel>| {
+        training.pass(|model| {
+            let loss = Term::value(model.weight.val(), slope(0.25));
+            let backward = || loss.clone().scaled_backward();
+            let gradients = std::thread::scope(|scope| scope.spawn(backward).join().unwrap());
+            TrainOutput::new(model, gradients, loss)
+        });
+    };
+    let mut training = term(TermModel::new(&[1.0]), LossScaling::new()).build_loop().unwrap();
+    pass(&mut training);
+    let error = training.update().unwrap_err();
+    assert!(matches!(*error, UpdateError::NotScaled), "{error:?}");
+    assert!(error.to_string().contains("on the thread that it runs on"), "{error}");
+    assert_eq!(training.model().values(), [1.0]);
+
+    // Without loss scaling any thread will do.
+    let run = RunLength::updates(100);
+    let model = TermModel::new(&[1.0]);
+    let mut training = LearnerBuilder::new(model, sgd(), constant(1.0), run).build_loop().unwrap();
+    pass(&mut training);
+    training.update().unwrap();
+    assert_eq!(training.model().values(), [0.75]);
+}
+
+thread_local! {
+    static INNER: RefCell<Option<TermLearner>> = const { RefCell::new(None) };
+}
+
+/// A model whose forward pass trains another, of a gradient of 0.5.
+fn around_another(weight: Tensor<1>, term: Term) -> Tensor<1> {
+    INNER.with_borrow_mut(|inner| update(inner.as_mut().unwrap(), slope(0.5)));
+    Term::value(weight, term)
+}
+
+#[test]
+fn a_learner_inside_of_a_scaled_pass_has_its_own_scale() {
+    let without = || {
+        let run = RunLength::updates(10);
+        built(LearnerBuilder::new(TermModel::new(&[0.0]), sgd(), constant(1.0), run))
+    };
+    let with = || {
+        let scaling = LossScaling::fixed(8.0);
+        built(term_in(
+            TermModel::new(&[0.0]),
+            scaling,
+            sgd(),
+            constant(1.0),
+            RunLength::updates(10),
+        ))
+    };
+    for inner in [without(), with()] {
+        INNER.set(Some(inner));
+        let model = TermModel::with_loss(&[1.0], around_another);
+        let scaling = LossScaling::fixed(1_024.0);
+        let run = RunLength::updates(10);
+        let mut outer = built(term_in(model, scaling, sgd(), constant(1.0), run));
+        for number in 1u8..=3 {
+            update(&mut outer, slope(0.25));
+            assert!(outer.model().failure().is_none());
+            assert_eq!(outer.model().observation().gradient_norm, Some(0.25));
+            assert_eq!(outer.model().inner().values(), [1.0 - 0.25 * f32::from(number)]);
+            INNER.with_borrow(|inner| {
+                let inner = inner.as_ref().unwrap();
+                assert!(inner.model().failure().is_none());
+                assert_eq!(inner.model().inner().values(), [-0.5 * f32::from(number)]);
+            });
+        }
+        INNER.set(None);
+    }
+}
+
+/// A batch of which nothing is learned, alone and beside another.
+fn assert_learns_nothing<O: Clone + 'static>(output: O) {
+    let scaling = LossScaling::new().scale(64.0).growth_interval(3);
+    let model = TermModel::new(&[0.0]);
+    let run = RunLength::updates(10);
+    let mut training = term_in(model, scaling, sgd(), constant(1.0), run).build_loop().unwrap();
+    let nothing = |training: &mut TrainingLoop<TermModel>| {
+        let item = output.clone();
+        training.pass(|_| TrainOutput { grads: GradientsParams::new(), item });
+    };
+    nothing(&mut training);
+    let updated = training.update().unwrap();
+    assert_eq!((updated.skipped, updated.loss_scale), (None, Some(64.0)));
+    assert_eq!(training.model().values(), [0.0]);
+    for before in [true, false] {
+        if before {
+            nothing(&mut training);
+        }
+        training.pass(|model| {
+            let loss = Term::value(model.weight.val(), slope(-0.5));
+            TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+        });
+        if !before {
+            nothing(&mut training);
+        }
+        assert_eq!(training.update().unwrap().skipped, None);
+    }
+    assert_eq!(training.model().values(), [1.0]);
+    let control = training.explain().control.unwrap();
+    assert_eq!((control.loss_scale, control.skipped), (Some(128.0), 0));
+}
+
+#[test]
+fn a_batch_without_a_gradient_is_no_error() {
+    assert_learns_nothing(Tensor::<1>::zeros([1], &device()));
+}
+
+/// Loss scaling knows the loss by `scaled_backward`, whatever the output is; here nobody calls it.
+#[test]
+fn a_batch_without_a_gradient_and_with_an_output_that_nobody_knows_is_no_error() {
+    assert_learns_nothing(());
+}
+
+/// At a rate that moves no number of f32 the master weights are those that the model was built with, not their roundings.
+#[test]
+fn master_weights_begin_with_the_weights_before_they_are_rounded() {
+    let start = TinyModel::seeded(11, &device());
+    for dtype in [FloatDType::F16, FloatDType::BF16] {
+        let rounded = to_precision(to_precision(start.clone(), dtype), FloatDType::F32);
+        assert_ne!(values(&rounded), values(&start), "the start must not be one of {dtype:?}");
+        let run = RunLength::from_items(60, 6).epochs(1);
+        let builder = || tiny_in(Some(dtype), LossScaling::new(), constant(1e-30), run);
+        let folder = tempfile::tempdir().unwrap();
+        let exported = |folder: &Path| {
+            let saved = SavedEpoch::open(folder, 1).unwrap();
+            saved.load_in_f32(TinyModel::new(&Device::default())).unwrap()
+        };
+        let (of_learner, of_loop) = (folder.path().join("learner"), folder.path().join("loop"));
+        let training = supervised(&of_learner, 1);
+        let learner = builder().build(training.interrupter()).unwrap();
+        let result = training.launch(learner);
+        assert!(result.error.is_none());
+        assert_eq!(values(result.model.inner()), values(&rounded));
+        assert_eq!(values(&exported(&of_learner)), values(&start));
+
+        let mut training = builder().build_loop().unwrap();
+        training.save(&of_loop, 1).unwrap();
+        assert_eq!(values(&exported(&of_loop)), values(&start), "before the first update");
+        for number in 0..3 {
+            training.pass(|model| {
+                burn::train::TrainStep::step(model, points(&[number, 4, 8], &device()))
+            });
+            training.update().unwrap();
+        }
+        training.save(&of_loop, 1).unwrap();
+        assert_eq!(values(&exported(&of_loop)), values(&start));
+    }
+}
+
+/// 0.1 − 0.125 is exact in f32; 0.1 in f16 is 0.09998.
+#[test]
+fn the_first_update_is_one_of_the_weights_before_they_are_rounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let scaling = LossScaling::new().scale(16.0);
+    let run = RunLength::updates(10);
+    let mut training =
+        term_in(TermModel::new(&[0.1]), scaling, sgd(), constant(0.5), run).build_loop().unwrap();
+    training.pass(|model| {
+        let loss = Term::value(model.weight.val(), slope(0.25));
+        TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+    });
+    training.update().unwrap();
+    training.save(folder.path(), 1).unwrap();
+    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let exported = saved.load_in_f32(TermModel::new(&[0.0])).unwrap();
+    assert_eq!(exported.values(), [0.1f32 - 0.125]);
+}
+
+/// f16 ends at 65,504, and rounds what is below 65,520 to it.
+#[test]
+fn a_weight_that_half_precision_has_no_number_for_is_named() {
+    let builder = |large: f32, half: HalfPrecision| {
+        let model = vec![TermModel::new(&[1.0, -2.0]), TermModel::new(&[0.5, large])];
+        LearnerBuilder::new(model, sgd(), constant(0.1), RunLength::updates(10))
+            .half_precision(half)
+    };
+    for large in [70_000.0, -70_000.0, 65_520.0, f32::MAX] {
+        match builder(large, HalfPrecision::f16()).build_loop().err() {
+            Some(BuildError::Precision(PrecisionError::TooLarge { path, value, dtype })) => {
+                assert_eq!((path.as_str(), dtype), ("1.weight", FloatDType::F16));
+                assert_eq!(value, f64::from(large.abs()));
+            }
+            other => panic!("{large}: {other:?}"),
+        }
+    }
+    let text = builder(70_000.0, HalfPrecision::f16()).build_loop().err().unwrap().to_string();
+    assert!(text.contains("`1.weight` has an entry of 70000") && text.contains("except"), "{text}");
+
+    assert!(builder(65_519.0, HalfPrecision::f16()).build_loop().is_ok());
+    assert!(builder(70_000.0, HalfPrecision::bf16()).build_loop().is_ok());
+    let except = Selection::path("1.weight");
+    let kept = builder(70_000.0, HalfPrecision { except, ..HalfPrecision::f16() });
+    let kept = kept.build_loop().unwrap();
+    assert_eq!(kept.model()[1].values(), [0.5, 70_000.0]);
+    assert_eq!(kept.model()[0].weight.val().dtype(), DType::F16);
+
+    // In a learner too.
+    let learner = term(TermModel::new(&[70_000.0]), LossScaling::new());
+    let text = learner.build(Interrupter::new()).err().unwrap().to_string();
+    assert!(text.contains("`weight` has an entry of 70000"), "{text}");
 }
 
 /// Decay, groups and freezing work on the masters: f16 alone would round a decay of 10⁻⁵ away.
 #[test]
 fn groups_and_decay_work_on_the_masters() {
-    let builder = || {
-        term(TermModel::new(&[1.0]), LossScaling::new())
-            .schedule(constant(0.1))
-            .run(RunLength::updates(1_000))
-            .weight_decay(WeightDecay::independent(1e-4))
-    };
-    let mut learner = builder().build().unwrap();
-    assert!(learner.model().explain().unwrap().notes.is_empty());
+    let model = TermModel::new(&[1.0]);
+    let run = RunLength::updates(1_000);
+    let builder = term_in(model, LossScaling::new(), sgd(), constant(0.1), run)
+        .weight_decay(WeightDecay::independent(1e-4));
+    let mut learner = built(builder);
+    assert!(learner.model().explain().notes.is_empty());
     (0..1_000).for_each(|_| update(&mut learner, slope(0.0)));
     let expected = (1.0f64 - 1e-4).powi(1_000);
     assert!((f64::from(learner.model().inner().values()[0]) - expected).abs() < 5e-4);
@@ -731,102 +1088,99 @@ fn groups_and_decay_work_on_the_masters() {
 
 #[test]
 fn master_weights_do_not_go_inside_of_groups() {
-    let error = LearnerBuilder::new(TermModel::new(&[1.0]))
-        .optimizer(MasterWeights::new(SgdConfig::new().build()))
-        .schedule(constant(0.1))
-        .run(RunLength::updates(10))
+    let masters = MasterWeights::new(sgd());
+    let run = RunLength::updates(10);
+    let error = LearnerBuilder::new(TermModel::new(&[1.0]), masters, constant(0.1), run)
         .weight_decay(0.1)
-        .build()
+        .build(Interrupter::new())
         .err()
-        .unwrap()
-        .to_string();
-    assert!(error.contains("half_precision"), "{error}");
+        .unwrap();
+    assert!(matches!(error, BuildError::MasterWeights), "{error:?}");
+    assert!(error.to_string().contains("half_precision"), "{error}");
 }
 
-/// With masters in a loop of one's own.
+/// With masters in a loop of one's own: at the skipped update the rate is 1, at the next 0.9.
 #[test]
-fn a_group_optimizer_keeps_masters_and_skips() {
-    use burn::optim::GradientsParams;
-    let run = RunLength::updates(10);
-    let schedule = linear(1.0, 0.0).resolve(run).unwrap();
-    let model = to_precision(
-        vec![LinearConfig::new(1, 1).with_bias(false).init(&device())],
-        FloatDType::F16,
-    );
-    let groups = GroupsConfig::new().resolve(&model, &schedule, run).unwrap();
-    let mut optimizer =
-        burn_anneal::groups::GroupOptimizer::with_master_weights(groups, SgdConfig::new().build())
-            .unwrap();
-    let mut model: Vec<Linear> = optimizer.prepare(model);
+fn a_loop_keeps_masters_and_skips() {
+    let model: Vec<Linear> = vec![LinearConfig::new(1, 1).with_bias(false).init(&device())];
     let start = model[0].weight.val().into_scalar::<f32>();
-    let mut gradients = GradientsParams::new();
-    let gradient = Tensor::<2>::from_floats([[1e-4]], &Device::default());
-    model = optimizer.skip(model);
-    assert_eq!(optimizer.next_step(), 1);
-    gradients.register(model[0].weight.id, gradient);
-    let model = optimizer.step(model, gradients);
-    let exported = burn_anneal::precision::with_master_weights(model, optimizer.to_record());
+    let scaling = LossScaling::new().scale(1_024.0);
+    let mut training = LearnerBuilder::new(model, sgd(), linear(1.0, 0.0), RunLength::updates(10))
+        .half_precision(half(FloatDType::F16, scaling))
+        .build_loop()
+        .unwrap();
+    for (gradient, skipped, scale) in [(100.0, true, 1_024.0), (1e-4, false, 512.0)] {
+        training.pass(|model| {
+            let loss = model[0].weight.val().cast(FloatDType::F32).sum() * gradient;
+            TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+        });
+        let updated = training.update().unwrap();
+        assert_eq!((updated.skipped.is_some(), updated.loss_scale), (skipped, Some(scale)));
+        assert_eq!(updated.rate, if skipped { 0.0 } else { 0.9 });
+    }
+    assert_eq!(training.next_update(), 2);
+    let folder = tempfile::tempdir().unwrap();
+    training.save(folder.path(), 1).unwrap();
+    let exported = vec![LinearConfig::new(1, 1).with_bias(false).init(&device())];
+    let exported = SavedEpoch::open(folder.path(), 1).unwrap().load_in_f32(exported).unwrap();
     let found = exported[0].weight.val().into_scalar::<f32>();
     assert!((start - found - 0.9e-4).abs() < 1e-7, "{start} {found}");
 }
 
 #[test]
 fn what_is_out_of_range_or_missing_is_named() {
-    let error = |builder: LearnerBuilder<TinyModel>| builder.build().err().unwrap().to_string();
+    fn error(builder: LearnerBuilder<TinyModel>) -> String {
+        builder.build(Interrupter::new()).err().unwrap().to_string()
+    }
     let scaled = |scaling: LossScaling| error(tiny(None, scaling));
     for scale in [0.0, -1.0, f64::INFINITY, f64::NAN] {
-        let text = scaled(LossScaling::new().scale(scale));
-        assert_eq!(
-            text,
-            format!(
-                "loss_scaling: scale: {scale:?} is not allowed; allowed: 1.2e-38 to 3.4e38, as f32 has them"
-            )
+        let expected = format!(
+            "loss_scaling: scale: {scale:?} is not allowed; allowed: 1.2e-38 to 3.4e38, as f32 has them"
         );
+        assert_eq!(scaled(LossScaling::new().scale(scale)), expected);
+        let half = error(tiny(Some(FloatDType::F16), LossScaling::new().scale(scale)));
+        assert_eq!(half, expected);
     }
     assert!(scaled(LossScaling::new().growth_factor(1.0)).contains("growth_factor: 1.0"));
     assert!(scaled(LossScaling::new().backoff_factor(1.0)).contains("backoff_factor: 1.0"));
     assert!(scaled(LossScaling::new().growth_interval(0)).contains("growth_interval: 0"));
 
-    let plain = || {
-        LearnerBuilder::new(TinyModel::new(&device()))
-            .optimizer(AdamConfig::new().build())
-            .schedule(cosine(0.02))
-            .run(RunLength::updates(200))
+    let with = |model: TinyModel| {
+        LearnerBuilder::new(model, AdamConfig::new().build(), cosine(0.02), RunLength::updates(200))
     };
-    let stop = Interrupter::new;
-    assert!(
-        error(plain().loss_scaling(LossScaling::new()))
-            .contains("interrupter(training.interrupter())")
-    );
-    assert!(error(plain().half_precision(FloatDType::F16)).contains("interrupter"));
-    assert!(
-        error(plain().half_precision(FloatDType::F32).interrupter(stop())).contains("F16, BF16")
-    );
+    let plain = || with(TinyModel::new(&device()));
+    let in_f32 = HalfPrecision { dtype: FloatDType::F32, ..HalfPrecision::f16() };
+    assert!(error(plain().half_precision(in_f32)).contains("F16, BF16"));
     assert!(
         error(plain().cap_rate(RateCap::given(1.0)))
             .contains("cap_rate: does nothing without loss_scaling")
     );
-    assert!(error(plain().on_skip(OnSkip::Hold)).contains("on_skip"));
+    let on_skip = error(plain().on_skip(OnSkip::Hold));
+    assert!(on_skip.contains("on_skip: does nothing without controller"), "{on_skip}");
     let cap = tiny(None, LossScaling::new()).cap_rate(RateCap::given(-2.0));
     assert!(error(cap).contains("cap_rate: smoothness: -2.0"));
-    let half = LearnerBuilder::new(to_precision(TinyModel::new(&device()), FloatDType::F16))
-        .optimizer(AdamConfig::new().build())
-        .schedule(cosine(0.02))
-        .run(RunLength::updates(200))
-        .loss_scaling(LossScaling::new())
-        .interrupter(stop());
-    assert!(error(half).contains("half_precision"));
+    let measured = tiny(None, LossScaling::new()).cap_rate(RateCap::measured_every(2));
+    let measured = error(measured);
+    assert!(measured.contains("`rate cap`") && measured.contains("repeat_batches"), "{measured}");
+    let half = with(to_precision(TinyModel::new(&device()), FloatDType::F16));
+    assert!(error(half.loss_scaling(LossScaling::new())).contains("half_precision"));
+    let both = plain().half_precision(HalfPrecision::bf16()).loss_scaling(LossScaling::new());
+    let both = error(both);
+    assert!(both.contains("HalfPrecision { loss_scaling: Some(…), .. }"), "{both}");
+    let guarded = tiny(None, LossScaling::new()).not_finite(NotFinite::Stop);
+    assert!(error(guarded).contains("not_finite: loss scaling skips updates"));
+    let but = |path: &str| HalfPrecision { except: Selection::path(path), ..HalfPrecision::bf16() };
+    let nothing = error(plain().half_precision(but("haed")));
     assert!(
-        error(plain().half_precision_except(Selection::norms()))
-            .contains("half_precision_except: does nothing without half_precision")
+        nothing.starts_with("half_precision.except: ") && nothing.contains("head"),
+        "{nothing}"
     );
-    let nothing = plain().half_precision(FloatDType::BF16);
-    assert!(error(nothing.half_precision_except(Selection::path("haed"))).contains("head"));
-    let mixed = plain().half_precision(FloatDType::BF16);
-    let mixed = mixed.half_precision_except(Selection::path("head")).build().unwrap().model();
+    let mixed = built(plain().half_precision(but("head"))).model();
     let dtypes =
         [&mixed.inner().hidden, &mixed.inner().head].map(|layer| layer.weight.val().dtype());
     assert_eq!(dtypes, [DType::BF16, DType::F32]);
-    // bf16 has the range of f32 and needs no scaling, so nothing to stop a run with either.
-    assert!(plain().half_precision(FloatDType::BF16).build().is_ok());
+    // bf16 has the range of f32 and needs no scaling.
+    assert!(
+        built(plain().half_precision(HalfPrecision::bf16())).model().explain().control.is_none()
+    );
 }

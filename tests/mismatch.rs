@@ -1,11 +1,12 @@
 //! Resuming under another schedule: refused, extended or restarted, as chosen before launch.
 
 use anneal_tests::{Quiet, RateRecorder, TinyModel, batches};
+use burn::module::Module;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamWConfig, SgdConfig};
+use burn::optim::{AdamWConfig, ModuleOptimizer, Optimizer, SgdConfig};
 use burn::tensor::Device;
 use burn::train::metric::LossMetric;
-use burn::train::{Learner, SupervisedTraining};
+use burn::train::{Interrupter, Learner, SupervisedTraining};
 use burn_anneal::prelude::*;
 use std::path::Path;
 
@@ -21,10 +22,20 @@ fn schedule() -> ScheduleConfig {
 }
 
 fn builder(config: ScheduleConfig, epochs: usize) -> LearnerBuilder<TinyModel> {
-    LearnerBuilder::new(TinyModel::new(&Device::default().autodiff()))
-        .optimizer(AdamWConfig::new().build())
-        .schedule(config)
-        .run(run(epochs))
+    builder_with(AdamWConfig::new().build(), config, epochs)
+}
+
+fn builder_with(
+    optimizer: impl Optimizer,
+    config: ScheduleConfig,
+    epochs: usize,
+) -> LearnerBuilder<TinyModel> {
+    let model = TinyModel::new(&Device::default().autodiff());
+    LearnerBuilder::new(model, optimizer, config, run(epochs))
+}
+
+fn build(builder: LearnerBuilder<TinyModel>) -> Result<Learner<Annealed<TinyModel>>, BuildError> {
+    builder.build(Interrupter::new())
 }
 
 fn training(folder: &Path, epochs: usize) -> SupervisedTraining<Annealed<TinyModel>> {
@@ -39,7 +50,10 @@ fn training(folder: &Path, epochs: usize) -> SupervisedTraining<Annealed<TinyMod
 /// A folder with a run of two epochs, saved after each.
 fn trained() -> (tempfile::TempDir, SavedEpoch) {
     let folder = tempfile::tempdir().unwrap();
-    training(folder.path(), 2).launch(builder(schedule(), 2).build().unwrap());
+    let training = training(folder.path(), 2);
+    let learner = builder(schedule(), 2).build(training.interrupter()).unwrap();
+    let result = training.launch(learner);
+    assert!(result.error.is_none(), "{:?}", result.error);
     let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
     assert_eq!(saved.epoch(), 2);
     (folder, saved)
@@ -48,11 +62,12 @@ fn trained() -> (tempfile::TempDir, SavedEpoch) {
 fn resumed_rates(config: ScheduleConfig, epochs: usize, choice: OnMismatch) -> Vec<f64> {
     let (folder, saved) = trained();
     let recorder = RateRecorder::default();
-    let learner = builder(config, epochs).resume_from(&saved).on_mismatch(choice).build().unwrap();
-    training(folder.path(), epochs)
-        .checkpoint(saved.epoch())
-        .metric_train(recorder.clone())
-        .launch(learner);
+    let builder = builder(config, epochs).resume_from(&saved).on_mismatch(choice);
+    let training =
+        training(folder.path(), epochs).checkpoint(saved.epoch()).metric_train(recorder.clone());
+    let learner = builder.build(training.interrupter()).unwrap();
+    let result = training.launch(learner);
+    assert!(result.error.is_none(), "{:?}", result.error);
     recorder.per_batch()
 }
 
@@ -64,7 +79,7 @@ fn rates(config: ScheduleConfig, epochs: usize, steps: std::ops::Range<u64>) -> 
 #[test]
 fn exact_refuses_and_prints_both() {
     let (_folder, saved) = trained();
-    let error = builder(schedule(), 4).resume_from(&saved).build().err().unwrap();
+    let error = build(builder(schedule(), 4).resume_from(&saved)).err().unwrap();
     let text = error.to_string();
     assert!(text.starts_with("the checkpoint of epoch 2 was saved under another"), "{text}");
     assert!(text.contains("go on at step 10"), "{text}");
@@ -78,7 +93,7 @@ fn exact_refuses_and_prints_both() {
 fn exact_accepts_the_same_schedule_said_in_another_way() {
     let (_folder, saved) = trained();
     let same = linear(0.1, 0.01).warmup(Span::percent(30));
-    assert!(builder(same.into(), 2).resume_from(&saved).build().is_ok());
+    assert!(build(builder(same.into(), 2).resume_from(&saved)).is_ok());
 }
 
 #[test]
@@ -94,24 +109,58 @@ fn restart_begins_the_new_schedule() {
     assert_eq!(rates_used, rates(new, 4, 0..10));
 }
 
-#[test]
-fn on_burns_own_path_the_saved_step_is_kept() {
-    let (folder, saved) = trained();
+/// Goes on after an epoch that no builder was told of, so that Burn alone loads it: what went wrong, the model, and
+/// the rates.
+fn resumed_by_burn(
+    folder: &Path,
+    epoch: usize,
+    builder: LearnerBuilder<TinyModel>,
+) -> (Option<String>, Annealed<TinyModel>, Vec<f64>) {
     let recorder = RateRecorder::default();
-    // No builder, so nothing can refuse; the warm-up must still not run twice.
-    let learner = builder(schedule(), 4).build().unwrap();
-    training(folder.path(), 4)
-        .checkpoint(saved.epoch())
-        .metric_train(recorder.clone())
-        .launch(learner);
-    assert_eq!(recorder.per_batch(), rates(schedule(), 4, 10..20));
+    let training = training(folder, 4).checkpoint(epoch).metric_train(recorder.clone());
+    let learner = builder.build(training.interrupter()).unwrap();
+    let result = training.launch(learner);
+    (result.error.map(|error| error.to_string()), result.model, recorder.per_batch())
 }
 
 #[test]
-fn a_checkpoint_of_burns_scheduler_has_no_step() {
+fn on_burns_own_path_another_schedule_stops_the_run_or_goes_on_as_chosen() {
+    let (folder, _) = trained();
+    let file = folder.path().join("checkpoint/model-2.bpk");
+    let saved = TinyModel::new(&Device::default()).load_file(file).head.weight.val().into_data();
+    let (error, model, _) = resumed_by_burn(folder.path(), 2, builder(schedule(), 4));
+    let (error, failure) = (error.unwrap(), model.failure().unwrap());
+    assert!(matches!(*failure, UpdateError::Record { .. }), "{failure}");
+    assert!(error.ends_with(&failure.to_string()), "{error}");
+    for words in ["of another schedule", "at step 10", "OnMismatch::Extend", "OnMismatch::Restart"]
+    {
+        assert!(error.contains(words), "no `{words}` in {error}");
+    }
+    assert_eq!(model.inner().head.weight.val().into_data(), saved);
+
+    for (choice, steps) in [(OnMismatch::Extend, 10..20), (OnMismatch::Restart, 0..10)] {
+        let (folder, _) = trained();
+        let builder = builder(schedule(), 4).on_mismatch(choice);
+        let (error, _, rates_used) = resumed_by_burn(folder.path(), 2, builder);
+        assert_eq!(error, None);
+        assert_eq!(rates_used, rates(schedule(), 4, steps), "{choice:?}");
+    }
+}
+
+/// The warm-up must not run twice.
+#[test]
+fn on_burns_own_path_the_saved_step_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let learner =
-        Learner::new(TinyModel::new(&Device::default().autodiff()), SgdConfig::new().init(), 0.1);
+    training(folder.path(), 1).launch(build(builder(schedule(), 4)).unwrap());
+    let (error, _, rates_used) = resumed_by_burn(folder.path(), 1, builder(schedule(), 4));
+    assert_eq!(error, None);
+    assert_eq!(rates_used, rates(schedule(), 4, 5..20));
+}
+
+/// A folder with an epoch of Burn's own learner and scheduler.
+fn trained_by_burn(optimizer: ModuleOptimizer) -> (tempfile::TempDir, SavedEpoch) {
+    let folder = tempfile::tempdir().unwrap();
+    let learner = Learner::new(TinyModel::new(&Device::default().autodiff()), optimizer, 0.1);
     SupervisedTraining::new(folder.path(), batches(ITEMS, BATCH, 0), batches(3, 3, 0))
         .num_epochs(1)
         .renderer(Box::new(Quiet))
@@ -120,13 +169,19 @@ fn a_checkpoint_of_burns_scheduler_has_no_step() {
         .metrics((LossMetric::new(),))
         .launch(learner);
     let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
-    let error = builder(schedule(), 2).resume_from(&saved).build().err().unwrap();
+    (folder, saved)
+}
+
+#[test]
+fn a_checkpoint_of_burns_scheduler_has_no_step() {
+    let (folder, saved) = trained_by_burn(SgdConfig::new().init());
+    let error = build(builder(schedule(), 2).resume_from(&saved)).err().unwrap();
     let foreign = BuildError::Checkpoint(CheckpointError::ForeignScheduler {
         path: folder.path().join("checkpoint/scheduler-1.bpk"),
     });
     assert_eq!(error.to_string(), foreign.to_string());
     let restart = builder(schedule(), 2).resume_from(&saved).on_mismatch(OnMismatch::Restart);
-    assert!(restart.build().is_ok());
+    assert!(build(restart).is_ok());
 }
 
 #[test]
@@ -150,11 +205,42 @@ fn the_newest_whole_epoch_is_found_past_a_truncated_one() {
 
 #[test]
 fn a_checkpoint_of_another_optimizer_is_refused_before_training() {
+    let with_momentum = || SgdConfig::new().with_momentum(Some(MomentumConfig::new())).build();
     let (_folder, saved) = trained();
-    let momentum = SgdConfig::new().with_momentum(Some(MomentumConfig::new())).build();
-    let builder = builder(schedule(), 2).resume_from(&saved).optimizer(momentum);
-    let error = builder.build().err().unwrap().to_string();
-    assert!(error.contains("optim-2.bpk") && error.contains("another optimizer"), "{error}");
+    let builder = builder_with(with_momentum(), schedule(), 2).resume_from(&saved);
+    let error = build(builder).err().unwrap();
+    let text = error.to_string();
+    let BuildError::Checkpoint(CheckpointError::DifferentOptimizer { epoch, saved, now }) = error
+    else {
+        panic!("{text}")
+    };
+    let (adamw, sgd) = ("AdamW; tensors of state: 2", "Sgd; tensors of state: 1");
+    assert_eq!((epoch, saved.as_str(), now.as_str()), (2, adamw, sgd));
+    assert!(text.starts_with("the checkpoint of epoch 2 was trained with"), "{text}");
+
+    // Plain SGD has no state that could be missed, and with momentum it is another optimizer.
+    for (before, after) in [(false, true), (true, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let sgd = |momentum| if momentum { with_momentum() } else { SgdConfig::new().build() };
+        let training = |from: Option<&SavedEpoch>, momentum| {
+            let builder = builder_with(sgd(momentum), schedule(), 2);
+            match from {
+                Some(saved) => builder.resume_from(saved).build_loop(),
+                None => builder.build_loop(),
+            }
+        };
+        training(None, before).unwrap().save(folder.path(), 1).unwrap();
+        let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+        assert!(training(Some(&saved), before).is_ok());
+        let error = training(Some(&saved), after).err().unwrap().to_string();
+        assert!(error.contains("Sgd; tensors of state: "), "{error}");
+    }
+
+    // One that does not say its optimizer's name, whose state would be lost.
+    let (_folder, saved) = trained_by_burn(AdamWConfig::new().init());
+    let builder = builder_with(with_momentum(), schedule(), 2).resume_from(&saved);
+    let error = build(builder.on_mismatch(OnMismatch::Restart)).err().unwrap().to_string();
+    assert!(error.contains("optim-1.bpk") && error.contains("another optimizer"), "{error}");
 }
 
 #[test]
@@ -163,13 +249,8 @@ fn a_checkpoint_of_another_model_is_refused_before_training() {
     let device = Device::default().autodiff();
     let mut other = TinyModel::new(&device);
     other.head = burn::nn::LinearConfig::new(5, 4).init(&device);
-    let error = LearnerBuilder::new(other)
-        .optimizer(AdamWConfig::new().build())
-        .schedule(schedule())
-        .run(run(2))
-        .resume_from(&saved)
-        .build()
-        .err()
-        .unwrap();
+    let adamw = AdamWConfig::new().build();
+    let builder = LearnerBuilder::new(other, adamw, schedule(), run(2)).resume_from(&saved);
+    let error = build(builder).err().unwrap();
     assert!(error.to_string().contains("model-2.bpk"), "{error}");
 }

@@ -8,29 +8,36 @@ use burn::optim::{
     OptimizerRecord, RmsPropConfig, SgdConfig,
 };
 use burn::tensor::{Device, FloatDType, Tensor};
-use burn_anneal::groups::GroupOptimizer;
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainOutput};
 use burn_anneal::prelude::*;
 
 fn device() -> Device {
     Device::default().autodiff()
 }
 
+/// The rates of a run of so many updates.
+type Rates = (ScheduleConfig, u64);
+
 /// The weight before each update, and after the last, on ½ λ w² from w = 1.
 fn on_a_quadratic(
     optimizer: impl Optimizer,
     groups: GroupsConfig,
-    schedule: &Schedule,
+    (schedule, updates): &Rates,
     curvature: f32,
 ) -> Vec<f64> {
-    let updates = schedule.length().unwrap();
-    let mut model = Weight::new(&[1.0]);
-    let groups = groups.resolve(&model, schedule, RunLength::updates(updates)).unwrap();
-    let mut optimizer = GroupOptimizer::new(groups, optimizer).unwrap();
+    let (model, run) = (Weight::new(&[1.0]), RunLength::updates(*updates));
+    let mut training = LearnerBuilder::new(model, optimizer, schedule.clone(), run)
+        .groups(groups)
+        .build_loop()
+        .unwrap();
     let mut weights = vec![1.0];
-    for _ in 0..updates {
-        let gradient = model.gradient(&[curvature * model.values()[0]]);
-        model = optimizer.step(model, gradient);
-        weights.push(f64::from(model.values()[0]));
+    for _ in 0..*updates {
+        training.pass(|model| TrainOutput {
+            grads: model.gradient(&[curvature * model.values()[0]]),
+            item: (),
+        });
+        training.update().unwrap();
+        weights.push(f64::from(training.model().values()[0]));
     }
     weights
 }
@@ -44,8 +51,13 @@ fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
 
 const UPDATES: u64 = 60;
 
-fn rate() -> Schedule {
-    cosine(0.3).end(0.05).resolve(RunLength::updates(UPDATES)).unwrap()
+fn rates() -> Rates {
+    (cosine(0.3).end(0.05).into(), UPDATES)
+}
+
+fn rate(t: usize) -> f64 {
+    let (schedule, updates) = rates();
+    schedule.resolve(RunLength::updates(updates)).unwrap().rate(t as u64)
 }
 
 fn momentum() -> ScheduleConfig {
@@ -62,39 +74,39 @@ fn sgds_momentum_is_that_of_the_update() {
         let form = MomentumConfig::new().with_nesterov(nesterov).with_dampening(dampening);
         let config = SgdConfig::new().with_momentum(Some(form));
         let groups = GroupsConfig::new().momentum(momentum());
-        let found = on_a_quadratic(ScheduledMomentum::from(config), groups, &rate(), 0.7);
+        let found = on_a_quadratic(ScheduledMomentum::from(config), groups, &rates(), 0.7);
         let (mut w, mut v): (f64, f64) = (1.0, 0.0);
         let mut expected = vec![w];
         for t in 0..UPDATES as usize {
             let (g, mu) = (0.7 * w, momentum_at(t));
             v = if t == 0 { g } else { mu * v + (1.0 - dampening) * g };
-            w -= rate().rate(t as u64) * if nesterov { g + mu * v } else { v };
+            w -= rate(t) * if nesterov { g + mu * v } else { v };
             expected.push(w);
         }
         assert_close(&found, &expected, 2e-6);
     }
     // A configuration without momentum is dampened by nothing.
     let groups = || GroupsConfig::new().momentum(momentum());
-    let plain = on_a_quadratic(ScheduledMomentum::from(SgdConfig::new()), groups(), &rate(), 0.7);
+    let plain = on_a_quadratic(ScheduledMomentum::from(SgdConfig::new()), groups(), &rates(), 0.7);
     let form = MomentumConfig::new().with_dampening(0.0);
     let named = ScheduledMomentum::from(SgdConfig::new().with_momentum(Some(form)));
-    assert_eq!(plain, on_a_quadratic(named, groups(), &rate(), 0.7));
+    assert_eq!(plain, on_a_quadratic(named, groups(), &rates(), 0.7));
 }
 
 #[test]
 fn lion_and_rmsprop_follow_theirs() {
     let constant_momentum = || GroupsConfig::new().momentum(constant(0.7));
     let lion = |beta_1: f32| LionConfig::new().with_weight_decay(0.0).with_beta_1(beta_1);
-    let own = on_a_quadratic(lion(0.7).build(), GroupsConfig::new(), &rate(), 0.7);
+    let own = on_a_quadratic(lion(0.7).build(), GroupsConfig::new(), &rates(), 0.7);
     let followed = ScheduledMomentum::from(lion(0.95));
-    assert_eq!(on_a_quadratic(followed, constant_momentum(), &rate(), 0.7), own);
-    assert_ne!(on_a_quadratic(lion(0.95).build(), GroupsConfig::new(), &rate(), 0.7), own);
+    assert_eq!(on_a_quadratic(followed, constant_momentum(), &rates(), 0.7), own);
+    assert_ne!(on_a_quadratic(lion(0.95).build(), GroupsConfig::new(), &rates(), 0.7), own);
 
     let rmsprop = |momentum: f32| RmsPropConfig::new().with_momentum(momentum);
-    let own = on_a_quadratic(rmsprop(0.7).build(), GroupsConfig::new(), &rate(), 0.7);
+    let own = on_a_quadratic(rmsprop(0.7).build(), GroupsConfig::new(), &rates(), 0.7);
     let followed = ScheduledMomentum::from(rmsprop(0.2));
-    assert_eq!(on_a_quadratic(followed, constant_momentum(), &rate(), 0.7), own);
-    assert_ne!(on_a_quadratic(rmsprop(0.2).build(), GroupsConfig::new(), &rate(), 0.7), own);
+    assert_eq!(on_a_quadratic(followed, constant_momentum(), &rates(), 0.7), own);
+    assert_ne!(on_a_quadratic(rmsprop(0.2).build(), GroupsConfig::new(), &rates(), 0.7), own);
 }
 
 #[test]
@@ -103,7 +115,7 @@ fn adams_first_moment_follows_with_either_correction() {
         let adam = ScheduledAdam::new().beta_2(0.99);
         let adam = if exact { adam.exact_bias_correction() } else { adam };
         let groups = GroupsConfig::new().momentum(momentum());
-        let found = on_a_quadratic(adam.build().unwrap(), groups, &rate(), 0.7);
+        let found = on_a_quadratic(adam.build().unwrap(), groups, &rates(), 0.7);
         let (mut w, mut m, mut v, mut product): (f64, f64, f64, f64) = (1.0, 0.0, 0.0, 1.0);
         let mut expected = vec![w];
         for t in 0..UPDATES as usize {
@@ -114,7 +126,7 @@ fn adams_first_moment_follows_with_either_correction() {
             let n = t as i32 + 1;
             let left = if exact { product } else { beta.powi(n) };
             let root = (v / (1.0 - 0.99f64.powi(n))).sqrt();
-            w -= rate().rate(t as u64) * m / (1.0 - left) / (root + 1e-8);
+            w -= rate(t) * m / (1.0 - left) / (root + 1e-8);
             expected.push(w);
         }
         assert_close(&found, &expected, 1e-5);
@@ -124,7 +136,7 @@ fn adams_first_moment_follows_with_either_correction() {
 /// With a constant β₁ the corrections are one, and both are Burn's AdamW, to the error of its f32 factors.
 #[test]
 fn without_a_schedule_it_is_burns_adam() {
-    let schedule = rate();
+    let schedule = rates();
     let burns = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).build();
     let expected = on_a_quadratic(burns, GroupsConfig::new(), &schedule, 0.7);
     for groups in [GroupsConfig::new(), GroupsConfig::new().momentum(constant(0.9))] {
@@ -180,18 +192,18 @@ fn rate_inside(nesterov: bool) -> RateInsideSgd {
 fn the_rate_inside_the_velocity_is_its_formula() {
     for nesterov in [false, true] {
         let groups = GroupsConfig::new().momentum(momentum());
-        let found = on_a_quadratic(rate_inside(nesterov), groups, &rate(), 0.7);
+        let found = on_a_quadratic(rate_inside(nesterov), groups, &rates(), 0.7);
         let (mut w, mut v): (f64, f64) = (1.0, 0.0);
         let mut expected = vec![w];
         for t in 0..UPDATES as usize {
-            let (push, mu) = (rate().rate(t as u64) * 0.7 * w, momentum_at(t));
+            let (push, mu) = (rate(t) * 0.7 * w, momentum_at(t));
             v = mu * v + push;
             w -= if nesterov { mu * v + push } else { v };
             expected.push(w);
         }
         assert_close(&found, &expected, 2e-6);
         // At a constant rate both forms are one.
-        let constant = constant(0.1).resolve(RunLength::updates(UPDATES)).unwrap();
+        let constant = (constant(0.1).into(), UPDATES);
         let form = MomentumConfig::new().with_nesterov(nesterov).with_dampening(0.0);
         let torch = SgdConfig::new().with_momentum(Some(form)).build();
         let torch = on_a_quadratic(torch, GroupsConfig::new(), &constant, 0.7);
@@ -204,7 +216,8 @@ fn the_rate_inside_the_velocity_is_its_formula() {
 /// PyTorch's form all but stops; with the rate inside, the velocity of the old rate flies on.
 #[test]
 fn a_drop_overshoots_with_the_rate_inside_and_each_policy_prevents_it() {
-    let schedule = step_decay(0.5, Span::steps(40), 1e-3).resolve(RunLength::updates(80)).unwrap();
+    let own = || step_decay(0.5, Span::steps(40), 1e-3);
+    let schedule = (own().into(), 80);
     let flight = |weights: &[f64]| weights[40] - weights[80];
     let torch =
         SgdConfig::new().with_momentum(Some(MomentumConfig::new().with_dampening(0.0))).build();
@@ -226,8 +239,7 @@ fn a_drop_overshoots_with_the_rate_inside_and_each_policy_prevents_it() {
         assert!(damped < 0.12 * kept && damped > torch, "{damped}, {kept}");
     }
     // A drop of a group's own schedule counts, not that of the run's.
-    let own = || step_decay(0.5, Span::steps(40), 1e-3);
-    let steady = constant(0.5).resolve(RunLength::updates(80)).unwrap();
+    let steady = (constant(0.5).into(), 80);
     let of_group =
         GroupsConfig::new().rate_drop(RateDrop::reset()).group(Group::rest("all").schedule(own()));
     let of_run = GroupsConfig::new().rate_drop(RateDrop::reset());
@@ -247,7 +259,7 @@ fn a_drop_overshoots_with_the_rate_inside_and_each_policy_prevents_it() {
 #[test]
 fn a_momentum_that_starts_at_0_is_corrected_by_nothing() {
     for adam in [ScheduledAdam::new(), ScheduledAdam::new().exact_bias_correction()] {
-        let schedule = constant(0.01).resolve(RunLength::updates(3)).unwrap();
+        let schedule = (constant(0.01).into(), 3);
         let groups = GroupsConfig::new().momentum(linear(0.0, 0.9));
         let found = on_a_quadratic(adam.build().unwrap(), groups, &schedule, 1.0);
         assert!((found[1] - 0.99).abs() < 1e-6 && found[2] < found[1], "{found:?}");
@@ -280,12 +292,11 @@ fn a_critically_damped_pair_does_not_swing() {
     let curvature = 4.0;
     let momentum: ScheduleConfig = constant(0.8).into();
     let pair = momentum.clone().follow_momentum(curvature);
-    let schedule = pair.resolve(RunLength::updates(40)).unwrap();
+    let eta = pair.clone().resolve(RunLength::updates(40)).unwrap().rate(0);
     let form = MomentumConfig::new().with_nesterov(true).with_dampening(0.0);
     let sgd = ScheduledMomentum::from(SgdConfig::new().with_momentum(Some(form)));
     let groups = GroupsConfig::new().momentum(momentum);
-    let found = on_a_quadratic(sgd, groups, &schedule, curvature as f32);
-    let eta = schedule.rate(0);
+    let found = on_a_quadratic(sgd, groups, &(pair.into(), 40), curvature as f32);
     let root = 1.8 * (1.0 - eta * curvature) / 2.0;
     let b = found[1] / root - 1.0;
     for (t, weight) in found.iter().enumerate().skip(1) {
@@ -294,42 +305,54 @@ fn a_critically_damped_pair_does_not_swing() {
     }
 }
 
-fn builder(model: TinyModel) -> LearnerBuilder<TinyModel> {
-    LearnerBuilder::new(model)
-        .schedule(step_decay(0.05, Span::epochs(1.5), 0.1))
-        .run(RunLength::updates_per_epoch(10).epochs(2))
+fn builder(model: TinyModel, optimizer: impl Optimizer) -> LearnerBuilder<TinyModel> {
+    let run = RunLength::updates_per_epoch(10).epochs(2);
+    LearnerBuilder::new(model, optimizer, step_decay(0.05, Span::epochs(1.5), 0.1), run)
+}
+
+fn build(builder: LearnerBuilder<TinyModel>) -> Result<Learner<Annealed<TinyModel>>, BuildError> {
+    builder.build(Interrupter::new())
+}
+
+/// Trains to the end, without an error.
+fn trained(
+    training: SupervisedTraining<Annealed<TinyModel>>,
+    builder: LearnerBuilder<TinyModel>,
+) -> TinyModel {
+    let learner = builder.build(training.interrupter()).unwrap();
+    let result = training.launch(learner);
+    assert!(result.error.is_none(), "{:?}", result.error);
+    result.model.into_inner()
 }
 
 #[test]
 fn what_no_optimizer_follows_is_refused() {
     let model = || TinyModel::new(&device());
-    let error = |builder: LearnerBuilder<TinyModel>| builder.build().err().unwrap().to_string();
+    let error = |builder: LearnerBuilder<TinyModel>| build(builder).err().unwrap().to_string();
     let adam = || ScheduledAdam::new().build().unwrap();
 
-    let plain = builder(model()).optimizer(AdamConfig::new().build()).momentum(constant(0.9));
+    let plain = builder(model(), AdamConfig::new().build()).momentum(constant(0.9));
     assert!(error(plain).contains("ScheduledAdam"));
-    let outside = builder(model()).optimizer(adam()).rate_drop(RateDrop::reset());
+    let outside = builder(model(), adam()).rate_drop(RateDrop::reset());
     assert!(error(outside).contains("RateInsideSgd"));
     let sgd = ScheduledMomentum::from(SgdConfig::new());
-    let outside = builder(model()).optimizer(sgd).rate_drop(RateDrop::damp(5, 0.5));
+    let outside = builder(model(), sgd).rate_drop(RateDrop::damp(5, 0.5));
     assert!(error(outside).contains("RateInsideSgd"));
     // What changes nothing needs nothing.
-    assert!(builder(model()).optimizer(adam()).rate_drop(RateDrop::keep()).build().is_ok());
+    assert!(build(builder(model(), adam()).rate_drop(RateDrop::keep())).is_ok());
 
-    let high = builder(model()).optimizer(adam()).momentum(constant(1.0));
+    let high = builder(model(), adam()).momentum(constant(1.0));
     assert!(error(high).starts_with("momentum: 1.0 is not allowed"));
-    let low = builder(model()).optimizer(adam()).momentum(constant(-0.1));
+    let low = builder(model(), adam()).momentum(constant(-0.1));
     assert!(error(low).starts_with("momentum: constant.rate: -0.1"));
     let own = GroupsConfig::new().group(Group::rest("all").momentum(constant(2.0)));
-    assert!(
-        error(builder(model()).optimizer(adam()).groups(own)).starts_with("groups.all.momentum")
-    );
+    assert!(error(builder(model(), adam()).groups(own)).starts_with("groups.all.momentum"));
     let shared = GroupsConfig::new()
         .momentum(constant(2.0))
         .group(Group::rest("all").momentum(constant(0.5)));
-    assert!(error(builder(model()).optimizer(adam()).groups(shared)).starts_with("momentum: 2.0"));
+    assert!(error(builder(model(), adam()).groups(shared)).starts_with("momentum: 2.0"));
     let drop = RateDrop::damp(0, 0.5);
-    let inside = builder(model()).optimizer(rate_inside(false)).rate_drop(drop);
+    let inside = builder(model(), rate_inside(false)).rate_drop(drop);
     assert!(error(inside).starts_with("rate_drop.damp.updates: 0"));
 
     for (adam, field) in [
@@ -353,28 +376,30 @@ fn weights(model: &TinyModel) -> Vec<f32> {
 /// Two epochs at once, and one resumed in the middle, of builders that a closure makes.
 fn assert_resumes(parts: impl Fn() -> LearnerBuilder<TinyModel>) {
     let folder = tempfile::tempdir().unwrap();
-    let whole = supervised(&folder.path().join("whole"), 2).launch(parts().build().unwrap());
+    let whole = trained(supervised(&folder.path().join("whole"), 2), parts());
     let split = folder.path().join("split");
-    supervised(&split, 1).launch(parts().build().unwrap());
+    trained(supervised(&split, 1), parts());
     let saved = SavedEpoch::newest(&split).unwrap().unwrap();
-    let learner = parts().resume_from(&saved).build().unwrap();
-    let resumed = supervised(&split, 2).checkpoint(saved.epoch()).launch(learner);
-    assert_eq!(weights(resumed.model.inner()), weights(whole.model.inner()));
+    let training = supervised(&split, 2).checkpoint(saved.epoch());
+    let resumed = trained(training, parts().resume_from(&saved));
+    assert_eq!(weights(&resumed), weights(&whole));
 }
 
 #[test]
 fn every_form_goes_on_bitwise_after_saving_and_loading() {
     let model = TinyModel::new(&device());
-    let follows = || builder(model.clone()).momentum(momentum());
+    fn follows(model: &TinyModel, optimizer: impl Optimizer) -> LearnerBuilder<TinyModel> {
+        builder(model.clone(), optimizer).momentum(momentum())
+    }
     for nesterov in [false, true] {
         let form = MomentumConfig::new().with_nesterov(nesterov);
         let sgd = SgdConfig::new().with_momentum(Some(form));
-        assert_resumes(|| follows().optimizer(ScheduledMomentum::from(sgd.clone())));
+        assert_resumes(|| follows(&model, ScheduledMomentum::from(sgd.clone())));
         // The drop is in the second epoch, and its damping goes on to the end.
         for policy in
             [RateDrop::keep(), RateDrop::reset(), RateDrop::rescale(), RateDrop::damp(8, 0.3)]
         {
-            assert_resumes(|| follows().optimizer(rate_inside(nesterov)).rate_drop(policy));
+            assert_resumes(|| follows(&model, rate_inside(nesterov)).rate_drop(policy));
         }
     }
     for adam in [
@@ -383,7 +408,7 @@ fn every_form_goes_on_bitwise_after_saving_and_loading() {
         ScheduledAdam::new().exact_bias_correction(),
     ] {
         let adam = adam.build().unwrap();
-        assert_resumes(|| follows().optimizer(adam).weight_decay(WeightDecay::relative(1e-2)));
+        assert_resumes(|| follows(&model, adam).weight_decay(WeightDecay::relative(1e-2)));
     }
 }
 
@@ -393,34 +418,31 @@ fn a_checkpoint_of_another_momentum_is_refused() {
     let model = TinyModel::new(&device());
     let parts = |peak: f64| {
         let adam = ScheduledAdam::new().build().unwrap();
-        builder(model.clone()).optimizer(adam).momentum(linear(peak, 0.5))
+        builder(model.clone(), adam).momentum(linear(peak, 0.5))
     };
     let folder = tempfile::tempdir().unwrap();
-    supervised(folder.path(), 1).launch(parts(0.9).build().unwrap());
+    trained(supervised(folder.path(), 1), parts(0.9));
     let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
-    assert!(parts(0.9).resume_from(&saved).build().is_ok());
-    assert!(parts(0.8).resume_from(&saved).build().is_err());
+    assert!(build(parts(0.9).resume_from(&saved)).is_ok());
+    assert!(build(parts(0.8).resume_from(&saved)).is_err());
 
-    let parts =
-        |policy: RateDrop| builder(model.clone()).optimizer(rate_inside(false)).rate_drop(policy);
+    let parts = |policy: RateDrop| builder(model.clone(), rate_inside(false)).rate_drop(policy);
     let folder = tempfile::tempdir().unwrap();
-    supervised(folder.path(), 1).launch(parts(RateDrop::reset()).build().unwrap());
+    trained(supervised(folder.path(), 1), parts(RateDrop::reset()));
     let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
-    assert!(parts(RateDrop::reset()).resume_from(&saved).build().is_ok());
-    assert!(parts(RateDrop::rescale()).resume_from(&saved).build().is_err());
+    assert!(build(parts(RateDrop::reset()).resume_from(&saved)).is_ok());
+    assert!(build(parts(RateDrop::rescale()).resume_from(&saved)).is_err());
 }
 
 #[test]
 fn the_momentum_is_in_the_table_and_in_burns_logs() {
     let one = one_cycle(0.1);
-    let learner = LearnerBuilder::new(TinyModel::new(&device()))
-        .optimizer(ScheduledAdam::new().build().unwrap())
-        .momentum(one.clone().momentum(0.85, 0.95))
-        .schedule(one.clone())
-        .run(RunLength::updates_per_epoch(10).epochs(2))
-        .build()
-        .unwrap();
-    let table = learner.model().explain().unwrap();
+    let (model, adam) = (TinyModel::new(&device()), ScheduledAdam::new().build().unwrap());
+    let run = RunLength::updates_per_epoch(10).epochs(2);
+    let builder = LearnerBuilder::new(model, adam, one.clone(), run)
+        .momentum(one.clone().momentum(0.85, 0.95));
+    let learner = build(builder).unwrap();
+    let table = learner.model().explain();
     assert_eq!(table.groups[0].momentum, Some(0.95));
     assert!(table.to_string().contains("momentum"), "{table}");
     let folder = tempfile::tempdir().unwrap();

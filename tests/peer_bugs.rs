@@ -38,10 +38,8 @@ fn train(
     accumulation: usize,
 ) -> Vec<f64> {
     let recorder = RateRecorder::default();
-    let mut builder = LearnerBuilder::new(TinyModel::new(&Device::default().autodiff()))
-        .optimizer(SgdConfig::new().build())
-        .schedule(config.clone())
-        .run(run);
+    let (model, sgd) = (TinyModel::new(&Device::default().autodiff()), SgdConfig::new().build());
+    let mut builder = LearnerBuilder::new(model, sgd, config.clone(), run);
     let mut training = SupervisedTraining::new(folder, batches(ITEMS, BATCH, 0), batches(3, 3, 0))
         .num_epochs(until)
         .renderer(Box::new(Quiet))
@@ -58,7 +56,8 @@ fn train(
         builder = builder.resume_from(&saved);
         training = training.checkpoint(epoch);
     }
-    let result = training.launch(builder.build().unwrap());
+    let learner = builder.build(training.interrupter()).unwrap();
+    let result = training.launch(learner);
     assert!(result.error.is_none(), "{:?}", result.error);
     if accumulation > 1 { recorder.per_update() } else { recorder.per_batch() }
 }

@@ -2,10 +2,11 @@
 
 use anneal_tests::{Term, TermModel};
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, Optimizer, SgdConfig};
+use burn::optim::{AdamConfig, Optimizer, OptimizerRecord, SgdConfig};
 use burn::tensor::{FloatDType, Tensor};
-use burn::train::{Interrupter, Learner};
-use burn_anneal::precision::ScalingSummary;
+use burn::train::{Interrupter, Learner, TrainOutput};
+use burn_anneal::groups::ControlSummary;
+use burn_anneal::precision::ScalingError;
 use burn_anneal::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -58,16 +59,16 @@ fn length(values: &[f64]) -> f64 {
 fn builder(
     model: TermModel,
     optimizer: impl Optimizer,
-    rate: f64,
+    schedule: impl Into<ScheduleConfig>,
     scaling: LossScaling,
 ) -> LearnerBuilder<TermModel> {
-    LearnerBuilder::new(model)
-        .optimizer(optimizer)
-        .schedule(constant(rate))
-        .run(RunLength::updates(1_000))
-        .half_precision(FloatDType::F16)
-        .loss_scaling(scaling)
-        .interrupter(Interrupter::new())
+    LearnerBuilder::new(model, optimizer, schedule, RunLength::updates(1_000))
+        .half_precision(HalfPrecision { loss_scaling: Some(scaling), ..HalfPrecision::f16() })
+        .repeat_batches()
+}
+
+fn built(builder: LearnerBuilder<TermModel>) -> TermLearner {
+    builder.build(Interrupter::new()).unwrap()
 }
 
 type TermLearner = Learner<Annealed<TermModel>>;
@@ -78,8 +79,18 @@ fn update(learner: &mut TermLearner, term: Term) {
     learner.optimizer_step(output.grads);
 }
 
-fn summary(learner: &TermLearner) -> ScalingSummary {
-    learner.model().explain().unwrap().scaling.unwrap()
+fn summary(learner: &TermLearner) -> ControlSummary {
+    learner.model().explain().control.unwrap()
+}
+
+/// Updates of which the cap cut the rate.
+fn cuts(seen: &ControlSummary) -> f64 {
+    seen.state("rate cap", "cuts").unwrap()
+}
+
+/// The smoothness that the cap goes by.
+fn smoothness(learner: &TermLearner) -> Option<f64> {
+    summary(learner).state("rate cap", "smoothness")
 }
 
 fn values(learner: &TermLearner) -> Vec<f64> {
@@ -102,13 +113,11 @@ fn with_the_exact_smoothness_no_scaled_gradient_overflows() {
             LossScaling::new().scale(64.0 / largest * f64::exp2(random.random_range(0..8).into()));
         let learner = |cap: Option<RateCap>| {
             let model = TermModel::new(&quadratic.start);
-            let builder = builder(model, SgdConfig::new().build(), rate, scaling);
-            match cap {
+            let builder = builder(model, SgdConfig::new().build(), constant(rate), scaling);
+            built(match cap {
                 Some(cap) => builder.cap_rate(cap),
                 None => builder,
-            }
-            .build()
-            .unwrap()
+            })
         };
         let term = quadratic.term(&vec![0.0; size]);
         let mut capped = learner(Some(RateCap::given(largest)));
@@ -120,14 +129,14 @@ fn with_the_exact_smoothness_no_scaled_gradient_overflows() {
             update(&mut free, term.clone());
         }
         let seen = summary(&capped);
-        assert!(seen.cuts.unwrap() > 0, "problem {problem}: {seen}");
+        assert!(cuts(&seen) > 0.0, "problem {problem}: {seen}");
         without_cap += u32::from(summary(&free).skipped > 0);
     }
     assert_eq!(without_cap, 40, "problems on which an update overflows without the cap");
 }
 
-/// A measured smoothness is that of the last direction, so a few updates may overflow, of 200 that do without
-/// it.
+/// A measured smoothness is that of the last direction, so a few updates may overflow. Without it the weights do,
+/// and the run is stopped.
 #[test]
 fn a_measured_smoothness_holds_a_rate_that_is_too_high() {
     let mut random = ChaCha8Rng::seed_from_u64(9);
@@ -135,24 +144,30 @@ fn a_measured_smoothness_holds_a_rate_that_is_too_high() {
         let size = 1 + problem % 8;
         let quadratic = Quadratic::random(size, 4.0, &mut random);
         let rate = random.random_range(2.2..40.0) / 4.0;
-        let skips = |cap: Option<RateCap>| -> Vec<u64> {
+        let run = |cap: Option<RateCap>| {
             let model = TermModel::new(&quadratic.start);
-            let builder = builder(model, SgdConfig::new().build(), rate, LossScaling::new());
+            let sgd = SgdConfig::new().build();
+            let builder = builder(model, sgd, constant(rate), LossScaling::new());
             let builder = match cap {
                 Some(cap) => builder.cap_rate(cap),
                 None => builder,
             };
-            let mut learner = builder.build().unwrap();
+            let mut learner = built(builder);
             let term = quadratic.term(&vec![0.0; size]);
-            let skipped = (0..200).map(|_| {
-                update(&mut learner, term.clone());
-                summary(&learner).skipped
-            });
-            skipped.collect()
+            (0..200).for_each(|_| update(&mut learner, term.clone()));
+            (summary(&learner).skipped, learner.model().failure())
         };
-        let (capped, free) = (skips(Some(RateCap::measured_every(1))), skips(None));
-        assert!(capped[199] < 15, "problem {problem}: {capped:?}");
-        assert!(free[199] > 150, "problem {problem}: {free:?}");
+        let (skipped, failure) = run(Some(RateCap::measured_every(1)));
+        assert!(skipped < 15 && failure.is_none(), "problem {problem}: {skipped} {failure:?}");
+        let (_, failure) = run(None);
+        let error = match failure.as_deref() {
+            Some(UpdateError::Controller(stopped)) => stopped.stop.downcast_ref(),
+            other => panic!("problem {problem}: {other:?}"),
+        };
+        assert!(
+            matches!(error, Some(ScalingError::LossNotFinite { updates: 20, .. })),
+            "problem {problem}: {error:?}"
+        );
     }
 }
 
@@ -160,10 +175,9 @@ fn a_measured_smoothness_holds_a_rate_that_is_too_high() {
 #[test]
 fn the_scale_falls_where_a_movement_does_not_follow_the_rate() {
     let sgd = RateInsideSgd::new(0.9).unwrap();
-    let mut learner = builder(TermModel::new(&[0.0]), sgd, 1.0, LossScaling::new().scale(1_000.0))
-        .cap_rate(RateCap::given(1.0))
-        .build()
-        .unwrap();
+    let scaling = LossScaling::new().scale(1_000.0);
+    let builder = builder(TermModel::new(&[0.0]), sgd, constant(1.0), scaling);
+    let mut learner = built(builder.cap_rate(RateCap::given(1.0)));
     update(&mut learner, Term::new(&[vec![1.0]], &[-30.0]));
     assert_eq!((values(&learner)[0], summary(&learner).factor), (30.0, 1.0));
     // The gradient is 61, 0.41 less than the limit allows, and w moves by |−27 + 61|.
@@ -174,7 +188,7 @@ fn the_scale_falls_where_a_movement_does_not_follow_the_rate() {
     let moved = values(&learner)[0] - 30.0;
     assert!((moved - (27.0 - 61.0 * factor)).abs() < 0.05, "{moved}");
     // Of 1,000, 500, … the largest with s (61 + 26.3) below 61,410.
-    assert_eq!(summary(&learner).loss_scale, 500.0);
+    assert_eq!(summary(&learner).loss_scale, Some(500.0));
 }
 
 /// The same with curvature in the arithmetic of f16: ½ Σ(Hw)ᵢwᵢ with a product of f16 matrices.
@@ -194,9 +208,9 @@ fn it_holds_where_the_backward_pass_computes_in_f16() {
         let overflows = |cap: bool| {
             let model = TermModel::with_loss(&quadratic.start, in_f16);
             let scaling = LossScaling::new().scale(16.0);
-            let builder = builder(model, SgdConfig::new().build(), rate, scaling);
+            let builder = builder(model, SgdConfig::new().build(), constant(rate), scaling);
             let builder = if cap { builder.cap_rate(RateCap::given(4.0)) } else { builder };
-            let mut learner = builder.build().unwrap();
+            let mut learner = built(builder);
             let term = quadratic.term(&vec![0.0; size]);
             (0..150).for_each(|_| update(&mut learner, term.clone()));
             summary(&learner).skipped
@@ -217,23 +231,19 @@ fn healthy_training_keeps_its_rate() {
         for cap in [RateCap::given(2.0), RateCap::measured_every(50)] {
             for (name, rate) in [("SGD", 0.25), ("Adam", 0.01)] {
                 let scaling = LossScaling::new().scale(SCALE);
-                let start = vec![0.5; size];
-                let mut learner = match name {
-                    "SGD" => {
-                        builder(TermModel::new(&start), SgdConfig::new().build(), rate, scaling)
-                    }
-                    _ => builder(TermModel::new(&start), AdamConfig::new().build(), rate, scaling),
-                }
-                .cap_rate(cap)
-                .build()
-                .unwrap();
+                let model = TermModel::new(&vec![0.5; size]);
+                let rate = constant(rate);
+                let builder = match name {
+                    "SGD" => builder(model, SgdConfig::new().build(), rate, scaling),
+                    _ => builder(model, AdamConfig::new().build(), rate, scaling),
+                };
+                let mut learner = built(builder.cap_rate(cap));
                 let (mut kept, mut highest) = (0.0, 0.0f64);
                 for _ in 0..1_000 {
                     let noise: Vec<f32> =
                         (0..size).map(|_| random.random_range(-6.0..6.0)).collect();
                     update(&mut learner, quadratic.term(&noise));
-                    let model = learner.model();
-                    let seen = model.observation().unwrap();
+                    let seen = learner.model().observation();
                     highest = highest.max(seen.largest_gradient.unwrap() * SCALE);
                     kept += summary(&learner).factor;
                 }
@@ -253,18 +263,15 @@ fn healthy_training_keeps_its_rate() {
 fn rounding_in_the_first_steps_of_a_warm_up_does_not_hold_the_later_ones_back() {
     let warmup = exponential(1e-6, Decay::Toward { end: 0.25, length: Span::steps(80) });
     let model = TermModel::new(&[0.0]);
-    let mut learner = builder(model, SgdConfig::new().build(), 0.25, LossScaling::fixed(1.0))
-        .schedule(warmup)
-        .cap_rate(RateCap::measured_every(1_000))
-        .build()
-        .unwrap();
+    let builder = builder(model, SgdConfig::new().build(), warmup, LossScaling::fixed(1.0));
+    let mut learner = built(builder.cap_rate(RateCap::measured_every(1_000)));
     for number in 0..80 {
         update(&mut learner, Term::new(&[vec![1.0]], &[2_049.001]));
         let seen = summary(&learner);
         assert_eq!(seen.factor, 1.0, "update {number}: {seen}");
-        assert_eq!(seen.smoothness.is_some(), number >= 64, "update {number}: {seen}");
+        assert_eq!(smoothness(&learner).is_some(), number >= 64, "update {number}: {seen}");
     }
-    let smoothness = summary(&learner).smoothness.unwrap();
+    let smoothness = smoothness(&learner).unwrap();
     assert!((smoothness - 1.0).abs() < 0.05, "{smoothness}");
 }
 
@@ -273,15 +280,14 @@ fn rounding_in_the_first_steps_of_a_warm_up_does_not_hold_the_later_ones_back() 
 #[test]
 fn a_smoothness_is_that_of_the_weights_as_they_are_in_f16() {
     let model = TermModel::new(&[1_000.0]);
-    let mut learner = builder(model, SgdConfig::new().build(), 0.05, LossScaling::fixed(16.0))
-        .cap_rate(RateCap::measured_every(1))
-        .build()
-        .unwrap();
+    let sgd = SgdConfig::new().build();
+    let builder = builder(model, sgd, constant(0.05), LossScaling::fixed(16.0));
+    let mut learner = built(builder.cap_rate(RateCap::measured_every(1)));
     let mut found = vec![];
     for _ in 0..2 {
         // ½ w² − 996 w: the gradient is 4, and L is 1.
         update(&mut learner, Term::new(&[vec![1.0]], &[-996.0]));
-        found.push((values(&learner)[0], summary(&learner).smoothness));
+        found.push((values(&learner)[0], smoothness(&learner)));
     }
     assert_eq!(found, [(1_000.0, None), (999.5, Some(1.0))]);
 }
@@ -293,10 +299,9 @@ fn a_smoothness_is_measured_on_one_batch() {
     for every in [1, 3] {
         let quadratic = Quadratic::random(6, 5.0, &mut random);
         let model = TermModel::new(&quadratic.start);
-        let mut learner = builder(model, SgdConfig::new().build(), 0.1, LossScaling::fixed(256.0))
-            .cap_rate(RateCap::measured_every(every))
-            .build()
-            .unwrap();
+        let sgd = SgdConfig::new().build();
+        let builder = builder(model, sgd, constant(0.1), LossScaling::fixed(256.0));
+        let mut learner = built(builder.cap_rate(RateCap::measured_every(every)));
         let mut expected = None;
         for number in 0..10 {
             let noise: Vec<f32> = (0..6).map(|_| random.random_range(-9.0..9.0)).collect();
@@ -307,7 +312,7 @@ fn a_smoothness_is_measured_on_one_batch() {
                 let step: Vec<f64> = after.iter().zip(before).map(|(a, b)| a - b).collect();
                 expected = Some(largest(&quadratic.times(&step)) / length(&step));
             }
-            let found = summary(&learner).smoothness.unwrap();
+            let found = smoothness(&learner).unwrap();
             let expected = expected.unwrap();
             // Gradients are f16: half a unit in the last place of 9 + 5 each time.
             assert!(
@@ -322,45 +327,34 @@ fn a_smoothness_is_measured_on_one_batch() {
 #[test]
 fn it_says_when_and_by_how_much_it_cut() {
     // L = 1, w = 40, rate 3: g = 40, Δw = 120; (61,410 / 1,000 − 40) / 120 of the rate.
-    let mut learner = builder(
-        TermModel::new(&[40.0]),
-        SgdConfig::new().build(),
-        3.0,
-        LossScaling::fixed(1_000.0),
-    )
-    .cap_rate(RateCap::given(1.0))
-    .build()
-    .unwrap();
+    let (model, sgd) = (TermModel::new(&[40.0]), SgdConfig::new().build());
+    let builder = builder(model, sgd, constant(3.0), LossScaling::fixed(1_000.0));
+    let mut learner = built(builder.cap_rate(RateCap::given(1.0)));
     update(&mut learner, Term::new(&[vec![1.0]], &[0.0]));
     let factor = 21.41 / 120.0;
     let seen = summary(&learner);
     assert!((seen.factor - factor).abs() < 1e-3, "{seen}");
-    assert_eq!(seen.cuts, Some(1));
+    assert_eq!(cuts(&seen), 1.0);
     let expected = 40.0 - 120.0 * factor;
     assert!((values(&learner)[0] - expected).abs() < 0.02);
-    let text = learner.model().explain().unwrap().to_string();
-    assert!(
-        text.contains("rate cap: smoothness 1.000e0, 1 updates cut, the last update to 0.178"),
-        "{text}"
-    );
-    let json = learner.model().explain().unwrap().to_json();
+    let text = learner.model().explain().to_string();
+    let line = text.lines().find(|line| line.starts_with("rate cap: ")).unwrap();
+    assert!(line.starts_with("rate cap: answered rate × 0.178"), "{text}");
+    assert!(line.contains("\"cuts\":1") && line.contains("\"smoothness\":1.0"), "{text}");
+    assert!(text.contains("the last update at 0.178"), "{text}");
+    let json = learner.model().explain().to_json();
     assert!(json.contains("\"cuts\": 1"), "{json}");
 }
 
 /// Groups keep their ratio under it, and a decay that follows the rate follows the cut rate.
 #[test]
 fn it_cuts_the_rates_of_all_groups_and_their_decay() {
-    let mut learner = builder(
-        TermModel::new(&[40.0]),
-        SgdConfig::new().build(),
-        3.0,
-        LossScaling::fixed(1_000.0),
-    )
-    .groups(GroupsConfig::new().group(Group::rest("all").multiple(0.5)))
-    .weight_decay(0.1)
-    .cap_rate(RateCap::given(1.0))
-    .build()
-    .unwrap();
+    let (model, sgd) = (TermModel::new(&[40.0]), SgdConfig::new().build());
+    let builder = builder(model, sgd, constant(3.0), LossScaling::fixed(1_000.0))
+        .groups(GroupsConfig::new().group(Group::rest("all").multiple(0.5)))
+        .weight_decay(0.1)
+        .cap_rate(RateCap::given(1.0));
+    let mut learner = built(builder);
     update(&mut learner, Term::new(&[vec![1.0]], &[0.0]));
     // At the rate 1.5 the decay takes 40 · 0.15 = 6 and the gradient 60.
     let factor = 21.41 / 66.0;
@@ -374,13 +368,12 @@ fn it_cuts_the_rates_of_all_groups_and_their_decay() {
 fn an_update_that_is_made_again_leaves_one_trace_in_the_optimizer() {
     let run = |cap: Option<RateCap>| {
         let scaling = LossScaling::fixed(16.0);
-        let builder =
-            builder(TermModel::new(&[4.0, -2.0]), AdamConfig::new().build(), 0.5, scaling);
-        let builder = match cap {
+        let (model, adam) = (TermModel::new(&[4.0, -2.0]), AdamConfig::new().build());
+        let builder = builder(model, adam, constant(0.5), scaling);
+        let mut learner = built(match cap {
             Some(cap) => builder.cap_rate(cap),
             None => builder,
-        };
-        let mut learner = builder.build().unwrap();
+        });
         let hessian = [vec![2.0, 0.5], vec![0.5, 1.0]];
         (0..20).for_each(|_| update(&mut learner, Term::new(&hessian, &[0.1, 0.2])));
         values(&learner)
@@ -395,10 +388,9 @@ fn an_update_that_is_made_again_leaves_one_trace_in_the_optimizer() {
 fn an_update_that_is_made_again_or_skipped_leaves_the_optimizer_as_it_should_be() {
     let momentum = MomentumConfig { momentum: 0.9, dampening: 0.0, nesterov: false };
     let sgd = SgdConfig::new().with_momentum(Some(momentum)).build();
-    let mut learner = builder(TermModel::new(&[40.0]), sgd, 3.0, LossScaling::new().scale(1_000.0))
-        .cap_rate(RateCap::given(1.0))
-        .build()
-        .unwrap();
+    let scaling = LossScaling::new().scale(1_000.0);
+    let builder = builder(TermModel::new(&[40.0]), sgd, constant(3.0), scaling);
+    let mut learner = built(builder.cap_rate(RateCap::given(1.0)));
     let quadratic = || Term::new(&[vec![1.0]], &[0.0]);
     update(&mut learner, quadratic());
     // Burn's first velocity is the gradient.
@@ -419,4 +411,73 @@ fn an_update_that_is_made_again_or_skipped_leaves_the_optimizer_as_it_should_be(
         "{:?}, not {expected}",
         values(&learner)
     );
+}
+
+/// A pass of a batch in a loop of one's own.
+fn output(model: &TermModel, term: Term) -> TrainOutput<Tensor<1>> {
+    let loss = Term::value(model.weight.val(), term);
+    TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+}
+
+/// The second batch of an update is another; the first is looked at again.
+#[test]
+fn a_loop_measures_on_the_batch_that_it_repeats() {
+    let sgd = SgdConfig::new().build();
+    let builder = builder(TermModel::new(&[1.0]), sgd, constant(0.0625), LossScaling::fixed(256.0));
+    let mut training = builder.cap_rate(RateCap::measured_every(2)).build_loop().unwrap();
+    let batches = || [2.0, 6.0].map(|curvature| Term::new(&[vec![curvature]], &[0.0]));
+    for number in 0..3 {
+        for batch in batches() {
+            training.pass(|model| output(model, batch));
+        }
+        let [first, _] = batches();
+        let updated = training.update_with(|model| output(model, first)).unwrap();
+        assert_eq!((updated.number, updated.skipped), (number, None));
+        let control = training.explain().control.unwrap();
+        assert_eq!(control.state("rate cap", "smoothness"), Some(2.0));
+        // w ← w − (2 + 6) w / 16
+        assert_eq!(training.model().values(), [0.5f32.powi(number as i32 + 1)]);
+    }
+}
+
+#[test]
+fn a_loop_that_repeats_no_batch_is_told_so() {
+    let (model, sgd) = (TermModel::new(&[1.0]), SgdConfig::new().build());
+    let builder = builder(model, sgd, constant(0.0625), LossScaling::fixed(256.0));
+    let mut training = builder.cap_rate(RateCap::measured_every(2)).build_loop().unwrap();
+    training.pass(|model| output(model, Term::new(&[vec![2.0]], &[0.0])));
+    let error = training.update().unwrap_err();
+    assert!(matches!(*error, UpdateError::NoBatchAgain), "{error:?}");
+    assert!(error.to_string().contains("TrainingLoop::update_with"), "{error}");
+    assert_eq!(training.model().values(), [1.0], "as it was");
+}
+
+/// What was tried is taken back, in the model and in the optimizer.
+#[test]
+fn a_run_that_is_stopped_leaves_weights_and_optimizer_as_they_were() {
+    let momentum = MomentumConfig { momentum: 0.9, dampening: 0.0, nesterov: false };
+    let sgd = SgdConfig::new().with_momentum(Some(momentum)).build();
+    let scaling = LossScaling::fixed(1_024.0).max_failures(1);
+    let builder = builder(TermModel::new(&[1.0]), sgd, constant(0.25), scaling);
+    let mut training = builder.cap_rate(RateCap::given(1.0)).build_loop().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let state = |training: &TrainingLoop<TermModel>, epoch: usize| {
+        training.save(folder.path(), epoch).unwrap();
+        let path = folder.path().join(format!("checkpoint/optim-{epoch}.bpk"));
+        OptimizerRecord::load(path).unwrap().into_bytes().unwrap().to_vec()
+    };
+    training.pass(|model| output(model, Term::new(&[vec![1.0]], &[0.0])));
+    training.update().unwrap();
+    assert_eq!(training.model().values(), [0.75]);
+    let before = state(&training, 1);
+    assert!(state(&training, 2) == before, "a state must be saved alike twice");
+    training.pass(|model| output(model, Term::new(&[vec![1.0]], &[100.0])));
+    let error = training.update().unwrap_err();
+    assert!(matches!(*error, UpdateError::Controller(_)), "{error:?}");
+    assert_eq!(training.model().values(), [0.75]);
+    let after = state(&training, 3);
+    let saved = SavedEpoch::open(folder.path(), 3).unwrap();
+    let masters = saved.load_in_f32(TermModel::new(&[0.0])).unwrap();
+    assert_eq!(masters.values(), [0.75]);
+    assert!(after == before, "the state of the optimizer is another");
 }

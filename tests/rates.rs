@@ -30,12 +30,6 @@ fn rates(run: Run) -> (Vec<f64>, Vec<f64>) {
     let schedule = config.clone().resolve(length).unwrap();
 
     let recorder = RateRecorder::default();
-    let learner = LearnerBuilder::new(TinyModel::new(&device))
-        .optimizer(SgdConfig::new().build())
-        .schedule(config)
-        .run(length)
-        .build()
-        .unwrap();
     let mut training = SupervisedTraining::new(
         folder.path(),
         batches(run.items, run.batch_size, run.workers),
@@ -49,9 +43,12 @@ fn rates(run: Run) -> (Vec<f64>, Vec<f64>) {
         training = training.grads_accumulation(run.accumulation);
     }
     if let Some((count, optim)) = run.devices {
-        let strategy = ExecutionStrategy::multi(vec![device; count], optim);
+        let strategy = ExecutionStrategy::multi(vec![device.clone(); count], optim);
         training = training.with_training_strategy(strategy.into());
     }
+    let (model, sgd) = (TinyModel::new(&device), SgdConfig::new().build());
+    let builder = LearnerBuilder::new(model, sgd, config, length);
+    let learner = builder.build(training.interrupter()).unwrap();
     let result = training.launch(learner);
     assert!(result.error.is_none(), "{:?}", result.error);
 

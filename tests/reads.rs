@@ -70,8 +70,10 @@ fn loss_scaling_reads_once_an_update_whatever_else_is_on() {
     let capped: Ask =
         |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::given(1e-3));
     let cut: Ask = |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::given(1e3));
-    let measured: Ask =
-        |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::measured_every(1));
+    let measured: Ask = |builder| {
+        let capped = builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::measured_every(1));
+        capped.repeat_batches()
+    };
     let plain: Ask = |builder| builder.clip_global_norm(0.1);
     for (name, ask, batches, expected) in [
         ("plain", plain, 1, 0),
@@ -83,12 +85,10 @@ fn loss_scaling_reads_once_an_update_whatever_else_is_on() {
         ("capped and cut", cut, 1, 2),
         ("capped by what is measured", measured, 1, 2),
     ] {
-        let builder = LearnerBuilder::new(TinyModel::new(&device.clone().autodiff()))
-            .optimizer(AdamConfig::new().build())
-            .schedule(constant(0.01))
-            .run(RunLength::updates(100))
-            .interrupter(Interrupter::new());
-        let mut learner = ask(builder).build().unwrap();
+        let model = TinyModel::new(&device.clone().autodiff());
+        let (adam, run) = (AdamConfig::new().build(), RunLength::updates(100));
+        let builder = LearnerBuilder::new(model, adam, constant(0.01), run);
+        let mut learner = ask(builder).build(Interrupter::new()).unwrap();
         // Kernels are compiled and tuned in the first.
         update(&mut learner, &device, batches);
         let found = reads(|| (0..5).for_each(|_| update(&mut learner, &device, batches)));

@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 type Builder = LearnerBuilder<ResidualNetwork>;
 
 fn scaled(builder: Builder) -> Builder {
-    builder.loss_scaling(LossScaling::new()).interrupter(Interrupter::new())
+    builder.loss_scaling(LossScaling::new())
 }
 
 fn clipped(builder: Builder) -> Builder {
@@ -81,11 +81,10 @@ fn learner(
     session: &Session,
     ask: impl FnOnce(Builder) -> Builder,
 ) -> Result<Learner<Annealed<ResidualNetwork>>, BuildError> {
-    let builder = LearnerBuilder::new(ResidualNetworkConfig::default().init(&session.device()))
-        .optimizer(AdamWConfig::new().with_weight_decay(0.02).build())
-        .schedule(constant(1e-3))
-        .run(RunLength::updates(1 << 20));
-    ask(builder).build()
+    let model = ResidualNetworkConfig::default().init(&session.device());
+    let adamw = AdamWConfig::new().with_weight_decay(0.02).build();
+    let builder = LearnerBuilder::new(model, adamw, constant(1e-3), RunLength::updates(1 << 20));
+    ask(builder).build(Interrupter::new())
 }
 
 /// Milliseconds of an update, the last of which is waited for.

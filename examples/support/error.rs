@@ -1,9 +1,10 @@
 //! Everything that can end an example early.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn_anneal::prelude::{
-    BuildError, CheckpointError, FileError, GroupError, ScheduleError, Span,
+    BuildError, CheckpointError, FileError, GroupError, ScheduleError, Span, UpdateError,
 };
 
 use crate::backend::BackendError;
@@ -181,7 +182,7 @@ pub enum ExampleError {
         /// How many there are to be.
         seeds: usize,
     },
-    /// A model or checkpoint file could not be written or read.
+    /// A model file could not be written or read.
     #[error("{}: {reason}", path.display())]
     Record {
         /// The file.
@@ -214,6 +215,12 @@ impl From<BuildError> for ExampleError {
             BuildError::Checkpoint(error) => Self::Checkpoint(error),
             error => Self::Learner(error),
         }
+    }
+}
+
+impl From<Arc<UpdateError>> for ExampleError {
+    fn from(error: Arc<UpdateError>) -> Self {
+        Self::stopped(error)
     }
 }
 

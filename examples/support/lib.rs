@@ -6,7 +6,6 @@
 
 pub mod arguments;
 pub mod backend;
-pub mod checkpoint;
 pub mod comparison;
 pub mod data;
 pub mod error;
@@ -30,7 +29,6 @@ pub mod weights;
 /// All that an example names.
 pub mod prelude {
     pub use crate::arguments::{Arguments, Defaults};
-    pub use crate::checkpoint::Checkpoints;
     pub use crate::comparison::{Comparison, Subject};
     pub use crate::data::{Augmentation, Dataset};
     pub use crate::error::ExampleError;

@@ -7,14 +7,14 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
 use burn::train::{
-    ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Interrupter, Learner,
-    SupervisedTraining,
+    ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Interrupter, SupervisedTraining,
 };
 use burn_anneal::prelude::{
-    Annealed, Build, LearnerBuilder, OnMismatch, RunLength, SavedEpoch, Schedule, ScheduleConfig,
+    Build, LearnerBuilder, Monitored, OnMismatch, RunLength, SavedEpoch, Schedule, ScheduleConfig,
 };
 use burn_store::{BurnpackStore, ModuleSnapshot};
 
@@ -349,13 +349,8 @@ impl Session {
             .epochs(self.epochs())
     }
 
-    /// The epoch that a resumed run goes on from.
-    pub fn saved_epoch(&self) -> Option<&SavedEpoch> {
-        self.saved.as_ref()
-    }
-
-    /// What to do when that epoch was saved under another schedule.
-    pub fn on_mismatch(&self) -> OnMismatch {
+    /// What to do when the saved epoch is one of another schedule.
+    fn on_mismatch(&self) -> OnMismatch {
         self.arguments.on_mismatch.into()
     }
 
@@ -428,71 +423,58 @@ impl Session {
         }
     }
 
-    /// Trains what the builder holds, under a schedule over the session's run; a run that was
+    /// Trains under a schedule over the session's run what `learner` makes of both; a run that was
     /// interrupted goes on, and one that is finished is read again.
     ///
     /// # Errors
     /// When the learner cannot be built, training stops early, or a file cannot be read or written.
     pub fn train_unless_finished<M: ImageClassifier>(
         &self,
-        learner: LearnerBuilder<M>,
         schedule: ScheduleConfig,
+        learner: impl FnOnce(ScheduleConfig, RunLength) -> LearnerBuilder<M>,
     ) -> Result<(Schedule, Report), ExampleError> {
         let rates = schedule.clone().resolve(self.run_length())?;
         if let Some(report) = self.finished(&rates)? {
             return Ok((rates, report));
         }
-        let learner =
-            learner.schedule(schedule).run(self.run_length()).on_mismatch(self.on_mismatch());
-        let learner = match self.saved_epoch() {
-            Some(saved) => learner.resume_from(saved),
-            None => learner,
-        };
-        let interrupter = Interrupter::new();
-        let learner = learner.interrupter(interrupter.clone());
-        let learner = learner.build().map_err(|error| self.of_run(error.into()))?;
-        let report = self.train_interruptibly(learner, &rates, interrupter)?;
+        let report = self.train(learner(schedule, self.run_length()), &rates)?;
         Ok((rates, report))
     }
 
-    /// Trains with Burn's own loop: checkpoints and logs in the run's folder, progress on the
-    /// terminal; then tests the network and writes its files.
+    /// Trains with Burn's own loop, from the saved epoch on if there is one: checkpoints and logs in
+    /// the run's folder, progress on the terminal; then tests the network and writes its files.
     ///
     /// # Errors
-    /// When training stops early or a file cannot be written.
+    /// When the learner cannot be built, training stops early, or a file cannot be written.
     pub fn train<M: ImageClassifier>(
         &self,
-        learner: Learner<Annealed<M>>,
+        learner: LearnerBuilder<M>,
         schedule: &Schedule,
     ) -> Result<Report, ExampleError> {
-        self.train_interruptibly(learner, schedule, Interrupter::new())
-    }
-
-    fn train_interruptibly<M: ImageClassifier>(
-        &self,
-        learner: Learner<Annealed<M>>,
-        schedule: &Schedule,
-        interrupter: Interrupter,
-    ) -> Result<Report, ExampleError> {
+        let interrupter = Interrupter::new();
+        let learner = self
+            .resuming(learner)
+            .build(interrupter.clone())
+            .map_err(|error| self.of_run(error.into()))?;
         self.check_saved(schedule)?;
         let history = SharedHistory::new(self.start()?);
         // Only the first log of a process can be installed; a comparison keeps that one.
         let _ = FileApplicationLoggerInstaller::new(&self.log_file).install();
         let model = learner.model();
         let norms = if self.norms { model.norm_metrics() } else { vec![] };
-        let training = self.supervised_training(&history, interrupter);
-        let training =
-            norms.into_iter().fold(training, |training, norm| training.metric_train_numeric(norm));
-        let training = model
-            .scaling_metrics()
+        let training = norms
             .into_iter()
-            .fold(training, |training, metric| training.metric_train_numeric(metric));
+            .chain(model.control_metrics())
+            .fold(self.supervised_training(&history, interrupter), |training, metric| {
+                training.metric_train_numeric(metric)
+            });
         let result = training.launch(learner);
-        if let Some(error) = result.error {
-            return Err(ExampleError::stopped(error));
-        }
+        // Burn's error says the same of a failure, and which of its workers it was.
         if let Some(failure) = result.model.failure() {
             return Err(ExampleError::stopped(failure));
+        }
+        if let Some(error) = result.error {
+            return Err(ExampleError::stopped(error));
         }
         let mut progress = history.lock();
         if let Some(error) = progress.error.take() {
@@ -501,6 +483,15 @@ impl Session {
         let trained =
             Trained { model: result.model.into_inner(), history: progress.history.clone() };
         self.finish(trained, schedule)
+    }
+
+    /// A builder that goes on from the saved epoch, if there is one.
+    pub fn resuming<M: Module>(&self, learner: LearnerBuilder<M>) -> LearnerBuilder<M> {
+        let learner = learner.on_mismatch(self.on_mismatch());
+        match &self.saved {
+            Some(saved) => learner.resume_from(saved),
+            None => learner,
+        }
     }
 
     fn supervised_training<M: ImageClassifier>(

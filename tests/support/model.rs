@@ -8,7 +8,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
-use burn_anneal::prelude::ScaleLoss;
+use burn_anneal::prelude::ScaledBackward;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl TrainStep for TinyModel {
 
     fn step(&self, points: Points) -> TrainOutput<ClassificationOutput> {
         let output = self.forward(points);
-        TrainOutput::new(self, output.loss.clone().scale_loss().backward(), output)
+        TrainOutput::new(self, output.loss.clone().scaled_backward(), output)
     }
 }
 

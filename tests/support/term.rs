@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
 use burn::train::{InferenceStep, RegressionOutput, TrainOutput, TrainStep};
-use burn_anneal::prelude::ScaleLoss;
+use burn_anneal::prelude::ScaledBackward;
 
 /// A weight vector, of which batches are terms of a quadratic.
 #[derive(Module, Debug)]
@@ -78,8 +78,11 @@ impl TrainStep for TermModel {
 
     fn step(&self, term: Term) -> TrainOutput<RegressionOutput> {
         let loss = (self.loss)(self.weight.val(), term);
-        let scaled = if self.scales { loss.clone().scale_loss() } else { loss.clone() };
-        TrainOutput::new(self, scaled.backward(), output(loss))
+        let gradients = match self.scales {
+            true => loss.clone().scaled_backward(),
+            false => loss.clone().backward(),
+        };
+        TrainOutput::new(self, gradients, output(loss))
     }
 }
 

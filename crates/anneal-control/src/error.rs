@@ -15,7 +15,11 @@ pub struct ControlError {
 }
 
 impl ControlError {
-    pub(crate) fn require(
+    /// An error unless `ok`.
+    ///
+    /// # Errors
+    /// That the field has a value out of its range.
+    pub fn require(
         field: &'static str,
         value: impl std::fmt::Debug,
         ok: bool,

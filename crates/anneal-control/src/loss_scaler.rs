@@ -1,6 +1,6 @@
 //! The scale of the loss in half-precision training.
 
-use crate::{ControlError, Observation};
+use crate::{Answer, ControlError, Controller, Event, LossScale, Needs, Observation, Stop};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -151,12 +151,7 @@ impl LossScaling {
             self.max_failures >= 1,
             "at least 1",
         )?;
-        let state = LossScalerState {
-            scale: scale as f32,
-            good_updates: 0,
-            skipped: 0,
-            failures_in_a_row: 0,
-        };
+        let state = LossScalerState { scale: scale as f32, good_updates: 0, failures_in_a_row: 0 };
         Ok(LossScaler { rule: self, state })
     }
 }
@@ -170,14 +165,15 @@ pub struct LossScaler {
 
 /// What a checkpoint saves of a [`LossScaler`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LossScalerState {
     /// The scale of the next update.
     pub scale: f32,
     /// Updates without an overflow since the scale changed.
+    #[serde(default)]
     pub good_updates: u64,
-    /// Updates skipped so far.
-    pub skipped: u64,
     /// Updates skipped since the last good one for a reason that a smaller scale does not change.
+    #[serde(default)]
     pub failures_in_a_row: u64,
 }
 
@@ -192,14 +188,23 @@ pub enum ScaledUpdate {
     OverflowAtMinimum,
     /// It is skipped: the loss was infinite or NaN before it was scaled.
     LossNotFinite,
-    /// It is skipped: at the least scale a [`RateCap`](crate::RateCap) allows no rate.
-    NoRoom,
 }
 
 impl ScaledUpdate {
     /// Whether it is skipped.
     pub fn is_skipped(self) -> bool {
         self != Self::Done
+    }
+
+    fn answer(self) -> Answer {
+        match self {
+            Self::Done => Answer::default(),
+            Self::Overflow => Answer::skip("a gradient overflowed, and the loss scale falls"),
+            Self::OverflowAtMinimum => {
+                Answer::skip("a gradient overflowed at the least loss scale")
+            }
+            Self::LossNotFinite => Answer::skip("the loss is infinite or NaN before it is scaled"),
+        }
     }
 }
 
@@ -232,19 +237,6 @@ pub enum ScalingError {
         /// How many updates in a row were skipped.
         updates: u64,
     },
-    /// A [`RateCap`](crate::RateCap) allows no rate at the least scale.
-    #[error(
-        "at scale {scale}, which may not fall, gradients as large as {largest} left no room for any rate \
-         in {updates} updates in a row; allow a smaller scale"
-    )]
-    NoRoom {
-        /// The scale.
-        scale: f64,
-        /// The largest entry of the last gradient, unscaled.
-        largest: f64,
-        /// How many updates in a row were skipped.
-        updates: u64,
-    },
 }
 
 impl LossScaler {
@@ -274,7 +266,6 @@ impl LossScaler {
             self.grow();
             return Ok(ScaledUpdate::Done);
         }
-        self.state.skipped += 1;
         if let Some(loss) = seen.loss.filter(|loss| !loss.is_finite()) {
             let updates = self.fail();
             let error = ScalingError::LossNotFinite { loss, updates };
@@ -291,16 +282,6 @@ impl LossScaler {
         self.unless_too_many(ScaledUpdate::OverflowAtMinimum, error)
     }
 
-    /// A cap on the rate says that no rate is left, at the least scale either.
-    pub(crate) fn leave_no_room(&mut self, largest: f64) -> Result<ScaledUpdate, ScalingError> {
-        self.state.skipped += 1;
-        self.state.scale = self.rule.least_scale() as f32;
-        self.state.good_updates = 0;
-        let updates = self.fail();
-        let error = ScalingError::NoRoom { scale: self.scale(), largest, updates };
-        self.unless_too_many(ScaledUpdate::NoRoom, error)
-    }
-
     fn fail(&mut self) -> u64 {
         self.state.failures_in_a_row += 1;
         self.state.failures_in_a_row
@@ -314,15 +295,10 @@ impl LossScaler {
         if self.state.failures_in_a_row < self.rule.max_failures { Ok(update) } else { Err(error) }
     }
 
-    pub(crate) fn back_off(&mut self) {
+    fn back_off(&mut self) {
         let least = self.rule.least_scale() as f32;
         self.state.scale = (self.state.scale * self.rule.backoff_factor as f32).max(least);
         self.state.good_updates = 0;
-    }
-
-    /// Stays at `scale` until it is due to grow again.
-    pub(crate) fn take_growth_back(&mut self, scale: f64) {
-        self.state.scale = scale as f32;
     }
 
     fn grow(&mut self) {
@@ -336,24 +312,47 @@ impl LossScaler {
         }
     }
 
-    /// What a checkpoint saves.
-    pub fn state(&self) -> LossScalerState {
+    /// Takes over a scale that another controller has lowered; until it is due to grow it stays there.
+    fn follow(&mut self, scale: f64) {
+        if (scale as f32) < self.state.scale {
+            self.state.scale = scale as f32;
+            self.state.good_updates = 0;
+        }
+    }
+}
+
+impl Controller for LossScaler {
+    type State = LossScalerState;
+
+    fn needs(&self) -> Needs {
+        Needs { loss: true, gradient_norm: true, now: true, ..Needs::default() }
+    }
+
+    fn loss_scale(&self) -> Option<LossScale> {
+        Some(LossScale { next: self.scale(), least: self.rule.least_scale() })
+    }
+
+    fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
+        let Event::Update(seen) = event else { return Ok(Answer::default()) };
+        self.follow(seen.loss_scale);
+        let update = self.observe(seen.observation).map_err(Stop::new)?;
+        Ok(Answer { loss_scale: Controller::loss_scale(self), ..update.answer() })
+    }
+
+    fn state(&self) -> LossScalerState {
         self.state
     }
 
-    /// Goes on from a checkpoint, within the rule of now: a fixed scale stays what it is, and none is below
-    /// the least.
-    ///
-    /// # Errors
-    /// [`ControlError`] for a scale that is not above 0 and finite.
-    pub fn restored(self, state: LossScalerState) -> Result<Self, ControlError> {
+    /// A fixed scale stays what it is, and none is below the least.
+    fn restore(&mut self, state: LossScalerState) -> Result<(), ControlError> {
         let ok = state.scale > 0.0 && state.scale.is_finite();
         ControlError::require("scale", state.scale, ok, "above 0, finite")?;
         let scale = match self.rule.fixed {
             true => self.state.scale,
             false => state.scale.max(self.rule.least_scale() as f32),
         };
-        Ok(Self { state: LossScalerState { scale, ..state }, ..self })
+        self.state = LossScalerState { scale, ..state };
+        Ok(())
     }
 }
 
@@ -365,11 +364,20 @@ mod tests {
     const GOOD: Observation = Observation {
         loss: None,
         gradient_norm: None,
+        gradient_l1: None,
         largest_gradient: None,
         movement: None,
+        last_movement: None,
+        batches: None,
         overflow: false,
     };
     const OVERFLOW: Observation = Observation { overflow: true, ..GOOD };
+
+    fn restored(rule: LossScaling, state: LossScalerState) -> LossScaler {
+        let mut scaler = rule.build().unwrap();
+        scaler.restore(state).unwrap();
+        scaler
+    }
 
     #[test]
     fn a_fixed_scale_skips_and_stays() {
@@ -389,7 +397,6 @@ mod tests {
         assert_eq!(told[3], Err(ScalingError::OverflowAtMinimum { scale: 0.5, updates: 2 }));
         scaler.observe(&GOOD).unwrap();
         assert_eq!(scaler.observe(&OVERFLOW), Ok(ScaledUpdate::OverflowAtMinimum));
-        assert_eq!(scaler.state().skipped, 5);
     }
 
     #[test]
@@ -449,7 +456,7 @@ mod tests {
     #[test]
     fn a_state_goes_on_within_the_rule_of_now() {
         let saved = LossScaling::new().build().unwrap().state();
-        let restored = |rule: LossScaling| rule.build().unwrap().restored(saved).unwrap().scale();
+        let restored = |rule: LossScaling| restored(rule, saved).scale();
         assert_eq!(restored(LossScaling::new().scale(8.0)), 65_536.0);
         assert_eq!(restored(LossScaling::fixed(1_024.0)), 1_024.0);
         assert_eq!(restored(LossScaling::new().scale(2e5).minimum(1e5)), 1e5);
@@ -470,7 +477,7 @@ mod tests {
                 if i == cut {
                     let text = serde_json::to_string(&split.state()).unwrap();
                     let state = serde_json::from_str(&text).unwrap();
-                    split = rule.build().unwrap().restored(state).unwrap();
+                    split = restored(rule, state);
                 }
                 let seen = Observation { overflow, ..GOOD };
                 prop_assert_eq!(whole.observe(&seen), split.observe(&seen));

@@ -1,7 +1,11 @@
 //! A rate that keeps the next gradient in the range of its precision.
 
-use crate::{ControlError, LossScaler, Observation, ScaledUpdate, ScalingError};
+use crate::{
+    Answer, BatchAgain, BatchChange, ControlError, Controller, Event, LossScale, Needs,
+    Observation, Seen, Stop,
+};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// A cap on the rate, so that no scaled gradient of the next update overflows: the description.
 ///
@@ -30,14 +34,17 @@ use serde::{Deserialize, Serialize};
 /// with a measured L, that the curvature of the next step is that of the last one measured. An overflow that
 /// happens all the same is skipped.
 ///
-/// ```
-/// use anneal_control::{LossScaling, Observation, RateCap};
+/// It hears after the controller that decides the loss scale; without one the scale is 1.
 ///
-/// let mut scaler = LossScaling::fixed(1_000.0).build()?;
-/// let mut limiter = RateCap::given(2.0).limit(60_000.0).build()?;
+/// ```
+/// use anneal_control::{Controllers, LossScaling, Observation, RateCap};
+///
+/// let mut controllers = Controllers::default();
+/// controllers.add("loss scale", LossScaling::fixed(1_000.0).build()?);
+/// controllers.add("rate cap", RateCap::given(2.0).limit(60_000.0).build()?);
 /// let seen = Observation { largest_gradient: Some(20.0), movement: Some(40.0), ..Observation::default() };
 /// // 1,000 (20 + 2 · 0.5 · 40) is 60,000.
-/// assert_eq!(limiter.observe(&mut scaler, &seen)?.factor, 0.5);
+/// assert_eq!(controllers.update(0, &seen)?.factor, Some(0.5));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,6 +135,7 @@ pub struct RateLimiter {
 
 /// What a checkpoint saves of a [`RateLimiter`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RateLimiterState {
     /// The smoothness L; `None` before it is measured, when there is no cap.
     pub smoothness: Option<f64>,
@@ -135,25 +143,27 @@ pub struct RateLimiterState {
     pub since_measured: u64,
     /// Updates of which it cut the rate.
     pub cuts: u64,
+    /// Updates in a row for which there was no room.
+    pub failures_in_a_row: u64,
 }
 
-/// What becomes of an update, and of its rate.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CappedUpdate {
-    /// What becomes of it.
-    pub update: ScaledUpdate,
-    /// What its rate is multiplied by: above 0, at most 1.
-    pub factor: f64,
+/// A cap that allows no rate, for too long.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error(
+    "at scale {scale}, which may not fall, gradients as large as {largest} left no room for any rate in \
+     {updates} updates in a row; allow a smaller scale"
+)]
+pub struct NoRoom {
+    /// The scale.
+    pub scale: f64,
+    /// The largest entry of the last gradient, unscaled.
+    pub largest: f64,
+    /// How many updates in a row were skipped.
+    pub updates: u64,
 }
 
-/// What an update did to one batch, for a smoothness to be measured from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BatchChange {
-    /// ‖Δg‖_∞ between its gradients before and after the update, unscaled.
-    pub gradient: f64,
-    /// ‖Δw‖₂ of the weights that it was computed with: those of the model, not of their copies in f32.
-    pub weights: f64,
-}
+/// So many updates in a row may have no room.
+const MOST_FAILURES: u64 = 20;
 
 impl RateLimiter {
     /// The description.
@@ -162,78 +172,72 @@ impl RateLimiter {
     }
 
     /// Whether the smoothness is to be measured with the next update.
-    pub fn measures_next(&self) -> bool {
+    fn measures_next(&self) -> bool {
         let RateLimiterState { smoothness, since_measured, .. } = self.state;
         let again = smoothness.is_none() && since_measured.is_power_of_two();
         self.cap.measures() && (since_measured == 0 || again)
     }
 
-    /// Hears of an update whose `largest_gradient` and `movement` are known, moves the scale, and says what
-    /// becomes of both.
-    ///
-    /// # Errors
-    /// [`ScalingError`] as [`LossScaler::observe`], and where a scale that may not fall leaves no room for
-    /// any rate, in too many updates in a row.
-    pub fn observe(
-        &mut self,
-        scaler: &mut LossScaler,
-        seen: &Observation,
-    ) -> Result<CappedUpdate, ScalingError> {
-        let mut next = scaler.clone();
-        let update = next.observe(seen);
-        let (Ok(ScaledUpdate::Done), Some(smoothness)) = (&update, self.state.smoothness) else {
-            *scaler = next;
-            return update.map(|update| CappedUpdate { update, factor: 1.0 });
+    /// What is left of the rate, at the next scale or a lower one.
+    fn limit(&mut self, seen: &Seen<'_>) -> Result<Answer, Stop> {
+        let Some(smoothness) = self.state.smoothness.filter(|_| seen.answered.skip.is_none())
+        else {
+            return Ok(Answer::default());
         };
-        let change = smoothness * movement_of(seen);
-        let room = |scaler: &LossScaler| self.room(scaler, seen);
-        if next.scale() > scaler.scale() && room(&next) < change {
-            next.take_growth_back(scaler.scale());
+        let change =
+            smoothness * movement_of(seen.observation) * seen.answered.factor.unwrap_or(1.0);
+        let room = |scale: f64| self.room(scale, seen.observation);
+        let LossScale { next, least } = next_scale(seen);
+        // A scale that is due to grow does not where that would cut the rate.
+        let grows = next > seen.loss_scale && room(next) < change;
+        let mut scale = if grows { seen.loss_scale } else { next };
+        while room(scale) <= 0.0 && scale > least {
+            scale = halved(scale, least);
         }
-        while room(&next) <= 0.0 {
-            if !next.can_fall() {
-                let update = scaler.leave_no_room(seen.largest_gradient.unwrap_or(0.0))?;
-                return Ok(CappedUpdate { update, factor: 1.0 });
-            }
-            next.back_off();
+        let loss_scale = (scale != next).then_some(LossScale { next: scale, least });
+        if room(scale) <= 0.0 {
+            let largest = seen.observation.largest_gradient.unwrap_or(0.0);
+            return self.fail(scale, largest).map(|answer| Answer { loss_scale, ..answer });
         }
-        let cut = (room(&next) / change).max(f64::MIN_POSITIVE);
-        let factor = if change > room(&next) { cut } else { 1.0 };
-        if factor < 1.0 {
-            self.state.cuts += 1;
-        }
-        *scaler = next;
-        Ok(CappedUpdate { update: ScaledUpdate::Done, factor })
+        let factor = (change > room(scale)).then(|| (room(scale) / change).max(f64::MIN_POSITIVE));
+        self.state.failures_in_a_row = 0;
+        self.state.cuts += u64::from(factor.is_some());
+        Ok(Answer { factor, loss_scale, ..Answer::default() })
     }
 
-    /// Looks at an update that was made again at less than its rate, of which `seen` has the movement now.
-    ///
-    /// Not all movement follows the rate: a velocity that the rate is a part of does not, nor a weight decay
-    /// that is independent of it. Where they alone are too much, the scale falls, as far as it may.
-    pub fn settle(&self, scaler: &mut LossScaler, seen: &Observation) {
-        let change = self.state.smoothness.unwrap_or(0.0) * movement_of(seen);
-        // What follows the rate comes to the room that there is, but for rounding.
-        while change > 1.01 * self.room(scaler, seen) && scaler.can_fall() {
-            scaler.back_off();
+    fn fail(&mut self, scale: f64, largest: f64) -> Result<Answer, Stop> {
+        self.state.failures_in_a_row += 1;
+        let updates = self.state.failures_in_a_row;
+        match updates < MOST_FAILURES {
+            true => Ok(Answer::skip("the rate cap leaves no rate at the least loss scale")),
+            false => Err(Stop::new(NoRoom { scale, largest, updates })),
         }
+    }
+
+    /// Looks at an update as it was made: not all movement follows the rate. A velocity that the rate is a part
+    /// of does not, nor a weight decay that is independent of it. Where they alone are too much, the scale
+    /// falls, as far as it may.
+    fn settle(&self, seen: &Seen<'_>) -> Answer {
+        let Some(smoothness) = self.state.smoothness else { return Answer::default() };
+        let change = smoothness * movement_of(seen.observation);
+        let LossScale { next, least } = next_scale(seen);
+        let mut scale = next;
+        // What follows the rate comes to the room that there is, but for rounding.
+        while change > 1.01 * self.room(scale, seen.observation) && scale > least {
+            scale = halved(scale, least);
+        }
+        let loss_scale = (scale != next).then_some(LossScale { next: scale, least });
+        Answer { loss_scale, ..Answer::default() }
     }
 
     /// How much larger the largest entry of a gradient may become.
-    fn room(&self, scaler: &LossScaler, seen: &Observation) -> f64 {
-        self.cap.limit / scaler.scale() - seen.largest_gradient.unwrap_or(0.0)
+    fn room(&self, scale: f64, seen: &Observation) -> f64 {
+        self.cap.limit / scale - seen.largest_gradient.unwrap_or(0.0)
     }
 
-    /// The scale at which a batch is looked at again after an update: that of the update, or less by a power
-    /// of 2 where a gradient that became 64 times as large would overflow. It is a rate that is far too high
-    /// of which the smoothness must be known.
-    pub fn measuring_scale(&self, scale: f64, seen: &Observation) -> f64 {
-        let headroom = self.cap.limit / 64.0 / (scale * seen.largest_gradient.unwrap_or(0.0));
-        scale * headroom.log2().floor().clamp(-64.0, 0.0).exp2()
-    }
-
-    /// Counts an update that was done, and takes the smoothness from what it did to a batch, where that was
-    /// measured and is more than rounding: see [`RateCap::measured_every`].
-    pub fn count(&mut self, seen: &Observation, measured: Option<BatchChange>) {
+    /// Takes the smoothness from what an update did to a batch, where that was measured and is more than
+    /// rounding: see [`RateCap::measured_every`].
+    fn count(&mut self, seen: &Observation, measured: Option<BatchChange>) {
         let Smoothness::MeasuredEvery(every) = self.cap.smoothness else { return };
         let rounding = seen.largest_gradient.unwrap_or(0.0) / 64.0;
         let smoothness = measured
@@ -243,22 +247,53 @@ impl RateLimiter {
         self.state.smoothness = smoothness.or(self.state.smoothness);
         self.state.since_measured = (self.state.since_measured + 1) % every;
     }
+}
 
-    /// What a checkpoint saves.
-    pub fn state(&self) -> RateLimiterState {
+impl Controller for RateLimiter {
+    type State = RateLimiterState;
+
+    fn needs(&self) -> Needs {
+        let batch_again = self.measures_next().then_some(BatchAgain { limit: self.cap.limit });
+        Needs { largest_gradient: true, movement: true, batch_again, now: true, ..Needs::default() }
+    }
+
+    fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
+        match event {
+            Event::Update(seen) => self.limit(seen),
+            Event::Outcome(seen, _) if seen.answered.skip.is_some() => Ok(Answer::default()),
+            Event::Outcome(seen, change) => {
+                let answer = self.settle(seen);
+                self.count(seen.observation, *change);
+                Ok(answer)
+            }
+        }
+    }
+
+    fn state(&self) -> RateLimiterState {
         self.state
     }
 
-    /// Goes on from a checkpoint. A smoothness that is given stays what it is now.
-    pub fn restored(self, state: RateLimiterState) -> Self {
-        let state = match self.cap.smoothness {
-            Smoothness::Given(_) => RateLimiterState { cuts: state.cuts, ..self.state },
+    /// A smoothness that is given stays what it is now.
+    fn restore(&mut self, state: RateLimiterState) -> Result<(), ControlError> {
+        self.state = match self.cap.smoothness {
+            Smoothness::Given(value) => RateLimiterState { smoothness: Some(value), ..state },
             Smoothness::MeasuredEvery(every) => {
                 RateLimiterState { since_measured: state.since_measured % every, ..state }
             }
         };
-        Self { state, ..self }
+        Ok(())
     }
+}
+
+/// The scale of the next loss as far as it is decided.
+fn next_scale(seen: &Seen<'_>) -> LossScale {
+    let unscaled = LossScale { next: seen.loss_scale, least: seen.loss_scale };
+    seen.answered.loss_scale.unwrap_or(unscaled)
+}
+
+/// Half of a scale, as f32 has it.
+fn halved(scale: f64, least: f64) -> f64 {
+    f64::from(scale as f32 * 0.5).max(least)
 }
 
 /// ‖Δw‖₂ as far as it is known. Weights that overflow are beyond what a rate can help: the next loss tells.
@@ -269,7 +304,7 @@ fn movement_of(seen: &Observation) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LossScaling;
+    use crate::{Controllers, LossScaling};
     use proptest::prelude::*;
 
     fn seen(largest: f64, movement: f64) -> Observation {
@@ -278,6 +313,33 @@ mod tests {
             movement: Some(movement),
             ..Observation::default()
         }
+    }
+
+    fn both(scaling: LossScaling, cap: RateCap) -> Controllers {
+        let mut controllers = Controllers::default();
+        controllers.add("loss scale", scaling.build().unwrap());
+        controllers.add("rate cap", cap.build().unwrap());
+        controllers
+    }
+
+    fn factor(controllers: &mut Controllers, seen: &Observation) -> f64 {
+        let answer = controllers.update(0, seen).unwrap();
+        controllers.outcome(0, &made(seen, &answer), &answer, None).unwrap();
+        answer.factor.unwrap_or(1.0)
+    }
+
+    /// A movement that follows the rate.
+    fn made(seen: &Observation, answer: &Answer) -> Observation {
+        let movement = seen.movement.map(|movement| movement * answer.factor.unwrap_or(1.0));
+        Observation { movement, ..*seen }
+    }
+
+    fn scale(controllers: &Controllers) -> f64 {
+        controllers.loss_scale().unwrap()
+    }
+
+    fn state(controllers: &Controllers) -> RateLimiterState {
+        serde_json::from_value(controllers.save().states["rate cap"].clone()).unwrap()
     }
 
     proptest! {
@@ -290,16 +352,15 @@ mod tests {
             smoothness in 1e-3f64..1e3,
         ) {
             let rule = LossScaling::new().scale(f64::exp2(exponent.into())).growth_interval(interval);
-            let mut scaler = rule.build().unwrap();
             let limit = 61_410.0;
-            let mut limiter = RateCap::given(smoothness).build().unwrap();
+            let mut controllers = both(rule, RateCap::given(smoothness));
             for (largest, movement) in updates {
-                let answer = limiter.observe(&mut scaler, &seen(largest, movement)).unwrap();
-                let next = |factor: f64| scaler.scale() * (largest + smoothness * factor * movement);
-                prop_assert!(answer.factor > 0.0 && answer.factor <= 1.0);
-                prop_assert!(next(answer.factor) <= limit * (1.0 + 1e-12));
-                if answer.factor < 1.0 {
-                    prop_assert!(next(answer.factor) >= limit * (1.0 - 1e-12));
+                let factor = factor(&mut controllers, &seen(largest, movement));
+                let next = scale(&controllers) * (largest + smoothness * factor * movement);
+                prop_assert!(factor > 0.0 && factor <= 1.0);
+                prop_assert!(next <= limit * (1.0 + 1e-12));
+                if factor < 1.0 {
+                    prop_assert!(next >= limit * (1.0 - 1e-12));
                 }
             }
         }
@@ -307,24 +368,46 @@ mod tests {
 
     #[test]
     fn the_scale_falls_only_where_no_rate_is_left() {
-        let mut scaler = LossScaling::new().scale(1_024.0).build().unwrap();
-        let mut limiter = RateCap::given(1.0).limit(1_024.0).build().unwrap();
-        assert_eq!(limiter.observe(&mut scaler, &seen(0.75, 1.0)).unwrap().factor, 0.25);
-        assert_eq!(scaler.scale(), 1_024.0);
-        assert_eq!(limiter.observe(&mut scaler, &seen(1.0, 4.0)).unwrap().factor, 0.25);
-        assert_eq!(scaler.scale(), 512.0);
-        assert_eq!(limiter.state().cuts, 2);
+        let mut both = both(LossScaling::new().scale(1_024.0), RateCap::given(1.0).limit(1_024.0));
+        assert_eq!(factor(&mut both, &seen(0.75, 1.0)), 0.25);
+        assert_eq!(scale(&both), 1_024.0);
+        assert_eq!(factor(&mut both, &seen(1.0, 4.0)), 0.25);
+        assert_eq!(scale(&both), 512.0);
+        assert_eq!(state(&both).cuts, 2);
+    }
+
+    /// A controller before it has halved the rate already.
+    #[test]
+    fn it_cuts_what_others_have_left() {
+        #[derive(Clone, Debug)]
+        struct Half;
+        impl Controller for Half {
+            type State = ();
+            fn hear(&mut self, _: &Event<'_>) -> Result<Answer, Stop> {
+                Ok(Answer::factor(0.5))
+            }
+            fn state(&self) {}
+            fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+                Ok(())
+            }
+        }
+        let mut controllers = Controllers::default();
+        controllers.add("half", Half);
+        controllers.add("loss scale", LossScaling::fixed(1.0).build().unwrap());
+        controllers.add("rate cap", RateCap::given(1.0).limit(2.0).build().unwrap());
+        // Of 4 half is 2, of which there is room for 1.
+        assert_eq!(factor(&mut controllers, &seen(1.0, 4.0)), 0.25);
+        assert_eq!(factor(&mut controllers, &seen(1.0, 2.0)), 0.5);
     }
 
     #[test]
     fn a_scale_does_not_grow_at_the_cost_of_the_rate() {
         let rule = LossScaling::new().scale(1.0).growth_interval(1);
-        let mut scaler = rule.build().unwrap();
-        let mut limiter = RateCap::given(1.0).limit(8.0).build().unwrap();
+        let mut both = both(rule, RateCap::given(1.0).limit(8.0));
         let scales: Vec<f64> = (0..3)
             .map(|_| {
-                assert_eq!(limiter.observe(&mut scaler, &seen(1.0, 1.0)).unwrap().factor, 1.0);
-                scaler.scale()
+                assert_eq!(factor(&mut both, &seen(1.0, 1.0)), 1.0);
+                scale(&both)
             })
             .collect();
         assert_eq!(scales, [2.0, 4.0, 4.0]);
@@ -332,20 +415,22 @@ mod tests {
 
     #[test]
     fn a_scale_that_may_not_fall_is_an_error_in_the_end() {
-        let mut scaler = LossScaling::fixed(100.0).max_failures(2).build().unwrap();
-        let mut limiter = RateCap::given(1.0).limit(100.0).build().unwrap();
-        let answer = limiter.observe(&mut scaler, &seen(1.0, 1.0)).unwrap();
-        assert_eq!(answer.update, ScaledUpdate::NoRoom);
-        let error = limiter.observe(&mut scaler, &seen(1.0, 1.0)).unwrap_err();
-        assert_eq!(error, ScalingError::NoRoom { scale: 100.0, largest: 1.0, updates: 2 });
+        let mut both = both(LossScaling::fixed(100.0), RateCap::given(1.0).limit(100.0));
+        for _ in 1..MOST_FAILURES {
+            assert!(both.update(0, &seen(1.0, 1.0)).unwrap().skip.is_some());
+        }
+        let stopped = both.update(0, &seen(1.0, 1.0)).unwrap_err();
+        assert_eq!(stopped.controller, "rate cap");
+        let expected = NoRoom { scale: 100.0, largest: 1.0, updates: MOST_FAILURES };
+        assert_eq!(stopped.stop.downcast_ref(), Some(&expected));
     }
 
     #[test]
     fn the_scale_falls_before_it_is_an_error() {
-        let mut scaler = LossScaling::new().scale(1_024.0).minimum(512.0).build().unwrap();
-        let mut limiter = RateCap::given(1.0).limit(200.0).build().unwrap();
-        let answer = limiter.observe(&mut scaler, &seen(1.0, 1.0)).unwrap();
-        assert_eq!((answer.update, scaler.scale()), (ScaledUpdate::NoRoom, 512.0));
+        let rule = LossScaling::new().scale(1_024.0).minimum(512.0);
+        let mut both = both(rule, RateCap::given(1.0).limit(200.0));
+        assert!(both.update(0, &seen(1.0, 1.0)).unwrap().skip.is_some());
+        assert_eq!(scale(&both), 512.0);
     }
 
     /// Of a movement of 12 the rate is cut to 1/4, and 5 are left.
@@ -354,64 +439,75 @@ mod tests {
         for (scaling, expected) in
             [(LossScaling::new().scale(8.0), 4.0), (LossScaling::fixed(8.0), 8.0)]
         {
-            let mut scaler = scaling.build().unwrap();
-            let mut limiter = RateCap::given(1.0).limit(32.0).build().unwrap();
-            assert_eq!(limiter.observe(&mut scaler, &seen(1.0, 12.0)).unwrap().factor, 0.25);
-            limiter.settle(&mut scaler, &seen(1.0, 3.0));
-            assert_eq!(scaler.scale(), 8.0);
-            limiter.settle(&mut scaler, &seen(1.0, 5.0));
-            assert_eq!(scaler.scale(), expected);
+            for (left, expected) in [(3.0, 8.0), (5.0, expected)] {
+                let mut both = both(scaling, RateCap::given(1.0).limit(32.0));
+                let answer = both.update(0, &seen(1.0, 12.0)).unwrap();
+                assert_eq!(answer.factor, Some(0.25));
+                both.outcome(0, &seen(1.0, left), &answer, None).unwrap();
+                assert_eq!(scale(&both), expected);
+            }
         }
     }
 
     #[test]
     fn a_batch_is_looked_at_again_with_room_for_64_times_its_gradient() {
-        let limiter = RateCap::measured_every(1).limit(65_536.0).build().unwrap();
-        let scale = |largest| limiter.measuring_scale(1_000.0, &seen(largest, 1.0));
+        let again = BatchAgain { limit: 65_536.0 };
+        let scale = |largest| again.loss_scale(1_000.0, largest);
         assert_eq!([0.0, 1.0, 1.024, 1.025, 4.0].map(scale), [1e3, 1e3, 1e3, 500.0, 250.0]);
         assert_eq!(scale(f64::MAX), 1_000.0 * f64::exp2(-64.0));
     }
 
     #[test]
     fn a_smoothness_is_measured_every_k_updates_and_caps_nothing_before() {
-        let mut scaler = LossScaling::fixed(1.0).build().unwrap();
-        let mut limiter = RateCap::measured_every(3).limit(10.0).build().unwrap();
+        let mut both = both(LossScaling::fixed(1.0), RateCap::measured_every(3).limit(10.0));
         let mut measured = vec![];
         for update in 0..7 {
-            measured.push(limiter.measures_next());
+            let measures = both.needs().batch_again.is_some();
+            measured.push(measures);
             let seen = seen(1.0, 36.0);
-            let factor = limiter.observe(&mut scaler, &seen).unwrap().factor;
-            assert_eq!(factor, if update == 0 { 1.0 } else { 0.5 });
+            let answer = both.update(update, &seen).unwrap();
+            assert_eq!(answer.factor, if update == 0 { None } else { Some(0.5) });
             // What says nothing is left out: no number, and what may be rounding.
-            let gradient = [5.0, f64::NAN, f64::INFINITY, 0.01][update.min(3)];
-            let change = BatchChange { gradient, weights: 10.0 };
-            limiter.count(&seen, limiter.measures_next().then_some(change));
+            let gradient = [5.0, f64::NAN, f64::INFINITY, 0.01][update.min(3) as usize];
+            let change = measures.then_some(BatchChange { gradient, weights: 10.0 });
+            both.outcome(update, &made(&seen, &answer), &answer, change).unwrap();
         }
         assert_eq!(measured, [true, false, false, true, false, false, true]);
     }
 
     #[test]
     fn a_smoothness_that_rounding_hides_is_looked_for_again() {
-        let mut limiter = RateCap::measured_every(100).build().unwrap();
+        let mut both = both(LossScaling::fixed(1.0), RateCap::measured_every(100));
         let mut measured = vec![];
         for update in 0..250 {
-            if limiter.measures_next() {
+            let measures = both.needs().batch_again.is_some();
+            if measures {
                 measured.push(update);
             }
             let gradient = if update < 107 { 1.0 / 65.0 } else { 1.0 / 63.0 };
             let change = BatchChange { gradient, weights: 1.0 / 63.0 };
-            limiter.count(&seen(1.0, 1.0), limiter.measures_next().then_some(change));
+            let seen = seen(1.0, 1.0);
+            let answer = both.update(update, &seen).unwrap();
+            both.outcome(update, &seen, &answer, measures.then_some(change)).unwrap();
         }
         assert_eq!(measured, [0, 1, 2, 4, 8, 16, 32, 64, 100, 101, 102, 104, 108, 200]);
-        assert_eq!(limiter.state().smoothness, Some(1.0));
+        assert_eq!(state(&both).smoothness, Some(1.0));
+    }
+
+    /// The largest entry is beyond the limit at this scale, which nobody may know before there is an L.
+    #[test]
+    fn the_scale_stays_where_no_smoothness_is_known() {
+        let mut both =
+            both(LossScaling::new().scale(1_024.0), RateCap::measured_every(9).limit(10.0));
+        assert_eq!(factor(&mut both, &seen(1.0, 1.0)), 1.0);
+        assert_eq!(scale(&both), 1_024.0);
     }
 
     #[test]
     fn some_of_the_rate_is_left_whatever_the_smoothness_is() {
-        let mut scaler = LossScaling::new().build().unwrap();
-        let mut limiter = RateCap::given(1e308).build().unwrap();
-        let answer = limiter.observe(&mut scaler, &seen(1e-3, 1e308)).unwrap();
-        assert!(answer.factor > 0.0 && answer.update == ScaledUpdate::Done, "{answer:?}");
+        let mut both = both(LossScaling::new(), RateCap::given(1e308));
+        let answer = both.update(0, &seen(1e-3, 1e308)).unwrap();
+        assert!(answer.factor.is_some_and(|factor| factor > 0.0) && answer.skip.is_none());
     }
 
     #[test]

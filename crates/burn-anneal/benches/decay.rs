@@ -8,10 +8,10 @@
 
 mod common;
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::optim::{AdamW, AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
-use burn_anneal::groups::GroupOptimizer;
+use burn::train::TrainOutput;
 use burn_anneal::prelude::*;
 use common::{median, rounds};
 use std::hint::black_box;
@@ -27,31 +27,39 @@ struct Weight {
 
 /// A model in training; each has its own, because its weights change.
 struct Trained {
-    model: Option<Weight>,
-    step: Box<dyn FnMut(Weight, GradientsParams) -> Weight>,
+    id: ParamId,
+    length: [usize; 1],
+    update: Box<dyn FnMut(GradientsParams)>,
 }
 
 impl Trained {
-    fn new(weight: &Weight, step: impl FnMut(Weight, GradientsParams) -> Weight + 'static) -> Self {
-        Self { model: Some(weight.clone()), step: Box::new(step) }
+    fn new(weight: &Weight, update: impl FnMut(GradientsParams) + 'static) -> Self {
+        let length = weight.weight.val().dims();
+        Self { id: weight.weight.id, length, update: Box::new(update) }
+    }
+
+    /// One that an optimizer of Burn's trains at one rate.
+    fn by(weight: &Weight, mut optimizer: ModuleOptimizer) -> Self {
+        let mut model = Some(weight.clone());
+        Self::new(weight, move |gradients| {
+            let updated = model.take().map(|model| optimizer.step(RATE, model, gradients));
+            model = black_box(updated);
+        })
     }
 
     /// Microseconds of an update.
     fn timed(&mut self, updates: usize) -> f64 {
-        let model = self.model.as_ref().expect("it is put back");
-        let length = model.weight.val().dims();
         let gradients: Vec<GradientsParams> = (0..updates)
             .map(|_| {
                 let mut gradients = GradientsParams::new();
-                let ones = Tensor::<1>::ones(length, &Device::default());
-                gradients.register(model.weight.id, ones);
+                let ones = Tensor::<1>::ones(self.length, &Device::default());
+                gradients.register(self.id, ones);
                 gradients
             })
             .collect();
         let start = Instant::now();
         for gradients in gradients {
-            let model = self.model.take().map(|model| (self.step)(model, gradients));
-            self.model = black_box(model);
+            (self.update)(gradients);
         }
         start.elapsed().as_secs_f64() * 1e6 / updates as f64
     }
@@ -63,25 +71,30 @@ fn without_decay() -> AdamW {
 
 fn burns(weight: &Weight) -> Trained {
     let own = AdamWConfig::new().with_weight_decay(WEIGHT_DECAY as f32);
-    let mut optimizer = own.init();
-    Trained::new(weight, move |model, gradients| optimizer.step(RATE, model, gradients))
+    Trained::by(weight, own.init())
+}
+
+fn run() -> RunLength {
+    RunLength::updates(1 << 40)
 }
 
 fn bare(weight: &Weight, decay: &WeightDecay) -> Trained {
-    let run = RunLength::updates(1 << 40);
-    let schedule = constant(RATE).resolve(run).expect("a valid schedule");
-    let decayed = Decayed::new(without_decay(), decay, &schedule, run).expect("a valid decay");
-    let mut optimizer = ModuleOptimizer::from(decayed);
-    Trained::new(weight, move |model, gradients| optimizer.step(RATE, model, gradients))
+    let schedule = constant(RATE).resolve(run()).expect("a valid schedule");
+    let decayed = Decayed::new(without_decay(), decay, &schedule, run()).expect("a valid decay");
+    Trained::by(weight, decayed.into())
 }
 
 fn in_groups(weight: &Weight) -> Trained {
-    let run = RunLength::updates(1 << 40);
-    let schedule = constant(RATE).resolve(run).expect("a valid schedule");
-    let groups = GroupsConfig::new().weight_decay(WEIGHT_DECAY).resolve(weight, &schedule, run);
-    let groups = groups.expect("groups that fit the model");
-    let mut optimizer = GroupOptimizer::new(groups, without_decay()).expect("no other decay");
-    Trained::new(weight, move |model, gradients| optimizer.step(model, gradients))
+    let groups = GroupsConfig::new().weight_decay(WEIGHT_DECAY);
+    let mut training = LearnerBuilder::new(weight.clone(), without_decay(), constant(RATE), run())
+        .groups(groups)
+        .build_loop()
+        .expect("groups that fit the model");
+    Trained::new(weight, move |gradients| {
+        training.pass(|_| TrainOutput { grads: gradients, item: () });
+        training.update().expect("nothing stops it");
+        black_box(training.model());
+    })
 }
 
 fn main() {

@@ -12,7 +12,8 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, Param, ParamGroup, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor};
-use burn_anneal::groups::{GroupOptimizer, parameters};
+use burn::train::TrainOutput;
+use burn_anneal::groups::parameters;
 use burn_anneal::prelude::*;
 use common::{median, rounds};
 use std::hint::black_box;
@@ -62,19 +63,15 @@ impl Trained for Burns {
     }
 }
 
-struct Ours {
-    model: Option<Weights>,
-    optimizer: GroupOptimizer,
-}
-
-impl Trained for Ours {
+impl Trained for TrainingLoop<Weights> {
     fn update(&mut self, gradients: GradientsParams) {
-        let model = self.model.take().map(|model| self.optimizer.step(model, gradients));
-        self.model = black_box(model);
+        self.pass(|_| TrainOutput { grads: gradients, item: () });
+        TrainingLoop::update(self).expect("nothing stops it");
+        black_box(TrainingLoop::model(self));
     }
 
     fn model(&self) -> &Weights {
-        self.model.as_ref().expect("it is put back")
+        TrainingLoop::model(self)
     }
 }
 
@@ -102,19 +99,18 @@ fn scale(group: usize) -> f64 {
 }
 
 /// Ours, with layer-wise rates.
-fn ours(model: Weights, groups: usize) -> Ours {
-    let schedule = constant(RATE).resolve(run()).expect("a valid schedule");
+fn ours(model: Weights, groups: usize) -> TrainingLoop<Weights> {
     let count = parameters(&model).len();
     let layer = move |path: &str| {
         let index: usize = path.rsplit('.').next().and_then(|i| i.parse().ok()).unwrap_or(0);
         index % groups.min(count)
     };
-    let groups = layer_decay(0.9)
-        .layers(LayerMap::from_fn(move |parameter| layer(&parameter.path)))
-        .resolve(&model, &schedule, run())
-        .expect("groups that fit the model");
-    let optimizer = GroupOptimizer::new(groups, SgdConfig::new().build()).expect("no decay");
-    Ours { model: Some(model), optimizer }
+    let groups =
+        layer_decay(0.9).layers(LayerMap::from_fn(move |parameter| layer(&parameter.path)));
+    LearnerBuilder::new(model, SgdConfig::new().build(), constant(RATE), run())
+        .groups(groups)
+        .build_loop()
+        .expect("groups that fit the model")
 }
 
 /// Seconds of an update.
@@ -168,7 +164,7 @@ fn main() {
             let mut grouped = burns(model(), groups);
             let gradients = layered.model().gradients();
             let start = Instant::now();
-            layered.update(gradients);
+            Trained::update(&mut layered, gradients);
             let first = start.elapsed().as_secs_f64();
             let updates = (6_000 / count).max(1);
             let mut times = [vec![], vec![], vec![]];

@@ -1,13 +1,16 @@
-//! Finding a checkpoint of Burn's `SupervisedTraining` that is whole.
+//! Checkpoints: finding one that is whole, checking that it fits, and saving one of a loop of one's own.
 
-use crate::groups::saved_groups;
-use crate::precision::{precisions, with_master_weights};
+use crate::groups::parameters;
+use crate::precision::with_master_weights;
+use crate::update::{Identity, Saved, precisions, saved_state};
 use crate::{OnMismatch, SavedStep};
+use anneal_control::RestoreError;
 use anneal_schedule::Schedule;
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
+use burn::train::checkpoint::{Checkpointer, CheckpointerError, FileCheckpointer};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -90,19 +93,51 @@ pub enum CheckpointError {
         /// The schedule asked for now.
         now: String,
     },
-    /// The checkpoint was saved by a run of another precision.
+    /// The checkpoint was saved by a run of another precision, or with other exceptions from it.
     #[error(
-        "the checkpoint of epoch {epoch} has its parameters in {saved}, and the model of now in {now}; \
-         resume in the precision of that run, or start anew from its weights, which \
+        "the checkpoint of epoch {epoch} has `{path}` in {saved}, and the model of now in {now}; resume in the \
+         precision of that run, with its exceptions, or start anew from its weights, which \
          SavedEpoch::load_in_f32 reads"
     )]
     DifferentPrecision {
         /// The epoch of the checkpoint.
         epoch: usize,
-        /// The precision of the checkpoint.
+        /// The first parameter that differs.
+        path: String,
+        /// Its precision in the checkpoint.
         saved: String,
-        /// The precision of the model.
+        /// Its precision in the model.
         now: String,
+    },
+    /// The checkpoint was saved with another optimizer.
+    #[error(
+        "the checkpoint of epoch {epoch} was trained with `{saved}`, and now there is `{now}`, which cannot go on with \
+         its state; give the builder the optimizer of that run, or start anew from its weights, which \
+         SavedEpoch::load_in_f32 reads"
+    )]
+    DifferentOptimizer {
+        /// The epoch of the checkpoint.
+        epoch: usize,
+        /// The optimizer of the checkpoint.
+        saved: String,
+        /// The optimizer of now.
+        now: String,
+    },
+    /// The checkpoint was saved with other controllers, loss scaling among them.
+    #[error("the controllers of the checkpoint of epoch {epoch}: {source}")]
+    DifferentControllers {
+        /// The epoch of the checkpoint.
+        epoch: usize,
+        /// What differs.
+        source: RestoreError,
+    },
+    /// A file cannot be written.
+    #[error("checkpoint {}: cannot be written: {reason}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
     },
     /// The checkpoint was saved by a run whose parameters were in other groups, or in none.
     #[error(
@@ -190,8 +225,18 @@ impl SavedEpoch {
 
     /// The step that an Anneal scheduler saved; `None` where another scheduler was used.
     pub fn saved_step(&self) -> Result<Option<SavedStep>, CheckpointError> {
-        // Burn keys the schedulers of a module by the index of their group; the base is group 0.
-        Ok(SavedStep::from_record(&self.scheduler_record()?.record("0")))
+        Ok(SavedStep::from_record(&self.base_record()?))
+    }
+
+    /// The record of the learner's scheduler; Burn keys the schedulers of a module by the index of their group.
+    pub(crate) fn base_record(&self) -> Result<LrSchedulerRecord, CheckpointError> {
+        Ok(self.scheduler_record()?.record("0"))
+    }
+
+    /// What a run has come to; `None` where no learner of ours saved it.
+    pub(crate) fn saved_state(&self) -> Result<Option<Saved>, CheckpointError> {
+        let saved = saved_state(&self.base_record()?).transpose();
+        saved.map_err(|reason| self.damaged("scheduler", reason))
     }
 
     /// Checks that the epoch was saved under `schedule`, or that `on_mismatch` allows another one.
@@ -222,30 +267,40 @@ impl SavedEpoch {
         }
     }
 
-    /// Checks that the epoch was trained in groups of this fingerprint, or that `on_mismatch` allows
+    /// Checks that the epoch was trained with this optimizer, and in these groups, or that `on_mismatch` allows
     /// others.
-    pub(crate) fn check_groups(
+    pub(crate) fn check_identity(
         &self,
-        groups: Option<u64>,
+        saved: &Identity,
+        now: &Identity,
         on_mismatch: OnMismatch,
     ) -> Result<(), CheckpointError> {
-        let saved = saved_groups(&self.scheduler_record()?);
-        if saved == groups || on_mismatch != OnMismatch::Exact {
-            return Ok(());
+        let epoch = self.epoch;
+        if saved.optimizer != now.optimizer {
+            let (saved, now) = (saved.optimizer.clone(), now.optimizer.clone());
+            return Err(CheckpointError::DifferentOptimizer { epoch, saved, now });
         }
-        let (saved, now) = (saved.is_some(), groups.is_some());
-        Err(CheckpointError::DifferentGroups { epoch: self.epoch, saved, now })
+        if saved.groups != now.groups && on_mismatch == OnMismatch::Exact {
+            let (saved, now) = (saved.groups.is_some(), now.groups.is_some());
+            return Err(CheckpointError::DifferentGroups { epoch, saved, now });
+        }
+        Ok(())
     }
 
     /// Checks that the epoch was saved by a run of this model, in this precision.
     pub(crate) fn check_model<M: Module>(&self, model: &M) -> Result<(), CheckpointError> {
         let loaded = model.clone().try_load_record(self.model()?);
         let loaded = loaded.map_err(|error| self.damaged("model", error))?;
-        let (saved, now) = (precisions(&loaded), precisions(model));
-        match saved == now {
-            true => Ok(()),
-            false => Err(CheckpointError::DifferentPrecision { epoch: self.epoch, saved, now }),
-        }
+        let differs = precisions(&loaded).into_iter().zip(precisions(model));
+        let differs = differs.zip(parameters(model)).find(|((saved, now), _)| saved != now);
+        let Some(((saved, now), parameter)) = differs else { return Ok(()) };
+        let name = |dtype| format!("{dtype:?}").to_lowercase();
+        Err(CheckpointError::DifferentPrecision {
+            epoch: self.epoch,
+            path: parameter.path,
+            saved: name(saved),
+            now: name(now),
+        })
     }
 
     fn scheduler_record(&self) -> Result<LrSchedulerRecord, CheckpointError> {
@@ -260,6 +315,36 @@ impl SavedEpoch {
     pub(crate) fn damaged(&self, name: &str, reason: impl ToString) -> CheckpointError {
         CheckpointError::Damaged { path: self.path(name), reason: reason.to_string() }
     }
+}
+
+/// Epochs of which a loop of one's own keeps the checkpoints.
+const KEPT: usize = 2;
+
+/// Saves the state after an epoch, in the files that Burn's training writes too.
+pub(crate) fn save_epoch(
+    directory: &Path,
+    epoch: usize,
+    model: ModuleRecord,
+    optimizer: OptimizerRecord,
+    scheduler: LrSchedulerRecord,
+) -> Result<(), CheckpointError> {
+    let folder = checkpoint_folder(directory);
+    let files = |name: &str| FileCheckpointer::new(&folder, name);
+    let failed = |name: &str, epoch: usize, error: CheckpointerError| CheckpointError::Write {
+        path: folder.join(format!("{name}-{epoch}.bpk")),
+        reason: error.to_string(),
+    };
+    files("model").save(epoch, model).map_err(|error| failed("model", epoch, error))?;
+    files("optim").save(epoch, optimizer).map_err(|error| failed("optim", epoch, error))?;
+    files("scheduler").save(epoch, scheduler).map_err(|error| failed("scheduler", epoch, error))?;
+    for old in saved_epochs(&folder)?.into_iter().rev().skip(KEPT) {
+        for name in ["model", "optim", "scheduler"] {
+            // One that is not there is deleted already.
+            let deleted = Checkpointer::<ModuleRecord>::delete(&files(name), old);
+            deleted.map_err(|error| failed(name, old, error))?;
+        }
+    }
+    Ok(())
 }
 
 fn checkpoint_folder(directory: &Path) -> PathBuf {

@@ -18,21 +18,30 @@
 //! ends in Burn's own type; `Learner::new(model, optimizer, schedule.init(run)?)` works too.
 
 mod annealed;
+mod build_error;
+mod builder;
 mod checkpoint;
-mod clip;
 pub mod decay;
 pub mod groups;
-mod learner;
 pub mod momentum;
+mod optimizers;
 pub mod precision;
 mod scheduler;
+mod training_loop;
+mod update;
 
+pub use anneal_control as control;
 pub use anneal_schedule as schedule;
 pub use annealed::Annealed;
+pub use build_error::BuildError;
+pub use builder::{GradientReduction, LearnerBuilder, NotFinite};
 pub use checkpoint::{CheckpointError, SavedEpoch};
-pub use clip::{ClipError, Clipped, GlobalNormClip};
-pub use learner::{BuildError, GradientReduction, LearnerBuilder};
 pub use scheduler::{InitScheduler, OnMismatch, SavedStep, Scheduler};
+pub use training_loop::TrainingLoop;
+pub use update::{
+    ClipError, Clipped, GlobalNormClip, Monitor, Monitored, OnSkip, ScaledBackward, UpdateError,
+    UpdateMetric, Updated,
+};
 
 /// What a training program needs: the builders of schedules, spans, the run's length, and what
 /// makes a Burn `Learner` of them.
@@ -40,12 +49,11 @@ pub mod prelude {
     pub use crate::decay::{Decayed, TakeWeightDecay};
     pub use crate::groups::{Group, GroupError, GroupsConfig, LayerMap, Selection, layer_decay};
     pub use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
-    pub use crate::precision::{
-        GradScaler, LossScaling, MasterWeights, OnSkip, RateCap, ScaleLoss,
-    };
+    pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
     pub use crate::{
         Annealed, BuildError, CheckpointError, GlobalNormClip, GradientReduction, InitScheduler,
-        LearnerBuilder, OnMismatch, SavedEpoch, Scheduler,
+        LearnerBuilder, Monitored, NotFinite, OnMismatch, OnSkip, SavedEpoch, ScaledBackward,
+        Scheduler, TrainingLoop, UpdateError,
     };
     pub use anneal_schedule::prelude::*;
     pub use burn::lr_scheduler::LrScheduler;

@@ -44,8 +44,9 @@ const AHEAD: usize = 16;
 /// mismatch is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnMismatch {
-    /// The builder refuses. On Burn's path the saved step is kept, so that a warm-up never runs
-    /// twice by accident, and the mismatch is logged as an error.
+    /// The builder refuses; a learner that loads the record unannounced stops at its first update. A [`Scheduler`]
+    /// alone keeps the saved step, so that a warm-up never runs twice by accident, and logs the mismatch as an
+    /// error.
     #[default]
     Exact,
     /// Keep the saved step and go on under the new schedule: "train ten more epochs".
@@ -71,21 +72,6 @@ impl Scheduler {
     pub fn on_mismatch(mut self, on_mismatch: OnMismatch) -> Self {
         self.on_mismatch = on_mismatch;
         self
-    }
-
-    pub(crate) fn mismatch_rule(&self) -> OnMismatch {
-        self.on_mismatch
-    }
-
-    /// The same schedule, of which the next rate is that of update `step`.
-    pub(crate) fn starting_at(self, step: u64) -> Self {
-        Self { next_step: step, used: AHEAD, ..self }
-    }
-
-    /// Counts an update without asking for its rate.
-    pub(crate) fn skip(&mut self) {
-        self.next_step = self.next_step.saturating_add(1);
-        self.used = AHEAD;
     }
 
     /// The schedule.
@@ -120,7 +106,7 @@ impl LrScheduler for Scheduler {
     }
 
     fn to_record(&self) -> LrSchedulerRecord {
-        SavedStep::of(self).into_record()
+        SavedStep::of(&self.schedule, self.next_step).into_record()
     }
 
     fn load_record(&mut self, record: LrSchedulerRecord) {
@@ -172,11 +158,11 @@ pub struct SavedStep {
 }
 
 impl SavedStep {
-    fn of(scheduler: &Scheduler) -> Self {
+    pub(crate) fn of(schedule: &Schedule, step: u64) -> Self {
         Self {
-            step: scheduler.next_step,
-            schedule: scheduler.schedule.to_string(),
-            fingerprint: scheduler.schedule.fingerprint().value(),
+            step,
+            schedule: schedule.to_string(),
+            fingerprint: schedule.fingerprint().value(),
             fingerprint_version: Fingerprint::VERSION,
         }
     }
@@ -193,34 +179,34 @@ impl SavedStep {
             step: record.scalar("step")?,
             fingerprint: record.scalar("fingerprint")?,
             fingerprint_version: record.scalar("fingerprint_version")?,
-            schedule: read_text(record)?,
+            schedule: read_text(record, "schedule")?,
         })
     }
 
-    fn into_record(self) -> LrSchedulerRecord {
+    pub(crate) fn into_record(self) -> LrSchedulerRecord {
         let record = LrSchedulerRecord::new()
             .with_scalar("step", self.step)
             .with_scalar("fingerprint", self.fingerprint)
             .with_scalar("fingerprint_version", self.fingerprint_version);
-        write_text(record, &self.schedule)
+        write_text(record, "schedule", &self.schedule)
     }
 }
 
-/// Burn's record holds numbers only, so the schedule's text goes in as words of eight bytes.
-fn write_text(record: LrSchedulerRecord, text: &str) -> LrSchedulerRecord {
-    let record = record.with_scalar("schedule_bytes", text.len() as u64);
+/// Burn's record holds numbers only, so a text goes in as words of eight bytes.
+pub(crate) fn write_text(record: LrSchedulerRecord, key: &str, text: &str) -> LrSchedulerRecord {
+    let record = record.with_scalar(&format!("{key}_bytes"), text.len() as u64);
     text.as_bytes().chunks(8).enumerate().fold(record, |record, (i, chunk)| {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
-        record.with_scalar(&format!("schedule_{i}"), u64::from_le_bytes(word))
+        record.with_scalar(&format!("{key}_{i}"), u64::from_le_bytes(word))
     })
 }
 
-fn read_text(record: &LrSchedulerRecord) -> Option<String> {
-    let length = usize::try_from(record.scalar::<u64>("schedule_bytes")?).ok()?;
+pub(crate) fn read_text(record: &LrSchedulerRecord, key: &str) -> Option<String> {
+    let length = usize::try_from(record.scalar::<u64>(&format!("{key}_bytes"))?).ok()?;
     let mut bytes = Vec::new();
     for i in 0..length.div_ceil(8) {
-        bytes.extend(record.scalar::<u64>(&format!("schedule_{i}"))?.to_le_bytes());
+        bytes.extend(record.scalar::<u64>(&format!("{key}_{i}"))?.to_le_bytes());
     }
     bytes.truncate(length);
     String::from_utf8(bytes).ok()

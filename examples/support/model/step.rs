@@ -5,7 +5,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, FloatDType, Int, Tensor};
 use burn::train::{ClassificationOutput, InferenceStep, LearnerModel, TrainOutput, TrainStep};
 
-use burn_anneal::prelude::ScaleLoss;
+use burn_anneal::prelude::ScaledBackward;
 
 use crate::loader::ImageBatch;
 
@@ -40,7 +40,7 @@ pub fn training_step<N: ImageNetwork>(
 ) -> TrainOutput<ClassificationOutput> {
     let smoothing = (label_smoothing > 0.0).then_some(label_smoothing);
     let output = classify(network, batch, smoothing);
-    let gradients = output.loss.clone().scale_loss().backward();
+    let gradients = output.loss.clone().scaled_backward();
     TrainOutput::new(network, gradients, output)
 }
 

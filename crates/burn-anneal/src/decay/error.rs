@@ -27,8 +27,7 @@ pub enum DecayError {
     /// A decay that follows the run's step, in an optimizer that is told only the rate.
     #[error(
         "weight_decay: {weight_decay} follows the step of the run, of which Burn tells a bare \
-         optimizer nothing; give it to LearnerBuilder::weight_decay, or in a loop of your own to \
-         GroupsConfig::weight_decay and a GroupOptimizer"
+         optimizer nothing; give it to LearnerBuilder::weight_decay, which is for a loop of your own too"
     )]
     NeedsStep {
         /// The decay.

@@ -5,7 +5,6 @@
 //! [`GroupsConfig::weight_decay`](crate::groups::GroupsConfig::weight_decay); [`Decayed`] is a bare
 //! optimizer of Burn's that has it, for everything else.
 
-mod apply;
 mod error;
 mod optimizer;
 mod own;
@@ -14,6 +13,3 @@ pub use crate::schedule::decay::{Policy, Shrinkage, Strength, WeightDecay};
 pub use error::DecayError;
 pub use optimizer::{Decayed, DecayedError};
 pub use own::TakeWeightDecay;
-
-pub(crate) use apply::{Outcome, Shrink, step};
-pub(crate) use own::decays_by_itself;

@@ -1,8 +1,8 @@
 //! A bare optimizer with a decay.
 
-use super::{DecayError, Shrink, Shrinkage, WeightDecay, decays_by_itself, step};
-use crate::groups::has_master_weights;
+use super::{DecayError, Shrinkage, WeightDecay};
 use crate::schedule::{RunLength, Schedule, ScheduleError};
+use crate::update::{Shrink, decays_by_itself, step, what_it_asks};
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
@@ -15,8 +15,7 @@ use thiserror::Error;
 /// [`GroupsConfig::no_weight_decay`](crate::groups::GroupsConfig::no_weight_decay).
 ///
 /// Burn tells an optimizer the rate, not the step: a decay with a schedule of its own is refused here, and
-/// works in [`LearnerBuilder`](crate::LearnerBuilder) and
-/// [`GroupOptimizer`](crate::groups::GroupOptimizer).
+/// works in [`LearnerBuilder`](crate::LearnerBuilder).
 ///
 /// ```
 /// use burn::optim::{ModuleOptimizer, SgdConfig};
@@ -67,10 +66,10 @@ impl<O: Optimizer> Decayed<O> {
         }
         if !shrinkage.is_none() {
             let inside = ModuleOptimizer::from(optimizer.clone());
-            if has_master_weights(&inside) {
+            if what_it_asks(&inside, &Device::default()).masters {
                 return Err(DecayError::OutsideOfMasters { weight_decay: decay.to_string() }.into());
             }
-            if decays_by_itself(&inside) {
+            if decays_by_itself(&inside, &Device::default()) {
                 let weight_decay = format!("weight_decay: {decay}");
                 return Err(DecayError::Doubled { weight_decay }.into());
             }

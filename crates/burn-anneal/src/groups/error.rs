@@ -1,6 +1,5 @@
 //! What can be wrong with groups.
 
-use crate::decay::DecayError;
 use anneal_schedule::ScheduleError;
 use thiserror::Error;
 
@@ -119,28 +118,37 @@ pub enum GroupError {
     /// A weight decay, or the policy for rate drops, with a value out of its range.
     #[error(transparent)]
     Value(#[from] ScheduleError),
-    /// The optimizer has a weight decay of its own.
-    #[error(transparent)]
-    Decay(#[from] DecayError),
-    /// A momentum schedule for an optimizer that has its own momentum.
+    /// A name that is no name of a file, which each group's metrics have.
     #[error(
-        "momentum: the optimizer does not follow it; train with ScheduledAdam, or with Burn's \
-             SGD as ScheduledMomentum::from(SgdConfig::new())"
+        "groups.{group}: not allowed as a name; allowed: 1 to {MOST_LETTERS} letters, digits, spaces and signs, at most 200 bytes, without \
+         / \\ : * ? \" < > | and line breaks, for metrics of the group are logged in files of this name"
     )]
-    Momentum,
-    /// A policy for rate drops for an optimizer whose velocity does not hold the rate.
+    Name {
+        /// The name.
+        group: String,
+    },
+    /// Two groups whose metrics would have the same log files.
     #[error(
-        "rate_drop: the optimizer's velocity does not hold the rate, so a drop acts on all of it at \
-             once; leave rate_drop out, or train with RateInsideSgd"
+        "groups.{group}: its metrics would be logged in the files of `{other}`, for Burn writes a space as _"
     )]
-    RateDrop,
-    /// An optimizer whose master weights would not hear of what groups do to the weights.
-    #[error(
-        "optimizer: its master weights would not hear of the groups' decay; give the bare optimizer, and \
-         call LearnerBuilder::half_precision, or in a loop of your own \
-         GroupOptimizer::with_master_weights"
-    )]
-    MasterWeights,
+    SameFile {
+        /// One name.
+        group: String,
+        /// The other.
+        other: String,
+    },
+}
+
+/// Names of files may be 255 bytes long, with what a metric puts before and after.
+const MOST_LETTERS: usize = 100;
+
+/// Whether a group may have this name.
+pub(crate) fn check_name(group: &str) -> Result<(), GroupError> {
+    let length = group.chars().count();
+    let forbidden = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
+    let ok =
+        (1..=MOST_LETTERS).contains(&length) && group.len() <= 200 && !group.contains(forbidden);
+    if ok { Ok(()) } else { Err(GroupError::Name { group: group.to_string() }) }
 }
 
 fn nearest_paths(nearest: &[String]) -> String {

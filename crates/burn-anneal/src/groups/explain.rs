@@ -1,9 +1,10 @@
 //! What each group is and does, as a table or as JSON.
 
 use super::resolved::{Rate, ResolvedGroup, Table};
-use crate::precision::ScalingSummary;
+use anneal_control::Answer;
 use anneal_schedule::Schedule;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -21,10 +22,70 @@ pub struct Explanation {
     pub untrained: usize,
     /// What is not as it was asked for, such as a decay that is lost in half precision.
     pub notes: Vec<String>,
-    /// What loss scaling, and a cap on the rate, have come to; `None` without.
-    pub scaling: Option<ScalingSummary>,
+    /// What controllers have come to; `None` without.
+    pub control: Option<ControlSummary>,
     /// The groups, from the input to the head where there are layers.
     pub groups: Vec<ExplainedGroup>,
+}
+
+/// What controllers have come to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ControlSummary {
+    /// The scale of the next loss; `None` where none is scaled.
+    pub loss_scale: Option<f64>,
+    /// Updates skipped so far.
+    pub skipped: u64,
+    /// How many steps the schedule is behind the updates.
+    pub behind: u64,
+    /// What the rates of the last update were multiplied by.
+    pub factor: f64,
+    /// Updates that were made although loss or gradients were not finite, as far as that is known.
+    pub not_finite: u64,
+    /// The controllers, in the order in which they hear.
+    pub controllers: Vec<ExplainedController>,
+}
+
+/// A controller after an update.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExplainedController {
+    /// Its name.
+    pub name: String,
+    /// What it answered to the last update.
+    pub answered: Answer,
+    /// Its state, as a checkpoint saves it.
+    pub state: Value,
+}
+
+impl ControlSummary {
+    /// A number in the state of a controller, such as the `smoothness` of the `rate cap`.
+    pub fn state(&self, controller: &str, field: &str) -> Option<f64> {
+        let found = self.controllers.iter().find(|found| found.name == controller)?;
+        found.state.get(field)?.as_f64()
+    }
+}
+
+impl fmt::Display for ControlSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scale) = self.loss_scale {
+            write!(f, "loss scale {scale}, ")?;
+        }
+        write!(f, "{} updates skipped", self.skipped)?;
+        if self.behind > 0 {
+            write!(f, ", for which the schedule waited {}", self.behind)?;
+        }
+        writeln!(f, "; the last update at {} of its rate", short(self.factor))?;
+        if self.not_finite > 0 {
+            writeln!(
+                f,
+                "{} updates made with gradients or a loss that are not finite",
+                self.not_finite
+            )?;
+        }
+        for ExplainedController { name, answered, state } in &self.controllers {
+            writeln!(f, "{name}: answered {answered}; {state}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A group in one update.
@@ -79,7 +140,7 @@ impl Explanation {
             schedule: table.base.to_string(),
             untrained: table.untrained,
             notes: table.notes.clone(),
-            scaling: None,
+            control: None,
             groups: table.groups.iter().map(|group| explained(table, group, step)).collect(),
         }
     }
@@ -214,8 +275,8 @@ impl fmt::Display for Explanation {
             }
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;
-        if let Some(scaling) = &self.scaling {
-            writeln!(f, "{scaling}")?;
+        if let Some(control) = &self.control {
+            write!(f, "{control}")?;
         }
         write!(f, "{} more that the model does not train", self.untrained)
     }

@@ -18,7 +18,8 @@ impl Groups {
     /// no gradient, all others that are trained do. Where everything before a layer is frozen, Burn
     /// records no graph for it, and its backward pass is skipped.
     ///
-    /// Only needed in a loop of one's own that does not use [`GroupOptimizer`](super::GroupOptimizer).
+    /// Only needed in a loop that uses neither a learner of [`LearnerBuilder`](crate::LearnerBuilder) nor a
+    /// [`TrainingLoop`](crate::TrainingLoop).
     pub fn prepare<M: Module>(&self, model: M, step: u64) -> M {
         model.map(&mut Freezer { table: &self.table, step, path: vec![] })
     }

@@ -22,6 +22,8 @@ pub struct Parameter {
     /// The components of the path, counted from 0, that are an index in a list of modules.
     pub(crate) lists: Vec<usize>,
     pub(crate) id: Option<ParamId>,
+    /// Whether Burn's distributed training synchronizes its gradients.
+    pub(crate) distributed: bool,
 }
 
 impl Parameter {
@@ -34,6 +36,7 @@ impl Parameter {
             norm: false,
             lists: vec![],
             id: None,
+            distributed: false,
         }
     }
 
@@ -103,8 +106,18 @@ impl ModuleVisitor for List {
             norm: self.path.last().is_some_and(|(_, container)| is_norm(container)),
             lists: (0..self.path.len()).filter(|&level| is_list(&self.path[level].1)).collect(),
             id: Some(param.id),
+            distributed: is_distributed(param),
         });
     }
+}
+
+/// Burn answers this only for floating-point tensors that record gradients.
+fn is_distributed<const D: usize>(param: &Param<Tensor<D>>) -> bool {
+    if !param.is_initialized() {
+        return false;
+    }
+    let tensor = param.base();
+    tensor.dtype().is_float() && tensor.device().is_autodiff() && tensor.is_distributed()
 }
 
 fn joined(path: &[(String, String)]) -> String {

@@ -1,5 +1,6 @@
 //! From a description of groups to the groups of a model.
 
+use super::error::check_name;
 use super::layers::Layers;
 use super::resolved::{Rate, ResolvedGroup, Table};
 use super::{Group, GroupError, GroupsConfig, LayerMap, Parameter, Selection};
@@ -46,6 +47,8 @@ pub(crate) fn resolve(
         of_flag: HashMap::new(),
         notes: vec![],
         base: schedule.clone(),
+        config: config.clone(),
+        run,
         rate_drop: config.rate_drop.unwrap_or(RateDrop::keep()),
         said_of_decay: said_of_decay(config),
         freeze_statistics: config.freeze_statistics,
@@ -117,6 +120,26 @@ fn empty(
     }
 }
 
+/// Each group has a name of its own, and so have the files of its metrics.
+fn check_names(groups: &[ResolvedGroup]) -> Result<(), GroupError> {
+    let mut files: HashMap<String, &str> = HashMap::new();
+    for ResolvedGroup { name, .. } in groups {
+        check_name(name)?;
+        // As file systems see it that know no case.
+        let file = name.replace(' ', "_").to_lowercase();
+        match files.insert(file, name) {
+            Some(other) if other == name => {
+                return Err(GroupError::Duplicate { group: name.clone() });
+            }
+            Some(other) => {
+                return Err(GroupError::SameFile { group: name.clone(), other: other.to_string() });
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
 /// What a description says of weight decay.
 fn said_of_decay(config: &GroupsConfig) -> Option<String> {
     let of_groups = config.groups.iter().filter_map(|group| group.weight_decay.as_ref());
@@ -154,10 +177,7 @@ impl Resolution<'_> {
             let start = key.layer.map_or(Some(0), |layer| Some(starts[layer]));
             groups.push(self.group(*key, &present, layer(&scales), start)?);
         }
-        let mut names = HashSet::new();
-        if let Some(twin) = groups.iter().find(|group| !names.insert(&group.name)) {
-            return Err(GroupError::Duplicate { group: twin.name.clone() });
-        }
+        check_names(&groups)?;
         let index: HashMap<Key, usize> = distinct.iter().copied().zip(0..).collect();
         let mut of_path = HashMap::new();
         for (parameter, key) in self.parameters.iter().zip(keys) {

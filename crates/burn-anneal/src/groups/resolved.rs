@@ -3,7 +3,7 @@
 use super::freeze::batch_norm_flags;
 use super::precision::lost_decays;
 use super::resolve::resolve;
-use super::{Explanation, GroupError, GroupMetric, GroupsConfig, Measured, Parameter, parameters};
+use super::{Explanation, GroupError, GroupsConfig, Parameter, parameters};
 use anneal_schedule::decay::peak_rate;
 use anneal_schedule::{RateDrop, RunLength, Schedule, Shrinkage, WeightDecay};
 use burn::module::Module;
@@ -29,6 +29,9 @@ pub(crate) struct Table {
     /// The group of each batch norm that may move its statistics, by the path of its flag.
     pub of_flag: HashMap<String, usize>,
     pub base: Schedule,
+    /// What it is made of.
+    pub config: GroupsConfig,
+    pub run: RunLength,
     pub rate_drop: RateDrop,
     /// What is said of weight decay, if anything is: an optimizer with one of its own then contradicts it.
     pub said_of_decay: Option<String>,
@@ -195,40 +198,24 @@ impl Groups {
         Explanation::new(&self.table, step)
     }
 
-    /// A metric of each group's rate, for `SupervisedTraining::metric_train_numeric`.
-    pub fn rate_metrics(&self) -> Vec<GroupMetric> {
-        (0..self.table.groups.len()).map(|group| GroupMetric::rate(self.clone(), group)).collect()
-    }
-
-    /// Two metrics of each group that decays, for `SupervisedTraining::metric_train_numeric`: the share d_t
-    /// that its decay takes of each weight, and Π(1 − d_t), the share that it has left.
-    pub fn decay_metrics(&self) -> Vec<GroupMetric> {
-        let decays = |&group: &usize| !self.table.groups[group].shrinkage.is_none();
-        let both = |group| {
-            [GroupMetric::decay(self.clone(), group), GroupMetric::kept(self.clone(), group)]
-        };
-        (0..self.table.groups.len()).filter(decays).flat_map(both).collect()
-    }
-
-    /// A metric of how far each group really moves.
-    pub(crate) fn step_metrics(&self, measured: &Measured) -> Vec<GroupMetric> {
-        measured.want();
-        let metric = |group| GroupMetric::step(self.clone(), group, measured.clone());
-        (0..self.table.groups.len()).map(metric).collect()
-    }
-
-    /// A metric of how long the weights of each group are.
-    pub(crate) fn norm_metrics(&self, measured: &Measured) -> Vec<GroupMetric> {
-        measured.want();
-        let metric = |group| GroupMetric::norm(self.clone(), group, measured.clone());
-        (0..self.table.groups.len()).map(metric).collect()
-    }
-
-    /// A metric of each group's momentum, where it has a schedule of it.
-    pub fn momentum_metrics(&self) -> Vec<GroupMetric> {
-        let follows = |&group: &usize| self.table.groups[group].momentum.is_some();
-        let metric = |group| GroupMetric::momentum(self.clone(), group);
-        (0..self.table.groups.len()).filter(follows).map(metric).collect()
+    /// The groups of parameters that came in mid-run, among `all` that the model has now: those that the
+    /// description gives them.
+    pub(crate) fn of_new(&self, all: &[Parameter]) -> Result<HashMap<String, usize>, GroupError> {
+        let Table { config, base, run, groups, .. } = &*self.table;
+        let now = resolve(config, all, base, *run)?;
+        let is_new = |path: &&String| !self.table.of_path.contains_key(*path);
+        let mut found = HashMap::new();
+        for path in now.of_path.keys().filter(is_new) {
+            let name = &now.groups[now.of_path[path]].name;
+            let group = groups.iter().position(|group| group.name == *name);
+            let unknown = || GroupError::UnknownGroup {
+                field: path.clone(),
+                name: name.clone(),
+                groups: groups.iter().map(|group| group.name.clone()).collect(),
+            };
+            found.insert(path.clone(), group.ok_or_else(unknown)?);
+        }
+        Ok(found)
     }
 
     /// A hash of all that is resolved but the run's schedule, the same on every machine: what a loop of

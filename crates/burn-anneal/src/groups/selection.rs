@@ -28,6 +28,7 @@ pub struct Selection {
     biases: bool,
     norms: bool,
     one_dimensional: bool,
+    matrices: bool,
     everything: bool,
 }
 
@@ -60,6 +61,12 @@ impl Selection {
     /// Parameters of at most one dimension; timm's rule for weight decay.
     pub fn one_dimensional() -> Self {
         Self { one_dimensional: true, ..Self::default() }
+    }
+
+    /// Parameters of two dimensions: those that Muon is for. It also selects embeddings and the head, which
+    /// are mostly left to another optimizer.
+    pub fn matrices() -> Self {
+        Self { matrices: true, ..Self::default() }
     }
 
     /// Parameters whose path begins with a match of the regular expression.
@@ -135,6 +142,7 @@ impl Selection {
             || self.biases && parameter.is_bias()
             || self.norms && parameter.norm
             || self.one_dimensional && parameter.rank() <= 1
+            || self.matrices && parameter.rank() == 2
     }
 }
 
@@ -145,6 +153,7 @@ impl fmt::Display for Selection {
             (self.biases, "biases"),
             (self.norms, "norms"),
             (self.one_dimensional, "one-dimensional"),
+            (self.matrices, "matrices"),
         ];
         let kinds = kinds.into_iter().filter(|(selected, _)| *selected).map(|(_, kind)| kind);
         let texts = self.paths.iter().chain(&self.names).chain(&self.names_if_present);
@@ -183,6 +192,7 @@ mod tests {
         assert_eq!(of(Selection::biases_and_norms()), [false, true, true, false]);
         assert_eq!(of(Selection::one_dimensional()), [false, true, true, false]);
         assert_eq!(of(Selection::norms().paths(["stem", "head"])), [true; 4]);
+        assert_eq!(of(Selection::matrices()), [true, false, false, true]);
         assert_eq!(of(Selection::none()), [false; 4]);
     }
 

@@ -1,11 +1,11 @@
 //! Adam whose β₁ changes from update to update.
 
 use super::MomentumError;
-use crate::groups::current_momentum;
+use crate::update::{current_momentum, is_half};
 use burn::optim::{
     AdaptiveMomentumState, LearningRate, Optimizer, RecordState, StateSink, StateSource,
 };
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 /// Adam whose β₁ is that of a schedule, where there is one.
 ///
@@ -36,15 +36,14 @@ use burn::tensor::{DType, Device, FloatDType, Tensor};
 /// use burn_anneal::momentum::ScheduledAdam;
 /// use burn_anneal::prelude::*;
 ///
-/// # fn train<M: burn::train::LearnerModel>(model: M, run: RunLength) -> Result<(), BuildError> {
+/// # fn train<M: burn::module::Module>(model: M, run: RunLength) -> Result<(), BuildError> {
 /// let schedule = one_cycle(0.02);
-/// let learner = LearnerBuilder::new(model)
-///     .optimizer(ScheduledAdam::new().beta_2(0.99).build()?)
-///     .momentum(schedule.clone().momentum(0.85, 0.95))
-///     .schedule(schedule)
+/// let momentum = schedule.clone().momentum(0.85, 0.95);
+/// let adam = ScheduledAdam::new().beta_2(0.99).build()?;
+/// let training = LearnerBuilder::new(model, adam, schedule, run)
+///     .momentum(momentum)
 ///     .weight_decay(0.05)
-///     .run(run)
-///     .build()?;
+///     .build_loop()?;
 /// # Ok(())
 /// # }
 /// ```
@@ -158,10 +157,6 @@ impl<const D: usize> RecordState for ScheduledAdamState<D> {
         let momentum = AdaptiveMomentumState::state_unflatten(&prefix, source, device)?;
         Some(Self { momentum, log_beta })
     }
-}
-
-fn is_half(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::BF16)
 }
 
 impl Optimizer for ScheduledAdam {

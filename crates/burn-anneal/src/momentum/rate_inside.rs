@@ -1,7 +1,7 @@
 //! SGD with the rate inside its buffer.
 
 use super::MomentumError;
-use crate::groups::{current_drop, current_momentum};
+use crate::update::{current_drop, current_momentum};
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
 
@@ -21,13 +21,11 @@ use burn::tensor::{Device, Tensor};
 /// use burn_anneal::momentum::{RateDrop, RateInsideSgd};
 /// use burn_anneal::prelude::*;
 ///
-/// # fn train<M: burn::train::LearnerModel>(model: M, run: RunLength) -> Result<(), BuildError> {
-/// let learner = LearnerBuilder::new(model)
-///     .optimizer(RateInsideSgd::new(0.9)?.nesterov())
+/// # fn train<M: burn::module::Module>(model: M, run: RunLength) -> Result<(), BuildError> {
+/// let schedule = step_decay(0.1, Span::epochs(30), 0.1);
+/// let training = LearnerBuilder::new(model, RateInsideSgd::new(0.9)?.nesterov(), schedule, run)
 ///     .rate_drop(RateDrop::rescale())
-///     .schedule(step_decay(0.1, Span::epochs(30), 0.1))
-///     .run(run)
-///     .build()?;
+///     .build_loop()?;
 /// # Ok(())
 /// # }
 /// ```

@@ -1,6 +1,6 @@
 //! Optimizers of Burn's whose momentum changes from update to update.
 
-use crate::groups::current_momentum;
+use crate::update::current_momentum;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
     LearningRate, Lion, LionConfig, Optimizer, RmsProp, RmsPropConfig, Sgd, SgdConfig,
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// An optimizer of Burn's whose momentum (SGD, RMSProp) or β₁ (Lion) is that of a schedule.
 ///
 /// Made from the optimizer's configuration. In a learner or a
-/// [`GroupOptimizer`](crate::groups::GroupOptimizer) that has a momentum schedule, update t uses its
+/// [`TrainingLoop`](crate::TrainingLoop) that has a momentum schedule, update t uses its
 /// μ(t); everywhere else it is the optimizer that the configuration says. Maths, state and record are
 /// Burn's: only a new optimizer is made for each update, which costs nothing, as Burn's hold no tensors.
 ///
@@ -24,15 +24,12 @@ use std::sync::Arc;
 /// use burn_anneal::momentum::ScheduledMomentum;
 /// use burn_anneal::prelude::*;
 ///
-/// # fn train<M: burn::train::LearnerModel>(model: M, run: RunLength) -> Result<(), BuildError> {
+/// # fn train<M: burn::module::Module>(model: M, run: RunLength) -> Result<(), BuildError> {
 /// // Critically damped: the rate that goes with each momentum on a curvature of 50.
 /// let momentum = linear(0.5, 0.95);
-/// let learner = LearnerBuilder::new(model)
-///     .optimizer(ScheduledMomentum::from(SgdConfig::new()))
-///     .momentum(momentum.clone())
-///     .schedule(momentum.follow_momentum(50.0))
-///     .run(run)
-///     .build()?;
+/// let schedule = momentum.clone().follow_momentum(50.0);
+/// let optimizer = ScheduledMomentum::from(SgdConfig::new());
+/// let training = LearnerBuilder::new(model, optimizer, schedule, run).momentum(momentum).build_loop()?;
 /// # Ok(())
 /// # }
 /// ```

@@ -2,7 +2,7 @@
 
 use crate::groups::{GroupError, Selection, parameters};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{DType, FloatDType, GradientCheckpointingStrategy, Tensor};
+use burn::tensor::{FloatDType, GradientCheckpointingStrategy, Tensor};
 use std::collections::HashSet;
 
 /// The module with all its floating-point parameters, and buffers such as running statistics, in another
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 ///
 /// What trains goes on to train: a parameter keeps its id, and its gradients are those of the new precision.
 /// The module must cast its inputs itself, as in `images.cast(self.output.weight.val().dtype())`, and is wise
-/// to cast what goes into the loss to f32. Nothing stays in f32, norms and their statistics neither: see
+/// to cast what goes into the loss to f32. Quantized parameters stay as they are. Nothing stays in f32, norms and their statistics neither: see
 /// [`to_precision_except`]. A tensor that is no parameter, such as the table of a `PositionalEncoding`, stays as
 /// it is.
 ///
@@ -104,7 +104,8 @@ struct Cast {
 impl ModuleMapper for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
-        let tensor = if self.kept.contains(&id) { tensor } else { self.cast_leaf(tensor) };
+        let stays = self.kept.contains(&id) || !tensor.dtype().is_float();
+        let tensor = if stays { tensor } else { self.cast_leaf(tensor) };
         Param::from_mapped_value(id, tensor, mapper)
     }
 }
@@ -120,47 +121,15 @@ impl Cast {
     }
 }
 
-/// Whether a module has parameters in half precision.
-pub(crate) fn has_half_parameters<M: Module>(module: &M) -> bool {
-    dtypes(module).into_iter().any(is_half)
-}
-
-/// The precisions of a module's parameters, in words.
-pub(crate) fn precisions<M: Module>(module: &M) -> String {
-    let dtypes = dtypes(module).into_iter().map(|dtype| format!("{dtype:?}").to_lowercase());
-    dtypes.collect::<Vec<_>>().join(" and ")
-}
-
-/// The types of a module's parameters, as they come first.
-fn dtypes<M: Module>(module: &M) -> Vec<DType> {
-    let mut find = Find::default();
-    module.visit(&mut find);
-    find.dtypes
-}
-
+/// The strategy of the first parameter that has one.
 #[derive(Default)]
 struct Find {
-    dtypes: Vec<DType>,
-    /// That of the first parameter that has one.
     checkpointing: Option<GradientCheckpointingStrategy>,
 }
 
 impl ModuleVisitor for Find {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.base();
-        if !self.dtypes.contains(&tensor.dtype()) {
-            self.dtypes.push(tensor.dtype());
-        }
-        self.checkpointing = self.checkpointing.or(tensor.gradient_checkpointing_strategy());
+        let strategy = || param.base().gradient_checkpointing_strategy();
+        self.checkpointing = self.checkpointing.or_else(strategy);
     }
-}
-
-/// Whether numbers of this type are those of half precision.
-pub(crate) fn is_half(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::BF16)
-}
-
-/// In f32 at least.
-pub(crate) fn in_f32<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if is_half(tensor.dtype()) { tensor.cast(FloatDType::F32) } else { tensor }
 }

@@ -1,14 +1,15 @@
 //! Weights in f32 behind those of half precision.
 
-use super::cast::is_half;
-use super::{in_f32, to_precision};
-use crate::groups::is_introducing;
+use super::to_precision;
+use crate::groups::parameters;
+use crate::update::{in_f32, introduction, is_half, precisions};
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::optim::{
     GradientsParams, LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord, RecordState,
     StateSink, StateSource,
 };
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use std::collections::HashMap;
 
 /// Any bare optimizer of Burn's, updating a copy in f32 of each weight that is f16 or bf16.
 ///
@@ -91,8 +92,14 @@ impl<O: Optimizer> Optimizer for MasterWeights<O> {
             None => (None, None),
         };
         let dtype = weight.dtype();
-        // A parameter that is only introduced is not the real one.
-        if is_introducing() || !is_half(dtype) {
+        if let Some(introduction) = introduction() {
+            // What is shown is not the model's weight: at most it is what that was cast from.
+            let first = || introduction.is_master.then(|| weight.clone().cast(FloatDType::F32));
+            let master = master.or_else(first);
+            let (weight, inner) = self.inner.step(rate, weight, gradient, inner);
+            return (weight, Some(MasterState { master, inner }));
+        }
+        if !is_half(dtype) {
             let (weight, inner) = self.inner.step(rate, weight, gradient, inner);
             return (weight, Some(MasterState { master, inner }));
         }
@@ -121,7 +128,7 @@ fn current<const D: usize>(master: Option<Tensor<D>>, weight: Tensor<D>) -> Tens
 }
 
 /// The model in f32, with the [master weights](MasterWeights) of an optimizer's record; parameters without
-/// one, such as those that never trained, are cast. For the model in half precision instead, to be used as it
+/// one are cast. For the model in half precision instead, to be used as it
 /// is, see [`to_precision`].
 ///
 /// The record is that of [`ModuleOptimizer::to_record`], whose parameters are the model's;
@@ -142,24 +149,33 @@ fn current<const D: usize>(master: Option<Tensor<D>>, weight: Tensor<D>) -> Tens
 /// ```
 pub fn with_master_weights<M: Module>(model: M, record: OptimizerRecord) -> M {
     let masters = ModuleOptimizer::from(Masters).load_record(record);
-    to_precision(model, FloatDType::F32).map(&mut Take { masters })
+    let ids = parameters(&model).into_iter().filter_map(|parameter| parameter.id);
+    let dtypes = ids.zip(precisions(&model)).collect();
+    to_precision(model, FloatDType::F32).map(&mut Take { masters, dtypes })
 }
 
 struct Take {
     masters: ModuleOptimizer,
+    /// What the parameters were.
+    dtypes: HashMap<ParamId, DType>,
 }
 
 impl ModuleMapper for Take {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
-        let master = self.master::<D>(id).filter(|master| master.dims() == tensor.dims());
-        let tensor = match master {
-            None => tensor,
-            Some(master) if tensor.device().is_autodiff() => {
-                Tensor::from_inner(master.to_device(&tensor.device().inner()))
-                    .set_require_grad(tensor.is_require_grad())
+        let device = tensor.device().inner();
+        let master = self.master::<D>(id, &device).filter(|master| master.dims() == tensor.dims());
+        let tensor = match (master, self.dtypes.get(&id)) {
+            (Some(master), Some(dtype)) => {
+                let is_autodiff = tensor.device().is_autodiff();
+                let weight = if is_autodiff { tensor.clone().inner() } else { tensor.clone() };
+                let master = current(Some(master), weight.cast(*dtype));
+                match is_autodiff {
+                    true => Tensor::from_inner(master).set_require_grad(tensor.is_require_grad()),
+                    false => master,
+                }
             }
-            Some(master) => master.to_device(&tensor.device()),
+            _ => tensor,
         };
         Param::from_mapped_value(id, tensor, mapper)
     }
@@ -167,11 +183,10 @@ impl ModuleMapper for Take {
 
 impl Take {
     /// Burn gives a state to nobody but its optimizer, which here makes it the parameter.
-    fn master<const D: usize>(&mut self, id: ParamId) -> Option<Tensor<D>> {
-        let device = Device::default();
+    fn master<const D: usize>(&mut self, id: ParamId, device: &Device) -> Option<Tensor<D>> {
         let absent = Tensor::<D>::zeros([0; D], &device.clone().autodiff());
         let mut gradients = GradientsParams::new();
-        gradients.register(id, Tensor::<D>::zeros([0; D], &device));
+        gradients.register(id, Tensor::<D>::zeros([0; D], device));
         let found = self.masters.step(0.0, Param::initialized(id, absent), gradients);
         let found = found.val().inner();
         (found.shape().num_elements() > 0).then_some(found)
@@ -182,35 +197,36 @@ impl Take {
 #[derive(Clone)]
 struct Masters;
 
-/// A copy without the state of the optimizer that made it.
+/// A copy without the state of the optimizer that made it, on no device yet.
 #[derive(Clone)]
-struct Master<const D: usize>(Tensor<D>);
+struct Master(TensorData);
 
-impl<const D: usize> RecordState for Master<D> {
+impl RecordState for Master {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        out.push_tensor(prefix, MASTER, self.0.to_data());
+        out.push_tensor(prefix, MASTER, self.0.clone());
     }
 
-    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
-        let data = source.take_tensor(prefix, MASTER)?;
-        Some(Self(Tensor::from_data(data, (device, DType::F32))))
+    fn state_unflatten(prefix: &str, source: &mut StateSource, _device: &Device) -> Option<Self> {
+        source.take_tensor(prefix, MASTER).map(Self)
     }
 }
 
 impl Optimizer for Masters {
-    type State<const D: usize> = Master<D>;
+    type State<const D: usize> = Master;
 
     fn step<const D: usize>(
         &self,
         _rate: LearningRate,
         absent: Tensor<D>,
         _gradient: Tensor<D>,
-        state: Option<Master<D>>,
-    ) -> (Tensor<D>, Option<Master<D>>) {
-        (state.map_or(absent, |master| master.0), None)
+        state: Option<Master>,
+    ) -> (Tensor<D>, Option<Master>) {
+        let device = absent.device();
+        let found = |master: Master| Tensor::from_data(master.0, (&device, DType::F32));
+        (state.map_or(absent, found), None)
     }
 
-    fn to_device<const D: usize>(state: Master<D>, device: &Device) -> Master<D> {
-        Master(state.0.to_device(device))
+    fn to_device<const D: usize>(state: Master, _device: &Device) -> Master {
+        state
     }
 }

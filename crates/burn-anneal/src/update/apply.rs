@@ -1,16 +1,8 @@
 //! One update with its decay.
 
+use super::context::Shrink;
 use burn::optim::{LearningRate, Optimizer};
 use burn::tensor::Tensor;
-
-/// What a decay takes in one update.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shrink {
-    /// The share of each weight.
-    pub share: f64,
-    /// Whether only weights shrink that the update moves towards 0, or leaves.
-    pub cautious: bool,
-}
 
 /// The outcome of an update.
 pub(crate) struct Outcome<S, const D: usize> {

@@ -1,0 +1,462 @@
+//! Several controllers, as one.
+
+use crate::{
+    Answer, BatchChange, ControlError, Controller, Event, LossScale, Needs, Observation, Seen, Stop,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+use thiserror::Error;
+
+/// Controllers by name, in the order in which they hear, and the loss scale that they decide.
+///
+/// A training loop asks it for [`needs`](Self::needs), measures them, tells it of the update with
+/// [`update`](Self::update), does what it answers, and tells it so with [`outcome`](Self::outcome).
+///
+/// ```
+/// use anneal_control::{Controllers, Cooldown, LossScaling, Observation};
+///
+/// let mut controllers = Controllers::default();
+/// controllers.add("loss scale", LossScaling::new().build()?);
+/// controllers.add("cooldown", Cooldown::after_non_finite_loss(2)?);
+/// assert_eq!(controllers.loss_scale(), Some(65_536.0));
+///
+/// let overflow = Observation { overflow: true, ..Observation::default() };
+/// let answer = controllers.update(0, &overflow)?;
+/// assert!(answer.skip.is_some());
+/// controllers.outcome(0, &overflow, &answer, None)?;
+/// assert_eq!(controllers.loss_scale(), Some(32_768.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Controllers {
+    named: Vec<Named>,
+    /// That of the next loss.
+    loss_scale: Option<LossScale>,
+    /// That of the losses of the last update.
+    scaled_by: Option<f64>,
+}
+
+#[derive(Clone, Debug)]
+struct Named {
+    name: String,
+    controller: Box<dyn Erased>,
+    /// To the last update.
+    answered: Answer,
+}
+
+/// A controller that ended the run.
+#[derive(Clone, Debug, Error)]
+#[error("{controller}: {stop}")]
+pub struct Stopped {
+    /// Its name.
+    pub controller: String,
+    /// Why.
+    pub stop: Stop,
+}
+
+/// Why no controllers go on with a saved state.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// It was saved with others.
+    #[error(
+        "it was saved with {}, and now there {}; give the same controllers under the same names",
+        listed(saved),
+        if now.is_empty() { "are none".to_string() } else { format!("are {}", listed(now)) }
+    )]
+    Others {
+        /// The names that were saved.
+        saved: Vec<String>,
+        /// The names of now.
+        now: Vec<String>,
+    },
+    /// What was saved is no state of the controller.
+    #[error("the state of `{controller}` is none of its: {reason}")]
+    Damaged {
+        /// Its name.
+        controller: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "no controllers".to_string(),
+        names => format!("`{}`", names.join("`, `")),
+    }
+}
+
+/// A controller of any type.
+trait Erased: fmt::Debug + Send + Sync {
+    fn needs(&self) -> Needs;
+    fn loss_scale(&self) -> Option<LossScale>;
+    fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop>;
+    fn save(&self) -> Value;
+    fn restore(&mut self, saved: Value) -> Result<(), String>;
+    fn boxed(&self) -> Box<dyn Erased>;
+}
+
+impl<C: Controller> Erased for C {
+    fn needs(&self) -> Needs {
+        Controller::needs(self)
+    }
+
+    fn loss_scale(&self) -> Option<LossScale> {
+        Controller::loss_scale(self)
+    }
+
+    fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
+        Controller::hear(self, event)
+    }
+
+    fn save(&self) -> Value {
+        serde_json::to_value(self.state()).unwrap_or_default()
+    }
+
+    fn restore(&mut self, saved: Value) -> Result<(), String> {
+        let state = serde_json::from_value(saved).map_err(|error| error.to_string())?;
+        Controller::restore(self, state).map_err(|error| error.to_string())
+    }
+
+    fn boxed(&self) -> Box<dyn Erased> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Erased> {
+    fn clone(&self) -> Self {
+        self.as_ref().boxed()
+    }
+}
+
+impl Controllers {
+    /// Adds one, which hears after those before it.
+    pub fn add(&mut self, name: impl Into<String>, controller: impl Controller) {
+        let scale = Controller::loss_scale(&controller);
+        self.loss_scale = scale.or(self.loss_scale);
+        let controller = Box::new(controller);
+        self.named.push(Named { name: name.into(), controller, answered: Answer::default() });
+    }
+
+    /// Adds others, which hear after those before them.
+    pub fn append(&mut self, others: Self) {
+        self.loss_scale = others.loss_scale.or(self.loss_scale);
+        self.named.extend(others.named);
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
+    /// Their names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.named.iter().map(|named| named.name.as_str())
+    }
+
+    /// What each answered to the last update, in order.
+    pub fn answers(&self) -> impl Iterator<Item = (&str, Answer)> {
+        self.named.iter().map(|named| (named.name.as_str(), named.answered))
+    }
+
+    /// The state of each, in order, as plain data.
+    pub fn states(&self) -> impl Iterator<Item = (&str, Value)> {
+        self.named.iter().map(|named| (named.name.as_str(), named.controller.save()))
+    }
+
+    /// The scale of the next loss; `None` where none is scaled.
+    pub fn loss_scale(&self) -> Option<f64> {
+        self.loss_scale.map(|scale| scale.next)
+    }
+
+    /// What must be measured of the next update.
+    pub fn needs(&self) -> Needs {
+        self.named.iter().fold(Needs::default(), |needs, named| needs.and(named.controller.needs()))
+    }
+
+    /// What one of them needs of the next update.
+    pub fn needs_of(&self, name: &str) -> Option<Needs> {
+        Some(self.named.iter().find(|named| named.name == name)?.controller.needs())
+    }
+
+    /// Tells all of an update, and gives what they answer together.
+    ///
+    /// # Errors
+    /// [`Stopped`] by one of them, or by an answer outside its range.
+    pub fn update(&mut self, number: u64, observation: &Observation) -> Result<Answer, Stopped> {
+        let mut answered = Answer { loss_scale: self.loss_scale, ..Answer::default() };
+        self.scaled_by = self.loss_scale();
+        let loss_scale = self.scaled_by.unwrap_or(1.0);
+        for named in &mut self.named {
+            let seen = Seen { number, observation, loss_scale, answered: &answered };
+            named.answered = named.answer(&Event::Update(seen))?;
+            named.check_scale(&named.answered, self.loss_scale.is_some())?;
+            answered = answered.then(named.answered);
+        }
+        self.loss_scale = answered.loss_scale;
+        Ok(answered)
+    }
+
+    /// Tells all what became of the update that they answered to.
+    ///
+    /// # Errors
+    /// [`Stopped`] by one of them, or by an answer outside its range.
+    pub fn outcome(
+        &mut self,
+        number: u64,
+        observation: &Observation,
+        answer: &Answer,
+        change: Option<BatchChange>,
+    ) -> Result<(), Stopped> {
+        let mut answered = Answer { loss_scale: self.loss_scale, ..*answer };
+        let loss_scale = self.scaled_by.unwrap_or(1.0);
+        for named in &mut self.named {
+            let seen = Seen { number, observation, loss_scale, answered: &answered };
+            let answer = named.answer(&Event::Outcome(seen, change))?;
+            named.check_scale(&answer, self.loss_scale.is_some())?;
+            answered.loss_scale = answer.loss_scale.or(answered.loss_scale);
+        }
+        self.loss_scale = answered.loss_scale;
+        Ok(())
+    }
+
+    /// What a checkpoint saves: the state of each by its name, and the loss scale.
+    pub fn save(&self) -> SavedControllers {
+        let states = self.named.iter().map(|named| (named.name.clone(), named.controller.save()));
+        SavedControllers { loss_scale: self.loss_scale(), states: states.collect() }
+    }
+
+    /// Goes on from a checkpoint, within the rules of now.
+    ///
+    /// # Errors
+    /// [`RestoreError`] where it was saved with other controllers, or is no state of theirs.
+    pub fn restore(&mut self, saved: SavedControllers) -> Result<(), RestoreError> {
+        let mut now: Vec<String> = self.names().map(String::from).collect();
+        now.sort();
+        let names: Vec<String> = saved.states.keys().cloned().collect();
+        if names != now {
+            return Err(RestoreError::Others { saved: names, now });
+        }
+        let mut states = saved.states;
+        for Named { name, controller, .. } in &mut self.named {
+            let state = states.remove(name).unwrap_or_default();
+            controller
+                .restore(state)
+                .map_err(|reason| RestoreError::Damaged { controller: name.clone(), reason })?;
+        }
+        // A controller after the one that decides the scale may have lowered it.
+        let decided =
+            self.named.iter().filter_map(|named| named.controller.loss_scale()).next_back();
+        self.loss_scale = decided.map(|LossScale { next, least }| LossScale {
+            next: saved.loss_scale.map_or(next, |saved| saved.min(next).max(least)),
+            least,
+        });
+        Ok(())
+    }
+}
+
+impl Named {
+    /// A loss is scaled from the first pass on, or never.
+    fn check_scale(&self, answer: &Answer, scales: bool) -> Result<(), Stopped> {
+        if scales || answer.loss_scale.is_none() {
+            return Ok(());
+        }
+        let reason = "it answered a loss scale, and no controller has one to begin with: see \
+                      Controller::loss_scale";
+        Err(Stopped { controller: self.name.clone(), stop: Stop::new(reason) })
+    }
+
+    fn answer(&mut self, event: &Event<'_>) -> Result<Answer, Stopped> {
+        let stopped = |stop| Stopped { controller: self.name.clone(), stop };
+        let answer = self.controller.hear(event).map_err(stopped)?;
+        let out_of_range = |error: ControlError| stopped(Stop::new(format!("it answered {error}")));
+        answer.check().map_err(out_of_range)?;
+        Ok(answer)
+    }
+}
+
+/// What a checkpoint saves of [`Controllers`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SavedControllers {
+    /// The scale of the next loss.
+    pub loss_scale: Option<f64>,
+    /// The state of each by its name.
+    pub states: BTreeMap<String, Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cooldown, LossScaling, RateCap};
+
+    /// Says what it is told to, and remembers what it heard.
+    #[derive(Clone, Debug)]
+    struct Says(Answer, Option<Answer>);
+
+    impl Controller for Says {
+        type State = Option<u8>;
+
+        fn loss_scale(&self) -> Option<LossScale> {
+            self.0.loss_scale
+        }
+
+        fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
+            let Event::Update(seen) = event else { return Ok(Answer::default()) };
+            self.1 = Some(*seen.answered);
+            match self.0.factor {
+                Some(factor) if factor > 9.0 => Err(Stop::new("too much")),
+                _ => Ok(self.0),
+            }
+        }
+
+        fn state(&self) -> Option<u8> {
+            Some(7)
+        }
+
+        fn restore(&mut self, state: Option<u8>) -> Result<(), ControlError> {
+            ControlError::require("state", state, state == Some(7), "7")
+        }
+    }
+
+    fn says(answer: Answer) -> Says {
+        Says(answer, None)
+    }
+
+    fn two(one: Answer, other: Answer) -> Controllers {
+        let mut controllers = Controllers::default();
+        controllers.add("one", says(one));
+        controllers.add("other", says(other));
+        controllers
+    }
+
+    #[test]
+    fn answers_are_put_together() {
+        let one = Answer {
+            factor: Some(0.5),
+            cap: Some(0.1),
+            gradient_factor: Some(3.0),
+            skip: None,
+            loss_scale: Some(LossScale { next: 8.0, least: 1.0 }),
+        };
+        let other = Answer {
+            factor: Some(0.25),
+            cap: Some(0.2),
+            gradient_factor: Some(2.0),
+            skip: Some("enough"),
+            loss_scale: Some(LossScale { next: 4.0, least: 2.0 }),
+        };
+        let answer = two(one, other).update(0, &Observation::default()).unwrap();
+        let expected = Answer {
+            factor: Some(0.125),
+            cap: Some(0.1),
+            gradient_factor: Some(6.0),
+            skip: Some("enough"),
+            loss_scale: Some(LossScale { next: 4.0, least: 2.0 }),
+        };
+        assert_eq!(answer, expected);
+        let text = answer.to_string();
+        assert_eq!(
+            text,
+            "rate × 0.1250, rate at most 1.000e-1, gradients × 6.0000, skipped: enough, next loss scale 4"
+        );
+        assert_eq!(Answer::default().to_string(), "nothing");
+    }
+
+    #[test]
+    fn a_controller_that_stops_is_named_and_so_is_an_answer_out_of_range() {
+        let stopped = |answer| two(Answer::default(), answer).update(3, &Observation::default());
+        let text = |answer| stopped(answer).unwrap_err().to_string();
+        assert_eq!(text(Answer::factor(10.0)), "other: too much");
+        for factor in [f64::NAN, -1.0, f64::NEG_INFINITY] {
+            let error = text(Answer::factor(factor));
+            assert!(error.starts_with("other: it answered factor: "), "{error}");
+        }
+        assert!(stopped(Answer::factor(0.0)).is_ok());
+        let cap = |cap| Answer { cap: Some(cap), ..Answer::default() };
+        assert!(stopped(cap(f64::INFINITY)).is_ok());
+        assert!(text(cap(f64::NAN)).contains("cap: NaN"));
+        let scale = LossScale { next: 0.0, least: 0.0 };
+        let error = text(Answer { loss_scale: Some(scale), ..Answer::default() });
+        assert!(error.contains("loss_scale: LossScale { next: 0.0"), "{error}");
+    }
+
+    /// Answers a scale where nothing is scaled.
+    #[test]
+    fn a_scale_out_of_nothing_is_refused() {
+        #[derive(Clone, Debug)]
+        struct Scales;
+        impl Controller for Scales {
+            type State = ();
+            fn hear(&mut self, _: &Event<'_>) -> Result<Answer, Stop> {
+                let scale = LossScale { next: 2.0, least: 1.0 };
+                Ok(Answer { loss_scale: Some(scale), ..Answer::default() })
+            }
+            fn state(&self) {}
+            fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+                Ok(())
+            }
+        }
+        let mut controllers = Controllers::default();
+        controllers.add("scales", Scales);
+        let error = controllers.update(0, &Observation::default()).unwrap_err().to_string();
+        assert!(error.starts_with("scales: ") && error.contains("loss_scale"), "{error}");
+    }
+
+    #[test]
+    fn another_set_of_controllers_is_refused() {
+        let saved = two(Answer::default(), Answer::default()).save();
+        let mut others = Controllers::default();
+        let error = others.clone().restore(saved.clone()).unwrap_err().to_string();
+        assert!(error.contains("saved with `one`, `other`, and now there are none"), "{error}");
+        others.add("one", says(Answer::default()));
+        assert!(matches!(others.restore(saved), Err(RestoreError::Others { .. })));
+        let none = SavedControllers::default();
+        let error = others.restore(none).unwrap_err().to_string();
+        assert!(error.contains("saved with no controllers, and now there are `one`"), "{error}");
+    }
+
+    #[test]
+    fn a_state_that_is_none_is_named() {
+        let mut controllers = Controllers::default();
+        controllers.add("one", says(Answer::default()));
+        for (state, part) in [(Value::from("x"), "invalid type"), (Value::from(8), "allowed: 7")] {
+            let states = BTreeMap::from([("one".to_string(), state)]);
+            let saved = SavedControllers { loss_scale: None, states };
+            let error = controllers.restore(saved).unwrap_err().to_string();
+            assert!(error.contains("`one`") && error.contains(part), "{error}");
+        }
+    }
+
+    /// The cap lowers a scale that the scaler has decided already, and a checkpoint knows of it.
+    #[test]
+    fn a_scale_that_was_lowered_is_the_one_that_is_saved() {
+        let make = || {
+            let mut controllers = Controllers::default();
+            controllers.add("loss scale", LossScaling::new().scale(1_024.0).build().unwrap());
+            controllers.add("cap", RateCap::given(1.0).limit(1_024.0).build().unwrap());
+            controllers.add("cooldown", Cooldown::after_non_finite_loss(3).unwrap());
+            controllers
+        };
+        let mut whole = make();
+        let seen = Observation {
+            largest_gradient: Some(1.0),
+            movement: Some(4.0),
+            loss: Some(1.0),
+            ..Observation::default()
+        };
+        let answer = whole.update(0, &seen).unwrap();
+        assert_eq!(answer.factor, Some(0.25));
+        whole.outcome(0, &seen, &answer, None).unwrap();
+        // 1,024 / 128 − 1 is above 4.
+        assert_eq!(whole.loss_scale(), Some(128.0));
+        let text = serde_json::to_string(&whole.save()).unwrap();
+        let mut resumed = make();
+        resumed.restore(serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!(resumed.loss_scale(), Some(128.0));
+        assert_eq!(resumed.save(), whole.save());
+    }
+}

@@ -1,0 +1,176 @@
+//! Why nothing could be built.
+
+use crate::checkpoint::CheckpointError;
+use crate::decay::DecayError;
+use crate::groups::GroupError;
+use crate::momentum::MomentumError;
+use crate::precision::{ControlError, PrecisionError};
+use crate::update::{ClipError, UpdateError};
+use anneal_control::RestoreError;
+use anneal_schedule::ScheduleError;
+use thiserror::Error;
+
+/// Why no learner, and no loop, could be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A part was given to the builder and in its groups.
+    #[error("{part}: given to LearnerBuilder::{part}(…) and in its groups; give it in one place")]
+    GivenTwice {
+        /// The part.
+        part: &'static str,
+    },
+    /// Loss scaling beside half precision.
+    #[error(
+        "loss_scaling: in half precision it is a field; give HalfPrecision {{ loss_scaling: Some(…), .. }}"
+    )]
+    ScalingTwice,
+    /// A guard beside loss scaling.
+    #[error(
+        "not_finite: loss scaling skips updates that are not finite already; leave one of the two out"
+    )]
+    GuardedTwice,
+    /// The schedule does not fit the run, or has a field out of its range.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The norm to clip to is out of its range.
+    #[error(transparent)]
+    Clip(#[from] ClipError),
+    /// The groups do not fit the model or the run.
+    #[error(transparent)]
+    Groups(#[from] GroupError),
+    /// The optimizer has a weight decay of its own.
+    #[error(transparent)]
+    Decay(#[from] DecayError),
+    /// The model lives on a device that records no gradients.
+    #[error("model: its device records no gradients; create it on `device.autodiff()`")]
+    NotAutodiff,
+    /// A value of an optimizer of ours is out of its range.
+    #[error(transparent)]
+    Momentum(#[from] MomentumError),
+    /// A momentum schedule for an optimizer that has its own momentum.
+    #[error(
+        "momentum: {optimizer} does not follow it; train with ScheduledAdam, or with Burn's SGD as \
+         ScheduledMomentum::from(SgdConfig::new())"
+    )]
+    MomentumIgnored {
+        /// The optimizer.
+        optimizer: String,
+    },
+    /// A policy for rate drops for an optimizer whose velocity does not hold the rate.
+    #[error(
+        "rate_drop: the velocity of {optimizer} does not hold the rate, so a drop acts on all of it at once; leave \
+         rate_drop out, or train with RateInsideSgd"
+    )]
+    RateDropIgnored {
+        /// The optimizer.
+        optimizer: String,
+    },
+    /// An optimizer whose master weights would not hear of what groups do to the weights.
+    #[error(
+        "optimizer: its master weights would not hear of rates and decays; give the bare optimizer, and call \
+         LearnerBuilder::half_precision"
+    )]
+    MasterWeights,
+    /// An optimizer that does not take a parameter that it is for.
+    #[error(
+        "optimizer: {optimizer} does not take `{path}`, of {rank} dimensions: {reason}; give such parameters another one with LearnerBuilder::optimizer_for"
+    )]
+    OptimizerRefuses {
+        /// The optimizer.
+        optimizer: String,
+        /// The parameter.
+        path: String,
+        /// Its dimensions.
+        rank: usize,
+        /// What it says.
+        reason: String,
+    },
+    /// An optimizer for parameters that all have another one.
+    #[error(
+        "optimizer_for: all of `{selection}` is selected again after it, and the last selection counts"
+    )]
+    OptimizerUnused {
+        /// What it was for.
+        selection: String,
+    },
+    /// A value of a controller, such as loss scaling or the cap on the rate, is out of its range.
+    #[error("{part}: {source}")]
+    Control {
+        /// The part of the builder.
+        part: &'static str,
+        /// What is wrong with it.
+        source: ControlError,
+    },
+    /// Two controllers of one name.
+    #[error(
+        "controller: there are two of the name `{name}`, or of names that are one as a file's; name them apart"
+    )]
+    SameController {
+        /// The name.
+        name: String,
+    },
+    /// A name that is no name of a file.
+    #[error(
+        "controller: `{name}` is not allowed as a name; allowed: 1 to 100 letters, digits, spaces and signs, without / \\ : * ? \" < > | and line breaks"
+    )]
+    ControllerName {
+        /// The name.
+        name: String,
+    },
+    /// A controller whose state does not come back as it was saved.
+    #[error(
+        "controller: {0}; its State must be JSON, in which numbers are finite, and restore what state() gave"
+    )]
+    ControllerState(RestoreError),
+    /// A controller that needs a loss that nobody finds.
+    #[error(
+        "controller: `{controller}` needs the loss, and the output of the model's TrainStep is of a type in which \
+         nobody finds it; call LearnerBuilder::loss(|output| output.loss.clone())"
+    )]
+    LossUnknown {
+        /// Its name.
+        controller: String,
+    },
+    /// A controller that looks at batches again, which nobody copies.
+    #[error(
+        "controller: `{controller}` looks at a batch again after the update; call LearnerBuilder::repeat_batches(), \
+         for which the model's Input must be Clone"
+    )]
+    NoBatchAgain {
+        /// Its name.
+        controller: String,
+    },
+    /// A controller that cannot hear late.
+    #[error(
+        "delay_signals: the controller `{controller}` decides about the very update that it hears of; leave \
+         delay_signals out"
+    )]
+    NeedsNow {
+        /// Its name.
+        controller: String,
+    },
+    /// A part was given that does nothing without another.
+    #[error("{part}: does nothing without {needs}; call LearnerBuilder::{needs}(…) too")]
+    Needs {
+        /// The part.
+        part: &'static str,
+        /// The part that it needs.
+        needs: &'static str,
+    },
+    /// The model does not train in half precision.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
+    /// The model is in half precision already, and nothing is to keep its weights in f32.
+    #[error(
+        "loss_scaling: the model has parameters in half precision, which need master weights; call \
+         LearnerBuilder::half_precision(…) with the model in f32"
+    )]
+    NoMasterWeights,
+    /// The model cannot be updated.
+    #[error(transparent)]
+    Update(UpdateError),
+    /// The checkpoint to resume from cannot be used, or belongs to another schedule.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}

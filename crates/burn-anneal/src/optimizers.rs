@@ -1,0 +1,193 @@
+//! The optimizers of a model, made once, of what was asked for.
+
+use crate::build_error::BuildError;
+use crate::groups::{GroupError, Parameter, Selection, parameters};
+use crate::precision::MasterWeights;
+use crate::update::{Asked, Steered, decays_by_itself, refusal, state_tensors, what_it_asks};
+use burn::module::{Module, ParamGroup};
+use burn::optim::{ModuleOptimizer, Optimizer};
+use burn::tensor::Device;
+use std::fmt;
+
+/// One optimizer, or several by selection.
+pub(crate) struct Optimizers {
+    all: Vec<Bare>,
+}
+
+/// A bare optimizer.
+struct Bare {
+    name: String,
+    /// What it is for; the first is for all that the others are not.
+    selection: Option<Selection>,
+    /// As it is, to see what it does.
+    plain: ModuleOptimizer,
+    make: Box<dyn FnOnce(Made) -> ModuleOptimizer>,
+}
+
+/// What an optimizer becomes part of.
+struct Made {
+    has_masters: bool,
+    /// The optimizers before it, and the parameters that it has of theirs.
+    others: Option<(ModuleOptimizer, ParamGroup)>,
+}
+
+impl Optimizers {
+    pub fn new(optimizer: impl Optimizer) -> Self {
+        Self { all: vec![Bare::new(None, optimizer)] }
+    }
+
+    pub fn add(&mut self, selection: Selection, optimizer: impl Optimizer) {
+        self.all.push(Bare::new(Some(selection), optimizer));
+    }
+
+    /// The name of each, and how many tensors its state of a parameter has: SGD with momentum is another than
+    /// without.
+    pub fn identity<M: Module>(&self, model: &M) -> String {
+        let Some(device) = model.devices().into_iter().next() else { return self.to_string() };
+        let states = self.all.iter().map(|bare| state_tensors(&bare.plain, &device).to_string());
+        format!("{self}; tensors of state: {}", states.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The name of each, what it asks of updates, and whether it decays by itself, where that is asked.
+    pub fn probed(
+        &self,
+        device: &Device,
+        decays: bool,
+    ) -> impl Iterator<Item = (String, Asked, bool)> {
+        self.all.iter().map(move |bare| {
+            let decays = decays && decays_by_itself(&bare.plain, device);
+            (bare.name.clone(), what_it_asks(&bare.plain, device), decays)
+        })
+    }
+
+    /// Makes one of them all, for the parameters of a model.
+    pub fn build<M: Module>(
+        self,
+        model: &M,
+        has_masters: bool,
+    ) -> Result<ModuleOptimizer, BuildError> {
+        let all: Vec<Parameter> = parameters(model).into_iter().filter(|p| p.trainable).collect();
+        let mut of = vec![0; all.len()];
+        for (index, bare) in self.all.iter().enumerate() {
+            let Some(selection) = &bare.selection else { continue };
+            let selected = selection.named("optimizer_for", &all)?;
+            if !selected.contains(&true) {
+                let (field, pattern) = ("optimizer_for".to_string(), selection.to_string());
+                return Err(GroupError::NoMatch { field, pattern, nearest: vec![] }.into());
+            }
+            of.iter_mut()
+                .zip(selected)
+                .filter(|(_, selected)| *selected)
+                .for_each(|(of, _)| *of = index);
+        }
+        for (index, Bare { selection, .. }) in self.all.iter().enumerate().skip(1) {
+            if !of.contains(&index) {
+                let group = selection.as_ref().map_or_else(String::new, Selection::to_string);
+                return Err(BuildError::OptimizerUnused { selection: group });
+            }
+        }
+        let device = model.devices().into_iter().next();
+        for (index, bare) in self.all.iter().enumerate() {
+            let Some(device) = &device else { continue };
+            let mut ranks: Vec<&Parameter> =
+                all.iter().zip(&of).filter(|(_, of)| **of == index).map(|(p, _)| p).collect();
+            ranks.sort_by_key(|parameter| parameter.rank());
+            ranks.dedup_by_key(|parameter| parameter.rank());
+            for parameter in ranks {
+                if let Some(reason) = refusal(&bare.plain, parameter.rank(), device) {
+                    return Err(BuildError::OptimizerRefuses {
+                        optimizer: bare.name.clone(),
+                        path: parameter.path.clone(),
+                        rank: parameter.rank(),
+                        reason,
+                    });
+                }
+            }
+        }
+        let mut made = None;
+        for (index, bare) in self.all.into_iter().enumerate() {
+            let paths = all.iter().zip(&of).filter(|(_, of)| **of == index);
+            let paths: Vec<String> = paths.map(|(parameter, _)| parameter.path.clone()).collect();
+            let others = made.map(|others| (others, ParamGroup::from_paths(paths)));
+            made = Some((bare.make)(Made { has_masters, others }));
+        }
+        Ok(made.expect("there is always a first"))
+    }
+}
+
+impl Bare {
+    fn new<O: Optimizer>(selection: Option<Selection>, optimizer: O) -> Self {
+        let plain = optimizer.clone().into();
+        let make = move |made: Made| {
+            let steered = Steered::new(optimizer);
+            match made {
+                Made { has_masters: false, others: None } => steered.into(),
+                Made { has_masters: true, others: None } => MasterWeights::new(steered).into(),
+                Made { has_masters: false, others: Some((others, of)) } => {
+                    others.with_group(of, steered, None)
+                }
+                Made { has_masters: true, others: Some((others, of)) } => {
+                    others.with_group(of, MasterWeights::new(steered), None)
+                }
+            }
+        };
+        Self {
+            name: short_name(std::any::type_name::<O>()),
+            selection,
+            plain,
+            make: Box::new(make),
+        }
+    }
+}
+
+/// `AdamW`, or `AdamW, and Muon for matrices`.
+impl fmt::Display for Optimizers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, Bare { name, selection, .. }) in self.all.iter().enumerate() {
+            f.write_str(if i > 0 { ", and " } else { "" })?;
+            f.write_str(name)?;
+            if let Some(selection) = selection {
+                write!(f, " for {selection}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names of types without those of their modules.
+fn short_name(name: &str) -> String {
+    let mut short = String::new();
+    let mut word = String::new();
+    let mut letters = name.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            ':' if letters.peek() == Some(&':') => {
+                letters.next();
+                word.clear();
+            }
+            letter if letter.is_alphanumeric() || letter == '_' => word.push(letter),
+            letter => {
+                short.push_str(&std::mem::take(&mut word));
+                short.push(letter);
+            }
+        }
+    }
+    short + &word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::momentum::ScheduledMomentum;
+    use burn::optim::{AdamWConfig, MuonConfig, SgdConfig};
+
+    #[test]
+    fn optimizers_are_told_by_the_names_of_their_types() {
+        let mut all = Optimizers::new(AdamWConfig::new().build());
+        assert_eq!(all.to_string(), "AdamW");
+        all.add(Selection::matrices(), MuonConfig::new().build());
+        assert_eq!(all.to_string(), "AdamW, and Muon for matrices");
+        let scheduled = Optimizers::new(ScheduledMomentum::from(SgdConfig::new()));
+        assert_eq!(scheduled.to_string(), "ScheduledMomentum<Sgd>");
+    }
+}

@@ -1,0 +1,187 @@
+//! A training loop of one's own.
+
+use crate::checkpoint::{CheckpointError, save_epoch};
+use crate::precision::with_master_weights;
+use crate::update::{Failed, How, Monitor, Monitored, PassAgain, UpdateError, Updated, Updater};
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
+use burn::module::Module;
+use burn::optim::{GradAdaptor, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::train::TrainOutput;
+use std::any::Any;
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A model in training in a loop of one's own, with all that a learner can: groups, decay, half precision,
+/// controllers, checkpoints. What can be asked of it is [`Monitored`].
+///
+/// An update is one [`pass`](Self::pass) or several, whose gradients are summed, and then [`update`](Self::update).
+///
+/// ```
+/// use burn::nn::LinearConfig;
+/// use burn::optim::SgdConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use burn::train::TrainOutput;
+/// use burn_anneal::groups::layer_decay;
+/// use burn_anneal::prelude::*;
+///
+/// let run = RunLength::updates(100);
+/// let device = Device::default().autodiff();
+/// let model = vec![LinearConfig::new(4, 8).init(&device), LinearConfig::new(8, 2).init(&device)];
+/// let mut training = LearnerBuilder::new(model, SgdConfig::new().build(), cosine(0.1), run)
+///     .groups(layer_decay(0.5).unfreeze_every(Span::percent(20.0)))
+///     .build_loop()?;
+/// for _ in 0..3 {
+///     let loss = training.pass(|model| {
+///         let input = Tensor::<2>::ones([1, 4], &device);
+///         let loss = model.iter().fold(input, |x, layer| layer.forward(x).tanh()).sum();
+///         TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+///     });
+///     training.update()?;
+/// }
+/// assert!(training.explain().groups[0].frozen);
+/// let model = training.into_model();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct TrainingLoop<M> {
+    /// Not there only while it is updated.
+    model: Option<M>,
+    updater: Updater,
+    optimizer: ModuleOptimizer,
+    /// For its record: the state of the run is the updater's too.
+    scheduler: ModuleLrScheduler,
+    /// Those of the passes since the last update.
+    gradients: Option<GradientsParams>,
+}
+
+impl<M> Monitored for TrainingLoop<M> {
+    fn monitor(&self) -> &Monitor {
+        &self.updater.monitor
+    }
+}
+
+impl<M: Module> TrainingLoop<M> {
+    pub(crate) fn new(
+        model: M,
+        updater: Updater,
+        optimizer: ModuleOptimizer,
+        scheduler: ModuleLrScheduler,
+    ) -> Self {
+        Self { model: Some(model), updater, optimizer, scheduler, gradients: None }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &M {
+        self.model.as_ref().expect("an update puts it back")
+    }
+
+    /// Gives the model back.
+    pub fn into_model(self) -> M {
+        self.model.expect("an update puts it back")
+    }
+
+    /// The model in f32: in half precision that of the [master weights](crate::precision::MasterWeights).
+    pub fn model_in_f32(&self) -> M {
+        with_master_weights(self.model().clone(), self.optimizer.to_record())
+    }
+
+    /// Changes the model, for instance by loading weights into it.
+    pub fn map_model(&mut self, change: impl FnOnce(M) -> M) {
+        self.updater.expects_ids = true;
+        let prepare = |model| self.updater.monitor.prepare(model);
+        self.model = self.model.take().map(change).map(prepare);
+    }
+
+    /// Runs a forward and a backward pass of a batch, and adds its gradients to those of the next update. The loss
+    /// goes backward by [`scaled_backward`](crate::ScaledBackward::scaled_backward); the output is given back.
+    ///
+    /// Controllers find the loss in an output of Burn's, or in one that is the loss.
+    pub fn pass<O: 'static>(&mut self, run: impl FnOnce(&M) -> TrainOutput<O>) -> O {
+        let model = self.model.as_ref().expect("an update puts it back");
+        let TrainOutput { grads, item } = self.updater.pass(model, (), |()| run(model));
+        self.gradients = Some(match self.gradients.take() {
+            Some(before) => sum(model, before, grads),
+            None => grads,
+        });
+        item
+    }
+
+    /// Makes the update.
+    ///
+    /// # Errors
+    /// [`UpdateError`] where training cannot go on.
+    pub fn update(&mut self) -> Result<Updated, Arc<UpdateError>> {
+        self.make(None)
+    }
+
+    /// As [`update`](Self::update), for controllers that look at a batch again after it, as
+    /// [`RateCap::measured_every`](crate::precision::RateCap::measured_every) does: `again` runs the first pass of this
+    /// update once more.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn update_with<O>(
+        &mut self,
+        again: impl FnOnce(&M) -> TrainOutput<O>,
+    ) -> Result<Updated, Arc<UpdateError>> {
+        let again = Cell::new(Some(again));
+        let run = |model: &M, _: Option<Box<dyn Any + Send>>| Some(again.take()?(model).grads);
+        self.make(Some(&run))
+    }
+
+    fn make(&mut self, again: Option<&PassAgain<'_, M>>) -> Result<Updated, Arc<UpdateError>> {
+        let tag = self.updater.monitor.issue();
+        let gradients = self.gradients.take().unwrap_or_default().into();
+        let model = self.model.take().expect("an update puts it back");
+        let how = How { optimize: &optimize, again, is_shared: false };
+        let updated = self.updater.update(model, Some(tag), gradients, &mut self.optimizer, how);
+        let (model, result) = match updated {
+            Ok(model) => (model, Ok(())),
+            Err(Failed { model, error }) => (model, Err(error)),
+        };
+        self.model = Some(model);
+        result?;
+        Ok(self.last_update().expect("an update is reported"))
+    }
+
+    /// What became of the last update; `None` before the first.
+    pub fn last_update(&self) -> Option<Updated> {
+        self.updater.monitor.last_update()
+    }
+
+    /// The number of the next update.
+    pub fn next_update(&self) -> u64 {
+        self.updater.monitor.next_update()
+    }
+
+    /// Saves the state after an epoch in the run's `directory`, in the files that Burn's training writes too, and
+    /// deletes all but the last two epochs: [`SavedEpoch`](crate::SavedEpoch) finds them, and
+    /// [`LearnerBuilder::resume_from`](crate::LearnerBuilder::resume_from) goes on from there.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] where a file cannot be written.
+    pub fn save(&self, directory: impl AsRef<Path>, epoch: usize) -> Result<(), CheckpointError> {
+        let model = self.model().clone().into_record();
+        let (optimizer, scheduler) = (self.optimizer.to_record(), self.scheduler.to_record());
+        save_epoch(directory.as_ref(), epoch, model, optimizer, scheduler)
+    }
+}
+
+fn sum<M: Module>(model: &M, one: GradientsParams, other: GradientsParams) -> GradientsParams {
+    let mut sum = GradientsAccumulator::new();
+    sum.accumulate(model, one);
+    sum.accumulate(model, other);
+    sum.grads()
+}
+
+fn optimize<M: Module>(
+    model: M,
+    optimizer: &mut ModuleOptimizer,
+    rates: ModuleLearningRate,
+    gradients: GradAdaptor,
+) -> M {
+    match gradients {
+        GradAdaptor::Single(gradients) => optimizer.step(rates, model, gradients),
+        GradAdaptor::Multi(gradients) => optimizer.step_multi(rates, model, gradients),
+    }
+}

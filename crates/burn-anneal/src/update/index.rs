@@ -1,0 +1,272 @@
+//! Which parameter of a model is which, by its id.
+
+use super::context::{Introduction, Known, Scope};
+use super::error::UpdateError;
+use super::tensors::ByParameter;
+use crate::groups::{Groups, parameters};
+use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Remembers the path and the group of each parameter by its id, so that a path is looked up once: at the first
+/// update, and at the next one after the model may have got other ids, as it does from a record, or other
+/// parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Index {
+    learner: u64,
+    /// The path of each, by its index, which never changes.
+    paths: Vec<String>,
+    by_path: HashMap<String, u32>,
+    known: Arc<Known>,
+    /// Whether the optimizer has a state for it.
+    introduced: Vec<bool>,
+    /// That of the ids of the model's parameters at the last update, and how many had a gradient.
+    last: (u64, usize),
+    /// In how many updates each got no gradient, until it gets one; `None` where all have got one.
+    unseen: Option<Vec<Option<u64>>>,
+}
+
+impl Index {
+    /// Watches for parameters without a gradient where that is asked for.
+    pub fn new(learner: u64, watches: bool) -> Self {
+        Self {
+            learner,
+            paths: vec![],
+            by_path: HashMap::new(),
+            known: Arc::default(),
+            introduced: vec![],
+            last: (0, 0),
+            unseen: watches.then(Vec::new),
+        }
+    }
+
+    pub fn learner(&self) -> u64 {
+        self.learner
+    }
+
+    pub fn known(&self) -> Arc<Known> {
+        self.known.clone()
+    }
+
+    /// Whether other parameters are updated than with the last update. A model whose owner tells when it changes
+    /// is not looked at.
+    pub fn is_new<M: Module>(&mut self, model: Option<&M>, gradients: usize) -> bool {
+        let mut ids = Fingerprint(0);
+        if let Some(model) = model {
+            model.visit(&mut ids);
+        }
+        let now = (ids.0, gradients);
+        std::mem::replace(&mut self.last, now) != now
+    }
+
+    /// Notes which parameters have a gradient in an update, of those that `train` in it by their groups.
+    pub fn watch<M: Module>(
+        &mut self,
+        model: &M,
+        gradients: &GradAdaptor,
+        trains: impl Fn(u32) -> bool,
+        within: u64,
+    ) -> Result<(), UpdateError> {
+        let Some(unseen) = &mut self.unseen else { return Ok(()) };
+        let misses = |(missed, group): (&Option<u64>, &Option<u32>)| {
+            missed.is_some() && group.is_some_and(&trains)
+        };
+        if !unseen.iter().zip(&self.known.groups).any(misses) {
+            return Ok(());
+        }
+        for id in ids_of(model, gradients) {
+            if let Some(index) = self.known.ids.get(&id) {
+                unseen[*index as usize] = None;
+            }
+        }
+        let mut lost = vec![];
+        for (index, missed) in unseen.iter_mut().enumerate() {
+            let Some(updates) = missed else { continue };
+            *updates += u64::from(self.known.groups[index].is_some_and(&trains));
+            if *updates >= within {
+                lost.push(self.paths[index].clone());
+            }
+        }
+        if unseen.iter().all(Option::is_none) {
+            self.unseen = None;
+        }
+        match lost.is_empty() {
+            true => Ok(()),
+            false => Err(UpdateError::NoGradient { paths: lost, updates: within }),
+        }
+    }
+
+    /// Looks all parameters up, and shows the optimizer those that are new to it; where both may have loaded a
+    /// record, all of them.
+    pub fn meet<M: Module>(
+        &mut self,
+        groups: &Groups,
+        model: &M,
+        optimizer: &mut ModuleOptimizer,
+        anew: bool,
+    ) -> Result<(), UpdateError> {
+        let all = parameters(model);
+        if let Some(distributed) = all.iter().find(|parameter| parameter.distributed) {
+            return Err(UpdateError::Distributed { path: distributed.path.clone() });
+        }
+        let is_new = |path: &String| !groups.table.of_path.contains_key(path);
+        let came = all.iter().any(|parameter| parameter.trainable && is_new(&parameter.path));
+        let new = match came {
+            true => groups.of_new(&all).map_err(UpdateError::NewParameter)?,
+            false => HashMap::new(),
+        };
+        let mut ids = HashMap::new();
+        let mut of = self.known.groups.clone();
+        for parameter in all {
+            let group = groups.table.of_path.get(&parameter.path).or(new.get(&parameter.path));
+            let group = group.map(|group| *group as u32);
+            let index = match self.by_path.get(&parameter.path) {
+                Some(index) => *index,
+                None => {
+                    let index = self.paths.len() as u32;
+                    self.paths.push(parameter.path.clone());
+                    self.by_path.insert(parameter.path, index);
+                    of.push(None);
+                    if let Some(unseen) = &mut self.unseen {
+                        unseen.push(group.is_some().then_some(0));
+                    }
+                    index
+                }
+            };
+            of[index as usize] = group;
+            ids.extend(parameter.id.map(|id| (id, index)));
+        }
+        let is_same = !anew && ids == self.known.ids;
+        self.introduced.resize(self.paths.len(), false);
+        self.introduced.iter_mut().for_each(|introduced| *introduced &= is_same);
+        self.known = Arc::new(Known { ids, groups: of });
+        self.introduce(model, optimizer);
+        Ok(())
+    }
+
+    /// Gives each parameter of a group that the optimizer has not met a state that says whose it is.
+    fn introduce<M: Module>(&mut self, model: &M, optimizer: &mut ModuleOptimizer) {
+        let of = &self.known.groups;
+        let new = |index: u32| !self.introduced[index as usize] && of[index as usize].is_some();
+        let new = self.known.ids.iter().filter(|(_, index)| new(**index));
+        let new: HashMap<ParamId, u32> = new.map(|(id, index)| (*id, *index)).collect();
+        new.values().for_each(|index| self.introduced[*index as usize] = true);
+        let (learner, masters) = (self.learner, HashSet::new());
+        model.visit(&mut Introducer { learner, new, masters: &masters, optimizer, path: vec![] });
+    }
+
+    /// Shows the optimizer the weights that the `masters` begin with: those of the model before it was cast.
+    pub fn introduce_masters<M: Module>(
+        &self,
+        masters: &HashSet<ParamId>,
+        original: &M,
+        optimizer: &mut ModuleOptimizer,
+    ) {
+        let new = self.known.ids.iter().filter(|(id, _)| masters.contains(id));
+        let new = new.map(|(id, index)| (*id, *index)).collect();
+        let learner = self.learner;
+        original.visit(&mut Introducer { learner, new, masters, optimizer, path: vec![] });
+    }
+}
+
+/// Of ids in their order.
+struct Fingerprint(u64);
+
+impl ModuleVisitor for Fingerprint {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let mixed = self.0.rotate_left(7) ^ param.id.val();
+        self.0 = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+/// The parameters of a model that have a gradient.
+fn ids_of<M: Module>(model: &M, gradients: &GradAdaptor) -> Vec<ParamId> {
+    let ids = |gradients: &GradientsParams| -> Vec<ParamId> {
+        ByParameter::copy(model, gradients).iter().map(|(id, _)| *id).collect()
+    };
+    match gradients {
+        GradAdaptor::Single(gradients) => ids(gradients),
+        GradAdaptor::Multi(all) => {
+            all.grads.iter().flat_map(|(gradients, _)| ids(gradients)).collect()
+        }
+    }
+}
+
+struct Introducer<'a> {
+    learner: u64,
+    new: HashMap<ParamId, u32>,
+    masters: &'a HashSet<ParamId>,
+    optimizer: &'a mut ModuleOptimizer,
+    path: Vec<String>,
+}
+
+impl ModuleVisitor for Introducer<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(index) = self.new.remove(&param.id) else { return };
+        let is_master = self.masters.contains(&param.id);
+        // A gradient of one element is enough for a state to be made; the context says that nothing
+        // is to be updated.
+        let device = param.val().device();
+        let tiny = Tensor::<D>::zeros([1; D], &device);
+        let mut gradients = GradientsParams::new();
+        gradients.register(param.id, tiny.clone().inner());
+        let shown = if is_master { param.base() } else { tiny };
+        let card = Card { param: Param::initialized(param.id, shown), path: self.path.clone() };
+        let _introducing =
+            Scope::introduction(Introduction { learner: self.learner, index, is_master });
+        self.optimizer.step(0.0, card, gradients);
+    }
+}
+/// A module of one parameter, to introduce an id to an optimizer.
+#[derive(Clone, Debug)]
+struct Card<const D: usize> {
+    param: Param<Tensor<D>>,
+    path: Vec<String>,
+}
+
+impl<const D: usize> Module for Card<D> {
+    fn map<Mapper: ModuleMapper>(self, mapper: &mut Mapper) -> Self {
+        for name in &self.path {
+            mapper.enter_module(name, "");
+        }
+        Self { param: mapper.map_float(self.param), path: self.path }
+    }
+
+    fn visit<Visitor: ModuleVisitor>(&self, visitor: &mut Visitor) {
+        visitor.visit_float(&self.param);
+    }
+
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        self.param.collect_devices(devices)
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        Self { param: self.param.fork(device), path: self.path }
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Self { param: self.param.to_device(device), path: self.path }
+    }
+
+    fn train(self) -> Self {
+        Self { param: self.param.train(), path: self.path }
+    }
+
+    fn valid(&self) -> Self {
+        Self { param: self.param.valid(), path: self.path.clone() }
+    }
+
+    fn materialize(self) -> Self {
+        self
+    }
+}

@@ -1,0 +1,50 @@
+//! Updates that were not finite, where nobody decides about them.
+
+use super::signals::numbers;
+use burn::tensor::Tensor;
+
+/// So many updates are read at once, so that the device hardly ever waits.
+const AT_ONCE: usize = 64;
+
+/// Notes the norm of the gradients of each update, or its loss where no norm is computed, and reports those
+/// that are infinite or NaN: every few updates, and when a checkpoint is saved.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    unread: Vec<(u64, Tensor<1>)>,
+    /// Updates that were not finite.
+    pub not_finite: u64,
+}
+
+impl Ledger {
+    /// Notes what stands for an update.
+    pub fn note(&mut self, number: u64, value: Tensor<1>) {
+        self.unread.push((number, value));
+        if self.unread.len() >= AT_ONCE {
+            self.read();
+        }
+    }
+
+    /// Reports an update that was not finite.
+    pub fn report(&mut self, number: u64, value: f64) {
+        self.not_finite += 1;
+        // A run that is lost says so once in a while.
+        if self.not_finite.is_power_of_two() {
+            log::error!(
+                "update {number} was made with gradients or a loss that are {value} ({} such updates so far); to \
+                 skip such updates, or to stop, call LearnerBuilder::not_finite",
+                self.not_finite
+            );
+        }
+    }
+
+    /// Looks at what was noted.
+    pub fn read(&mut self) {
+        let (updates, values): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.unread).into_iter().unzip();
+        for (number, value) in updates.into_iter().zip(numbers(values)) {
+            if !value.is_finite() {
+                self.report(number, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What an update did, in Burn's dashboard and logs.
+
+use super::monitor::Monitor;
+use super::reports::Report;
+use super::schedule::Tag;
+use super::signals::numbers;
+use crate::groups::{Kept, ResolvedGroup, Table};
+use burn::tensor::TensorReadError;
+use burn::train::metric::state::{FormatOptions, NumericMetricState};
+use burn::train::metric::{
+    Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
+    SerializedEntry,
+};
+use std::sync::Arc;
+
+/// A number of each update: of one group its rate, decay, momentum, movement, or the norm of its weights; of the
+/// controllers the loss scale, whether the update was skipped, and what each multiplied the rates by.
+///
+/// Made by the methods of [`Monitored`](super::Monitored), for `SupervisedTraining::metric_train_numeric`; a loop of
+/// one's own asks for the number of its last update with [`last`](Self::last).
+#[derive(Clone)]
+pub struct UpdateMetric {
+    name: MetricName,
+    quantity: Quantity,
+    group: usize,
+    monitor: Monitor,
+    /// The last update that was looked at: with gradient accumulation it is that of several batches.
+    counted: Option<u64>,
+    state: NumericMetricState,
+    is_known: bool,
+    is_known_of_epoch: bool,
+}
+
+#[derive(Clone)]
+pub(super) enum Quantity {
+    /// The rate; 0 where the group is frozen, or the update skipped.
+    Rate,
+    /// The share that the decay takes.
+    Decay,
+    /// The share that the decay has left after the update.
+    Kept(Kept),
+    Momentum,
+    /// The root of the mean square of what the update added to the weights.
+    Step,
+    /// The norm of the weights after the update.
+    Norm,
+    LossScale,
+    Skipped,
+    /// Of the controller of this index.
+    Factor(usize),
+}
+
+impl UpdateMetric {
+    pub(super) fn new(name: String, quantity: Quantity, group: usize, monitor: Monitor) -> Self {
+        Self {
+            name: Arc::new(name),
+            quantity,
+            group,
+            monitor,
+            counted: None,
+            state: NumericMetricState::new(),
+            is_known: false,
+            is_known_of_epoch: false,
+        }
+    }
+
+    /// Its value in the last update; `None` where it is not known.
+    pub fn last(&mut self) -> Option<f64> {
+        let report = self.monitor.plan.reports.last()?;
+        self.value_of(report.number)
+    }
+
+    /// Its value in the update of this number.
+    fn value_of(&mut self, number: u64) -> Option<f64> {
+        let plan = &self.monitor.plan;
+        let report = match plan.reports.of(number) {
+            Some(report) => report,
+            // One that is forgotten did what the schedule says, if there was nobody to say otherwise.
+            None if self.monitor.slot().lock().controllers.is_empty() => {
+                Report { number, step: number, next_step: number + 1, ..Report::default() }
+            }
+            None => return None,
+        };
+        let Report { step, next_step, answer, .. } = report;
+        let Table { base, groups, .. } = &*plan.groups.table;
+        let group: &ResolvedGroup = &groups[self.group];
+        let idle = group.is_frozen(step) || answer.skip.is_some();
+        let rate = || match idle {
+            true => 0.0,
+            false => {
+                let rate = group.rate(base.rate(step), step) * answer.factor.unwrap_or(1.0);
+                rate.min(answer.cap.unwrap_or(f64::INFINITY))
+            }
+        };
+        let share = || if idle { 0.0 } else { group.shrinkage.at(step, rate()) };
+        let read = |of: Vec<Option<burn::tensor::Tensor<1>>>| {
+            let value = of.into_iter().nth(self.group)??;
+            numbers(vec![value]).first().copied()
+        };
+        match &mut self.quantity {
+            Quantity::Rate => Some(rate()),
+            Quantity::Decay => Some(share()),
+            Quantity::Kept(kept) => {
+                if self.counted.replace(number) != Some(number) {
+                    kept.go_on(base, group, step);
+                    kept.count(share(), next_step);
+                }
+                Some(kept.share())
+            }
+            Quantity::Momentum => group.momentum.as_ref().map(|momentum| momentum.rate(step)),
+            // What is frozen, or skipped, does not move.
+            Quantity::Step if idle => Some(0.0),
+            Quantity::Step => read(report.steps),
+            Quantity::Norm => read(report.norms),
+            Quantity::LossScale => report.loss_scale,
+            Quantity::Skipped => Some(f64::from(u8::from(answer.skip.is_some()))),
+            Quantity::Factor(index) => Some(report.answers.get(*index)?.factor.unwrap_or(1.0)),
+        }
+    }
+
+    fn format(&self) -> FormatOptions {
+        FormatOptions::new(self.name()).precision(6)
+    }
+}
+
+impl Metric for UpdateMetric {
+    type Input = ();
+
+    fn name(&self) -> MetricName {
+        self.name.clone()
+    }
+
+    fn update(
+        &mut self,
+        _item: &(),
+        metadata: &MetricMetadata,
+    ) -> Result<SerializedEntry, TensorReadError> {
+        let tag = metadata.lr.as_ref().and_then(Tag::of);
+        let value = tag.and_then(|tag| self.value_of(tag.number));
+        self.is_known = value.is_some();
+        Ok(match value {
+            Some(value) => {
+                self.is_known_of_epoch = true;
+                self.state.update(value, 1);
+                self.state.compute_update(self.format())
+            }
+            None => SerializedEntry::not_available(None),
+        })
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        Ok(match self.is_known_of_epoch {
+            true => self.state.compute_final(self.format()),
+            false => SerializedEntry::not_available(None),
+        })
+    }
+
+    fn clear(&mut self) {
+        self.state.reset();
+        self.is_known_of_epoch = false;
+    }
+
+    fn attributes(&self) -> MetricAttributes {
+        NumericAttributes { unit: None, higher_is_better: false }.into()
+    }
+}
+
+impl Numeric for UpdateMetric {
+    fn value(&self) -> Option<NumericEntry> {
+        self.is_known.then(|| self.state.current_value())
+    }
+
+    fn running_value(&self) -> Option<NumericEntry> {
+        self.is_known_of_epoch.then(|| self.state.running_value())
+    }
+
+    fn final_value(&self) -> NumericEntry {
+        self.state.final_value()
+    }
+}

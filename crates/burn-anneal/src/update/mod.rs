@@ -1,0 +1,54 @@
+//! The way of every update, whether Burn's learner or a loop of one's own makes it.
+//!
+//! ```text
+//! passes ─► gradients of batches and devices        pass.rs, batches.rs
+//!              │ mean or sum, unscaled, one norm      reduce.rs
+//!              │ one read, or none                    signals.rs
+//!              │ controllers answer                   anneal-control
+//!              │ optimizer, group by group            context.rs, steered.rs, index.rs
+//!              ▼
+//!           weights, and what became of it            state.rs, reports.rs
+//! ```
+
+mod apply;
+mod batches;
+mod clock;
+mod context;
+mod error;
+mod index;
+mod ledger;
+mod measure;
+mod metric;
+mod monitor;
+mod one_update;
+mod pass;
+mod probe;
+mod reduce;
+mod reports;
+mod schedule;
+mod signals;
+mod state;
+mod steered;
+mod tensors;
+mod updater;
+
+pub use clock::OnSkip;
+pub use error::UpdateError;
+pub use metric::UpdateMetric;
+pub use monitor::{Monitor, Monitored, Updated};
+pub use pass::ScaledBackward;
+pub use reduce::{ClipError, Clipped, GlobalNormClip};
+
+pub(crate) use apply::step;
+pub(crate) use batches::{CopyItem, copy_of};
+pub(crate) use context::{Asked, Shrink, current_drop, current_momentum, introduction};
+pub(crate) use index::Index;
+pub(crate) use monitor::{LossOf, Plan, is_known_output, known_loss};
+pub(crate) use probe::{decays_by_itself, refusal, state_tensors, what_it_asks};
+pub(crate) use reduce::Rescale;
+pub(crate) use reports::Reports;
+pub(crate) use schedule::{Tag, learner_scheduler, restore, saved_state};
+pub(crate) use state::{Identity, Saved, Slot, State};
+pub(crate) use steered::Steered;
+pub(crate) use tensors::{half_parameters, in_f32, is_half, largest_entries, precisions};
+pub(crate) use updater::{Failed, How, PassAgain, Updater};

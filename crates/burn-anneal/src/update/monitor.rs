@@ -1,0 +1,273 @@
+//! What can be asked of a run while it trains.
+
+use super::error::UpdateError;
+use super::metric::{Quantity, UpdateMetric};
+use super::reduce::Rescale;
+use super::reports::{Report, Reports};
+use super::schedule::{Tag, cloned};
+use super::state::Slot;
+use super::{CopyItem, OnSkip};
+use crate::groups::{ControlSummary, ExplainedController, Explanation, Groups};
+use anneal_control::{Answer, Observation};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::train::{
+    ClassificationOutput, Interrupter, MultiLabelClassificationOutput, RegressionOutput,
+    SequenceOutput,
+};
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What became of an update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Updated {
+    /// Its number, from 0; skipped ones count.
+    pub number: u64,
+    /// The step of the schedule that it was made at.
+    pub step: u64,
+    /// The rate of the schedule, times the factors of controllers; 0 where it was skipped.
+    pub rate: f64,
+    /// Why it was skipped.
+    pub skipped: Option<&'static str>,
+    /// What its losses were multiplied by; `None` without loss scaling.
+    pub loss_scale: Option<f64>,
+}
+
+/// All that is fixed when a run begins.
+pub(crate) struct Plan {
+    pub groups: Groups,
+    /// Without the loss scale.
+    pub rescale: Rescale,
+    /// Whether gradients are those of half precision, which are summed in f32.
+    pub is_half: bool,
+    pub on_skip: OnSkip,
+    /// Whether controllers hear of the update before the one that they answer to.
+    pub delayed: bool,
+    /// Updates within which each parameter must get a gradient.
+    pub gradients_within: Option<u64>,
+    /// The loss in the output of a pass.
+    pub loss_of: LossOf,
+    /// To copy a batch that is looked at again.
+    pub copy_item: Option<CopyItem>,
+    /// Where a run of Burn's is stopped.
+    pub interrupter: Option<Interrupter>,
+    pub reports: Reports,
+}
+
+/// Finds the loss in an output of which only its owner knows the type.
+pub(crate) type LossOf = Arc<dyn Fn(&dyn Any) -> Option<Tensor<1>> + Send + Sync>;
+
+macro_rules! outputs {
+    ($($output:ty),*) => {
+        /// The loss of Burn's own outputs, and of an output that is the loss.
+        pub(crate) fn known_loss(output: &dyn Any) -> Option<Tensor<1>> {
+            $(if let Some(output) = output.downcast_ref::<$output>() {
+                return Some(output.loss.clone());
+            })*
+            output.downcast_ref::<Tensor<1>>().cloned()
+        }
+
+        /// Whether that finds the loss in outputs of this type.
+        pub(crate) fn is_known_output(output: TypeId) -> bool {
+            [$(TypeId::of::<$output>(),)* TypeId::of::<Tensor<1>>()].contains(&output)
+        }
+    };
+}
+
+outputs!(ClassificationOutput, MultiLabelClassificationOutput, RegressionOutput, SequenceOutput);
+
+/// What a run has come to: see [`Monitored`].
+#[derive(Clone)]
+pub struct Monitor {
+    pub(super) plan: Arc<Plan>,
+    link: Link,
+}
+
+/// Where the state of a model is: a clone of a learner is given one of its own, after its model was cloned.
+pub(super) type Link = Arc<Mutex<Slot>>;
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Monitor").field(&*self.slot().lock()).finish()
+    }
+}
+
+/// What can be asked of a model in training, [`Annealed`](crate::Annealed), and of a
+/// [`TrainingLoop`](crate::TrainingLoop): what each group does, what controllers answered, and metrics of both for
+/// Burn's dashboard and logs.
+///
+/// Metrics are for `SupervisedTraining::metric_train_numeric`. A value that is not known, such as one before the
+/// first update, is absent from them.
+pub trait Monitored {
+    /// The run's monitor, which outlives it.
+    fn monitor(&self) -> &Monitor;
+
+    /// The groups of the parameters: one of all, unless others were asked for.
+    fn groups(&self) -> &Groups {
+        &self.monitor().plan.groups
+    }
+
+    /// What each group is and does in the next update, and what controllers have come to: a table, or JSON.
+    fn explain(&self) -> Explanation {
+        self.monitor().explanation()
+    }
+
+    /// What the last update showed to controllers; all of it is unknown without any.
+    fn observation(&self) -> Observation {
+        self.monitor().slot().lock().seen
+    }
+
+    /// Why training was stopped, where it was: Burn's `LearningResult::error` has the same in words.
+    fn failure(&self) -> Option<Arc<UpdateError>> {
+        self.monitor().slot().lock().failure.clone()
+    }
+
+    /// A metric of each group's rate: 0 where the group is frozen or the update skipped.
+    fn rate_metrics(&self) -> Vec<UpdateMetric> {
+        self.monitor().of_groups("Rate", |_| true, |_| Quantity::Rate)
+    }
+
+    /// Metrics of each group that decays: the share that the decay takes of each weight, and what it has left.
+    /// A metric that begins in mid-run takes the updates before it as the schedule has them.
+    fn decay_metrics(&self) -> Vec<UpdateMetric> {
+        let monitor = self.monitor();
+        let table = &monitor.plan.groups.table;
+        let decays = |group: usize| !table.groups[group].shrinkage.is_none();
+        let mut metrics = monitor.of_groups("Decay", decays, |_| Quantity::Decay);
+        metrics.extend(monitor.of_groups("Kept", decays, |_| Quantity::Kept(Default::default())));
+        metrics
+    }
+
+    /// A metric of each group's momentum, where it has a schedule of it.
+    fn momentum_metrics(&self) -> Vec<UpdateMetric> {
+        let table = &self.monitor().plan.groups.table;
+        let follows = |group: usize| table.groups[group].momentum.is_some();
+        self.monitor().of_groups("Momentum", follows, |_| Quantity::Momentum)
+    }
+
+    /// A metric of how far each group really moves: the root of the mean square of what an update adds to
+    /// its weights, its decay not counted, which is Adam's effective step
+    /// ([`AdamStep`](crate::schedule::analysis::AdamStep) predicts it). From then on updates are measured: a sum over
+    /// all weights on the device, and one read for each metric and update, by the thread of the metrics.
+    fn step_metrics(&self) -> Vec<UpdateMetric> {
+        self.monitor().plan.reports.want_steps();
+        self.monitor().of_groups("Step", |_| true, |_| Quantity::Step)
+    }
+
+    /// A metric of the Euclidean norm of each group's weights after each update, frozen ones too, which shows
+    /// what a weight decay really does. It costs what [`step_metrics`](Self::step_metrics) costs.
+    fn norm_metrics(&self) -> Vec<UpdateMetric> {
+        self.monitor().plan.reports.want_norms();
+        self.monitor().of_groups("Norm", |_| true, |_| Quantity::Norm)
+    }
+
+    /// Metrics of the controllers: `Loss Scale`, that of each update, where losses are scaled; `Skipped`, 1 or 0;
+    /// and `Factor NAME`, what each controller multiplied the rates by. None without controllers.
+    fn control_metrics(&self) -> Vec<UpdateMetric> {
+        self.monitor().of_controllers()
+    }
+}
+
+impl Monitor {
+    pub(super) fn new(plan: Arc<Plan>, slot: Slot) -> Self {
+        Self { plan, link: Arc::new(Mutex::new(slot)) }
+    }
+
+    /// That of a clone of the model, which may become one of another learner.
+    pub(super) fn linked_anew(&self) -> Self {
+        let link = Arc::new(Mutex::new(self.slot()));
+        cloned(&link);
+        Self { plan: self.plan.clone(), link }
+    }
+
+    pub(super) fn slot(&self) -> Slot {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn follow(&self, slot: Slot) {
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = slot;
+    }
+
+    fn of_groups(
+        &self,
+        what: &str,
+        wanted: impl Fn(usize) -> bool,
+        quantity: impl Fn(usize) -> Quantity,
+    ) -> Vec<UpdateMetric> {
+        let names = self.plan.groups.names().enumerate().filter(|(group, _)| wanted(*group));
+        names
+            .map(|(group, name)| {
+                let name = format!("{what} {name}");
+                UpdateMetric::new(name, quantity(group), group, self.clone())
+            })
+            .collect()
+    }
+
+    fn of_controllers(&self) -> Vec<UpdateMetric> {
+        let slot = self.slot();
+        let state = slot.lock();
+        if state.controllers.is_empty() {
+            return vec![];
+        }
+        let metric =
+            |name: &str, quantity| UpdateMetric::new(name.to_string(), quantity, 0, self.clone());
+        let scale =
+            state.controllers.loss_scale().map(|_| metric("Loss Scale", Quantity::LossScale));
+        let factor = |(i, name)| metric(&format!("Factor {name}"), Quantity::Factor(i));
+        scale
+            .into_iter()
+            .chain([metric("Skipped", Quantity::Skipped)])
+            .chain(state.controllers.names().enumerate().map(factor))
+            .collect()
+    }
+
+    /// What became of the last update.
+    pub(crate) fn last_update(&self) -> Option<Updated> {
+        let Report { number, step, answer, loss_scale, .. } = self.plan.reports.last()?;
+        let rate = self.plan.groups.schedule().rate(step) * answer.factor.unwrap_or(1.0);
+        let rate = rate.min(answer.cap.unwrap_or(f64::INFINITY));
+        let rate = if answer.skip.is_some() { 0.0 } else { rate };
+        Some(Updated { number, step, rate, skipped: answer.skip, loss_scale })
+    }
+
+    /// Begins an update that no scheduler of Burn's begins.
+    pub(crate) fn issue(&self) -> Tag {
+        let slot = self.slot();
+        let (number, _) = slot.lock().clock.issue();
+        Tag { slot: slot.number, number }
+    }
+
+    /// Freezes what the next update does not train.
+    pub(crate) fn prepare<M: Module>(&self, model: M) -> M {
+        self.plan.groups.prepare(model, self.slot().lock().prepared)
+    }
+
+    pub(crate) fn next_update(&self) -> u64 {
+        self.slot().lock().clock.number
+    }
+
+    fn explanation(&self) -> Explanation {
+        let slot = self.slot();
+        let mut state = slot.lock();
+        state.ledger.read();
+        let answers: Vec<Answer> = state.controllers.answers().map(|(_, answer)| answer).collect();
+        let controllers =
+            state.controllers.states().zip(answers).map(|((name, state), answered)| {
+                ExplainedController { name: name.to_string(), answered, state }
+            });
+        let control = ControlSummary {
+            loss_scale: state.controllers.loss_scale(),
+            skipped: state.clock.skipped,
+            behind: state.clock.behind,
+            factor: state.answer.factor.unwrap_or(1.0),
+            not_finite: state.ledger.not_finite,
+            controllers: controllers.collect(),
+        };
+        let says_something = !control.controllers.is_empty() || control.not_finite > 0;
+        Explanation {
+            control: says_something.then_some(control),
+            ..self.plan.groups.explain(state.clock.next_step())
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! One update, from the gradients of its batches to the weights.
+
+use super::Rescale;
+use super::batches::{Again, Batch};
+use super::context::{Heard, Momentum, Scope, Setting, Settings, Shrink, misses};
+use super::error::UpdateError;
+use super::measure::{Step, Sum};
+use super::monitor::Plan;
+use super::pass::Pass;
+use super::reduce::Reduced;
+use super::reports::Report;
+use super::signals::{Reading, Signals, numbers};
+use super::state::{State, Unread};
+use super::tensors::{ByParameter, in_f32_gradients};
+use super::updater::How;
+use crate::groups::ResolvedGroup;
+use anneal_control::{Answer, BatchChange, Needs, Observation};
+use burn::module::Module;
+use burn::optim::{GradAdaptor, ModuleOptimizer};
+use burn::tensor::Tensor;
+
+/// Gradients as Burn gave them, or reduced.
+enum Gradients {
+    Raw(GradAdaptor),
+    Reduced(Box<Reduced>),
+}
+
+/// One update.
+pub(super) struct Update<'a, M> {
+    pub plan: &'a Plan,
+    pub state: &'a mut State,
+    pub number: u64,
+    pub step: u64,
+    pub optimizer: &'a mut ModuleOptimizer,
+    pub how: How<'a, M>,
+}
+
+/// What an update that is made to see what it does began with.
+struct Start<M> {
+    model: M,
+    optimizer: ModuleOptimizer,
+    gradients: Reduced,
+}
+
+/// What an update gives, or the model of before and what is wrong.
+pub(super) type Attempt<M, T> = Result<T, (M, UpdateError)>;
+
+impl<M: Module> Update<'_, M> {
+    pub fn run(
+        &mut self,
+        model: M,
+        gradients: GradAdaptor,
+        mut batches: Vec<Batch>,
+        looks_up: bool,
+    ) -> Attempt<M, M> {
+        let needs = self.state.controllers.needs();
+        let loss_scale = scale_of(&batches, self.state.controllers.loss_scale());
+        let met =
+            loss_scale.and_then(|scale| self.meet(&model, &gradients, looks_up).map(|()| scale));
+        let loss_scale = match met {
+            Ok(loss_scale) => loss_scale,
+            Err(error) => return Err((model, error)),
+        };
+        let mut signals = signals_of(&mut batches, loss_scale);
+        if needs.loss && signals.losses.is_empty() && batches.iter().any(|batch| batch.learns) {
+            return Err((model, UpdateError::LossUnknown));
+        }
+        if needs.batch_again.is_some() && self.how.again.is_none() {
+            return Err((model, UpdateError::NoBatchAgain));
+        }
+        let last_movement = std::mem::take(&mut self.state.last_movement);
+        signals.last_movement = last_movement.filter(|_| needs.last_movement);
+        let rescale = self.plan.rescale;
+        let rescale = Rescale { factor: rescale.factor / loss_scale.unwrap_or(1.0), ..rescale };
+        let gradients = match rescale.is_none(&needs) && !needs.tries() {
+            true => Gradients::Raw(gradients),
+            false => {
+                let reduced = rescale.reduce(&model, gradients, &needs);
+                (signals.norm, signals.l1) = (reduced.norm.clone(), reduced.l1.clone());
+                Gradients::Reduced(Box::new(reduced))
+            }
+        };
+        // What nobody hears of is looked at later, if the update is made.
+        let mut unheard = None;
+        if !needs.gradient_norm {
+            unheard =
+                signals.norm.take().or_else(|| sum_of(&signals.losses)).filter(|_| !needs.loss);
+        }
+        if !needs.measures() {
+            signals.losses.clear();
+        }
+        let (model, answer, heard) = if self.state.controllers.is_empty() {
+            let (model, heard) = self.make(model, gradients, &Answer::default(), false)?;
+            (model, Answer::default(), Some(heard))
+        } else {
+            let again = batches.into_iter().find_map(|batch| batch.again);
+            self.controlled(model, gradients, signals, again, &needs)?
+        };
+        if let Some(unheard) = unheard.filter(|_| answer.skip.is_none()) {
+            self.state.ledger.note(self.number, unheard);
+        }
+        Ok(self.finish(model, answer, heard, loss_scale))
+    }
+
+    /// An update with controllers: try it where that is needed, ask, do what they answer, tell them.
+    fn controlled(
+        &mut self,
+        mut model: M,
+        gradients: Gradients,
+        mut signals: Signals,
+        again: Option<Again>,
+        needs: &Needs,
+    ) -> Attempt<M, (M, Answer, Option<Heard>)> {
+        let loss_scale = signals.loss_scale;
+        let mut start = match &gradients {
+            Gradients::Reduced(reduced) if needs.tries() => Some(Start {
+                model: model.clone(),
+                optimizer: self.optimizer.clone(),
+                gradients: (**reduced).clone(),
+            }),
+            _ => None,
+        };
+        let before = start.as_ref().map(|start| start.model.clone());
+        let (mut heard, mut gradients) = (None, Some(gradients));
+        if let Some(tried) = gradients.take_if(|_| start.is_some()) {
+            let measured = match self.make(model, tried, &Answer::default(), true) {
+                Ok((tried, measured)) => {
+                    model = tried;
+                    measured
+                }
+                Err((model, error)) => return Err((self.take_back(model, start).0, error)),
+            };
+            signals.movement = measured.movement.clone();
+            heard = Some(measured);
+        }
+        let answer = match self.ask(signals) {
+            Ok(answer) => answer,
+            Err(error) => return Err((self.take_back(model, start).0, error)),
+        };
+        if answer.skip.is_some() || heard.is_none() || self.changes(&answer) {
+            let reduced;
+            (model, reduced) = self.take_back(model, start.take());
+            (heard, gradients) =
+                (None, gradients.or(reduced.map(|reduced| Gradients::Reduced(Box::new(reduced)))));
+        }
+        if let Some(gradients) = gradients.filter(|_| answer.skip.is_none()) {
+            let (made, measured) = self.make(model, gradients, &answer, before.is_some())?;
+            model = made;
+            if let (Some(_), Some(movement)) = (&before, measured.movement.clone()) {
+                self.state.seen.movement = numbers(vec![movement]).first().copied();
+            }
+            heard = Some(measured);
+        }
+        let told = match (again.filter(|_| heard.is_some()), &before) {
+            (Some(again), Some(before)) => self.change(again, [before, &model], needs, loss_scale),
+            _ => Ok(None),
+        };
+        match told.and_then(|change| self.tell(&answer, change)) {
+            Ok(()) => Ok((model, answer, heard)),
+            Err(error) => Err((model, error)),
+        }
+    }
+
+    /// The model of before a try, with its optimizer, and its gradients.
+    fn take_back(&mut self, model: M, start: Option<Start<M>>) -> (M, Option<Reduced>) {
+        let Some(Start { model, optimizer, gradients }) = start else { return (model, None) };
+        *self.optimizer = optimizer;
+        (model, Some(gradients))
+    }
+
+    /// Looks up parameters that may be others, and shows the optimizer those that are new to it.
+    fn meet(
+        &mut self,
+        model: &M,
+        gradients: &GradAdaptor,
+        looks_up: bool,
+    ) -> Result<(), UpdateError> {
+        let State { index, prepared, .. } = self.state;
+        let groups = &self.plan.groups;
+        let from_elsewhere = *prepared != self.step;
+        if from_elsewhere && groups.freezes_differ(*prepared, self.step) {
+            let (step, expected) = (self.step, *prepared);
+            return Err(UpdateError::OtherStep { step, expected });
+        }
+        // A model's own `TrainStep::optimize` may change it.
+        let is_new = index.is_new(self.how.is_shared.then_some(model), count(gradients));
+        if looks_up || is_new || from_elsewhere {
+            index.meet(groups, model, self.optimizer, looks_up)?;
+        }
+        let Some(within) = self.plan.gradients_within else { return Ok(()) };
+        let trains = |group: u32| !groups.table.groups[group as usize].is_frozen(self.step);
+        index.watch(model, gradients, trains, within)
+    }
+
+    /// Asks the controllers, with what was measured of this update or of the one before.
+    fn ask(&mut self, signals: Signals) -> Result<Answer, UpdateError> {
+        self.state.seen = match self.plan.delayed {
+            false => signals.read(),
+            true => match self.state.unread.replace(Unread::Signals(Box::new(signals))) {
+                Some(unread) => unread.read(),
+                None => return Ok(Answer::default()),
+            },
+        };
+        let answer = self.state.controllers.update(self.number, &self.state.seen)?;
+        let State { seen, ledger, .. } = self.state;
+        if !seen.is_finite() && answer.skip.is_none() {
+            let norm = seen.gradient_norm.filter(|norm| !norm.is_finite());
+            let number = self.number - u64::from(self.plan.delayed);
+            ledger.report(number, norm.or(seen.loss).unwrap_or(f64::NAN));
+        }
+        if let Some(reason) = answer.skip {
+            log::info!("update {} is skipped: {reason}", self.number);
+        }
+        Ok(answer)
+    }
+
+    fn tell(&mut self, answer: &Answer, change: Option<BatchChange>) -> Result<(), UpdateError> {
+        if self.plan.delayed && self.state.seen == Observation::default() {
+            return Ok(());
+        }
+        Ok(self.state.controllers.outcome(self.number, &self.state.seen, answer, change)?)
+    }
+
+    /// Whether an update that was made at the rates of the schedule is to be made otherwise.
+    fn changes(&self, answer: &Answer) -> bool {
+        let factor = answer.factor.unwrap_or(1.0);
+        let caps = |cap: f64| self.rates().any(|rate| rate * factor > cap);
+        factor != 1.0
+            || answer.gradient_factor.is_some_and(|factor| factor != 1.0)
+            || answer.cap.is_some_and(caps)
+    }
+
+    fn rates(&self) -> impl Iterator<Item = f64> {
+        self.plan.groups.rates(self.step)
+    }
+
+    /// Runs the optimizer under an answer.
+    fn make(
+        &mut self,
+        model: M,
+        gradients: Gradients,
+        answer: &Answer,
+        measures_movement: bool,
+    ) -> Attempt<M, (M, Heard)> {
+        let gradients = match gradients {
+            Gradients::Raw(gradients) => match answer.gradient_factor {
+                None => gradients,
+                Some(factor) => {
+                    let rescale = Rescale { factor, clip: None };
+                    rescale.reduce(&model, gradients, &Needs::default()).into_gradients(&model)
+                }
+            },
+            Gradients::Reduced(reduced) => {
+                reduced.times(answer.gradient_factor.unwrap_or(1.0)).into_gradients(&model)
+            }
+        };
+        let expected = count(&gradients);
+        let settings = self.settings(answer, measures_movement);
+        let base = settings.base;
+        let learner = self.state.index.learner();
+        let missed = misses(learner);
+        let scope = Scope::update(settings);
+        let model = (self.how.optimize)(model, self.optimizer, base.into(), gradients);
+        let heard = scope.heard();
+        let missed = misses(learner) > missed;
+        let error = match heard {
+            Heard { rate_for_zero: Some(rate), .. } => Some(UpdateError::RateForZero { rate }),
+            Heard { strangers, .. } if strangers > 0 => {
+                Some(UpdateError::Strangers { count: strangers })
+            }
+            Heard { reached, .. } if missed && reached < expected => {
+                Some(UpdateError::NoContext { reached, gradients: expected })
+            }
+            Heard { reached: 0, .. } if expected > 0 => {
+                Some(UpdateError::NothingReached { gradients: expected })
+            }
+            _ => None,
+        };
+        match error {
+            Some(error) => Err((model, error)),
+            None => Ok((model, heard)),
+        }
+    }
+
+    fn settings(&self, answer: &Answer, measures_movement: bool) -> Settings {
+        let table = &self.plan.groups.table;
+        let (step, left_out) = (self.step, self.state.clock.left_out);
+        let (factor, cap) = (answer.factor.unwrap_or(1.0), answer.cap.unwrap_or(f64::INFINITY));
+        let base = table.base.rate(step);
+        let setting = |group: &ResolvedGroup| {
+            let cap = group.cap.map_or(cap, |own| own.min(cap));
+            let rate = (group.rate(base, step) * factor).min(cap);
+            let share = group.shrinkage.at(step, rate);
+            // A drop at a step that was left out is one of the update that follows.
+            let drop = |of: u64| {
+                let of = if of < step { of.saturating_sub(left_out) } else { of };
+                group.rate(table.base.rate(of), of)
+            };
+            Setting {
+                rate,
+                cap,
+                shrink: Shrink { share, cautious: group.shrinkage.is_cautious() },
+                frozen: group.is_frozen(step),
+                momentum: Momentum {
+                    momentum: group.momentum.as_ref().map(|momentum| momentum.rate(step)),
+                    drop: table.rate_drop.effect(step, drop),
+                },
+            }
+        };
+        let groups: Vec<Setting> = table.groups.iter().map(setting).collect();
+        let last_movement = self.state.controllers.needs().last_movement;
+        Settings {
+            learner: self.state.index.learner(),
+            known: self.state.index.known(),
+            steps: self.plan.reports.wants_steps().then(|| vec![Step::default(); groups.len()]),
+            movement: (measures_movement || last_movement).then(Sum::default),
+            base: (base * factor).min(cap).max(f64::MIN_POSITIVE),
+            step,
+            resolved: self.plan.groups.clone(),
+            groups,
+        }
+    }
+
+    /// What the update did to the gradient of a batch. Waits for the device.
+    fn change(
+        &self,
+        again: Again,
+        [before, after]: [&M; 2],
+        needs: &Needs,
+        loss_scale: Option<f64>,
+    ) -> Result<Option<BatchChange>, UpdateError> {
+        let Some(pass_again) = self.how.again else { return Ok(None) };
+        let scale = loss_scale.unwrap_or(1.0);
+        let largest = self.state.seen.largest_gradient;
+        let largest = match largest {
+            Some(largest) => largest,
+            None => numbers(again.gradients.largest().into_iter().collect())
+                .first()
+                .map_or(0.0, |l| l / scale),
+        };
+        let looked_at = needs.batch_again.map_or(scale, |again| again.loss_scale(scale, largest));
+        let weights = |model: &M| ByParameter::weights(model, |_, trains| trains);
+        let Some(moved) = weights(before).distance(weights(after)) else { return Ok(None) };
+        // Where several devices train, the model is updated on one, and the batch may lie on another.
+        let model = match again.devices.first() {
+            Some(device) if again.devices != after.devices() => after.clone().fork(device),
+            _ => after.clone(),
+        };
+        let pass = Pass::begin(loss_scale.map(|_| looked_at));
+        let gradients = pass_again(&model, again.item);
+        drop(pass);
+        let gradients = gradients.ok_or(UpdateError::NoBatchAgain)?;
+        let gradients =
+            if self.plan.is_half { in_f32_gradients(&model, gradients) } else { gradients };
+        let now = loss_scale.map_or(1.0, |_| looked_at);
+        let gradients = ByParameter::gradients(&model, gradients.into()).times(scale / now);
+        let Some(changed) = again.gradients.difference(gradients) else { return Ok(None) };
+        Ok(match numbers(vec![changed, moved])[..] {
+            [gradient, weights] => Some(BatchChange { gradient: gradient / scale, weights }),
+            _ => None,
+        })
+    }
+
+    /// Counts the update, notes what became of it, and makes the model ready for the next.
+    fn finish(
+        &mut self,
+        model: M,
+        answer: Answer,
+        heard: Option<Heard>,
+        loss_scale: Option<f64>,
+    ) -> M {
+        let groups = &self.plan.groups;
+        let mut steps = vec![];
+        match heard {
+            Some(heard) => {
+                self.state.clock.made();
+                self.state.last_movement = heard.movement.map(Box::new).map(Reading::OnDevice);
+                steps = heard.steps.into_iter().flatten().map(Step::root_mean_square).collect();
+            }
+            None => {
+                self.state.clock.skip(self.plan.on_skip);
+                self.state.last_movement = Some(Reading::Read(0.0));
+            }
+        }
+        let next_step = self.state.clock.step_of(self.number + 1);
+        let norms = if self.plan.reports.wants_norms() { self.norms(&model) } else { vec![] };
+        self.state.answer = answer;
+        let (number, step) = (self.number, self.step);
+        let answers = self.state.controllers.answers().map(|(_, answer)| answer).collect();
+        let report = Report { number, step, next_step, loss_scale, answer, answers, steps, norms };
+        self.plan.reports.push(report);
+        let prepared = std::mem::replace(&mut self.state.prepared, next_step);
+        // Also where the last one was another than it came to.
+        match prepared != step || groups.freezes_differ(step, next_step) {
+            true => groups.prepare(model, next_step),
+            false => model,
+        }
+    }
+
+    /// ‖w‖₂ of the weights of each group.
+    fn norms(&self, model: &M) -> Vec<Option<Tensor<1>>> {
+        let known = self.state.index.known();
+        let group = |id: &burn::module::ParamId| known.groups[*known.ids.get(id)? as usize];
+        let mut sums = vec![Sum::default(); self.plan.groups.table.groups.len()];
+        let weights = ByParameter::weights(model, |id, _| group(&id).is_some());
+        for (id, weight) in weights.iter() {
+            if let Some(group) = group(id) {
+                sums[group as usize].add(super::in_f32(weight.clone()));
+            }
+        }
+        sums.into_iter().map(Sum::root).collect()
+    }
+}
+
+/// A number that is finite where all losses are.
+fn sum_of(losses: &[Tensor<1>]) -> Option<Tensor<1>> {
+    let sum = |sum: Tensor<1>, loss: Tensor<1>| sum.clone() + loss.to_device(&sum.device());
+    losses.iter().cloned().reduce(sum)
+}
+
+/// The scale of the losses of an update.
+fn scale_of(batches: &[Batch], next: Option<f64>) -> Result<Option<f64>, UpdateError> {
+    let Some(first) = batches.first() else { return Ok(next) };
+    for batch in batches {
+        match (first.loss_scale, batch.loss_scale) {
+            (Some(first), Some(other)) if first != other => {
+                return Err(UpdateError::MixedScales { first, other });
+            }
+            (_, Some(_)) if batch.scaled == 0 && batch.learns => {
+                return Err(UpdateError::NotScaled);
+            }
+            (_, Some(_)) if batch.scaled > 1 => {
+                return Err(UpdateError::ScaledTwice { calls: batch.scaled });
+            }
+            _ => {}
+        }
+    }
+    Ok(first.loss_scale)
+}
+
+/// What the batches of an update showed.
+fn signals_of(batches: &mut [Batch], loss_scale: Option<f64>) -> Signals {
+    Signals {
+        losses: batches.iter_mut().filter_map(|batch| batch.loss.take()).collect(),
+        largest: batches.iter_mut().filter_map(|batch| batch.largest.take()).collect(),
+        batches: batches.len() as u64,
+        loss_scale,
+        ..Signals::default()
+    }
+}
+
+/// How many parameters have a gradient; where several devices have, those of the one with the most.
+fn count(gradients: &GradAdaptor) -> usize {
+    match gradients {
+        GradAdaptor::Single(gradients) => gradients.len(),
+        GradAdaptor::Multi(all) => {
+            all.grads.iter().map(|(gradients, _)| gradients.len()).max().unwrap_or(0)
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What is known of an update on its devices, and the one read of it.
+
+use anneal_control::Observation;
+use burn::tensor::{FloatDType, Tensor};
+
+/// What was measured of an update. Nothing of it is on the host yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signals {
+    /// ‖g‖₂, unscaled.
+    pub norm: Option<Tensor<1>>,
+    /// ‖g‖₁, unscaled.
+    pub l1: Option<Tensor<1>>,
+    /// Of each batch.
+    pub losses: Vec<Tensor<1>>,
+    /// Of each batch, scaled.
+    pub largest: Vec<Tensor<1>>,
+    pub loss_scale: Option<f64>,
+    pub movement: Option<Tensor<1>>,
+    pub last_movement: Option<Reading>,
+    pub batches: u64,
+}
+
+/// A number on its device, or read.
+#[derive(Clone, Debug)]
+pub(crate) enum Reading {
+    OnDevice(Box<Tensor<1>>),
+    Read(f64),
+}
+
+impl Reading {
+    /// Waits for the device.
+    pub fn read(self) -> Option<f64> {
+        match self {
+            Self::OnDevice(tensor) => numbers(vec![*tensor]).first().copied(),
+            Self::Read(number) => Some(number),
+        }
+    }
+}
+
+impl Signals {
+    /// Reads all of it at once; waits for the device where there is anything.
+    pub fn read(self) -> Observation {
+        let (last_movement, read_before) = match self.last_movement {
+            Some(Reading::OnDevice(tensor)) => (Some(*tensor), None),
+            Some(Reading::Read(number)) => (None, Some(number)),
+            None => (None, None),
+        };
+        let values = [
+            self.norm,
+            self.l1,
+            on_one_device(self.losses).map(Tensor::mean),
+            on_one_device(self.largest).map(Tensor::max),
+            self.movement,
+            last_movement,
+        ];
+        let known = values.each_ref().map(Option::is_some);
+        let mut numbers = numbers(values.into_iter().flatten().collect()).into_iter();
+        let [gradient_norm, gradient_l1, loss, largest, movement, last_movement] =
+            known.map(|known| if known { numbers.next() } else { None });
+        Observation {
+            loss,
+            gradient_norm,
+            gradient_l1,
+            largest_gradient: largest.map(|largest| largest / self.loss_scale.unwrap_or(1.0)),
+            movement,
+            last_movement: last_movement.or(read_before),
+            batches: Some(self.batches).filter(|batches| *batches > 0),
+            overflow: gradient_norm.is_some_and(|norm| !norm.is_finite()),
+        }
+    }
+}
+
+/// The values of tensors of one element, in one read.
+pub(crate) fn numbers(tensors: Vec<Tensor<1>>) -> Vec<f64> {
+    on_one_device(tensors).map_or(vec![], |read| read.into_data().iter::<f64>().collect())
+}
+
+fn on_one_device(tensors: Vec<Tensor<1>>) -> Option<Tensor<1>> {
+    let device = tensors.first()?.device();
+    let tensors = tensors.into_iter().map(|tensor| tensor.to_device(&device).cast(FloatDType::F32));
+    Some(Tensor::cat(tensors.collect(), 0))
+}

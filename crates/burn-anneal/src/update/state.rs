@@ -1,0 +1,182 @@
+//! What a run has come to, and how the parts of a learner share it.
+
+use super::batches::Batches;
+use super::clock::Clock;
+use super::error::UpdateError;
+use super::index::Index;
+use super::ledger::Ledger;
+use super::signals::{Reading, Signals};
+use anneal_control::{Answer, Controllers, Observation, SavedControllers};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// The version of what is saved.
+const VERSION: u32 = 1;
+
+/// What a run has come to.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub identity: Identity,
+    pub clock: Clock,
+    pub controllers: Controllers,
+    pub index: Index,
+    /// The step that the model is frozen for.
+    pub prepared: u64,
+    /// What the last update showed.
+    pub seen: Observation,
+    /// What was decided about it.
+    pub answer: Answer,
+    /// What was measured of the last update, for controllers that hear late.
+    pub unread: Option<Unread>,
+    /// How far the last update moved the weights.
+    pub last_movement: Option<Reading>,
+    pub batches: Batches,
+    /// Whether somebody was told that the schedule has ended.
+    pub is_past_end: bool,
+    pub ledger: Ledger,
+    pub failure: Option<Arc<UpdateError>>,
+}
+
+/// What was measured of an update, and read or not.
+#[derive(Clone, Debug)]
+pub(crate) enum Unread {
+    Signals(Box<Signals>),
+    Read(Observation),
+}
+
+impl Unread {
+    pub fn read(self) -> Observation {
+        match self {
+            Self::Signals(signals) => signals.read(),
+            Self::Read(observation) => observation,
+        }
+    }
+}
+
+/// What a checkpoint must be of to go on here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Identity {
+    /// The fingerprint of the groups, where there are some that somebody asked for.
+    pub groups: Option<u64>,
+    /// The optimizers by name.
+    pub optimizer: String,
+}
+
+/// What a checkpoint saves. An entry that is missing takes its default; one that is unknown is an error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Saved {
+    version: u32,
+    #[serde(default)]
+    pub identity: Identity,
+    #[serde(default)]
+    pub clock: Clock,
+    #[serde(default)]
+    pub controllers: SavedControllers,
+    #[serde(default)]
+    unread: Option<Observation>,
+    #[serde(default)]
+    last_movement: Option<u64>,
+}
+
+impl Saved {
+    /// Reads what [`State::save`] wrote.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let saved: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        match saved.version {
+            VERSION => Ok(saved),
+            version => Err(format!("it is of version {version}; this program reads {VERSION}")),
+        }
+    }
+}
+
+impl State {
+    /// That of a run that begins.
+    pub fn new(identity: Identity, controllers: Controllers, index: Index) -> Self {
+        Self {
+            identity,
+            clock: Clock::default(),
+            controllers,
+            index,
+            prepared: 0,
+            seen: Observation::default(),
+            answer: Answer::default(),
+            unread: None,
+            last_movement: None,
+            batches: Batches::default(),
+            is_past_end: false,
+            ledger: Ledger::default(),
+            failure: None,
+        }
+    }
+
+    pub fn save(&mut self) -> String {
+        self.ledger.read();
+        let unread = self.unread.take().map(Unread::read);
+        self.unread = unread.map(Unread::Read);
+        let movement = self.last_movement.take().and_then(Reading::read);
+        self.last_movement = movement.map(Reading::Read);
+        let saved = Saved {
+            version: VERSION,
+            identity: self.identity.clone(),
+            clock: self.clock,
+            controllers: self.controllers.save(),
+            unread,
+            last_movement: movement.map(f64::to_bits),
+        };
+        serde_json::to_string(&saved).unwrap_or_default()
+    }
+
+    /// Goes on from a checkpoint.
+    pub fn restore(&mut self, saved: Saved) -> Result<(), String> {
+        self.controllers.restore(saved.controllers).map_err(|error| error.to_string())?;
+        self.clock = saved.clock;
+        self.unread = saved.unread.map(Unread::Read);
+        self.last_movement = saved.last_movement.map(|bits| Reading::Read(f64::from_bits(bits)));
+        Ok(())
+    }
+}
+
+/// A state that model and scheduler of one learner share.
+///
+/// A clone of the scheduler, as a clone of the learner makes it, has a copy of its own; the model follows the
+/// scheduler whose rates it is given, which tell the slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub number: u32,
+    state: Arc<Mutex<State>>,
+}
+
+/// All slots that are in use, by their numbers.
+static SLOTS: Mutex<Vec<Weak<Mutex<State>>>> = Mutex::new(vec![]);
+
+impl Slot {
+    pub fn new(state: State) -> Self {
+        let state = Arc::new(Mutex::new(state));
+        let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = slots.iter().position(|slot| slot.strong_count() == 0);
+        let number = free.unwrap_or(slots.len());
+        match free {
+            Some(free) => slots[free] = Arc::downgrade(&state),
+            None => slots.push(Arc::downgrade(&state)),
+        }
+        Self { number: number as u32, state }
+    }
+
+    /// The slot of this number.
+    pub fn of(number: u32) -> Option<Self> {
+        let slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = slots.get(number as usize)?.upgrade()?;
+        Some(Self { number, state })
+    }
+
+    /// A copy that shares nothing.
+    pub fn detached(&self) -> Self {
+        Self::new(self.lock().clone())
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,261 @@
+//! Tensors by parameter, and what is asked of them.
+
+use super::measure::Sum;
+use super::signals::numbers;
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::{GradAdaptor, GradientsParams, MultiGradientsParams};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
+use std::collections::{HashMap, HashSet};
+
+/// A flat tensor for each parameter, in the order of the module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ByParameter(Vec<(ParamId, Tensor<1>)>);
+
+impl ByParameter {
+    /// The gradients of a module's parameters, summed over devices.
+    pub fn gradients<M: Module>(module: &M, gradients: GradAdaptor) -> Self {
+        struct Take {
+            from: GradAdaptor,
+            to: ByParameter,
+        }
+        impl ModuleVisitor for Take {
+            // A parameter that the module holds twice has one gradient.
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if let Some((gradient, _)) = self.from.remove::<D>(param.id) {
+                    self.to.0.push((param.id, flat(gradient)));
+                }
+            }
+        }
+        let mut take = Take { from: gradients, to: Self::default() };
+        module.visit(&mut take);
+        take.to
+    }
+
+    /// Handles of the same gradients.
+    pub fn copy<M: Module>(module: &M, gradients: &GradientsParams) -> Self {
+        struct Copy<'a> {
+            from: &'a GradientsParams,
+            seen: HashSet<ParamId>,
+            to: ByParameter,
+        }
+        impl ModuleVisitor for Copy<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if self.seen.insert(param.id)
+                    && let Some(gradient) = self.from.get::<D>(param.id)
+                {
+                    self.to.0.push((param.id, flat(gradient)));
+                }
+            }
+        }
+        let mut copy = Copy { from: gradients, seen: HashSet::new(), to: Self::default() };
+        module.visit(&mut copy);
+        copy.to
+    }
+
+    /// The weights of a module that `are_wanted`, as they are stored.
+    pub fn weights<M: Module>(module: &M, are_wanted: impl Fn(ParamId, bool) -> bool) -> Self {
+        struct Weights<F> {
+            are_wanted: F,
+            seen: HashSet<ParamId>,
+            to: ByParameter,
+        }
+        impl<F: Fn(ParamId, bool) -> bool> ModuleVisitor for Weights<F> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let wanted = (self.are_wanted)(param.id, param.is_require_grad());
+                if !wanted || !self.seen.insert(param.id) {
+                    return;
+                }
+                let weight = param.base();
+                if !weight.dtype().is_float() {
+                    return;
+                }
+                let weight = if weight.device().is_autodiff() { weight.inner() } else { weight };
+                self.to.0.push((param.id, flat(weight)));
+            }
+        }
+        let mut weights = Weights { are_wanted, seen: HashSet::new(), to: Self::default() };
+        module.visit(&mut weights);
+        weights.to
+    }
+
+    /// Changes each.
+    pub fn map(self, mut change: impl FnMut(Tensor<1>) -> Tensor<1>) -> Self {
+        Self(self.0.into_iter().map(|(id, tensor)| (id, change(tensor))).collect())
+    }
+
+    /// Each times a number.
+    pub fn times(self, factor: f64) -> Self {
+        if factor == 1.0 {
+            return self;
+        }
+        self.map(|tensor| {
+            let dtype = tensor.dtype();
+            (in_f32(tensor) * factor).cast(dtype)
+        })
+    }
+
+    /// Those with their parameters.
+    pub fn iter(&self) -> impl Iterator<Item = &(ParamId, Tensor<1>)> {
+        self.0.iter()
+    }
+
+    /// What another has of the same parameter besides.
+    pub fn pairs(self, other: Self) -> impl Iterator<Item = (Tensor<1>, Tensor<1>)> {
+        self.0.into_iter().enumerate().filter_map(move |(i, (id, tensor))| {
+            // Both are mostly of the same parameters, in the same order.
+            let at = match other.0.get(i) {
+                Some((of, _)) if *of == id => i,
+                _ => other.0.iter().position(|(of, _)| *of == id)?,
+            };
+            Some((tensor, other.0[at].1.clone()))
+        })
+    }
+
+    /// A number of each, in f32 at least, on the device of the first.
+    fn each(&self, of: impl Fn(Tensor<1>) -> Tensor<1>) -> Option<Tensor<1>> {
+        let mut all: Vec<Tensor<1>> = vec![];
+        for (_, tensor) in self.0.iter().filter(|(_, tensor)| tensor.shape().num_elements() > 0) {
+            let number = of(in_f32(tensor.clone()));
+            all.push(match all.first() {
+                Some(first) => number.to_device(&first.device()).cast(first.dtype()),
+                None => number,
+            });
+        }
+        (!all.is_empty()).then(|| Tensor::cat(all, 0))
+    }
+
+    /// ‖·‖₂ of all together.
+    pub fn norm(&self) -> Option<Tensor<1>> {
+        Some(self.each(|tensor| tensor.square().sum())?.sum().sqrt())
+    }
+
+    /// ‖·‖₁ of all together.
+    pub fn l1(&self) -> Option<Tensor<1>> {
+        Some(self.each(|tensor| tensor.abs().sum())?.sum())
+    }
+
+    /// The largest absolute entry.
+    pub fn largest(&self) -> Option<Tensor<1>> {
+        Some(self.each(Tensor::max_abs)?.max())
+    }
+
+    /// ‖a − b‖_∞ to what another has of the same parameters.
+    pub fn difference(self, other: Self) -> Option<Tensor<1>> {
+        let filled = |(one, _): &(Tensor<1>, _)| one.shape().num_elements() > 0;
+        let found = self.pairs(other).filter(filled).map(|(one, other)| {
+            let one = in_f32(one);
+            (in_f32(other).to_device(&one.device()) - one).max_abs()
+        });
+        let found: Vec<_> = found.collect();
+        (!found.is_empty()).then(|| Tensor::cat(found, 0).max())
+    }
+
+    /// ‖a − b‖₂ to what another has of the same parameters.
+    pub fn distance(self, other: Self) -> Option<Tensor<1>> {
+        let mut sum = Sum::default();
+        for (before, after) in self.pairs(other) {
+            // An update may move a parameter to another device.
+            let after = in_f32(after);
+            sum.add(after.clone() - in_f32(before).to_device(&after.device()));
+        }
+        sum.root()
+    }
+
+    /// As gradients of the module's parameters, on the devices where they are.
+    pub fn into_single<M: Module>(self, module: &M) -> GradientsParams {
+        self.into_slots(module, &[]).remove(0)
+    }
+
+    /// As gradients of the module's parameters: of one device, or each in the slot of its own.
+    pub fn into_gradients<M: Module>(
+        self,
+        module: &M,
+        devices: Option<Vec<Device>>,
+    ) -> GradAdaptor {
+        match devices {
+            None => self.into_single(module).into(),
+            Some(devices) => {
+                let slots = self.into_slots(module, &devices);
+                MultiGradientsParams { grads: slots.into_iter().zip(devices).collect() }.into()
+            }
+        }
+    }
+
+    fn into_slots<M: Module>(self, module: &M, devices: &[Device]) -> Vec<GradientsParams> {
+        struct Put<'a> {
+            from: HashMap<ParamId, Tensor<1>>,
+            slots: Vec<GradientsParams>,
+            devices: &'a [Device],
+        }
+        impl ModuleVisitor for Put<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let Some(gradient) = self.from.remove(&param.id) else { return };
+                let device = gradient.device();
+                let slot = self.devices.iter().position(|slot| *slot == device).unwrap_or(0);
+                let gradient = gradient.reshape::<D, _>(param.lazy_shape());
+                self.slots[slot].register(param.id, gradient);
+            }
+        }
+        let slots = (0..devices.len().max(1)).map(|_| GradientsParams::new()).collect();
+        let mut put = Put { from: self.0.into_iter().collect(), slots, devices };
+        module.visit(&mut put);
+        put.slots
+    }
+}
+
+/// The largest absolute entry of each parameter that is no quantized one, in one read.
+pub(crate) fn largest_entries<M: Module>(module: &M) -> Vec<(ParamId, f64)> {
+    let weights = ByParameter::weights(module, |_, _| true);
+    let filled = weights.0.into_iter().filter(|(_, weight)| weight.shape().num_elements() > 0);
+    let (ids, entries): (Vec<_>, Vec<_>) =
+        filled.map(|(id, weight)| (id, weight.max_abs())).unzip();
+    ids.into_iter().zip(numbers(entries)).collect()
+}
+
+/// The types of a module's parameters, as [`parameters`](crate::groups::parameters) lists them.
+pub(crate) fn precisions<M: Module>(module: &M) -> Vec<DType> {
+    #[derive(Default)]
+    struct Types {
+        seen: HashSet<ParamId>,
+        found: Vec<DType>,
+    }
+    impl ModuleVisitor for Types {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.seen.insert(param.id) {
+                self.found.push(param.base().dtype());
+            }
+        }
+    }
+    let mut types = Types::default();
+    module.visit(&mut types);
+    types.found
+}
+
+/// The parameters that are in half precision.
+pub(crate) fn half_parameters<M: Module>(module: &M) -> HashSet<ParamId> {
+    let weights = ByParameter::weights(module, |_, _| true);
+    weights.0.into_iter().filter(|(_, weight)| is_half(weight.dtype())).map(|(id, _)| id).collect()
+}
+
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let elements = tensor.shape().num_elements();
+    tensor.reshape([elements])
+}
+
+/// Gradients of half precision in f32, where sums of them do not overflow.
+pub(crate) fn in_f32_gradients<M: Module>(
+    module: &M,
+    gradients: GradientsParams,
+) -> GradientsParams {
+    ByParameter::gradients(module, gradients.into()).map(in_f32).into_single(module)
+}
+
+/// Whether numbers of this type are those of half precision.
+pub(crate) fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
+/// In f32 at least.
+pub(crate) fn in_f32<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    if is_half(tensor.dtype()) { tensor.cast(FloatDType::F32) } else { tensor }
+}

@@ -1,0 +1,178 @@
+//! What Burn's learner and a loop of one's own have in common: passes, and updates with their failures.
+
+use super::Tag;
+use super::batches::{Again, Batch};
+use super::error::UpdateError;
+use super::monitor::{Monitor, Plan};
+use super::one_update::Update;
+use super::pass::{Pass, value};
+use super::state::{Slot, State};
+use super::tensors::{ByParameter, in_f32_gradients};
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::Module;
+use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer};
+use burn::train::TrainOutput;
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Makes the updates of a model: the parts of [`Annealed`](crate::Annealed) and of
+/// [`TrainingLoop`](crate::TrainingLoop) that are the same.
+pub(crate) struct Updater {
+    pub monitor: Monitor,
+    /// Which clone of the model it is in: Burn clones a model for each worker, in the order of the devices.
+    lane: u64,
+    clones: AtomicU64,
+    /// Whether the model may have other parameter ids than it had at the last update.
+    pub expects_ids: bool,
+}
+
+impl Clone for Updater {
+    fn clone(&self) -> Self {
+        Self {
+            monitor: self.monitor.linked_anew(),
+            lane: self.clones.fetch_add(1, Ordering::Relaxed),
+            clones: AtomicU64::new(0),
+            expects_ids: self.expects_ids,
+        }
+    }
+}
+
+/// How a model is updated and passed, by those who know its type.
+pub(crate) struct How<'a, M> {
+    /// Runs the optimizer.
+    pub optimize: &'a Optimize<'a, M>,
+    /// Passes a batch again.
+    pub again: Option<&'a PassAgain<'a, M>>,
+    /// Whether somebody else holds the model anyway, so that keeping it costs nothing.
+    pub is_shared: bool,
+}
+
+type Optimize<'a, M> = dyn Fn(M, &mut ModuleOptimizer, ModuleLearningRate, GradAdaptor) -> M + 'a;
+pub(crate) type PassAgain<'a, M> =
+    dyn Fn(&M, Option<Box<dyn Any + Send>>) -> Option<GradientsParams> + 'a;
+
+/// A model that was not updated, and why.
+pub(crate) struct Failed<M> {
+    pub model: M,
+    pub error: Arc<UpdateError>,
+}
+
+impl Updater {
+    pub fn new(plan: Arc<Plan>, slot: Slot) -> Self {
+        Self {
+            monitor: Monitor::new(plan, slot),
+            lane: 0,
+            clones: AtomicU64::new(0),
+            expects_ids: true,
+        }
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.monitor.plan
+    }
+
+    /// Runs a forward and a backward pass at the scale of the next update. Gradients come scaled, and those of
+    /// half precision in f32, to be summed.
+    pub fn pass<M: Module, I: 'static, O: 'static>(
+        &self,
+        model: &M,
+        item: I,
+        run: impl FnOnce(I) -> TrainOutput<O>,
+    ) -> TrainOutput<O> {
+        let slot = self.monitor.slot();
+        let (loss_scale, needs, is_first) = {
+            let state = slot.lock();
+            (
+                state.controllers.loss_scale(),
+                state.controllers.needs(),
+                state.batches.is_first(self.lane),
+            )
+        };
+        let is_looked_at_again = needs.batch_again.is_some() && is_first;
+        let copy = self.plan().copy_item.filter(|_| is_looked_at_again);
+        let copy = copy.and_then(|copy| copy(&item));
+        let pass = Pass::begin(loss_scale);
+        let TrainOutput { grads, item: output } = run(item);
+        let (scaled, scaled_loss) = pass.end();
+        let learns = !grads.is_empty();
+        let grads = if self.plan().is_half { in_f32_gradients(model, grads) } else { grads };
+        let copied = |grads: &GradientsParams| ByParameter::copy(model, grads);
+        let largest = needs.largest_gradient.then(|| copied(&grads).largest()).flatten();
+        let again = is_looked_at_again.then(|| Again {
+            item: copy,
+            gradients: copied(&grads),
+            devices: model.devices(),
+        });
+        let loss = (self.plan().loss_of)(&output).map(|loss| value(&loss)).or(scaled_loss);
+        let lane = self.lane;
+        let batch = Batch { lane, loss_scale, scaled, learns, loss, largest, again };
+        slot.lock().batches.push(batch);
+        TrainOutput { grads, item: output }
+    }
+
+    /// Makes an update, and the model ready for the next.
+    pub fn update<M: Module>(
+        &mut self,
+        model: M,
+        tag: Option<Tag>,
+        gradients: GradAdaptor,
+        optimizer: &mut ModuleOptimizer,
+        how: How<'_, M>,
+    ) -> Result<M, Failed<M>> {
+        self.lane = 0;
+        self.clones = AtomicU64::new(0);
+        let slot = tag.and_then(|tag| Some((Slot::of(tag.slot)?, tag.number)));
+        let Some((slot, number)) = slot else {
+            let slot = self.monitor.slot();
+            let error = fail(self.plan(), &mut slot.lock(), UpdateError::Foreign);
+            return Err(Failed { model, error });
+        };
+        // Where the batches went; Burn clones the scheduler alone to load a record.
+        let batches = self.monitor.slot().lock().batches.take();
+        self.monitor.follow(slot.clone());
+        let mut state = slot.lock();
+        if let Some(error) = state.failure.clone() {
+            if let Some(interrupter) = &self.plan().interrupter
+                && interrupter.error().is_none()
+            {
+                interrupter.fail(in_words(&error));
+            }
+            return Err(Failed { model, error });
+        }
+        let looks_up = std::mem::take(&mut self.expects_ids);
+        let plan = &*self.monitor.plan;
+        let step = state.clock.step_of(number);
+        let schedule = plan.groups.schedule();
+        if schedule.length().is_some_and(|end| step >= end) && !state.is_past_end {
+            state.is_past_end = true;
+            log::warn!(
+                "training goes on after the last update of {schedule}; holding its last rate. Give RunLength the \
+                 epochs, batch size and gradient accumulation that you train with"
+            );
+        }
+        let keeps = how.is_shared || !state.controllers.is_empty();
+        let before = keeps.then(|| model.clone());
+        let mut update = Update { plan, state: &mut state, number, step, optimizer, how };
+        update.run(model, gradients, batches, looks_up).map_err(|(model, error)| {
+            let error = fail(plan, &mut state, error);
+            Failed { model: before.unwrap_or(model), error }
+        })
+    }
+}
+
+/// Ends the run.
+fn fail(plan: &Plan, state: &mut State, error: UpdateError) -> Arc<UpdateError> {
+    let error = Arc::new(error);
+    if let Some(interrupter) = &plan.interrupter {
+        interrupter.fail(in_words(&error));
+    }
+    state.failure = Some(error.clone());
+    error
+}
+
+/// Burn's errors have no place for one of ours but this.
+fn in_words(error: &UpdateError) -> burn::train::TrainingError {
+    let failure = burn::train::train::WorkerFailure { device_id: 0, message: error.to_string() };
+    burn::train::TrainingError::Workers(vec![failure])
+}
