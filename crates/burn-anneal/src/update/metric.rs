@@ -48,6 +48,8 @@ pub(super) enum Quantity {
     Skipped,
     /// Of the controller of this index.
     Factor(usize),
+    Cap(usize),
+    Gradients(usize),
 }
 
 impl UpdateMetric {
@@ -115,6 +117,8 @@ impl UpdateMetric {
             Quantity::LossScale => report.loss_scale,
             Quantity::Skipped => Some(f64::from(u8::from(answer.skip.is_some()))),
             Quantity::Factor(index) => Some(report.answers.get(*index)?.factor.unwrap_or(1.0)),
+            Quantity::Cap(index) => report.answers.get(*index)?.cap,
+            Quantity::Gradients(index) => report.answers.get(*index)?.gradient_factor,
         }
     }
 

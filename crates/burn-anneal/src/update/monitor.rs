@@ -167,6 +167,20 @@ pub trait Monitored {
     fn control_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().of_controllers()
     }
+
+    /// Metrics of the rest that controllers answer: `Cap NAME`, what no rate may exceed, and `Gradients NAME`, what
+    /// each multiplied the gradients by; absent where one says nothing of it.
+    fn answer_metrics(&self) -> Vec<UpdateMetric> {
+        let slot = self.monitor().slot();
+        let names: Vec<String> = slot.lock().controllers.names().map(String::from).collect();
+        let metric =
+            |name: String, quantity| UpdateMetric::new(name, quantity, 0, self.monitor().clone());
+        let both = |(i, name): (usize, String)| {
+            let cap = metric(format!("Cap {name}"), Quantity::Cap(i));
+            [cap, metric(format!("Gradients {name}"), Quantity::Gradients(i))]
+        };
+        names.into_iter().enumerate().flat_map(both).collect()
+    }
 }
 
 impl Monitor {
