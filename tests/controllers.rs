@@ -1,11 +1,11 @@
 //! Controllers in Burn's learner and in a loop of one's own: what they hear, what becomes of their answers, and how
 //! they are saved, refused and shown.
 
-use anneal_tests::{FEATURES, Points, Term, TermModel, TinyModel, points, supervised};
-use burn::module::{Module, ModuleVisitor, Param};
+use anneal_tests::{FEATURES, Points, Term, TermModel, TinyModel, flat, points, supervised};
+use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{GradientsAccumulator, SgdConfig};
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{Device, Tensor};
 use burn::train::{InferenceStep, Interrupter, ItemLazy, Learner, TrainOutput, TrainStep};
 use burn_anneal::control::{
     Answer, BatchAgain, ControlError, Controller, Cooldown, Event, FiniteGuard, Needs, Observation,
@@ -180,19 +180,6 @@ fn with_loss(values: &[f32], loss: fn(Tensor<1>, Term) -> Tensor<1>) -> LearnerB
 /// A batch of this gradient, whatever the weights are.
 fn slope(values: &[f32]) -> Term {
     Term::new(&vec![vec![0.0; values.len()]; values.len()], values)
-}
-
-/// All weights one after the other, in f32.
-fn flat(module: &impl Module) -> Vec<f32> {
-    struct Flat(Vec<f32>);
-    impl ModuleVisitor for Flat {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.extend(param.val().cast(FloatDType::F32).into_data().iter::<f32>());
-        }
-    }
-    let mut flat = Flat(vec![]);
-    module.visit(&mut flat);
-    flat.0
 }
 
 // Answers.
@@ -833,6 +820,37 @@ fn a_resumed_loop_hears_of_the_last_update_before_it_stopped() {
         let cooldown = Cooldown::after_non_finite_loss(1).unwrap();
         builder.delay_signals().controller("cooldown", cooldown)
     });
+}
+
+/// A schedule that starts anew has no update before its first, so what the run before measured last is dropped.
+#[test]
+fn a_restarted_loop_hears_nothing_of_the_run_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let needs = Needs { movement: false, ..EVERYTHING };
+    let told = || Told { needs, ..Told::new(|_, _| Ok(Answer::default())) };
+    let builder = |told: &Told, rate: f64| {
+        let model = TermModel::with_loss(&[0.0], with_a_constant);
+        let optimizer = SgdConfig::new().build();
+        LearnerBuilder::new(model, optimizer, constant(rate), RunLength::updates(10))
+            .controller("told", told.clone())
+            .delay_signals()
+    };
+    let mut before = builder(&told(), 0.25).build_loop().unwrap();
+    before.pass(|model| TrainStep::step(model, Term::new(&[vec![f32::NAN]], &[1.0])));
+    before.update().unwrap();
+    before.save(folder.path(), 1).unwrap();
+    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let told = told();
+    let restarts = builder(&told, 0.5).resume_from(&saved).on_mismatch(OnMismatch::Restart);
+    let mut training = restarts.build_loop().unwrap();
+    for number in 0..3 {
+        assert_eq!(training.next_update(), number);
+        training.pass(|model| TrainStep::step(model, slope(&[number as f32 + 1.0])));
+        training.update().unwrap();
+    }
+    let heard = told.seen().into_iter();
+    let heard: Vec<_> = heard.map(|(number, seen)| (number, seen.gradient_norm)).collect();
+    assert_eq!(heard, [(1, Some(1.0)), (2, Some(2.0))]);
 }
 
 fn tiny_training(told: &Told) -> LearnerBuilder<TinyModel> {

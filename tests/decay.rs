@@ -1,6 +1,6 @@
 //! Weight decay by policy: around Burn's bare optimizers, in groups, and in the builder.
 
-use anneal_tests::{TinyModel, Weight, points, supervised};
+use anneal_tests::{TinyModel, Weight, points, supervised, trained};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{
@@ -8,7 +8,7 @@ use burn::optim::{
     RmsPropConfig, SgdConfig,
 };
 use burn::tensor::{Device, FloatDType, Tensor};
-use burn::train::{Interrupter, Learner, SupervisedTraining, TrainOutput};
+use burn::train::{Interrupter, Learner, TrainOutput};
 use burn_anneal::decay::{DecayError, DecayedError};
 use burn_anneal::prelude::*;
 
@@ -287,17 +287,6 @@ fn builder(model: TinyModel, optimizer: impl Optimizer) -> LearnerBuilder<TinyMo
 
 fn build(builder: LearnerBuilder<TinyModel>) -> Result<Learner<Annealed<TinyModel>>, BuildError> {
     builder.build(Interrupter::new())
-}
-
-/// Trains to the end, without an error.
-fn trained(
-    training: SupervisedTraining<Annealed<TinyModel>>,
-    builder: LearnerBuilder<TinyModel>,
-) -> TinyModel {
-    let learner = builder.build(training.interrupter()).unwrap();
-    let result = training.launch(learner);
-    assert!(result.error.is_none(), "{:?}", result.error);
-    result.model.into_inner()
 }
 
 fn plain() -> burn::optim::AdamW {

@@ -1,7 +1,7 @@
 //! Weight for weight: what the builder trains, in Burn's training and in a loop of one's own, against plain loops
 //! written by hand with Burn's optimizers.
 
-use anneal_tests::{Quiet, TinyModel, batches, points};
+use anneal_tests::{Quiet, TinyModel, batches, flat, points};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, SgdConfig};
@@ -25,19 +25,6 @@ fn device() -> Device {
 
 fn model() -> TinyModel {
     TinyModel::seeded(7, &device())
-}
-
-/// All weights one after the other, in f32.
-fn flat(module: &impl Module) -> Vec<f32> {
-    struct Flat(Vec<f32>);
-    impl ModuleVisitor for Flat {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.extend(param.val().cast(FloatDType::F32).into_data().iter::<f32>());
-        }
-    }
-    let mut flat = Flat(vec![]);
-    module.visit(&mut flat);
-    flat.0
 }
 
 /// The largest difference of two weights.

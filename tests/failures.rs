@@ -1,7 +1,7 @@
 //! What models, programs and numbers do to an update that it does not expect: it trains as Burn would, or the run
 //! fails and says why, with the weights as they were.
 
-use anneal_tests::{Quiet, Term, TermModel, TinyModel, points};
+use anneal_tests::{Quiet, Term, TermModel, TinyModel, flat, points};
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
@@ -31,19 +31,6 @@ fn vector(values: &[f32]) -> Param<Tensor<1>> {
 
 fn values<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
     param.val().cast(FloatDType::F32).into_data().iter::<f32>().collect()
-}
-
-/// All weights one after the other, in f32.
-fn flat(module: &impl Module) -> Vec<f32> {
-    struct Flat(Vec<f32>);
-    impl ModuleVisitor for Flat {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.extend(values(param));
-        }
-    }
-    let mut flat = Flat(vec![]);
-    module.visit(&mut flat);
-    flat.0
 }
 
 /// One update of one batch, as Burn's training makes it.

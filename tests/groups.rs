@@ -1,6 +1,6 @@
 //! Groups of parameters: their rates, their freezing and their decay, in Burn's learner and alone.
 
-use anneal_tests::{TinyModel, points, supervised};
+use anneal_tests::{TinyModel, points, supervised, trained};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
@@ -11,7 +11,7 @@ use burn::optim::{
 };
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
-use burn::train::{Interrupter, Learner, SupervisedTraining, TrainOutput};
+use burn::train::{Interrupter, Learner, TrainOutput};
 use burn_anneal::groups::parameters;
 use burn_anneal::prelude::*;
 use std::path::Path;
@@ -37,17 +37,6 @@ fn builder(model: TinyModel) -> LearnerBuilder<TinyModel> {
 
 fn learner(model: TinyModel, groups: GroupsConfig) -> Learner<Annealed<TinyModel>> {
     builder(model).groups(groups).build(Interrupter::new()).unwrap()
-}
-
-/// Trains to the end, without an error.
-fn trained(
-    training: SupervisedTraining<Annealed<TinyModel>>,
-    builder: LearnerBuilder<TinyModel>,
-) -> TinyModel {
-    let learner = builder.build(training.interrupter()).unwrap();
-    let result = training.launch(learner);
-    assert!(result.error.is_none(), "{:?}", result.error);
-    result.model.into_inner()
 }
 
 /// One update as Burn's loops make it.

@@ -1,6 +1,6 @@
 //! Momentum that follows a schedule, and what a drop of the rate does to it.
 
-use anneal_tests::{TinyModel, Weight, supervised};
+use anneal_tests::{TinyModel, Weight, supervised, trained};
 use burn::module::Param;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
@@ -8,7 +8,7 @@ use burn::optim::{
     OptimizerRecord, RmsPropConfig, SgdConfig,
 };
 use burn::tensor::{Device, FloatDType, Tensor};
-use burn::train::{Interrupter, Learner, SupervisedTraining, TrainOutput};
+use burn::train::{Interrupter, Learner, TrainOutput};
 use burn_anneal::prelude::*;
 
 fn device() -> Device {
@@ -312,17 +312,6 @@ fn builder(model: TinyModel, optimizer: impl Optimizer) -> LearnerBuilder<TinyMo
 
 fn build(builder: LearnerBuilder<TinyModel>) -> Result<Learner<Annealed<TinyModel>>, BuildError> {
     builder.build(Interrupter::new())
-}
-
-/// Trains to the end, without an error.
-fn trained(
-    training: SupervisedTraining<Annealed<TinyModel>>,
-    builder: LearnerBuilder<TinyModel>,
-) -> TinyModel {
-    let learner = builder.build(training.interrupter()).unwrap();
-    let result = training.launch(learner);
-    assert!(result.error.is_none(), "{:?}", result.error);
-    result.model.into_inner()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the tests of the whole share: a small model with data that trains in milliseconds, a
 //! metric that records the rate of every update, and a renderer that shows nothing.
 
+mod flat;
 mod golden;
 mod model;
 mod program;
@@ -10,13 +11,14 @@ mod term;
 mod training;
 mod weight;
 
+pub use flat::flat;
 pub use golden::{golden_file, golden_lines};
 pub use model::{FEATURES, Points, TinyModel, batches, points};
 pub use program::{Outcome, Program};
 pub use quiet::Quiet;
 pub use recorder::RateRecorder;
 pub use term::{Term, TermModel};
-pub use training::supervised;
+pub use training::{supervised, trained};
 pub use weight::Weight;
 
 /// The README's examples, compiled.

@@ -3,6 +3,7 @@
 use crate::{Quiet, TinyModel, batches};
 use burn::train::SupervisedTraining;
 use burn::train::metric::LossMetric;
+use burn_anneal::LearnerBuilder;
 use burn_anneal::prelude::Annealed;
 use std::path::Path;
 
@@ -14,4 +15,15 @@ pub fn supervised(folder: &Path, epochs: usize) -> SupervisedTraining<Annealed<T
         .with_application_logger(None)
         .with_default_checkpointers()
         .metrics((LossMetric::new(),))
+}
+
+/// Trains to the end, without an error.
+pub fn trained(
+    training: SupervisedTraining<Annealed<TinyModel>>,
+    builder: LearnerBuilder<TinyModel>,
+) -> TinyModel {
+    let learner = builder.build(training.interrupter()).unwrap();
+    let result = training.launch(learner);
+    assert!(result.error.is_none(), "{:?}", result.error);
+    result.model.into_inner()
 }

@@ -227,6 +227,7 @@ impl ModuleVisitor for Introducer<'_> {
         self.optimizer.step(0.0, card, gradients);
     }
 }
+
 /// A module of one parameter, to introduce an id to an optimizer.
 #[derive(Clone, Debug)]
 struct Card<const D: usize> {

@@ -100,7 +100,7 @@ impl fmt::Debug for Monitor {
 /// Metrics are for `SupervisedTraining::metric_train_numeric`. A value that is not known, such as one before the
 /// first update, is absent from them.
 pub trait Monitored {
-    /// The run's monitor, which outlives it.
+    /// Where the answers below come from; it can be kept after the run.
     fn monitor(&self) -> &Monitor;
 
     /// The groups of the parameters: one of all, unless others were asked for.

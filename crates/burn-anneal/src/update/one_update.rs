@@ -205,7 +205,7 @@ impl<M: Module> Update<'_, M> {
         let State { seen, ledger, .. } = self.state;
         if !seen.is_finite() && answer.skip.is_none() {
             let norm = seen.gradient_norm.filter(|norm| !norm.is_finite());
-            let number = self.number - u64::from(self.plan.delayed);
+            let number = self.number.saturating_sub(u64::from(self.plan.delayed));
             ledger.report(number, norm.or(seen.loss).unwrap_or(f64::NAN));
         }
         if let Some(reason) = answer.skip {
@@ -224,14 +224,10 @@ impl<M: Module> Update<'_, M> {
     /// Whether an update that was made at the rates of the schedule is to be made otherwise.
     fn changes(&self, answer: &Answer) -> bool {
         let factor = answer.factor.unwrap_or(1.0);
-        let caps = |cap: f64| self.rates().any(|rate| rate * factor > cap);
+        let caps = |cap: f64| self.plan.groups.rates(self.step).any(|rate| rate * factor > cap);
         factor != 1.0
             || answer.gradient_factor.is_some_and(|factor| factor != 1.0)
             || answer.cap.is_some_and(caps)
-    }
-
-    fn rates(&self) -> impl Iterator<Item = f64> {
-        self.plan.groups.rates(self.step)
     }
 
     /// Runs the optimizer under an answer.

@@ -181,7 +181,7 @@ pub(crate) fn restore(
         }
     }
     if restarts {
-        state.clock = Default::default();
+        state.restart();
     }
     Ok(())
 }

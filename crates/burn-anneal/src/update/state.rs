@@ -136,6 +136,13 @@ impl State {
         self.last_movement = saved.last_movement.map(|bits| Reading::Read(f64::from_bits(bits)));
         Ok(())
     }
+
+    /// Begins at update 0 with what controllers have learnt; what was measured is of the run before.
+    pub fn restart(&mut self) {
+        self.clock = Clock::default();
+        self.unread = None;
+        self.last_movement = None;
+    }
 }
 
 /// A state that model and scheduler of one learner share.
