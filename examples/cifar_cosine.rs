@@ -26,10 +26,9 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
     let session =
         Session::open("cifar_cosine", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, arguments)?;
-    let rates = schedule.clone().resolve(session.run_length())?;
-    say(format_args!("{session}\n{rates}\n"));
+    say(format_args!("{session}\n{}\n", session.schedule_of(&schedule)?));
 
     let model = ResidualNetworkConfig::default().init(&session.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
-    session.train(LearnerBuilder::new(model, optimizer, schedule, session.run_length()), &rates)
+    session.train(LearnerBuilder::new(model, optimizer, schedule))
 }

@@ -28,14 +28,13 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
     let session =
         Session::open("custom_loop", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, arguments)?;
-    let rates = schedule.clone().resolve(session.run_length())?;
+    let rates = session.schedule_of(&schedule)?;
     say(format_args!("{session}\n{rates}\n"));
 
     let model = ResidualNetworkConfig::default().init(&session.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
-    let builder = LearnerBuilder::new(model, optimizer, schedule, session.run_length());
+    let builder = LearnerBuilder::new(model, optimizer, schedule).run(session.run_length());
     let mut training = session.resuming(builder).build_loop()?;
-    session.check_saved(&rates)?;
 
     let mut history = session.start()?;
     let (train_images, test_images) = (session.train_loader(), session.test_loader());

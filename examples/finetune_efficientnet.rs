@@ -182,10 +182,7 @@ impl FineTuning {
     fn check(&self, session: &Session, method: Method) -> Result<(), ExampleError> {
         match method {
             Method::Probe => LinearProbe::check(session),
-            method => {
-                let rates = self.schedule(method)?.resolve(session.run_length())?;
-                session.finished(&rates).map(drop)
-            }
+            method => session.finished(&self.schedule(method)?).map(drop),
         }
     }
 
@@ -282,8 +279,8 @@ impl FineTuning {
         groups: Option<GroupsConfig>,
     ) -> Result<(Schedule, Report), ExampleError> {
         let optimizer = AdamWConfig::new().with_weight_decay(0.0).build();
-        session.train_unless_finished(schedule, |schedule, run| {
-            let learner = LearnerBuilder::new(network, optimizer, schedule, run);
+        session.train_unless_finished(schedule, |schedule| {
+            let learner = LearnerBuilder::new(network, optimizer, schedule);
             match groups {
                 Some(groups) => learner.groups(groups),
                 None => learner,

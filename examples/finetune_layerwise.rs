@@ -241,10 +241,10 @@ impl FineTuning {
         groups: Option<GroupsConfig>,
     ) -> Result<(Schedule, Report), ExampleError> {
         let adam_w = |decay| AdamWConfig::new().with_weight_decay(decay).build();
-        session.train_unless_finished(schedule, |schedule, run| match groups {
+        session.train_unless_finished(schedule, |schedule| match groups {
             // They decay by themselves, so that their table shows it.
-            Some(groups) => LearnerBuilder::new(network, adam_w(0.0), schedule, run).groups(groups),
-            None => LearnerBuilder::new(network, adam_w(WEIGHT_DECAY as f32), schedule, run),
+            Some(groups) => LearnerBuilder::new(network, adam_w(0.0), schedule).groups(groups),
+            None => LearnerBuilder::new(network, adam_w(WEIGHT_DECAY as f32), schedule),
         })
     }
 }
@@ -255,7 +255,7 @@ fn pretraining_schedule() -> ScheduleConfig {
 
 /// Refuses a schedule that does not fit, and a run to resume that cannot go on under it.
 fn check(session: &Session, schedule: ScheduleConfig) -> Result<(), ExampleError> {
-    session.finished(&schedule.resolve(session.run_length())?).map(drop)
+    session.finished(&schedule).map(drop)
 }
 
 fn network(session: &Session) -> ResidualNetwork {

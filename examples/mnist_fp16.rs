@@ -115,8 +115,8 @@ fn train(
     let optimizer = AdamWConfig::new().with_weight_decay(0.01).build();
     let scaling = LossScaling::new().growth_interval(GROWTH_INTERVAL);
     let half = HalfPrecision { loss_scaling: Some(scaling), ..HalfPrecision::f16() };
-    session.train_unless_finished(schedule.clone(), |schedule, run| {
-        let learner = LearnerBuilder::new(model, optimizer, schedule, run).clip_global_norm(1.0);
+    session.train_unless_finished(schedule.clone(), |schedule| {
+        let learner = LearnerBuilder::new(model, optimizer, schedule).clip_global_norm(1.0);
         match method {
             Method::F32 | Method::F16Plain => learner,
             Method::F16Scaled => learner.half_precision(half),

@@ -25,11 +25,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
     let schedule = arguments.schedule(|peak| one_cycle(peak).into())?;
     let session = Session::open("mnist_one_cycle", Dataset::Mnist, Augmentation::SHIFT, arguments)?;
-    let rates = schedule.clone().resolve(session.run_length())?;
-    say(format_args!("{session}\n{rates}\n"));
+    say(format_args!("{session}\n{}\n", session.schedule_of(&schedule)?));
 
     let model = DigitNetworkConfig::default().init(&session.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.01).build();
-    let learner = LearnerBuilder::new(model, optimizer, schedule, session.run_length());
-    session.train(learner.clip_global_norm(1.0), &rates)
+    let learner = LearnerBuilder::new(model, optimizer, schedule);
+    session.train(learner.clip_global_norm(1.0))
 }

@@ -49,7 +49,7 @@ fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
     for seed in seeds.clone() {
         for (name, schedule) in &contenders {
             let session = group.member(name, seed)?;
-            session.finished(&schedule.clone().resolve(session.run_length())?)?;
+            session.finished(schedule)?;
         }
     }
     say(format_args!("{group}\n"));
@@ -87,7 +87,7 @@ fn contenders(arguments: &Arguments) -> Result<Vec<(&'static str, ScheduleConfig
 fn train(session: &Session, schedule: &ScheduleConfig) -> Result<(Schedule, Report), ExampleError> {
     let model = ResidualNetworkConfig::default().init(&session.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
-    session.train_unless_finished(schedule.clone(), |schedule, run| {
-        LearnerBuilder::new(model, optimizer, schedule, run)
+    session.train_unless_finished(schedule.clone(), |schedule| {
+        LearnerBuilder::new(model, optimizer, schedule)
     })
 }

@@ -136,7 +136,7 @@ fn train(
         .group(Group::new(WEIGHTS, weights).weight_decay(decay.clone()))
         .group(Group::rest("biases and norms"));
     let optimizer = AdamWConfig::new().with_weight_decay(0.0).build();
-    session.train_unless_finished(schedule.clone(), |schedule, run| {
-        LearnerBuilder::new(model, optimizer, schedule, run).groups(groups)
+    session.train_unless_finished(schedule.clone(), |schedule| {
+        LearnerBuilder::new(model, optimizer, schedule).groups(groups)
     })
 }

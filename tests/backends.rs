@@ -50,7 +50,8 @@ fn half_precision(device: &Device, weights: &TinyModel) -> (Vec<f32>, u64, Vec<f
     let scaling = LossScaling::new().scale(f64::exp2(22.0));
     let half = HalfPrecision { loss_scaling: Some(scaling), ..HalfPrecision::f16() };
     let (adamw, run) = (AdamWConfig::new().build(), RunLength::updates(10));
-    let mut training = LearnerBuilder::new(model, adamw, constant(0.05), run)
+    let mut training = LearnerBuilder::new(model, adamw, constant(0.05))
+        .run(run)
         .half_precision(half)
         .build_loop()
         .unwrap();
@@ -66,7 +67,7 @@ fn half_precision(device: &Device, weights: &TinyModel) -> (Vec<f32>, u64, Vec<f
     }
     let folder = tempfile::tempdir().unwrap();
     training.save(folder.path(), 1).unwrap();
-    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let saved = Checkpoint::open(folder.path(), 1).unwrap();
     let exported = saved.load_in_f32(TinyModel::new(&device)).unwrap().head.weight.val();
     assert_eq!(exported.dtype(), DType::F32);
     let masters = exported.into_data().iter::<f32>().collect();
@@ -78,7 +79,8 @@ fn half_precision_agrees_with_flex(device: Device) {
     let interrupter = Interrupter::new();
     let model = TinyModel::new(&device.clone().autodiff());
     let (adamw, run) = (AdamWConfig::new().build(), RunLength::updates(10));
-    let built = LearnerBuilder::new(model, adamw, constant(0.01), run)
+    let built = LearnerBuilder::new(model, adamw, constant(0.01))
+        .run(run)
         .half_precision(HalfPrecision::f16())
         .build(interrupter.clone());
     if !device.supports_dtype(FloatDType::F16) {
@@ -114,7 +116,8 @@ fn a_cap_measures_where_the_batch_is(other: Device) {
     let flex = Device::flex();
     let interrupter = Interrupter::new();
     let (model, adamw) = (TinyModel::new(&flex.clone().autodiff()), AdamWConfig::new().build());
-    let mut learner = LearnerBuilder::new(model, adamw, constant(0.05), RunLength::updates(10))
+    let mut learner = LearnerBuilder::new(model, adamw, constant(0.05))
+        .run(RunLength::updates(10))
         .loss_scaling(LossScaling::new())
         .cap_rate(RateCap::measured_every(1))
         .repeat_batches()

@@ -125,7 +125,7 @@ fn a_checkpoint_of_another_schedule_or_a_damaged_one_is_refused() {
     // More epochs are another schedule, which says so.
     let more = [&arguments("2")[..], &out, &["--resume"]].concat();
     refused(folder.path(), &more, &["epoch 1", "another schedule"]);
-    let extended = [&more[..], &["--on-mismatch", "extend"]].concat();
+    let extended = [&more[..], &["--on-mismatch", "keep-step"]].concat();
 
     let model = folder.path().join("run/checkpoint/model-1.bpk");
     let whole = std::fs::read(&model).unwrap();

@@ -13,7 +13,7 @@ use burn_anneal::precision::to_precision;
 use burn_anneal::prelude::*;
 use std::path::PathBuf;
 
-const VERSION: &str = "v1";
+const VERSION: &str = "v2";
 
 /// Updates before it was saved.
 const UPDATES: u64 = 10;
@@ -33,18 +33,14 @@ fn builder() -> LearnerBuilder<TinyModel> {
         loss_scaling: Some(LossScaling::new().scale(1_024.0).growth_interval(4)),
         ..HalfPrecision::f16()
     };
-    LearnerBuilder::new(
-        TinyModel::seeded(3, &device()),
-        AdamConfig::new().build(),
-        cosine(0.02),
-        run,
-    )
-    .groups(layer_decay(0.5))
-    .weight_decay(0.01)
-    .half_precision(half)
-    .controller("cooldown", Cooldown::after_non_finite_loss(5).unwrap())
-    .cap_rate(RateCap::measured_every(3))
-    .on_skip(OnSkip::Hold)
+    LearnerBuilder::new(TinyModel::seeded(3, &device()), AdamConfig::new().build(), cosine(0.02))
+        .run(run)
+        .groups(layer_decay(0.5))
+        .weight_decay(0.01)
+        .half_precision(half)
+        .controller("cooldown", Cooldown::after_non_finite_loss(5).unwrap())
+        .cap_rate(RateCap::measured_every(3))
+        .on_skip(OnSkip::Hold)
 }
 
 fn update(training: &mut TrainingLoop<TinyModel>, number: usize) {
@@ -63,8 +59,8 @@ fn write() {
 
 #[test]
 fn the_checkpoint_of_every_version_goes_on() {
-    for version in ["v1"] {
-        let saved = SavedEpoch::newest(folder(version)).unwrap().expect(version);
+    for version in ["v1", "v2"] {
+        let saved = Checkpoint::newest(folder(version)).unwrap().expect(version);
         let mut resumed = builder().resume_from(&saved).build_loop().unwrap();
         assert_eq!(resumed.next_update(), UPDATES, "{version}");
         let control = resumed.explain().control.unwrap();

@@ -251,11 +251,11 @@ impl Spec {
                 let form =
                     Some(form).filter(|form| form.momentum != 0.0 || self.momentum().is_some());
                 let sgd = ScheduledMomentum::from(SgdConfig::new().with_momentum(form));
-                LearnerBuilder::new(model, sgd, self.schedule(), run)
+                LearnerBuilder::new(model, sgd, self.schedule()).run(run)
             }
             Optimizer::AdamW { beta1, beta2, eps } => {
                 let adam = ScheduledAdam::new().beta_1(beta1).beta_2(beta2).epsilon(eps).build();
-                LearnerBuilder::new(model, adam.expect("torch took it"), self.schedule(), run)
+                LearnerBuilder::new(model, adam.expect("torch took it"), self.schedule()).run(run)
             }
         }
     }
@@ -375,7 +375,7 @@ fn training_is_pytorchs() {
         // Not ours to pass: how far Burn's own AdamW is, where it can do what the run asks for.
         if let Some(config) = run.spec.burns_adamw() {
             let burns = |model: Mlp, length: RunLength| {
-                LearnerBuilder::new(model, config.build(), run.spec.schedule(), length)
+                LearnerBuilder::new(model, config.build(), run.spec.schedule()).run(length)
             };
             let worst = train(&golden, run, burns).unwrap_or(f64::NAN);
             println!("{:28} within {worst:.1e} with Burn's AdamW", run.case);

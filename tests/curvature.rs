@@ -115,7 +115,8 @@ fn a_cap_keeps_sgd_stable() {
         Curvature::new().measure(&start(), &groups(&start(), &config), gradients).unwrap();
     let end = |config: &GroupsConfig| {
         let (sgd, run) = (SgdConfig::new().build(), RunLength::updates(100));
-        let mut training = LearnerBuilder::new(start(), sgd, constant(10.0), run)
+        let mut training = LearnerBuilder::new(start(), sgd, constant(10.0))
+            .run(run)
             .groups(config.clone())
             .build_loop()
             .unwrap();

@@ -73,7 +73,8 @@ fn a_coupled_decay_is_burns_adamw() {
     let mut bare =
         ModuleOptimizer::from(Decayed::new(optimizer.clone(), &decay, &schedule, run).unwrap());
     let start = TinyModel::new(&device());
-    let mut grouped = LearnerBuilder::new(start.clone(), optimizer, config, run)
+    let mut grouped = LearnerBuilder::new(start.clone(), optimizer, config)
+        .run(run)
         .groups(GroupsConfig::new().weight_decay(decay))
         .build_loop()
         .unwrap();
@@ -125,7 +126,8 @@ fn every_policy_shrinks_by_its_share_around_every_optimizer() {
         assert!(expected < 0.95, "{decay}");
 
         let start = Weight::new(&[1.0, -2.0]);
-        let mut grouped = LearnerBuilder::new(start.clone(), optimizer.clone(), config, run)
+        let mut grouped = LearnerBuilder::new(start.clone(), optimizer.clone(), config)
+            .run(run)
             .groups(GroupsConfig::new().weight_decay(decay.clone()))
             .build_loop()
             .unwrap();
@@ -164,7 +166,8 @@ fn a_rate_of_0_stops_a_coupled_decay_and_not_an_independent_one() {
     let after = |decay: WeightDecay| {
         let schedule = piecewise_constant(0.1, [Span::steps(5)], [0.0]);
         let (model, sgd) = (Weight::new(&[1.0]), SgdConfig::new().build());
-        let mut training = LearnerBuilder::new(model, sgd, schedule, run)
+        let mut training = LearnerBuilder::new(model, sgd, schedule)
+            .run(run)
             .groups(GroupsConfig::new().weight_decay(decay))
             .build_loop()
             .unwrap();
@@ -220,7 +223,8 @@ fn a_scheduled_decay_follows_the_step_of_the_run() {
         .weight_decay(WeightDecay::coupled(linear(0.0, 0.2)))
         .no_weight_decay(Selection::biases());
     let sgd = SgdConfig::new().build();
-    let mut training = LearnerBuilder::new(start.clone(), sgd, constant(1.0), run)
+    let mut training = LearnerBuilder::new(start.clone(), sgd, constant(1.0))
+        .run(run)
         .groups(groups)
         .build_loop()
         .unwrap();
@@ -258,7 +262,8 @@ fn a_frozen_parameter_does_not_shrink_and_exclusions_and_groups_have_their_own_d
         .weight_decay(WeightDecay::independent(0.1))
         .no_weight_decay(Selection::biases());
     let sgd = SgdConfig::new().build();
-    let mut training = LearnerBuilder::new(start.clone(), sgd, constant(0.1), run)
+    let mut training = LearnerBuilder::new(start.clone(), sgd, constant(0.1))
+        .run(run)
         .groups(groups)
         .build_loop()
         .unwrap();
@@ -282,7 +287,7 @@ fn a_frozen_parameter_does_not_shrink_and_exclusions_and_groups_have_their_own_d
 
 fn builder(model: TinyModel, optimizer: impl Optimizer) -> LearnerBuilder<TinyModel> {
     let run = RunLength::updates_per_epoch(10).epochs(2);
-    LearnerBuilder::new(model, optimizer, linear(0.1, 0.0), run)
+    LearnerBuilder::new(model, optimizer, linear(0.1, 0.0)).run(run)
 }
 
 fn build(builder: LearnerBuilder<TinyModel>) -> Result<Learner<Annealed<TinyModel>>, BuildError> {
@@ -375,7 +380,7 @@ fn every_policy_goes_on_bitwise_after_saving_and_loading() {
         let whole = trained(supervised(&folder.path().join("whole"), 2), parts());
         let split = folder.path().join("split");
         trained(supervised(&split, 1), parts());
-        let saved = SavedEpoch::newest(&split).unwrap().unwrap();
+        let saved = Checkpoint::newest(&split).unwrap().unwrap();
         let training = supervised(&split, 2).checkpoint(saved.epoch());
         let resumed = trained(training, parts().resume_from(&saved));
         assert_ne!(weights(&whole), weights(&model), "{decay}");
@@ -389,12 +394,12 @@ fn a_checkpoint_of_another_decay_is_refused() {
     let model = TinyModel::new(&device());
     let parts = |per_epoch: u64, decay: WeightDecay| {
         let run = RunLength::updates_per_epoch(per_epoch).epochs(20 / per_epoch as usize);
-        LearnerBuilder::new(model.clone(), plain(), linear(0.1, 0.0), run).weight_decay(decay)
+        LearnerBuilder::new(model.clone(), plain(), linear(0.1, 0.0)).run(run).weight_decay(decay)
     };
     let ten = WeightDecay::independent(Span::epochs(10));
     let folder = tempfile::tempdir().unwrap();
     trained(supervised(folder.path(), 1), parts(10, ten.clone()));
-    let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+    let saved = Checkpoint::newest(folder.path()).unwrap().unwrap();
     let accepted = |per_epoch: u64, decay: WeightDecay| {
         build(parts(per_epoch, decay).resume_from(&saved)).is_ok()
     };

@@ -65,15 +65,15 @@ impl Rule {
         let momentum = Some(MomentumConfig::new());
         match self {
             Self::Sgd => {
-                LearnerBuilder::new(model(), SgdConfig::new().build(), self.schedule(), run)
+                LearnerBuilder::new(model(), SgdConfig::new().build(), self.schedule()).run(run)
             }
             Self::Momentum => {
                 let optimizer = SgdConfig::new().with_momentum(momentum).build();
-                LearnerBuilder::new(model(), optimizer, self.schedule(), run)
+                LearnerBuilder::new(model(), optimizer, self.schedule()).run(run)
             }
             Self::AdamW => {
                 let optimizer = AdamWConfig::new().with_weight_decay(0.0).build();
-                LearnerBuilder::new(model(), optimizer, self.schedule(), run)
+                LearnerBuilder::new(model(), optimizer, self.schedule()).run(run)
             }
         }
     }
@@ -273,7 +273,7 @@ struct Trained {
 }
 
 fn saved_in_f32(folder: &Path, epoch: usize) -> TinyModel {
-    let saved = SavedEpoch::open(folder, epoch).unwrap();
+    let saved = Checkpoint::open(folder, epoch).unwrap();
     saved.load_in_f32(TinyModel::seeded(1, &device())).unwrap()
 }
 
@@ -497,7 +497,8 @@ fn half_precision_is_a_loop_by_hand_with_master_weights() {
 fn masters_begin_with_the_weights_of_before_the_cast() {
     let run = RunLength::updates(10);
     for half in [f16(), HalfPrecision::bf16()] {
-        let builder = LearnerBuilder::new(model(), SgdConfig::new().build(), linear(0.0, 0.1), run);
+        let builder =
+            LearnerBuilder::new(model(), SgdConfig::new().build(), linear(0.0, 0.1)).run(run);
         let mut training = builder.half_precision(half.clone()).build_loop().unwrap();
         training.pass(|model| TrainStep::step(model, points(&[0, 1, 2], &device())));
         training.update().unwrap();
@@ -680,7 +681,8 @@ fn a_smoothness_measured_on_two_devices_is_the_same_in_each_run() {
         let folder = tempfile::tempdir().unwrap();
         let training = two_devices(folder.path(), MultiDeviceOptim::OptimMainDevice);
         let optimizer = SgdConfig::new().build();
-        let builder = LearnerBuilder::new(model(), optimizer, constant(rate), run_of_two_devices());
+        let builder =
+            LearnerBuilder::new(model(), optimizer, constant(rate)).run(run_of_two_devices());
         let learner = builder
             .gradient_reduction(GradientReduction::Mean)
             .loss_scaling(LossScaling::fixed(1_024.0))

@@ -167,7 +167,7 @@ fn a_decay() -> Way {
 
 fn hooked(hook: Hook) -> LearnerBuilder<Hooked> {
     let run = RunLength::updates(100);
-    LearnerBuilder::new(Hooked::new(hook), SgdConfig::new().build(), constant(RATE), run)
+    LearnerBuilder::new(Hooked::new(hook), SgdConfig::new().build(), constant(RATE)).run(run)
 }
 
 /// Two updates, and the weights then. All numbers are short enough for bf16.
@@ -377,7 +377,8 @@ fn a_rate_in_the_place_of_zero_fails_the_run() {
     let run = RunLength::updates(100);
     let optimizer = SgdConfig::new().build();
     let interrupter = Interrupter::new();
-    let mut learner = LearnerBuilder::new(Hooked::new(hook), optimizer, linear(0.0, 0.1), run)
+    let mut learner = LearnerBuilder::new(Hooked::new(hook), optimizer, linear(0.0, 0.1))
+        .run(run)
         .build(interrupter.clone())
         .unwrap();
     let before = flat(&learner.model());
@@ -436,7 +437,8 @@ trains!(Forgetful, f32);
 fn a_weight_that_gets_no_gradient_fails_the_run_before_the_update_is_made() {
     let builder = || {
         let run = RunLength::updates(100);
-        LearnerBuilder::new(Forgetful::new(), SgdConfig::new().build(), constant(0.25), run)
+        LearnerBuilder::new(Forgetful::new(), SgdConfig::new().build(), constant(0.25))
+            .run(run)
             .expect_gradients_within(3)
     };
     let fits = |failure: &UpdateError| {
@@ -539,7 +541,8 @@ fn a_loss_that_is_not_scaled_once_fails_the_run() {
         let interrupter = Interrupter::new();
         let model = Pair { weight: vector(&[0.0]), losses };
         let run = RunLength::updates(10);
-        let mut learner = LearnerBuilder::new(model, SgdConfig::new().build(), constant(1.0), run)
+        let mut learner = LearnerBuilder::new(model, SgdConfig::new().build(), constant(1.0))
+            .run(run)
             .loss_scaling(scaled())
             .build(interrupter.clone())
             .unwrap();
@@ -616,7 +619,7 @@ const ALONE: [f32; 1] = [-0.5];
 fn host(ask: Ask, guest: Option<Ask>) -> Vec<f32> {
     let model = Host { weight: vector(&[1.0]), guest };
     let run = RunLength::updates(10);
-    let builder = LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.5), run);
+    let builder = LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.5)).run(run);
     let mut learner = ask(builder).build(Interrupter::new()).unwrap();
     for _ in 0..2 {
         update(&mut learner, 1.0);
@@ -680,7 +683,7 @@ fn a_sweep_in_rayons_pool_trains_each_learner_as_alone() {
     let train = |learner: usize| {
         let run = RunLength::updates(100);
         let model = Wide::new(learner);
-        let builder = LearnerBuilder::new(model, SgdConfig::new().build(), constant(1.0), run);
+        let builder = LearnerBuilder::new(model, SgdConfig::new().build(), constant(1.0)).run(run);
         let builder =
             if learner.is_multiple_of(2) { builder.loss_scaling(scaled()) } else { builder };
         let mut learner = builder.build(Interrupter::new()).unwrap();
@@ -705,7 +708,8 @@ fn everything(seed: u64, scale: f64) -> LearnerBuilder<TinyModel> {
     let run = RunLength::updates(60);
     let scaling = LossScaling::new().scale(scale).growth_interval(5);
     let model = TinyModel::seeded(seed, &device());
-    LearnerBuilder::new(model, AdamConfig::new().build(), cosine(0.05), run)
+    LearnerBuilder::new(model, AdamConfig::new().build(), cosine(0.05))
+        .run(run)
         .groups(layer_decay(0.5).unfreeze_every(Span::steps(7)).weight_decay(0.01))
         .half_precision(HalfPrecision { loss_scaling: Some(scaling), ..HalfPrecision::f16() })
         .clip_global_norm(0.5)
@@ -804,7 +808,8 @@ fn a_clone_in_mid_run_goes_its_own_way() {
 fn a_clone_with_a_bad_batch_does_not_skip_the_update_of_the_other() {
     let run = RunLength::updates(10);
     let model = TermModel::new(&[1.0]);
-    let mut learner = LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.25), run)
+    let mut learner = LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.25))
+        .run(run)
         .loss_scaling(LossScaling::new())
         .build(Interrupter::new())
         .unwrap();
@@ -909,7 +914,8 @@ fn a_parameter_that_comes_in_mid_run_trains_in_the_group_of_the_rules() {
         let model = Growing { body: ones(2, 1), extra: None, calls: Arc::default() };
         let run = RunLength::updates(100);
         let builder =
-            LearnerBuilder::new(model, SgdConfig::new().build(), constant(f64::from(rate)), run);
+            LearnerBuilder::new(model, SgdConfig::new().build(), constant(f64::from(rate)))
+                .run(run);
         let mut learner = ask(builder).build(Interrupter::new()).unwrap();
         for _ in 0..5 {
             update(&mut learner, gradient);
@@ -1045,7 +1051,7 @@ fn train_odd(builder: LearnerBuilder<Odd>, what: &str) -> Vec<f32> {
 
 fn odd(model: Odd) -> LearnerBuilder<Odd> {
     let run = RunLength::updates(100);
-    LearnerBuilder::new(model, AdamConfig::new().build(), constant(0.1), run)
+    LearnerBuilder::new(model, AdamConfig::new().build(), constant(0.1)).run(run)
 }
 
 #[test]
@@ -1138,7 +1144,7 @@ const ADAPTER_WAYS: [(&str, AskTiny); 8] = [
 fn train_adapters(model: TinyModel, decay: f32, ask: AskTiny) -> TinyModel {
     let run = RunLength::updates(20);
     let optimizer = AdamWConfig::new().with_weight_decay(decay).build();
-    let builder = LearnerBuilder::new(model, optimizer, constant(0.05), run);
+    let builder = LearnerBuilder::new(model, optimizer, constant(0.05)).run(run);
     let mut learner = ask(builder).build(Interrupter::new()).unwrap();
     (0..ADAPTER_UPDATES).for_each(|number| update(&mut learner, adapter_batch(number)));
     let failure = learner.model().failure();
@@ -1232,7 +1238,7 @@ fn bad() -> Term {
 fn terms(loss: fn(Tensor<1>, Term) -> Tensor<1>) -> LearnerBuilder<TermModel> {
     let run = RunLength::updates(1_000);
     let model = TermModel::with_loss(&[1.0], loss);
-    LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.25), run)
+    LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.25)).run(run)
 }
 
 /// How many updates were made with numbers that are not finite, as far as the run knows.

@@ -56,11 +56,11 @@ fn a_network_is_pretrained_saved_loaded_and_fine_tuned_in_four_ways() {
             vec!["from-scratch, seed 0: --resume", "already finished 2 epochs"],
         ),
         (
-            vec!["--epochs", "1", "--on-mismatch", "extend"],
+            vec!["--epochs", "1", "--on-mismatch", "keep-step"],
             vec!["from-scratch, seed 0: --resume", "already finished 2 epochs"],
         ),
         (
-            vec!["--epochs", "2", "--top-lr", "0.5", "--on-mismatch", "extend"],
+            vec!["--epochs", "2", "--top-lr", "0.5", "--on-mismatch", "keep-step"],
             vec!["layer-wise, seed 0: --resume", "already finished 2 epochs"],
         ),
         (vec!["--epochs", "3"], vec!["from-scratch, seed 0: ", "epoch 2", "--on-mismatch"]),

@@ -167,7 +167,7 @@ fn updated(builder: LearnerBuilder<Weights>, devices: usize) -> [f32; 4] {
 }
 
 fn builder(run: RunLength) -> LearnerBuilder<Weights> {
-    LearnerBuilder::new(zeros(&autodiff()), SgdConfig::new().build(), constant(1.0), run)
+    LearnerBuilder::new(zeros(&autodiff()), SgdConfig::new().build(), constant(1.0)).run(run)
 }
 
 #[test]

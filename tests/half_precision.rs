@@ -48,7 +48,8 @@ fn scaled<M: Module>(
     dtype: FloatDType,
     scaling: LossScaling,
 ) -> LearnerBuilder<M> {
-    let builder = LearnerBuilder::new(model, optimizer, constant(rate), RunLength::updates(1_000));
+    let builder =
+        LearnerBuilder::new(model, optimizer, constant(rate)).run(RunLength::updates(1_000));
     match dtype {
         FloatDType::F32 => builder.loss_scaling(scaling),
         dtype => builder.half_precision(HalfPrecision {
@@ -81,7 +82,7 @@ fn scale<M>(training: &TrainingLoop<M>) -> f64 {
 fn masters(training: &TrainingLoop<Weight>) -> Vec<f32> {
     let folder = tempfile::tempdir().unwrap();
     training.save(folder.path(), 1).unwrap();
-    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let saved = Checkpoint::open(folder.path(), 1).unwrap();
     let model = saved.load_in_f32(training.model().clone()).unwrap();
     assert_eq!(model.weight.val().dtype(), DType::F32);
     model.values()
@@ -424,7 +425,8 @@ fn passes_are_summed_in_f32_under_one_scale() {
     assert_eq!(training.model().values(), [-80.0]);
 
     let run = RunLength::updates(10);
-    let mut training = LearnerBuilder::new(Weight::new(&[0.0]), sgd(), constant(1.0), run)
+    let mut training = LearnerBuilder::new(Weight::new(&[0.0]), sgd(), constant(1.0))
+        .run(run)
         .half_precision(HalfPrecision::bf16())
         .build_loop()
         .unwrap();
@@ -488,7 +490,7 @@ fn running_statistics_of_a_loop_are_those_that_were_trained() {
     assert!(trained.iter().any(|mean| mean.abs() > 1e-3), "{trained:?}");
     let folder = tempfile::tempdir().unwrap();
     training.save(folder.path(), 1).unwrap();
-    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let saved = Checkpoint::open(folder.path(), 1).unwrap();
     assert_eq!(mean(&saved.load_in_f32(Normed::new()).unwrap()), trained);
 }
 
@@ -518,7 +520,7 @@ fn a_weight_that_was_changed_outside_is_the_one_that_is_exported() {
     assert_eq!([model.encoder.values(), model.head.values()], [[2.0], [3.0]]);
     let folder = tempfile::tempdir().unwrap();
     training.save(folder.path(), 1).unwrap();
-    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let saved = Checkpoint::open(folder.path(), 1).unwrap();
     let empty = Pair { encoder: Weight::new(&[0.0]), head: Weight::new(&[0.0]) };
     let exported = saved.load_in_f32(empty).unwrap();
     assert_eq!([exported.encoder.values(), exported.head.values()], [[2.0], [3.0]]);
@@ -583,14 +585,14 @@ fn a_loop_that_was_resumed_needs_the_files_no_more() {
     pass_of_pair(&mut training, 3.0, Some(5.0));
     training.update().unwrap();
     training.save(folder.path(), 1).unwrap();
-    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let saved = Checkpoint::open(folder.path(), 1).unwrap();
     let mut training = builder().resume_from(&saved).build_loop().unwrap();
     for epoch in 2..=4 {
         pass_of_pair(&mut training, 0.0, None);
         training.update().unwrap();
         training.save(folder.path(), epoch).unwrap();
     }
-    assert!(SavedEpoch::open(folder.path(), 1).is_err());
+    assert!(Checkpoint::open(folder.path(), 1).is_err());
     pass_of_pair(&mut training, 0.0, Some(5.0));
     training.update().unwrap();
     // −0.5, and half of the velocity 0.9 · 5 + 5.
@@ -666,7 +668,8 @@ fn what_stays_in_f32_trains_beside_f16() {
         ..HalfPrecision::f16()
     };
     let run = RunLength::updates(10);
-    let mut training = LearnerBuilder::new(model, sgd(), constant(0.5), run)
+    let mut training = LearnerBuilder::new(model, sgd(), constant(0.5))
+        .run(run)
         .half_precision(half)
         .build_loop()
         .unwrap();
@@ -775,7 +778,9 @@ fn a_model_that_is_in_f16_already_trains() {
 fn a_loop_keeps_the_last_two_epochs_that_it_saved() {
     let folder = tempfile::tempdir().unwrap();
     let training = in_a_loop(&[1.0], 0.1, LossScaling::new());
-    [5, 10, 15, 20].into_iter().for_each(|epoch| training.save(folder.path(), epoch).unwrap());
+    for epoch in [5, 10, 15, 20] {
+        training.save(folder.path(), epoch).unwrap();
+    }
     let mut files: Vec<String> = std::fs::read_dir(folder.path().join("checkpoint"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -100,7 +100,7 @@ fn a_killed_run_in_half_precision_goes_on_as_if_nothing_had_happened() {
         let mut child = program.spawn(&words);
         let started = Instant::now();
         let member = killed.join(method).join("seed-3");
-        while !matches!(SavedEpoch::newest(&member), Ok(Some(saved)) if saved.epoch() >= 2) {
+        while !matches!(Checkpoint::newest(&member), Ok(Some(saved)) if saved.epoch() >= 2) {
             assert!(started.elapsed() < Duration::from_secs(120), "no epoch was saved");
             assert!(child.try_wait().unwrap().is_none(), "the run ended before it saved an epoch");
             std::thread::sleep(Duration::from_millis(5));

@@ -5,7 +5,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::SgdConfig;
 use burn::tensor::{Device, Tensor};
 use burn::train::metric::LossMetric;
-use burn::train::{Interrupter, Learner, SupervisedTraining};
+use burn::train::{ExecutionStrategy, Interrupter, Learner, MultiDeviceOptim, SupervisedTraining};
 use burn_anneal::prelude::*;
 
 fn device() -> Device {
@@ -17,7 +17,7 @@ fn run() -> RunLength {
 }
 
 fn builder_of(schedule: impl Into<ScheduleConfig>, run: RunLength) -> LearnerBuilder<TinyModel> {
-    LearnerBuilder::new(TinyModel::new(&device()), SgdConfig::new().build(), schedule, run)
+    LearnerBuilder::new(TinyModel::new(&device()), SgdConfig::new().build(), schedule).run(run)
 }
 
 fn builder() -> LearnerBuilder<TinyModel> {
@@ -120,6 +120,84 @@ fn each_wrong_part_is_named() {
     }
     let plain = TinyModel::new(&Device::default());
     let sgd = SgdConfig::new().build();
-    let plain = LearnerBuilder::new(plain, sgd, constant(0.1), RunLength::updates(1));
+    let plain = LearnerBuilder::new(plain, sgd, constant(0.1)).run(RunLength::updates(1));
     assert!(error(plain).contains("device.autodiff()"));
+}
+
+/// What Burn's own loop makes of a run, and how it ends.
+fn by_burns_loop(
+    run: RunLength,
+    items: usize,
+    batch_size: usize,
+    epochs: usize,
+    ask: impl FnOnce(SupervisedTraining<Annealed<TinyModel>>) -> SupervisedTraining<Annealed<TinyModel>>,
+) -> (Option<String>, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let training =
+        SupervisedTraining::new(folder.path(), batches(items, batch_size, 0), batches(3, 3, 0))
+            .num_epochs(epochs)
+            .renderer(Box::new(Quiet))
+            .with_application_logger(None);
+    let training = ask(training);
+    let learner = builder_of(linear(0.1, 0.0), run).build(training.interrupter()).unwrap();
+    let result = training.launch(learner);
+    (result.error.map(|error| error.to_string()), result.model.explain().step)
+}
+
+/// The first update, or the first epoch, that is not what the run says ends it.
+#[test]
+fn burns_loop_is_held_to_the_run_with_both_numbers_and_the_way_out() {
+    let two = || ExecutionStrategy::multi(vec![device(); 2], MultiDeviceOptim::OptimMainDevice);
+    let run = || RunLength::from_items(20, 2).epochs(3);
+    // The training accumulates and the run does not; the other way round; another number of devices.
+    let accumulated = by_burns_loop(run(), 20, 2, 3, |training| training.grads_accumulation(4));
+    let planned = by_burns_loop(run().gradient_accumulation(4), 20, 2, 3, |training| training);
+    let alone = by_burns_loop(run().devices(2), 20, 2, 3, |training| training);
+    let joined = by_burns_loop(run(), 20, 2, 3, |t| t.with_training_strategy(two().into()));
+    for ((error, step), found, expected) in
+        [(accumulated, 4, 1), (planned, 1, 4), (alone, 1, 2), (joined, 2, 1)]
+    {
+        let error = error.unwrap();
+        let words =
+            format!("update 0 is of {found} batches, and the run says {expected}; give RunLength");
+        assert!(error.contains(&words) && error.contains("launch"), "{error}");
+        assert_eq!(step, 1, "no update was made after it");
+    }
+    // Another batch size, or other data: an epoch shows it.
+    for (items, batch_size, found) in [(20, 4, 5), (24, 2, 12)] {
+        let (error, _) = by_burns_loop(run(), items, batch_size, 3, |training| training);
+        let error = error.unwrap();
+        let words = format!("epoch 1 has {found} updates, and the run says 10; give RunLength");
+        assert!(error.contains(&words), "{error}");
+    }
+    // What is not said is not compared, and what is said rightly trains.
+    for run in [RunLength::updates(9), RunLength::updates_per_epoch(3).epochs(3)] {
+        let (error, step) = by_burns_loop(run, 20, 2, 3, |training| training.grads_accumulation(4));
+        assert_eq!((error, step), (None, 9), "{run:?}");
+    }
+    let run = run().gradient_accumulation(3).devices(2);
+    let (error, step) = by_burns_loop(run, 20, 2, 3, |training| {
+        training.grads_accumulation(3).with_training_strategy(two().into())
+    });
+    assert_eq!((error, step), (None, 6));
+}
+
+/// For the test after it, which looks at what this one prints.
+#[test]
+#[ignore = "run by another test"]
+fn trains_more_epochs_than_the_run_has() {
+    let (error, step) =
+        by_burns_loop(RunLength::from_items(20, 2).epochs(1), 20, 2, 3, |training| training);
+    assert_eq!((error, step), (None, 30));
+}
+
+#[test]
+fn progress_beyond_the_run_is_said_on_stderr_once() {
+    let arguments = ["--ignored", "--exact", "trains_more_epochs_than_the_run_has", "--nocapture"];
+    let program = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let words = "training goes on after the last update of linear(0.1, 0.0).length(10), 10 updates";
+    assert_eq!(said.matches(words).count(), 1, "{said}");
 }

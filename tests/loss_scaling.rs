@@ -48,7 +48,7 @@ fn tiny_in(
     run: RunLength,
 ) -> LearnerBuilder<TinyModel> {
     let model = TinyModel::seeded(11, &device());
-    scaled(LearnerBuilder::new(model, AdamConfig::new().build(), schedule, run), dtype, scaling)
+    scaled(LearnerBuilder::new(model, AdamConfig::new().build(), schedule).run(run), dtype, scaling)
 }
 
 fn tiny(dtype: Option<FloatDType>, scaling: LossScaling) -> LearnerBuilder<TinyModel> {
@@ -62,7 +62,7 @@ fn term_in(
     schedule: impl Into<ScheduleConfig>,
     run: RunLength,
 ) -> LearnerBuilder<TermModel> {
-    let builder = LearnerBuilder::new(model, optimizer, schedule, run);
+    let builder = LearnerBuilder::new(model, optimizer, schedule).run(run);
     builder.half_precision(half(FloatDType::F16, scaling))
 }
 
@@ -144,7 +144,7 @@ fn scaling_changes_nothing_in_f32() {
     let model = TinyModel::seeded(11, &device());
     let adam = AdamConfig::new().build();
     let mut without =
-        built(LearnerBuilder::new(model, adam, cosine(0.02), RunLength::updates(200)));
+        built(LearnerBuilder::new(model, adam, cosine(0.02)).run(RunLength::updates(200)));
     for number in 0..30 {
         update_tiny(&mut with, number);
         update_tiny(&mut without, number);
@@ -200,8 +200,8 @@ fn accumulated_batches_have_one_scale_and_a_sum_in_f32() {
 /// bf16 has even numbers only from 256 on. It needs no loss scaling, but sums in f32.
 #[test]
 fn accumulated_batches_of_bf16_have_a_sum_in_f32() {
-    let builder =
-        LearnerBuilder::new(TermModel::new(&[0.0]), sgd(), constant(1.0), RunLength::updates(10));
+    let builder = LearnerBuilder::new(TermModel::new(&[0.0]), sgd(), constant(1.0))
+        .run(RunLength::updates(10));
     let mut learner = built(builder.half_precision(HalfPrecision::bf16()).clip_global_norm(1e6));
     let mut sum = burn::optim::GradientsAccumulator::new();
     for b in std::iter::once(256.0).chain([1.0; 64]) {
@@ -406,7 +406,8 @@ fn begin(
     schedule: impl Into<ScheduleConfig>,
 ) -> LearnerBuilder<TinyModel> {
     let run = RunLength::from_items(60, 6).epochs(4);
-    LearnerBuilder::new(TinyModel::seeded(5, &device()), optimizer, schedule, run)
+    LearnerBuilder::new(TinyModel::seeded(5, &device()), optimizer, schedule)
+        .run(run)
         .groups(GroupsConfig::new().group(Group::rest("all")))
         .weight_decay(0.01)
 }
@@ -424,7 +425,7 @@ fn run(folder: &Path, epochs: usize, from: Option<usize>, make: Make) -> Vec<f32
     let mut builder = make();
     let training = match from {
         Some(epoch) => {
-            builder = builder.resume_from(&SavedEpoch::open(folder, epoch).unwrap());
+            builder = builder.resume_from(&Checkpoint::open(folder, epoch).unwrap());
             training.checkpoint(epoch)
         }
         None => training,
@@ -441,7 +442,7 @@ fn run(folder: &Path, epochs: usize, from: Option<usize>, make: Make) -> Vec<f32
         .fold(training, |training, metric| training.metric_train_numeric(metric));
     let result = training.launch(learner);
     assert!(result.error.is_none() && result.interrupted.is_none());
-    let exported = SavedEpoch::open(folder, epochs).unwrap();
+    let exported = Checkpoint::open(folder, epochs).unwrap();
     let exported = exported.load_in_f32(TinyModel::new(&Device::default())).unwrap();
     assert_eq!(exported.head.weight.val().dtype(), DType::F32);
     let half = match result.model.inner().head.weight.val().dtype() {
@@ -579,7 +580,7 @@ fn metrics_of_groups_say_what_was_done() {
 
 /// What is said of the checkpoint of an epoch by a run that is not to go on from it, in a learner and in a loop.
 fn resume_error(folder: &Path, make: Make) -> CheckpointError {
-    let saved = SavedEpoch::open(folder, 1).unwrap();
+    let saved = Checkpoint::open(folder, 1).unwrap();
     let of_loop = make().resume_from(&saved).build_loop().err().unwrap().to_string();
     match make().resume_from(&saved).build(Interrupter::new()).err() {
         Some(BuildError::Checkpoint(error)) => {
@@ -607,7 +608,10 @@ fn a_schedule_that_waited_is_not_resumed_without_loss_scaling() {
     run(folder.path(), 1, None, hold);
     let bf16: Make = || with_adam().half_precision(HalfPrecision::bf16());
     let error = resume_error(folder.path(), bf16);
-    assert!(matches!(error, CheckpointError::DifferentControllers { epoch: 1, .. }), "{error:?}");
+    assert!(
+        matches!(&error, CheckpointError::DifferentControllers { checkpoint, .. } if checkpoint.epoch() == 1),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains("saved with `loss scale`, and now there are none"), "{text}");
 }
@@ -619,13 +623,19 @@ fn a_run_with_loss_scaling_is_not_resumed_without_it() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), 1, None, in_f16);
     let error = resume_error(folder.path(), without);
-    assert!(matches!(error, CheckpointError::DifferentControllers { epoch: 1, .. }), "{error:?}");
+    assert!(
+        matches!(&error, CheckpointError::DifferentControllers { checkpoint, .. } if checkpoint.epoch() == 1),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains("saved with `loss scale`, and now there are none"), "{text}");
 
     save(folder.path(), without);
     let error = resume_error(folder.path(), in_f16);
-    assert!(matches!(error, CheckpointError::DifferentControllers { epoch: 1, .. }), "{error:?}");
+    assert!(
+        matches!(&error, CheckpointError::DifferentControllers { checkpoint, .. } if checkpoint.epoch() == 1),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains("saved with no controllers, and now there are `loss scale`"), "{text}");
 }
@@ -642,7 +652,8 @@ fn a_run_is_not_resumed_with_other_exceptions_from_half_precision() {
         let folder = tempfile::tempdir().unwrap();
         save(folder.path(), saved_by);
         match resume_error(folder.path(), resumed_by) {
-            CheckpointError::DifferentPrecision { epoch: 1, path, saved, now } => {
+            CheckpointError::DifferentPrecision { checkpoint, path, saved, now } => {
+                assert_eq!(checkpoint.epoch(), 1);
                 assert_eq!(
                     (path.as_str(), [saved.as_str(), now.as_str()]),
                     ("head.weight", precisions)
@@ -657,7 +668,7 @@ fn a_run_is_not_resumed_with_other_exceptions_from_half_precision() {
 fn a_fixed_scale_is_that_of_the_builder_after_a_resume_too() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), 1, None, in_f16);
-    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let saved = Checkpoint::open(folder.path(), 1).unwrap();
     let fixed = half(FloatDType::F16, LossScaling::fixed(1_024.0));
     let learner = built(with_adam().half_precision(fixed).resume_from(&saved));
     assert_eq!(summary(&learner).loss_scale, Some(1_024.0));
@@ -709,7 +720,8 @@ fn a_record_that_burn_loads_by_itself_is_found_by_the_first_update() {
     let interrupter = Interrupter::new();
     let unscaled = HalfPrecision { loss_scaling: None, ..HalfPrecision::f16() };
     let run = RunLength::updates(9);
-    let mut learner = LearnerBuilder::new(TermModel::new(&[0.0]), sgd(), constant(1.0), run)
+    let mut learner = LearnerBuilder::new(TermModel::new(&[0.0]), sgd(), constant(1.0))
+        .run(run)
         .half_precision(unscaled)
         .build(interrupter.clone())
         .unwrap();
@@ -817,7 +829,10 @@ fn a_checkpoint_of_another_precision_is_refused() {
     run(folder.path(), 1, None, in_f16);
     let in_f32: Make = || with_adam().loss_scaling(LossScaling::new());
     let error = resume_error(folder.path(), in_f32);
-    assert!(matches!(error, CheckpointError::DifferentPrecision { epoch: 1, .. }), "{error:?}");
+    assert!(
+        matches!(&error, CheckpointError::DifferentPrecision { checkpoint, .. } if checkpoint.epoch() == 1),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains("`hidden.weight` in f16, and the model of now in f32"), "{text}");
 }
@@ -861,7 +876,7 @@ fn a_loss_that_is_scaled_twice_is_named() {
     // Without loss scaling a model may go backward as it likes.
     let model = TermModel::with_loss(&[1.0], twice);
     let run = RunLength::updates(100);
-    let mut learner = built(LearnerBuilder::new(model, sgd(), constant(1.0), run));
+    let mut learner = built(LearnerBuilder::new(model, sgd(), constant(1.0)).run(run));
     update(&mut learner, slope(0.25));
     assert_eq!(learner.model().inner().values(), [0.75]);
 }
@@ -887,7 +902,8 @@ fn a_loss_that_is_scaled_on_another_thread_is_named() {
     // Without loss scaling any thread will do.
     let run = RunLength::updates(100);
     let model = TermModel::new(&[1.0]);
-    let mut training = LearnerBuilder::new(model, sgd(), constant(1.0), run).build_loop().unwrap();
+    let mut training =
+        LearnerBuilder::new(model, sgd(), constant(1.0)).run(run).build_loop().unwrap();
     pass(&mut training);
     training.update().unwrap();
     assert_eq!(training.model().values(), [0.75]);
@@ -907,7 +923,7 @@ fn around_another(weight: Tensor<1>, term: Term) -> Tensor<1> {
 fn a_learner_inside_of_a_scaled_pass_has_its_own_scale() {
     let without = || {
         let run = RunLength::updates(10);
-        built(LearnerBuilder::new(TermModel::new(&[0.0]), sgd(), constant(1.0), run))
+        built(LearnerBuilder::new(TermModel::new(&[0.0]), sgd(), constant(1.0)).run(run))
     };
     let with = || {
         let scaling = LossScaling::fixed(8.0);
@@ -994,7 +1010,7 @@ fn master_weights_begin_with_the_weights_before_they_are_rounded() {
         let builder = || tiny_in(Some(dtype), LossScaling::new(), constant(1e-30), run);
         let folder = tempfile::tempdir().unwrap();
         let exported = |folder: &Path| {
-            let saved = SavedEpoch::open(folder, 1).unwrap();
+            let saved = Checkpoint::open(folder, 1).unwrap();
             saved.load_in_f32(TinyModel::new(&Device::default())).unwrap()
         };
         let (of_learner, of_loop) = (folder.path().join("learner"), folder.path().join("loop"));
@@ -1033,7 +1049,7 @@ fn the_first_update_is_one_of_the_weights_before_they_are_rounded() {
     });
     training.update().unwrap();
     training.save(folder.path(), 1).unwrap();
-    let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+    let saved = Checkpoint::open(folder.path(), 1).unwrap();
     let exported = saved.load_in_f32(TermModel::new(&[0.0])).unwrap();
     assert_eq!(exported.values(), [0.1f32 - 0.125]);
 }
@@ -1043,7 +1059,8 @@ fn the_first_update_is_one_of_the_weights_before_they_are_rounded() {
 fn a_weight_that_half_precision_has_no_number_for_is_named() {
     let builder = |large: f32, half: HalfPrecision| {
         let model = vec![TermModel::new(&[1.0, -2.0]), TermModel::new(&[0.5, large])];
-        LearnerBuilder::new(model, sgd(), constant(0.1), RunLength::updates(10))
+        LearnerBuilder::new(model, sgd(), constant(0.1))
+            .run(RunLength::updates(10))
             .half_precision(half)
     };
     for large in [70_000.0, -70_000.0, 65_520.0, f32::MAX] {
@@ -1090,7 +1107,8 @@ fn groups_and_decay_work_on_the_masters() {
 fn master_weights_do_not_go_inside_of_groups() {
     let masters = MasterWeights::new(sgd());
     let run = RunLength::updates(10);
-    let error = LearnerBuilder::new(TermModel::new(&[1.0]), masters, constant(0.1), run)
+    let error = LearnerBuilder::new(TermModel::new(&[1.0]), masters, constant(0.1))
+        .run(run)
         .weight_decay(0.1)
         .build(Interrupter::new())
         .err()
@@ -1105,7 +1123,8 @@ fn a_loop_keeps_masters_and_skips() {
     let model: Vec<Linear> = vec![LinearConfig::new(1, 1).with_bias(false).init(&device())];
     let start = model[0].weight.val().into_scalar::<f32>();
     let scaling = LossScaling::new().scale(1_024.0);
-    let mut training = LearnerBuilder::new(model, sgd(), linear(1.0, 0.0), RunLength::updates(10))
+    let mut training = LearnerBuilder::new(model, sgd(), linear(1.0, 0.0))
+        .run(RunLength::updates(10))
         .half_precision(half(FloatDType::F16, scaling))
         .build_loop()
         .unwrap();
@@ -1122,7 +1141,7 @@ fn a_loop_keeps_masters_and_skips() {
     let folder = tempfile::tempdir().unwrap();
     training.save(folder.path(), 1).unwrap();
     let exported = vec![LinearConfig::new(1, 1).with_bias(false).init(&device())];
-    let exported = SavedEpoch::open(folder.path(), 1).unwrap().load_in_f32(exported).unwrap();
+    let exported = Checkpoint::open(folder.path(), 1).unwrap().load_in_f32(exported).unwrap();
     let found = exported[0].weight.val().into_scalar::<f32>();
     assert!((start - found - 0.9e-4).abs() < 1e-7, "{start} {found}");
 }
@@ -1146,7 +1165,8 @@ fn what_is_out_of_range_or_missing_is_named() {
     assert!(scaled(LossScaling::new().growth_interval(0)).contains("growth_interval: 0"));
 
     let with = |model: TinyModel| {
-        LearnerBuilder::new(model, AdamConfig::new().build(), cosine(0.02), RunLength::updates(200))
+        LearnerBuilder::new(model, AdamConfig::new().build(), cosine(0.02))
+            .run(RunLength::updates(200))
     };
     let plain = || with(TinyModel::new(&device()));
     let in_f32 = HalfPrecision { dtype: FloatDType::F32, ..HalfPrecision::f16() };

@@ -31,7 +31,7 @@ fn builder_with(
     epochs: usize,
 ) -> LearnerBuilder<TinyModel> {
     let model = TinyModel::new(&Device::default().autodiff());
-    LearnerBuilder::new(model, optimizer, config, run(epochs))
+    LearnerBuilder::new(model, optimizer, config).run(run(epochs))
 }
 
 fn build(builder: LearnerBuilder<TinyModel>) -> Result<Learner<Annealed<TinyModel>>, BuildError> {
@@ -48,13 +48,13 @@ fn training(folder: &Path, epochs: usize) -> SupervisedTraining<Annealed<TinyMod
 }
 
 /// A folder with a run of two epochs, saved after each.
-fn trained() -> (tempfile::TempDir, SavedEpoch) {
+fn trained() -> (tempfile::TempDir, Checkpoint) {
     let folder = tempfile::tempdir().unwrap();
     let training = training(folder.path(), 2);
     let learner = builder(schedule(), 2).build(training.interrupter()).unwrap();
     let result = training.launch(learner);
     assert!(result.error.is_none(), "{:?}", result.error);
-    let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+    let saved = Checkpoint::newest(folder.path()).unwrap().unwrap();
     assert_eq!(saved.epoch(), 2);
     (folder, saved)
 }
@@ -77,7 +77,7 @@ fn rates(config: ScheduleConfig, epochs: usize, steps: std::ops::Range<u64>) -> 
 }
 
 #[test]
-fn exact_refuses_and_prints_both() {
+fn refuse_is_the_default_and_prints_both() {
     let (_folder, saved) = trained();
     let error = build(builder(schedule(), 4).resume_from(&saved)).err().unwrap();
     let text = error.to_string();
@@ -85,28 +85,32 @@ fn exact_refuses_and_prints_both() {
     assert!(text.contains("go on at step 10"), "{text}");
     assert!(text.contains("linear(0.1, 0.01).length(7).warmup(3), 10 updates"), "{text}");
     assert!(text.contains("linear(0.1, 0.01).length(17).warmup(3), 20 updates"), "{text}");
-    assert!(text.contains("extend") && text.contains("restart"), "{text}");
+    assert!(
+        text.contains("OnMismatch::KeepStep") && text.contains("OnMismatch::Restart"),
+        "{text}"
+    );
     assert!(!text.contains('\n'), "{text}");
 }
 
 #[test]
-fn exact_accepts_the_same_schedule_said_in_another_way() {
+fn refuse_accepts_the_same_schedule_said_in_another_way() {
     let (_folder, saved) = trained();
     let same = linear(0.1, 0.01).warmup(Span::percent(30));
     assert!(build(builder(same.into(), 2).resume_from(&saved)).is_ok());
 }
 
 #[test]
-fn extend_keeps_the_step() {
-    let rates_used = resumed_rates(schedule(), 4, OnMismatch::Extend);
+fn keep_step_goes_on_under_the_new_schedule() {
+    let rates_used = resumed_rates(schedule(), 4, OnMismatch::KeepStep);
     assert_eq!(rates_used, rates(schedule(), 4, 10..20));
 }
 
+/// Ten of the twenty updates are left.
 #[test]
-fn restart_begins_the_new_schedule() {
-    let new: ScheduleConfig = cosine(0.05).into();
+fn restart_begins_the_new_schedule_and_reaches_its_end() {
+    let new: ScheduleConfig = linear(0.05, 0.0).warmup(Span::percent(20)).into();
     let rates_used = resumed_rates(new.clone(), 4, OnMismatch::Restart);
-    assert_eq!(rates_used, rates(new, 4, 0..10));
+    assert_eq!(rates_used, rates(new, 2, 0..10));
 }
 
 /// Goes on after an epoch that no builder was told of, so that Burn alone loads it: what went wrong, the model, and
@@ -124,26 +128,42 @@ fn resumed_by_burn(
 }
 
 #[test]
-fn on_burns_own_path_another_schedule_stops_the_run_or_goes_on_as_chosen() {
+fn on_burns_own_path_another_schedule_stops_the_run() {
     let (folder, _) = trained();
     let file = folder.path().join("checkpoint/model-2.bpk");
     let saved = TinyModel::new(&Device::default()).load_file(file).head.weight.val().into_data();
-    let (error, model, _) = resumed_by_burn(folder.path(), 2, builder(schedule(), 4));
-    let (error, failure) = (error.unwrap(), model.failure().unwrap());
-    assert!(matches!(*failure, UpdateError::Record { .. }), "{failure}");
-    assert!(error.ends_with(&failure.to_string()), "{error}");
-    for words in ["of another schedule", "at step 10", "OnMismatch::Extend", "OnMismatch::Restart"]
-    {
-        assert!(error.contains(words), "no `{words}` in {error}");
-    }
-    assert_eq!(model.inner().head.weight.val().into_data(), saved);
-
-    for (choice, steps) in [(OnMismatch::Extend, 10..20), (OnMismatch::Restart, 0..10)] {
-        let (folder, _) = trained();
+    for choice in [OnMismatch::Refuse, OnMismatch::KeepStep, OnMismatch::Restart] {
         let builder = builder(schedule(), 4).on_mismatch(choice);
-        let (error, _, rates_used) = resumed_by_burn(folder.path(), 2, builder);
-        assert_eq!(error, None);
-        assert_eq!(rates_used, rates(schedule(), 4, steps), "{choice:?}");
+        let (error, model, _) = resumed_by_burn(folder.path(), 2, builder);
+        let (error, failure) = (error.unwrap(), model.failure().unwrap());
+        assert!(matches!(*failure, UpdateError::Record { .. }), "{failure}");
+        assert!(error.ends_with(&failure.to_string()), "{error}");
+        for words in ["of another schedule", "resume_from", "on_mismatch"] {
+            assert!(error.contains(words), "no `{words}` in {error}");
+        }
+        assert_eq!(model.inner().head.weight.val().into_data(), saved);
+    }
+}
+
+/// Half of a resume: the builder is told, and the training is not, or of another epoch.
+#[test]
+fn what_only_one_of_two_is_told_stops_the_run_at_its_first_update() {
+    let (folder, saved) = trained();
+    let other = Checkpoint::open(folder.path(), 1).unwrap();
+    for (named, loaded, words) in [
+        (&saved, None, "call SupervisedTraining::checkpoint(2) too"),
+        (&other, Some(2), "named a checkpoint of step 5, and the training loads one of step 10"),
+    ] {
+        let training = training(folder.path(), 4);
+        let training = match loaded {
+            Some(epoch) => training.checkpoint(epoch),
+            None => training,
+        };
+        let builder = builder(schedule(), 4).resume_from(named).on_mismatch(OnMismatch::KeepStep);
+        let learner = builder.build(training.interrupter()).unwrap();
+        let result = training.launch(learner);
+        let error = result.error.unwrap().to_string();
+        assert!(error.contains(words), "{error}");
     }
 }
 
@@ -158,7 +178,7 @@ fn on_burns_own_path_the_saved_step_is_kept() {
 }
 
 /// A folder with an epoch of Burn's own learner and scheduler.
-fn trained_by_burn(optimizer: ModuleOptimizer) -> (tempfile::TempDir, SavedEpoch) {
+fn trained_by_burn(optimizer: ModuleOptimizer) -> (tempfile::TempDir, Checkpoint) {
     let folder = tempfile::tempdir().unwrap();
     let learner = Learner::new(TinyModel::new(&Device::default().autodiff()), optimizer, 0.1);
     SupervisedTraining::new(folder.path(), batches(ITEMS, BATCH, 0), batches(3, 3, 0))
@@ -168,7 +188,7 @@ fn trained_by_burn(optimizer: ModuleOptimizer) -> (tempfile::TempDir, SavedEpoch
         .with_default_checkpointers()
         .metrics((LossMetric::new(),))
         .launch(learner);
-    let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+    let saved = Checkpoint::newest(folder.path()).unwrap().unwrap();
     (folder, saved)
 }
 
@@ -193,14 +213,14 @@ fn the_newest_whole_epoch_is_found_past_a_truncated_one() {
         let whole = std::fs::read(&path).unwrap();
         for kept in [whole.len() - last, whole.len() / 2, 3, 0] {
             std::fs::write(&path, &whole[..kept]).unwrap();
-            let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+            let saved = Checkpoint::newest(folder.path()).unwrap().unwrap();
             assert_eq!(saved.epoch(), 1, "{name} cut to {kept} bytes");
         }
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(SavedEpoch::newest(folder.path()).unwrap().unwrap().epoch(), 1, "no {name}");
+        assert_eq!(Checkpoint::newest(folder.path()).unwrap().unwrap().epoch(), 1, "no {name}");
         std::fs::write(&path, whole).unwrap();
     }
-    assert_eq!(SavedEpoch::newest(folder.path()).unwrap().unwrap().epoch(), 2);
+    assert_eq!(Checkpoint::newest(folder.path()).unwrap().unwrap().epoch(), 2);
 }
 
 #[test]
@@ -210,19 +230,20 @@ fn a_checkpoint_of_another_optimizer_is_refused_before_training() {
     let builder = builder_with(with_momentum(), schedule(), 2).resume_from(&saved);
     let error = build(builder).err().unwrap();
     let text = error.to_string();
-    let BuildError::Checkpoint(CheckpointError::DifferentOptimizer { epoch, saved, now }) = error
+    let BuildError::Checkpoint(CheckpointError::DifferentOptimizer { checkpoint, saved, now }) =
+        error
     else {
         panic!("{text}")
     };
     let (adamw, sgd) = ("AdamW; tensors of state: 2", "Sgd; tensors of state: 1");
-    assert_eq!((epoch, saved.as_str(), now.as_str()), (2, adamw, sgd));
+    assert_eq!((checkpoint.epoch(), saved.as_str(), now.as_str()), (2, adamw, sgd));
     assert!(text.starts_with("the checkpoint of epoch 2 was trained with"), "{text}");
 
     // Plain SGD has no state that could be missed, and with momentum it is another optimizer.
     for (before, after) in [(false, true), (true, false)] {
         let folder = tempfile::tempdir().unwrap();
         let sgd = |momentum| if momentum { with_momentum() } else { SgdConfig::new().build() };
-        let training = |from: Option<&SavedEpoch>, momentum| {
+        let training = |from: Option<&Checkpoint>, momentum| {
             let builder = builder_with(sgd(momentum), schedule(), 2);
             match from {
                 Some(saved) => builder.resume_from(saved).build_loop(),
@@ -230,7 +251,7 @@ fn a_checkpoint_of_another_optimizer_is_refused_before_training() {
             }
         };
         training(None, before).unwrap().save(folder.path(), 1).unwrap();
-        let saved = SavedEpoch::open(folder.path(), 1).unwrap();
+        let saved = Checkpoint::open(folder.path(), 1).unwrap();
         assert!(training(Some(&saved), before).is_ok());
         let error = training(Some(&saved), after).err().unwrap().to_string();
         assert!(error.contains("Sgd; tensors of state: "), "{error}");
@@ -250,7 +271,7 @@ fn a_checkpoint_of_another_model_is_refused_before_training() {
     let mut other = TinyModel::new(&device);
     other.head = burn::nn::LinearConfig::new(5, 4).init(&device);
     let adamw = AdamWConfig::new().build();
-    let builder = LearnerBuilder::new(other, adamw, schedule(), run(2)).resume_from(&saved);
+    let builder = LearnerBuilder::new(other, adamw, schedule()).run(run(2)).resume_from(&saved);
     let error = build(builder).err().unwrap();
     assert!(error.to_string().contains("model-2.bpk"), "{error}");
 }

@@ -26,7 +26,8 @@ fn on_a_quadratic(
     curvature: f32,
 ) -> Vec<f64> {
     let (model, run) = (Weight::new(&[1.0]), RunLength::updates(*updates));
-    let mut training = LearnerBuilder::new(model, optimizer, schedule.clone(), run)
+    let mut training = LearnerBuilder::new(model, optimizer, schedule.clone())
+        .run(run)
         .groups(groups)
         .build_loop()
         .unwrap();
@@ -307,7 +308,7 @@ fn a_critically_damped_pair_does_not_swing() {
 
 fn builder(model: TinyModel, optimizer: impl Optimizer) -> LearnerBuilder<TinyModel> {
     let run = RunLength::updates_per_epoch(10).epochs(2);
-    LearnerBuilder::new(model, optimizer, step_decay(0.05, Span::epochs(1.5), 0.1), run)
+    LearnerBuilder::new(model, optimizer, step_decay(0.05, Span::epochs(1.5), 0.1)).run(run)
 }
 
 fn build(builder: LearnerBuilder<TinyModel>) -> Result<Learner<Annealed<TinyModel>>, BuildError> {
@@ -368,7 +369,7 @@ fn assert_resumes(parts: impl Fn() -> LearnerBuilder<TinyModel>) {
     let whole = trained(supervised(&folder.path().join("whole"), 2), parts());
     let split = folder.path().join("split");
     trained(supervised(&split, 1), parts());
-    let saved = SavedEpoch::newest(&split).unwrap().unwrap();
+    let saved = Checkpoint::newest(&split).unwrap().unwrap();
     let training = supervised(&split, 2).checkpoint(saved.epoch());
     let resumed = trained(training, parts().resume_from(&saved));
     assert_eq!(weights(&resumed), weights(&whole));
@@ -411,14 +412,14 @@ fn a_checkpoint_of_another_momentum_is_refused() {
     };
     let folder = tempfile::tempdir().unwrap();
     trained(supervised(folder.path(), 1), parts(0.9));
-    let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+    let saved = Checkpoint::newest(folder.path()).unwrap().unwrap();
     assert!(build(parts(0.9).resume_from(&saved)).is_ok());
     assert!(build(parts(0.8).resume_from(&saved)).is_err());
 
     let parts = |policy: RateDrop| builder(model.clone(), rate_inside(false)).rate_drop(policy);
     let folder = tempfile::tempdir().unwrap();
     trained(supervised(folder.path(), 1), parts(RateDrop::reset()));
-    let saved = SavedEpoch::newest(folder.path()).unwrap().unwrap();
+    let saved = Checkpoint::newest(folder.path()).unwrap().unwrap();
     assert!(build(parts(RateDrop::reset()).resume_from(&saved)).is_ok());
     assert!(build(parts(RateDrop::rescale()).resume_from(&saved)).is_err());
 }
@@ -428,7 +429,8 @@ fn the_momentum_is_in_the_table_and_in_burns_logs() {
     let one = one_cycle(0.1);
     let (model, adam) = (TinyModel::new(&device()), ScheduledAdam::new().build().unwrap());
     let run = RunLength::updates_per_epoch(10).epochs(2);
-    let builder = LearnerBuilder::new(model, adam, one.clone(), run)
+    let builder = LearnerBuilder::new(model, adam, one.clone())
+        .run(run)
         .momentum(one.clone().momentum(0.85, 0.95));
     let learner = build(builder).unwrap();
     let table = learner.model().explain();

@@ -39,7 +39,7 @@ fn train(
 ) -> Vec<f64> {
     let recorder = RateRecorder::default();
     let (model, sgd) = (TinyModel::new(&Device::default().autodiff()), SgdConfig::new().build());
-    let mut builder = LearnerBuilder::new(model, sgd, config.clone(), run);
+    let mut builder = LearnerBuilder::new(model, sgd, config.clone()).run(run);
     let mut training = SupervisedTraining::new(folder, batches(ITEMS, BATCH, 0), batches(3, 3, 0))
         .num_epochs(until)
         .renderer(Box::new(Quiet))
@@ -51,7 +51,7 @@ fn train(
         training = training.grads_accumulation(accumulation);
     }
     if let Some(epoch) = from {
-        let saved = SavedEpoch::newest(folder).unwrap().unwrap();
+        let saved = Checkpoint::newest(folder).unwrap().unwrap();
         assert_eq!(saved.epoch(), epoch);
         builder = builder.resume_from(&saved);
         training = training.checkpoint(epoch);

@@ -62,7 +62,8 @@ fn builder(
     schedule: impl Into<ScheduleConfig>,
     scaling: LossScaling,
 ) -> LearnerBuilder<TermModel> {
-    LearnerBuilder::new(model, optimizer, schedule, RunLength::updates(1_000))
+    LearnerBuilder::new(model, optimizer, schedule)
+        .run(RunLength::updates(1_000))
         .half_precision(HalfPrecision { loss_scaling: Some(scaling), ..HalfPrecision::f16() })
         .repeat_batches()
 }
@@ -476,7 +477,7 @@ fn a_run_that_is_stopped_leaves_weights_and_optimizer_as_they_were() {
     assert!(matches!(*error, UpdateError::Controller(_)), "{error:?}");
     assert_eq!(training.model().values(), [0.75]);
     let after = state(&training, 3);
-    let saved = SavedEpoch::open(folder.path(), 3).unwrap();
+    let saved = Checkpoint::open(folder.path(), 3).unwrap();
     let masters = saved.load_in_f32(TermModel::new(&[0.0])).unwrap();
     assert_eq!(masters.values(), [0.75]);
     assert!(after == before, "the state of the optimizer is another");

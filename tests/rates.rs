@@ -47,7 +47,7 @@ fn rates(run: Run) -> (Vec<f64>, Vec<f64>) {
         training = training.with_training_strategy(strategy.into());
     }
     let (model, sgd) = (TinyModel::new(&device), SgdConfig::new().build());
-    let builder = LearnerBuilder::new(model, sgd, config, length);
+    let builder = LearnerBuilder::new(model, sgd, config).run(length);
     let learner = builder.build(training.interrupter()).unwrap();
     let result = training.launch(learner);
     assert!(result.error.is_none(), "{:?}", result.error);

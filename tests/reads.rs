@@ -87,7 +87,7 @@ fn loss_scaling_reads_once_an_update_whatever_else_is_on() {
     ] {
         let model = TinyModel::new(&device.clone().autodiff());
         let (adam, run) = (AdamConfig::new().build(), RunLength::updates(100));
-        let builder = LearnerBuilder::new(model, adam, constant(0.01), run);
+        let builder = LearnerBuilder::new(model, adam, constant(0.01)).run(run);
         let mut learner = ask(builder).build(Interrupter::new()).unwrap();
         // Kernels are compiled and tuned in the first.
         update(&mut learner, &device, batches);

@@ -33,18 +33,32 @@ fn history(run: &Path) -> Vec<serde_json::Value> {
     epochs.clone()
 }
 
-fn kill_after_the_first_saved_epoch(program: &Program, run: &Path) -> usize {
-    let mut child = program.spawn(&arguments(run, &[]));
+/// When a run is killed.
+#[derive(Clone, Copy, Debug)]
+enum Kill {
+    /// After so many milliseconds.
+    After(u64),
+    /// With the file of this name, or a later one.
+    With(&'static str),
+}
+
+/// Starts a run, or goes on with it, and kills it.
+fn start_and_kill(program: &Program, run: &Path, more: &[&str], kill: Kill) {
+    let mut child = program.spawn(&arguments(run, more));
     let started = Instant::now();
-    // A half-written checkpoint is an error here, and worth another look.
-    while !matches!(SavedEpoch::newest(run), Ok(Some(_))) {
-        assert!(started.elapsed() < Duration::from_secs(120), "no epoch was saved");
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before it saved an epoch");
-        std::thread::sleep(Duration::from_millis(5));
+    let is_time = || match kill {
+        Kill::After(milliseconds) => started.elapsed() >= Duration::from_millis(milliseconds),
+        Kill::With(name) => run.join("checkpoint").join(name).exists(),
+    };
+    while !is_time() {
+        assert!(started.elapsed() < Duration::from_secs(120), "{kill:?} did not come");
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_micros(200));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    SavedEpoch::newest(run).unwrap().unwrap().epoch()
 }
 
 #[test]
@@ -55,7 +69,8 @@ fn a_killed_run_goes_on_as_if_nothing_had_happened() {
     let outcome = program.run(&arguments(&whole, &[]));
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
 
-    let saved = kill_after_the_first_saved_epoch(&program, &killed);
+    start_and_kill(&program, &killed, &[], Kill::With("scheduler-1.bpk"));
+    let saved = Checkpoint::newest(&killed).unwrap().unwrap().epoch();
     assert!(saved < EPOCHS, "the run was not interrupted");
     assert!(!killed.join("summary.json").exists(), "the run was not interrupted");
     let outcome = program.run(&arguments(&killed, &["--resume"]));
@@ -73,4 +88,47 @@ fn a_killed_run_goes_on_as_if_nothing_had_happened() {
     let outcome = program.run(&arguments(&killed, &["--resume"]));
     assert_eq!(outcome.code, Some(1), "a finished run is not resumed: {outcome:?}");
     assert!(outcome.stderr.contains("already finished 6 epochs"), "{outcome:?}");
+
+    killed_in_mid_epoch(&program, folder.path(), &whole);
+}
+
+/// Killed again and again, in mid-epoch, while files are written, and before there is any: the losses and accuracies in
+/// validation are those of the run that was not, to the last bit.
+fn killed_in_mid_epoch(program: &Program, folder: &Path, whole: &Path) {
+    let validated = |run: &Path| -> Vec<serde_json::Value> {
+        let of = |epoch: &serde_json::Value| {
+            ["epoch", "valid_loss", "valid_accuracy", "rate", "updates"]
+                .map(|field| epoch[field].clone())
+                .into()
+        };
+        history(run).iter().map(of).collect()
+    };
+    for (trial, kills) in [
+        vec![
+            Kill::After(100),
+            Kill::With("scheduler-1+2.bpk"),
+            Kill::With("optim-2+3.bpk.partial"),
+        ],
+        vec![Kill::With("model-0+2.bpk"), Kill::With("scheduler-3+4.bpk"), Kill::After(1_500)],
+        vec![
+            Kill::With("scheduler-0+4.bpk"),
+            Kill::With("model-1.bpk.partial"),
+            Kill::With("optim-4+1.bpk"),
+        ],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let run = folder.join(format!("trial-{trial}"));
+        for kill in &kills {
+            start_and_kill(program, &run, &["--save-every", "1", "--resume"], *kill);
+        }
+        let outcome = program.run(&arguments(&run, &["--save-every", "1", "--resume"]));
+        assert_eq!(outcome.code, Some(0), "{kills:?}: {outcome:?}");
+        assert_eq!(validated(&run), validated(whole), "{kills:?}");
+        let files = std::fs::read_dir(run.join("checkpoint")).unwrap();
+        let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+        let half = |name: &&std::ffi::OsString| !name.to_string_lossy().ends_with(".bpk");
+        assert_eq!(names.iter().find(half), None, "{names:?}");
+    }
 }

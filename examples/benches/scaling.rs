@@ -83,7 +83,8 @@ fn learner(
 ) -> Result<Learner<Annealed<ResidualNetwork>>, BuildError> {
     let model = ResidualNetworkConfig::default().init(&session.device());
     let adamw = AdamWConfig::new().with_weight_decay(0.02).build();
-    let builder = LearnerBuilder::new(model, adamw, constant(1e-3), RunLength::updates(1 << 20));
+    let builder =
+        LearnerBuilder::new(model, adamw, constant(1e-3)).run(RunLength::updates(1 << 20));
     ask(builder).build(Interrupter::new())
 }
 

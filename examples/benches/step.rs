@@ -62,10 +62,9 @@ fn bare_loop(session: &Session) -> f64 {
 
 fn training(session: &Session) -> Result<f64, ExampleError> {
     let schedule = cosine(4e-3).warmup(Span::percent(10.0));
-    let rates = schedule.clone().resolve(session.run_length())?;
     let model = ResidualNetworkConfig::default().init(&session.device());
-    let learner = LearnerBuilder::new(model, optimizer().build(), schedule, session.run_length());
-    Ok(session.train(learner, &rates)?.summary.ms_per_update)
+    let learner = LearnerBuilder::new(model, optimizer().build(), schedule);
+    Ok(session.train(learner)?.summary.ms_per_update)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -48,36 +48,47 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     pub out: Option<PathBuf>,
 
-    /// Continue the run in --out (by default the newest in runs/) after its last whole epoch
+    /// Continue the run in --out (by default the newest in runs/) after its newest checkpoint; begin it
+    /// where there is none yet
     #[arg(long)]
     pub resume: bool,
 
-    /// What --resume does when the schedule has changed, for example by more --epochs
-    #[arg(long, value_enum, default_value_t = ScheduleChange::Exact, requires = "resume")]
-    pub on_mismatch: ScheduleChange,
+    /// What --resume does when the schedule has changed, for example by more --epochs, or the batch size
+    #[arg(long, value_enum, default_value_t = Mismatch::Refuse, requires = "resume")]
+    pub on_mismatch: Mismatch,
+
+    /// Save a checkpoint after every N updates of an epoch too, not only at its end
+    #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true)]
+    pub save_every: Option<NonZeroUsize>,
 
     /// Backend to compute on [default: the accelerator of this build, or flex]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
 }
 
-/// What a resumed run does under another schedule than the one it was saved under.
+/// What a resumed run does under another schedule than the one it was saved under, or with another batch size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum ScheduleChange {
-    /// Refuse, and print both schedules
-    Exact,
-    /// Keep the step and go on under the new schedule
-    Extend,
-    /// Start the new schedule at its step 0
+pub enum Mismatch {
+    /// Refuse, and print both
+    Refuse,
+    /// Go on at the saved update
+    KeepStep,
+    /// Go on at the saved epoch
+    KeepEpoch,
+    /// Go on where as many images are seen
+    KeepSamples,
+    /// Start the schedule at its step 0, over what is left to train
     Restart,
 }
 
-impl From<ScheduleChange> for OnMismatch {
-    fn from(change: ScheduleChange) -> Self {
-        match change {
-            ScheduleChange::Exact => Self::Exact,
-            ScheduleChange::Extend => Self::Extend,
-            ScheduleChange::Restart => Self::Restart,
+impl From<Mismatch> for OnMismatch {
+    fn from(mismatch: Mismatch) -> Self {
+        match mismatch {
+            Mismatch::Refuse => Self::Refuse,
+            Mismatch::KeepStep => Self::KeepStep,
+            Mismatch::KeepEpoch => Self::KeepEpoch,
+            Mismatch::KeepSamples => Self::KeepSamples,
+            Mismatch::Restart => Self::Restart,
         }
     }
 }

@@ -100,7 +100,7 @@ pub enum ExampleError {
         path: PathBuf,
     },
     /// There is no run to continue.
-    #[error("--resume: {} holds no run with a whole epoch: start one without --resume", path.display())]
+    #[error("--resume: {} holds no run, and is not empty: give another --out", path.display())]
     NothingToResume {
         /// The folder that was searched.
         path: PathBuf,
@@ -108,7 +108,7 @@ pub enum ExampleError {
     /// The run to continue has come to its end.
     #[error(
         "--resume: the run in {} has already finished {epochs} epochs, so that nothing is left to \
-         train; to train more, give more --epochs and --on-mismatch extend",
+         train; to train more, give more --epochs and --on-mismatch keep-step",
         path.display()
     )]
     AlreadyFinished {
@@ -120,7 +120,7 @@ pub enum ExampleError {
     /// The probe to read again was trained for fewer epochs.
     #[error(
         "--resume: --epochs is {epochs}, but the probe in {} was trained with {trained}; to train it \
-         anew give --on-mismatch extend",
+         anew give --on-mismatch keep-step",
         path.display()
     )]
     ShorterProbe {
@@ -203,6 +203,7 @@ pub enum ExampleError {
 fn flag_of_the_rule(error: &CheckpointError) -> &'static str {
     match error {
         CheckpointError::DifferentSchedule { .. }
+        | CheckpointError::DifferentEpochs { .. }
         | CheckpointError::DifferentGroups { .. }
         | CheckpointError::ForeignScheduler { .. } => "; the rule is the flag --on-mismatch",
         _ => "",

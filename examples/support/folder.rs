@@ -26,18 +26,17 @@ pub(crate) fn new_run(example: &str, out: Option<&Path>) -> Result<PathBuf, Exam
     }
 }
 
-/// The folder of the run to continue: `out`, or the newest of the example's below `runs/`.
+/// The folder of the run to continue: `out`, or the newest of the example's below `runs/`; or where a run begins that
+/// was killed before it wrote anything.
 ///
 /// # Errors
-/// When there is no run.
+/// When `out` holds something else.
 pub(crate) fn old_run(example: &str, out: Option<&Path>) -> Result<PathBuf, ExampleError> {
-    let found = match out {
-        Some(out) => Settings::exist_in(out).then(|| out.to_owned()),
-        None => newest(Path::new(RUNS), example),
-    };
-    found.ok_or_else(|| ExampleError::NothingToResume {
-        path: out.unwrap_or(&numbered(Path::new(RUNS), example, 1)).to_owned(),
-    })
+    match out {
+        Some(out) if Settings::exist_in(out) || is_free(out)? => Ok(out.to_owned()),
+        Some(out) => Err(ExampleError::NothingToResume { path: out.to_owned() }),
+        None => newest(Path::new(RUNS), example).map_or_else(|| new_run(example, None), Ok),
+    }
 }
 
 fn numbered(runs: &Path, example: &str, number: usize) -> PathBuf {
@@ -114,9 +113,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_run_cannot_be_resumed() {
+    fn an_empty_folder_is_begun_and_one_of_something_else_cannot_be_resumed() {
         let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("run");
+        for empty in [folder.path(), &missing] {
+            assert_eq!(old_run("a", Some(empty)).unwrap(), empty);
+        }
 
+        std::fs::write(folder.path().join("thesis.txt"), "mine").unwrap();
         let error = old_run("a", Some(folder.path())).unwrap_err();
 
         assert!(matches!(error, ExampleError::NothingToResume { .. }));

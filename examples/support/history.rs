@@ -120,9 +120,11 @@ pub struct Progress {
 }
 
 impl SharedHistory {
-    /// Starts with the epochs that an interrupted run had completed.
-    pub fn new(history: History) -> Self {
-        Self(Arc::new(Mutex::new(Progress { history, ..Progress::default() })))
+    /// Starts with the epochs that an interrupted run had completed, and so many updates of the next, whose losses are
+    /// then means over the rest of it.
+    pub fn new(history: History, updates: u64) -> Self {
+        let current = EpochRecord { updates, ..EpochRecord::default() };
+        Self(Arc::new(Mutex::new(Progress { history, current, ..Progress::default() })))
     }
 
     /// Access to the values. Hold it only for a moment: training waits for it.

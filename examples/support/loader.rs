@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_anneal::EpochStart;
 use burn_dataset::DatasetError;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -98,7 +99,14 @@ impl ImageLoader {
 
     /// The batches of one epoch. Does not touch the epoch that `iter` gives next.
     pub fn epoch(&self, epoch: usize) -> EpochBatches<'_> {
-        EpochBatches { loader: self, draws: self.draws(epoch), given: 0 }
+        self.rest_of(epoch, 0)
+    }
+
+    /// Those after so many batches.
+    fn rest_of(&self, epoch: usize, batches: usize) -> EpochBatches<'_> {
+        let draws = self.draws(epoch);
+        let given = (batches * self.batch_size).min(draws.len());
+        EpochBatches { loader: self, draws, given }
     }
 
     /// Number of images in an epoch.
@@ -148,8 +156,14 @@ impl ImageLoader {
 
 impl DataLoader<ImageBatch> for ImageLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<ImageBatch> + 'a> {
-        let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
-        Box::new(BurnBatches(self.epoch(epoch)))
+        // A run that goes on in mid-epoch asks for the rest of that epoch.
+        let Some(start) = EpochStart::take(self.batch_size) else {
+            let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
+            return Box::new(BurnBatches(self.epoch(epoch)));
+        };
+        let epoch = start.epoch as usize;
+        self.next_epoch.store(epoch + 1, Ordering::Relaxed);
+        Box::new(BurnBatches(self.rest_of(epoch, start.batches)))
     }
 
     fn num_items(&self) -> usize {

@@ -225,7 +225,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::arguments::{Arguments, Defaults, ScheduleChange};
+    use crate::arguments::{Arguments, Defaults, Mismatch};
     use crate::data::{Augmentation, Dataset};
     use crate::history::History;
 
@@ -245,10 +245,10 @@ mod tests {
         };
         // A session of a new run takes no folder that is in use.
         let sessions = [
-            member(2, ScheduleChange::Exact),
-            member(3, ScheduleChange::Exact),
-            member(3, ScheduleChange::Extend),
-            member(1, ScheduleChange::Extend),
+            member(2, Mismatch::Refuse),
+            member(3, Mismatch::Refuse),
+            member(3, Mismatch::KeepStep),
+            member(1, Mismatch::KeepStep),
         ];
         let trained = &sessions[0];
         trained.start().unwrap();

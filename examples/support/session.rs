@@ -14,11 +14,12 @@ use burn::train::{
     ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Interrupter, SupervisedTraining,
 };
 use burn_anneal::prelude::{
-    Build, LearnerBuilder, Monitored, OnMismatch, RunLength, SavedEpoch, Schedule, ScheduleConfig,
+    Build, BuildError, Checkpoint, CheckpointError, Checkpoints, LearnerBuilder, Monitored,
+    OnMismatch, RunLength, RunMetrics, Schedule, ScheduleConfig,
 };
 use burn_store::{BurnpackStore, ModuleSnapshot};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Mismatch};
 use crate::backend::SelectedDevice;
 use crate::data::{self, Augmentation, CLASSES, Dataset, Images, Normalization};
 use crate::error::ExampleError;
@@ -48,7 +49,7 @@ pub struct Session {
     norms: bool,
     folder: PathBuf,
     log_file: PathBuf,
-    saved: Option<SavedEpoch>,
+    saved: Option<Checkpoint>,
 }
 
 /// One of so many training images is held out.
@@ -77,7 +78,7 @@ impl Session {
     ) -> Result<Self, ExampleError> {
         let mut session = Self::open_group(example, dataset, augmentation, arguments)?;
         if arguments.resume {
-            session.saved = Some(session.epoch_to_resume()?);
+            session.saved = session.checkpoint_to_resume()?;
         }
         Ok(session)
     }
@@ -99,8 +100,9 @@ impl Session {
             false => folder::new_run(example, out)?,
         };
         let settings = Settings::new(example, dataset, arguments);
-        if arguments.resume {
-            settings.check_against(&folder)?;
+        // A run that was killed before it wrote anything begins anew.
+        if arguments.resume && Settings::exist_in(&folder) {
+            settings.check_against(&folder, arguments.on_mismatch != Mismatch::Refuse)?;
         }
         let images = data::load(dataset, arguments.data, arguments.limit)?;
         Ok(Self {
@@ -237,7 +239,7 @@ impl Session {
         self.settings = flags
             .into_iter()
             .fold(self.settings, |settings, (flag, value)| settings.with_flag(flag, value));
-        if self.arguments.resume {
+        if self.arguments.resume && Settings::exist_in(&self.folder) {
             self.settings.check_flags_against(&self.folder)?;
         }
         Ok(self)
@@ -255,7 +257,7 @@ impl Session {
         let arguments = Arguments { seed, ..self.arguments.clone() };
         Ok(Self {
             label: format!("{name}, seed {seed}"),
-            saved: SavedEpoch::newest(&folder)?,
+            saved: Checkpoint::newest(&folder)?,
             settings: self.settings.clone().with_seed(seed),
             arguments,
             folder,
@@ -273,27 +275,31 @@ impl Session {
     /// # Errors
     /// When it was trained under another schedule and may not go on, or has no epoch left to go on
     /// with, or its files are damaged.
-    pub fn finished(&self, schedule: &Schedule) -> Result<Option<Report>, ExampleError> {
-        self.check_saved(schedule).map_err(|error| self.of_run(error))?;
+    pub fn finished(&self, schedule: &ScheduleConfig) -> Result<Option<Report>, ExampleError> {
+        self.schedule_of(schedule).map_err(|error| self.of_run(error))?;
         if self.completed_epochs() < self.epochs() {
             return Ok(None);
         }
         Ok(self.reported()?.filter(|report| report.summary.epochs == self.epochs()))
     }
 
-    /// Checks that the saved epoch, if there is one, can be gone on with under a schedule.
+    /// The schedule that the run trains under, from the checkpoint on if there is one.
     ///
     /// # Errors
-    /// When it was saved under another schedule that may not change, or has no epoch left to train
-    /// under this one.
-    pub fn check_saved(&self, schedule: &Schedule) -> Result<(), ExampleError> {
-        let Some(saved) = &self.saved else { return Ok(()) };
-        saved.check_schedule(schedule, self.on_mismatch())?;
-        let same = saved.saved_step()?.is_some_and(|step| step.is_of(schedule));
-        if saved.epoch() > self.epochs() || (saved.epoch() == self.epochs() && !same) {
+    /// When the checkpoint was saved under another schedule that may not change, or nothing is left to train.
+    pub fn schedule_of(&self, schedule: &ScheduleConfig) -> Result<Schedule, ExampleError> {
+        let Some(saved) = &self.saved else {
+            return Ok(schedule.clone().resolve(self.run_length())?);
+        };
+        if saved.epoch() > self.epochs() {
             return Err(self.already_finished(saved.epoch()));
         }
-        Ok(())
+        match saved.schedule_of(schedule, self.run_length(), self.on_mismatch()) {
+            Err(BuildError::Checkpoint(CheckpointError::NothingLeft { .. })) => {
+                Err(self.already_finished(saved.epoch()))
+            }
+            schedule => Ok(schedule?),
+        }
     }
 
     /// The report of a run that has written all its files, which may have no checkpoints.
@@ -327,15 +333,14 @@ impl Session {
         self
     }
 
-    fn epoch_to_resume(&self) -> Result<SavedEpoch, ExampleError> {
-        let saved = SavedEpoch::newest(&self.folder)?
-            .ok_or_else(|| ExampleError::NothingToResume { path: self.folder.clone() })?;
+    fn checkpoint_to_resume(&self) -> Result<Option<Checkpoint>, ExampleError> {
+        let Some(saved) = Checkpoint::newest(&self.folder)? else { return Ok(None) };
         // A run that died after its last epoch still has to write its model and its summary.
         let finished = saved.epoch() >= self.epochs() && self.folder.join(Summary::FILE).exists();
         if finished || saved.epoch() > self.epochs() {
             return Err(self.already_finished(saved.epoch()));
         }
-        Ok(saved)
+        Ok(Some(saved))
     }
 
     /// The device to make a model on: with autodiff, and seeded.
@@ -356,7 +361,7 @@ impl Session {
 
     /// Whether any schedule but the one that a run was saved under is refused.
     pub(crate) fn is_exact(&self) -> bool {
-        self.on_mismatch() == OnMismatch::Exact
+        self.on_mismatch() == OnMismatch::Refuse
     }
 
     /// The epochs that are left to train.
@@ -389,7 +394,7 @@ impl Session {
         self.folder.join("model.bpk")
     }
 
-    /// Batches to train on, which begin with the first epoch that is left.
+    /// Batches to train on.
     pub fn train_loader(&self) -> ImageLoader {
         ImageLoader::train(
             self.train.clone(),
@@ -398,7 +403,6 @@ impl Session {
             self.arguments.seed,
             &self.device(),
         )
-        .starting_at(self.completed_epochs() + 1)
     }
 
     /// Batches to test on.
@@ -414,63 +418,60 @@ impl Session {
     pub fn start(&self) -> Result<History, ExampleError> {
         fs::create_dir_all(&self.folder)
             .map_err(|source| ExampleError::file(&self.folder, source))?;
-        match &self.saved {
-            Some(saved) => History::load(&self.folder, saved.epoch()),
-            None => {
-                self.settings.save(&self.folder)?;
-                Ok(History::default())
-            }
+        // Those of a run that goes on with another batch size are noted anew.
+        self.settings.save(&self.folder)?;
+        match self.completed_epochs() {
+            0 => Ok(History::default()),
+            epochs => History::load(&self.folder, epochs),
         }
     }
 
-    /// Trains under a schedule over the session's run what `learner` makes of both; a run that was
-    /// interrupted goes on, and one that is finished is read again.
+    /// Trains what `learner` makes of a schedule; a run that was interrupted goes on, and one that is finished is
+    /// read again.
     ///
     /// # Errors
     /// When the learner cannot be built, training stops early, or a file cannot be read or written.
     pub fn train_unless_finished<M: ImageClassifier>(
         &self,
         schedule: ScheduleConfig,
-        learner: impl FnOnce(ScheduleConfig, RunLength) -> LearnerBuilder<M>,
+        learner: impl FnOnce(ScheduleConfig) -> LearnerBuilder<M>,
     ) -> Result<(Schedule, Report), ExampleError> {
-        let rates = schedule.clone().resolve(self.run_length())?;
-        if let Some(report) = self.finished(&rates)? {
-            return Ok((rates, report));
+        if let Some(report) = self.finished(&schedule)? {
+            return Ok((self.schedule_of(&schedule)?, report));
         }
-        let report = self.train(learner(schedule, self.run_length()), &rates)?;
-        Ok((rates, report))
+        self.train_under(learner(schedule))
     }
 
-    /// Trains with Burn's own loop, from the saved epoch on if there is one: checkpoints and logs in
-    /// the run's folder, progress on the terminal; then tests the network and writes its files.
+    /// Trains, from the newest checkpoint on if the run is resumed: checkpoints and logs in the run's folder, progress on
+    /// the terminal; then tests the network and writes its files.
     ///
     /// # Errors
     /// When the learner cannot be built, training stops early, or a file cannot be written.
     pub fn train<M: ImageClassifier>(
         &self,
         learner: LearnerBuilder<M>,
-        schedule: &Schedule,
     ) -> Result<Report, ExampleError> {
+        Ok(self.train_under(learner)?.1)
+    }
+
+    fn train_under<M: ImageClassifier>(
+        &self,
+        learner: LearnerBuilder<M>,
+    ) -> Result<(Schedule, Report), ExampleError> {
+        let learner = self.resuming(learner).checkpoints(self.checkpoints());
+        let learner = learner.metrics([RunMetrics::Control]);
+        let learner = if self.norms { learner.metrics([RunMetrics::Norms]) } else { learner };
+        let watch = learner.watch();
         let interrupter = Interrupter::new();
-        let learner = self
-            .resuming(learner)
-            .build(interrupter.clone())
-            .map_err(|error| self.of_run(error.into()))?;
-        self.check_saved(schedule)?;
-        let history = SharedHistory::new(self.start()?);
+        let done = self.saved.as_ref().map_or(0, Checkpoint::batches);
+        let history = SharedHistory::new(self.start()?, done as u64);
         // Only the first log of a process can be installed; a comparison keeps that one.
         let _ = FileApplicationLoggerInstaller::new(&self.log_file).install();
-        let model = learner.model();
-        let norms = if self.norms { model.norm_metrics() } else { vec![] };
-        let training = norms
-            .into_iter()
-            .chain(model.control_metrics())
-            .fold(self.supervised_training(&history, interrupter), |training, metric| {
-                training.metric_train_numeric(metric)
-            });
-        let result = training.launch(learner);
+        let result = learner
+            .launch(self.supervised_training(&history, interrupter))
+            .map_err(|error| self.of_run(error.into()))?;
         // Burn's error says the same of a failure, and which of its workers it was.
-        if let Some(failure) = result.model.failure() {
+        if let Some(failure) = watch.failure() {
             return Err(ExampleError::stopped(failure));
         }
         if let Some(error) = result.error {
@@ -480,17 +481,26 @@ impl Session {
         if let Some(error) = progress.error.take() {
             return Err(error);
         }
-        let trained =
-            Trained { model: result.model.into_inner(), history: progress.history.clone() };
-        self.finish(trained, schedule)
+        let trained = Trained { model: result.model, history: progress.history.clone() };
+        let schedule = watch.run().expect("it has trained").groups().schedule().clone();
+        let report = self.finish(trained, &schedule)?;
+        Ok((schedule, report))
     }
 
-    /// A builder that goes on from the saved epoch, if there is one.
+    /// A builder that goes on from the checkpoint, if there is one.
     pub fn resuming<M: Module>(&self, learner: LearnerBuilder<M>) -> LearnerBuilder<M> {
         let learner = learner.on_mismatch(self.on_mismatch());
         match &self.saved {
             Some(saved) => learner.resume_from(saved),
             None => learner,
+        }
+    }
+
+    fn checkpoints(&self) -> Checkpoints {
+        let checkpoints = Checkpoints::new(&self.folder);
+        match self.arguments.save_every {
+            Some(updates) => checkpoints.every_updates(updates.get() as u64),
+            None => checkpoints,
         }
     }
 
@@ -504,18 +514,13 @@ impl Session {
         let training = SupervisedTraining::new(&self.folder, train, test)
             .metrics((AccuracyMetric::new(), LossMetric::new()))
             .metric_train_numeric(LearningRateMetric::new())
-            .with_default_checkpointers()
             .with_application_logger(None)
             .with_interrupter(interrupter.clone())
             .num_epochs(self.epochs());
-        let resumed_from = self.saved.as_ref().map(SavedEpoch::epoch);
+        let resumed_from = self.saved.as_ref().map(Checkpoint::epoch);
         let shown_by = progress::renderer(history.clone(), &self.label, interrupter, resumed_from);
         let recorder = HistoryRecorder::new(history.clone(), &self.folder, shown_by);
-        let training = training.renderer(Box::new(recorder));
-        match resumed_from {
-            Some(epoch) => training.checkpoint(epoch),
-            None => training,
-        }
+        training.renderer(Box::new(recorder))
     }
 
     /// Tests the trained network and writes model, picture and summary.
@@ -541,7 +546,7 @@ impl Session {
             history,
             test_images: self.test.len(),
             device: self.device.clone(),
-            resumed_from: self.saved.as_ref().map(SavedEpoch::epoch),
+            resumed_from: self.saved.as_ref().map(Checkpoint::epoch),
             folder: self.folder.clone(),
         }
     }
@@ -588,7 +593,7 @@ impl Session {
     }
 
     fn completed_epochs(&self) -> usize {
-        self.saved.as_ref().map_or(0, SavedEpoch::epoch)
+        self.saved.as_ref().map_or(0, Checkpoint::epoch)
     }
 }
 

@@ -13,7 +13,7 @@ mod weight;
 
 pub use flat::flat;
 pub use golden::{golden_file, golden_lines};
-pub use model::{FEATURES, Points, TinyModel, batches, points};
+pub use model::{FEATURES, Points, TinyModel, batches, points, seeded, shuffled};
 pub use program::{Outcome, Program};
 pub use quiet::Quiet;
 pub use recorder::RateRecorder;
@@ -35,6 +35,11 @@ pub struct FineTuning;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/weight_decay.md")]
 pub struct WeightDecayPage;
+
+/// The examples of the page on launching, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/launch.md")]
+pub struct LaunchPage;
 
 /// The examples of the page on half precision, compiled.
 #[cfg(doctest)]

@@ -8,6 +8,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
+use burn_anneal::SeededLoader;
 use burn_anneal::prelude::ScaledBackward;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -119,4 +120,16 @@ pub fn batches(items: usize, batch_size: usize, workers: usize) -> Arc<dyn DataL
         .batch_size(batch_size)
         .num_workers(workers)
         .build(InMemDataset::new((0..items).collect()))
+}
+
+/// The same points, shuffled anew in each epoch, in an order that a run can be resumed in.
+pub fn seeded(items: usize, batch_size: usize, seed: u64) -> Arc<dyn DataLoader<Points>> {
+    let items = InMemDataset::new((0..items).collect());
+    Arc::new(SeededLoader::new(items, PointBatcher, batch_size).shuffle(seed))
+}
+
+/// The same points in an order that Burn draws.
+pub fn shuffled(items: usize, batch_size: usize) -> Arc<dyn DataLoader<Points>> {
+    let loader = DataLoaderBuilder::new(PointBatcher).batch_size(batch_size).shuffle(7);
+    loader.build(InMemDataset::new((0..items).collect()))
 }

@@ -1,6 +1,6 @@
 //! What answers to training: one trait, its events and its answers.
 
-use crate::{ControlError, Observation};
+use crate::{ControlError, EpochMetrics, MetricOf, Observation};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -58,6 +58,11 @@ pub trait Controller: Clone + fmt::Debug + Send + Sync + 'static {
     /// The scale of the next loss, where it decides one.
     fn loss_scale(&self) -> Option<LossScale> {
         None
+    }
+
+    /// The metrics of an epoch that it needs, such as `MetricOf::valid("Loss")`; each must exist.
+    fn metrics(&self) -> Vec<MetricOf> {
+        vec![]
     }
 
     /// Hears of an event, and answers.
@@ -162,6 +167,18 @@ pub enum Event<'a> {
     Update(Seen<'a>),
     /// It is made, or skipped. Of the answer only the loss scale counts.
     Outcome(Seen<'a>, Option<BatchChange>),
+    /// An epoch is over, validation too. The answer is not looked at: what a controller makes of an epoch it answers
+    /// to the updates after it.
+    Epoch(EpochSeen<'a>),
+}
+
+/// An epoch as it is seen.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochSeen<'a> {
+    /// Its number, from 1.
+    pub epoch: u64,
+    /// The metrics that [`Controller::metrics`] named, of all controllers.
+    pub metrics: &'a EpochMetrics,
 }
 
 /// An update as it is seen.

@@ -1,7 +1,8 @@
 //! Several controllers, as one.
 
 use crate::{
-    Answer, BatchChange, ControlError, Controller, Event, LossScale, Needs, Observation, Seen, Stop,
+    Answer, BatchChange, ControlError, Controller, EpochMetrics, EpochSeen, Event, LossScale,
+    MetricOf, Needs, Observation, Seen, Stop,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -82,6 +83,24 @@ pub enum RestoreError {
     },
 }
 
+/// A metric that a controller needs is not among those of the epoch.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error("it needs the metric `{needed}`, which this training does not have; {}", those(metrics))]
+pub struct MissingMetric {
+    /// The metric.
+    pub needed: MetricOf,
+    /// Those that there are.
+    pub metrics: EpochMetrics,
+}
+
+fn those(metrics: &EpochMetrics) -> String {
+    let names: Vec<String> = metrics.iter().map(|(name, _)| format!("`{name}`")).collect();
+    match names.is_empty() {
+        true => "it has none: register it with the training".into(),
+        false => format!("it has {}", names.join(", ")),
+    }
+}
+
 fn listed(names: &[String]) -> String {
     match names {
         [] => "no controllers".to_string(),
@@ -92,6 +111,7 @@ fn listed(names: &[String]) -> String {
 /// A controller of any type.
 trait Erased: fmt::Debug + Send + Sync {
     fn needs(&self) -> Needs;
+    fn metrics(&self) -> Vec<MetricOf>;
     fn loss_scale(&self) -> Option<LossScale>;
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop>;
     fn save(&self) -> Value;
@@ -102,6 +122,10 @@ trait Erased: fmt::Debug + Send + Sync {
 impl<C: Controller> Erased for C {
     fn needs(&self) -> Needs {
         Controller::needs(self)
+    }
+
+    fn metrics(&self) -> Vec<MetricOf> {
+        Controller::metrics(self)
     }
 
     fn loss_scale(&self) -> Option<LossScale> {
@@ -220,6 +244,36 @@ impl Controllers {
             answered.loss_scale = answer.loss_scale.or(answered.loss_scale);
         }
         self.loss_scale = answered.loss_scale;
+        Ok(())
+    }
+
+    /// The metrics of an epoch that they need, each once, with the first that needs it.
+    pub fn metrics(&self) -> Vec<(MetricOf, String)> {
+        let mut all: Vec<(MetricOf, String)> = vec![];
+        for Named { name, controller, .. } in &self.named {
+            for metric in controller.metrics() {
+                if all.iter().all(|(other, _)| *other != metric) {
+                    all.push((metric, name.clone()));
+                }
+            }
+        }
+        all
+    }
+
+    /// Tells all of an epoch that is over.
+    ///
+    /// # Errors
+    /// [`Stopped`] by one of them, also where a metric that it needs is not there.
+    pub fn epoch(&mut self, epoch: u64, metrics: &EpochMetrics) -> Result<(), Stopped> {
+        for (needed, controller) in self.metrics() {
+            if metrics.get(&needed).is_none() {
+                let stop = Stop::new(MissingMetric { needed, metrics: metrics.clone() });
+                return Err(Stopped { controller, stop });
+            }
+        }
+        for named in &mut self.named {
+            named.answer(&Event::Epoch(EpochSeen { epoch, metrics }))?;
+        }
         Ok(())
     }
 
@@ -404,6 +458,50 @@ mod tests {
         controllers.add("scales", Scales);
         let error = controllers.update(0, &Observation::default()).unwrap_err().to_string();
         assert!(error.starts_with("scales: ") && error.contains("loss_scale"), "{error}");
+    }
+
+    /// Remembers a metric of each epoch.
+    #[derive(Clone, Debug, Default)]
+    struct Hears(Vec<f64>);
+
+    impl Controller for Hears {
+        type State = Vec<f64>;
+
+        fn metrics(&self) -> Vec<MetricOf> {
+            vec![MetricOf::valid("Loss")]
+        }
+
+        fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
+            if let Event::Epoch(seen) = event {
+                self.0.extend(seen.metrics.get(&MetricOf::valid("Loss")));
+            }
+            Ok(Answer::default())
+        }
+
+        fn state(&self) -> Vec<f64> {
+            self.0.clone()
+        }
+
+        fn restore(&mut self, state: Vec<f64>) -> Result<(), ControlError> {
+            self.0 = state;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_epoch_is_heard_and_a_metric_that_is_missing_stops_the_run() {
+        let mut controllers = Controllers::default();
+        controllers.add("plateau", Hears::default());
+        controllers.add("other", Hears::default());
+        assert_eq!(controllers.metrics(), [(MetricOf::valid("Loss"), "plateau".to_string())]);
+        let metrics = |name: &str| EpochMetrics::from_iter([(MetricOf::valid(name), 0.5)]);
+        controllers.epoch(1, &metrics("Loss")).unwrap();
+        let states: Vec<Value> = controllers.states().map(|(_, state)| state).collect();
+        assert_eq!(states, [serde_json::json!([0.5]), serde_json::json!([0.5])]);
+        let error = controllers.epoch(2, &metrics("Accuracy")).unwrap_err().to_string();
+        let expected = "plateau: it needs the metric `valid Loss`, which this training does not have; it has \
+                        `valid Accuracy`";
+        assert_eq!(error, expected);
     }
 
     #[test]

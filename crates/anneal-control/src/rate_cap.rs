@@ -266,6 +266,7 @@ impl Controller for RateLimiter {
                 self.count(seen.observation, *change);
                 Ok(answer)
             }
+            Event::Epoch(_) => Ok(Answer::default()),
         }
     }
 

@@ -22,6 +22,7 @@
 //! peak. Spans become updates by rounding cumulative positions half up. What the last part does
 //! not say fills the run.
 
+mod agreement;
 pub mod analysis;
 mod combine;
 mod curve;
@@ -42,6 +43,7 @@ mod span;
 mod suggest;
 mod text;
 
+pub use agreement::{AgreementError, Contradiction};
 pub use combine::*;
 pub use curve::*;
 pub use decay::{Shrinkage, WeightDecay};

@@ -24,15 +24,26 @@ use crate::ScheduleError;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLength {
-    count: Count,
-    epochs: Option<u64>,
-    gradient_accumulation: u64,
-    devices: u64,
+    pub(crate) count: Count,
+    pub(crate) epochs: Option<u64>,
+    pub(crate) gradient_accumulation: Option<u64>,
+    pub(crate) ramp: Option<Ramp>,
+    pub(crate) devices: Option<u64>,
+    /// Updates at its beginning that are not of it.
+    pub(crate) done: u64,
+}
+
+/// Gradient accumulation that grows along a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ramp {
+    from: u64,
+    updates: u64,
 }
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Count {
+pub(crate) enum Count {
+    Training,
     Items { items: u64, batch_size: u64 },
     UpdatesPerEpoch(u64),
     Updates(u64),
@@ -61,12 +72,26 @@ impl RunLength {
         Self::new(Count::Unbounded)
     }
 
-    fn new(count: Count) -> Self {
-        Self { count, epochs: None, gradient_accumulation: 1, devices: 1 }
+    /// The length that a training turns out to have: for `LearnerBuilder::launch`, which learns it from the training
+    /// and its loader. What it says besides, such as
+    /// [`gradient_accumulation_ramp`](Self::gradient_accumulation_ramp), is compared with them.
+    pub fn of_training() -> Self {
+        Self::new(Count::Training)
     }
 
-    /// The number of epochs, at least 1; 1 unless said otherwise, as in Burn. Only for
-    /// [`from_items`](Self::from_items) and [`updates_per_epoch`](Self::updates_per_epoch).
+    fn new(count: Count) -> Self {
+        Self {
+            count,
+            epochs: None,
+            gradient_accumulation: None,
+            ramp: None,
+            devices: None,
+            done: 0,
+        }
+    }
+
+    /// The number of epochs, at least 1; 1 unless said otherwise, as in Burn. Only where updates are counted by
+    /// epochs.
     pub fn epochs(mut self, epochs: usize) -> Self {
         self.epochs = Some(epochs as u64);
         self
@@ -75,36 +100,162 @@ impl RunLength {
     /// The number of batches whose gradients make one update, at least 1; 1 unless said otherwise.
     /// Where updates are counted already, it does not change their number.
     pub fn gradient_accumulation(mut self, batches: usize) -> Self {
-        self.gradient_accumulation = batches as u64;
+        self.gradient_accumulation = Some(batches as u64);
         self
     }
 
-    /// The number of devices of Burn's `MultiDevice` strategy, at least 1; 1 unless said otherwise.
+    /// Fewer batches in the first updates: update t of the first n is made of round(from + (k − from)·t/n) batches,
+    /// where k is the [`gradient_accumulation`](Self::gradient_accumulation), and all after it of k. `from` is at
+    /// least 1, n is 1 to 10⁶. YOLOv5 does so over its warm-up.
+    ///
+    /// Epochs then have no fixed number of updates, so that lengths in epochs cannot be resolved.
+    ///
+    /// ```
+    /// use anneal_schedule::RunLength;
+    /// let run = RunLength::from_items(100, 10).gradient_accumulation(5).gradient_accumulation_ramp(1, 4);
+    /// assert_eq!([0, 1, 2, 3, 4, 5].map(|update| run.accumulation_of(update)), [1, 2, 3, 4, 5, 5]);
+    /// assert_eq!(run.resolve()?.updates(), Some(4)); // 1 + 2 + 3 + 4 batches of 10
+    /// # Ok::<(), anneal_schedule::ScheduleError>(())
+    /// ```
+    pub fn gradient_accumulation_ramp(mut self, from: usize, updates: u64) -> Self {
+        self.ramp = Some(Ramp { from: from as u64, updates });
+        self
+    }
+
+    /// The number of devices that share the batches of an update, at least 1; 1 unless said otherwise.
     /// Where updates are counted already, it does not change their number.
     pub fn devices(mut self, devices: usize) -> Self {
-        self.devices = devices as u64;
+        self.devices = Some(devices as u64);
         self
     }
 
-    /// Micro-batches that one full update sums: gradient accumulation × devices.
-    pub fn batches_per_update(&self) -> u64 {
-        self.gradient_accumulation.saturating_mul(self.devices)
+    /// What is left of the run after so many updates; fewer than it has.
+    ///
+    /// ```
+    /// use anneal_schedule::RunLength;
+    /// let run = RunLength::from_items(640, 64).epochs(4).after(25).resolve()?;
+    /// assert_eq!((run.updates(), run.updates_per_epoch()), (Some(15), Some(10)));
+    /// # Ok::<(), anneal_schedule::ScheduleError>(())
+    /// ```
+    pub fn after(mut self, updates: u64) -> Self {
+        self.done = updates;
+        self
+    }
+
+    /// How many batches of each device make update `number`, counted from 0; the last update of an epoch may have
+    /// fewer.
+    pub fn accumulation_of(&self, number: u64) -> u64 {
+        let full = self.gradient_accumulation.unwrap_or(1);
+        match self.ramp {
+            Some(Ramp { from, updates }) if number < updates => {
+                let way = number as f64 / updates as f64;
+                (from as f64 + (full as f64 - from as f64) * way).round() as u64
+            }
+            _ => full,
+        }
+    }
+
+    /// Batches that update `number` sums, unless it is the last of an epoch: gradient accumulation × devices.
+    pub fn batches_per_update(&self, number: u64) -> u64 {
+        self.accumulation_of(number).saturating_mul(self.devices.unwrap_or(1))
+    }
+
+    /// Whether the number of batches in an update changes.
+    pub fn has_ramp(&self) -> bool {
+        self.ramp.is_some()
+    }
+
+    /// How many batches update `index` of an epoch sums, counted from 0: fewer in its last updates. `None` where the
+    /// items are not known, or a ramp makes epochs unequal.
+    pub fn batches_in_epoch(&self, index: u64) -> Option<u64> {
+        let Count::Items { items, batch_size } = self.count else { return None };
+        let (devices, accumulation) = (self.devices.unwrap_or(1), self.accumulation_of(u64::MAX));
+        if batch_size == 0 || devices == 0 || self.has_ramp() {
+            return None;
+        }
+        let first = index.saturating_mul(accumulation);
+        let end = first.saturating_add(accumulation);
+        let rounds = |items: u64| items.div_ceil(batch_size).clamp(first, end) - first;
+        let each = items / devices;
+        Some(rounds(each) * (devices - 1) + rounds(items - each * (devices - 1)))
+    }
+
+    /// Checks that update `index` of an epoch may be of so many batches; what is not said is not checked.
+    ///
+    /// # Errors
+    /// The number of batches that it should be of.
+    pub fn expects(&self, index: u64, batches: u64) -> Result<(), u64> {
+        let in_epoch = self.resolve().ok().and_then(|run| run.updates_per_epoch());
+        let index = in_epoch.map_or(index, |updates| index % updates);
+        let full = self.batches_per_update(u64::MAX);
+        let expected = match self.batches_in_epoch(index) {
+            Some(expected) => expected,
+            None if self.gradient_accumulation.is_none() || self.has_ramp() => return Ok(()),
+            // The last update of an epoch, or one that not all devices have batches for.
+            None if batches < full
+                && (self.devices > Some(1)
+                    || in_epoch.is_none_or(|updates| index + 1 == updates)) =>
+            {
+                return Ok(());
+            }
+            None => full,
+        };
+        if batches == expected { Ok(()) } else { Err(expected) }
+    }
+
+    /// The number of updates that so many items make; the rest of them, less than an update, is left out. `None` where
+    /// it is not counted in items.
+    pub fn updates_of_items(&self, seen: u64) -> Option<u64> {
+        let Count::Items { items, batch_size } = self.count else { return None };
+        let in_epoch = self.resolve().ok()?.updates_per_epoch()?;
+        let rest = seen % items / (batch_size * self.batches_per_update(u64::MAX));
+        Some(seen / items * in_epoch + rest)
     }
 
     /// Counts the updates.
     ///
     /// # Errors
-    /// [`ScheduleError::OutOfRange`] for a count of 0, epochs of a run that has none, or more than
-    /// 2⁶³ updates.
+    /// [`ScheduleError::OutOfRange`] for a count of 0, epochs of a run that has none, a length that only the training
+    /// knows, or more than 2⁶³ updates.
     pub fn resolve(&self) -> Result<Run, ScheduleError> {
-        at_least_1("gradient_accumulation", self.gradient_accumulation)?;
-        at_least_1("devices", self.devices)?;
+        at_least_1("gradient_accumulation", self.gradient_accumulation.unwrap_or(1))?;
+        at_least_1("devices", self.devices.unwrap_or(1))?;
+        if let Some(Ramp { from, updates }) = self.ramp {
+            at_least_1("gradient_accumulation_ramp.from", from)?;
+            if !(1..=LONGEST_RAMP).contains(&updates) {
+                return Err(out_of_range(
+                    "gradient_accumulation_ramp.updates",
+                    updates,
+                    "1 to 1000000",
+                ));
+            }
+        }
+        let run = self.whole()?;
+        match run.updates {
+            Some(updates) if self.done >= updates => {
+                let allowed = format!("fewer than the {updates} updates of the run");
+                Err(out_of_range("after", self.done, &allowed))
+            }
+            updates => Ok(Run { updates: updates.map(|updates| updates - self.done), ..run }),
+        }
+    }
+
+    fn whole(&self) -> Result<Run, ScheduleError> {
         match self.count {
+            Count::Training => {
+                let allowed = "with launch; elsewhere give RunLength::from_items, updates_per_epoch or updates";
+                Err(out_of_range("length", "that of the training", allowed))
+            }
             Count::Items { items, batch_size } => {
                 at_least_1("items", items)?;
                 at_least_1("batch_size", batch_size)?;
-                let most_items = items - items / self.devices * (self.devices - 1);
-                self.of_epochs(most_items.div_ceil(batch_size).div_ceil(self.gradient_accumulation))
+                let devices = self.devices.unwrap_or(1);
+                let most_items = items - items / devices * (devices - 1);
+                let batches = most_items.div_ceil(batch_size);
+                match self.ramp {
+                    None => self.of_epochs(batches.div_ceil(self.accumulation_of(0))),
+                    Some(ramp) => self.ramped(batches, ramp),
+                }
             }
             Count::UpdatesPerEpoch(updates) => {
                 self.of_epochs(at_least_1("updates_per_epoch", updates)?)
@@ -121,6 +272,30 @@ impl RunLength {
                 Ok(Run { updates: None, updates_per_epoch: None })
             }
         }
+    }
+
+    /// Counts the updates of epochs of which the first have a ramp: one by one, until it is over.
+    fn ramped(&self, batches: u64, ramp: Ramp) -> Result<Run, ScheduleError> {
+        let epochs = at_least_1("epochs", self.epochs.unwrap_or(1))?;
+        let (mut updates, mut epoch) = (0, 0);
+        while epoch < epochs && updates < ramp.updates {
+            let mut left = batches;
+            while left > 0 && updates < ramp.updates {
+                left = left.saturating_sub(self.accumulation_of(updates));
+                updates += 1;
+            }
+            updates += left.div_ceil(self.accumulation_of(ramp.updates));
+            epoch += 1;
+        }
+        let full = Self { ramp: None, epochs: Some((epochs - epoch).max(1)), ..*self };
+        let rest = match epochs - epoch {
+            0 => 0,
+            _ => full
+                .of_epochs(batches.div_ceil(self.accumulation_of(ramp.updates)))?
+                .updates
+                .unwrap_or(0),
+        };
+        Ok(Run { updates: Some(updates + rest), updates_per_epoch: None })
     }
 
     fn of_epochs(&self, updates_per_epoch: u64) -> Result<Run, ScheduleError> {
@@ -146,6 +321,9 @@ impl RunLength {
     }
 }
 
+/// The longest ramp, whose updates are counted one by one.
+const LONGEST_RAMP: u64 = 1_000_000;
+
 /// The longest run; more updates than any machine will make, and no overflow on the way.
 const MOST_UPDATES: u64 = 1 << 63;
 
@@ -153,7 +331,7 @@ fn at_least_1(field: &str, value: u64) -> Result<u64, ScheduleError> {
     if value == 0 { Err(out_of_range(field, value, "at least 1")) } else { Ok(value) }
 }
 
-fn out_of_range(field: &str, value: u64, allowed: &str) -> ScheduleError {
+fn out_of_range(field: &str, value: impl ToString, allowed: &str) -> ScheduleError {
     ScheduleError::OutOfRange {
         field: format!("run.{field}"),
         value: value.to_string(),
@@ -198,9 +376,87 @@ mod tests {
     fn counted_updates_stay_as_many() {
         let counted = RunLength::updates(100).gradient_accumulation(4).devices(2);
         assert_eq!(counted.resolve().unwrap().updates(), Some(100));
-        assert_eq!(counted.batches_per_update(), 8);
+        assert_eq!(counted.batches_per_update(0), 8);
         let epochs = RunLength::updates_per_epoch(100).gradient_accumulation(4).epochs(3);
         assert_eq!(epochs.resolve().unwrap().updates(), Some(300));
+    }
+
+    /// Against a loop over all batches.
+    #[test]
+    fn a_ramp_counts_as_a_loop_does() {
+        for (items, full, from, over, epochs) in [
+            (100, 5, 1, 4, 1),
+            (100, 4, 1, 30, 7),
+            (103, 3, 6, 9, 4),
+            (10, 64, 1, 3, 5),
+            (1, 2, 1, 9, 3),
+        ] {
+            let run = RunLength::from_items(items, 7).epochs(epochs).gradient_accumulation(full);
+            let run = run.gradient_accumulation_ramp(from, over);
+            let mut updates = 0;
+            for _ in 0..epochs {
+                let mut batches = 0;
+                for batch in 1..=items.div_ceil(7) {
+                    batches += 1;
+                    if batches >= run.accumulation_of(updates) || batch == items.div_ceil(7) {
+                        (updates, batches) = (updates + 1, 0);
+                    }
+                }
+            }
+            assert_eq!(run.resolve().unwrap().updates(), Some(updates), "{run:?}");
+        }
+    }
+
+    /// Against Burn's rounds, one by one.
+    #[test]
+    fn the_batches_of_each_update_add_up_to_those_of_the_epoch() {
+        for (items, batch, devices, accumulation) in [
+            (60, 6, 1, 1),
+            (61, 6, 1, 4),
+            (41, 4, 2, 2),
+            (7, 1, 4, 1),
+            (11, 4, 2, 3),
+            (100, 7, 3, 5),
+        ] {
+            let run = RunLength::from_items(items, batch).devices(devices);
+            let run = run.gradient_accumulation(accumulation);
+            let each = items / devices;
+            let on =
+                |device| if device + 1 == devices { items - each * (devices - 1) } else { each };
+            let rounds = on(devices - 1).div_ceil(batch);
+            let updates = run.resolve().unwrap().updates_per_epoch().unwrap();
+            for update in 0..updates as usize {
+                let rounds = update * accumulation..((update + 1) * accumulation).min(rounds);
+                let batches = rounds.map(|round| {
+                    (0..devices).filter(|&device| on(device).div_ceil(batch) > round).count() as u64
+                });
+                let expected: u64 = batches.sum();
+                assert_eq!(run.batches_in_epoch(update as u64), Some(expected), "{run:?} {update}");
+            }
+        }
+        assert_eq!(RunLength::updates(4).batches_in_epoch(0), None);
+    }
+
+    #[test]
+    fn an_update_of_other_batches_is_noticed() {
+        let run = RunLength::from_items(60, 6).gradient_accumulation(4); // 4, 4 and 2 batches
+        assert_eq!([(0, 4), (1, 4), (2, 2), (3, 4)].map(|(i, n)| run.expects(i, n)), [Ok(()); 4]);
+        assert_eq!([(0, 1), (2, 4)].map(|(i, n)| run.expects(i, n)), [Err(4), Err(2)]);
+        let counted = RunLength::updates_per_epoch(3);
+        assert_eq!(counted.expects(0, 7), Ok(()));
+        let counted = counted.gradient_accumulation(4);
+        assert_eq!([(0, 4), (2, 1)].map(|(i, n)| counted.expects(i, n)), [Ok(()); 2]);
+        assert_eq!([(0, 1), (2, 5)].map(|(i, n)| counted.expects(i, n)), [Err(4); 2]);
+        let updates = RunLength::updates(10).gradient_accumulation(2);
+        assert_eq!([1, 2].map(|n| updates.expects(0, n)), [Ok(()); 2]);
+        assert_eq!(updates.expects(0, 3), Err(2));
+    }
+
+    #[test]
+    fn items_become_updates() {
+        let run = RunLength::from_items(100, 10).gradient_accumulation(3); // 4 updates an epoch
+        let of = |seen| run.updates_of_items(seen).unwrap();
+        assert_eq!([0, 29, 30, 89, 100, 200, 245].map(of), [0, 0, 1, 2, 4, 8, 9]);
     }
 
     #[test]
@@ -218,6 +474,10 @@ mod tests {
             (RunLength::unbounded().epochs(2), "run.epochs"),
             (RunLength::updates_per_epoch(0), "run.updates_per_epoch"),
             (RunLength::updates_per_epoch(1 << 62).epochs(3), "run.epochs"),
+            (RunLength::of_training(), "run.length"),
+            (ok.after(5), "run.after"),
+            (ok.gradient_accumulation_ramp(0, 3), "run.gradient_accumulation_ramp.from"),
+            (ok.gradient_accumulation_ramp(1, 0), "run.gradient_accumulation_ramp.updates"),
         ] {
             match run.resolve() {
                 Err(ScheduleError::OutOfRange { field: found, .. }) => assert_eq!(found, field),

@@ -86,7 +86,8 @@ fn bare(weight: &Weight, decay: &WeightDecay) -> Trained {
 
 fn in_groups(weight: &Weight) -> Trained {
     let groups = GroupsConfig::new().weight_decay(WEIGHT_DECAY);
-    let mut training = LearnerBuilder::new(weight.clone(), without_decay(), constant(RATE), run())
+    let mut training = LearnerBuilder::new(weight.clone(), without_decay(), constant(RATE))
+        .run(run())
         .groups(groups)
         .build_loop()
         .expect("groups that fit the model");

@@ -107,7 +107,8 @@ fn ours(model: Weights, groups: usize) -> TrainingLoop<Weights> {
     };
     let groups =
         layer_decay(0.9).layers(LayerMap::from_fn(move |parameter| layer(&parameter.path)));
-    LearnerBuilder::new(model, SgdConfig::new().build(), constant(RATE), run())
+    LearnerBuilder::new(model, SgdConfig::new().build(), constant(RATE))
+        .run(run())
         .groups(groups)
         .build_loop()
         .expect("groups that fit the model")

@@ -7,6 +7,7 @@ use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer, MultiGradientsP
 use burn::tensor::Device;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 
 /// A model as [`LearnerBuilder`](crate::LearnerBuilder) trains it: between the backward pass and the optimizer its
@@ -31,9 +32,12 @@ impl<M> Annealed<M> {
         &self.model
     }
 
-    /// Gives the user's model back.
-    pub fn into_inner(self) -> M {
-        self.model
+    /// Gives the user's model back, which requires gradients where it did before the run.
+    pub fn into_inner(self) -> M
+    where
+        M: Module,
+    {
+        self.updater.monitor.release(self.model)
     }
 
     /// Changes the model, which may get other parameter ids by it, as it does when a record is loaded.
@@ -41,6 +45,18 @@ impl<M> Annealed<M> {
         self.updater.expects_ids = true;
         Self { model: change(self.model), ..self }
     }
+}
+
+thread_local! {
+    /// Whether one was asked for its devices.
+    static SEEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether there is one in a model.
+pub(crate) fn is_annealed<M: Module>(model: &M) -> bool {
+    SEEN.set(false);
+    model.devices();
+    SEEN.get()
 }
 
 impl<M> Monitored for Annealed<M> {
@@ -97,6 +113,7 @@ impl<M: fmt::Display> fmt::Display for Annealed<M> {
 
 impl<M: Module> Module for Annealed<M> {
     fn collect_devices(&self, devices: Devices) -> Devices {
+        SEEN.set(true);
         self.model.collect_devices(devices)
     }
 
@@ -161,6 +178,7 @@ impl<M: InferenceStep> InferenceStep for Annealed<M> {
     type Output = M::Output;
 
     fn step(&self, item: Self::Input) -> Self::Output {
-        self.model.step(item)
+        self.updater.validates();
+        self.model.step(self.updater.cast(item))
     }
 }

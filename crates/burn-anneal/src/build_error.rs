@@ -1,13 +1,13 @@
 //! Why nothing could be built.
 
-use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::decay::DecayError;
 use crate::groups::GroupError;
 use crate::momentum::MomentumError;
 use crate::precision::{ControlError, PrecisionError};
 use crate::update::{ClipError, UpdateError};
 use anneal_control::RestoreError;
-use anneal_schedule::ScheduleError;
+use anneal_schedule::{AgreementError, ScheduleError};
 use thiserror::Error;
 
 /// Why no learner, and no loop, could be built.
@@ -149,6 +149,78 @@ pub enum BuildError {
     NeedsNow {
         /// Its name.
         controller: String,
+    },
+    /// The length of the run is not known.
+    #[error(
+        "run: its length is not known; give it with LearnerBuilder::run(RunLength::…), or launch, which learns it from \
+         the training"
+    )]
+    NoRun,
+    /// The run and its training say different things.
+    #[error(transparent)]
+    Agreement(#[from] AgreementError),
+    /// A part that only `launch` has a use for.
+    #[error("{part}: does nothing here; call LearnerBuilder::launch, or leave it out")]
+    OnlyLaunch {
+        /// The part.
+        part: &'static str,
+    },
+    /// A model that is wrapped already.
+    #[error(
+        "model: it is wrapped already, by the builder of another run; give the model that into_inner() takes out of \
+         it, after train()"
+    )]
+    Annealed,
+    /// Two checkpoints to resume from.
+    #[error("resume: given beside resume_from; give one of the two")]
+    ResumedTwice,
+    /// The training was told of a checkpoint, which launch takes from the builder.
+    #[error(
+        "checkpoint: the training was told to go on after epoch {epoch}, and the builder {}; launch loads what \
+         LearnerBuilder::resume_from names: leave SupervisedTraining::checkpoint out",
+        match resume { Some(resume) => format!("after {resume}"), None => "was not".into() }
+    )]
+    CheckpointTwice {
+        /// The epoch that the training names.
+        epoch: usize,
+        /// The checkpoint that the builder names.
+        resume: Option<Checkpoint>,
+    },
+    /// A way to train on several devices that the engine does not know.
+    #[error("execution: {strategy} is not possible; {instead}")]
+    Execution {
+        /// The strategy.
+        strategy: &'static str,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// The training loader gives nothing.
+    #[error("training: its loader has no items; give it a data set with at least one")]
+    NoItems,
+    /// The training has no epochs.
+    #[error("training: num_epochs is 0; allowed: at least 1")]
+    NoEpochs,
+    /// A loader of which an epoch cannot be gone on with.
+    #[error(
+        "checkpoints: saved in mid-epoch they need a loader whose batches are known, and that of the training is none; \
+         make it a burn_anneal::SeededLoader, or save at the ends of epochs only"
+    )]
+    UnknownOrder,
+    /// A value of the checkpoints is out of its range.
+    #[error("checkpoints.{field}: {value} is not allowed; allowed: {allowed}")]
+    Checkpoints {
+        /// The field.
+        field: &'static str,
+        /// The value.
+        value: String,
+        /// The allowed range.
+        allowed: &'static str,
+    },
+    /// The training loader fails.
+    #[error("training: its loader fails: {reason}")]
+    Loader {
+        /// What it says.
+        reason: String,
     },
     /// A part was given that does nothing without another.
     #[error("{part}: does nothing without {needs}; call LearnerBuilder::{needs}(…) too")]

@@ -14,18 +14,23 @@
 //! # Ok::<(), ScheduleError>(())
 //! ```
 //!
-//! With Burn's `Learner`, [`LearnerBuilder`] puts model, optimizer, schedule and run together and
-//! ends in Burn's own type; `Learner::new(model, optimizer, schedule.init(run)?)` works too.
+//! [`LearnerBuilder`] puts model, optimizer and schedule together, and [`launch`](LearnerBuilder::launch) trains them with
+//! Burn's `SupervisedTraining`, from which it learns the length of the run. For Burn's own loop it ends in a Burn `Learner`, for
+//! one of your own in a [`TrainingLoop`]; `Learner::new(model, optimizer, schedule.init(run)?)` works too.
 
 mod annealed;
 mod build_error;
 mod builder;
 mod checkpoint;
 pub mod decay;
+mod epoch_events;
 pub mod groups;
+mod launch;
+mod loader;
 pub mod momentum;
 mod optimizers;
 pub mod precision;
+mod resume;
 mod scheduler;
 mod training_loop;
 mod update;
@@ -34,26 +39,30 @@ pub use anneal_control as control;
 pub use anneal_schedule as schedule;
 pub use annealed::Annealed;
 pub use build_error::BuildError;
-pub use builder::{GradientReduction, LearnerBuilder, NotFinite};
-pub use checkpoint::{CheckpointError, SavedEpoch};
-pub use scheduler::{InitScheduler, OnMismatch, SavedStep, Scheduler};
+pub use builder::{GradientReduction, LearnerBuilder, NotFinite, Resume};
+pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
+pub use epoch_events::EpochEvents;
+pub use loader::{ChaCha8Rng, EpochStart, SeededBatcher, SeededLoader};
+pub use resume::OnMismatch;
+pub use scheduler::{InitScheduler, SavedStep, Scheduler};
 pub use training_loop::TrainingLoop;
 pub use update::{
-    ClipError, Clipped, GlobalNormClip, Monitor, Monitored, OnSkip, ScaledBackward, UpdateError,
-    UpdateMetric, Updated,
+    ClipError, Clipped, GlobalNormClip, Monitor, Monitored, OnSkip, RunMetrics, ScaledBackward,
+    UpdateError, UpdateMetric, Updated, Watch,
 };
 
-/// What a training program needs: the builders of schedules, spans, the run's length, and what
-/// makes a Burn `Learner` of them.
+/// What a training program needs: the builders of schedules, spans, the run's length, and what trains under them.
 pub mod prelude {
+    pub use crate::Resume::{self, Newest};
     pub use crate::decay::{Decayed, TakeWeightDecay};
     pub use crate::groups::{Group, GroupError, GroupsConfig, LayerMap, Selection, layer_decay};
     pub use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
     pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
     pub use crate::{
-        Annealed, BuildError, CheckpointError, GlobalNormClip, GradientReduction, InitScheduler,
-        LearnerBuilder, Monitored, NotFinite, OnMismatch, OnSkip, SavedEpoch, ScaledBackward,
-        Scheduler, TrainingLoop, UpdateError,
+        Annealed, BuildError, Checkpoint, CheckpointError, Checkpoints, EpochEvents,
+        GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder, Monitored, NotFinite,
+        OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler, SeededBatcher, SeededLoader,
+        TrainingLoop, UpdateError, Watch,
     };
     pub use anneal_schedule::prelude::*;
     pub use burn::lr_scheduler::LrScheduler;

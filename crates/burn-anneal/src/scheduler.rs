@@ -8,8 +8,10 @@ use std::sync::Arc;
 /// Steps through a [`Schedule`]: what Burn's `Learner` and optimizers ask for the rate.
 ///
 /// The first [`step`](LrScheduler::step) gives the rate of update 0. A step beyond the schedule's
-/// length holds its last rate, and the first such step logs a warning. The record holds the step, and
-/// the schedule's fingerprint and text to recognize it by; nothing else is state. A few rates are computed
+/// length holds its last rate, and the first such step says so in the log and on stderr. The record holds the step, and
+/// the schedule's fingerprint and text to recognize it by; nothing else is state. Burn's `load_record` cannot return an
+/// error, so the step of another schedule is kept, and that is said; [`LearnerBuilder`](crate::LearnerBuilder) refuses it
+/// before training. A few rates are computed
 /// at once, ahead of the updates that ask for them.
 ///
 /// ```
@@ -30,48 +32,22 @@ pub struct Scheduler {
     /// The rates of a few updates, those from `next_step` on behind the first `used`.
     rates: [f64; AHEAD],
     used: usize,
-    on_mismatch: OnMismatch,
     warned_of_end: bool,
 }
 
 /// How many rates are computed at once. A rate costs less than asking which curve gives it.
 const AHEAD: usize = 16;
 
-/// What happens when the record of a *different* schedule is loaded.
-///
-/// Burn's `load_record` cannot return an error. Where a [`LearnerBuilder`](crate::LearnerBuilder)
-/// is told about the checkpoint, it checks it before training starts; on Burn's own path a
-/// mismatch is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnMismatch {
-    /// The builder refuses; a learner that loads the record unannounced stops at its first update. A [`Scheduler`]
-    /// alone keeps the saved step, so that a warm-up never runs twice by accident, and logs the mismatch as an
-    /// error.
-    #[default]
-    Exact,
-    /// Keep the saved step and go on under the new schedule: "train ten more epochs".
-    Extend,
-    /// Start the new schedule at its step 0.
-    Restart,
-}
-
 impl Scheduler {
-    /// A scheduler at step 0 that is exact about the records it loads.
+    /// A scheduler at step 0.
     pub fn new(schedule: Schedule) -> Self {
         Self {
             schedule: Arc::new(schedule),
             next_step: 0,
             rates: [0.0; AHEAD],
             used: AHEAD,
-            on_mismatch: OnMismatch::default(),
             warned_of_end: false,
         }
-    }
-
-    /// Chooses what happens when the record of a different schedule is loaded.
-    pub fn on_mismatch(mut self, on_mismatch: OnMismatch) -> Self {
-        self.on_mismatch = on_mismatch;
-        self
     }
 
     /// The schedule.
@@ -95,11 +71,7 @@ impl LrScheduler for Scheduler {
         self.used += 1;
         if !self.warned_of_end && self.schedule.length().is_some_and(|end| self.next_step >= end) {
             self.warned_of_end = true;
-            log::warn!(
-                "training goes on after the last update of {}; holding the rate {rate:?}. Give \
-                 RunLength the epochs, batch size and gradient accumulation that you train with",
-                self.schedule
-            );
+            tell(&past_end(&self.schedule, rate));
         }
         self.next_step = self.next_step.saturating_add(1);
         rate
@@ -111,39 +83,36 @@ impl LrScheduler for Scheduler {
 
     fn load_record(&mut self, record: LrSchedulerRecord) {
         self.used = AHEAD;
-        let Some(saved) = SavedStep::from_record(&record) else {
-            if self.on_mismatch == OnMismatch::Restart {
-                log::info!("starting at step 0: the record is of another scheduler");
-                self.next_step = 0;
-                return;
+        match SavedStep::from_record(&record) {
+            Some(saved) => {
+                self.next_step = saved.step;
+                if !saved.is_of(&self.schedule) {
+                    tell(&format!(
+                        "the record of the scheduler is of another schedule, whose step {} is kept; saved: {}; now: {}",
+                        saved.step, saved.schedule, self.schedule
+                    ));
+                }
             }
-            log::error!(
-                "the record holds no step of a burn-anneal scheduler; going on at step {} of {}",
-                self.next_step,
-                self.schedule
-            );
-            return;
-        };
-        self.next_step = saved.step;
-        if saved.is_of(&self.schedule) {
-            return;
-        }
-        let change = format!("saved: {}; now: {}", saved.schedule, self.schedule);
-        match self.on_mismatch {
-            OnMismatch::Exact => log::error!(
-                "the record is of another schedule; keeping its step {} ({change}). To go on under \
-                 the new schedule choose OnMismatch::Extend, to start it anew OnMismatch::Restart",
-                saved.step
-            ),
-            OnMismatch::Extend => {
-                log::info!("extending at step {} under a new schedule ({change})", saved.step)
-            }
-            OnMismatch::Restart => {
-                log::info!("starting a new schedule at step 0 ({change})");
-                self.next_step = 0;
-            }
+            None => tell(&format!(
+                "the record of the scheduler holds no step of Anneal's; going on at step {} of {}",
+                self.next_step, self.schedule
+            )),
         }
     }
+}
+
+/// Says what nobody else can be told: in the log, which Burn writes into a file, and where somebody looks.
+pub(crate) fn tell(words: &str) {
+    log::warn!("{words}");
+    eprintln!("{words}");
+}
+
+/// That training goes on after the end of its schedule.
+pub(crate) fn past_end(schedule: &Schedule, rate: f64) -> String {
+    format!(
+        "training goes on after the last update of {schedule}; holding the rate {rate:?}. Give RunLength the epochs, \
+         batch size and gradient accumulation that you train with"
+    )
 }
 
 /// What a scheduler's record says: the step, and which schedule it belongs to.
@@ -252,16 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn another_schedule_keeps_or_restarts_its_step_as_chosen() {
-        let record = at_step_3(cosine(0.1)).to_record();
-        for (choice, next) in
-            [(OnMismatch::Exact, 3), (OnMismatch::Extend, 3), (OnMismatch::Restart, 0)]
-        {
-            let run = RunLength::updates(20);
-            let mut scheduler = cosine(0.1).init(run).unwrap().on_mismatch(choice);
-            scheduler.load_record(record.clone());
-            assert_eq!(scheduler.next_step(), next, "{choice:?}");
-        }
+    fn another_schedule_keeps_its_step() {
+        let mut scheduler = cosine(0.1).init(RunLength::updates(20)).unwrap();
+        scheduler.load_record(at_step_3(cosine(0.1)).to_record());
+        assert_eq!(scheduler.next_step(), 3);
     }
 
     /// Rates that were computed ahead belong to the step before.
@@ -279,22 +242,9 @@ mod tests {
     }
 
     #[test]
-    fn restart_goes_on_under_the_same_schedule() {
-        let saved = at_step_3(cosine(0.1));
-        let mut same =
-            cosine(0.1).init(RunLength::updates(10)).unwrap().on_mismatch(OnMismatch::Restart);
-        same.load_record(saved.to_record());
-        assert_eq!(same.next_step(), 3);
-    }
-
-    #[test]
-    fn a_foreign_record_moves_the_step_only_to_restart() {
-        let foreign = burn::lr_scheduler::LrSchedulerRecord::new;
+    fn a_foreign_record_leaves_the_step() {
         let mut scheduler = at_step_3(cosine(0.1));
-        scheduler.load_record(foreign());
+        scheduler.load_record(burn::lr_scheduler::LrSchedulerRecord::new());
         assert_eq!(scheduler.next_step(), 3);
-        let mut scheduler = scheduler.on_mismatch(OnMismatch::Restart);
-        scheduler.load_record(foreign());
-        assert_eq!(scheduler.next_step(), 0);
     }
 }

@@ -1,11 +1,14 @@
 //! A training loop of one's own.
 
-use crate::checkpoint::{CheckpointError, save_epoch};
+use crate::checkpoint::{Checkpoint, CheckpointError, save_epoch};
 use crate::precision::with_master_weights;
-use crate::update::{Failed, How, Monitor, Monitored, PassAgain, UpdateError, Updated, Updater};
+use crate::update::{
+    Failed, How, Monitor, Monitored, PassAgain, UpdateError, Updated, Updater, sum,
+};
+use anneal_control::MetricOf;
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::Module;
-use burn::optim::{GradAdaptor, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer};
 use burn::train::TrainOutput;
 use std::any::Any;
 use std::cell::Cell;
@@ -28,7 +31,8 @@ use std::sync::Arc;
 /// let run = RunLength::updates(100);
 /// let device = Device::default().autodiff();
 /// let model = vec![LinearConfig::new(4, 8).init(&device), LinearConfig::new(8, 2).init(&device)];
-/// let mut training = LearnerBuilder::new(model, SgdConfig::new().build(), cosine(0.1), run)
+/// let mut training = LearnerBuilder::new(model, SgdConfig::new().build(), cosine(0.1))
+///     .run(run)
 ///     .groups(layer_decay(0.5).unfreeze_every(Span::percent(20.0)))
 ///     .build_loop()?;
 /// for _ in 0..3 {
@@ -75,9 +79,9 @@ impl<M: Module> TrainingLoop<M> {
         self.model.as_ref().expect("an update puts it back")
     }
 
-    /// Gives the model back.
+    /// Gives the model back, which requires gradients where it did before the run.
     pub fn into_model(self) -> M {
-        self.model.expect("an update puts it back")
+        self.updater.monitor.release(self.model.expect("an update puts it back"))
     }
 
     /// The model in f32: in half precision that of the [master weights](crate::precision::MasterWeights).
@@ -154,24 +158,35 @@ impl<M: Module> TrainingLoop<M> {
         self.updater.monitor.next_update()
     }
 
-    /// Saves the state after an epoch in the run's `directory`, in the files that Burn's training writes too, and
-    /// deletes all but the last two epochs: [`SavedEpoch`](crate::SavedEpoch) finds them, and
+    /// Ends an epoch: controllers hear of its metrics, such as `(MetricOf::valid("Loss"), 0.7)`.
+    ///
+    /// # Errors
+    /// [`UpdateError`] where a controller stops the run, or needs a metric that is not there.
+    pub fn end_epoch(
+        &mut self,
+        metrics: impl IntoIterator<Item = (MetricOf, f64)>,
+    ) -> Result<(), Arc<UpdateError>> {
+        self.updater.monitor.end_epoch(&metrics.into_iter().collect());
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    /// Saves the state after an epoch in the run's `directory`, in the files that Burn's training writes too, whole or
+    /// not at all, and deletes all but the last two: [`Checkpoint`] finds them, and
     /// [`LearnerBuilder::resume_from`](crate::LearnerBuilder::resume_from) goes on from there.
     ///
     /// # Errors
     /// [`CheckpointError`] where a file cannot be written.
-    pub fn save(&self, directory: impl AsRef<Path>, epoch: usize) -> Result<(), CheckpointError> {
-        let model = self.model().clone().into_record();
+    pub fn save(
+        &self,
+        directory: impl AsRef<Path>,
+        epoch: usize,
+    ) -> Result<Checkpoint, CheckpointError> {
+        self.updater.monitor.at_epoch(epoch as u64);
+        // Running statistics are those of all passes in the `valid()` form only.
+        let model = self.model().valid().into_record();
         let (optimizer, scheduler) = (self.optimizer.to_record(), self.scheduler.to_record());
         save_epoch(directory.as_ref(), epoch, model, optimizer, scheduler)
     }
-}
-
-fn sum<M: Module>(model: &M, one: GradientsParams, other: GradientsParams) -> GradientsParams {
-    let mut sum = GradientsAccumulator::new();
-    sum.accumulate(model, one);
-    sum.accumulate(model, other);
-    sum.grads()
 }
 
 fn optimize<M: Module>(

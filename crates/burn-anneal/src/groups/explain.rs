@@ -20,6 +20,8 @@ pub struct Explanation {
     pub schedule: String,
     /// Parameters that the model does not train, such as running statistics.
     pub untrained: usize,
+    /// Where the run went on from, and what was done there; `None` for one that began anew.
+    pub resumed: Option<String>,
     /// What is not as it was asked for, such as a decay that is lost in half precision.
     pub notes: Vec<String>,
     /// What controllers have come to; `None` without.
@@ -139,6 +141,7 @@ impl Explanation {
             rate,
             schedule: table.base.to_string(),
             untrained: table.untrained,
+            resumed: None,
             notes: table.notes.clone(),
             control: None,
             groups: table.groups.iter().map(|group| explained(table, group, step)).collect(),
@@ -229,6 +232,9 @@ impl Kept {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(resumed) = &self.resumed {
+            writeln!(f, "{resumed}")?;
+        }
         writeln!(f, "update {}: {}, rate {}", self.step, self.schedule, short(self.rate))?;
         const HEAD: [&str; 10] = [
             "group",

@@ -21,14 +21,26 @@ impl Groups {
     /// Only needed in a loop that uses neither a learner of [`LearnerBuilder`](crate::LearnerBuilder) nor a
     /// [`TrainingLoop`](crate::TrainingLoop).
     pub fn prepare<M: Module>(&self, model: M, step: u64) -> M {
-        model.map(&mut Freezer { table: &self.table, step, path: vec![] })
+        model.map(&mut Freezer { table: &self.table, step: Some(step), path: vec![] })
+    }
+
+    /// Undoes what [`prepare`](Self::prepare) did: all that trained before the run requires a gradient again.
+    pub(crate) fn release<M: Module>(&self, model: M) -> M {
+        model.map(&mut Freezer { table: &self.table, step: None, path: vec![] })
     }
 }
 
 struct Freezer<'a> {
     table: &'a Table,
-    step: u64,
+    /// `None` where nothing is frozen.
+    step: Option<u64>,
     path: Vec<String>,
+}
+
+impl Freezer<'_> {
+    fn trains(&self, group: usize) -> bool {
+        self.step.is_none_or(|step| !self.table.groups[group].is_frozen(step))
+    }
 }
 
 impl ModuleMapper for Freezer<'_> {
@@ -43,7 +55,7 @@ impl ModuleMapper for Freezer<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.table.of_path.get(&self.path.join(".")) {
             Some(&group) => {
-                let trains = !self.table.groups[group].is_frozen(self.step);
+                let trains = self.trains(group);
                 // Setting what is set already would make a leaf of the graph anew.
                 if param.is_require_grad() == trains {
                     param
@@ -57,9 +69,7 @@ impl ModuleMapper for Freezer<'_> {
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
         match self.table.of_flag.get(&self.path.join(".")) {
-            Some(&group) if self.table.freeze_statistics => {
-                flag.with_value(!self.table.groups[group].is_frozen(self.step))
-            }
+            Some(&group) if self.table.freeze_statistics => flag.with_value(self.trains(group)),
             _ => flag,
         }
     }

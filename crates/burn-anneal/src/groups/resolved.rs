@@ -218,6 +218,28 @@ impl Groups {
         Ok(found)
     }
 
+    /// The groups that begin late and train at `step`.
+    pub(crate) fn late_until(&self, step: u64) -> impl Iterator<Item = String> {
+        let late = move |group: &&ResolvedGroup| {
+            group.trains_from.is_some_and(|from| from > 0 && from <= step)
+        };
+        self.table.groups.iter().filter(late).map(|group| group.name.clone())
+    }
+
+    /// Leaves what had thawed in a run before as it is, and names the groups that would have been frozen again.
+    pub(crate) fn keep_thawed(&mut self, thawed: &[String], step: u64) -> Vec<String> {
+        let mut kept = vec![];
+        let Some(table) = Arc::get_mut(&mut self.table) else { return kept };
+        for group in &mut table.groups {
+            let is_frozen_again = group.trains_from.is_some_and(|from| from > step);
+            if is_frozen_again && thawed.contains(&group.name) {
+                group.trains_from = Some(0);
+                kept.push(group.name.clone());
+            }
+        }
+        kept
+    }
+
     /// A hash of all that is resolved but the run's schedule, the same on every machine: what a loop of
     /// one's own saves beside the update, to see whether it goes on in the same groups. A learner of
     /// [`LearnerBuilder`](crate::LearnerBuilder) saves it by itself.

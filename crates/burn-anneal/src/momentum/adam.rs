@@ -40,7 +40,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 /// let schedule = one_cycle(0.02);
 /// let momentum = schedule.clone().momentum(0.85, 0.95);
 /// let adam = ScheduledAdam::new().beta_2(0.99).build()?;
-/// let training = LearnerBuilder::new(model, adam, schedule, run)
+/// let training = LearnerBuilder::new(model, adam, schedule).run(run)
 ///     .momentum(momentum)
 ///     .weight_decay(0.05)
 ///     .build_loop()?;

@@ -23,7 +23,7 @@ use burn::tensor::{Device, Tensor};
 ///
 /// # fn train<M: burn::module::Module>(model: M, run: RunLength) -> Result<(), BuildError> {
 /// let schedule = step_decay(0.1, Span::epochs(30), 0.1);
-/// let training = LearnerBuilder::new(model, RateInsideSgd::new(0.9)?.nesterov(), schedule, run)
+/// let training = LearnerBuilder::new(model, RateInsideSgd::new(0.9)?.nesterov(), schedule).run(run)
 ///     .rate_drop(RateDrop::rescale())
 ///     .build_loop()?;
 /// # Ok(())

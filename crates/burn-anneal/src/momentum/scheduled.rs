@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// let momentum = linear(0.5, 0.95);
 /// let schedule = momentum.clone().follow_momentum(50.0);
 /// let optimizer = ScheduledMomentum::from(SgdConfig::new());
-/// let training = LearnerBuilder::new(model, optimizer, schedule, run).momentum(momentum).build_loop()?;
+/// let training = LearnerBuilder::new(model, optimizer, schedule).run(run).momentum(momentum).build_loop()?;
 /// # Ok(())
 /// # }
 /// ```

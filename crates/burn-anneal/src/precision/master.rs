@@ -132,7 +132,7 @@ fn current<const D: usize>(master: Option<Tensor<D>>, weight: Tensor<D>) -> Tens
 /// is, see [`to_precision`].
 ///
 /// The record is that of [`ModuleOptimizer::to_record`], whose parameters are the model's;
-/// [`SavedEpoch::load_in_f32`](crate::SavedEpoch::load_in_f32) reads a checkpoint of a learner.
+/// [`Checkpoint::load_in_f32`](crate::Checkpoint::load_in_f32) reads a checkpoint of a learner.
 ///
 /// ```
 /// use burn::optim::{ModuleOptimizer, SgdConfig};

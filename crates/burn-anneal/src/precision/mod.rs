@@ -6,6 +6,7 @@
 
 mod cast;
 mod half;
+mod inputs;
 mod master;
 
 pub use anneal_control::{
@@ -14,4 +15,5 @@ pub use anneal_control::{
 };
 pub use cast::{to_precision, to_precision_except};
 pub use half::{HalfPrecision, PrecisionError};
+pub(crate) use inputs::{Casts, OwnCast, own_cast};
 pub use master::{MasterState, MasterWeights, with_master_weights};

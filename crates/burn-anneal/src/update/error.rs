@@ -21,6 +21,65 @@ pub enum UpdateError {
          runs on"
     )]
     NotScaled,
+    /// An update is of more or fewer batches than the run says.
+    #[error(
+        "update {update} is of {found} batches, and the run says {expected}; give RunLength the gradient_accumulation \
+         and the devices that you train with, or launch, which takes them from the training"
+    )]
+    OtherBatches {
+        /// The update.
+        update: u64,
+        /// The batches that it is of.
+        found: u64,
+        /// Those that the run says.
+        expected: u64,
+    },
+    /// An epoch has more or fewer updates than the run says.
+    #[error(
+        "epoch {epoch} has {found} updates, and the run says {expected}; give RunLength the items, the batch size and the \
+         gradient_accumulation that you train with, or launch, which takes them from the training"
+    )]
+    OtherEpoch {
+        /// The epoch.
+        epoch: u64,
+        /// The updates that it has.
+        found: u64,
+        /// Those that the run says.
+        expected: u64,
+    },
+    /// The builder was told of a checkpoint, which nobody loaded.
+    #[error(
+        "LearnerBuilder::resume_from named a checkpoint, and the training did not load it, so that the weights are fresh \
+         ones; call SupervisedTraining::checkpoint({epoch}) too, or launch, which needs no more"
+    )]
+    NotLoaded {
+        /// Its epoch.
+        epoch: usize,
+    },
+    /// Nobody told controllers of an epoch.
+    #[error(
+        "the controller `{controller}` needs metrics of an epoch, and nobody told it of epoch {epoch}; launch, or under \
+         Burn's own loop train with with_checkpointing_strategy(EpochEvents::of(&learner.model(), strategy)), or in a \
+         loop of your own call TrainingLoop::end_epoch"
+    )]
+    EpochUnheard {
+        /// Its name.
+        controller: String,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The first pass of a model in half precision failed.
+    #[error(
+        "half_precision: the first pass of the model failed ({reason}), and nobody casts its inputs, of type {input}; \
+         say how with LearnerBuilder::cast_inputs, as in .cast_inputs(|batch: Batch, dtype| Batch {{ images: \
+         batch.images.cast(dtype), ..batch }}), or cast them in the model"
+    )]
+    InputsNotCast {
+        /// The type of the inputs.
+        input: &'static str,
+        /// What Burn says.
+        reason: String,
+    },
     /// Several losses of one pass were scaled, of which each would be scaled by itself.
     #[error(
         "scaled_backward() was called {calls} times in one pass, which must go backward once, from the whole \

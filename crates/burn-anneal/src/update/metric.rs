@@ -1,10 +1,11 @@
 //! What an update did, in Burn's dashboard and logs.
 
-use super::monitor::Monitor;
 use super::reports::Report;
 use super::schedule::Tag;
 use super::signals::numbers;
-use crate::groups::{Kept, ResolvedGroup, Table};
+use super::watch::Watch;
+use crate::groups::{Groups, Kept, ResolvedGroup, Table};
+use anneal_control::Controllers;
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
@@ -23,12 +24,87 @@ pub struct UpdateMetric {
     name: MetricName,
     quantity: Quantity,
     group: usize,
-    monitor: Monitor,
+    watch: Watch,
     /// The last update that was looked at: with gradient accumulation it is that of several batches.
     counted: Option<u64>,
     state: NumericMetricState,
     is_known: bool,
     is_known_of_epoch: bool,
+}
+
+/// Metrics of each update, for Burn's dashboard and logs. A value that is not known, such as one before the first
+/// update, is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RunMetrics {
+    /// The rate of each group, `Rate NAME`: see [`Monitored::rate_metrics`](super::Monitored::rate_metrics).
+    Rates,
+    /// Of each group that decays `Decay NAME` and `Kept NAME`: see
+    /// [`Monitored::decay_metrics`](super::Monitored::decay_metrics).
+    Decay,
+    /// The momentum of each group with a schedule of it, `Momentum NAME`: see
+    /// [`Monitored::momentum_metrics`](super::Monitored::momentum_metrics).
+    Momentum,
+    /// How far each group moves, `Step NAME`: see [`Monitored::step_metrics`](super::Monitored::step_metrics).
+    Steps,
+    /// The norm of each group's weights, `Norm NAME`: see [`Monitored::norm_metrics`](super::Monitored::norm_metrics).
+    Norms,
+    /// `Loss Scale`, `Skipped` and `Factor NAME` of controllers: see
+    /// [`Monitored::control_metrics`](super::Monitored::control_metrics).
+    Control,
+    /// `Cap NAME` and `Gradients NAME` of controllers: see
+    /// [`Monitored::answer_metrics`](super::Monitored::answer_metrics).
+    Answers,
+}
+
+impl RunMetrics {
+    /// Those of a run with these groups and controllers.
+    pub(crate) fn of(
+        self,
+        groups: &Groups,
+        controllers: &Controllers,
+        watch: &Watch,
+    ) -> Vec<UpdateMetric> {
+        let of_groups = |what: &str, wanted: fn(&ResolvedGroup) -> bool, quantity: &Quantity| {
+            let all = groups.table.groups.iter().enumerate();
+            let wanted = all.filter(|(_, group)| wanted(group));
+            let metric = |(index, group): (usize, &ResolvedGroup)| {
+                let name = format!("{what} {}", group.name);
+                UpdateMetric::new(name, quantity.clone(), index, watch.clone())
+            };
+            wanted.map(metric).collect::<Vec<_>>()
+        };
+        let of_run = |name: String, quantity| UpdateMetric::new(name, quantity, 0, watch.clone());
+        let decays: fn(&ResolvedGroup) -> bool = |group| !group.shrinkage.is_none();
+        let names = || controllers.names().enumerate();
+        match self {
+            Self::Rates => of_groups("Rate", |_| true, &Quantity::Rate),
+            Self::Decay => {
+                let mut metrics = of_groups("Decay", decays, &Quantity::Decay);
+                metrics.extend(of_groups("Kept", decays, &Quantity::Kept(Kept::default())));
+                metrics
+            }
+            Self::Momentum => {
+                of_groups("Momentum", |group| group.momentum.is_some(), &Quantity::Momentum)
+            }
+            Self::Steps => of_groups("Step", |_| true, &Quantity::Step),
+            Self::Norms => of_groups("Norm", |_| true, &Quantity::Norm),
+            Self::Control if controllers.is_empty() => vec![],
+            Self::Control => {
+                let scales = controllers.loss_scale().is_some();
+                let scale = scales.then(|| of_run("Loss Scale".into(), Quantity::LossScale));
+                let skipped = of_run("Skipped".into(), Quantity::Skipped);
+                let factor = |(i, name)| of_run(format!("Factor {name}"), Quantity::Factor(i));
+                scale.into_iter().chain([skipped]).chain(names().map(factor)).collect()
+            }
+            Self::Answers => {
+                let both = |(i, name): (usize, &str)| {
+                    let cap = of_run(format!("Cap {name}"), Quantity::Cap(i));
+                    [cap, of_run(format!("Gradients {name}"), Quantity::Gradients(i))]
+                };
+                names().flat_map(both).collect()
+            }
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -53,12 +129,12 @@ pub(super) enum Quantity {
 }
 
 impl UpdateMetric {
-    pub(super) fn new(name: String, quantity: Quantity, group: usize, monitor: Monitor) -> Self {
+    pub(super) fn new(name: String, quantity: Quantity, group: usize, watch: Watch) -> Self {
         Self {
             name: Arc::new(name),
             quantity,
             group,
-            monitor,
+            watch,
             counted: None,
             state: NumericMetricState::new(),
             is_known: false,
@@ -68,21 +144,22 @@ impl UpdateMetric {
 
     /// Its value in the last update; `None` where it is not known.
     pub fn last(&mut self) -> Option<f64> {
-        let report = self.monitor.plan.reports.last()?;
+        let report = self.watch.monitor_of()?.plan.reports.last()?;
         self.value_of(report.number)
     }
 
     /// Its value in the update of this number.
     fn value_of(&mut self, number: u64) -> Option<f64> {
-        let plan = &self.monitor.plan;
-        let report = match plan.reports.of(number) {
-            Some(report) => report,
+        let monitor = self.watch.monitor_of()?;
+        let plan = &monitor.plan;
+        let report = plan.reports.of(number).or_else(|| {
             // One that is forgotten did what the schedule says, if there was nobody to say otherwise.
-            None if self.monitor.slot().lock().controllers.is_empty() => {
-                Report { number, step: number, next_step: number + 1, ..Report::default() }
-            }
-            None => return None,
-        };
+            let slot = monitor.slot();
+            let state = slot.lock();
+            let step = state.clock.step_of(number);
+            let report = Report { number, step, next_step: step + 1, ..Report::default() };
+            state.controllers.is_empty().then_some(report)
+        })?;
         let Report { step, next_step, answer, .. } = report;
         let Table { base, groups, .. } = &*plan.groups.table;
         let group: &ResolvedGroup = &groups[self.group];

@@ -1,14 +1,17 @@
 //! What can be asked of a run while it trains.
 
 use super::error::UpdateError;
-use super::metric::{Quantity, UpdateMetric};
-use super::reduce::Rescale;
+use super::metric::{RunMetrics, UpdateMetric};
+use super::reduce::GlobalNormClip;
 use super::reports::{Report, Reports};
 use super::schedule::{Tag, cloned};
 use super::state::Slot;
+use super::watch::Watch;
 use super::{CopyItem, OnSkip};
 use crate::groups::{ControlSummary, ExplainedController, Explanation, Groups};
+use crate::precision::Casts;
 use anneal_control::{Answer, Observation};
+use anneal_schedule::RunLength;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::train::{
@@ -37,8 +40,15 @@ pub struct Updated {
 /// All that is fixed when a run begins.
 pub(crate) struct Plan {
     pub groups: Groups,
-    /// Without the loss scale.
-    pub rescale: Rescale,
+    pub clip: Option<GlobalNormClip>,
+    /// The run over whose batches gradients are averaged; `None` where they are summed.
+    pub mean_over: Option<RunLength>,
+    /// What Burn's own loop must show; `None` where the loop is ours, or a user's.
+    pub expects: Option<RunLength>,
+    /// Where the run went on from.
+    pub resumed: Option<String>,
+    /// Casts inputs to the precision of the model.
+    pub cast_inputs: Option<Casts>,
     /// Whether gradients are those of half precision, which are summed in f32.
     pub is_half: bool,
     pub on_skip: OnSkip,
@@ -53,6 +63,8 @@ pub(crate) struct Plan {
     /// Where a run of Burn's is stopped.
     pub interrupter: Option<Interrupter>,
     pub reports: Reports,
+    /// The state that the last update changed: clones of a model that Burn made before it look at another.
+    pub live: Mutex<Option<Slot>>,
 }
 
 /// Finds the loss in an output of which only its owner knows the type.
@@ -125,25 +137,18 @@ pub trait Monitored {
 
     /// A metric of each group's rate: 0 where the group is frozen or the update skipped.
     fn rate_metrics(&self) -> Vec<UpdateMetric> {
-        self.monitor().of_groups("Rate", |_| true, |_| Quantity::Rate)
+        self.monitor().metrics(RunMetrics::Rates)
     }
 
     /// Metrics of each group that decays: the share that the decay takes of each weight, and what it has left.
     /// A metric that begins in mid-run takes the updates before it as the schedule has them.
     fn decay_metrics(&self) -> Vec<UpdateMetric> {
-        let monitor = self.monitor();
-        let table = &monitor.plan.groups.table;
-        let decays = |group: usize| !table.groups[group].shrinkage.is_none();
-        let mut metrics = monitor.of_groups("Decay", decays, |_| Quantity::Decay);
-        metrics.extend(monitor.of_groups("Kept", decays, |_| Quantity::Kept(Default::default())));
-        metrics
+        self.monitor().metrics(RunMetrics::Decay)
     }
 
     /// A metric of each group's momentum, where it has a schedule of it.
     fn momentum_metrics(&self) -> Vec<UpdateMetric> {
-        let table = &self.monitor().plan.groups.table;
-        let follows = |group: usize| table.groups[group].momentum.is_some();
-        self.monitor().of_groups("Momentum", follows, |_| Quantity::Momentum)
+        self.monitor().metrics(RunMetrics::Momentum)
     }
 
     /// A metric of how far each group really moves: the root of the mean square of what an update adds to
@@ -151,35 +156,31 @@ pub trait Monitored {
     /// ([`AdamStep`](crate::schedule::analysis::AdamStep) predicts it). From then on updates are measured: a sum over
     /// all weights on the device, and one read for each metric and update, by the thread of the metrics.
     fn step_metrics(&self) -> Vec<UpdateMetric> {
-        self.monitor().plan.reports.want_steps();
-        self.monitor().of_groups("Step", |_| true, |_| Quantity::Step)
+        self.monitor().metrics(RunMetrics::Steps)
     }
 
     /// A metric of the Euclidean norm of each group's weights after each update, frozen ones too, which shows
     /// what a weight decay really does. It costs what [`step_metrics`](Self::step_metrics) costs.
     fn norm_metrics(&self) -> Vec<UpdateMetric> {
-        self.monitor().plan.reports.want_norms();
-        self.monitor().of_groups("Norm", |_| true, |_| Quantity::Norm)
+        self.monitor().metrics(RunMetrics::Norms)
     }
 
     /// Metrics of the controllers: `Loss Scale`, that of each update, where losses are scaled; `Skipped`, 1 or 0;
     /// and `Factor NAME`, what each controller multiplied the rates by. None without controllers.
     fn control_metrics(&self) -> Vec<UpdateMetric> {
-        self.monitor().of_controllers()
+        self.monitor().metrics(RunMetrics::Control)
     }
 
     /// Metrics of the rest that controllers answer: `Cap NAME`, what no rate may exceed, and `Gradients NAME`, what
     /// each multiplied the gradients by; absent where one says nothing of it.
     fn answer_metrics(&self) -> Vec<UpdateMetric> {
-        let slot = self.monitor().slot();
-        let names: Vec<String> = slot.lock().controllers.names().map(String::from).collect();
-        let metric =
-            |name: String, quantity| UpdateMetric::new(name, quantity, 0, self.monitor().clone());
-        let both = |(i, name): (usize, String)| {
-            let cap = metric(format!("Cap {name}"), Quantity::Cap(i));
-            [cap, metric(format!("Gradients {name}"), Quantity::Gradients(i))]
-        };
-        names.into_iter().enumerate().flat_map(both).collect()
+        self.monitor().metrics(RunMetrics::Answers)
+    }
+}
+
+impl Monitored for Monitor {
+    fn monitor(&self) -> &Monitor {
+        self
     }
 }
 
@@ -199,41 +200,42 @@ impl Monitor {
         self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// That of the learner that made the last update.
+    pub(crate) fn live(&self) -> Self {
+        let live = self.plan.live.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        live.map_or_else(|| self.clone(), |slot| Self::new(self.plan.clone(), slot))
+    }
+
+    /// The names of what metrics a run can show of itself.
+    pub(crate) fn metric_names(&self) -> Vec<String> {
+        let all = [
+            RunMetrics::Rates,
+            RunMetrics::Decay,
+            RunMetrics::Momentum,
+            RunMetrics::Steps,
+            RunMetrics::Norms,
+            RunMetrics::Control,
+            RunMetrics::Answers,
+        ];
+        let slot = self.slot();
+        let state = slot.lock();
+        let of = |metrics: RunMetrics| {
+            metrics.of(&self.plan.groups, &state.controllers, &Watch::default())
+        };
+        let names = all.into_iter().flat_map(of);
+        names.map(|metric| burn::train::metric::Metric::name(&metric).to_string()).collect()
+    }
+
     pub(super) fn follow(&self, slot: Slot) {
+        *self.plan.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot.clone());
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = slot;
     }
 
-    fn of_groups(
-        &self,
-        what: &str,
-        wanted: impl Fn(usize) -> bool,
-        quantity: impl Fn(usize) -> Quantity,
-    ) -> Vec<UpdateMetric> {
-        let names = self.plan.groups.names().enumerate().filter(|(group, _)| wanted(*group));
-        names
-            .map(|(group, name)| {
-                let name = format!("{what} {name}");
-                UpdateMetric::new(name, quantity(group), group, self.clone())
-            })
-            .collect()
-    }
-
-    fn of_controllers(&self) -> Vec<UpdateMetric> {
+    fn metrics(&self, which: RunMetrics) -> Vec<UpdateMetric> {
+        self.plan.reports.want(which);
         let slot = self.slot();
         let state = slot.lock();
-        if state.controllers.is_empty() {
-            return vec![];
-        }
-        let metric =
-            |name: &str, quantity| UpdateMetric::new(name.to_string(), quantity, 0, self.clone());
-        let scale =
-            state.controllers.loss_scale().map(|_| metric("Loss Scale", Quantity::LossScale));
-        let factor = |(i, name)| metric(&format!("Factor {name}"), Quantity::Factor(i));
-        scale
-            .into_iter()
-            .chain([metric("Skipped", Quantity::Skipped)])
-            .chain(state.controllers.names().enumerate().map(factor))
-            .collect()
+        which.of(&self.plan.groups, &state.controllers, &Watch::of(self.clone()))
     }
 
     /// What became of the last update.
@@ -257,6 +259,11 @@ impl Monitor {
         self.plan.groups.prepare(model, self.slot().lock().prepared)
     }
 
+    /// Requires gradients again where the run froze parameters.
+    pub(crate) fn release<M: Module>(&self, model: M) -> M {
+        self.plan.groups.release(model)
+    }
+
     pub(crate) fn next_update(&self) -> u64 {
         self.slot().lock().clock.number
     }
@@ -273,13 +280,14 @@ impl Monitor {
         let control = ControlSummary {
             loss_scale: state.controllers.loss_scale(),
             skipped: state.clock.skipped,
-            behind: state.clock.behind,
+            behind: state.clock.behind.saturating_sub(state.origin),
             factor: state.answer.factor.unwrap_or(1.0),
             not_finite: state.ledger.not_finite,
             controllers: controllers.collect(),
         };
         let says_something = !control.controllers.is_empty() || control.not_finite > 0;
         Explanation {
+            resumed: self.plan.resumed.clone(),
             control: says_something.then_some(control),
             ..self.plan.groups.explain(state.clock.next_step())
         }

@@ -1,13 +1,12 @@
 //! One update, from the gradients of its batches to the weights.
 
-use super::Rescale;
 use super::batches::{Again, Batch};
 use super::context::{Heard, Momentum, Scope, Setting, Settings, Shrink, misses};
 use super::error::UpdateError;
 use super::measure::{Step, Sum};
 use super::monitor::Plan;
 use super::pass::Pass;
-use super::reduce::Reduced;
+use super::reduce::{Reduced, Rescale};
 use super::reports::Report;
 use super::signals::{Reading, Signals, numbers};
 use super::state::{State, Unread};
@@ -15,6 +14,7 @@ use super::tensors::{ByParameter, in_f32_gradients};
 use super::updater::How;
 use crate::groups::ResolvedGroup;
 use anneal_control::{Answer, BatchChange, Needs, Observation};
+use anneal_schedule::RunLength;
 use burn::module::Module;
 use burn::optim::{GradAdaptor, ModuleOptimizer};
 use burn::tensor::Tensor;
@@ -70,8 +70,10 @@ impl<M: Module> Update<'_, M> {
         }
         let last_movement = std::mem::take(&mut self.state.last_movement);
         signals.last_movement = last_movement.filter(|_| needs.last_movement);
-        let rescale = self.plan.rescale;
-        let rescale = Rescale { factor: rescale.factor / loss_scale.unwrap_or(1.0), ..rescale };
+        let batches_of = |run: RunLength| run.batches_per_update(self.number) as f64;
+        let mean = self.plan.mean_over.map_or(1.0, batches_of);
+        let factor = 1.0 / mean / loss_scale.unwrap_or(1.0);
+        let rescale = Rescale { factor, clip: self.plan.clip };
         let gradients = match rescale.is_none(&needs) && !needs.tries() {
             true => Gradients::Raw(gradients),
             false => {
@@ -385,6 +387,12 @@ impl<M: Module> Update<'_, M> {
         let answers = self.state.controllers.answers().map(|(_, answer)| answer).collect();
         let report = Report { number, step, next_step, loss_scale, answer, answers, steps, norms };
         self.plan.reports.push(report);
+        self.state.place.updates += 1;
+        if groups.freezes_differ(step, next_step) {
+            self.state.thawed.extend(groups.late_until(next_step));
+            self.state.thawed.sort();
+            self.state.thawed.dedup();
+        }
         let prepared = std::mem::replace(&mut self.state.prepared, next_step);
         // Also where the last one was another than it came to.
         match prepared != step || groups.freezes_differ(step, next_step) {

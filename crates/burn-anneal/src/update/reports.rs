@@ -1,5 +1,6 @@
 //! What became of the last updates, for metrics.
 
+use super::metric::RunMetrics;
 use anneal_control::Answer;
 use burn::tensor::Tensor;
 use std::collections::VecDeque;
@@ -42,18 +43,17 @@ pub(crate) struct Report {
 }
 
 impl Reports {
-    /// From now on steps are measured.
-    pub fn want_steps(&self) {
-        self.steps.store(true, Ordering::Relaxed);
+    /// From now on what these metrics need is measured.
+    pub fn want(&self, metrics: RunMetrics) {
+        match metrics {
+            RunMetrics::Steps => self.steps.store(true, Ordering::Relaxed),
+            RunMetrics::Norms => self.norms.store(true, Ordering::Relaxed),
+            _ => {}
+        }
     }
 
     pub fn wants_steps(&self) -> bool {
         self.steps.load(Ordering::Relaxed)
-    }
-
-    /// From now on norms are measured.
-    pub fn want_norms(&self) {
-        self.norms.store(true, Ordering::Relaxed);
     }
 
     pub fn wants_norms(&self) -> bool {

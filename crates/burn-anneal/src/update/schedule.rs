@@ -3,7 +3,7 @@
 use super::error::UpdateError;
 use super::monitor::Link;
 use super::state::{Saved, Slot, State};
-use crate::scheduler::{OnMismatch, SavedStep, read_text, write_text};
+use crate::scheduler::{SavedStep, read_text, write_text};
 use anneal_schedule::Schedule;
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
@@ -49,12 +49,8 @@ thread_local! {
 }
 
 /// What Burn's learner steps: the schedule at the clock of the run, and the tag of the update beside it.
-pub(crate) fn learner_scheduler(
-    schedule: Arc<Schedule>,
-    slot: Slot,
-    on_mismatch: OnMismatch,
-) -> ModuleLrScheduler {
-    let scheduler = LearnerScheduler { schedule, slot, on_mismatch };
+pub(crate) fn learner_scheduler(schedule: Arc<Schedule>, slot: Slot) -> ModuleLrScheduler {
+    let scheduler = LearnerScheduler { schedule, slot };
     ModuleLrScheduler::new(scheduler)
         .with_group(ParamGroup::from_ids(vec![ParamId::from(TAG)]), TagOfLast)
 }
@@ -62,7 +58,6 @@ pub(crate) fn learner_scheduler(
 struct LearnerScheduler {
     schedule: Arc<Schedule>,
     slot: Slot,
-    on_mismatch: OnMismatch,
 }
 
 thread_local! {
@@ -86,7 +81,7 @@ impl Clone for LearnerScheduler {
                 *of_model = slot.clone();
             }
         }
-        Self { schedule: self.schedule.clone(), slot, ..*self }
+        Self { schedule: self.schedule.clone(), slot }
     }
 }
 
@@ -105,7 +100,7 @@ impl LrScheduler for LearnerScheduler {
 
     fn load_record(&mut self, record: LrSchedulerRecord) {
         let mut state = self.slot.lock();
-        if let Err(reason) = restore(&mut state, &record, &self.schedule, self.on_mismatch) {
+        if let Err(reason) = load(&mut state, &record, &self.schedule) {
             log::error!("the record of the scheduler: {reason}");
             state.failure = Some(Arc::new(UpdateError::Record { reason }));
         }
@@ -120,70 +115,59 @@ pub(crate) fn saved_state(record: &LrSchedulerRecord) -> Option<Result<Saved, St
     Some(Saved::read(&read_text(record, STATE)?))
 }
 
-/// Goes on with what a record says.
-pub(crate) fn restore(
-    state: &mut State,
-    record: &LrSchedulerRecord,
-    schedule: &Schedule,
-    on_mismatch: OnMismatch,
-) -> Result<(), String> {
+/// Goes on with what a record says that Burn loads: where the builder was told of it, it has decided all already.
+fn load(state: &mut State, record: &LrSchedulerRecord, schedule: &Schedule) -> Result<(), String> {
     let step = SavedStep::from_record(record);
-    let restarts = on_mismatch == OnMismatch::Restart
-        && !step.as_ref().is_some_and(|step| step.is_of(schedule));
-    let Some(step) = step else {
-        return match restarts {
+    let saved = saved_state(record).transpose()?;
+    if let Some(expected) = state.expects_record.take() {
+        let found = step.map(|step| step.step);
+        let expected = expected.step;
+        return match found == expected {
             true => Ok(()),
-            false => Err(
-                "it is of another scheduler and has no step to go on from; to start the schedule \
-                          at its step 0 choose OnMismatch::Restart"
-                    .into(),
-            ),
+            false => Err(format!(
+                "LearnerBuilder::resume_from named a checkpoint of step {}, and the training loads one of step {}; \
+                 give SupervisedTraining::checkpoint the epoch of the same, or launch, which takes one alone",
+                expected.map_or("unknown".into(), |step| step.to_string()),
+                found.map_or("unknown".into(), |step| step.to_string()),
+            )),
         };
+    }
+    let other = |what: String| {
+        Err(format!(
+            "{what}; name the checkpoint to LearnerBuilder::resume_from, and what to do with LearnerBuilder::on_mismatch"
+        ))
+    };
+    let Some(step) = step else {
+        return other("it is of another scheduler and has no step to go on from".into());
     };
     if !step.is_of(schedule) {
-        let change = format!("saved: {}; now: {schedule}", step.schedule);
-        match on_mismatch {
-            OnMismatch::Exact => {
-                return Err(format!(
-                    "it is of another schedule ({change}); to go on at step {} under the new one choose \
-                     OnMismatch::Extend, to start it anew OnMismatch::Restart",
-                    step.step
-                ));
-            }
-            OnMismatch::Extend => {
-                log::info!("extending at step {} under a new schedule ({change})", step.step);
-            }
-            OnMismatch::Restart => log::info!("starting a new schedule at step 0 ({change})"),
-        }
+        return other(format!(
+            "it is of another schedule (saved: {}; now: {schedule})",
+            step.schedule
+        ));
     }
-    match saved_state(record) {
-        Some(saved) => {
-            let saved = saved?;
-            let (was, now) = (&saved.identity, &state.identity);
-            if was.optimizer != now.optimizer {
-                return Err(format!(
-                    "it was trained with {}, not with {}",
-                    was.optimizer, now.optimizer
-                ));
-            }
-            if was.groups != now.groups && on_mismatch == OnMismatch::Exact {
-                return Err("it was trained in other groups; to go on with others choose OnMismatch::Extend".into());
-            }
-            state.restore(saved)?;
+    match saved {
+        Some(saved) if saved.identity.optimizer != state.identity.optimizer => Err(format!(
+            "it was trained with {}, not with {}",
+            saved.identity.optimizer, state.identity.optimizer
+        )),
+        Some(saved) if saved.identity.groups != state.identity.groups => {
+            other("it was trained in other groups".into())
         }
-        None if state.controllers.is_empty() && state.identity.groups.is_none() || restarts => {
+        Some(saved) if saved.place.is_some_and(|place| place.updates > 0) => {
+            Err("it was saved in mid-epoch, where only LearnerBuilder::launch goes on".into())
+        }
+        Some(saved) => state.restore(saved),
+        None if state.controllers.is_empty() && state.identity.groups.is_none() => {
             state.clock.number = step.step;
+            Ok(())
         }
         None => {
-            return Err("it says nothing of groups and controllers; it was saved without a learner of Anneal's, \
-                        or by an earlier version"
-                .into());
+            Err("it says nothing of groups and controllers; it was saved without a learner of Anneal's, \
+                  or by an earlier version"
+                .into())
         }
     }
-    if restarts {
-        state.restart();
-    }
-    Ok(())
 }
 
 /// Gives the tag of the update that was stepped just before.

@@ -31,6 +31,17 @@ pub(crate) struct State {
     /// How far the last update moved the weights.
     pub last_movement: Option<Reading>,
     pub batches: Batches,
+    pub place: Place,
+    /// The updates that were made before the schedule began.
+    pub origin: u64,
+    /// Those of an epoch, where it has a fixed number.
+    pub updates_per_epoch: Option<u64>,
+    /// The groups that began late and train by now.
+    pub thawed: Vec<String>,
+    /// The record that Burn is to load before the first update.
+    pub expects_record: Option<Expected>,
+    /// Epochs of which controllers have heard.
+    pub epochs_heard: u64,
     /// Whether somebody was told that the schedule has ended.
     pub is_past_end: bool,
     pub ledger: Ledger,
@@ -63,6 +74,28 @@ pub(crate) struct Identity {
     pub optimizer: String,
 }
 
+/// A record that was named to the builder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub epoch: usize,
+    /// `None` where it is that of another scheduler.
+    pub step: Option<u64>,
+}
+
+/// Where a run is in its data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Place {
+    /// Epochs that are over.
+    pub epochs: u64,
+    /// Updates of the epoch after them.
+    pub updates: u64,
+    /// Batches that each device has had of it.
+    pub rounds: u64,
+    /// Items of the whole run; `None` where nobody counted them.
+    pub items: Option<u64>,
+}
+
 /// What a checkpoint saves. An entry that is missing takes its default; one that is unknown is an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +107,14 @@ pub(crate) struct Saved {
     pub clock: Clock,
     #[serde(default)]
     pub controllers: SavedControllers,
+    #[serde(default)]
+    pub place: Option<Place>,
+    #[serde(default)]
+    pub origin: u64,
+    #[serde(default)]
+    pub updates_per_epoch: Option<u64>,
+    #[serde(default)]
+    pub thawed: Vec<String>,
     #[serde(default)]
     unread: Option<Observation>,
     #[serde(default)]
@@ -105,6 +146,12 @@ impl State {
             unread: None,
             last_movement: None,
             batches: Batches::default(),
+            place: Place::default(),
+            origin: 0,
+            updates_per_epoch: None,
+            thawed: vec![],
+            expects_record: None,
+            epochs_heard: 0,
             is_past_end: false,
             ledger: Ledger::default(),
             failure: None,
@@ -122,6 +169,10 @@ impl State {
             identity: self.identity.clone(),
             clock: self.clock,
             controllers: self.controllers.save(),
+            place: Some(self.place),
+            origin: self.origin,
+            updates_per_epoch: self.updates_per_epoch,
+            thawed: self.thawed.clone(),
             unread,
             last_movement: movement.map(f64::to_bits),
         };
@@ -132,16 +183,24 @@ impl State {
     pub fn restore(&mut self, saved: Saved) -> Result<(), String> {
         self.controllers.restore(saved.controllers).map_err(|error| error.to_string())?;
         self.clock = saved.clock;
+        self.origin = saved.origin;
+        self.thawed = saved.thawed;
+        self.place = saved.place.unwrap_or_default();
         self.unread = saved.unread.map(Unread::Read);
         self.last_movement = saved.last_movement.map(|bits| Reading::Read(f64::from_bits(bits)));
         Ok(())
     }
 
-    /// Begins at update 0 with what controllers have learnt; what was measured is of the run before.
-    pub fn restart(&mut self) {
-        self.clock = Clock::default();
+    /// Forgets what was measured, which is of a run before.
+    pub fn forget_measured(&mut self) {
         self.unread = None;
         self.last_movement = None;
+    }
+
+    /// Ends an epoch.
+    pub fn end_epoch(&mut self) {
+        self.place.epochs += 1;
+        (self.place.updates, self.place.rounds) = (0, 0);
     }
 }
 

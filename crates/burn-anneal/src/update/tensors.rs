@@ -3,7 +3,7 @@
 use super::measure::Sum;
 use super::signals::numbers;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::optim::{GradAdaptor, GradientsParams, MultiGradientsParams};
+use burn::optim::{GradAdaptor, GradientsAccumulator, GradientsParams, MultiGradientsParams};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use std::collections::{HashMap, HashSet};
 
@@ -258,4 +258,16 @@ pub(crate) fn is_half(dtype: DType) -> bool {
 /// In f32 at least.
 pub(crate) fn in_f32<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     if is_half(tensor.dtype()) { tensor.cast(FloatDType::F32) } else { tensor }
+}
+
+/// The sum of the gradients of two batches.
+pub(crate) fn sum<M: Module>(
+    model: &M,
+    one: GradientsParams,
+    other: GradientsParams,
+) -> GradientsParams {
+    let mut sum = GradientsAccumulator::new();
+    sum.accumulate(model, one);
+    sum.accumulate(model, other);
+    sum.grads()
 }

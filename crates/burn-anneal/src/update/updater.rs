@@ -8,11 +8,14 @@ use super::one_update::Update;
 use super::pass::{Pass, value};
 use super::state::{Slot, State};
 use super::tensors::{ByParameter, in_f32_gradients};
+use crate::scheduler::{past_end, tell};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
 use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer};
+use burn::train::Interrupter;
 use burn::train::TrainOutput;
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -93,7 +96,7 @@ impl Updater {
         let copy = self.plan().copy_item.filter(|_| is_looked_at_again);
         let copy = copy.and_then(|copy| copy(&item));
         let pass = Pass::begin(loss_scale);
-        let TrainOutput { grads, item: output } = run(item);
+        let TrainOutput { grads, item: output } = self.run(item, run);
         let (scaled, scaled_loss) = pass.end();
         let learns = !grads.is_empty();
         let grads = if self.plan().is_half { in_f32_gradients(model, grads) } else { grads };
@@ -109,6 +112,69 @@ impl Updater {
         let batch = Batch { lane, loss_scale, scaled, learns, loss, largest, again };
         slot.lock().batches.push(batch);
         TrainOutput { grads, item: output }
+    }
+
+    /// Casts the inputs, where they are to be, and runs the pass. Where nobody knows how to cast them, a failure is
+    /// told as what it is.
+    fn run<I: 'static, O>(&self, item: I, run: impl FnOnce(I) -> TrainOutput<O>) -> TrainOutput<O> {
+        let Some(casts) = &self.plan().cast_inputs else { return run(item) };
+        let (item, is_known) = casts.cast(item);
+        if is_known {
+            return run(item);
+        }
+        catch_unwind(AssertUnwindSafe(|| run(item))).unwrap_or_else(|panic| {
+            let reason = panic_message(&*panic);
+            if !reason.to_lowercase().contains("dtype") {
+                resume_unwind(panic);
+            }
+            let input = std::any::type_name::<I>();
+            let error = UpdateError::InputsNotCast { input, reason };
+            let error = fail(self.plan(), &mut self.monitor.slot().lock(), error);
+            panic!("{error}")
+        })
+    }
+
+    /// Casts an input of validation.
+    pub fn cast<I: 'static>(&self, item: I) -> I {
+        match &self.plan().cast_inputs {
+            Some(casts) => casts.cast(item).0,
+            None => item,
+        }
+    }
+
+    /// Ends an epoch of Burn's own loop, where its validation begins.
+    pub fn validates(&self) {
+        let Some(run) = self.plan().expects else { return };
+        let slot = self.monitor.slot();
+        let mut state = slot.lock();
+        let is_over = self.plan().interrupter.as_ref().is_some_and(Interrupter::should_stop);
+        let found = state.place.updates;
+        if found == 0 || is_over {
+            return;
+        }
+        state.end_epoch();
+        let epoch = state.place.epochs;
+        let expected = run.resolve().ok().and_then(|run| run.updates_per_epoch());
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            fail(self.plan(), &mut state, UpdateError::OtherEpoch { epoch, found, expected });
+        }
+    }
+
+    /// What Burn's loop shows of this update that the run does not say.
+    fn contradiction(&self, state: &State, number: u64, batches: u64) -> Option<UpdateError> {
+        let run = self.plan().expects?;
+        if let Some(expected) = state.expects_record {
+            return Some(UpdateError::NotLoaded { epoch: expected.epoch });
+        }
+        let unheard = state.place.epochs > state.epochs_heard;
+        if let Some((_, controller)) = state.controllers.metrics().into_iter().next()
+            && unheard
+        {
+            return Some(UpdateError::EpochUnheard { controller, epoch: state.place.epochs });
+        }
+        // None at all are gradients that somebody made without a pass.
+        let expected = run.expects(state.place.updates, batches).err().filter(|_| batches > 0)?;
+        Some(UpdateError::OtherBatches { update: number, found: batches, expected })
     }
 
     /// Makes an update, and the model ready for the next.
@@ -132,6 +198,12 @@ impl Updater {
         let batches = self.monitor.slot().lock().batches.take();
         self.monitor.follow(slot.clone());
         let mut state = slot.lock();
+        if state.failure.is_none()
+            && let Some(error) = self.contradiction(&state, number, batches.len() as u64)
+        {
+            let error = fail(self.plan(), &mut state, error);
+            return Err(Failed { model, error });
+        }
         if let Some(error) = state.failure.clone() {
             if let Some(interrupter) = &self.plan().interrupter
                 && interrupter.error().is_none()
@@ -146,10 +218,7 @@ impl Updater {
         let schedule = plan.groups.schedule();
         if schedule.length().is_some_and(|end| step >= end) && !state.is_past_end {
             state.is_past_end = true;
-            log::warn!(
-                "training goes on after the last update of {schedule}; holding its last rate. Give RunLength the \
-                 epochs, batch size and gradient accumulation that you train with"
-            );
+            tell(&past_end(schedule, schedule.rate(step)));
         }
         let keeps = how.is_shared || !state.controllers.is_empty();
         let before = keeps.then(|| model.clone());
@@ -161,8 +230,14 @@ impl Updater {
     }
 }
 
+/// What somebody panicked with.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or("a panic".into())
+}
+
 /// Ends the run.
-fn fail(plan: &Plan, state: &mut State, error: UpdateError) -> Arc<UpdateError> {
+pub(crate) fn fail(plan: &Plan, state: &mut State, error: UpdateError) -> Arc<UpdateError> {
     let error = Arc::new(error);
     if let Some(interrupter) = &plan.interrupter {
         interrupter.fail(in_words(&error));
@@ -172,7 +247,7 @@ fn fail(plan: &Plan, state: &mut State, error: UpdateError) -> Arc<UpdateError> 
 }
 
 /// Burn's errors have no place for one of ours but this.
-fn in_words(error: &UpdateError) -> burn::train::TrainingError {
+pub(crate) fn in_words(error: &UpdateError) -> burn::train::TrainingError {
     let failure = burn::train::train::WorkerFailure { device_id: 0, message: error.to_string() };
     burn::train::TrainingError::Workers(vec![failure])
 }

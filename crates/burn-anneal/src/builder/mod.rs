@@ -1,57 +1,55 @@
-//! From a model, an optimizer, a schedule and the length of the run to Burn's `Learner`, or to a loop of one's
-//! own.
+//! From a model, an optimizer and a schedule to what trains: Burn's loop and ours, or a loop of one's own.
+
+mod parts;
+
+pub(crate) use parts::{For, Parts};
 
 use crate::annealed::Annealed;
 use crate::build_error::BuildError;
-use crate::checkpoint::{CheckpointError, SavedEpoch};
-use crate::decay::DecayError;
-use crate::groups::{Groups, GroupsConfig, Selection};
+use crate::checkpoint::{Checkpoint, Checkpoints, Records};
+use crate::groups::{GroupsConfig, Selection};
 use crate::optimizers::Optimizers;
-use crate::precision::{HalfPrecision, LossScaling, RateCap};
-use crate::scheduler::OnMismatch;
+use crate::precision::{HalfPrecision, LossScaling, OwnCast, RateCap, own_cast};
+use crate::resume::OnMismatch;
 use crate::training_loop::TrainingLoop;
 use crate::update::{
-    CopyItem, GlobalNormClip, Identity, Index, LossOf, OnSkip, Plan, Reports, Rescale, Slot, State,
-    Updater, copy_of, half_parameters, is_known_output, known_loss, learner_scheduler, restore,
+    CopyItem, LossOf, OnSkip, RunMetrics, Watch, copy_of, is_known_output, known_loss,
 };
-use anneal_control::{Controller, Controllers, FiniteGuard};
-use anneal_schedule::{Build, RateDrop, RunLength, ScheduleConfig, WeightDecay};
-use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::module::{Module, ParamId};
-use burn::optim::{ModuleOptimizer, Optimizer};
-use burn::train::{Interrupter, Learner, LearnerModel, TrainStep};
+use anneal_control::{Controller, Controllers};
+use anneal_schedule::{RateDrop, RunLength, ScheduleConfig, WeightDecay};
+use burn::module::Module;
+use burn::optim::Optimizer;
+use burn::tensor::FloatDType;
+use burn::train::{ExecutionStrategy, Interrupter, Learner, LearnerModel, TrainStep};
 use std::any::TypeId;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Builds what trains under a schedule: Burn's `Learner`, or a [`TrainingLoop`] of one's own.
+/// Builds what trains under a schedule: [`launch`](Self::launch) trains with Burn's `SupervisedTraining`,
+/// [`build`](Self::build) makes a `Learner` for Burn's own loop, [`build_loop`](Self::build_loop) a [`TrainingLoop`] of
+/// one's own.
 ///
-/// What is required is an argument, what is optional a call; everything is checked in [`build`](Self::build).
+/// What is required is an argument, what is optional a call; everything is checked before training.
 ///
 /// ```no_run
 /// # use burn::train::{LearnerModel, SupervisedTraining};
 /// use burn::optim::AdamWConfig;
 /// use burn_anneal::prelude::*;
 ///
-/// # fn train<M: LearnerModel + 'static>(
-/// #     training: SupervisedTraining<Annealed<M>>, model: M, items: usize,
-/// # ) -> Result<(), BuildError> where M: burn::train::InferenceStep {
-/// let run = RunLength::from_items(items, 64).epochs(20);
+/// # fn train<M: LearnerModel>(training: SupervisedTraining<M>, model: M) -> Result<M, BuildError> {
 /// let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
-/// let learner = LearnerBuilder::new(model, optimizer, cosine(4e-3).warmup(Span::percent(10.0)), run)
+/// let result = LearnerBuilder::new(model, optimizer, cosine(4e-3).warmup(Span::percent(10.0)))
 ///     .clip_global_norm(1.0)
-///     .build(training.interrupter())?;
-/// // training.num_epochs(20).launch(learner)
-/// # Ok(())
+///     .launch(training.num_epochs(20))?;
+/// # Ok(result.model)
 /// # }
 /// ```
 #[must_use]
 pub struct LearnerBuilder<M> {
-    model: M,
+    pub(crate) model: M,
     optimizers: Optimizers,
     schedule: ScheduleConfig,
-    run: RunLength,
+    pub(crate) run: Option<RunLength>,
     groups: Option<GroupsConfig>,
     /// What is said of the whole model, in groups or not.
     whole: GroupsConfig,
@@ -68,8 +66,24 @@ pub struct LearnerBuilder<M> {
     loss_of: LossOf,
     knows_loss: bool,
     copy_item: Option<CopyItem>,
+    casts: HashMap<TypeId, OwnCast>,
     on_mismatch: OnMismatch,
-    resume_from: Option<SavedEpoch>,
+    resume_from: Option<Checkpoint>,
+    resume: Resume,
+    pub(crate) checkpoints: Option<Checkpoints>,
+    pub(crate) execution: Option<ExecutionStrategy>,
+    metrics: Vec<RunMetrics>,
+    watch: Watch,
+}
+
+/// Whether a run goes on from a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// It begins anew.
+    #[default]
+    Never,
+    /// It goes on from the newest checkpoint that is whole; where there is none yet, it begins anew.
+    Newest,
 }
 
 /// How the gradients of the batches of one update become one.
@@ -107,20 +121,14 @@ const GRADIENTS_WITHIN: u64 = 100;
 
 impl<M: Module> LearnerBuilder<M> {
     /// With a model, made on an autodiff device; a bare optimizer, as `AdamWConfig::new().build()` (Burn's
-    /// per-tensor gradient clipping is no part of it; see [`clip_global_norm`](Self::clip_global_norm)); the
-    /// description of the schedule; and the length of the run, of which the epochs go to
-    /// `SupervisedTraining::num_epochs` and the gradient accumulation to `grads_accumulation` too.
-    pub fn new(
-        model: M,
-        optimizer: impl Optimizer,
-        schedule: impl Into<ScheduleConfig>,
-        run: RunLength,
-    ) -> Self {
+    /// per-tensor gradient clipping is no part of it; see [`clip_global_norm`](Self::clip_global_norm)); and the
+    /// description of the schedule.
+    pub fn new(model: M, optimizer: impl Optimizer, schedule: impl Into<ScheduleConfig>) -> Self {
         Self {
             model,
             optimizers: Optimizers::new(optimizer),
             schedule: schedule.into(),
-            run,
+            run: None,
             groups: None,
             whole: GroupsConfig::new(),
             max_norm: None,
@@ -136,9 +144,22 @@ impl<M: Module> LearnerBuilder<M> {
             loss_of: Arc::new(known_loss),
             knows_loss: false,
             copy_item: None,
-            on_mismatch: OnMismatch::Exact,
+            casts: HashMap::new(),
+            on_mismatch: OnMismatch::Refuse,
             resume_from: None,
+            resume: Resume::Never,
+            checkpoints: None,
+            execution: None,
+            metrics: vec![],
+            watch: Watch::default(),
         }
+    }
+
+    /// The length of the run. [`launch`](Self::launch) learns it from the training, and compares what is said here
+    /// with it; [`build`](Self::build) and [`build_loop`](Self::build_loop) need it.
+    pub fn run(mut self, run: RunLength) -> Self {
+        self.run = Some(run);
+        self
     }
 
     /// Another optimizer for the parameters of a selection: Muon for matrices, AdamW for the rest. A parameter that
@@ -151,7 +172,8 @@ impl<M: Module> LearnerBuilder<M> {
     /// use burn_anneal::prelude::*;
     ///
     /// # fn build<M: Module>(model: M, run: RunLength) -> Result<(), BuildError> {
-    /// let training = LearnerBuilder::new(model, AdamWConfig::new().build(), cosine(1e-3), run)
+    /// let training = LearnerBuilder::new(model, AdamWConfig::new().build(), cosine(1e-3))
+    ///     .run(run)
     ///     .optimizer_for(Selection::path("blocks.*weight$"), MuonConfig::new().build())
     ///     .groups(GroupsConfig::new().group(Group::new("muon", "blocks.*weight$").multiple(20.0)).group(Group::rest("rest")))
     ///     .build_loop()?;
@@ -202,7 +224,7 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
-    /// Clips by the norm of all gradients together: see [`GlobalNormClip`]. After
+    /// Clips by the norm of all gradients together: see [`GlobalNormClip`](crate::GlobalNormClip). After
     /// [`gradient_reduction`](Self::gradient_reduction).
     pub fn clip_global_norm(mut self, max_norm: f64) -> Self {
         self.max_norm = Some(max_norm);
@@ -243,7 +265,8 @@ impl<M: Module> LearnerBuilder<M> {
     /// use burn_anneal::prelude::*;
     ///
     /// # fn build<M: Module>(model: M, run: RunLength) -> Result<(), Box<dyn std::error::Error>> {
-    /// let training = LearnerBuilder::new(model, SgdConfig::new().build(), cosine(0.1), run)
+    /// let training = LearnerBuilder::new(model, SgdConfig::new().build(), cosine(0.1))
+    ///     .run(run)
     ///     .controller("cooldown", Cooldown::after_non_finite_loss(100)?)
     ///     .build_loop()?;
     /// # Ok(())
@@ -295,17 +318,60 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
-    /// Names the checkpoint that training will resume from. A learner's is checked in [`build`](Self::build) and
-    /// loaded by Burn: give its epoch to `SupervisedTraining::checkpoint` too. A loop's is loaded.
-    pub fn resume_from(mut self, saved: &SavedEpoch) -> Self {
+    /// Goes on from the newest checkpoint in the folder of [`checkpoints`](Self::checkpoints), for
+    /// [`launch`](Self::launch): see [`Resume`].
+    pub fn resume(mut self, resume: Resume) -> Self {
+        self.resume = resume;
+        self
+    }
+
+    /// Goes on from this checkpoint, which is checked before anything is loaded. A learner of [`build`](Self::build)
+    /// is loaded by Burn: give its epoch to `SupervisedTraining::checkpoint` too, or the first update fails.
+    pub fn resume_from(mut self, saved: &Checkpoint) -> Self {
         self.resume_from = Some(saved.clone());
         self
     }
 
-    /// What to do when the checkpoint was saved under another schedule.
+    /// What to do where the run that is resumed is not quite the one that was saved: see [`OnMismatch`].
     pub fn on_mismatch(mut self, on_mismatch: OnMismatch) -> Self {
         self.on_mismatch = on_mismatch;
         self
+    }
+
+    /// Where [`launch`](Self::launch) saves checkpoints, and whether in mid-epoch too: see [`Checkpoints`]. In the
+    /// place of the training's own checkpointers.
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// Where [`launch`](Self::launch) trains: on the device of the model unless said otherwise. Of several devices
+    /// the first updates the model with the sum of all gradients, in the order of the devices.
+    ///
+    /// In the place of the training's `with_training_strategy`, which `launch` takes for itself.
+    ///
+    /// ```no_run
+    /// # use burn::tensor::Device;
+    /// # use burn::train::{ExecutionStrategy, LearnerModel, MultiDeviceOptim};
+    /// # use burn_anneal::prelude::*;
+    /// # fn on_two<M: LearnerModel>(builder: LearnerBuilder<M>, devices: Vec<Device>) -> LearnerBuilder<M> {
+    /// builder.execution(ExecutionStrategy::multi(devices, MultiDeviceOptim::OptimMainDevice))
+    /// # }
+    /// ```
+    pub fn execution(mut self, execution: ExecutionStrategy) -> Self {
+        self.execution = Some(execution);
+        self
+    }
+
+    /// Shows metrics of the updates in the dashboard and logs of [`launch`](Self::launch).
+    pub fn metrics(mut self, metrics: impl IntoIterator<Item = RunMetrics>) -> Self {
+        self.metrics.extend(metrics);
+        self
+    }
+
+    /// To look at the run that [`launch`](Self::launch) trains, while it trains and after it.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// Checks all parts and builds a loop of one's own, resumed where that is asked for.
@@ -313,31 +379,76 @@ impl<M: Module> LearnerBuilder<M> {
     /// # Errors
     /// [`BuildError`] says which part, which field of it, and what is allowed.
     pub fn build_loop(self) -> Result<TrainingLoop<M>, BuildError> {
-        let saved = self.resume_from.clone();
-        let Parts { mut model, updater, mut optimizer, scheduler } = self.parts(None)?;
-        if let Some(saved) = saved {
-            let loaded = model.try_load_record(saved.model()?);
-            model = loaded.map_err(|error| saved.damaged("model", error))?;
-            optimizer = optimizer.load_record(saved.optimizer()?);
+        self.refuse_parts_of_launch()?;
+        if !self.casts.is_empty() {
+            return Err(BuildError::OnlyLaunch { part: "cast_inputs" });
         }
+        let (run, saved) = (self.run_of_loop()?, self.named_records()?);
+        let how = For { run, saved, loads: true, is_burns_loop: false, interrupter: None };
+        let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
         Ok(TrainingLoop::new(model, updater, optimizer, scheduler))
+    }
+
+    fn run_of_loop(&self) -> Result<RunLength, BuildError> {
+        self.run.ok_or(BuildError::NoRun)
+    }
+
+    /// What the checkpoint that was named holds.
+    fn named_records(&self) -> Result<Option<(Checkpoint, Records)>, BuildError> {
+        let Some(saved) = &self.resume_from else { return Ok(None) };
+        Ok(Some((saved.clone(), saved.read()?)))
+    }
+
+    /// What the checkpoint to go on from holds, where the newest is asked for too.
+    pub(crate) fn records(&self) -> Result<Option<(Checkpoint, Records)>, BuildError> {
+        match (self.resume, &self.resume_from, &self.checkpoints) {
+            (Resume::Never, _, _) => self.named_records(),
+            (Resume::Newest, Some(_), _) => Err(BuildError::ResumedTwice),
+            (Resume::Newest, None, None) => {
+                Err(BuildError::Needs { part: "resume", needs: "checkpoints" })
+            }
+            (Resume::Newest, None, Some(checkpoints)) => {
+                Ok(Checkpoint::newest_records(checkpoints.directory())?)
+            }
+        }
+    }
+
+    fn refuse_parts_of_launch(&self) -> Result<(), BuildError> {
+        let part = match self {
+            Self { resume: Resume::Newest, .. } => "resume",
+            Self { checkpoints: Some(_), .. } => "checkpoints",
+            Self { execution: Some(_), .. } => "execution",
+            Self { metrics, .. } if !metrics.is_empty() => "metrics",
+            _ => return Ok(()),
+        };
+        Err(BuildError::OnlyLaunch { part })
     }
 }
 
 impl<M: LearnerModel> LearnerBuilder<M> {
-    /// Checks all parts and builds the learner. `interrupter` is that of the training, `training.interrupter()`:
-    /// with it a run that cannot go on is stopped, and the result's `error` says why.
+    /// Checks all parts and builds a learner for Burn's own loop. `interrupter` is that of the training,
+    /// `training.interrupter()`: with it a run that cannot go on is stopped, and the result's `error` says why.
+    ///
+    /// Burn's loop is asked for what it shows: the first update of other batches than the run says, or the first epoch
+    /// of other updates, stops the run. [`launch`](Self::launch) takes such numbers from the training instead.
     ///
     /// # Errors
     /// [`BuildError`] says which part, which field of it, and what is allowed.
     pub fn build(self, interrupter: Interrupter) -> Result<Learner<Annealed<M>>, BuildError> {
+        self.refuse_parts_of_launch()?;
         self.check_of_learner()?;
-        let Parts { model, updater, optimizer, scheduler } = self.parts(Some(interrupter))?;
+        let (run, saved) = (self.run_of_loop()?, self.named_records()?);
+        if run.has_ramp() {
+            return Err(BuildError::OnlyLaunch { part: "gradient_accumulation_ramp" });
+        }
+        let interrupter = Some(interrupter);
+        let how = For { run, saved, loads: false, is_burns_loop: true, interrupter };
+        let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
         Ok(Learner::new(Annealed::new(model, updater), optimizer, scheduler))
     }
 
     /// What controllers need of a pass of Burn's.
-    fn check_of_learner(&self) -> Result<(), BuildError> {
+    pub(crate) fn check_of_learner(&self) -> Result<(), BuildError> {
         let known = self.knows_loss || is_known_output(TypeId::of::<<M as TrainStep>::Output>());
         let scales = self.loss_scaling.is_some()
             || self.half.as_ref().is_some_and(|half| half.loss_scaling.is_some());
@@ -349,7 +460,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let cap_measures = self.rate_cap.is_some_and(|cap| cap.measures());
         let mut names = self.controllers.names();
         let again = names.find(|name| of(name).batch_again.is_some());
-        let again = again.or(cap_measures.then_some(RATE_CAP));
+        let again = again.or(cap_measures.then_some(parts::RATE_CAP));
         match again.filter(|_| self.copy_item.is_none()) {
             Some(controller) => {
                 Err(BuildError::NoBatchAgain { controller: controller.to_string() })
@@ -380,203 +491,31 @@ impl<M: TrainStep + Module> LearnerBuilder<M> {
         self.copy_item = Some(copy_of::<M::Input>);
         self
     }
-}
 
-/// The name of loss scaling among the controllers.
-const LOSS_SCALE: &str = "loss scale";
-/// That of what skips updates that are not finite.
-const FINITE_GUARD: &str = "finite guard";
-/// That of the cap on the rate.
-const RATE_CAP: &str = "rate cap";
-
-/// What trains, checked.
-struct Parts<M> {
-    model: M,
-    updater: Updater,
-    optimizer: ModuleOptimizer,
-    scheduler: ModuleLrScheduler,
-}
-
-/// Tells the learners of a program apart.
-static LEARNERS: AtomicU64 = AtomicU64::new(0);
-
-impl<M: Module> LearnerBuilder<M> {
-    fn parts(mut self, interrupter: Option<Interrupter>) -> Result<Parts<M>, BuildError> {
-        let controllers = self.all_controllers()?;
-        let schedule = self.schedule.clone().resolve(self.run)?;
-        let clip = self.max_norm.map(GlobalNormClip::new).transpose()?;
-        if !self.model.devices().iter().all(|device| device.is_autodiff()) {
-            return Err(BuildError::NotAutodiff);
-        }
-        let original = self.model.clone();
-        let masters = self.cast_model(controllers.loss_scale().is_some())?;
-        let groups = GroupsConfig::with_whole(self.groups.take(), self.whole.clone())
-            .map_err(|part| BuildError::GivenTwice { part })?;
-        let asked_for_groups = groups.is_some();
-        let groups = groups.unwrap_or_default();
-        let has_masters = self.half.is_some();
-        let groups = groups.resolve_for(&self.model, has_masters, &schedule, self.run)?;
-        self.check_optimizers(&groups)?;
-        let identity = Identity {
-            groups: asked_for_groups.then(|| groups.fingerprint()),
-            optimizer: self.optimizers.identity(&self.model),
-        };
-        let mut optimizer = self.optimizers.build(&self.model, has_masters)?;
-        let learner = LEARNERS.fetch_add(1, Ordering::Relaxed);
-        let index = Index::new(learner, self.gradients_within.is_some());
-        let mut state = State::new(identity, controllers, index);
-        if let Some(saved) = &self.resume_from {
-            check_saved(saved, &self.model, &optimizer, &state, &schedule, self.on_mismatch)?;
-            restore(&mut state, &saved.base_record()?, &schedule, self.on_mismatch)
-                .map_err(|reason| saved.damaged("scheduler", reason))?;
-        }
-        state.prepared = state.clock.next_step();
-        let model = groups.prepare(self.model, state.prepared);
-        if !masters.is_empty() {
-            state.index.meet(&groups, &model, &mut optimizer, true).map_err(BuildError::Update)?;
-            state.index.introduce_masters(&masters, &original, &mut optimizer);
-        }
-        let factor = match self.reduction {
-            GradientReduction::Sum => 1.0,
-            GradientReduction::Mean => 1.0 / self.run.batches_per_update() as f64,
-        };
-        let plan = Plan {
-            groups,
-            rescale: Rescale { factor, clip },
-            is_half: has_masters,
-            on_skip: self.on_skip.unwrap_or_default(),
-            delayed: self.delayed,
-            gradients_within: self.gradients_within,
-            loss_of: self.loss_of,
-            copy_item: self.copy_item,
-            interrupter,
-            reports: Reports::default(),
-        };
-        let slot = Slot::new(state);
-        let scheduler = learner_scheduler(Arc::new(schedule), slot.clone(), self.on_mismatch);
-        let updater = Updater::new(Arc::new(plan), slot);
-        Ok(Parts { model, updater, optimizer, scheduler })
-    }
-
-    /// All controllers in the order in which they hear, checked.
-    fn all_controllers(&mut self) -> Result<Controllers, BuildError> {
-        let control = |part| move |source| BuildError::Control { part, source };
-        let of_half = self.half.as_ref().and_then(|half| half.loss_scaling);
-        if self.loss_scaling.is_some() && self.half.is_some() {
-            return Err(BuildError::ScalingTwice);
-        }
-        let mut all = Controllers::default();
-        let scaling = self.loss_scaling.or(of_half);
-        if let Some(rule) = scaling {
-            all.add(LOSS_SCALE, rule.build().map_err(control("loss_scaling"))?);
-        }
-        let guard = match self.not_finite {
-            NotFinite::Report => None,
-            NotFinite::Skip { most } => {
-                Some(FiniteGuard::skip(most).map_err(control("not_finite"))?)
-            }
-            NotFinite::Stop => Some(FiniteGuard::stop()),
-        };
-        match guard {
-            Some(_) if scaling.is_some() => return Err(BuildError::GuardedTwice),
-            Some(guard) => all.add(FINITE_GUARD, guard),
-            None => {}
-        }
-        all.append(std::mem::take(&mut self.controllers));
-        if let Some(cap) = self.rate_cap {
-            let cap = cap.build().map_err(control("cap_rate"))?;
-            if all.loss_scale().is_none() {
-                return Err(BuildError::Needs { part: "cap_rate", needs: "loss_scaling" });
-            }
-            all.add(RATE_CAP, cap);
-        }
-        let mut names = HashSet::new();
-        for name in all.names() {
-            crate::groups::check_name(name)
-                .map_err(|_| BuildError::ControllerName { name: name.to_string() })?;
-            if !names.insert(name.replace(' ', "_").to_lowercase()) {
-                return Err(BuildError::SameController { name: name.to_string() });
-            }
-        }
-        // What cannot be saved and read again would be lost on a resume.
-        all.clone().restore(all.save()).map_err(BuildError::ControllerState)?;
-        if self.on_skip.is_some() && all.is_empty() {
-            return Err(BuildError::Needs { part: "on_skip", needs: "controller" });
-        }
-        let needs_now =
-            |name: &&str| all.needs_of(name).is_some_and(|needs| needs.now || needs.tries());
-        if let Some(controller) = all.names().find(needs_now).filter(|_| self.delayed) {
-            return Err(BuildError::NeedsNow { controller: controller.to_string() });
-        }
-        if self.gradients_within == Some(0) {
-            let allowed = "at least 1, or None for never";
-            let source =
-                anneal_control::ControlError { field: "updates", value: "0".into(), allowed };
-            return Err(BuildError::Control { part: "expect_gradients_within", source });
-        }
-        Ok(all)
-    }
-
-    /// Casts the model to half precision where that is asked for, and gives the parameters that are cast.
-    fn cast_model(&mut self, scales: bool) -> Result<HashSet<ParamId>, BuildError> {
-        let Some(half) = &self.half else {
-            return match scales && !half_parameters(&self.model).is_empty() {
-                true => Err(BuildError::NoMasterWeights),
-                false => Ok(HashSet::new()),
-            };
-        };
-        let (model, masters) = half.cast(&self.model)?;
-        self.model = model;
-        Ok(masters)
-    }
-
-    /// Whether each optimizer does what the groups ask of it, and nothing that they do too.
-    fn check_optimizers(&self, groups: &Groups) -> Result<(), BuildError> {
-        let Some(device) = self.model.devices().into_iter().next() else { return Ok(()) };
-        let table = &groups.table;
-        let follows = table.groups.iter().any(|group| group.momentum.is_some());
-        for (name, asked, decays) in self.optimizers.probed(&device, table.said_of_decay.is_some())
-        {
-            if let (true, Some(said)) = (decays, &table.said_of_decay) {
-                return Err(DecayError::Doubled { weight_decay: said.clone() }.into());
-            }
-            if asked.masters {
-                return Err(BuildError::MasterWeights);
-            }
-            if !asked.momentum && follows {
-                return Err(BuildError::MomentumIgnored { optimizer: name });
-            }
-            if !asked.drop && table.rate_drop.changes_something() {
-                return Err(BuildError::RateDropIgnored { optimizer: name });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a checkpoint is one of this run.
-fn check_saved<M: Module>(
-    saved: &SavedEpoch,
-    model: &M,
-    optimizer: &ModuleOptimizer,
-    state: &State,
-    schedule: &anneal_schedule::Schedule,
-    on_mismatch: OnMismatch,
-) -> Result<(), BuildError> {
-    saved.check_model(model)?;
-    saved.check_schedule(schedule, on_mismatch)?;
-    if let Some(found) = saved.saved_state()? {
-        saved.check_identity(&found.identity, &state.identity, on_mismatch)?;
-        let restored = state.controllers.clone().restore(found.controllers);
-        let epoch = saved.epoch();
-        restored.map_err(|source| CheckpointError::DifferentControllers { epoch, source })?;
-    }
-    // Burn drops the state that does not fit the optimizer, and would silently start it fresh.
-    let record = saved.optimizer()?;
-    let tensors = record.len();
-    if optimizer.clone().load_record(record).to_record().len() == tensors {
-        Ok(())
-    } else {
-        Err(saved.damaged("optim", "it is the state of another optimizer").into())
+    /// How to cast a batch of a type of your own to the precision of the model, for
+    /// [`half_precision`](Self::half_precision) of a model that casts nothing. Tensors and pairs of them are known; where
+    /// training and validation have batches of two types, say it of each.
+    ///
+    /// ```no_run
+    /// # use burn::tensor::Tensor;
+    /// # use burn::train::LearnerModel;
+    /// # use burn_anneal::prelude::*;
+    /// struct Batch {
+    ///     images: Tensor<4>,
+    ///     names: Vec<String>,
+    /// }
+    ///
+    /// # fn halved<M: LearnerModel>(builder: LearnerBuilder<M>) -> LearnerBuilder<M> {
+    /// builder
+    ///     .half_precision(HalfPrecision::f16())
+    ///     .cast_inputs(|batch: Batch, dtype| Batch { images: batch.images.cast(dtype), ..batch })
+    /// # }
+    /// ```
+    pub fn cast_inputs<I: 'static>(
+        mut self,
+        cast: impl Fn(I, FloatDType) -> I + Send + Sync + 'static,
+    ) -> Self {
+        self.casts.extend([own_cast(cast)]);
+        self
     }
 }

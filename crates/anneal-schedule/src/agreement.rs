@@ -1,0 +1,135 @@
+//! Whether what is said of a run's length is the length that its training has.
+
+use crate::run::Count;
+use crate::{RunLength, ScheduleError};
+use thiserror::Error;
+
+/// Two places that say different things of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{what}: the run says {run}, and the training has {training}; say it in one place: leave it out of RunLength, \
+     or make the training so"
+)]
+pub struct Contradiction {
+    /// What they differ in, such as `epochs`.
+    pub what: &'static str,
+    /// What the run says.
+    pub run: u64,
+    /// What the training has.
+    pub training: u64,
+}
+
+/// Why a run and its training do not go together.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum AgreementError {
+    /// They contradict each other.
+    #[error(transparent)]
+    Contradiction(#[from] Contradiction),
+    /// One of them is no run.
+    #[error(transparent)]
+    Run(#[from] ScheduleError),
+}
+
+impl RunLength {
+    /// The run that both say, of which `training` counts items, batches and epochs as its loop finds them.
+    ///
+    /// ```
+    /// use anneal_schedule::RunLength;
+    /// let training = RunLength::from_items(60, 6).epochs(3);
+    /// let run = RunLength::of_training().gradient_accumulation(2).agree(training)?;
+    /// assert_eq!(run.resolve()?.updates(), Some(15));
+    /// let error = RunLength::from_items(60, 6).epochs(5).agree(training).unwrap_err();
+    /// assert!(error.to_string().starts_with("epochs: the run says 5, and the training has 3"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Contradiction`] names the first number that differs.
+    pub fn agree(self, training: Self) -> Result<Self, AgreementError> {
+        let both = Self {
+            count: training.count,
+            epochs: one("epochs", self.epochs, training.epochs)?,
+            gradient_accumulation: one(
+                "gradient accumulation",
+                self.gradient_accumulation,
+                training.gradient_accumulation,
+            )?,
+            devices: one("devices", self.devices, training.devices)?,
+            ..self
+        };
+        match (self.count, training.count) {
+            (Count::Unbounded, _) => {
+                return Ok(Self { count: Count::Unbounded, epochs: None, ..both });
+            }
+            (Count::Training, _) => {}
+            (
+                Count::Items { items, batch_size },
+                Count::Items { items: found, batch_size: found_size },
+            ) => {
+                one("items", Some(items), Some(found))?;
+                one("batch size", Some(batch_size), Some(found_size))?;
+            }
+            (Count::UpdatesPerEpoch(updates), _) => {
+                one("updates per epoch", Some(updates), both.resolve()?.updates_per_epoch())?;
+            }
+            (Count::Updates(updates), _) => {
+                one("updates", Some(updates), both.resolve()?.updates())?;
+            }
+            (Count::Items { .. }, _) => {}
+        }
+        both.resolve()?;
+        Ok(both)
+    }
+}
+
+/// What both say.
+fn one(
+    what: &'static str,
+    run: Option<u64>,
+    training: Option<u64>,
+) -> Result<Option<u64>, Contradiction> {
+    match (run, training) {
+        (Some(run), Some(training)) if run != training => {
+            Err(Contradiction { what, run, training })
+        }
+        (run, training) => Ok(run.or(training)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRAINING: fn() -> RunLength = || RunLength::from_items(61, 6).epochs(3).devices(1);
+
+    #[test]
+    fn what_one_does_not_say_the_other_does() {
+        let run = RunLength::of_training().gradient_accumulation(2).agree(TRAINING()).unwrap();
+        assert_eq!(run.resolve().unwrap().updates(), Some(18));
+        let run = RunLength::from_items(61, 6).agree(TRAINING().gradient_accumulation(4)).unwrap();
+        assert_eq!(run.resolve().unwrap().updates(), Some(9));
+        let run = RunLength::updates(33).agree(TRAINING()).unwrap();
+        assert_eq!(run.resolve().unwrap().updates_per_epoch(), Some(11));
+        let run = RunLength::unbounded().agree(TRAINING()).unwrap();
+        assert_eq!(run.resolve().unwrap().updates(), None);
+    }
+
+    #[test]
+    fn every_contradiction_is_named_with_both_numbers() {
+        let training = TRAINING().gradient_accumulation(2);
+        for (run, what, said, found) in [
+            (RunLength::from_items(60, 6), "items", 60, 61),
+            (RunLength::from_items(61, 7), "batch size", 7, 6),
+            (RunLength::from_items(61, 6).epochs(2), "epochs", 2, 3),
+            (RunLength::of_training().gradient_accumulation(4), "gradient accumulation", 4, 2),
+            (RunLength::of_training().devices(2), "devices", 2, 1),
+            (RunLength::updates(11), "updates", 11, 18),
+            (RunLength::updates_per_epoch(11), "updates per epoch", 11, 6),
+        ] {
+            let expected = Contradiction { what, run: said, training: found };
+            assert_eq!(run.agree(training), Err(expected.into()), "{what}");
+        }
+        let ramped = RunLength::of_training().gradient_accumulation_ramp(1, 0);
+        assert!(matches!(ramped.agree(training), Err(AgreementError::Run(_))));
+    }
+}

@@ -1,0 +1,305 @@
+//! What a builder checks, and what comes of it.
+
+use super::{GradientReduction, LearnerBuilder, NotFinite};
+use crate::annealed::is_annealed;
+use crate::build_error::BuildError;
+use crate::checkpoint::{Checkpoint, CheckpointError, Records, SavedRun};
+use crate::decay::DecayError;
+use crate::groups::{Groups, GroupsConfig, parameters};
+use crate::precision::Casts;
+use crate::resume::{Course, OnMismatch};
+use crate::update::{
+    Expected, GlobalNormClip, Identity, Index, Plan, Reports, RunMetrics, Slot, State,
+    UpdateMetric, Updater, half_parameters, learner_scheduler,
+};
+use anneal_control::{Controllers, FiniteGuard};
+use anneal_schedule::{Build, RunLength, Schedule, constant};
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::{Module, ParamId};
+use burn::optim::ModuleOptimizer;
+use burn::train::Interrupter;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// The name of loss scaling among the controllers.
+const LOSS_SCALE: &str = "loss scale";
+/// That of what skips updates that are not finite.
+const FINITE_GUARD: &str = "finite guard";
+/// That of the cap on the rate.
+pub(crate) const RATE_CAP: &str = "rate cap";
+
+/// What trains, checked.
+pub(crate) struct Parts<M> {
+    pub model: M,
+    pub updater: Updater,
+    pub optimizer: ModuleOptimizer,
+    pub scheduler: ModuleLrScheduler,
+}
+
+/// What the parts are for.
+pub(crate) struct For {
+    pub run: RunLength,
+    /// Where to go on from.
+    pub saved: Option<(Checkpoint, Records)>,
+    /// Whether model and optimizer are loaded here, not by Burn.
+    pub loads: bool,
+    /// Whether Burn's own loop drives them.
+    pub is_burns_loop: bool,
+    pub interrupter: Option<Interrupter>,
+}
+
+/// Tells the learners of a program apart.
+static LEARNERS: AtomicU64 = AtomicU64::new(0);
+
+impl<M: Module> LearnerBuilder<M> {
+    pub(crate) fn parts(mut self, how: For) -> Result<Parts<M>, BuildError> {
+        let controllers = self.all_controllers()?;
+        let clip = self.max_norm.map(GlobalNormClip::new).transpose()?;
+        if is_annealed(&self.model) {
+            return Err(BuildError::Annealed);
+        }
+        if !self.model.devices().iter().all(|device| device.is_autodiff()) {
+            return Err(BuildError::NotAutodiff);
+        }
+        let course = self.course(&how)?;
+        let original = self.model.clone();
+        let masters = self.cast_model(controllers.loss_scale().is_some())?;
+        let (mut groups, asked_for_groups) = self.resolve_groups(&course.schedule, course.run)?;
+        self.check_optimizers(&groups)?;
+        let identity = Identity {
+            groups: asked_for_groups.then(|| groups.fingerprint()),
+            optimizer: self.optimizers.identity(&self.model),
+        };
+        let has_masters = self.half.is_some();
+        let mut optimizer = self.optimizers.build(&self.model, has_masters)?;
+        let learner = LEARNERS.fetch_add(1, Ordering::Relaxed);
+        let index = Index::new(learner, self.gradients_within.is_some());
+        let mut state = State::new(identity, controllers, index);
+        let resumed = course.said.clone();
+        if let Some((saved, records)) = &how.saved {
+            let may_differ = self.on_mismatch != OnMismatch::Refuse;
+            saved.check_identity(&records.run, &state.identity, may_differ)?;
+            saved.check_controllers(&records.run, &state.controllers)?;
+            go_on(&mut state, saved, &records.run, &course, asked_for_groups)?;
+        }
+        course.apply(&mut state);
+        let kept = groups.keep_thawed(&state.thawed, state.clock.next_step());
+        let thawed = kept.iter().map(|name| format!("; `{name}` had thawed and stays so"));
+        let resumed = resumed.map(|said| said + &thawed.collect::<String>());
+        resumed.iter().for_each(|said| log::info!("{said}"));
+        state.prepared = state.clock.next_step();
+        let mut model = groups.prepare(self.model, state.prepared);
+        if !masters.is_empty() {
+            state.index.meet(&groups, &model, &mut optimizer, true).map_err(BuildError::Update)?;
+            state.index.introduce_masters(&masters, &original, &mut optimizer);
+        }
+        if let Some((saved, records)) = how.saved {
+            let loaded = saved.load_model(records.model, &model)?;
+            let fed = saved.load_optimizer(records.optimizer, &optimizer)?;
+            if how.loads {
+                (model, optimizer) = (loaded, fed);
+            } else {
+                let step = records.run.step.map(|step| step.step);
+                state.expects_record = Some(Expected { epoch: saved.epoch(), step });
+            }
+        }
+        let reports = Reports::default();
+        self.metrics.iter().for_each(|metrics| reports.want(*metrics));
+        let is_mean = self.reduction == GradientReduction::Mean;
+        let cast_inputs = self.half.map(|half| Casts::new(half.dtype, self.casts));
+        let plan = Plan {
+            groups,
+            clip,
+            mean_over: is_mean.then_some(how.run),
+            expects: how.is_burns_loop.then(|| counted(how.run, is_mean)),
+            is_half: has_masters,
+            on_skip: self.on_skip.unwrap_or_default(),
+            delayed: self.delayed,
+            gradients_within: self.gradients_within,
+            loss_of: self.loss_of,
+            copy_item: self.copy_item,
+            cast_inputs,
+            resumed,
+            interrupter: how.interrupter,
+            reports,
+            live: Mutex::default(),
+        };
+        let slot = Slot::new(state);
+        let scheduler = learner_scheduler(Arc::new(course.schedule), slot.clone());
+        let updater = Updater::new(Arc::new(plan), slot);
+        self.watch.begin(&updater.monitor);
+        Ok(Parts { model, updater, optimizer, scheduler })
+    }
+
+    /// Where the run begins, or goes on.
+    fn course(&self, how: &For) -> Result<Course, BuildError> {
+        let Some((saved, records)) = &how.saved else {
+            return Course::begin(&self.schedule, how.run);
+        };
+        let course =
+            Course::resume(saved, &records.run, &self.schedule, how.run, self.on_mismatch)?;
+        match how.is_burns_loop && saved.batches() > 0 {
+            true => Err(CheckpointError::MidEpoch { checkpoint: saved.clone() }.into()),
+            false => Ok(course),
+        }
+    }
+
+    /// The groups, and whether somebody asked for some.
+    fn resolve_groups(
+        &self,
+        schedule: &Schedule,
+        run: RunLength,
+    ) -> Result<(Groups, bool), BuildError> {
+        let (groups, asked) = self.described_groups()?;
+        Ok((groups.resolve_for(&self.model, self.half.is_some(), schedule, run)?, asked))
+    }
+
+    fn described_groups(&self) -> Result<(GroupsConfig, bool), BuildError> {
+        let groups = GroupsConfig::with_whole(self.groups.clone(), self.whole.clone())
+            .map_err(|part| BuildError::GivenTwice { part })?;
+        let asked = groups.is_some();
+        Ok((groups.unwrap_or_default(), asked))
+    }
+
+    /// The metrics that were asked for, of a run that has not begun: its groups and controllers are known, its length
+    /// is not.
+    pub(crate) fn asked_metrics(&self) -> Result<Vec<UpdateMetric>, BuildError> {
+        let long = RunLength::updates_per_epoch(1 << 30).epochs(1 << 20);
+        let schedule = constant(1.0).resolve(long)?;
+        let groups = self.described_groups()?.0;
+        let groups = groups.resolve_parameters(&parameters(&self.model), &schedule, long)?;
+        let controllers = self.all_controllers()?;
+        let of = |metrics: &RunMetrics| metrics.of(&groups, &controllers, &self.watch);
+        Ok(self.metrics.iter().flat_map(of).collect())
+    }
+
+    /// All controllers in the order in which they hear, checked.
+    fn all_controllers(&self) -> Result<Controllers, BuildError> {
+        let control = |part| move |source| BuildError::Control { part, source };
+        let of_half = self.half.as_ref().and_then(|half| half.loss_scaling);
+        if self.loss_scaling.is_some() && self.half.is_some() {
+            return Err(BuildError::ScalingTwice);
+        }
+        let mut all = Controllers::default();
+        let scaling = self.loss_scaling.or(of_half);
+        if let Some(rule) = scaling {
+            all.add(LOSS_SCALE, rule.build().map_err(control("loss_scaling"))?);
+        }
+        let guard = match self.not_finite {
+            NotFinite::Report => None,
+            NotFinite::Skip { most } => {
+                Some(FiniteGuard::skip(most).map_err(control("not_finite"))?)
+            }
+            NotFinite::Stop => Some(FiniteGuard::stop()),
+        };
+        match guard {
+            Some(_) if scaling.is_some() => return Err(BuildError::GuardedTwice),
+            Some(guard) => all.add(FINITE_GUARD, guard),
+            None => {}
+        }
+        all.append(self.controllers.clone());
+        if let Some(cap) = self.rate_cap {
+            let cap = cap.build().map_err(control("cap_rate"))?;
+            if all.loss_scale().is_none() {
+                return Err(BuildError::Needs { part: "cap_rate", needs: "loss_scaling" });
+            }
+            all.add(RATE_CAP, cap);
+        }
+        let mut names = HashSet::new();
+        for name in all.names() {
+            crate::groups::check_name(name)
+                .map_err(|_| BuildError::ControllerName { name: name.to_string() })?;
+            if !names.insert(name.replace(' ', "_").to_lowercase()) {
+                return Err(BuildError::SameController { name: name.to_string() });
+            }
+        }
+        // What cannot be saved and read again would be lost on a resume.
+        all.clone().restore(all.save()).map_err(BuildError::ControllerState)?;
+        if self.on_skip.is_some() && all.is_empty() {
+            return Err(BuildError::Needs { part: "on_skip", needs: "controller" });
+        }
+        let needs_now =
+            |name: &&str| all.needs_of(name).is_some_and(|needs| needs.now || needs.tries());
+        if let Some(controller) = all.names().find(needs_now).filter(|_| self.delayed) {
+            return Err(BuildError::NeedsNow { controller: controller.to_string() });
+        }
+        if self.gradients_within == Some(0) {
+            let allowed = "at least 1, or None for never";
+            let source =
+                anneal_control::ControlError { field: "updates", value: "0".into(), allowed };
+            return Err(BuildError::Control { part: "expect_gradients_within", source });
+        }
+        Ok(all)
+    }
+
+    /// Casts the model to half precision where that is asked for, and gives the parameters that are cast.
+    fn cast_model(&mut self, scales: bool) -> Result<HashSet<ParamId>, BuildError> {
+        let Some(half) = &self.half else {
+            return match scales && !half_parameters(&self.model).is_empty() {
+                true => Err(BuildError::NoMasterWeights),
+                false => Ok(HashSet::new()),
+            };
+        };
+        let (model, masters) = half.cast(&self.model)?;
+        self.model = model;
+        Ok(masters)
+    }
+
+    /// Whether each optimizer does what the groups ask of it, and nothing that they do too.
+    fn check_optimizers(&self, groups: &Groups) -> Result<(), BuildError> {
+        let Some(device) = self.model.devices().into_iter().next() else { return Ok(()) };
+        let table = &groups.table;
+        let follows = table.groups.iter().any(|group| group.momentum.is_some());
+        for (name, asked, decays) in self.optimizers.probed(&device, table.said_of_decay.is_some())
+        {
+            if let (true, Some(said)) = (decays, &table.said_of_decay) {
+                return Err(DecayError::Doubled { weight_decay: said.clone() }.into());
+            }
+            if asked.masters {
+                return Err(BuildError::MasterWeights);
+            }
+            if !asked.momentum && follows {
+                return Err(BuildError::MomentumIgnored { optimizer: name });
+            }
+            if !asked.drop && table.rate_drop.changes_something() {
+                return Err(BuildError::RateDropIgnored { optimizer: name });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes over what a checkpoint says of controllers, and of what was measured.
+fn go_on(
+    state: &mut State,
+    checkpoint: &Checkpoint,
+    saved: &SavedRun,
+    course: &Course,
+    asked_for_groups: bool,
+) -> Result<(), BuildError> {
+    match &saved.state {
+        Some(saved) => {
+            let restored = state.restore(saved.clone());
+            restored.map_err(|reason| checkpoint.damaged("scheduler", reason))?;
+        }
+        None if course.restarts || state.controllers.is_empty() && !asked_for_groups => {}
+        None => {
+            let reason = "it says nothing of groups and controllers; it was saved without a learner of Anneal's, or \
+                          by an earlier version";
+            return Err(checkpoint.damaged("scheduler", reason).into());
+        }
+    }
+    if course.restarts {
+        state.forget_measured();
+    }
+    Ok(())
+}
+
+/// The run, of which the batches of an update are checked where they matter.
+fn counted(run: RunLength, is_mean: bool) -> RunLength {
+    match is_mean {
+        true => run.gradient_accumulation(run.accumulation_of(0) as usize),
+        false => run,
+    }
+}

@@ -1,0 +1,274 @@
+//! Checkpoints: finding one that is whole, reading it once, and writing one whole or not at all.
+
+mod check;
+mod error;
+mod store;
+
+pub use error::CheckpointError;
+pub use store::Checkpoints;
+
+pub(crate) use store::{Store, save_epoch};
+
+use crate::SavedStep;
+use crate::precision::with_master_weights;
+use crate::update::{Saved, saved_state};
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::module::Module;
+use burn::optim::OptimizerRecord;
+use burn::store::ModuleRecord;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The state of a run after an epoch, or in the middle of one, in the folder of the run.
+///
+/// It is three files in `checkpoint/`: `model-N.bpk`, `optim-N.bpk` and `scheduler-N.bpk`, where N is the number of
+/// epochs that are over; `3+120` are three epochs and 120 batches of each device of the fourth. Burn's own checkpointers
+/// write such files too, each from a thread of its own, so a run that is killed may leave some of them missing.
+///
+/// ```no_run
+/// use burn_anneal::Checkpoint;
+/// if let Some(saved) = Checkpoint::newest("runs/cifar")? {
+///     println!("resuming after {saved}");
+///     // builder.resume_from(&saved)
+/// }
+/// # Ok::<(), burn_anneal::CheckpointError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    directory: PathBuf,
+    place: Named,
+}
+
+/// What a checkpoint is named by, in the order in which a run makes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Named {
+    /// Epochs that are over.
+    pub epoch: usize,
+    /// Batches that each device has had of the next.
+    pub batches: usize,
+}
+
+impl Named {
+    fn parse(name: &str) -> Option<Self> {
+        let (epoch, batches) = match name.split_once('+') {
+            Some((epoch, batches)) => (epoch, batches.parse().ok()?),
+            None => (name, 0),
+        };
+        Some(Self { epoch: epoch.parse().ok()?, batches })
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.batches {
+            0 => write!(f, "{}", self.epoch),
+            batches => write!(f, "{}+{batches}", self.epoch),
+        }
+    }
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place.batches {
+            0 => write!(f, "epoch {}", self.place.epoch),
+            batches => write!(f, "epoch {} and {batches} batches", self.place.epoch),
+        }
+    }
+}
+
+/// The files of a checkpoint. The last is written last, so that what it belongs to is whole.
+pub(crate) const FILES: [&str; 3] = ["model", "optim", "scheduler"];
+
+/// What the files of a checkpoint hold, each read once.
+pub(crate) struct Records {
+    pub model: ModuleRecord,
+    pub optimizer: OptimizerRecord,
+    pub run: SavedRun,
+}
+
+/// What a checkpoint says of its run.
+pub(crate) struct SavedRun {
+    pub step: Option<SavedStep>,
+    /// `None` where no learner of ours saved it.
+    pub state: Option<Saved>,
+}
+
+impl Checkpoint {
+    /// The newest in the run's `directory` (the one given to `SupervisedTraining::new`) of which all files are
+    /// whole; `None` where nothing was saved yet.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoneWhole`] where files were saved and no checkpoint of them is whole.
+    pub fn newest(directory: impl AsRef<Path>) -> Result<Option<Self>, CheckpointError> {
+        Ok(Self::newest_records(directory.as_ref())?.map(|(saved, _)| saved))
+    }
+
+    /// The newest that is whole, and what it holds.
+    pub(crate) fn newest_records(
+        directory: &Path,
+    ) -> Result<Option<(Self, Records)>, CheckpointError> {
+        let mut newest_error = None;
+        let folder = folder(directory);
+        for place in all_named(&folder)?.into_iter().rev() {
+            let saved = Self { directory: directory.to_path_buf(), place };
+            // One that was being written, or removed, is none.
+            if !is_complete(&folder, place) {
+                continue;
+            }
+            match saved.read() {
+                Ok(records) => return Ok(Some((saved, records))),
+                Err(error) => newest_error = newest_error.or(Some(error)),
+            }
+        }
+        match newest_error {
+            None => Ok(None),
+            Some(error) => {
+                Err(CheckpointError::NoneWhole { directory: folder, newest: Box::new(error) })
+            }
+        }
+    }
+
+    /// The one after the given epoch in the run's `directory`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`] names the first file that is not whole.
+    pub fn open(directory: impl AsRef<Path>, epoch: usize) -> Result<Self, CheckpointError> {
+        let place = Named { epoch, batches: 0 };
+        let saved = Self { directory: directory.as_ref().to_path_buf(), place };
+        saved.read()?;
+        Ok(saved)
+    }
+
+    /// Epochs that were over: what `SupervisedTraining::checkpoint` takes.
+    pub fn epoch(&self) -> usize {
+        self.place.epoch
+    }
+
+    /// Batches that each device had had of the next epoch; 0 where it was saved at the end of an epoch.
+    pub fn batches(&self) -> usize {
+        self.place.batches
+    }
+
+    /// The model in f32, with the [master weights](crate::precision::MasterWeights) of a run in half precision.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`] where it is the checkpoint of another model.
+    pub fn load_in_f32<M: Module>(&self, model: M) -> Result<M, CheckpointError> {
+        let loaded = model.try_load_record(self.model()?);
+        let model = loaded.map_err(|error| self.damaged("model", error))?;
+        Ok(with_master_weights(model, self.optimizer()?))
+    }
+
+    /// The step that an Anneal scheduler saved; `None` where another scheduler was used.
+    pub fn saved_step(&self) -> Result<Option<SavedStep>, CheckpointError> {
+        Ok(SavedStep::from_record(&self.scheduler()?))
+    }
+
+    /// Reads all of it.
+    pub(crate) fn read(&self) -> Result<Records, CheckpointError> {
+        Ok(Records { model: self.model()?, optimizer: self.optimizer()?, run: self.saved_run()? })
+    }
+
+    /// Reads what it says of its run.
+    pub(crate) fn saved_run(&self) -> Result<SavedRun, CheckpointError> {
+        let scheduler = self.scheduler()?;
+        let state = saved_state(&scheduler).transpose();
+        let state = state.map_err(|reason| self.damaged("scheduler", reason))?;
+        Ok(SavedRun { step: SavedStep::from_record(&scheduler), state })
+    }
+
+    fn model(&self) -> Result<ModuleRecord, CheckpointError> {
+        ModuleRecord::load(self.path("model")).map_err(|error| self.damaged("model", error))
+    }
+
+    fn optimizer(&self) -> Result<OptimizerRecord, CheckpointError> {
+        OptimizerRecord::load(self.path("optim")).map_err(|error| self.damaged("optim", error))
+    }
+
+    /// The record of the run's scheduler; Burn keys the schedulers of a module by the index of their group.
+    fn scheduler(&self) -> Result<LrSchedulerRecord, CheckpointError> {
+        let record = LrSchedulerRecord::load(self.path("scheduler"));
+        Ok(record.map_err(|error| self.damaged("scheduler", error))?.record("0"))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        file(&folder(&self.directory), name, self.place)
+    }
+
+    pub(crate) fn damaged(&self, name: &str, reason: impl ToString) -> CheckpointError {
+        CheckpointError::Damaged { path: self.path(name), reason: reason.to_string() }
+    }
+}
+
+/// Where the checkpoints of a run are.
+pub(crate) fn folder(directory: &Path) -> PathBuf {
+    directory.join("checkpoint")
+}
+
+fn file(folder: &Path, name: &str, place: Named) -> PathBuf {
+    folder.join(format!("{name}-{place}.bpk"))
+}
+
+/// Whether all files of a checkpoint are there.
+fn is_complete(folder: &Path, place: Named) -> bool {
+    FILES.iter().all(|name| file(folder, name, place).exists())
+}
+
+/// The checkpoints of which at least one file is there, in order.
+pub(crate) fn all_named(folder: &Path) -> Result<Vec<Named>, CheckpointError> {
+    let named = |name: &String| {
+        let parts = FILES.iter().find_map(|kind| name.strip_prefix(kind)?.strip_prefix('-'));
+        Named::parse(parts?.strip_suffix(".bpk")?)
+    };
+    let mut all: Vec<Named> = file_names(folder)?.iter().filter_map(named).collect();
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+/// The names of all files in a folder; none where there is no folder.
+pub(crate) fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
+    let read_error = |source| CheckpointError::Read { path: folder.to_path_buf(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(read_error(error)),
+    };
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        Ok(entry.map_err(read_error)?.file_name().to_string_lossy().into_owned())
+    };
+    entries.map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_saved_is_no_error_and_garbage_is() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Checkpoint::newest(directory.path()).unwrap(), None);
+        let folder = folder(directory.path());
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("notes.txt"), "mine").unwrap();
+        assert_eq!(Checkpoint::newest(directory.path()).unwrap(), None);
+        std::fs::write(folder.join("model-3.bpk"), "garbage").unwrap();
+        assert_eq!(Checkpoint::newest(directory.path()).unwrap(), None, "it is not complete");
+        for name in FILES {
+            std::fs::write(folder.join(format!("{name}-3.bpk")), "garbage").unwrap();
+        }
+        let error = Checkpoint::newest(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("model-3.bpk") && error.contains("Remove"), "{error}");
+    }
+
+    #[test]
+    fn names_stand_in_the_order_of_the_run() {
+        let names = ["0+7", "1", "1+5", "1+40", "2", "10"];
+        let places = names.map(|name| Named::parse(name).unwrap());
+        assert!(places.is_sorted());
+        assert_eq!(places.map(|place| place.to_string()), names);
+        for name in ["", "1+", "+3", "a", "1+2+3", "model"] {
+            assert_eq!(Named::parse(name), None, "{name}");
+        }
+    }
+}

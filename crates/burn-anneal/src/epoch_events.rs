@@ -1,0 +1,51 @@
+//! The metrics of epochs for controllers, under Burn's own loop.
+
+use crate::launch::epoch_metrics;
+use crate::update::{Monitor, Monitored};
+use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
+use burn::train::metric::store::EventStoreClient;
+
+/// A checkpointing strategy that tells controllers of each epoch, in time for its checkpoint, and then does what
+/// another says.
+///
+/// For a learner of [`LearnerBuilder::build`](crate::LearnerBuilder::build) whose controllers need metrics; Burn asks a
+/// strategy where there are checkpointers. [`launch`](crate::LearnerBuilder::launch) needs none.
+///
+/// ```no_run
+/// # use burn::train::{Learner, LearnerModel, SupervisedTraining};
+/// use burn::train::checkpoint::KeepLastNCheckpoints;
+/// use burn_anneal::{Annealed, EpochEvents};
+///
+/// # fn with_events<M: LearnerModel>(
+/// #     training: SupervisedTraining<Annealed<M>>, learner: &Learner<Annealed<M>>,
+/// # ) -> SupervisedTraining<Annealed<M>> {
+/// training
+///     .with_default_checkpointers()
+///     .with_checkpointing_strategy(EpochEvents::of(&learner.model(), KeepLastNCheckpoints::new(2)))
+/// # }
+/// ```
+pub struct EpochEvents {
+    monitor: Monitor,
+    strategy: Box<dyn CheckpointingStrategy>,
+}
+
+impl EpochEvents {
+    /// Of this model in training.
+    pub fn of(model: &impl Monitored, strategy: impl CheckpointingStrategy + 'static) -> Self {
+        Self { monitor: model.monitor().clone(), strategy: Box::new(strategy) }
+    }
+}
+
+impl CheckpointingStrategy for EpochEvents {
+    fn checkpointing(
+        &mut self,
+        epoch: usize,
+        store: &EventStoreClient,
+    ) -> Vec<CheckpointingAction> {
+        let monitor = self.monitor.live();
+        let metrics =
+            epoch_metrics(store, epoch, &monitor.needed_metrics(), &monitor.metric_names());
+        monitor.tell_epoch(epoch as u64, &metrics);
+        self.strategy.checkpointing(epoch, store)
+    }
+}

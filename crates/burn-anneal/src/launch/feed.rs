@@ -1,0 +1,130 @@
+//! The batches of an epoch, round by round: one for each device that has any left.
+
+use crate::loader::{EpochStart, open};
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::DatasetError;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The batches of an epoch.
+pub(super) struct Feed<'a, I> {
+    lanes: Vec<Lane<'a, I>>,
+    /// Whether every loader is one of which the batches of an epoch are known.
+    pub is_known: bool,
+}
+
+/// Those of one device.
+struct Lane<'a, I> {
+    iterator: Box<dyn DataLoaderIterator<I> + 'a>,
+    batch_size: Option<usize>,
+    /// Batches that were looked at beforehand.
+    ahead: VecDeque<(Result<I, DatasetError>, Progress)>,
+    progress: Progress,
+    /// Whether the last round had a batch of it.
+    is_live: bool,
+}
+
+impl<'a, I> Feed<'a, I> {
+    /// The epoch of this number, from 1; without its first `skip` rounds where the loaders know their batches.
+    pub fn open(loaders: &'a [Arc<dyn DataLoader<I>>], epoch: u64, skip: usize) -> Self {
+        let lane = |loader: &'a Arc<dyn DataLoader<I>>| {
+            let (iterator, batch_size) = open(loader.as_ref(), EpochStart { epoch, batches: skip });
+            let progress = iterator.progress();
+            Lane { iterator, batch_size, ahead: VecDeque::new(), progress, is_live: true }
+        };
+        let lanes: Vec<_> = loaders.iter().map(lane).collect();
+        let is_known = lanes.iter().all(|lane| lane.batch_size.is_some());
+        Self { lanes, is_known }
+    }
+
+    /// Leaves out rounds of loaders that do not know their batches.
+    ///
+    /// # Errors
+    /// Where a batch cannot be loaded.
+    pub fn skip(&mut self, rounds: usize) -> Result<(), DatasetError> {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.batch_size.is_none()) {
+            for _ in 0..rounds {
+                lane.next().transpose()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The items of a full batch, as far as the first batches tell; `None` where there are none.
+    ///
+    /// A loader with several threads may give its short last batch first, but no two of them.
+    ///
+    /// # Errors
+    /// Where a batch cannot be loaded.
+    pub fn batch_size(&mut self) -> Result<Option<usize>, String> {
+        let mut largest = None;
+        for lane in &mut self.lanes {
+            largest = largest.max(match lane.batch_size {
+                Some(size) => Some(size),
+                None => lane.look_ahead()?,
+            });
+        }
+        Ok(largest)
+    }
+
+    /// All items of the epoch, as its progress counts them.
+    pub fn items(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.progress.items_total).sum()
+    }
+
+    /// Items that are done, of all devices.
+    pub fn done(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.progress.items_processed).sum()
+    }
+
+    /// The next batches, each with the number of its device; none where the epoch is over.
+    ///
+    /// # Errors
+    /// Where a batch cannot be loaded.
+    pub fn round(&mut self) -> Result<Vec<(usize, I)>, DatasetError> {
+        let mut items = vec![];
+        for (device, lane) in self.lanes.iter_mut().enumerate() {
+            let item = lane.next().transpose()?;
+            lane.is_live = item.is_some();
+            items.extend(item.map(|item| (device, item)));
+        }
+        Ok(items)
+    }
+
+    /// The progress of those that had a batch in the last round, as Burn's loop shows it.
+    pub fn progress(&self) -> Progress {
+        let live = || self.lanes.iter().filter(|lane| lane.is_live).map(|lane| &lane.progress);
+        Progress {
+            items_processed: live().map(|progress| progress.items_processed).sum(),
+            items_total: live().map(|progress| progress.items_total).sum(),
+            unit: live().next().and_then(|progress| progress.unit.clone()),
+        }
+    }
+}
+
+impl<I> Lane<'_, I> {
+    fn next(&mut self) -> Option<Result<I, DatasetError>> {
+        let (item, progress) = match self.ahead.pop_front() {
+            Some(ahead) => ahead,
+            None => (self.iterator.next()?, self.iterator.progress()),
+        };
+        self.progress = progress;
+        Some(item)
+    }
+
+    /// The larger of the first two batches.
+    fn look_ahead(&mut self) -> Result<Option<usize>, String> {
+        let (mut done, mut largest) = (0, None);
+        for _ in 0..2 {
+            let Some(item) = self.iterator.next() else { break };
+            if let Err(error) = &item {
+                return Err(error.to_string());
+            }
+            let progress = self.iterator.progress();
+            largest = largest.max(Some(progress.items_processed - done));
+            done = progress.items_processed;
+            self.ahead.push_back((item, progress));
+        }
+        Ok(largest)
+    }
+}

@@ -1,0 +1,272 @@
+//! Training with Burn's `SupervisedTraining` in a loop of ours, which knows what it trains.
+//!
+//! Burn's own loops are private, and the training tells nobody what it was given; a strategy of one's own is handed
+//! all of it. So epochs, batch size and devices are said once, and an epoch can be begun in its middle.
+
+mod feed;
+mod metrics;
+mod run;
+mod workers;
+
+pub(crate) use metrics::epoch_metrics;
+
+use crate::build_error::BuildError;
+use crate::builder::{For, LearnerBuilder};
+use crate::checkpoint::{Checkpoint, Records, Store};
+use anneal_schedule::RunLength;
+use burn::data::dataloader::split::split_dataloader;
+use burn::optim::SgdConfig;
+use burn::tensor::Device;
+use burn::train::{
+    ExecutionStrategy, Learner, LearnerModel, LearningResult, MultiDeviceOptim,
+    SupervisedLearningStrategy, SupervisedTraining, SupervisedTrainingEventProcessor, TrainLoader,
+    TrainingComponents, TrainingStrategy, ValidLoader,
+};
+use feed::Feed;
+use run::{InEpoch, Run};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+impl<M: LearnerModel> LearnerBuilder<M> {
+    /// Trains, and gives the trained model back: Burn's `SupervisedTraining` with its dashboard, metrics, loggers,
+    /// early stopping and checkpointing strategy.
+    ///
+    /// Everything is checked before the first update. Epochs are those of the training, items and batch size those of
+    /// its loader; what [`run`](Self::run) says besides is compared with them. Training may be resumed, see
+    /// [`resume`](Self::resume), and saved in mid-epoch, see [`checkpoints`](Self::checkpoints).
+    ///
+    /// The model of the result is in its `valid()` form, as Burn's is; after `train()` it requires gradients where it did
+    /// before. A run that was stopped says why in the result's `error`, and with its type in
+    /// [`watch`](Self::watch).
+    ///
+    /// ```no_run
+    /// use burn::optim::AdamWConfig;
+    /// use burn::train::{LearnerModel, SupervisedTraining, TrainLoader, ValidLoader};
+    /// use burn_anneal::prelude::*;
+    ///
+    /// fn train<M: LearnerModel>(model: M, train: TrainLoader<M>, valid: ValidLoader<M>) -> Result<M, BuildError> {
+    ///     let training = SupervisedTraining::new("runs/mine", train, valid).num_epochs(10);
+    ///     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
+    ///     let result = LearnerBuilder::new(model, optimizer, cosine(3e-4).warmup(Span::percent(5.0)))
+    ///         .clip_global_norm(1.0)
+    ///         .checkpoints(Checkpoints::new("runs/mine").every_minutes(10.0))
+    ///         .resume(Newest)
+    ///         .launch(training)?;
+    ///     Ok(result.model)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BuildError`] says which part, which field of it, and what is allowed.
+    pub fn launch(
+        mut self,
+        training: SupervisedTraining<M>,
+    ) -> Result<LearningResult<M>, BuildError> {
+        self.check_of_learner()?;
+        let devices = self.devices()?;
+        let metrics = self.asked_metrics()?;
+        let store = match &self.checkpoints {
+            Some(checkpoints) => match checkpoints.wrong() {
+                Some((field, value, allowed)) => {
+                    return Err(BuildError::Checkpoints { field, value, allowed });
+                }
+                None => Some(Store::open(checkpoints.directory())?),
+            },
+            None => None,
+        };
+        let saved = self.records()?;
+        let training = metrics.into_iter().fold(training, SupervisedTraining::metric_train_numeric);
+        let training = match &store {
+            Some(store) => training.with_custom_checkpointers(
+                store.checkpointer("model"),
+                store.checkpointer("optim"),
+                store.checkpointer("scheduler"),
+            ),
+            None => training,
+        };
+        // Burn wants a learner, of which only the model is looked at.
+        let shown = Learner::new(self.model.clone(), SgdConfig::new().init(), 0.0);
+        let in_epoch = self.checkpoints.as_ref().zip(store);
+        let in_epoch = in_epoch.map(|(checkpoints, store)| InEpoch::new(checkpoints, store));
+        let resumes = saved.as_ref().map(|(checkpoint, _)| checkpoint.clone());
+        let (error, started) = (Shared::default(), Shared::default());
+        *started.borrow_mut() = Some(Start { builder: self, devices, saved, in_epoch });
+        let strategy = Strategy { resumes, started, error: error.clone() };
+        let training =
+            training.with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
+        let result = training.launch(shown);
+        match error.borrow_mut().take() {
+            Some(error) => Err(error),
+            None => Ok(result),
+        }
+    }
+
+    /// Where it trains; the first updates the model.
+    fn devices(&mut self) -> Result<Vec<Device>, BuildError> {
+        let refused = |strategy, instead| Err(BuildError::Execution { strategy, instead });
+        let devices = match self.execution.take() {
+            None => self.model.devices().into_iter().take(1).collect(),
+            Some(ExecutionStrategy::SingleDevice(device)) => vec![device],
+            Some(ExecutionStrategy::MultiDevice(devices, MultiDeviceOptim::OptimMainDevice)) => {
+                devices
+            }
+            Some(ExecutionStrategy::MultiDevice(..)) => {
+                let instead = "launch updates the model on the first device; train with \
+                               MultiDeviceOptim::OptimMainDevice, or build a learner for Burn's own loop, which has it";
+                return refused("MultiDeviceOptim::OptimSharded", instead);
+            }
+            Some(ExecutionStrategy::DistributedDataParallel { .. }) => {
+                let instead = "it trains a clone of the learner on each device, whose loss scales and controllers nobody \
+                               brings together; train with ExecutionStrategy::multi(devices, \
+                               MultiDeviceOptim::OptimMainDevice)";
+                return refused("ExecutionStrategy::DistributedDataParallel", instead);
+            }
+        };
+        if devices.is_empty() {
+            return refused(
+                "a run without devices",
+                "give at least one, and a model with parameters",
+            );
+        }
+        let autodiff = |device: Device| match device.is_autodiff() {
+            true => device,
+            false => device.autodiff(),
+        };
+        Ok(devices.into_iter().map(autodiff).collect())
+    }
+}
+
+/// What a strategy holds, which Burn asks for by reference, on the thread that launched it.
+type Shared<T> = std::rc::Rc<RefCell<Option<T>>>;
+
+/// What begins a run, once Burn has said what it trains with.
+struct Start<M> {
+    builder: LearnerBuilder<M>,
+    devices: Vec<Device>,
+    saved: Option<(Checkpoint, Records)>,
+    in_epoch: Option<InEpoch>,
+}
+
+/// Burn's way into the loop.
+struct Strategy<M> {
+    resumes: Option<Checkpoint>,
+    started: Shared<Start<M>>,
+    /// Why nothing was trained.
+    error: Shared<BuildError>,
+}
+
+impl<M: LearnerModel> SupervisedLearningStrategy<M> for Strategy<M> {
+    fn train(
+        &self,
+        learner: Learner<M>,
+        train: TrainLoader<M>,
+        valid: ValidLoader<M>,
+        mut components: TrainingComponents<M>,
+    ) -> LearningResult<M> {
+        if let Some(epoch) = components.checkpoint {
+            let resume = self.resumes.clone();
+            *self.error.borrow_mut() = Some(BuildError::CheckpointTwice { epoch, resume });
+        }
+        // The dashboard begins to count there.
+        components.checkpoint = self.resumes.as_ref().map(Checkpoint::epoch);
+        Loop(self).train(learner, train, valid, components)
+    }
+
+    fn fit(
+        &self,
+        components: TrainingComponents<M>,
+        learner: Learner<M>,
+        train: TrainLoader<M>,
+        valid: ValidLoader<M>,
+        starting_epoch: usize,
+    ) -> (M, SupervisedTrainingEventProcessor<M>) {
+        Loop(self).fit(components, learner, train, valid, starting_epoch)
+    }
+}
+
+/// The loop itself, within what Burn does around every loop.
+struct Loop<'a, M>(&'a Strategy<M>);
+
+impl<M: LearnerModel> SupervisedLearningStrategy<M> for Loop<'_, M> {
+    fn fit(
+        &self,
+        mut components: TrainingComponents<M>,
+        learner: Learner<M>,
+        train: TrainLoader<M>,
+        valid: ValidLoader<M>,
+        _starting_epoch: usize,
+    ) -> (M, SupervisedTrainingEventProcessor<M>) {
+        let start = self.0.started.borrow_mut().take().filter(|_| self.0.error.borrow().is_none());
+        let Some(start) = start else { return (learner.model(), components.event_processor) };
+        let model = learner.model();
+        drop(learner);
+        match start.run(&mut components, train, valid, model) {
+            Ok(model) => (model, components.event_processor),
+            Err((error, model)) => {
+                *self.0.error.borrow_mut() = Some(error);
+                (model, components.event_processor)
+            }
+        }
+    }
+}
+
+impl<M: LearnerModel> Start<M> {
+    /// Learns the length of the run, builds what trains, and trains. `shown` is what Burn was shown.
+    fn run(
+        self,
+        components: &mut TrainingComponents<M>,
+        train: TrainLoader<M>,
+        valid: ValidLoader<M>,
+        shown: M,
+    ) -> Result<M, (BuildError, M)> {
+        let Self { builder, devices, saved, in_epoch } = self;
+        let loaders = match &devices[..] {
+            [device] => vec![train.to_device(device)],
+            devices => split_dataloader(train.clone(), devices),
+        };
+        let valid = valid.to_device(&devices[0].clone().inner());
+        let mut first = Feed::open(&loaders, 1, 0);
+        let said = builder.run.unwrap_or(RunLength::of_training());
+        let length = length(&mut first, said, components, devices.len());
+        let in_mid_epoch = in_epoch.as_ref().is_some_and(InEpoch::saves);
+        let run = match length {
+            Ok(_) if in_mid_epoch && !first.is_known => Err(BuildError::UnknownOrder),
+            length => length,
+        };
+        let interrupter = Some(components.interrupter.clone());
+        let parts = run.and_then(|run| {
+            let how = For { run, saved, loads: true, is_burns_loop: false, interrupter };
+            Ok((builder.parts(how)?, run))
+        });
+        let (parts, run) = match parts {
+            Ok(parts) => parts,
+            Err(error) => return Err((error, shown)),
+        };
+        drop(shown);
+        let run = Run::new(parts, run, devices, in_epoch, components);
+        Ok(run.train(&loaders, first, valid))
+    }
+}
+
+/// The length of the run: what its loader and the training say, and what is said of it besides.
+fn length<M: LearnerModel, I>(
+    first: &mut Feed<'_, I>,
+    said: RunLength,
+    components: &TrainingComponents<M>,
+    devices: usize,
+) -> Result<RunLength, BuildError> {
+    if components.num_epochs == 0 {
+        return Err(BuildError::NoEpochs);
+    }
+    let batch_size = first.batch_size().map_err(|reason| BuildError::Loader { reason })?;
+    let Some(batch_size) = batch_size.filter(|_| first.items() > 0) else {
+        return Err(BuildError::NoItems);
+    };
+    let found = RunLength::from_items(first.items(), batch_size);
+    let found = found.epochs(components.num_epochs).devices(devices);
+    let found = match components.grad_accumulation {
+        Some(accumulation) => found.gradient_accumulation(accumulation),
+        None => found,
+    };
+    Ok(said.agree(found)?)
+}

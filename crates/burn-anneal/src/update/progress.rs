@@ -1,0 +1,61 @@
+//! How a run gets on through its data, as the loop that drives it tells.
+
+use super::error::UpdateError;
+use super::monitor::Monitor;
+use super::state::Place;
+use super::updater::fail;
+use anneal_control::{EpochMetrics, MetricOf};
+
+impl Monitor {
+    /// Where the run is in its data.
+    pub(crate) fn place(&self) -> Place {
+        self.slot().lock().place
+    }
+
+    /// Each device has had so many batches of the epoch, and all of them so many items of the run.
+    pub(crate) fn passed(&self, rounds: u64, items: Option<u64>) {
+        let slot = self.slot();
+        let mut state = slot.lock();
+        state.place.rounds = rounds;
+        state.place.items = items;
+    }
+
+    /// The metrics of an epoch that controllers need.
+    pub(crate) fn needed_metrics(&self) -> Vec<MetricOf> {
+        let needed = self.slot().lock().controllers.metrics();
+        needed.into_iter().map(|(metric, _)| metric).collect()
+    }
+
+    /// Ends an epoch, and tells controllers of it.
+    pub(crate) fn end_epoch(&self, metrics: &EpochMetrics) {
+        let epoch = {
+            let slot = self.slot();
+            let mut state = slot.lock();
+            state.end_epoch();
+            state.place.epochs
+        };
+        self.tell_epoch(epoch, metrics);
+    }
+
+    /// Tells controllers of an epoch that is over.
+    pub(crate) fn tell_epoch(&self, epoch: u64, metrics: &EpochMetrics) {
+        let slot = self.slot();
+        let mut state = slot.lock();
+        state.epochs_heard = state.place.epochs;
+        if let Err(stopped) = state.controllers.epoch(epoch, metrics) {
+            fail(&self.plan, &mut state, stopped.into());
+        }
+    }
+
+    /// So many epochs are over, as the owner of a loop counts them.
+    pub(crate) fn at_epoch(&self, epochs: u64) {
+        let slot = self.slot();
+        let mut state = slot.lock();
+        state.place = Place { epochs, updates: 0, rounds: 0, ..state.place };
+    }
+
+    /// Stops the run.
+    pub(crate) fn stop(&self, error: UpdateError) {
+        fail(&self.plan, &mut self.slot().lock(), error);
+    }
+}

@@ -1,0 +1,51 @@
+//! A run from outside, before, while and after it trains.
+
+use super::error::UpdateError;
+use super::monitor::{Monitor, Monitored};
+use crate::groups::Explanation;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// A run that [`launch`](crate::LearnerBuilder::launch) trains, as others see it: from another thread while it trains,
+/// and after it. Of a run that has not begun nothing is known.
+///
+/// Made by [`LearnerBuilder::watch`](crate::LearnerBuilder::watch); clones watch the same run.
+#[derive(Clone, Default)]
+pub struct Watch(Arc<OnceLock<Monitor>>);
+
+impl Watch {
+    pub(crate) fn of(monitor: Monitor) -> Self {
+        Self(Arc::new(OnceLock::from(monitor)))
+    }
+
+    /// The run begins.
+    pub(crate) fn begin(&self, monitor: &Monitor) {
+        // A builder begins one run.
+        let _ = self.0.set(monitor.clone());
+    }
+
+    pub(super) fn monitor_of(&self) -> Option<&Monitor> {
+        self.0.get()
+    }
+
+    /// All that can be asked of it; `None` before it begins.
+    pub fn run(&self) -> Option<&impl Monitored> {
+        self.0.get()
+    }
+
+    /// As [`Monitored::explain`].
+    pub fn explain(&self) -> Option<Explanation> {
+        Some(self.run()?.explain())
+    }
+
+    /// As [`Monitored::failure`].
+    pub fn failure(&self) -> Option<Arc<UpdateError>> {
+        self.run()?.failure()
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watch").field(&self.0.get()).finish()
+    }
+}

@@ -1,0 +1,102 @@
+//! The model that comes back, and models that come again.
+
+use super::*;
+use burn::module::{ModuleVisitor, Param};
+use burn::tensor::Tensor;
+
+/// Whether each parameter requires a gradient.
+fn requires(model: &impl Module) -> Vec<bool> {
+    struct Requires(Vec<bool>);
+    impl ModuleVisitor for Requires {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.val().is_require_grad());
+        }
+    }
+    let mut requires = Requires(vec![]);
+    model.visit(&mut requires);
+    requires.0
+}
+
+/// Of a model whose last bias never trains.
+fn partly_frozen() -> TinyModel {
+    let mut model = model();
+    model.head.bias = model.head.bias.map(|bias| bias.set_require_grad(false));
+    model
+}
+
+fn frozen_trunk(builder: LearnerBuilder<TinyModel>) -> LearnerBuilder<TinyModel> {
+    let trunk = Group::new("trunk", "^hidden").frozen();
+    builder.groups(GroupsConfig::new().group(trunk).group(Group::rest("rest")))
+}
+
+#[test]
+fn the_model_requires_gradients_where_it_did_before() {
+    let before = requires(&partly_frozen());
+    assert_eq!(before, [true, true, true, false]);
+    let builder = |run: Option<RunLength>| {
+        let builder = LearnerBuilder::new(partly_frozen(), SgdConfig::new().build(), constant(0.1));
+        frozen_trunk(match run {
+            Some(run) => builder.run(run),
+            None => builder,
+        })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let result = launched(builder(None), training(folder.path(), batches(12, 6, 0), 1));
+    assert_eq!(flat(&result.model.hidden), flat(&model().hidden), "it was frozen");
+    assert_eq!(requires(&result.model.train()), before);
+
+    let run = RunLength::from_items(12, 6);
+    let training = SupervisedTraining::new(folder.path(), batches(12, 6, 0), batches(3, 3, 0))
+        .renderer(Box::new(Quiet))
+        .with_application_logger(None);
+    let learner = builder(Some(run)).build(training.interrupter()).unwrap();
+    assert_eq!(requires(&learner.model()), [false, false, true, false]);
+    let result = training.launch(learner);
+    assert_eq!(requires(&result.model.into_inner().train()), before);
+
+    let in_a_loop = builder(Some(run)).build_loop().unwrap();
+    assert_eq!(requires(in_a_loop.model()), [false, false, true, false]);
+    assert_eq!(requires(&in_a_loop.into_model()), before);
+}
+
+/// A second phase trains all of it, as a model that was never in a first one would.
+#[test]
+fn a_second_phase_trains_what_the_first_froze() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = launched(frozen_trunk(builder()), training(folder.path(), batches(60, 6, 0), 1));
+    let second = |model| LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.05));
+    let again = second(first.model.clone().train());
+    let found = launched(again, training(folder.path(), batches(60, 6, 0), 1)).model;
+    assert_ne!(flat(&found.hidden), flat(&first.model.hidden));
+    // The same weights in a model of its own.
+    let fresh = model().load_record(first.model.into_record());
+    let expected = launched(second(fresh), training(folder.path(), batches(60, 6, 0), 1)).model;
+    assert_eq!(flat(&found), flat(&expected));
+}
+
+#[test]
+fn a_model_that_is_wrapped_already_is_refused() {
+    let run = RunLength::from_items(12, 6);
+    let folder = tempfile::tempdir().unwrap();
+    let training = || {
+        SupervisedTraining::new(folder.path(), batches(12, 6, 0), batches(3, 3, 0))
+            .renderer(Box::new(Quiet))
+            .with_application_logger(None)
+    };
+    let learner = builder().run(run).build(Interrupter::new()).unwrap();
+    let trained = training().launch(learner).model;
+    let again =
+        LearnerBuilder::new(trained.clone().train(), SgdConfig::new().build(), constant(0.1));
+    let error = again.run(run).build(Interrupter::new()).err().unwrap();
+    assert!(matches!(error, BuildError::Annealed), "{error}");
+    assert!(error.to_string().contains("into_inner()"), "{error}");
+    // Burn's own learner takes it, and the run says at its first update what it is.
+    let mut learner = Learner::new(trained.train(), SgdConfig::new().init(), 0.1);
+    let output = learner.train_step(points(&[0, 1, 2], &device()));
+    let before = flat(&learner.model());
+    learner.lr_step();
+    learner.optimizer_step(output.grads);
+    let failure = learner.model().failure().unwrap();
+    assert!(matches!(*failure, UpdateError::Foreign), "{failure}");
+    assert_eq!(flat(&learner.model()), before);
+}
