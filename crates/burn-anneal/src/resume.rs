@@ -36,8 +36,7 @@ pub(crate) struct Course {
     pub origin: u64,
     pub updates_per_epoch: Option<u64>,
     pub restarts: bool,
-    /// In words.
-    pub said: Option<String>,
+    said: Option<String>,
 }
 
 impl Course {
@@ -149,6 +148,15 @@ impl Course {
         state.origin = self.origin;
         state.updates_per_epoch = self.updates_per_epoch;
         state.epochs_heard = self.place.epochs;
+        state.prepared = self.clock.next_step();
+    }
+
+    /// What was done, and to which groups.
+    pub fn in_words(&self, thawed: &[String]) -> Option<String> {
+        let kept = thawed.iter().map(|name| format!("; `{name}` had thawed and stays so"));
+        let said = self.said.clone()? + &kept.collect::<String>();
+        log::info!("{said}");
+        Some(said)
     }
 }
 

@@ -9,8 +9,8 @@ use crate::groups::{Groups, GroupsConfig, parameters};
 use crate::precision::Casts;
 use crate::resume::{Course, OnMismatch};
 use crate::update::{
-    Expected, GlobalNormClip, Identity, Index, Plan, Reports, RunMetrics, Slot, State,
-    UpdateMetric, Updater, half_parameters, learner_scheduler,
+    Expected, GlobalNormClip, Identity, Index, Plan, Reports, RunMetrics, SAYS_NOTHING, Slot,
+    State, UpdateMetric, Updater, half_parameters, learner_scheduler,
 };
 use anneal_control::{Controllers, FiniteGuard};
 use anneal_schedule::{Build, RunLength, Schedule, constant};
@@ -56,12 +56,7 @@ impl<M: Module> LearnerBuilder<M> {
     pub(crate) fn parts(mut self, how: For) -> Result<Parts<M>, BuildError> {
         let controllers = self.all_controllers()?;
         let clip = self.max_norm.map(GlobalNormClip::new).transpose()?;
-        if is_annealed(&self.model) {
-            return Err(BuildError::Annealed);
-        }
-        if !self.model.devices().iter().all(|device| device.is_autodiff()) {
-            return Err(BuildError::NotAutodiff);
-        }
+        self.check_model()?;
         let course = self.course(&how)?;
         let original = self.model.clone();
         let masters = self.cast_model(controllers.loss_scale().is_some())?;
@@ -71,58 +66,48 @@ impl<M: Module> LearnerBuilder<M> {
             groups: asked_for_groups.then(|| groups.fingerprint()),
             optimizer: self.optimizers.identity(&self.model),
         };
-        let has_masters = self.half.is_some();
-        let mut optimizer = self.optimizers.build(&self.model, has_masters)?;
         let learner = LEARNERS.fetch_add(1, Ordering::Relaxed);
         let index = Index::new(learner, self.gradients_within.is_some());
         let mut state = State::new(identity, controllers, index);
-        let resumed = course.said.clone();
         if let Some((saved, records)) = &how.saved {
-            let may_differ = self.on_mismatch != OnMismatch::Refuse;
-            saved.check_identity(&records.run, &state.identity, may_differ)?;
-            saved.check_controllers(&records.run, &state.controllers)?;
-            go_on(&mut state, saved, &records.run, &course, asked_for_groups)?;
+            self.go_on(&mut state, saved, &records.run, &course)?;
         }
         course.apply(&mut state);
-        let kept = groups.keep_thawed(&state.thawed, state.clock.next_step());
-        let thawed = kept.iter().map(|name| format!("; `{name}` had thawed and stays so"));
-        let resumed = resumed.map(|said| said + &thawed.collect::<String>());
-        resumed.iter().for_each(|said| log::info!("{said}"));
-        state.prepared = state.clock.next_step();
-        let mut model = groups.prepare(self.model, state.prepared);
+        let thawed = groups.keep_thawed(&state.thawed, state.prepared);
+        let resumed = course.in_words(&thawed);
+        let mut optimizer = self.optimizers.build(&self.model, self.half.is_some())?;
+        let mut model = groups.prepare(self.model.clone(), state.prepared);
         if !masters.is_empty() {
             state.index.meet(&groups, &model, &mut optimizer, true).map_err(BuildError::Update)?;
             state.index.introduce_masters(&masters, &original, &mut optimizer);
         }
-        if let Some((saved, records)) = how.saved {
+        let For { run, saved, loads, is_burns_loop, interrupter } = how;
+        if let Some((saved, records)) = saved {
             let loaded = saved.load_model(records.model, &model)?;
             let fed = saved.load_optimizer(records.optimizer, &optimizer)?;
-            if how.loads {
+            if loads {
                 (model, optimizer) = (loaded, fed);
             } else {
                 let step = records.run.step.map(|step| step.step);
                 state.expects_record = Some(Expected { epoch: saved.epoch(), step });
             }
         }
-        let reports = Reports::default();
-        self.metrics.iter().for_each(|metrics| reports.want(*metrics));
         let is_mean = self.reduction == GradientReduction::Mean;
-        let cast_inputs = self.half.map(|half| Casts::new(half.dtype, self.casts));
         let plan = Plan {
             groups,
             clip,
-            mean_over: is_mean.then_some(how.run),
-            expects: how.is_burns_loop.then(|| counted(how.run, is_mean)),
-            is_half: has_masters,
+            mean_over: is_mean.then_some(run),
+            expects: is_burns_loop.then(|| counted(run, is_mean)),
+            is_half: self.half.is_some(),
             on_skip: self.on_skip.unwrap_or_default(),
             delayed: self.delayed,
             gradients_within: self.gradients_within,
             loss_of: self.loss_of,
             copy_item: self.copy_item,
-            cast_inputs,
+            cast_inputs: self.half.map(|half| Casts::new(half.dtype, self.casts)),
             resumed,
-            interrupter: how.interrupter,
-            reports,
+            interrupter,
+            reports: Reports::wanting(&self.metrics),
             live: Mutex::default(),
         };
         let slot = Slot::new(state);
@@ -130,6 +115,41 @@ impl<M: Module> LearnerBuilder<M> {
         let updater = Updater::new(Arc::new(plan), slot);
         self.watch.begin(&updater.monitor);
         Ok(Parts { model, updater, optimizer, scheduler })
+    }
+
+    fn check_model(&self) -> Result<(), BuildError> {
+        if is_annealed(&self.model) {
+            return Err(BuildError::Annealed);
+        }
+        match self.model.devices().iter().all(|device| device.is_autodiff()) {
+            true => Ok(()),
+            false => Err(BuildError::NotAutodiff),
+        }
+    }
+
+    /// Checks that a checkpoint is one of this run, and takes over what it says of controllers and of what was measured.
+    fn go_on(
+        &self,
+        state: &mut State,
+        checkpoint: &Checkpoint,
+        saved: &SavedRun,
+        course: &Course,
+    ) -> Result<(), BuildError> {
+        let may_differ = self.on_mismatch != OnMismatch::Refuse;
+        checkpoint.check_identity(saved, &state.identity, may_differ)?;
+        checkpoint.check_controllers(saved, &state.controllers)?;
+        match &saved.state {
+            Some(saved) => {
+                let restored = state.restore(saved.clone());
+                restored.map_err(|reason| checkpoint.damaged("scheduler", reason))?;
+            }
+            None if course.restarts || state.keeps_nothing() => {}
+            None => return Err(checkpoint.damaged("scheduler", SAYS_NOTHING).into()),
+        }
+        if course.restarts {
+            state.forget_measured();
+        }
+        Ok(())
     }
 
     /// Where the run begins, or goes on.
@@ -268,32 +288,6 @@ impl<M: Module> LearnerBuilder<M> {
         }
         Ok(())
     }
-}
-
-/// Takes over what a checkpoint says of controllers, and of what was measured.
-fn go_on(
-    state: &mut State,
-    checkpoint: &Checkpoint,
-    saved: &SavedRun,
-    course: &Course,
-    asked_for_groups: bool,
-) -> Result<(), BuildError> {
-    match &saved.state {
-        Some(saved) => {
-            let restored = state.restore(saved.clone());
-            restored.map_err(|reason| checkpoint.damaged("scheduler", reason))?;
-        }
-        None if course.restarts || state.controllers.is_empty() && !asked_for_groups => {}
-        None => {
-            let reason = "it says nothing of groups and controllers; it was saved without a learner of Anneal's, or \
-                          by an earlier version";
-            return Err(checkpoint.damaged("scheduler", reason).into());
-        }
-    }
-    if course.restarts {
-        state.forget_measured();
-    }
-    Ok(())
 }
 
 /// The run, of which the batches of an update are checked where they matter.

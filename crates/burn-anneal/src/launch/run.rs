@@ -134,11 +134,14 @@ impl<'a, M: LearnerModel> Run<'a, M> {
 
     fn train_epoch(&mut self, mut feed: Feed<'_, <M as TrainStep>::Input>, skip: usize) {
         let monitor = self.model.monitor().clone();
-        let items_before = monitor.place().items.map(|items| items - feed.done() as u64);
+        // Those that are skipped are counted already.
+        let items_before =
+            monitor.place().items.map(|items| items.saturating_sub(feed.done() as u64));
         if let Err(error) = feed.skip(skip) {
             return self.components.interrupter.fail(error);
         }
-        let (mut sum, mut summed, mut rounds, mut iteration) = (None, 0, skip, 0);
+        let mut iteration = skip * self.devices.len();
+        let (mut sum, mut summed, mut rounds) = (None, 0, skip);
         loop {
             let items = match feed.round() {
                 Ok(items) => items,

@@ -50,7 +50,7 @@ pub(crate) use index::Index;
 pub(crate) use monitor::{LossOf, Plan, is_known_output, known_loss};
 pub(crate) use probe::{decays_by_itself, refusal, state_tensors, what_it_asks};
 pub(crate) use reports::Reports;
-pub(crate) use schedule::{Tag, learner_scheduler, saved_state};
+pub(crate) use schedule::{SAYS_NOTHING, Tag, learner_scheduler, saved_state};
 pub(crate) use state::{Expected, Identity, Place, Saved, Slot, State};
 pub(crate) use steered::Steered;
 pub(crate) use tensors::{half_parameters, in_f32, is_half, largest_entries, precisions, sum};

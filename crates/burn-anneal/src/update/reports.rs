@@ -43,6 +43,13 @@ pub(crate) struct Report {
 }
 
 impl Reports {
+    /// Those that measure what these metrics need.
+    pub fn wanting(metrics: &[RunMetrics]) -> Self {
+        let reports = Self::default();
+        metrics.iter().for_each(|metrics| reports.want(*metrics));
+        reports
+    }
+
     /// From now on what these metrics need is measured.
     pub fn want(&self, metrics: RunMetrics) {
         match metrics {

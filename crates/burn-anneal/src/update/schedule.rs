@@ -110,6 +110,9 @@ impl LrScheduler for LearnerScheduler {
 /// The state's name in the record.
 const STATE: &str = "state";
 
+/// What is wrong with a record that lacks what the run keeps.
+pub(crate) const SAYS_NOTHING: &str = "it says nothing of groups and controllers; it was saved without a learner of Anneal's, or by an earlier version";
+
 /// What a scheduler's record says of a run; `None` where it is that of another scheduler.
 pub(crate) fn saved_state(record: &LrSchedulerRecord) -> Option<Result<Saved, String>> {
     Some(Saved::read(&read_text(record, STATE)?))
@@ -158,15 +161,11 @@ fn load(state: &mut State, record: &LrSchedulerRecord, schedule: &Schedule) -> R
             Err("it was saved in mid-epoch, where only LearnerBuilder::launch goes on".into())
         }
         Some(saved) => state.restore(saved),
-        None if state.controllers.is_empty() && state.identity.groups.is_none() => {
+        None if state.keeps_nothing() => {
             state.clock.number = step.step;
             Ok(())
         }
-        None => {
-            Err("it says nothing of groups and controllers; it was saved without a learner of Anneal's, \
-                  or by an earlier version"
-                .into())
-        }
+        None => Err(SAYS_NOTHING.into()),
     }
 }
 

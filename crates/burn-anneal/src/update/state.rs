@@ -191,6 +191,11 @@ impl State {
         Ok(())
     }
 
+    /// Whether there is nothing that a checkpoint would have to say but the step.
+    pub fn keeps_nothing(&self) -> bool {
+        self.controllers.is_empty() && self.identity.groups.is_none()
+    }
+
     /// Forgets what was measured, which is of a run before.
     pub fn forget_measured(&mut self) {
         self.unread = None;

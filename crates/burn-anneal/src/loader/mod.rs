@@ -1,5 +1,12 @@
 //! A data loader whose batches depend on seed and epoch alone.
 
+mod ahead;
+mod start;
+
+pub use start::EpochStart;
+pub(crate) use start::open;
+
+use ahead::{Ahead, Workers};
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::{Dataset, DatasetError};
@@ -7,12 +14,9 @@ use burn::tensor::Device;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 pub use rand_chacha::ChaCha8Rng;
-use std::cell::Cell;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread;
 
 /// Makes batches for a [`SeededLoader`], with random changes that a resumed run makes again.
 ///
@@ -269,146 +273,6 @@ impl<I: 'static, O: Send + 'static> DataLoaderIterator<O> for Epoch<I, O> {
     }
 }
 
-/// An epoch that another thread loads ahead.
-struct Ahead<O> {
-    batches: mpsc::Receiver<thread::Result<Result<O, DatasetError>>>,
-    batch_size: usize,
-    given: usize,
-    total: usize,
-    worker: Worker,
-    workers: Arc<Workers>,
-}
-
-impl<O: Send + 'static> Ahead<O> {
-    /// None where there is no thread to be had.
-    fn start<I: 'static>(mut epoch: Epoch<I, O>, queued: usize) -> Option<Self> {
-        let workers = epoch.loader.workers.clone();
-        let batch_size = epoch.loader.batch_size;
-        let (given, total) = (epoch.given, epoch.order.len());
-        // The queue has its memory from the beginning. One more batch waits outside of it.
-        let (sender, batches) = mpsc::sync_channel(queued.min(total.div_ceil(batch_size)));
-        let worker = workers.take()?;
-        let job = move || {
-            let mut next = || catch_unwind(AssertUnwindSafe(|| epoch.next())).transpose();
-            while let Some(batch) = next() {
-                if sender.send(batch).is_err() {
-                    return;
-                }
-            }
-        };
-        worker.send(Box::new(job)).ok()?;
-        Some(Self { batches, batch_size, given, total, worker, workers })
-    }
-}
-
-impl<O> Iterator for Ahead<O> {
-    type Item = Result<O, DatasetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.batches.recv().ok()?;
-        self.given = self.given.saturating_add(self.batch_size).min(self.total);
-        Some(batch.unwrap_or_else(|panic| resume_unwind(panic)))
-    }
-}
-
-impl<O> DataLoaderIterator<O> for Ahead<O> {
-    fn progress(&self) -> Progress {
-        Progress::new(self.given, self.total, Some("items".to_owned()))
-    }
-}
-
-impl<O> Drop for Ahead<O> {
-    fn drop(&mut self) {
-        self.workers.idle().push(self.worker.clone());
-    }
-}
-
-type Worker = mpsc::Sender<Box<dyn FnOnce() + Send>>;
-
-/// The threads that load nothing now. Each epoch takes one again, because GPU backends keep memory for every thread that
-/// made a tensor. They end with the last copy of the loader.
-#[derive(Default)]
-struct Workers(Mutex<Vec<Worker>>);
-
-impl Workers {
-    fn take(&self) -> Option<Worker> {
-        if let Some(worker) = self.idle().pop() {
-            return Some(worker);
-        }
-        let (worker, jobs) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
-        let run = || jobs.into_iter().for_each(|job| job());
-        thread::Builder::new().name("seeded-loader".to_owned()).spawn(run).ok()?;
-        Some(worker)
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Worker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where an epoch begins that [`launch`](crate::LearnerBuilder::launch) asks a loader for.
-///
-/// [`SeededLoader`] looks at it by itself. A [`DataLoader`] of your own whose batches depend on the epoch alone takes it in
-/// its `iter`, and can then be gone on with in mid-epoch:
-///
-/// ```
-/// use burn_anneal::EpochStart;
-///
-/// /// The epoch to give, and how many of its items are done.
-/// fn begin(batch_size: usize, next_epoch: &mut u64) -> (u64, usize) {
-///     let start = EpochStart::take(batch_size).unwrap_or(EpochStart { epoch: *next_epoch, batches: 0 });
-///     *next_epoch = start.epoch + 1;
-///     (start.epoch, start.batches * batch_size)
-/// }
-/// assert_eq!(begin(32, &mut 5), (5, 0), "nobody asks");
-/// ```
-///
-/// The progress of such an iterator counts what is done already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EpochStart {
-    /// Which epoch, from 1 on.
-    pub epoch: u64,
-    /// Batches of it that are done.
-    pub batches: usize,
-}
-
-impl EpochStart {
-    /// What is asked for now, on this thread; the batch size is told in turn. `None` where nobody asks, as in Burn's own
-    /// loop: the loader then counts epochs itself.
-    pub fn take(batch_size: usize) -> Option<Self> {
-        let (start, before) = OFFER.get()?;
-        OFFER.set(Some((start, before.or(Some(batch_size)))));
-        Some(start)
-    }
-}
-
-thread_local! {
-    /// What [`open`] offers to the loaders behind an `iter`, and the batch size of the first that took it.
-    static OFFER: Cell<Option<(EpochStart, Option<usize>)>> = const { Cell::new(None) };
-}
-
-/// Iterates over a loader from `start` on, and gives the batch size if a [`SeededLoader`] took the start; its next `iter`
-/// then gives the epoch after it, and what is skipped counts as processed. Any other loader gives what its `iter` always
-/// gives.
-///
-/// The start goes through the thread, and so to the loader inside of a user's own, or to each of several.
-pub(crate) fn open<'a, O>(
-    loader: &'a dyn DataLoader<O>,
-    start: EpochStart,
-) -> (Box<dyn DataLoaderIterator<O> + 'a>, Option<usize>) {
-    /// Takes the offer back even if `iter` panics.
-    struct TakeBack;
-    impl Drop for TakeBack {
-        fn drop(&mut self) {
-            OFFER.set(None);
-        }
-    }
-    OFFER.set(Some((start, None)));
-    let _take_back = TakeBack;
-    let batches = loader.iter();
-    (batches, OFFER.get().and_then(|(_, batch_size)| batch_size))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -416,8 +280,9 @@ mod tests {
     use burn::data::dataset::InMemDataset;
     use rand::RngExt;
     use std::collections::{BTreeSet, HashSet};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::AtomicUsize;
-    use std::thread::ThreadId;
+    use std::thread::{self, ThreadId};
     use std::time::{Duration, Instant};
 
     /// Items, each with a random number.
