@@ -2,6 +2,7 @@
 
 use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, CheckpointError, SavedRun};
+use crate::scheduler::SavedStep;
 use crate::update::{Clock, Place, State};
 use anneal_schedule::{Build, RunLength, Schedule, ScheduleConfig};
 
@@ -42,16 +43,8 @@ pub(crate) struct Course {
 impl Course {
     /// That of a run that begins.
     pub fn begin(config: &ScheduleConfig, run: RunLength) -> Result<Self, BuildError> {
-        Ok(Self {
-            schedule: config.clone().resolve(run)?,
-            run,
-            clock: Clock::default(),
-            place: Place { items: Some(0), ..Place::default() },
-            origin: 0,
-            updates_per_epoch: updates_per_epoch(run),
-            restarts: false,
-            said: None,
-        })
+        let place = Place { items: Some(0), ..Place::default() };
+        Ok(Self::new(config.clone().resolve(run)?, run, Clock::default(), place, 0))
     }
 
     /// That of a run that goes on from a checkpoint.
@@ -63,38 +56,21 @@ impl Course {
         on_mismatch: OnMismatch,
     ) -> Result<Self, BuildError> {
         let was = Was::of(checkpoint, saved);
-        let in_epoch = updates_per_epoch(run);
-        let same_epochs = match (was.updates_per_epoch, in_epoch) {
-            (Some(was), Some(now)) => was == now,
-            _ => true,
-        };
         let resolve = |origin| config.clone().resolve(run.after(origin));
         // Where fewer updates are left than were made before the schedule began, it is another schedule.
-        let same = resolve(was.origin).ok().filter(|schedule| {
-            same_epochs && saved.step.as_ref().is_some_and(|step| step.is_of(schedule))
-        });
-        if let Some(schedule) = same {
+        if let Some(schedule) = resolve(was.origin).ok().filter(|schedule| was.is_of(schedule, run))
+        {
             let said = format!("resumed after {checkpoint}, at update {}", was.clock.number);
-            return Ok(Self {
-                schedule,
-                run: run.after(was.origin),
-                clock: was.clock,
-                place: was.place,
-                origin: was.origin,
-                updates_per_epoch: in_epoch,
-                restarts: false,
-                said: Some(said),
-            });
+            let place = was.place_at(was.clock.number, run);
+            let course = Self::new(schedule, run, was.clock, place, was.origin);
+            return Ok(Self { said: Some(said), ..course });
         }
         let number = match on_mismatch {
-            OnMismatch::Refuse => {
-                return Err(was.refused(checkpoint, saved, &resolve(was.origin)?, in_epoch));
-            }
-            OnMismatch::KeepStep => was.step(checkpoint)?,
-            OnMismatch::KeepEpoch => was.by_epoch(checkpoint, in_epoch)?,
-            OnMismatch::KeepSamples => was.by_samples(checkpoint, run)?,
-            OnMismatch::Restart if same_epochs && saved.step.is_some() => was.clock.number,
-            OnMismatch::Restart => in_epoch.map_or(0, |in_epoch| was.in_epochs_of(in_epoch)),
+            OnMismatch::Refuse => return Err(was.refused(&resolve(was.origin)?, run)),
+            OnMismatch::KeepStep => was.step()?,
+            OnMismatch::KeepEpoch => was.by_epoch(run)?,
+            OnMismatch::KeepSamples => was.by_samples(run)?,
+            OnMismatch::Restart => was.restarted(run),
         };
         if let Some(updates) = run.resolve()?.updates().filter(|updates| number >= *updates) {
             let checkpoint = checkpoint.clone();
@@ -102,22 +78,10 @@ impl Course {
         }
         let restarts = on_mismatch == OnMismatch::Restart;
         let origin = if restarts { number } else { was.share_of(was.origin, number) };
+        let waited = if restarts { 0 } else { was.clock.behind.saturating_sub(was.origin) };
+        let skipped = was.clock.skipped;
+        let clock = Clock { number, behind: origin + waited, left_out: 0, skipped };
         let schedule = resolve(origin)?;
-        let waited = was.clock.behind.saturating_sub(was.origin);
-        let clock = Clock {
-            number,
-            behind: if restarts { number } else { origin + waited },
-            left_out: 0,
-            skipped: was.clock.skipped,
-        };
-        let place = match in_epoch.filter(|_| number != was.clock.number || !same_epochs) {
-            None => was.place,
-            Some(in_epoch) => {
-                let updates = number % in_epoch;
-                let rounds = updates * run.accumulation_of(number);
-                Place { epochs: number / in_epoch, updates, rounds, ..was.place }
-            }
-        };
         let how = match restarts {
             true => "the schedule starts at its step 0, over what is left to train".to_string(),
             false => format!("it goes on at step {} of the schedule", clock.next_step()),
@@ -127,16 +91,21 @@ impl Course {
             "resumed after {checkpoint}, at update {number}, under another schedule: {how}. Saved: `{before}`; now: \
              `{schedule}`"
         );
-        Ok(Self {
+        let course = Self::new(schedule, run, clock, was.place_at(number, run), origin);
+        Ok(Self { restarts, said: Some(said), ..course })
+    }
+
+    fn new(schedule: Schedule, run: RunLength, clock: Clock, place: Place, origin: u64) -> Self {
+        Self {
             schedule,
             run: run.after(origin),
             clock,
             place,
             origin,
-            updates_per_epoch: in_epoch,
-            restarts,
-            said: Some(said),
-        })
+            updates_per_epoch: updates_per_epoch(run),
+            restarts: false,
+            said: None,
+        }
     }
 }
 
@@ -181,90 +150,97 @@ fn updates_per_epoch(run: RunLength) -> Option<u64> {
 }
 
 /// What a checkpoint says of the progress of its run.
-struct Was {
+struct Was<'a> {
+    checkpoint: &'a Checkpoint,
+    step: Option<&'a SavedStep>,
     clock: Clock,
     place: Place,
     origin: u64,
     updates_per_epoch: Option<u64>,
-    has_step: bool,
 }
 
-impl Was {
-    fn of(checkpoint: &Checkpoint, saved: &SavedRun) -> Self {
-        let number = saved.step.as_ref().map_or(0, |step| step.step);
+impl<'a> Was<'a> {
+    fn of(checkpoint: &'a Checkpoint, saved: &'a SavedRun) -> Self {
+        let step = saved.step.as_ref();
+        let number = step.map_or(0, |step| step.step);
         let by_name = Place { epochs: checkpoint.epoch() as u64, ..Place::default() };
+        let clock = Clock { number, ..Clock::default() };
+        let was =
+            Self { checkpoint, step, clock, place: by_name, origin: 0, updates_per_epoch: None };
         match &saved.state {
+            None => was,
             Some(state) => Self {
                 clock: state.clock,
                 place: state.place.unwrap_or(by_name),
                 origin: state.origin,
                 updates_per_epoch: state.updates_per_epoch,
-                has_step: true,
-            },
-            None => Self {
-                clock: Clock { number, ..Clock::default() },
-                place: by_name,
-                origin: 0,
-                updates_per_epoch: None,
-                has_step: saved.step.is_some(),
+                ..was
             },
         }
     }
 
-    fn refused(
-        &self,
-        checkpoint: &Checkpoint,
-        saved: &SavedRun,
-        now: &Schedule,
-        in_epoch: Option<u64>,
-    ) -> BuildError {
-        let at = checkpoint.clone();
-        let error = match (&saved.step, self.updates_per_epoch.zip(in_epoch)) {
-            (None, _) => CheckpointError::ForeignScheduler { path: checkpoint.path("scheduler") },
-            (Some(step), _) if !step.is_of(now) => CheckpointError::DifferentSchedule {
-                checkpoint: at,
+    /// Whether it is one of this schedule, in epochs of as many updates.
+    fn is_of(&self, schedule: &Schedule, run: RunLength) -> bool {
+        self.has_epochs_of(run) && self.step.is_some_and(|step| step.is_of(schedule))
+    }
+
+    /// Whether epochs have as many updates as now, as far as that is known.
+    fn has_epochs_of(&self, run: RunLength) -> bool {
+        let both = self.updates_per_epoch.zip(updates_per_epoch(run));
+        both.is_none_or(|(was, now)| was == now)
+    }
+
+    fn refused(&self, now: &Schedule, run: RunLength) -> BuildError {
+        let checkpoint = self.checkpoint.clone();
+        let error = match self.step {
+            None => self.foreign(),
+            Some(step) if !step.is_of(now) => CheckpointError::DifferentSchedule {
+                checkpoint,
                 step: step.step,
                 saved: step.schedule.clone(),
                 now: now.to_string(),
             },
-            (_, epochs) => {
+            Some(_) => {
+                let epochs = self.updates_per_epoch.zip(updates_per_epoch(run));
                 let (saved, now) = epochs.unwrap_or_default();
-                CheckpointError::DifferentEpochs { checkpoint: at, saved, now }
+                CheckpointError::DifferentEpochs { checkpoint, saved, now }
             }
         };
         error.into()
     }
 
-    fn step(&self, checkpoint: &Checkpoint) -> Result<u64, CheckpointError> {
-        match self.has_step {
-            true => Ok(self.clock.number),
-            false => Err(CheckpointError::ForeignScheduler { path: checkpoint.path("scheduler") }),
-        }
+    fn foreign(&self) -> CheckpointError {
+        CheckpointError::ForeignScheduler { path: self.checkpoint.path("scheduler") }
     }
 
-    fn by_epoch(
-        &self,
-        checkpoint: &Checkpoint,
-        in_epoch: Option<u64>,
-    ) -> Result<u64, CheckpointError> {
+    fn step(&self) -> Result<u64, CheckpointError> {
+        self.step.map(|_| self.clock.number).ok_or_else(|| self.foreign())
+    }
+
+    fn by_epoch(&self, run: RunLength) -> Result<u64, CheckpointError> {
         let needs = "a run whose epochs have a fixed number of updates";
-        let error = || self.not_counted(checkpoint, "KeepEpoch", needs);
-        in_epoch.map(|in_epoch| self.in_epochs_of(in_epoch)).ok_or_else(error)
+        let number = updates_per_epoch(run).map(|in_epoch| self.in_epochs_of(in_epoch));
+        number.ok_or_else(|| self.not_counted("KeepEpoch", needs))
     }
 
-    fn by_samples(&self, checkpoint: &Checkpoint, run: RunLength) -> Result<u64, CheckpointError> {
+    fn by_samples(&self, run: RunLength) -> Result<u64, CheckpointError> {
         let needs = "samples that were counted, as launch does, and a run that is counted in them";
-        let updates = self.place.items.and_then(|items| run.updates_of_items(items));
-        updates.ok_or_else(|| self.not_counted(checkpoint, "KeepSamples", needs))
+        let number = self.place.items.and_then(|items| run.updates_of_items(items));
+        number.ok_or_else(|| self.not_counted("KeepSamples", needs))
     }
 
-    fn not_counted(
-        &self,
-        checkpoint: &Checkpoint,
-        choice: &'static str,
-        needs: &'static str,
-    ) -> CheckpointError {
-        CheckpointError::NotCounted { checkpoint: checkpoint.clone(), choice, needs }
+    fn not_counted(&self, choice: &'static str, needs: &'static str) -> CheckpointError {
+        CheckpointError::NotCounted { checkpoint: self.checkpoint.clone(), choice, needs }
+    }
+
+    /// The update of the run that a schedule begins at which starts anew.
+    fn restarted(&self, run: RunLength) -> u64 {
+        match updates_per_epoch(run) {
+            Some(in_epoch) if !self.has_epochs_of(run) || self.step.is_none() => {
+                self.in_epochs_of(in_epoch)
+            }
+            _ => self.clock.number,
+        }
     }
 
     /// As many epochs in updates, where one has so many.
@@ -279,5 +255,16 @@ impl Was {
             0 => updates,
             made => (u128::from(updates) * u128::from(number) / u128::from(made)) as u64,
         }
+    }
+
+    /// Where update `number` is in the data of now.
+    fn place_at(&self, number: u64, run: RunLength) -> Place {
+        let Some(in_epoch) = updates_per_epoch(run) else { return self.place };
+        let is_moved = number != self.clock.number || !self.has_epochs_of(run);
+        let (epochs, updates) = match is_moved {
+            true => (number / in_epoch, number % in_epoch),
+            false => (self.place.epochs, self.place.updates),
+        };
+        Place { epochs, updates, rounds: updates * run.accumulation_of(number), ..self.place }
     }
 }
