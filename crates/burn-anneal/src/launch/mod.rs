@@ -49,7 +49,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     ///     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
     ///     let result = LearnerBuilder::new(model, optimizer, cosine(3e-4).warmup(Span::percent(5.0)))
     ///         .clip_global_norm(1.0)
-    ///         .checkpoints(Checkpoints::new("runs/mine").every_minutes(10.0))
+    ///         .checkpoints(Checkpoints::new("runs/mine"))
     ///         .resume(Newest)
     ///         .launch(training)?;
     ///     Ok(result.model)
