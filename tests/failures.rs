@@ -389,7 +389,7 @@ fn a_rate_in_the_place_of_zero_fails_the_run() {
     assert_eq!(flat(&learner.model()), before);
 }
 
-/// Burn's guide to further training: `Learner::new(result.model.train(), …)`.
+/// One that is still in training; after `train()` it is but the bare model.
 #[test]
 fn the_model_of_one_run_fails_in_a_learner_of_burns_own() {
     let plain: Hook = |model, optimizer, rates, gradients| optimizer.step(rates, model, gradients);

@@ -90,13 +90,37 @@ fn a_model_that_is_wrapped_already_is_refused() {
     let error = again.run(run).build(Interrupter::new()).err().unwrap();
     assert!(matches!(error, BuildError::Annealed), "{error}");
     assert!(error.to_string().contains("into_inner()"), "{error}");
-    // Burn's own learner takes it, and the run says at its first update what it is.
-    let mut learner = Learner::new(trained.train(), SgdConfig::new().init(), 0.1);
-    let output = learner.train_step(points(&[0, 1, 2], &device()));
-    let before = flat(&learner.model());
+}
+
+/// Burn's guide to further training: `Learner::new(result.model.train(), …)` trains it as it would the bare model.
+#[test]
+fn in_a_learner_of_burns_own_a_trained_model_is_the_bare_one() {
+    let run = RunLength::from_items(12, 6).epochs(2);
+    let folder = tempfile::tempdir().unwrap();
+    let training = SupervisedTraining::new(folder.path(), batches(12, 6, 0), batches(3, 3, 0))
+        .num_epochs(2)
+        .renderer(Box::new(Quiet))
+        .with_application_logger(None);
+    let first = frozen_trunk(builder()).loss_scaling(LossScaling::new()).run(run);
+    let first = first.build(training.interrupter()).unwrap();
+    let trained = training.launch(first).model;
+    let mut wrapped = Learner::new(trained.clone().train(), AdamWConfig::new().init(), 0.02);
+    let mut bare = Learner::new(trained.into_inner().train(), AdamWConfig::new().init(), 0.02);
+    let before = flat(&bare.model().hidden);
+    for item in 0..5 {
+        update(&mut wrapped, item);
+        update(&mut bare, item);
+    }
+    assert_eq!(flat(&wrapped.model()), flat(&bare.model()));
+    assert_ne!(flat(&bare.model().hidden), before, "what the first run froze trains");
+    assert!(wrapped.model().failure().is_none());
+}
+
+fn update<M>(learner: &mut Learner<M>, item: usize)
+where
+    M: burn::train::LearnerModel + burn::train::TrainStep<Input = Points>,
+{
+    let output = learner.train_step(points(&[item, item + 1, item + 2], &device()));
     learner.lr_step();
     learner.optimizer_step(output.grads);
-    let failure = learner.model().failure().unwrap();
-    assert!(matches!(*failure, UpdateError::Foreign), "{failure}");
-    assert_eq!(flat(&learner.model()), before);
 }

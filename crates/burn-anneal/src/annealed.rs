@@ -16,15 +16,20 @@ use std::fmt;
 /// It delegates [`Module`] by hand, so parameter paths have no prefix: a checkpoint saved under it
 /// loads into the bare model, and back. [`into_inner`](Annealed::into_inner) gives the model back
 /// after training. What can be asked of it while it trains is [`Monitored`].
+///
+/// After `train()`, with which Burn's guide begins further training, its run is over: a learner of Burn's trains it as it
+/// would the bare model, and a builder refuses it.
 #[derive(Clone)]
 pub struct Annealed<M> {
     model: M,
     updater: Updater,
+    /// Whether it is but the bare model.
+    is_over: bool,
 }
 
 impl<M> Annealed<M> {
     pub(crate) fn new(model: M, updater: Updater) -> Self {
-        Self { model, updater }
+        Self { model, updater, is_over: false }
     }
 
     /// The user's model.
@@ -73,7 +78,10 @@ impl<M: TrainStep + Module> Annealed<M> {
         rates: ModuleLearningRate,
         gradients: GradAdaptor,
     ) -> Self {
-        let Self { model, mut updater } = self;
+        let Self { model, mut updater, is_over } = self;
+        if is_over {
+            return Self { model: optimize(model, optimizer, rates, gradients), updater, is_over };
+        }
         let again = |model: &M, item: Option<Box<dyn Any + Send>>| {
             let item = item?.downcast::<M::Input>().ok()?;
             Some(model.step(*item).grads)
@@ -82,7 +90,7 @@ impl<M: TrainStep + Module> Annealed<M> {
         let how = How { optimize: &optimize, again: Some(&again), is_shared: true };
         let updated = updater.update(model, Tag::of(&rates), gradients, optimizer, how);
         let model = updated.unwrap_or_else(|Failed { model, .. }| model);
-        Self { model, updater }
+        Self { model, updater, is_over }
     }
 }
 
@@ -126,11 +134,13 @@ impl<M: Module> Module for Annealed<M> {
     }
 
     fn train(self) -> Self {
-        self.with(M::train)
+        let monitor = self.updater.monitor.clone();
+        Self { is_over: true, ..self.with(|model| monitor.release(model.train())) }
     }
 
     fn valid(&self) -> Self {
-        Self { model: self.model.valid(), updater: self.updater.clone() }
+        let updater = self.updater.clone();
+        Self { model: self.model.valid(), updater, is_over: self.is_over }
     }
 
     fn materialize(self) -> Self {
@@ -151,7 +161,10 @@ impl<M: TrainStep + Module> TrainStep for Annealed<M> {
     type Output = M::Output;
 
     fn step(&self, item: Self::Input) -> TrainOutput<Self::Output> {
-        self.updater.pass(&self.model, item, |item| self.model.step(item))
+        match self.is_over {
+            true => self.model.step(item),
+            false => self.updater.pass(&self.model, item, |item| self.model.step(item)),
+        }
     }
 
     fn optimize(
@@ -178,6 +191,9 @@ impl<M: InferenceStep> InferenceStep for Annealed<M> {
     type Output = M::Output;
 
     fn step(&self, item: Self::Input) -> Self::Output {
+        if self.is_over {
+            return self.model.step(item);
+        }
         self.updater.validates();
         self.model.step(self.updater.cast(item))
     }

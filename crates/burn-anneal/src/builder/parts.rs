@@ -185,6 +185,9 @@ impl<M: Module> LearnerBuilder<M> {
     /// The metrics that were asked for, of a run that has not begun: its groups and controllers are known, its length
     /// is not.
     pub(crate) fn asked_metrics(&self) -> Result<Vec<UpdateMetric>, BuildError> {
+        if self.metrics.is_empty() {
+            return Ok(vec![]);
+        }
         let long = RunLength::updates_per_epoch(1 << 30).epochs(1 << 20);
         let schedule = constant(1.0).resolve(long)?;
         let groups = self.described_groups()?.0;

@@ -13,6 +13,7 @@ pub(crate) use metrics::epoch_metrics;
 use crate::build_error::BuildError;
 use crate::builder::{For, LearnerBuilder};
 use crate::checkpoint::{Checkpoint, Records, Store};
+use crate::groups::GroupError;
 use anneal_schedule::RunLength;
 use burn::data::dataloader::split::split_dataloader;
 use burn::optim::SgdConfig;
@@ -104,6 +105,9 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// Where it trains; the first updates the model.
     fn devices(&mut self) -> Result<Vec<Device>, BuildError> {
         let refused = |strategy, instead| Err(BuildError::Execution { strategy, instead });
+        if self.model.devices().is_empty() {
+            return Err(GroupError::NoParameters { parameters: 0 }.into());
+        }
         let devices = match self.execution.take() {
             None => self.model.devices().into_iter().take(1).collect(),
             Some(ExecutionStrategy::SingleDevice(device)) => vec![device],
@@ -123,10 +127,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             }
         };
         if devices.is_empty() {
-            return refused(
-                "a run without devices",
-                "give at least one, and a model with parameters",
-            );
+            return refused("a run without devices", "give at least one");
         }
         let autodiff = |device: Device| match device.is_autodiff() {
             true => device,
