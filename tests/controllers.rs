@@ -561,10 +561,8 @@ fn what_a_controller_needs_is_measured() {
         (
             "a mean",
             |_| {
-                let run = RunLength::updates(1_000).gradient_accumulation(2);
                 let model = TermModel::new(&[1.0, -2.0]);
                 LearnerBuilder::new(model, SgdConfig::new().build(), constant(RATE))
-                    .run(run)
                     .gradient_reduction(GradientReduction::Mean)
             },
             2,
@@ -577,7 +575,8 @@ fn what_a_controller_needs_is_measured() {
     for (what, ask, count, expected) in cases {
         let make = || {
             let told = Told::needs(EVERYTHING);
-            (ask(terms(&[1.0, -2.0])).controller("told", told.clone()), told)
+            let run = RunLength::updates(1_000).gradient_accumulation(count);
+            (ask(terms(&[1.0, -2.0])).run(run).controller("told", told.clone()), told)
         };
         for (mut training, told) in Training::both(make) {
             training.update(&batches[..count]).unwrap();

@@ -178,11 +178,11 @@ fn a_frozen_group_does_not_move_has_no_state_and_starts_when_it_should() {
     let model = TinyModel::new(&device());
     let initial = values(&model);
     let groups = layer_decay(0.5).unfreeze_every(Span::percent(50.0)).weight_decay(0.1);
+    let first = learner(model.clone(), groups.clone());
+    let output = first.train_step(points(&[0, 1, 2], &device()));
+    assert_eq!(output.grads.len(), 2, "the head's weight and bias");
     let mut learner = learner(model, groups);
     assert!(!learner.model().inner().hidden.weight.is_require_grad());
-
-    let output = learner.train_step(points(&[0, 1, 2], &device()));
-    assert_eq!(output.grads.len(), 2, "the head's weight and bias");
     train(&mut learner, 0..10);
     let frozen = weights(&learner);
     assert_eq!(frozen[..2], initial[..2]);
@@ -510,7 +510,8 @@ fn each_groups_rate_is_in_burns_logs() {
 #[test]
 fn a_rate_is_absent_from_the_logs_before_the_first_update() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, run) = (TinyModel::new(&device()), RunLength::updates_per_epoch(5).epochs(2));
+    let (model, run) = (TinyModel::new(&device()), RunLength::updates_per_epoch(5));
+    let run = run.epochs(2).gradient_accumulation(2);
     // Ten batches an epoch.
     let training = supervised(folder.path(), 2).grads_accumulation(2);
     let learner = LearnerBuilder::new(model, adamw(), linear(0.1, 0.0))

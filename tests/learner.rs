@@ -170,8 +170,13 @@ fn burns_loop_is_held_to_the_run_with_both_numbers_and_the_way_out() {
         let words = format!("epoch 1 has {found} updates, and the run says 10; give RunLength");
         assert!(error.contains(&words), "{error}");
     }
-    // What is not said is not compared, and what is said rightly trains.
+    // Where updates are counted, an update is of one batch unless it is said.
+    for run in [RunLength::updates(30), RunLength::updates_per_epoch(10).epochs(3)] {
+        let (error, _) = by_burns_loop(run, 20, 2, 3, |training| training.grads_accumulation(4));
+        assert!(error.unwrap().contains("update 0 is of 4 batches, and the run says 1"), "{run:?}");
+    }
     for run in [RunLength::updates(9), RunLength::updates_per_epoch(3).epochs(3)] {
+        let run = run.gradient_accumulation(4);
         let (error, step) = by_burns_loop(run, 20, 2, 3, |training| training.grads_accumulation(4));
         assert_eq!((error, step), (None, 9), "{run:?}");
     }

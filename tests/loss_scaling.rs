@@ -183,7 +183,8 @@ fn what_an_update_saw_is_unscaled() {
 #[test]
 fn accumulated_batches_have_one_scale_and_a_sum_in_f32() {
     let scaling = LossScaling::new().scale(1_000.0).growth_interval(1);
-    let mut learner = built(term(TermModel::new(&[0.0]), scaling));
+    let run = RunLength::updates(100).gradient_accumulation(3);
+    let mut learner = built(term(TermModel::new(&[0.0]), scaling).run(run));
     let mut sum = burn::optim::GradientsAccumulator::new();
     for _ in 0..3 {
         // 1,000 · 50 fits in f16, three times that does not.
@@ -201,7 +202,7 @@ fn accumulated_batches_have_one_scale_and_a_sum_in_f32() {
 #[test]
 fn accumulated_batches_of_bf16_have_a_sum_in_f32() {
     let builder = LearnerBuilder::new(TermModel::new(&[0.0]), sgd(), constant(1.0))
-        .run(RunLength::updates(10));
+        .run(RunLength::updates(10).gradient_accumulation(65));
     let mut learner = built(builder.half_precision(HalfPrecision::bf16()).clip_global_norm(1e6));
     let mut sum = burn::optim::GradientsAccumulator::new();
     for b in std::iter::once(256.0).chain([1.0; 64]) {
@@ -289,7 +290,9 @@ fn log(run: &Path, epoch: usize, metric: &str) -> Vec<f64> {
 #[test]
 fn gradients_of_several_devices_are_unscaled_checked_and_skipped() {
     let scaling = || LossScaling::new().scale(1_000.0);
-    let mut learner = built(term(TermModel::new(&[0.0]), scaling()).clip_global_norm(60.0));
+    let run = RunLength::updates(100).devices(2);
+    let mut learner =
+        built(term(TermModel::new(&[0.0]), scaling()).run(run).clip_global_norm(60.0));
     let several = |learner: &TermLearner, slopes: [f32; 2]| {
         let grads = slopes.map(|b| (learner.train_step(slope(b)).grads, Device::default()));
         MultiGradientsParams { grads: grads.into() }
@@ -834,7 +837,7 @@ fn a_checkpoint_of_another_precision_is_refused() {
         "{error:?}"
     );
     let text = error.to_string();
-    assert!(text.contains("`hidden.weight` in f16, and the model of now in f32"), "{text}");
+    assert!(text.contains("`hidden.weight` in f16, and the current model has it in f32"), "{text}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What controllers hear of epochs, and what Burn's own parts do at their ends.
 
 use super::*;
-use burn::train::metric::Metric;
 
 fn heard(controller: &Hears) -> Vec<f64> {
     controller.heard.lock().unwrap().clone()

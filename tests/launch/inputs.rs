@@ -39,6 +39,9 @@ struct Batch {
 
 macro_rules! steps {
     ($model:ident, $input:ty, |$item:ident| $tensor:expr) => {
+        steps!($model, $input, |$item| $tensor, $input, |$item| $tensor);
+    };
+    ($model:ident, $input:ty, |$item:ident| $tensor:expr, $valid:ty, |$of_valid:ident| $validated:expr) => {
         #[derive(Module, Debug)]
         struct $model {
             plain: Plain,
@@ -55,11 +58,11 @@ macro_rules! steps {
         }
 
         impl InferenceStep for $model {
-            type Input = $input;
+            type Input = $valid;
             type Output = RegressionOutput;
 
-            fn step(&self, $item: $input) -> RegressionOutput {
-                self.plain.forward($tensor)
+            fn step(&self, $of_valid: $valid) -> RegressionOutput {
+                self.plain.forward($validated)
             }
         }
     };
@@ -68,6 +71,7 @@ macro_rules! steps {
 steps!(OfTensor, Tensor<2>, |item| item);
 steps!(OfPair, (Tensor<2>, Tensor<1>), |item| item.0);
 steps!(OfBatch, Batch, |item| item.numbers);
+steps!(OfTwo, Tensor<2>, |item| item, Batch, |batch| batch.numbers);
 
 /// A loader of one batch.
 struct One<I>(I);
@@ -106,16 +110,17 @@ impl<I> burn::data::dataloader::DataLoaderIterator<I> for OneBatch<I> {
     }
 }
 
-fn train<M, I: Clone + Send + Sync + 'static>(
+fn train<M, I: Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'static>(
     model: M,
     item: impl Fn(&Device) -> I,
+    valid: impl Fn(&Device) -> V,
     ask: impl FnOnce(LearnerBuilder<M>) -> LearnerBuilder<M>,
 ) -> (Watch, LearningResult<M>)
 where
-    M: LearnerModel + TrainStep<Input = I> + InferenceStep<Input = I>,
+    M: LearnerModel + TrainStep<Input = I> + InferenceStep<Input = V>,
 {
     let folder = tempfile::tempdir().unwrap();
-    let valid = Arc::new(One(item(&Device::default())));
+    let valid = Arc::new(One(valid(&Device::default())));
     let training = SupervisedTraining::new(folder.path(), Arc::new(One(item(&device()))), valid)
         .num_epochs(2)
         .renderer(Box::new(Quiet))
@@ -135,9 +140,9 @@ fn numbers(device: &Device) -> Tensor<2> {
 
 #[test]
 fn inputs_of_known_types_are_cast() {
-    let tensor = train(OfTensor { plain: Plain::new() }, numbers, |builder| builder).1;
+    let tensor = train(OfTensor { plain: Plain::new() }, numbers, numbers, |builder| builder).1;
     let pair = |device: &Device| (numbers(device), Tensor::<1>::ones([2], device));
-    let pair = train(OfPair { plain: Plain::new() }, pair, |builder| builder).1;
+    let pair = train(OfPair { plain: Plain::new() }, pair, pair, |builder| builder).1;
     for (result, weight) in [
         (tensor.error, tensor.model.plain.layer.weight.val()),
         (pair.error, pair.model.plain.layer.weight.val()),
@@ -154,10 +159,10 @@ fn a_batch_of_a_type_of_ones_own_needs_one_line_and_without_it_that_line_is_said
     let batch = |device: &Device| Batch { numbers: numbers(device) };
     let model = || OfBatch { plain: Plain::new() };
     let cast = |batch: Batch, dtype| Batch { numbers: batch.numbers.cast(dtype) };
-    let (_, result) = train(model(), batch, |builder| builder.cast_inputs(cast));
+    let (_, result) = train(model(), batch, batch, |builder| builder.cast_inputs(cast));
     assert!(result.error.is_none(), "{:?}", result.error);
 
-    let (watch, result) = train(model(), batch, |builder| builder);
+    let (watch, result) = train(model(), batch, batch, |builder| builder);
     let failure = watch.failure().unwrap();
     assert!(matches!(*failure, UpdateError::InputsNotCast { .. }), "{failure}");
     let text = failure.to_string();
@@ -165,6 +170,10 @@ fn a_batch_of_a_type_of_ones_own_needs_one_line_and_without_it_that_line_is_said
         assert!(text.contains(words), "no {words} in {text}");
     }
     assert!(result.error.unwrap().to_string().contains(&text));
+    // So it is where validation is of such batches alone.
+    let (watch, _) = train(OfTwo { plain: Plain::new() }, numbers, batch, |builder| builder);
+    let failure = watch.failure().unwrap().to_string();
+    assert!(failure.contains("inputs::Batch"), "{failure}");
     // A loop of one's own casts by itself.
     let cast_in_loop = LearnerBuilder::new(model(), SgdConfig::new().build(), constant(0.1))
         .half_precision(HalfPrecision::f16())

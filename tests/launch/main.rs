@@ -12,10 +12,12 @@ use anneal_tests::{
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, SgdConfig};
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorReadError};
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::store::{Aggregate, Direction, Split};
-use burn::train::metric::{AccuracyMetric, LossMetric};
+use burn::train::metric::{
+    AccuracyMetric, LossMetric, Metric, MetricMetadata, MetricName, SerializedEntry,
+};
 use burn::train::{
     ExecutionStrategy, Interrupter, Learner, LearningResult, MetricEarlyStoppingStrategy,
     MultiDeviceOptim, StoppingCondition, SupervisedTraining,
@@ -137,6 +139,8 @@ fn every_contradiction_is_refused_with_both_numbers() {
     let run = RunLength::from_items(60, 6).epochs(3);
     launched(builder().run(run), training());
     launched(builder().run(RunLength::updates(30)), training());
+    let error = refused(builder().run(RunLength::of_training().after(5)), training());
+    assert!(error.starts_with("run.after: 5"), "{error}");
     for (run, words) in [
         (RunLength::from_items(60, 6).epochs(4), "epochs: the run says 4, and the training has 3"),
         (RunLength::from_items(60, 12), "batch size: the run says 12, and the training has 6"),
@@ -246,7 +250,7 @@ fn accumulation_follows_a_ramp() {
             burn::train::TrainOutput::new(model, loss.clone().backward(), loss)
         });
         by_hand.update().unwrap();
-        expected_rates.extend(vec![schedule.rate(update as u64); 1]);
+        expected_rates.push(schedule.rate(update as u64));
     }
     let far =
         found.iter().zip(flat(by_hand.model())).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -384,4 +388,41 @@ fn a_run_goes_on_from_any_update_as_if_nothing_had_happened() {
             assert_eq!(flat(&result.model), whole, "{what}");
         }
     }
+}
+
+/// Stops a run with so many batches, as a user does.
+#[derive(Clone)]
+struct StopsAfter {
+    batches: usize,
+    seen: Arc<Mutex<usize>>,
+    interrupter: Interrupter,
+}
+
+impl StopsAfter {
+    fn new(batches: usize, interrupter: Interrupter) -> Self {
+        Self { batches, seen: Arc::default(), interrupter }
+    }
+}
+
+impl Metric for StopsAfter {
+    type Input = ();
+
+    fn name(&self) -> MetricName {
+        Arc::new("Stops".to_string())
+    }
+
+    fn update(&mut self, _: &(), _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+        let mut seen = self.seen.lock().unwrap();
+        *seen += 1;
+        if *seen == self.batches {
+            self.interrupter.stop(None);
+        }
+        Ok(SerializedEntry::new(String::new(), String::new()))
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        Ok(SerializedEntry::new(String::new(), String::new()))
+    }
+
+    fn clear(&mut self) {}
 }

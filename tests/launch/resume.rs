@@ -54,19 +54,199 @@ fn progress_is_mapped_as_it_is_asked_for() {
     }
 }
 
-/// Equal schedules, and still another run: the number of updates is the same, those of an epoch are not.
+/// Equal schedules, and still another run: as many updates, of other batches, other data, or on other devices.
 #[test]
-fn another_batch_size_is_refused_where_the_schedule_is_the_same() {
+fn other_batches_are_refused_where_the_schedule_is_the_same() {
+    let twice = || RunLength::of_training().gradient_accumulation(2);
+    for (builder, loader, now) in [
+        (builder(), seeded(120, 12, 5), "120 items in batches of 12"),
+        (builder(), seeded(58, 6, 5), "58 items in batches of 6"),
+        (builder().run(twice()), seeded(60, 3, 5), "60 items in batches of 3, 2 of them an update"),
+        (
+            builder().execution(two_devices()),
+            seeded(120, 6, 5),
+            "120 items in batches of 6, on 2 devices",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        saved(folder.path(), super::builder());
+        let error = goes_on(builder, folder.path(), loader, 2).unwrap_err().to_string();
+        let words = format!("over 60 items in batches of 6, and the current one is over {now};");
+        assert!(error.contains(&words), "{error}");
+    }
+}
+
+/// Stopped after five updates of the second epoch, 90 samples.
+fn stopped_in_mid_epoch(folder: &Path, loader: Loader) {
+    let training = training(folder, loader, 2);
+    let stop = Some((14, training.interrupter()));
+    let builder = builder().controller("hears", Hears::new(stop));
+    launched(builder.checkpoints(Checkpoints::new(folder).every_updates(100)), training);
+    let newest = Checkpoint::newest(folder).unwrap().unwrap();
+    assert_eq!((newest.epoch(), newest.batches()), (1, 5));
+}
+
+#[test]
+fn progress_in_mid_epoch_is_mapped_to_the_batch() {
+    for (choice, items, batch, epochs, first) in [
+        // Update 15 of ten an epoch, and of five.
+        (OnMismatch::KeepStep, 120, 12, 3, 15),
+        (OnMismatch::KeepStep, 60, 12, 6, 15),
+        // One epoch and a half.
+        (OnMismatch::KeepEpoch, 120, 6, 2, 30),
+        (OnMismatch::KeepEpoch, 60, 12, 2, 7),
+        // 90 of 120 samples of the first epoch.
+        (OnMismatch::KeepSamples, 120, 12, 2, 7),
+    ] {
+        let what = format!("{choice:?}, {items} by {batch}");
+        let folder = tempfile::tempdir().unwrap();
+        stopped_in_mid_epoch(folder.path(), seeded(60, 6, 5));
+        let builder = || builder().controller("hears", Hears::new(None)).on_mismatch(choice);
+        let (found, _) =
+            goes_on(builder(), folder.path(), seeded(items, batch, 5), epochs).unwrap();
+        let updates = (epochs * items / batch) as u64;
+        assert_eq!(found, rates(updates, first..updates), "{what}");
+    }
+}
+
+/// Samples are counted by launch alone, and a ramp has no places in other data.
+#[test]
+fn what_cannot_be_mapped_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let endless = || LearnerBuilder::new(model(), AdamWConfig::new().build(), constant(0.01));
-    let endless = || endless().run(RunLength::unbounded());
-    saved(folder.path(), endless());
-    let error = goes_on(endless(), folder.path(), seeded(60, 6, 5), 4);
-    assert!(error.is_ok());
+    let by_hand = builder().run(RunLength::updates(9)).build_loop().unwrap();
+    by_hand.save(folder.path(), 1).unwrap();
+    let asked = builder().on_mismatch(OnMismatch::KeepSamples);
+    let error = goes_on(asked, folder.path(), seeded(60, 12, 5), 4).unwrap_err().to_string();
+    assert!(error.contains("KeepSamples needs samples that were counted"), "{error}");
+
+    let ramped = |choice| {
+        let run =
+            RunLength::of_training().gradient_accumulation(2).gradient_accumulation_ramp(1, 4);
+        builder().run(run).on_mismatch(choice)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    saved(folder.path(), ramped(OnMismatch::Refuse));
+    for choice in [OnMismatch::Restart, OnMismatch::KeepStep] {
+        let error = goes_on(ramped(choice), folder.path(), seeded(60, 12, 5), 4).unwrap_err();
+        assert!(error.to_string().contains("has no place in other batches"), "{choice:?}: {error}");
+    }
+}
+
+/// An epoch cannot be gone on with where nobody knows its batches.
+#[test]
+fn a_mid_epoch_is_not_gone_on_with_by_a_loader_of_unknown_order() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped_in_mid_epoch(folder.path(), seeded(60, 6, 5));
+    let builder = builder().controller("hears", Hears::new(None));
+    let error = goes_on(builder, folder.path(), shuffled(60, 6), 2).unwrap_err();
+    assert!(matches!(error, BuildError::UnknownOrder), "{error}");
+}
+
+/// The newest is that of the run that was begun or resumed last, whatever its number.
+#[test]
+fn the_newest_is_of_the_last_run_and_a_new_one_does_not_begin_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped_in_mid_epoch(folder.path(), seeded(60, 6, 5));
+    let again = || builder().checkpoints(Checkpoints::new(folder.path()));
+    let error = refused(again(), training(folder.path(), seeded(60, 6, 5), 2));
+    assert!(
+        error.contains("an earlier run; go on with it by LearnerBuilder::resume(Newest)"),
+        "{error}"
+    );
+    // 90 samples are seven updates of 120: a smaller number than the one before.
+    let training = training(folder.path(), seeded(120, 12, 5), 2);
+    let stop = Some((8, training.interrupter()));
+    let mapped =
+        builder().controller("hears", Hears::new(stop)).on_mismatch(OnMismatch::KeepSamples);
+    let checkpoints = Checkpoints::new(folder.path()).every_updates(100);
+    launched(mapped.checkpoints(checkpoints).resume(Newest), training);
+    let newest = Checkpoint::newest(folder.path()).unwrap().unwrap();
+    assert_eq!((newest.epoch(), newest.batches()), (0, 9));
+}
+
+/// What somebody deletes, or damages, is not passed over in silence.
+#[test]
+fn a_checkpoint_that_is_not_whole_is_told_of() {
     let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), builder());
-    let error = goes_on(builder(), folder.path(), seeded(60, 12, 5), 4).unwrap_err().to_string();
-    assert!(error.contains("10 updates an epoch, and now an epoch has 5"), "{error}");
+    let file = |name: &str| folder.path().join("checkpoint").join(name);
+    std::fs::write(file("model-2.bpk"), "half").unwrap();
+    let (_, said) = goes_on(builder(), folder.path(), seeded(60, 6, 5), 2).unwrap();
+    assert!(said.contains("resumed after epoch 1") && said.contains("model-2.bpk"), "{said}");
+    for epoch in [1, 2] {
+        std::fs::remove_file(file(&format!("optim-{epoch}.bpk"))).unwrap();
+    }
+    let error = goes_on(builder(), folder.path(), seeded(60, 6, 5), 2).unwrap_err().to_string();
+    assert!(error.contains("no checkpoint in") && error.contains("optim-2.bpk"), "{error}");
+}
+
+/// Interrupted in an update of several batches, at the last of an epoch, and while it validates.
+#[test]
+fn an_interrupted_run_loses_nothing() {
+    let make = |folder: &Path| training(folder, seeded(60, 6, 5), 2).grads_accumulation(4);
+    let folder = tempfile::tempdir().unwrap();
+    let whole = flat(&launched(builder(), make(folder.path())).model);
+    for batches in 1..=22 {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = || Checkpoints::new(folder.path()).every_minutes(1e6);
+        let training = make(folder.path());
+        let stop = StopsAfter::new(batches, training.interrupter());
+        let training = training.metric_train(stop.clone()).metric_valid(stop);
+        launched(builder().checkpoints(checkpoints()), training);
+        let rates = RateRecorder::default();
+        let rest = make(folder.path()).metric_train(rates.clone());
+        let result = launched(builder().checkpoints(checkpoints()).resume(Newest), rest);
+        assert_eq!(flat(&result.model), whole, "after {batches} batches");
+        // Two of twelve are of validation, and an update takes four; the thread of the metrics is some batches behind.
+        let trained = if batches > 10 { (batches - 2).max(10) } else { batches };
+        let updated = [20, 18, 14, 10, 8, 4, 0].into_iter().find(|done| *done <= trained).unwrap();
+        assert!(rates.per_batch().len() <= 20 - updated, "{batches}");
+    }
+}
+
+#[test]
+fn checkpoints_of_mid_epoch_count_the_updates_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let training = training(folder.path(), seeded(60, 6, 5), 2);
+    let stop = Some((15, training.interrupter()));
+    let builder = builder().controller("hears", Hears::new(stop));
+    launched(builder.checkpoints(Checkpoints::new(folder.path()).every_updates(12)), training);
+    let names = std::fs::read_dir(folder.path().join("checkpoint")).unwrap();
+    let mut names: Vec<_> =
+        names.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with("model-1+"));
+    names.sort();
+    assert_eq!(
+        names,
+        ["model-1+2.bpk", "model-1+6.bpk"],
+        "after update 12, and where it was stopped"
+    );
+}
+
+/// Validation is of the same batches in a run that goes on.
+#[test]
+fn a_loader_that_shuffles_for_validation_is_resumed_too() {
+    let make = |folder: &Path| {
+        SupervisedTraining::new(folder, seeded(60, 6, 5), seeded(50, 7, 2))
+            .num_epochs(4)
+            .renderer(Box::new(Quiet))
+            .with_application_logger(None)
+            .metrics((LossMetric::new(),))
+    };
+    let hearing = |stop| builder().controller("hears", Hears::new(stop));
+    let folder = tempfile::tempdir().unwrap();
+    let whole = flat(&launched(hearing(None), make(folder.path())).model);
+    let folder = tempfile::tempdir().unwrap();
+    for stop in [Some(25), None] {
+        let training = make(folder.path());
+        let is_last = stop.is_none();
+        let stop = stop.map(|stop| (stop, training.interrupter()));
+        let checkpoints = Checkpoints::new(folder.path());
+        let result = launched(hearing(stop).checkpoints(checkpoints).resume(Newest), training);
+        if is_last {
+            assert_eq!(flat(&result.model), whole);
+        }
+    }
 }
 
 /// A run that was restarted goes on as the run that it is, from any update.

@@ -46,6 +46,13 @@ impl RunLength {
     /// # Errors
     /// [`Contradiction`] names the first number that differs.
     pub fn agree(self, training: Self) -> Result<Self, AgreementError> {
+        if self.done > 0 {
+            let (value, allowed) =
+                (self.done.to_string(), "0: a training trains all of its run".into());
+            return Err(
+                ScheduleError::OutOfRange { field: "run.after".into(), value, allowed }.into()
+            );
+        }
         let both = Self {
             count: training.count,
             epochs: one("epochs", self.epochs, training.epochs)?,
@@ -129,6 +136,7 @@ mod tests {
             let expected = Contradiction { what, run: said, training: found };
             assert_eq!(run.agree(training), Err(expected.into()), "{what}");
         }
+        assert!(matches!(TRAINING().after(1).agree(training), Err(AgreementError::Run(_))));
         let ramped = RunLength::of_training().gradient_accumulation_ramp(1, 0);
         assert!(matches!(ramped.agree(training), Err(AgreementError::Run(_))));
     }

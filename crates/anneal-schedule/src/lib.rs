@@ -52,7 +52,7 @@ pub use file::FileError;
 pub use length::Length;
 pub use node::{Node, ScheduleConfig};
 pub use rate_drop::{DropEffect, RateDrop};
-pub use run::{Run, RunLength};
+pub use run::{MadeOf, Run, RunLength};
 pub use schedule::{Fingerprint, Schedule};
 #[cfg(feature = "schema")]
 pub use schema::json_schema;

@@ -1,6 +1,8 @@
 //! How long a run is, counted as Burn's training loop steps.
 
 use crate::ScheduleError;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How long a run is: the description.
 ///
@@ -38,6 +40,34 @@ pub struct RunLength {
 pub(crate) struct Ramp {
     from: u64,
     updates: u64,
+}
+
+/// What a run is made of that is counted in items.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeOf {
+    /// Items of an epoch.
+    pub items: u64,
+    /// Items of a batch.
+    pub batch_size: u64,
+    /// Batches of each device in an update.
+    pub accumulation: u64,
+    /// Devices.
+    pub devices: u64,
+}
+
+impl fmt::Display for MadeOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { items, batch_size, accumulation, devices } = self;
+        write!(f, "{items} items in batches of {batch_size}")?;
+        if *accumulation > 1 {
+            write!(f, ", {accumulation} of them an update")?;
+        }
+        if *devices > 1 {
+            write!(f, ", on {devices} devices")?;
+        }
+        Ok(())
+    }
 }
 
 /// What is counted.
@@ -165,8 +195,16 @@ impl RunLength {
         self.ramp.is_some()
     }
 
+    /// The items that are seen after so many epochs, and so many batches of each device of the next.
+    #[doc(hidden)]
+    pub fn items_after(&self, epochs: u64, batches: u64) -> Option<u64> {
+        let MadeOf { items, batch_size, devices, .. } = self.made_of()?;
+        Some(epochs * items + (batches * batch_size * devices).min(items))
+    }
+
     /// How many batches update `index` of an epoch sums, counted from 0: fewer in its last updates. `None` where the
     /// items are not known, or a ramp makes epochs unequal.
+    #[doc(hidden)]
     pub fn batches_in_epoch(&self, index: u64) -> Option<u64> {
         let Count::Items { items, batch_size } = self.count else { return None };
         let (devices, accumulation) = (self.devices.unwrap_or(1), self.accumulation_of(u64::MAX));
@@ -180,17 +218,26 @@ impl RunLength {
         Some(rounds(each) * (devices - 1) + rounds(items - each * (devices - 1)))
     }
 
-    /// Checks that update `index` of an epoch may be of so many batches; what is not said is not checked.
+    /// What the run is made of, where it is counted in items.
+    #[doc(hidden)]
+    pub fn made_of(&self) -> Option<MadeOf> {
+        let Count::Items { items, batch_size } = self.count else { return None };
+        let accumulation = self.gradient_accumulation.unwrap_or(1);
+        Some(MadeOf { items, batch_size, accumulation, devices: self.devices.unwrap_or(1) })
+    }
+
+    /// Checks that update `index` of an epoch may be of so many batches.
     ///
     /// # Errors
     /// The number of batches that it should be of.
+    #[doc(hidden)]
     pub fn expects(&self, index: u64, batches: u64) -> Result<(), u64> {
         let in_epoch = self.resolve().ok().and_then(|run| run.updates_per_epoch());
         let index = in_epoch.map_or(index, |updates| index % updates);
         let full = self.batches_per_update(u64::MAX);
         let expected = match self.batches_in_epoch(index) {
             Some(expected) => expected,
-            None if self.gradient_accumulation.is_none() || self.has_ramp() => return Ok(()),
+            None if self.has_ramp() => return Ok(()),
             // The last update of an epoch, or one that not all devices have batches for.
             None if batches < full
                 && (self.devices > Some(1)
@@ -205,6 +252,7 @@ impl RunLength {
 
     /// The number of updates that so many items make; the rest of them, less than an update, is left out. `None` where
     /// it is not counted in items.
+    #[doc(hidden)]
     pub fn updates_of_items(&self, seen: u64) -> Option<u64> {
         let Count::Items { items, batch_size } = self.count else { return None };
         let in_epoch = self.resolve().ok()?.updates_per_epoch()?;
@@ -443,7 +491,7 @@ mod tests {
         assert_eq!([(0, 4), (1, 4), (2, 2), (3, 4)].map(|(i, n)| run.expects(i, n)), [Ok(()); 4]);
         assert_eq!([(0, 1), (2, 4)].map(|(i, n)| run.expects(i, n)), [Err(4), Err(2)]);
         let counted = RunLength::updates_per_epoch(3);
-        assert_eq!(counted.expects(0, 7), Ok(()));
+        assert_eq!(counted.expects(0, 4), Err(1), "one batch, unless it is said otherwise");
         let counted = counted.gradient_accumulation(4);
         assert_eq!([(0, 4), (2, 1)].map(|(i, n)| counted.expects(i, n)), [Ok(()); 2]);
         assert_eq!([(0, 1), (2, 5)].map(|(i, n)| counted.expects(i, n)), [Err(4); 2]);

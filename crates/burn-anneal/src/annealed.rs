@@ -195,6 +195,6 @@ impl<M: InferenceStep> InferenceStep for Annealed<M> {
             return self.model.step(item);
         }
         self.updater.validates();
-        self.model.step(self.updater.cast(item))
+        self.updater.run(item, |item| self.model.step(item))
     }
 }

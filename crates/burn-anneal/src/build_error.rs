@@ -8,6 +8,9 @@ use crate::precision::{ControlError, PrecisionError};
 use crate::update::{ClipError, UpdateError};
 use anneal_control::RestoreError;
 use anneal_schedule::{AgreementError, ScheduleError};
+use burn::train::TrainingError;
+use std::path::PathBuf;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Why no learner, and no loop, could be built.
@@ -159,6 +162,19 @@ pub enum BuildError {
     /// The run and its training say different things.
     #[error(transparent)]
     Agreement(#[from] AgreementError),
+    /// A run that was launched, and stopped by an error.
+    #[error("the run was stopped: {0}")]
+    Stopped(Arc<TrainingError>),
+    /// A new run in the folder of an old one.
+    #[error(
+        "checkpoints: {} holds those of an earlier run; go on with it by LearnerBuilder::resume(Newest), give another folder, \
+         or remove them",
+        directory.display()
+    )]
+    OldCheckpoints {
+        /// The folder of the run.
+        directory: PathBuf,
+    },
     /// A part that only `launch` has a use for.
     #[error("{part}: does nothing here; call LearnerBuilder::launch, or leave it out")]
     OnlyLaunch {
@@ -202,8 +218,8 @@ pub enum BuildError {
     NoEpochs,
     /// A loader of which an epoch cannot be gone on with.
     #[error(
-        "checkpoints: saved in mid-epoch they need a loader whose batches are known, and that of the training is none; \
-         make it a burn_anneal::SeededLoader, or save at the ends of epochs only"
+        "checkpoints: nobody knows which batches the training's loader gives in an epoch, so that none can be gone on with in \
+         its middle; make it a burn_anneal::SeededLoader, or save, and resume, at the ends of epochs only"
     )]
     UnknownOrder,
     /// A value of the checkpoints is out of its range.

@@ -42,6 +42,7 @@ pub use build_error::BuildError;
 pub use builder::{GradientReduction, LearnerBuilder, NotFinite, Resume};
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 pub use epoch_events::EpochEvents;
+pub use launch::Finished;
 pub use loader::{ChaCha8Rng, EpochStart, SeededBatcher, SeededLoader};
 pub use resume::OnMismatch;
 pub use scheduler::{InitScheduler, SavedStep, Scheduler};
@@ -59,10 +60,10 @@ pub mod prelude {
     pub use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
     pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
     pub use crate::{
-        Annealed, BuildError, Checkpoint, CheckpointError, Checkpoints, EpochEvents,
-        GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder, Monitored, NotFinite,
-        OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler, SeededBatcher, SeededLoader,
-        TrainingLoop, UpdateError, Watch,
+        Annealed, BuildError, Checkpoint, CheckpointError, Checkpoints, EpochEvents, EpochStart,
+        Finished, GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder, Monitored,
+        NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler, SeededBatcher,
+        SeededLoader, TrainingLoop, UpdateError, Watch,
     };
     pub use anneal_schedule::prelude::*;
     pub use burn::lr_scheduler::LrScheduler;

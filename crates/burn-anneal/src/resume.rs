@@ -4,13 +4,30 @@ use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, CheckpointError, SavedRun};
 use crate::scheduler::SavedStep;
 use crate::update::{Clock, Place, State};
-use anneal_schedule::{Build, RunLength, Schedule, ScheduleConfig};
+use anneal_schedule::{Build, MadeOf, RunLength, Schedule, ScheduleConfig};
 
-/// What a run does that is resumed under another schedule, or with epochs of another number of updates: with another
-/// batch size, more devices, or other data.
+/// What a run does that is resumed under another schedule, or made of something else: another batch size, more devices,
+/// or other data.
 ///
 /// What it did is in [`explain`](crate::Monitored::explain). Groups that had thawed stay so, whatever their start is
 /// under the new schedule.
+///
+/// ```no_run
+/// # use burn::train::{LearnerModel, SupervisedTraining};
+/// use burn_anneal::prelude::*;
+///
+/// # fn go_on<M: LearnerModel>(
+/// #     builder: LearnerBuilder<M>, training: SupervisedTraining<M>,
+/// # ) -> Result<M, BuildError> {
+/// // The same data, in batches of twice the size.
+/// builder
+///     .checkpoints(Checkpoints::new("runs/mine"))
+///     .resume(Newest)
+///     .on_mismatch(OnMismatch::KeepEpoch)
+///     .launch(training)?
+///     .finished()
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnMismatch {
     /// It is refused.
@@ -36,14 +53,20 @@ pub(crate) struct Course {
     pub place: Place,
     pub origin: u64,
     pub updates_per_epoch: Option<u64>,
+    made_of: Option<MadeOf>,
     pub restarts: bool,
     said: Option<String>,
 }
 
 impl Course {
     /// That of a run that begins.
-    pub fn begin(config: &ScheduleConfig, run: RunLength) -> Result<Self, BuildError> {
-        let place = Place { items: Some(0), ..Place::default() };
+    /// Of a loop that counts items none are seen.
+    pub fn begin(
+        config: &ScheduleConfig,
+        run: RunLength,
+        counts_items: bool,
+    ) -> Result<Self, BuildError> {
+        let place = Place { items: counts_items.then_some(0), ..Place::default() };
         Ok(Self::new(config.clone().resolve(run)?, run, Clock::default(), place, 0))
     }
 
@@ -61,9 +84,17 @@ impl Course {
         if let Some(schedule) = resolve(was.origin).ok().filter(|schedule| was.is_of(schedule, run))
         {
             let said = format!("resumed after {checkpoint}, at update {}", was.clock.number);
-            let place = was.place_at(was.clock.number, run);
-            let course = Self::new(schedule, run, was.clock, place, was.origin);
+            let course = Self::new(schedule, run, was.clock, was.place, was.origin);
             return Ok(Self { said: Some(said), ..course });
+        }
+        if run.has_ramp() && !was.is_made_of(run) && on_mismatch != OnMismatch::Refuse {
+            let checkpoint = checkpoint.clone();
+            return Err(CheckpointError::Ramp {
+                checkpoint,
+                saved: was.epoch(),
+                now: epoch_of(run),
+            }
+            .into());
         }
         let number = match on_mismatch {
             OnMismatch::Refuse => return Err(was.refused(&resolve(was.origin)?, run)),
@@ -88,8 +119,10 @@ impl Course {
         };
         let before = saved.step.as_ref().map_or("another scheduler", |step| &step.schedule);
         let said = format!(
-            "resumed after {checkpoint}, at update {number}, under another schedule: {how}. Saved: `{before}`; now: \
-             `{schedule}`"
+            "resumed after {checkpoint}, at update {number}, under another schedule: {how}. Saved: `{before}`{}; now: \
+             `{schedule}`{}",
+            of(was.made_of),
+            of(run.made_of()),
         );
         let course = Self::new(schedule, run, clock, was.place_at(number, run), origin);
         Ok(Self { restarts, said: Some(said), ..course })
@@ -103,6 +136,7 @@ impl Course {
             place,
             origin,
             updates_per_epoch: updates_per_epoch(run),
+            made_of: run.made_of(),
             restarts: false,
             said: None,
         }
@@ -116,14 +150,16 @@ impl Course {
         state.place = self.place;
         state.origin = self.origin;
         state.updates_per_epoch = self.updates_per_epoch;
+        state.made_of = self.made_of;
         state.epochs_heard = self.place.epochs;
         state.prepared = self.clock.next_step();
     }
 
     /// What was done, and to which groups.
-    pub fn in_words(&self, thawed: &[String]) -> Option<String> {
+    pub fn in_words(&self, thawed: &[String], skipped: Option<&str>) -> Option<String> {
         let kept = thawed.iter().map(|name| format!("; `{name}` had thawed and stays so"));
-        let said = self.said.clone()? + &kept.collect::<String>();
+        let skipped = skipped.map(|why| format!("; a newer checkpoint is damaged: {why}"));
+        let said = self.said.clone()? + &kept.chain(skipped).collect::<String>();
         log::info!("{said}");
         Some(said)
     }
@@ -145,6 +181,23 @@ impl Checkpoint {
     }
 }
 
+/// What a run is made of, after its schedule.
+fn of(made_of: Option<MadeOf>) -> String {
+    made_of.map_or_else(String::new, |made_of| format!(" over {made_of}"))
+}
+
+/// What an epoch is made of.
+fn epoch_of(run: RunLength) -> String {
+    in_words(run.made_of(), updates_per_epoch(run))
+}
+
+fn in_words(made_of: Option<MadeOf>, updates: Option<u64>) -> String {
+    match made_of {
+        Some(made_of) => made_of.to_string(),
+        None => format!("{} updates an epoch", updates.unwrap_or_default()),
+    }
+}
+
 fn updates_per_epoch(run: RunLength) -> Option<u64> {
     run.resolve().ok()?.updates_per_epoch()
 }
@@ -157,37 +210,47 @@ struct Was<'a> {
     place: Place,
     origin: u64,
     updates_per_epoch: Option<u64>,
+    made_of: Option<MadeOf>,
 }
 
 impl<'a> Was<'a> {
     fn of(checkpoint: &'a Checkpoint, saved: &'a SavedRun) -> Self {
         let step = saved.step.as_ref();
         let number = step.map_or(0, |step| step.step);
-        let by_name = Place { epochs: checkpoint.epoch() as u64, ..Place::default() };
-        let clock = Clock { number, ..Clock::default() };
-        let was =
-            Self { checkpoint, step, clock, place: by_name, origin: 0, updates_per_epoch: None };
-        match &saved.state {
-            None => was,
-            Some(state) => Self {
-                clock: state.clock,
-                place: state.place.unwrap_or(by_name),
-                origin: state.origin,
-                updates_per_epoch: state.updates_per_epoch,
-                ..was
-            },
+        let mut was = Self {
+            checkpoint,
+            step,
+            clock: Clock { number, ..Clock::default() },
+            place: Place::default(),
+            origin: 0,
+            updates_per_epoch: None,
+            made_of: None,
+        };
+        if let Some(state) = &saved.state {
+            was.clock = state.clock;
+            was.place = state.place.unwrap_or_default();
+            was.origin = state.origin;
+            was.updates_per_epoch = state.updates_per_epoch;
+            was.made_of = state.made_of;
         }
+        if checkpoint.batches() == 0 {
+            // Its name says more than a loop that saw no validation.
+            let epochs = checkpoint.epoch() as u64;
+            was.place = Place { epochs, updates: 0, rounds: 0, ..was.place };
+        }
+        was
     }
 
-    /// Whether it is one of this schedule, in epochs of as many updates.
+    /// Whether it is one of this schedule, over the same.
     fn is_of(&self, schedule: &Schedule, run: RunLength) -> bool {
-        self.has_epochs_of(run) && self.step.is_some_and(|step| step.is_of(schedule))
+        self.is_made_of(run) && self.step.is_some_and(|step| step.is_of(schedule))
     }
 
-    /// Whether epochs have as many updates as now, as far as that is known.
-    fn has_epochs_of(&self, run: RunLength) -> bool {
-        let both = self.updates_per_epoch.zip(updates_per_epoch(run));
-        both.is_none_or(|(was, now)| was == now)
+    /// Whether epochs are made of the same as now, as far as that is known.
+    fn is_made_of(&self, run: RunLength) -> bool {
+        let updates = self.updates_per_epoch.zip(updates_per_epoch(run));
+        let made_of = self.made_of.zip(run.made_of());
+        updates.is_none_or(|(was, now)| was == now) && made_of.is_none_or(|(was, now)| was == now)
     }
 
     fn refused(&self, now: &Schedule, run: RunLength) -> BuildError {
@@ -200,13 +263,18 @@ impl<'a> Was<'a> {
                 saved: step.schedule.clone(),
                 now: now.to_string(),
             },
-            Some(_) => {
-                let epochs = self.updates_per_epoch.zip(updates_per_epoch(run));
-                let (saved, now) = epochs.unwrap_or_default();
-                CheckpointError::DifferentEpochs { checkpoint, saved, now }
-            }
+            Some(_) => CheckpointError::DifferentEpochs {
+                checkpoint,
+                saved: self.epoch(),
+                now: epoch_of(run),
+            },
         };
         error.into()
+    }
+
+    /// What an epoch was made of.
+    fn epoch(&self) -> String {
+        in_words(self.made_of, self.updates_per_epoch)
     }
 
     fn foreign(&self) -> CheckpointError {
@@ -236,7 +304,7 @@ impl<'a> Was<'a> {
     /// The update of the run that a schedule begins at which starts anew.
     fn restarted(&self, run: RunLength) -> u64 {
         match updates_per_epoch(run) {
-            Some(in_epoch) if !self.has_epochs_of(run) || self.step.is_none() => {
+            Some(in_epoch) if !self.is_made_of(run) || self.step.is_none() => {
                 self.in_epochs_of(in_epoch)
             }
             _ => self.clock.number,
@@ -260,11 +328,12 @@ impl<'a> Was<'a> {
     /// Where update `number` is in the data of now.
     fn place_at(&self, number: u64, run: RunLength) -> Place {
         let Some(in_epoch) = updates_per_epoch(run) else { return self.place };
-        let is_moved = number != self.clock.number || !self.has_epochs_of(run);
-        let (epochs, updates) = match is_moved {
-            true => (number / in_epoch, number % in_epoch),
-            false => (self.place.epochs, self.place.updates),
-        };
-        Place { epochs, updates, rounds: updates * run.accumulation_of(number), ..self.place }
+        if number == self.clock.number && self.is_made_of(run) {
+            return self.place;
+        }
+        let (epochs, updates) = (number / in_epoch, number % in_epoch);
+        let rounds = updates * run.accumulation_of(number);
+        let items = self.place.items.and_then(|_| run.items_after(epochs, rounds));
+        Place { epochs, updates, rounds, items }
     }
 }

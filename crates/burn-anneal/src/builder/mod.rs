@@ -2,7 +2,7 @@
 
 mod parts;
 
-pub(crate) use parts::{For, Parts};
+pub(crate) use parts::{Driver, For, Parts};
 
 use crate::annealed::Annealed;
 use crate::build_error::BuildError;
@@ -384,7 +384,7 @@ impl<M: Module> LearnerBuilder<M> {
             return Err(BuildError::OnlyLaunch { part: "cast_inputs" });
         }
         let (run, saved) = (self.run_of_loop()?, self.named_records()?);
-        let how = For { run, saved, loads: true, is_burns_loop: false, interrupter: None };
+        let how = For { run, saved, driver: Driver::OwnLoop, interrupter: None };
         let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
         Ok(TrainingLoop::new(model, updater, optimizer, scheduler))
     }
@@ -442,7 +442,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             return Err(BuildError::OnlyLaunch { part: "gradient_accumulation_ramp" });
         }
         let interrupter = Some(interrupter);
-        let how = For { run, saved, loads: false, is_burns_loop: true, interrupter };
+        let how = For { run, saved, driver: Driver::BurnsLoop, interrupter };
         let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
         Ok(Learner::new(Annealed::new(model, updater), optimizer, scheduler))
     }
@@ -493,8 +493,8 @@ impl<M: TrainStep + Module> LearnerBuilder<M> {
     }
 
     /// How to cast a batch of a type of your own to the precision of the model, for
-    /// [`half_precision`](Self::half_precision) of a model that casts nothing. Tensors and pairs of them are known; where
-    /// training and validation have batches of two types, say it of each.
+    /// [`half_precision`](Self::half_precision) of a model that casts nothing. A tensor, and the first of a pair, are cast
+    /// without; where training and validation have batches of two types, say it of each.
     ///
     /// ```no_run
     /// # use burn::tensor::Tensor;

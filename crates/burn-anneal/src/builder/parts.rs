@@ -42,11 +42,19 @@ pub(crate) struct For {
     pub run: RunLength,
     /// Where to go on from.
     pub saved: Option<(Checkpoint, Records)>,
-    /// Whether model and optimizer are loaded here, not by Burn.
-    pub loads: bool,
-    /// Whether Burn's own loop drives them.
-    pub is_burns_loop: bool,
+    pub driver: Driver,
     pub interrupter: Option<Interrupter>,
+}
+
+/// Who drives what is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Driver {
+    /// `launch`, which counts items.
+    Launch,
+    /// Burn's own loop, which loads checkpoints by itself.
+    BurnsLoop,
+    /// A loop of the user's own.
+    OwnLoop,
 }
 
 /// Tells the learners of a program apart.
@@ -74,18 +82,19 @@ impl<M: Module> LearnerBuilder<M> {
         }
         course.apply(&mut state);
         let thawed = groups.keep_thawed(&state.thawed, state.prepared);
-        let resumed = course.in_words(&thawed);
+        let skipped = how.saved.as_ref().and_then(|(_, records)| records.skipped.as_deref());
+        let resumed = course.in_words(&thawed, skipped);
         let mut optimizer = self.optimizers.build(&self.model, self.half.is_some())?;
         let mut model = groups.prepare(self.model.clone(), state.prepared);
         if !masters.is_empty() {
             state.index.meet(&groups, &model, &mut optimizer, true).map_err(BuildError::Update)?;
             state.index.introduce_masters(&masters, &original, &mut optimizer);
         }
-        let For { run, saved, loads, is_burns_loop, interrupter } = how;
+        let For { run, saved, driver, interrupter } = how;
         if let Some((saved, records)) = saved {
             let loaded = saved.load_model(records.model, &model)?;
             let fed = saved.load_optimizer(records.optimizer, &optimizer)?;
-            if loads {
+            if driver != Driver::BurnsLoop {
                 (model, optimizer) = (loaded, fed);
             } else {
                 let step = records.run.step.map(|step| step.step);
@@ -97,7 +106,7 @@ impl<M: Module> LearnerBuilder<M> {
             groups,
             clip,
             mean_over: is_mean.then_some(run),
-            expects: is_burns_loop.then(|| counted(run, is_mean)),
+            expects: (driver == Driver::BurnsLoop).then_some(run),
             is_half: self.half.is_some(),
             on_skip: self.on_skip.unwrap_or_default(),
             delayed: self.delayed,
@@ -155,11 +164,11 @@ impl<M: Module> LearnerBuilder<M> {
     /// Where the run begins, or goes on.
     fn course(&self, how: &For) -> Result<Course, BuildError> {
         let Some((saved, records)) = &how.saved else {
-            return Course::begin(&self.schedule, how.run);
+            return Course::begin(&self.schedule, how.run, how.driver == Driver::Launch);
         };
         let course =
             Course::resume(saved, &records.run, &self.schedule, how.run, self.on_mismatch)?;
-        match how.is_burns_loop && saved.batches() > 0 {
+        match how.driver == Driver::BurnsLoop && saved.batches() > 0 {
             true => Err(CheckpointError::MidEpoch { checkpoint: saved.clone() }.into()),
             false => Ok(course),
         }
@@ -290,13 +299,5 @@ impl<M: Module> LearnerBuilder<M> {
             }
         }
         Ok(())
-    }
-}
-
-/// The run, of which the batches of an update are checked where they matter.
-fn counted(run: RunLength, is_mean: bool) -> RunLength {
-    match is_mean {
-        true => run.gradient_accumulation(run.accumulation_of(0) as usize),
-        false => run,
     }
 }

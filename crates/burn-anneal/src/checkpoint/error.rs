@@ -63,18 +63,31 @@ pub enum CheckpointError {
         /// The schedule asked for now.
         now: String,
     },
-    /// The checkpoint was saved by a run whose epochs had another number of updates.
+    /// The checkpoint was saved by a run over other data, or in other batches.
     #[error(
-        "the checkpoint of {checkpoint} was saved in a run of {saved} updates an epoch, and now an epoch has {now}; \
-         say what of its progress counts: OnMismatch::KeepStep, KeepEpoch, KeepSamples, or Restart"
+        "the checkpoint of {checkpoint} was saved in a run over {saved}, and the current one is over {now}; say what of \
+         its progress counts: OnMismatch::KeepStep, KeepEpoch, KeepSamples, or Restart"
     )]
     DifferentEpochs {
         /// The checkpoint.
         checkpoint: Checkpoint,
-        /// The updates of an epoch then.
-        saved: u64,
-        /// Those of now.
-        now: u64,
+        /// What an epoch was made of then.
+        saved: String,
+        /// What it is made of now.
+        now: String,
+    },
+    /// Other data, or other batches, under a ramp.
+    #[error(
+        "the checkpoint of {checkpoint} was saved in a run over {saved}, and the current one is over {now}; under a \
+         gradient_accumulation_ramp progress has no place in other batches: resume with those of that run"
+    )]
+    Ramp {
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+        /// What an epoch was made of then.
+        saved: String,
+        /// What it is made of now.
+        now: String,
     },
     /// What progress is to be counted by is not known.
     #[error("the checkpoint of {checkpoint}: OnMismatch::{choice} needs {needs}; choose another")]
@@ -110,7 +123,7 @@ pub enum CheckpointError {
     },
     /// The checkpoint was saved by a run of another precision, or with other exceptions from it.
     #[error(
-        "the checkpoint of {checkpoint} has `{path}` in {saved}, and the model of now in {now}; resume in the \
+        "the checkpoint of {checkpoint} has `{path}` in {saved}, and the current model has it in {now}; resume in the \
          precision of that run, with its exceptions, or start anew from its weights, which \
          Checkpoint::load_in_f32 reads"
     )]

@@ -79,11 +79,16 @@ impl fmt::Display for Checkpoint {
 /// The files of a checkpoint. The last is written last, so that what it belongs to is whole.
 pub(crate) const FILES: [&str; 3] = ["model", "optim", "scheduler"];
 
+/// The end of the name of a file that is being written.
+pub(crate) const PARTIAL: &str = ".partial";
+
 /// What the files of a checkpoint hold, each read once.
 pub(crate) struct Records {
     pub model: ModuleRecord,
     pub optimizer: OptimizerRecord,
     pub run: SavedRun,
+    /// What is wrong with a newer checkpoint, if there is one.
+    pub skipped: Option<String>,
 }
 
 /// What a checkpoint says of its run.
@@ -103,20 +108,28 @@ impl Checkpoint {
         Ok(Self::newest_records(directory.as_ref())?.map(|(saved, _)| saved))
     }
 
-    /// The newest that is whole, and what it holds.
+    /// The newest that is whole, and what it holds: the last of the run that was begun, or resumed, last.
     pub(crate) fn newest_records(
         directory: &Path,
     ) -> Result<Option<(Self, Records)>, CheckpointError> {
-        let mut newest_error = None;
         let folder = folder(directory);
-        for place in all_named(&folder)?.into_iter().rev() {
-            let saved = Self { directory: directory.to_path_buf(), place };
-            // One that was being written, or removed, is none.
-            if !is_complete(&folder, place) {
-                continue;
-            }
+        let half_written = half_written(&folder)?;
+        let at = |place| Self { directory: directory.to_path_buf(), place };
+        let mut all: Vec<Self> = all_named(&folder)?.into_iter().map(at).collect();
+        all.retain(|saved| !half_written.contains(&saved.place));
+        // One that cannot be read is looked at first, and told of.
+        let generation = |saved: &Self| match saved.saved_run() {
+            Ok(run) => run.state.map_or(0, |state| state.generation),
+            Err(_) => u64::MAX,
+        };
+        all.sort_by_cached_key(|saved| (generation(saved), saved.place));
+        let mut newest_error: Option<CheckpointError> = None;
+        for saved in all.into_iter().rev() {
             match saved.read() {
-                Ok(records) => return Ok(Some((saved, records))),
+                Ok(records) => {
+                    let skipped = newest_error.map(|error| error.to_string());
+                    return Ok(Some((saved, Records { skipped, ..records })));
+                }
                 Err(error) => newest_error = newest_error.or(Some(error)),
             }
         }
@@ -166,7 +179,8 @@ impl Checkpoint {
 
     /// Reads all of it.
     pub(crate) fn read(&self) -> Result<Records, CheckpointError> {
-        Ok(Records { model: self.model()?, optimizer: self.optimizer()?, run: self.saved_run()? })
+        let (model, optimizer) = (self.model()?, self.optimizer()?);
+        Ok(Records { model, optimizer, run: self.saved_run()?, skipped: None })
     }
 
     /// Reads what it says of its run.
@@ -209,9 +223,29 @@ fn file(folder: &Path, name: &str, place: Named) -> PathBuf {
     folder.join(format!("{name}-{place}.bpk"))
 }
 
-/// Whether all files of a checkpoint are there.
-fn is_complete(folder: &Path, place: Named) -> bool {
-    FILES.iter().all(|name| file(folder, name, place).exists())
+/// Files that a process was writing when it was killed, each with the checkpoint that it was to be of.
+pub(crate) fn left_over(folder: &Path) -> Result<Vec<(String, Named)>, CheckpointError> {
+    let of = |name: &String| {
+        let rest = FILES.iter().find_map(|kind| name.strip_prefix(kind)?.strip_prefix('-'))?;
+        let (place, end) = rest.split_once(".bpk")?;
+        let end = end.strip_prefix(PARTIAL).unwrap_or(end);
+        // Burn's own scratch files end in `.PID-N.tmp`.
+        let is_scratch = || {
+            let (process, count) = end.strip_prefix('.')?.strip_suffix(".tmp")?.split_once('-')?;
+            let is_number = |text: &str| text.parse::<u64>().is_ok();
+            Some(is_number(process) && is_number(count))
+        };
+        let is_left = end.is_empty() && rest.ends_with(PARTIAL) || is_scratch() == Some(true);
+        Some((name.clone(), Named::parse(place)?)).filter(|_| is_left)
+    };
+    Ok(file_names(folder)?.iter().filter_map(of).collect())
+}
+
+/// Checkpoints that are not complete because a process was killed while it wrote them.
+pub(crate) fn half_written(folder: &Path) -> Result<Vec<Named>, CheckpointError> {
+    let is_complete = |place: &Named| FILES.iter().all(|name| file(folder, name, *place).exists());
+    let left = left_over(folder)?.into_iter().map(|(_, place)| place);
+    Ok(left.filter(|place| !is_complete(place)).collect())
 }
 
 /// The checkpoints of which at least one file is there, in order.
@@ -253,12 +287,11 @@ mod tests {
         std::fs::write(folder.join("notes.txt"), "mine").unwrap();
         assert_eq!(Checkpoint::newest(directory.path()).unwrap(), None);
         std::fs::write(folder.join("model-3.bpk"), "garbage").unwrap();
-        assert_eq!(Checkpoint::newest(directory.path()).unwrap(), None, "it is not complete");
-        for name in FILES {
-            std::fs::write(folder.join(format!("{name}-3.bpk")), "garbage").unwrap();
-        }
         let error = Checkpoint::newest(directory.path()).unwrap_err().to_string();
         assert!(error.contains("model-3.bpk") && error.contains("Remove"), "{error}");
+        // What was being written beside it says that it is none.
+        std::fs::write(folder.join("optim-3.bpk.partial"), "garbage").unwrap();
+        assert_eq!(Checkpoint::newest(directory.path()).unwrap(), None);
     }
 
     #[test]

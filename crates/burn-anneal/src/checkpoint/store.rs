@@ -1,7 +1,8 @@
 //! Writing checkpoints: whole, or not there.
 
 use super::{
-    Checkpoint, CheckpointError, FILES, Named, all_named, file, file_names, folder, is_complete,
+    Checkpoint, CheckpointError, FILES, Named, PARTIAL, all_named, file, folder, half_written,
+    left_over,
 };
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
@@ -16,9 +17,9 @@ use std::time::Duration;
 /// Where [`launch`](crate::LearnerBuilder::launch) saves checkpoints, and how often besides at the ends of epochs.
 ///
 /// At the end of an epoch the training's `CheckpointingStrategy` says what is saved and deleted: Burn's, unless
-/// another was given, keeps the last two epochs and that with the lowest loss in validation. In mid-epoch the last two
-/// are kept, until the epoch is over; a run that somebody interrupts saves one more. A checkpoint is written beside its
-/// place and renamed when it is whole.
+/// another was given, keeps the last two epochs and that with the lowest loss in validation. In mid-epoch, where that is
+/// asked for, the last two are kept until the epoch is over; a run that somebody interrupts saves one more, after the update
+/// that it is in. A checkpoint is written beside its place and renamed when it is whole.
 ///
 /// ```
 /// use burn_anneal::Checkpoints;
@@ -37,7 +38,7 @@ impl Checkpoints {
         Self { directory: directory.as_ref().to_path_buf(), updates: None, minutes: None }
     }
 
-    /// In mid-epoch too: after every n updates of an epoch; at least 1. The training loader must be a
+    /// In mid-epoch too: after every n updates of the run; at least 1. The training loader must be a
     /// [`SeededLoader`](crate::SeededLoader), of which an epoch can be gone on with.
     #[must_use]
     pub fn every_updates(mut self, updates: u64) -> Self {
@@ -77,9 +78,6 @@ const KEPT_IN_EPOCH: usize = 2;
 /// Epochs of which a loop of one's own keeps the checkpoints.
 const KEPT_EPOCHS: usize = 2;
 
-/// The end of the name of a file that is being written.
-const PARTIAL: &str = ".partial";
-
 /// Writes the checkpoints of a folder. Clones write the same, each from its thread.
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -89,29 +87,24 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// That of a run's directory, without what a killed process has left there.
-    pub fn open(directory: &Path) -> Result<Self, CheckpointError> {
-        let folder = folder(directory);
-        let failed = |reason: std::io::Error| write_error(&folder, reason);
-        fs::create_dir_all(&folder).map_err(failed)?;
-        let store = Self { folder, written: Arc::default() };
-        let ours = |name: &&String| FILES.iter().any(|kind| name.starts_with(&format!("{kind}-")));
-        let left = |name: &&String| name.ends_with(PARTIAL) || name.ends_with(".tmp");
-        let names = file_names(&store.folder)?;
-        let left: Vec<&String> = names.iter().filter(ours).filter(left).collect();
-        for place in all_named(&store.folder)? {
-            // What somebody else has taken a file of is theirs.
-            let is_half_written = left.iter().any(|name| {
-                FILES.iter().any(|kind| name.starts_with(&format!("{kind}-{place}.bpk")))
-            });
-            if is_half_written && !is_complete(&store.folder, place) {
-                store.delete(place)?;
-            }
-        }
-        for name in left {
-            store.remove(&store.folder.join(name))?;
-        }
-        Ok(store)
+    /// That of a run's directory.
+    pub fn of(directory: &Path) -> Self {
+        Self { folder: folder(directory), written: Arc::default() }
+    }
+
+    /// Whether there are checkpoints in it.
+    pub fn is_empty(&self) -> Result<bool, CheckpointError> {
+        let half_written = half_written(&self.folder)?;
+        Ok(all_named(&self.folder)?.iter().all(|place| half_written.contains(place)))
+    }
+
+    /// Makes the folder, and removes what a process has left in it that was killed while it wrote.
+    pub fn prepare(&self) -> Result<(), CheckpointError> {
+        let failed = |reason: std::io::Error| write_error(&self.folder, reason);
+        fs::create_dir_all(&self.folder).map_err(failed)?;
+        half_written(&self.folder)?.into_iter().try_for_each(|place| self.delete(place))?;
+        let left = left_over(&self.folder)?.into_iter();
+        left.map(|(name, _)| self.folder.join(name)).try_for_each(|path| self.remove(&path))
     }
 
     /// Burn's checkpointer of one of the files, at the ends of epochs.
@@ -226,7 +219,8 @@ pub(crate) fn save_epoch(
     optimizer: OptimizerRecord,
     scheduler: LrSchedulerRecord,
 ) -> Result<Checkpoint, CheckpointError> {
-    let store = Store::open(directory)?;
+    let store = Store::of(directory);
+    store.prepare()?;
     let place = Named { epoch, batches: 0 };
     store.save(place, model, optimizer, scheduler)?;
     for old in all_named(&store.folder)?.into_iter().rev().skip(KEPT_EPOCHS) {
@@ -238,6 +232,7 @@ pub(crate) fn save_epoch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::file_names;
 
     fn records(step: u64) -> (ModuleRecord, OptimizerRecord, LrSchedulerRecord) {
         let model = burn::nn::LinearConfig::new(2, 2).init(&burn::tensor::Device::default());
@@ -257,7 +252,8 @@ mod tests {
     #[test]
     fn of_mid_epoch_the_last_two_are_kept_until_the_epoch_is_over() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::of(directory.path());
+        store.prepare().unwrap();
         save(&store, 1, 0);
         for batches in [5, 10, 15] {
             save(&store, 1, batches);
@@ -271,7 +267,8 @@ mod tests {
     #[test]
     fn a_checkpoint_is_there_when_its_last_file_is_written_in_whatever_order() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::of(directory.path());
+        store.prepare().unwrap();
         let (model, optimizer, scheduler) = records(0);
         store.checkpointer("scheduler").save(4, scheduler).unwrap();
         store.checkpointer("model").save(4, model).unwrap();
@@ -285,7 +282,8 @@ mod tests {
     #[test]
     fn what_a_killed_process_left_is_removed_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Store::of(directory.path());
+        store.prepare().unwrap();
         save(&store, 1, 0);
         save(&store, 2, 0);
         for left in [
@@ -297,13 +295,14 @@ mod tests {
             fs::write(store.folder.join(left), "half").unwrap();
         }
         // Somebody keeps weights alone.
-        for mine in ["notes.tmp", "model-7.bpk"] {
+        for mine in ["model-notes.tmp", "optim-old.bpk.partial", "model-7.bpk"] {
             fs::write(store.folder.join(mine), "mine").unwrap();
         }
-        Store::open(directory.path()).unwrap();
+        store.prepare().unwrap();
         let mut found = file_names(&store.folder).unwrap();
         found.sort();
-        let mut expected = vec!["notes.tmp".to_string(), "model-7.bpk".to_string()];
+        let mut expected: Vec<String> =
+            ["model-notes.tmp", "optim-old.bpk.partial", "model-7.bpk"].map(String::from).to_vec();
         for epoch in [1, 2] {
             expected.extend(FILES.map(|name| format!("{name}-{epoch}.bpk")));
         }

@@ -229,7 +229,8 @@ impl Groups {
     /// Leaves what had thawed in a run before as it is, and names the groups that would have been frozen again.
     pub(crate) fn keep_thawed(&mut self, thawed: &[String], step: u64) -> Vec<String> {
         let mut kept = vec![];
-        let Some(table) = Arc::get_mut(&mut self.table) else { return kept };
+        let table =
+            Arc::get_mut(&mut self.table).expect("groups that were just made are not shared");
         for group in &mut table.groups {
             let is_frozen_again = group.trains_from.is_some_and(|from| from > step);
             if is_frozen_again && thawed.contains(&group.name) {

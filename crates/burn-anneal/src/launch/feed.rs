@@ -9,8 +9,6 @@ use std::sync::Arc;
 /// The batches of an epoch.
 pub(super) struct Feed<'a, I> {
     lanes: Vec<Lane<'a, I>>,
-    /// Whether every loader is one of which the batches of an epoch are known.
-    pub is_known: bool,
 }
 
 /// Those of one device.
@@ -32,22 +30,12 @@ impl<'a, I> Feed<'a, I> {
             let progress = iterator.progress();
             Lane { iterator, batch_size, ahead: VecDeque::new(), progress, is_live: true }
         };
-        let lanes: Vec<_> = loaders.iter().map(lane).collect();
-        let is_known = lanes.iter().all(|lane| lane.batch_size.is_some());
-        Self { lanes, is_known }
+        Self { lanes: loaders.iter().map(lane).collect() }
     }
 
-    /// Leaves out rounds of loaders that do not know their batches.
-    ///
-    /// # Errors
-    /// Where a batch cannot be loaded.
-    pub fn skip(&mut self, rounds: usize) -> Result<(), DatasetError> {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.batch_size.is_none()) {
-            for _ in 0..rounds {
-                lane.next().transpose()?;
-            }
-        }
-        Ok(())
+    /// Whether every loader is one of which the batches of an epoch are known.
+    pub fn is_known(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.batch_size.is_some())
     }
 
     /// The items of a full batch, as far as the first batches tell; `None` where there are none.
@@ -121,7 +109,7 @@ impl<I> Lane<'_, I> {
                 return Err(error.to_string());
             }
             let progress = self.iterator.progress();
-            largest = largest.max(Some(progress.items_processed - done));
+            largest = largest.max(Some(progress.items_processed.saturating_sub(done)));
             done = progress.items_processed;
             self.ahead.push_back((item, progress));
         }

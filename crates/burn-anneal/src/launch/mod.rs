@@ -11,7 +11,7 @@ mod workers;
 pub(crate) use metrics::epoch_metrics;
 
 use crate::build_error::BuildError;
-use crate::builder::{For, LearnerBuilder};
+use crate::builder::{Driver, For, LearnerBuilder};
 use crate::checkpoint::{Checkpoint, Records, Store};
 use crate::groups::GroupError;
 use anneal_schedule::RunLength;
@@ -37,8 +37,8 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// [`resume`](Self::resume), and saved in mid-epoch, see [`checkpoints`](Self::checkpoints).
     ///
     /// The model of the result is in its `valid()` form, as Burn's is; after `train()` it requires gradients where it did
-    /// before. A run that was stopped says why in the result's `error`, and with its type in
-    /// [`watch`](Self::watch).
+    /// before. A run that was stopped by an error says why in the result's `error`, which
+    /// [`finished`](Finished::finished) returns, and with its type in [`watch`](Self::watch).
     ///
     /// ```no_run
     /// use burn::optim::AdamWConfig;
@@ -48,12 +48,12 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// fn train<M: LearnerModel>(model: M, train: TrainLoader<M>, valid: ValidLoader<M>) -> Result<M, BuildError> {
     ///     let training = SupervisedTraining::new("runs/mine", train, valid).num_epochs(10);
     ///     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
-    ///     let result = LearnerBuilder::new(model, optimizer, cosine(3e-4).warmup(Span::percent(5.0)))
+    ///     LearnerBuilder::new(model, optimizer, cosine(3e-4).warmup(Span::percent(5.0)))
     ///         .clip_global_norm(1.0)
     ///         .checkpoints(Checkpoints::new("runs/mine"))
     ///         .resume(Newest)
-    ///         .launch(training)?;
-    ///     Ok(result.model)
+    ///         .launch(training)?
+    ///         .finished()
     /// }
     /// ```
     ///
@@ -71,11 +71,17 @@ impl<M: LearnerModel> LearnerBuilder<M> {
                 Some((field, value, allowed)) => {
                     return Err(BuildError::Checkpoints { field, value, allowed });
                 }
-                None => Some(Store::open(checkpoints.directory())?),
+                None => Some(Store::of(checkpoints.directory())),
             },
             None => None,
         };
         let saved = self.records()?;
+        if let (None, Some(store), Some(checkpoints)) = (&saved, &store, &self.checkpoints)
+            && !store.is_empty()?
+        {
+            let directory = checkpoints.directory().to_path_buf();
+            return Err(BuildError::OldCheckpoints { directory });
+        }
         let training = metrics.into_iter().fold(training, SupervisedTraining::metric_train_numeric);
         let training = match &store {
             Some(store) => training.with_custom_checkpointers(
@@ -137,6 +143,24 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     }
 }
 
+/// The model of a run that came to its end.
+pub trait Finished<M> {
+    /// The model; of a run that somebody interrupted too.
+    ///
+    /// # Errors
+    /// [`BuildError::Stopped`] for a run that an error stopped.
+    fn finished(self) -> Result<M, BuildError>;
+}
+
+impl<M> Finished<M> for LearningResult<M> {
+    fn finished(self) -> Result<M, BuildError> {
+        match self.error {
+            Some(error) => Err(BuildError::Stopped(error)),
+            None => Ok(self.model),
+        }
+    }
+}
+
 /// What a strategy holds, which Burn asks for by reference, on the thread that launched it.
 type Shared<T> = std::rc::Rc<RefCell<Option<T>>>;
 
@@ -185,7 +209,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for Strategy<M> {
     }
 }
 
-/// The loop itself, within what Burn does around every loop.
+/// The loop itself, within what Burn does around every loop: its `train`, which cannot be called where it is overridden.
 struct Loop<'a, M>(&'a Strategy<M>);
 
 impl<M: LearnerModel> SupervisedLearningStrategy<M> for Loop<'_, M> {
@@ -227,17 +251,23 @@ impl<M: LearnerModel> Start<M> {
         };
         let valid = valid.to_device(&devices[0].clone().inner());
         let mut first = Feed::open(&loaders, 1, 0);
+        let is_known = first.is_known();
         let said = builder.run.unwrap_or(RunLength::of_training());
         let length = length(&mut first, said, components, devices.len());
         let in_mid_epoch = in_epoch.as_ref().is_some_and(InEpoch::saves);
         let run = match length {
-            Ok(_) if in_mid_epoch && !first.is_known => Err(BuildError::UnknownOrder),
+            Ok(_) if in_mid_epoch && !is_known => Err(BuildError::UnknownOrder),
             length => length,
         };
         let interrupter = Some(components.interrupter.clone());
         let parts = run.and_then(|run| {
-            let how = For { run, saved, loads: true, is_burns_loop: false, interrupter };
-            Ok((builder.parts(how)?, run))
+            let how = For { run, saved, driver: Driver::Launch, interrupter };
+            let parts = builder.parts(how)?;
+            if parts.updater.monitor.place().rounds > 0 && !is_known {
+                return Err(BuildError::UnknownOrder);
+            }
+            in_epoch.as_ref().map_or(Ok(()), InEpoch::prepare)?;
+            Ok((parts, run))
         });
         let (parts, run) = match parts {
             Ok(parts) => parts,

@@ -6,6 +6,7 @@ use super::workers::{Passed, Workers};
 use crate::annealed::Annealed;
 use crate::builder::Parts;
 use crate::checkpoint::{CheckpointError, Checkpoints, Named, Store};
+use crate::loader::{EpochStart, open};
 use crate::update::{Monitored, UpdateError, sum};
 use anneal_schedule::RunLength;
 use burn::data::dataloader::{DataLoader, Progress};
@@ -69,13 +70,17 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         for epoch in start.epochs as usize + 1..=self.components.num_epochs {
             let skip = if epoch as u64 == start.epochs + 1 { start.rounds as usize } else { 0 };
             // The first feed of a loader that does not know its epochs has been begun.
-            let feed = match first.take().filter(|feed| !feed.is_known) {
+            let feed = match first.take().filter(|feed| !feed.is_known()) {
                 Some(feed) => feed,
                 None => Feed::open(loaders, epoch as u64, skip),
             };
             if !self.epoch(epoch, feed, skip, &valid) {
                 break;
             }
+        }
+        // What somebody stops is saved where it stands, at the end of its data or while it validates too.
+        if self.components.interrupter.interruption().is_some() {
+            self.save_in_epoch(true);
         }
         if let Some(in_epoch) = self.in_epoch.take()
             && let Err(error) = in_epoch.finish()
@@ -106,7 +111,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         }
         let total_items = valid.num_items();
         self.tell_valid(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
-        self.validate(valid);
+        self.validate(valid, epoch);
         self.tell_valid(LearnerEvent::EndSplit(epoch));
         self.tell_train(LearnerEvent::EndEpoch(epoch));
         let monitor = self.model.monitor().clone();
@@ -137,9 +142,6 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         // Those that are skipped are counted already.
         let items_before =
             monitor.place().items.map(|items| items.saturating_sub(feed.done() as u64));
-        if let Err(error) = feed.skip(skip) {
-            return self.components.interrupter.fail(error);
-        }
         let mut iteration = skip * self.devices.len();
         let (mut sum, mut summed, mut rounds) = (None, 0, skip);
         loop {
@@ -171,12 +173,12 @@ impl<'a, M: LearnerModel> Run<'a, M> {
                 iteration += 1;
                 self.show(output, progress.clone(), iteration);
             }
-            // What somebody stops is saved where it stands.
-            let is_interrupted = self.components.interrupter.interruption().is_some();
             if summed == 0 && !is_last {
-                self.save_in_epoch(rounds, is_interrupted);
+                self.save_in_epoch(false);
             }
-            if self.is_stopped() {
+            // An update that somebody interrupts is made whole, so that it can be saved.
+            let is_whole = summed == 0 || !self.in_epoch.as_ref().is_some_and(InEpoch::saves);
+            if self.is_stopped() && (is_whole || self.components.interrupter.error().is_some()) {
                 return;
             }
         }
@@ -210,10 +212,14 @@ impl<'a, M: LearnerModel> Run<'a, M> {
                 }
             };
         }
-        let Some((_, item)) = items.pop() else { return Some(vec![]) };
-        let pass = catch_unwind(AssertUnwindSafe(|| TrainStep::step(&self.model, item)));
-        match pass {
-            Ok(pass) => Some(vec![pass]),
+        let (_, item) = items.pop()?;
+        Some(vec![self.guarded(|| TrainStep::step(&self.model, item))?])
+    }
+
+    /// What a pass gives; `None` where the engine has found out why it failed.
+    fn guarded<T>(&self, pass: impl FnOnce() -> T) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(pass)) {
+            Ok(passed) => Some(passed),
             Err(_) if self.model.failure().is_some() => None,
             Err(panic) => resume_unwind(panic),
         }
@@ -231,13 +237,13 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         let place = self.model.monitor().place();
         let (epoch, found) = (place.epochs + 1, place.updates);
         if let Some(expected) = expected.filter(|expected| *expected != found) {
-            self.model.monitor().stop(UpdateError::OtherEpoch { epoch, found, expected });
+            self.model.monitor().stop(UpdateError::UnevenBatches { epoch, found, expected });
         }
     }
 
-    fn validate(&mut self, valid: &ValidLoader<M>) {
+    fn validate(&mut self, valid: &ValidLoader<M>, epoch: usize) {
         let model = self.model.valid();
-        let mut batches = valid.iter();
+        let (mut batches, _) = open(valid.as_ref(), EpochStart { epoch: epoch as u64, batches: 0 });
         let mut iteration = 0;
         while let Some(item) = batches.next() {
             let item = match item {
@@ -245,7 +251,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
                 Err(error) => return self.components.interrupter.fail(error),
             };
             iteration += 1;
-            let output = InferenceStep::step(&model, item);
+            let Some(output) = self.guarded(|| InferenceStep::step(&model, item)) else { return };
             let item = TrainingItem::new(output, batches.progress(), Some(iteration), None);
             self.tell_valid(LearnerEvent::ProcessedItem(item));
             if self.is_stopped() {
@@ -285,16 +291,17 @@ impl<'a, M: LearnerModel> Run<'a, M> {
     }
 
     /// Saves in mid-epoch, where that is asked for and it is time to.
-    fn save_in_epoch(&mut self, rounds: usize, is_time: bool) {
+    fn save_in_epoch(&mut self, is_time: bool) {
+        let place = self.model.monitor().place();
+        let number = self.model.monitor().next_update();
+        let has_failed = self.components.interrupter.error().is_some();
         let Some(in_epoch) = self.in_epoch.as_mut().filter(|in_epoch| in_epoch.saves()) else {
             return;
         };
-        let place = self.model.monitor().place();
-        let has_failed = self.components.interrupter.error().is_some();
-        if has_failed || !(is_time || in_epoch.is_due(place.updates)) {
+        if has_failed || place.updates == 0 || !(is_time || in_epoch.is_due(number)) {
             return;
         }
-        let named = Named { epoch: place.epochs as usize, batches: rounds };
+        let named = Named { epoch: place.epochs as usize, batches: place.rounds as usize };
         // Running statistics are those of all passes in the `valid()` form only.
         let (model, optimizer) = (self.model.inner().valid(), self.optimizer.to_record());
         let scheduler = self.scheduler.to_record();
@@ -354,7 +361,12 @@ impl InEpoch {
         self.last = Instant::now();
     }
 
-    /// Whether it is time after so many updates of an epoch.
+    /// Removes what a killed process has left.
+    pub fn prepare(&self) -> Result<(), CheckpointError> {
+        self.store.prepare()
+    }
+
+    /// Whether it is time after so many updates of the run.
     fn is_due(&self, updates: u64) -> bool {
         self.updates.is_some_and(|every| updates.is_multiple_of(every))
             || self.interval.is_some_and(|interval| self.last.elapsed() >= interval)

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 /// Where an epoch begins that [`launch`](crate::LearnerBuilder::launch) asks a loader for.
 ///
-/// [`SeededLoader`] looks at it by itself. A [`DataLoader`] of your own whose batches depend on the epoch alone takes it in
+/// [`SeededLoader`](crate::SeededLoader) looks at it by itself. A [`DataLoader`] of your own whose batches depend on the epoch alone takes it in
 /// its `iter`, and can then be gone on with in mid-epoch:
 ///
 /// ```

@@ -10,9 +10,9 @@ use thiserror::Error;
 
 /// Training in f16 or bf16, with [master weights](super::MasterWeights) in f32 for any optimizer.
 ///
-/// The model is cast, and so are its inputs where they are tensors, or pairs of them; how to cast a batch of your own
-/// says [`LearnerBuilder::cast_inputs`](crate::LearnerBuilder::cast_inputs), unless the model does it. It should cast
-/// what goes into its loss to f32; its `TrainStep::step` must call
+/// The model is cast, and so are its inputs where they are a tensor, or a pair of which the first is one.
+/// [`LearnerBuilder::cast_inputs`](crate::LearnerBuilder::cast_inputs) says how to cast a batch of your own, unless the model
+/// does it. It should cast what goes into its loss to f32; its `TrainStep::step` must call
 /// [`scaled_backward`](crate::ScaledBackward::scaled_backward).
 ///
 /// ```

@@ -33,15 +33,15 @@ impl Casts {
         Self { dtype, own }
     }
 
-    /// The item, cast, and whether anybody knows its type.
-    pub fn cast<I: 'static>(&self, item: I) -> (I, bool) {
+    /// The item, cast where somebody knows how.
+    pub fn cast<I: 'static>(&self, item: I) -> I {
         let Some(own) = self.own.get(&TypeId::of::<I>()) else {
             let mut item = Some(item);
-            let is_known = cast_known(&mut item, self.dtype);
-            return (item.expect("what is taken is put back"), is_known);
+            cast_known(&mut item, self.dtype);
+            return item.expect("what is taken is put back");
         };
         let cast = own(Box::new(item), self.dtype).downcast::<I>();
-        (*cast.expect("a cast is found by its type"), true)
+        *cast.expect("a cast is found by its type")
     }
 }
 
@@ -51,45 +51,34 @@ impl fmt::Debug for Casts {
     }
 }
 
-/// Casts an `Option` of tensors, or of a pair of them, and says whether it is one.
-fn cast_known(item: &mut dyn Any, dtype: FloatDType) -> bool {
+/// Casts an `Option` of a tensor, or of a pair that begins with one: what comes second may be targets, which are not what
+/// the model computes with.
+fn cast_known(item: &mut dyn Any, dtype: FloatDType) {
     macro_rules! one {
         ($($rank:literal)*) => {
             $(if let Some(item) = item.downcast_mut::<Option<Tensor<$rank>>>() {
                 *item = item.take().map(|tensor| tensor.cast(dtype));
-                return true;
-            }
-            if item.is::<Option<Tensor<$rank, Int>>>() {
-                return true;
             })*
         };
     }
-    macro_rules! pair {
+    macro_rules! pairs {
         ($first:literal: $($second:literal)*) => {
-            $(if let Some(item) = item.downcast_mut::<Option<(Tensor<$first>, Tensor<$second>)>>() {
-                *item = item.take().map(|(one, other)| (one.cast(dtype), other.cast(dtype)));
-                return true;
+            $(pairs!($first, Tensor<$second>);
+            pairs!($first, Tensor<$second, Int>);
+            pairs!($first, Tensor<$second, Bool>);)*
+        };
+        ($first:literal, $second:ty) => {
+            if let Some(item) = item.downcast_mut::<Option<(Tensor<$first>, $second)>>() {
+                *item = item.take().map(|(input, other)| (input.cast(dtype), other));
             }
-            if let Some(item) = item.downcast_mut::<Option<(Tensor<$first>, Tensor<$second, Int>)>>() {
-                *item = item.take().map(|(one, other)| (one.cast(dtype), other));
-                return true;
-            }
-            if let Some(item) = item.downcast_mut::<Option<(Tensor<$first>, Tensor<$second, Bool>)>>() {
-                *item = item.take().map(|(one, other)| (one.cast(dtype), other));
-                return true;
-            }
-            if item.is::<Option<(Tensor<$first, Int>, Tensor<$second, Int>)>>() {
-                return true;
-            })*
         };
     }
     one!(1 2 3 4 5 6);
-    pair!(1: 1 2 3 4);
-    pair!(2: 1 2 3 4);
-    pair!(3: 1 2 3 4);
-    pair!(4: 1 2 3 4);
-    pair!(5: 1 2 3 4 5);
-    item.is::<Option<()>>()
+    pairs!(1: 1 2 3 4);
+    pairs!(2: 1 2 3 4);
+    pairs!(3: 1 2 3 4);
+    pairs!(4: 1 2 3 4);
+    pairs!(5: 1 2 3 4 5);
 }
 
 #[cfg(test)]
@@ -106,18 +95,20 @@ mod tests {
     fn what_is_known_is_cast_and_what_is_said() {
         let device = Device::default();
         let casts = Casts::new(FloatDType::F16, HashMap::new());
-        let (tensor, known) = casts.cast(Tensor::<3>::ones([1, 2, 3], &device));
-        assert_eq!((tensor.dtype(), known), (DType::F16, true));
-        let targets = Tensor::<1, Int>::zeros([1], &device);
-        let ((input, _), known) = casts.cast((Tensor::<2>::ones([1, 2], &device), targets));
-        assert_eq!((input.dtype(), known), (DType::F16, true));
+        let tensor = casts.cast(Tensor::<3>::ones([1, 2, 3], &device));
+        assert_eq!(tensor.dtype(), DType::F16);
+        let classes = Tensor::<1, Int>::zeros([1], &device);
+        let (input, _) = casts.cast((Tensor::<2>::ones([1, 2], &device), classes));
+        assert_eq!(input.dtype(), DType::F16);
+        // Targets may be more than f16 can hold.
+        let targets = Tensor::<2>::full([1, 1], 250_001.0, &device);
+        let (input, targets) = casts.cast((Tensor::<2>::ones([1, 2], &device), targets));
+        assert_eq!((input.dtype(), targets.dtype()), (DType::F16, DType::F32));
 
         let batch = || Batch { images: Tensor::ones([1, 1, 2, 2], &device) };
-        let (left, known) = casts.cast(batch());
-        assert_eq!((left.images.dtype(), known), (DType::F32, false));
+        assert_eq!(casts.cast(batch()).images.dtype(), DType::F32);
         let own = own_cast(|batch: Batch, dtype| Batch { images: batch.images.cast(dtype) });
         let casts = Casts::new(FloatDType::BF16, HashMap::from([own]));
-        let (cast, known) = casts.cast(batch());
-        assert_eq!((cast.images.dtype(), known), (DType::BF16, true));
+        assert_eq!(casts.cast(batch()).images.dtype(), DType::BF16);
     }
 }

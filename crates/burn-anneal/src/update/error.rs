@@ -47,6 +47,19 @@ pub enum UpdateError {
         /// Those that the run says.
         expected: u64,
     },
+    /// An epoch of `launch` has other updates than its first batches promised.
+    #[error(
+        "epoch {epoch} has {found} updates, and by its first batches it would have {expected}; the batches of the training's \
+         loader must be of one size, the last of an epoch excepted"
+    )]
+    UnevenBatches {
+        /// The epoch.
+        epoch: u64,
+        /// The updates that it has.
+        found: u64,
+        /// Those that were expected.
+        expected: u64,
+    },
     /// The builder was told of a checkpoint, which nobody loaded.
     #[error(
         "LearnerBuilder::resume_from named a checkpoint, and the training did not load it, so that the weights are fresh \
@@ -70,8 +83,7 @@ pub enum UpdateError {
     },
     /// The first pass of a model in half precision failed.
     #[error(
-        "half_precision: the first pass of the model failed ({reason}), and nobody casts its inputs, of type {input}; \
-         say how with LearnerBuilder::cast_inputs, as in .cast_inputs(|batch: Batch, dtype| Batch {{ images: \
+        "half_precision: a pass of the model failed ({reason}); its inputs are of type {input}. Say how to cast them with LearnerBuilder::cast_inputs, as in .cast_inputs(|batch: Batch, dtype| Batch {{ images: \
          batch.images.cast(dtype), ..batch }}), or cast them in the model"
     )]
     InputsNotCast {

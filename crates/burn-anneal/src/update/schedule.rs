@@ -157,7 +157,7 @@ fn load(state: &mut State, record: &LrSchedulerRecord, schedule: &Schedule) -> R
         Some(saved) if saved.identity.groups != state.identity.groups => {
             other("it was trained in other groups".into())
         }
-        Some(saved) if saved.place.is_some_and(|place| place.updates > 0) => {
+        Some(saved) if saved.place.is_some_and(|place| place.rounds > 0) => {
             Err("it was saved in mid-epoch, where only LearnerBuilder::launch goes on".into())
         }
         Some(saved) => state.restore(saved),

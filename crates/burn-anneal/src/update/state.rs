@@ -7,6 +7,7 @@ use super::index::Index;
 use super::ledger::Ledger;
 use super::signals::{Reading, Signals};
 use anneal_control::{Answer, Controllers, Observation, SavedControllers};
+use anneal_schedule::MadeOf;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -36,6 +37,10 @@ pub(crate) struct State {
     pub origin: u64,
     /// Those of an epoch, where it has a fixed number.
     pub updates_per_epoch: Option<u64>,
+    /// What epochs are made of.
+    pub made_of: Option<MadeOf>,
+    /// How often the run was begun or resumed: which of two checkpoints is newer, whatever their epochs are.
+    pub generation: u64,
     /// The groups that began late and train by now.
     pub thawed: Vec<String>,
     /// The record that Burn is to load before the first update.
@@ -114,6 +119,10 @@ pub(crate) struct Saved {
     #[serde(default)]
     pub updates_per_epoch: Option<u64>,
     #[serde(default)]
+    pub made_of: Option<MadeOf>,
+    #[serde(default)]
+    pub generation: u64,
+    #[serde(default)]
     pub thawed: Vec<String>,
     #[serde(default)]
     unread: Option<Observation>,
@@ -149,6 +158,8 @@ impl State {
             place: Place::default(),
             origin: 0,
             updates_per_epoch: None,
+            made_of: None,
+            generation: 0,
             thawed: vec![],
             expects_record: None,
             epochs_heard: 0,
@@ -172,6 +183,8 @@ impl State {
             place: Some(self.place),
             origin: self.origin,
             updates_per_epoch: self.updates_per_epoch,
+            made_of: self.made_of,
+            generation: self.generation,
             thawed: self.thawed.clone(),
             unread,
             last_movement: movement.map(f64::to_bits),
@@ -185,6 +198,7 @@ impl State {
         self.clock = saved.clock;
         self.origin = saved.origin;
         self.thawed = saved.thawed;
+        self.generation = saved.generation + 1;
         self.place = saved.place.unwrap_or_default();
         self.unread = saved.unread.map(Unread::Read);
         self.last_movement = saved.last_movement.map(|bits| Reading::Read(f64::from_bits(bits)));

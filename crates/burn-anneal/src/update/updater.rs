@@ -114,14 +114,10 @@ impl Updater {
         TrainOutput { grads, item: output }
     }
 
-    /// Casts the inputs, where they are to be, and runs the pass. Where nobody knows how to cast them, a failure is
-    /// told as what it is.
-    fn run<I: 'static, O>(&self, item: I, run: impl FnOnce(I) -> TrainOutput<O>) -> TrainOutput<O> {
+    /// Casts the inputs, where they are to be, and runs the pass. Where it fails over their types, it is told what that is.
+    pub fn run<I: 'static, O>(&self, item: I, run: impl FnOnce(I) -> O) -> O {
         let Some(casts) = &self.plan().cast_inputs else { return run(item) };
-        let (item, is_known) = casts.cast(item);
-        if is_known {
-            return run(item);
-        }
+        let item = casts.cast(item);
         catch_unwind(AssertUnwindSafe(|| run(item))).unwrap_or_else(|panic| {
             let reason = panic_message(&*panic);
             if !reason.to_lowercase().contains("dtype") {
@@ -132,14 +128,6 @@ impl Updater {
             let error = fail(self.plan(), &mut self.monitor.slot().lock(), error);
             panic!("{error}")
         })
-    }
-
-    /// Casts an input of validation.
-    pub fn cast<I: 'static>(&self, item: I) -> I {
-        match &self.plan().cast_inputs {
-            Some(casts) => casts.cast(item).0,
-            None => item,
-        }
     }
 
     /// Ends an epoch of Burn's own loop, where its validation begins.

@@ -10,6 +10,23 @@ use std::sync::{Arc, OnceLock};
 /// and after it. Of a run that has not begun nothing is known.
 ///
 /// Made by [`LearnerBuilder::watch`](crate::LearnerBuilder::watch); clones watch the same run.
+///
+/// ```no_run
+/// # use burn::train::{LearnerModel, SupervisedTraining};
+/// use burn_anneal::prelude::*;
+///
+/// # fn train<M: LearnerModel>(
+/// #     builder: LearnerBuilder<M>, training: SupervisedTraining<M>,
+/// # ) -> Result<(), BuildError> {
+/// let watch = builder.watch();
+/// let result = builder.metrics([RunMetrics::Rates, RunMetrics::Norms]).launch(training)?;
+/// match watch.failure() {
+///     Some(failure) => eprintln!("{failure}"), // typed: an UpdateError
+///     None => watch.explain().into_iter().for_each(|table| println!("{table}")),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct Watch(Arc<OnceLock<Monitor>>);
 
