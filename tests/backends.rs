@@ -117,7 +117,7 @@ fn a_cap_measures_where_the_batch_is(other: Device) {
     let interrupter = Interrupter::new();
     let (model, adamw) = (TinyModel::new(&flex.clone().autodiff()), AdamWConfig::new().build());
     let mut learner = LearnerBuilder::new(model, adamw, constant(0.05))
-        .run(RunLength::updates(10))
+        .run(RunLength::updates(10).devices(2))
         .loss_scaling(LossScaling::new())
         .cap_rate(RateCap::measured_every(1))
         .repeat_batches()

@@ -86,7 +86,8 @@ fn loss_scaling_reads_once_an_update_whatever_else_is_on() {
         ("capped by what is measured", measured, 1, 2),
     ] {
         let model = TinyModel::new(&device.clone().autodiff());
-        let (adam, run) = (AdamConfig::new().build(), RunLength::updates(100));
+        let run = RunLength::updates(100).gradient_accumulation(batches);
+        let adam = AdamConfig::new().build();
         let builder = LearnerBuilder::new(model, adam, constant(0.01)).run(run);
         let mut learner = ask(builder).build(Interrupter::new()).unwrap();
         // Kernels are compiled and tuned in the first.
