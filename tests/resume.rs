@@ -124,7 +124,9 @@ fn killed_in_mid_epoch(program: &Program, folder: &Path, whole: &Path) {
             start_and_kill(program, &run, &["--save-every", "1", "--resume"], *kill);
         }
         let outcome = program.run(&arguments(&run, &["--save-every", "1", "--resume"]));
-        assert_eq!(outcome.code, Some(0), "{kills:?}: {outcome:?}");
+        // A file that is there for a moment may be missed, and the run has come to its end.
+        let is_finished = outcome.stderr.contains("already finished");
+        assert!(outcome.code == Some(0) || is_finished, "{kills:?}: {outcome:?}");
         assert_eq!(validated(&run), validated(whole), "{kills:?}");
         let files = std::fs::read_dir(run.join("checkpoint")).unwrap();
         let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
