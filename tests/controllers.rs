@@ -496,6 +496,7 @@ const EVERYTHING: Needs = Needs {
     loss: true,
     gradient_norm: true,
     gradient_l1: true,
+    gradient_dot: true,
     largest_gradient: true,
     movement: true,
     last_movement: true,
@@ -506,8 +507,9 @@ const EVERYTHING: Needs = Needs {
 /// Each within a rounding or two of f32.
 fn assert_near(found: &Observation, expected: &Observation, what: &str) {
     let numbers = |seen: &Observation| {
-        let Observation { loss, gradient_norm, gradient_l1, largest_gradient, .. } = *seen;
-        [loss, gradient_norm, gradient_l1, largest_gradient, seen.movement, seen.last_movement]
+        let Observation { loss, gradient_norm, gradient_l1, gradient_dot, .. } = *seen;
+        let moved = [seen.largest_gradient, seen.movement, seen.last_movement];
+        [[loss, gradient_norm, gradient_l1, gradient_dot].as_slice(), &moved].concat()
     };
     for (number, expected) in numbers(found).into_iter().zip(numbers(expected)) {
         let near = match (number, expected) {
@@ -530,6 +532,7 @@ fn what_a_controller_needs_is_measured() {
         loss: Some(-9.5),
         gradient_norm: Some(13.0),
         gradient_l1: Some(17.0),
+        gradient_dot: None,
         largest_gradient: Some(8.0),
         movement: Some(RATE * 13.0),
         last_movement: None,
@@ -590,8 +593,11 @@ fn what_a_controller_needs_is_measured() {
             training.update(&batches[..count]).unwrap();
             let (number, next) = told.seen()[1];
             assert_eq!((number, next.gradient_norm), (1, expected.gradient_norm), "{what}");
+            // The gradients are the same again, and as the optimizer gets them.
+            let length = expected.movement.unwrap() / RATE;
             let last = Observation {
                 loss: next.loss,
+                gradient_dot: Some(length * length),
                 movement: next.movement,
                 last_movement: expected.movement,
                 ..expected
@@ -637,15 +643,17 @@ fn the_movement_is_that_of_the_schedule_and_then_that_of_the_update() {
 fn what_nobody_needs_is_not_measured() {
     let none = Needs::default();
     let cases = [
-        (none, [false; 6]),
-        (Needs { loss: true, ..none }, [true, false, false, false, false, false]),
-        (Needs { gradient_norm: true, ..none }, [false, true, false, false, false, false]),
-        (Needs { gradient_l1: true, ..none }, [false, false, true, false, false, false]),
-        (Needs { largest_gradient: true, ..none }, [false, false, false, true, false, false]),
-        (Needs { movement: true, ..none }, [false, false, false, false, true, false]),
-        (Needs { last_movement: true, ..none }, [false, false, false, false, false, true]),
+        (none, None),
+        (Needs { loss: true, ..none }, Some(0)),
+        (Needs { gradient_norm: true, ..none }, Some(1)),
+        (Needs { gradient_l1: true, ..none }, Some(2)),
+        (Needs { largest_gradient: true, ..none }, Some(3)),
+        (Needs { movement: true, ..none }, Some(4)),
+        (Needs { last_movement: true, ..none }, Some(5)),
+        (Needs { gradient_dot: true, ..none }, Some(6)),
     ];
     for (needs, known) in cases {
+        let known: [bool; 7] = std::array::from_fn(|i| Some(i) == known);
         for mut training in
             Training::plain(|| terms(&[1.0, -2.0]).controller("told", Told::needs(needs)))
         {
@@ -662,6 +670,7 @@ fn what_nobody_needs_is_not_measured() {
                 largest_gradient,
                 seen.movement,
                 seen.last_movement,
+                seen.gradient_dot,
             ]
             .map(|number| number.is_some());
             // The loss is known anyway, and read with what is.

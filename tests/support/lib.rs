@@ -36,6 +36,11 @@ pub struct FineTuning;
 #[doc = include_str!("../../docs/weight_decay.md")]
 pub struct WeightDecayPage;
 
+/// The examples of the page on controllers, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/feedback.md")]
+pub struct FeedbackPage;
+
 /// The examples of the page on launching, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/launch.md")]

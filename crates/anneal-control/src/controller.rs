@@ -65,6 +65,21 @@ pub trait Controller: Clone + fmt::Debug + Send + Sync + 'static {
         vec![]
     }
 
+    /// The names of the announcements that it hears. One that nobody hears is refused.
+    fn announcements(&self) -> Vec<String> {
+        vec![]
+    }
+
+    /// What it does to the rate, where a second one that does the same to the same group would contradict it.
+    fn role(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What is allowed and will hardly be meant.
+    fn warnings(&self) -> Vec<String> {
+        vec![]
+    }
+
     /// Hears of an event, and answers.
     ///
     /// # Errors
@@ -90,6 +105,9 @@ pub struct Needs {
     pub gradient_norm: bool,
     /// ‖g‖₁. A sum over the gradients.
     pub gradient_l1: bool,
+    /// g·g′ with the gradient g′ of the update before. A copy of the gradients, which checkpoints hold, and a sum
+    /// over them.
+    pub gradient_dot: bool,
     /// The largest entry of a batch's gradient. A maximum over the gradients of each batch.
     pub largest_gradient: bool,
     /// How far this update moves the weights: it is made once to see that, and taken back where it is made
@@ -111,6 +129,7 @@ impl Needs {
             loss: self.loss || other.loss,
             gradient_norm: self.gradient_norm || other.gradient_norm,
             gradient_l1: self.gradient_l1 || other.gradient_l1,
+            gradient_dot: self.gradient_dot || other.gradient_dot,
             largest_gradient: self.largest_gradient || other.largest_gradient,
             movement: self.movement || other.movement,
             last_movement: self.last_movement || other.last_movement,
@@ -170,6 +189,18 @@ pub enum Event<'a> {
     /// An epoch is over, validation too. The answer is not looked at: what a controller makes of an epoch it answers
     /// to the updates after it.
     Epoch(EpochSeen<'a>),
+    /// The loop says something, of the [names](Controller::announcements) that somebody hears. The answer is not looked
+    /// at.
+    Announced(Announcement<'a>),
+}
+
+/// What a loop says: that something happened, such as a phase that begins, or a number of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Announcement<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The number, where it is one; it may be infinite or NaN.
+    pub value: Option<f64>,
 }
 
 /// An epoch as it is seen.
@@ -181,27 +212,66 @@ pub struct EpochSeen<'a> {
     pub metrics: &'a EpochMetrics,
 }
 
+/// An update that is due.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Due<'a> {
+    /// Its number, from 0; skipped ones count.
+    pub number: u64,
+    /// Its step of the schedule.
+    pub step: u64,
+    /// The rate of the schedule.
+    pub rate: f64,
+    /// That of each group by its index; empty where there are none.
+    pub group_rates: &'a [f64],
+}
+
+impl Due<'_> {
+    /// Update `number`, at this rate of the schedule, without groups.
+    pub fn at(number: u64, rate: f64) -> Self {
+        Self { number, step: number, rate, group_rates: &[] }
+    }
+}
+
 /// An update as it is seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     /// Its number, from 0; skipped ones count.
     pub number: u64,
+    /// Its step of the schedule.
+    pub step: u64,
+    /// The rate that the schedule has for it: of the group that the controller acts on, or the schedule's own.
+    pub rate: f64,
     /// What was measured. In an [`Event::Outcome`] the movement is that of the update as it was made.
     pub observation: &'a Observation,
     /// What its losses were multiplied by; 1 without loss scaling.
     pub loss_scale: f64,
-    /// What the controllers before this one answered, together; in an [`Event::Outcome`] what all did.
+    /// What the controllers before this one answered, together; in an [`Event::Outcome`] what all did. Of answers for
+    /// single groups it has those for the group that the controller acts on.
     pub answered: &'a Answer,
+    /// The largest quotient of any group's rate, as far as it is decided, and that of its schedule.
+    pub largest_factor: f64,
 }
 
 /// What a controller answers; every part may be left out.
 ///
-/// The rate of a group in an update is min(cap, rate of its schedule · factor).
+/// The rate of a group in an update, of which its schedule says η, is
+///
+/// ```text
+/// min(cap, limit · max(factor · η, min(floor, η)))
+/// ```
+///
+/// Factor, floor, limit and cap are those of the group that a controller [acts on](crate::Describe::on_group), or of all; the
+/// rest is always of the whole update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Answer {
-    /// What the rates of all groups are multiplied by; finite, at least 0. Factors multiply.
+    /// What the rate is multiplied by; finite, at least 0. Factors multiply.
     pub factor: Option<f64>,
-    /// What no group's rate may exceed; at least 0. The lowest counts.
+    /// What factors may not take the rate below; finite, at least 0. The highest counts. A rate that the schedule
+    /// has below it stays there.
+    pub floor: Option<f64>,
+    /// What is left of the rate for safety's sake, whatever the floor is; at least 0, at most 1. Limits multiply.
+    pub limit: Option<f64>,
+    /// What the rate may not exceed; at least 0. The lowest counts.
     pub cap: Option<f64>,
     /// What the gradients are multiplied by, after clipping; finite. Factors multiply.
     pub gradient_factor: Option<f64>,
@@ -231,6 +301,23 @@ impl Answer {
         Self { skip: Some(reason), ..Self::default() }
     }
 
+    /// The rate of an update of which the schedule says `rate`.
+    pub fn rate(&self, rate: f64) -> f64 {
+        let steered = rate * self.factor.unwrap_or(1.0);
+        let floored = self.floor.map_or(steered, |floor| steered.max(floor.min(rate)));
+        (floored * self.limit.unwrap_or(1.0)).min(self.cap.unwrap_or(f64::INFINITY))
+    }
+
+    /// Its parts that are of rates.
+    pub(crate) fn of_rates(self) -> Self {
+        Self { gradient_factor: None, skip: None, loss_scale: None, ..self }
+    }
+
+    /// Its parts that are of the whole update.
+    pub(crate) fn of_update(self) -> Self {
+        Self { factor: None, floor: None, limit: None, cap: None, ..self }
+    }
+
     /// Whether it leaves everything as it is.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
@@ -244,6 +331,8 @@ impl Answer {
         };
         Self {
             factor: both(self.factor, next.factor, |a, b| a * b),
+            floor: both(self.floor, next.floor, f64::max),
+            limit: both(self.limit, next.limit, |a, b| a * b),
             cap: both(self.cap, next.cap, f64::min),
             gradient_factor: both(self.gradient_factor, next.gradient_factor, |a, b| a * b),
             skip: self.skip.or(next.skip),
@@ -256,6 +345,12 @@ impl Answer {
         let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
         if let Some(factor) = self.factor {
             ControlError::require("factor", factor, at_least_0(factor), "finite, at least 0")?;
+        }
+        if let Some(floor) = self.floor {
+            ControlError::require("floor", floor, at_least_0(floor), "finite, at least 0")?;
+        }
+        if let Some(limit) = self.limit {
+            ControlError::require("limit", limit, (0.0..=1.0).contains(&limit), "0 to 1")?;
         }
         if let Some(cap) = self.cap {
             ControlError::require("cap", cap, cap >= 0.0, "at least 0")?;
@@ -275,6 +370,8 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             self.factor.map(|factor| format!("rate × {factor:.4}")),
+            self.floor.map(|floor| format!("rate at least {floor:.3e}")),
+            self.limit.map(|limit| format!("rate × {limit:.4} for safety")),
             self.cap.map(|cap| format!("rate at most {cap:.3e}")),
             self.gradient_factor.map(|factor| format!("gradients × {factor:.4}")),
             self.skip.map(|reason| format!("skipped: {reason}")),

@@ -1,8 +1,8 @@
 //! Several controllers, as one.
 
 use crate::{
-    Answer, BatchChange, ControlError, Controller, EpochMetrics, EpochSeen, Event, LossScale,
-    MetricOf, Needs, Observation, Seen, Stop,
+    Announcement, Answer, AnyController, BatchChange, ControlError, Controller, Decision, Due,
+    EpochMetrics, EpochSeen, Event, LossScale, MetricOf, Needs, Observation, Seen, Stop,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +16,7 @@ use thiserror::Error;
 /// [`update`](Self::update), does what it answers, and tells it so with [`outcome`](Self::outcome).
 ///
 /// ```
-/// use anneal_control::{Controllers, Cooldown, LossScaling, Observation};
+/// use anneal_control::{Controllers, Cooldown, Due, LossScaling, Observation};
 ///
 /// let mut controllers = Controllers::default();
 /// controllers.add("loss scale", LossScaling::new().build()?);
@@ -24,9 +24,9 @@ use thiserror::Error;
 /// assert_eq!(controllers.loss_scale(), Some(65_536.0));
 ///
 /// let overflow = Observation { overflow: true, ..Observation::default() };
-/// let answer = controllers.update(0, &overflow)?;
-/// assert!(answer.skip.is_some());
-/// controllers.outcome(0, &overflow, &answer, None)?;
+/// let decision = controllers.update(Due::at(0, 0.1), &overflow)?;
+/// assert!(decision.answer.skip.is_some());
+/// controllers.outcome(Due::at(0, 0.1), &overflow, &decision, None)?;
 /// assert_eq!(controllers.loss_scale(), Some(32_768.0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -37,14 +37,26 @@ pub struct Controllers {
     loss_scale: Option<LossScale>,
     /// That of the losses of the last update.
     scaled_by: Option<f64>,
+    /// What factors may not take any rate below.
+    floor: Option<f64>,
 }
 
 #[derive(Clone, Debug)]
 struct Named {
     name: String,
     controller: Box<dyn Erased>,
+    group: Option<OfGroup>,
+    /// The steps in which it hears.
+    steps: (u64, u64),
     /// To the last update.
     answered: Answer,
+}
+
+/// A group by its name, and by its index among those that there are.
+#[derive(Clone, Debug)]
+struct OfGroup {
+    name: String,
+    index: Option<usize>,
 }
 
 /// A controller that ended the run.
@@ -83,6 +95,72 @@ pub enum RestoreError {
     },
 }
 
+/// Controllers that cannot be together, or not here.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// Two do the same to the rate of one group.
+    #[error(
+        "`{first}` and `{second}` are both {role}, of {}, in the same part of the run: leave one out, give each a \
+         group of its own, or end the one before the other begins",
+        group.as_ref().map_or("all groups".to_string(), |group| format!("the group `{group}`"))
+    )]
+    Contradiction {
+        /// The name of one.
+        first: String,
+        /// The name of the other.
+        second: String,
+        /// What they do.
+        role: &'static str,
+        /// The group; `None` for all.
+        group: Option<String>,
+    },
+    /// One acts on a group that is not there.
+    #[error(
+        "`{controller}` acts on the group `{group}`, and there is none of this name; there {}",
+        match groups.is_empty() {
+            true => "are no groups".to_string(),
+            false => format!("are {}", listed(groups)),
+        }
+    )]
+    UnknownGroup {
+        /// Its name.
+        controller: String,
+        /// The name of the group.
+        group: String,
+        /// Those that there are.
+        groups: Vec<String>,
+    },
+}
+
+/// An announcement that no controller hears.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "no controller hears of `{name}`; {}",
+    match heard.is_empty() {
+        true => "none hears of anything that is announced".to_string(),
+        false => format!("they hear of {}", listed(heard)),
+    }
+)]
+pub struct UnheardAnnouncement {
+    /// Its name.
+    pub name: String,
+    /// The names that they hear.
+    pub heard: Vec<String>,
+}
+
+/// Why an announcement is refused.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum AnnounceError {
+    /// Nobody hears it.
+    #[error(transparent)]
+    Unheard(#[from] UnheardAnnouncement),
+    /// A controller ended the run over it.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
 /// A metric that a controller needs is not among those of the epoch.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("it needs the metric `{needed}`, which this training does not have; {}", those(metrics))]
@@ -109,9 +187,12 @@ fn listed(names: &[String]) -> String {
 }
 
 /// A controller of any type.
-trait Erased: fmt::Debug + Send + Sync {
+pub(crate) trait Erased: fmt::Debug + Send + Sync {
     fn needs(&self) -> Needs;
     fn metrics(&self) -> Vec<MetricOf>;
+    fn announcements(&self) -> Vec<String>;
+    fn role(&self) -> Option<&'static str>;
+    fn warnings(&self) -> Vec<String>;
     fn loss_scale(&self) -> Option<LossScale>;
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop>;
     fn save(&self) -> Value;
@@ -126,6 +207,18 @@ impl<C: Controller> Erased for C {
 
     fn metrics(&self) -> Vec<MetricOf> {
         Controller::metrics(self)
+    }
+
+    fn announcements(&self) -> Vec<String> {
+        Controller::announcements(self)
+    }
+
+    fn role(&self) -> Option<&'static str> {
+        Controller::role(self)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Controller::warnings(self)
     }
 
     fn loss_scale(&self) -> Option<LossScale> {
@@ -158,17 +251,67 @@ impl Clone for Box<dyn Erased> {
 
 impl Controllers {
     /// Adds one, which hears after those before it.
-    pub fn add(&mut self, name: impl Into<String>, controller: impl Controller) {
-        let scale = Controller::loss_scale(&controller);
-        self.loss_scale = scale.or(self.loss_scale);
-        let controller = Box::new(controller);
-        self.named.push(Named { name: name.into(), controller, answered: Answer::default() });
+    pub fn add(&mut self, name: impl Into<String>, controller: impl Into<AnyController>) {
+        let AnyController { controller, group, steps } = controller.into();
+        self.loss_scale = controller.loss_scale().or(self.loss_scale);
+        let group = group.map(|name| OfGroup { name, index: None });
+        let (name, answered) = (name.into(), Answer::default());
+        self.named.push(Named { name, controller, group, steps, answered });
     }
 
-    /// Adds others, which hear after those before them.
-    pub fn append(&mut self, others: Self) {
-        self.loss_scale = others.loss_scale.or(self.loss_scale);
-        self.named.extend(others.named);
+    /// Sets what factors may not take any rate below: see [`Answer::floor`].
+    ///
+    /// # Errors
+    /// [`ControlError`] unless it is finite and at least 0.
+    pub fn set_floor(&mut self, rate: f64) -> Result<(), ControlError> {
+        let ok = rate >= 0.0 && rate.is_finite();
+        ControlError::require("rate", rate, ok, "a finite number, at least 0")?;
+        self.floor = Some(rate);
+        Ok(())
+    }
+
+    /// Looks up the groups that they act on, and whether two of them contradict each other.
+    ///
+    /// # Errors
+    /// [`SetupError`] names them.
+    pub fn set_up<'a>(
+        &mut self,
+        groups: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), SetupError> {
+        let groups: Vec<&str> = groups.into_iter().collect();
+        for named in &mut self.named {
+            let Some(group) = &mut named.group else { continue };
+            group.index = groups.iter().position(|name| *name == group.name);
+            if group.index.is_none() {
+                return Err(SetupError::UnknownGroup {
+                    controller: named.name.clone(),
+                    group: group.name.clone(),
+                    groups: groups.into_iter().map(String::from).collect(),
+                });
+            }
+        }
+        for (i, first) in self.named.iter().enumerate() {
+            let second = self.named[i + 1..].iter().find(|second| first.contradicts(second));
+            if let (Some(second), Some(role)) = (second, first.controller.role()) {
+                let group = first.group.as_ref().or(second.group.as_ref());
+                return Err(SetupError::Contradiction {
+                    first: first.name.clone(),
+                    second: second.name.clone(),
+                    role,
+                    group: group.map(|group| group.name.clone()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is allowed and will hardly be meant, each with the name of the controller.
+    pub fn warnings(&self) -> Vec<String> {
+        let of = |named: &Named| {
+            let warnings = named.controller.warnings();
+            warnings.into_iter().map(|warning| format!("{}: {warning}", named.name)).collect()
+        };
+        self.named.iter().flat_map(of as fn(&Named) -> Vec<String>).collect()
     }
 
     /// Whether there are none.
@@ -210,18 +353,20 @@ impl Controllers {
     ///
     /// # Errors
     /// [`Stopped`] by one of them, or by an answer outside its range.
-    pub fn update(&mut self, number: u64, observation: &Observation) -> Result<Answer, Stopped> {
-        let mut answered = Answer { loss_scale: self.loss_scale, ..Answer::default() };
+    pub fn update(&mut self, due: Due<'_>, observation: &Observation) -> Result<Decision, Stopped> {
+        let (floor, loss_scale) = (self.floor, self.loss_scale);
+        let answer = Answer { floor, loss_scale, ..Answer::default() };
+        let mut decision = Decision { answer, groups: vec![] };
         self.scaled_by = self.loss_scale();
-        let loss_scale = self.scaled_by.unwrap_or(1.0);
         for named in &mut self.named {
-            let seen = Seen { number, observation, loss_scale, answered: &answered };
+            let answered = named.of(&decision);
+            let seen = named.seen(due, observation, self.scaled_by, &answered, &decision);
             named.answered = named.answer(&Event::Update(seen))?;
             named.check_scale(&named.answered, self.loss_scale.is_some())?;
-            answered = answered.then(named.answered);
+            decision.add(named.index(), named.answered);
         }
-        self.loss_scale = answered.loss_scale;
-        Ok(answered)
+        self.loss_scale = decision.answer.loss_scale;
+        Ok(decision)
     }
 
     /// Tells all what became of the update that they answered to.
@@ -230,20 +375,40 @@ impl Controllers {
     /// [`Stopped`] by one of them, or by an answer outside its range.
     pub fn outcome(
         &mut self,
-        number: u64,
+        due: Due<'_>,
         observation: &Observation,
-        answer: &Answer,
+        decision: &Decision,
         change: Option<BatchChange>,
     ) -> Result<(), Stopped> {
-        let mut answered = Answer { loss_scale: self.loss_scale, ..*answer };
-        let loss_scale = self.scaled_by.unwrap_or(1.0);
+        let mut decision = decision.clone();
+        decision.answer.loss_scale = self.loss_scale;
         for named in &mut self.named {
-            let seen = Seen { number, observation, loss_scale, answered: &answered };
+            let answered = named.of(&decision);
+            let seen = named.seen(due, observation, self.scaled_by, &answered, &decision);
             let answer = named.answer(&Event::Outcome(seen, change))?;
             named.check_scale(&answer, self.loss_scale.is_some())?;
-            answered.loss_scale = answer.loss_scale.or(answered.loss_scale);
+            decision.answer.loss_scale = answer.loss_scale.or(decision.answer.loss_scale);
         }
-        self.loss_scale = answered.loss_scale;
+        self.loss_scale = decision.answer.loss_scale;
+        Ok(())
+    }
+
+    /// Tells all that the loop announces something.
+    ///
+    /// # Errors
+    /// [`UnheardAnnouncement`] where none of them hears of this name.
+    pub fn announce(&mut self, said: Announcement<'_>) -> Result<(), AnnounceError> {
+        let mut heard: Vec<String> =
+            self.named.iter().flat_map(|named| named.controller.announcements()).collect();
+        if !heard.iter().any(|name| name == said.name) {
+            heard.sort();
+            heard.dedup();
+            let unheard = UnheardAnnouncement { name: said.name.to_string(), heard };
+            return Err(unheard.into());
+        }
+        for named in &mut self.named {
+            named.answer(&Event::Announced(said))?;
+        }
         Ok(())
     }
 
@@ -313,6 +478,46 @@ impl Controllers {
 }
 
 impl Named {
+    fn index(&self) -> Option<usize> {
+        self.group.as_ref()?.index
+    }
+
+    /// What was decided of what it acts on.
+    fn of(&self, decision: &Decision) -> Answer {
+        self.index().map_or(decision.answer, |index| decision.of(index))
+    }
+
+    fn seen<'a>(
+        &self,
+        due: Due<'_>,
+        observation: &'a Observation,
+        scaled_by: Option<f64>,
+        answered: &'a Answer,
+        decision: &Decision,
+    ) -> Seen<'a> {
+        let of_group = self.index().and_then(|index| due.group_rates.get(index));
+        Seen {
+            number: due.number,
+            step: due.step,
+            rate: of_group.copied().unwrap_or(due.rate),
+            observation,
+            loss_scale: scaled_by.unwrap_or(1.0),
+            answered,
+            largest_factor: decision.largest_factor(due),
+        }
+    }
+
+    /// Whether both do the same to the same group in the same part of the run.
+    fn contradicts(&self, other: &Self) -> bool {
+        let same_group = match (&self.group, &other.group) {
+            (Some(one), Some(other)) => one.name == other.name,
+            _ => true,
+        };
+        let role = self.controller.role();
+        let together = self.steps.0 < other.steps.1 && other.steps.0 < self.steps.1;
+        same_group && together && role.is_some() && role == other.controller.role()
+    }
+
     /// A loss is scaled from the first pass on, or never.
     fn check_scale(&self, answer: &Answer, scales: bool) -> Result<(), Stopped> {
         if scales || answer.loss_scale.is_none() {
@@ -345,7 +550,7 @@ pub struct SavedControllers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cooldown, LossScaling, RateCap};
+    use crate::{Cooldown, Describe, LossScaling, RateCap, RunLength, Scoped};
 
     /// Says what it is told to, and remembers what it heard.
     #[derive(Clone, Debug)]
@@ -376,6 +581,82 @@ mod tests {
         }
     }
 
+    #[test]
+    fn controllers_of_one_role_on_one_group_are_refused() {
+        #[derive(Clone, Debug)]
+        struct Plays;
+        impl Controller for Plays {
+            type State = ();
+            fn role(&self) -> Option<&'static str> {
+                Some("a player")
+            }
+            fn hear(&mut self, _: &Event<'_>) -> Result<Answer, Stop> {
+                Ok(Answer::factor(0.5))
+            }
+            fn state(&self) {}
+            fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+                Ok(())
+            }
+        }
+        let run = RunLength::updates(100).resolve().unwrap();
+        let set_up = |one: Scoped<Plays>, other: Scoped<Plays>| {
+            let mut controllers = Controllers::default();
+            controllers.add("one", one.build(&run).unwrap());
+            controllers.add("other", other.build(&run).unwrap());
+            let done = controllers.set_up(["body", "head"]);
+            done.map(|()| controllers).map_err(|error| error.to_string())
+        };
+        let all = || Plays.after(0);
+        let error = set_up(all(), all().on_group("head")).unwrap_err();
+        assert!(error.starts_with("`one` and `other` are both a player, of the group `head`"));
+        assert!(set_up(all(), all()).unwrap_err().contains("of all groups"));
+        let error = set_up(all().on_group("body"), all().on_group("neck")).unwrap_err();
+        assert!(error.contains("`neck`") && error.contains("`body`, `head`"), "{error}");
+        assert!(set_up(all().until(50), all().after(50)).is_ok());
+        let mut controllers = set_up(all().on_group("body"), all().on_group("head")).unwrap();
+        controllers.add("third", says(Answer::factor(0.5)));
+        controllers.set_floor(0.4).unwrap();
+        let due = Due { group_rates: &[1.0, 2.0], ..Due::at(0, 1.0) };
+        let decision = controllers.update(due, &Observation::default()).unwrap();
+        assert_eq!([0, 1].map(|group| decision.of(group).rate(due.group_rates[group])), [0.4, 0.5]);
+        assert_eq!(decision.answer.rate(1.0), 0.5);
+    }
+
+    #[test]
+    fn an_announcement_that_nobody_hears_is_refused() {
+        #[derive(Clone, Debug, Default)]
+        struct Listens(Option<f64>);
+        impl Controller for Listens {
+            type State = Option<f64>;
+            fn announcements(&self) -> Vec<String> {
+                vec!["temperature".into()]
+            }
+            fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
+                if let Event::Announced(said) = event {
+                    self.0 = said.value;
+                }
+                Ok(Answer { factor: self.0, ..Answer::default() })
+            }
+            fn state(&self) -> Option<f64> {
+                self.0
+            }
+            fn restore(&mut self, state: Option<f64>) -> Result<(), ControlError> {
+                self.0 = state;
+                Ok(())
+            }
+        }
+        let mut controllers = two(Answer::default(), Answer::default());
+        let said = |name| Announcement { name, value: Some(0.5) };
+        let error = controllers.announce(said("temperature")).unwrap_err().to_string();
+        assert!(error.contains("none hears of anything"), "{error}");
+        controllers.add("follower", Listens::default());
+        controllers.announce(said("temperature")).unwrap();
+        let error = controllers.announce(said("temprature")).unwrap_err().to_string();
+        assert_eq!(error, "no controller hears of `temprature`; they hear of `temperature`");
+        let decision = controllers.update(Due::at(0, 1.0), &Observation::default()).unwrap();
+        assert_eq!(decision.answer.factor, Some(0.5));
+    }
+
     fn says(answer: Answer) -> Says {
         Says(answer, None)
     }
@@ -391,6 +672,8 @@ mod tests {
     fn answers_are_put_together() {
         let one = Answer {
             factor: Some(0.5),
+            floor: Some(0.01),
+            limit: Some(0.5),
             cap: Some(0.1),
             gradient_factor: Some(3.0),
             skip: None,
@@ -398,14 +681,19 @@ mod tests {
         };
         let other = Answer {
             factor: Some(0.25),
+            floor: Some(0.02),
+            limit: Some(0.5),
             cap: Some(0.2),
             gradient_factor: Some(2.0),
             skip: Some("enough"),
             loss_scale: Some(LossScale { next: 4.0, least: 2.0 }),
         };
-        let answer = two(one, other).update(0, &Observation::default()).unwrap();
+        let answer =
+            two(one, other).update(Due::at(0, 1.0), &Observation::default()).unwrap().answer;
         let expected = Answer {
             factor: Some(0.125),
+            floor: Some(0.02),
+            limit: Some(0.25),
             cap: Some(0.1),
             gradient_factor: Some(6.0),
             skip: Some("enough"),
@@ -415,14 +703,17 @@ mod tests {
         let text = answer.to_string();
         assert_eq!(
             text,
-            "rate × 0.1250, rate at most 1.000e-1, gradients × 6.0000, skipped: enough, next loss scale 4"
+            "rate × 0.1250, rate at least 2.000e-2, rate × 0.2500 for safety, rate at most 1.000e-1, gradients × 6.0000, \
+             skipped: enough, next loss scale 4"
         );
         assert_eq!(Answer::default().to_string(), "nothing");
     }
 
     #[test]
     fn a_controller_that_stops_is_named_and_so_is_an_answer_out_of_range() {
-        let stopped = |answer| two(Answer::default(), answer).update(3, &Observation::default());
+        let stopped = |answer| {
+            two(Answer::default(), answer).update(Due::at(3, 1.0), &Observation::default())
+        };
         let text = |answer| stopped(answer).unwrap_err().to_string();
         assert_eq!(text(Answer::factor(10.0)), "other: too much");
         for factor in [f64::NAN, -1.0, f64::NEG_INFINITY] {
@@ -456,7 +747,8 @@ mod tests {
         }
         let mut controllers = Controllers::default();
         controllers.add("scales", Scales);
-        let error = controllers.update(0, &Observation::default()).unwrap_err().to_string();
+        let error =
+            controllers.update(Due::at(0, 1.0), &Observation::default()).unwrap_err().to_string();
         assert!(error.starts_with("scales: ") && error.contains("loss_scale"), "{error}");
     }
 
@@ -546,9 +838,9 @@ mod tests {
             loss: Some(1.0),
             ..Observation::default()
         };
-        let answer = whole.update(0, &seen).unwrap();
-        assert_eq!(answer.factor, Some(0.25));
-        whole.outcome(0, &seen, &answer, None).unwrap();
+        let decision = whole.update(Due::at(0, 1.0), &seen).unwrap();
+        assert_eq!(decision.answer.limit, Some(0.25));
+        whole.outcome(Due::at(0, 1.0), &seen, &decision, None).unwrap();
         // 1,024 / 128 − 1 is above 4.
         assert_eq!(whole.loss_scale(), Some(128.0));
         let text = serde_json::to_string(&whole.save()).unwrap();

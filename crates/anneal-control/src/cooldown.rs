@@ -11,13 +11,13 @@ use crate::{Answer, ControlError, Controller, Event, Needs, Stop};
 /// It is the shortest controller, and the pattern for others.
 ///
 /// ```
-/// use anneal_control::{Controllers, Cooldown, Observation};
+/// use anneal_control::{Controllers, Cooldown, Due, Observation};
 ///
 /// let mut controllers = Controllers::default();
 /// controllers.add("cooldown", Cooldown::after_non_finite_loss(2)?);
 /// let factors = [1.0, f64::NAN, 0.9, 0.8, 0.7].map(|loss| {
 ///     let seen = Observation { loss: Some(loss), ..Observation::default() };
-///     controllers.update(0, &seen).unwrap().factor
+///     controllers.update(Due::at(0, 0.1), &seen).unwrap().answer.factor
 /// });
 /// assert_eq!(factors, [None, None, Some(0.5), Some(0.5), None]);
 /// # Ok::<(), anneal_control::ControlError>(())

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 /// `clip_grad_norm_`, optax as `apply_if_finite`.
 ///
 /// ```
-/// use anneal_control::{Controllers, FiniteGuard, Observation};
+/// use anneal_control::{Controllers, Due, FiniteGuard, Observation};
 ///
 /// let seen = Observation { overflow: true, ..Observation::default() };
 /// let mut controllers = Controllers::default();
 /// controllers.add("guard", FiniteGuard::skip(2)?);
-/// assert!(controllers.update(0, &seen)?.skip.is_some());
-/// let error = controllers.update(1, &seen).unwrap_err().to_string();
+/// assert!(controllers.update(Due::at(0, 0.1), &seen)?.answer.skip.is_some());
+/// let error = controllers.update(Due::at(1, 0.1), &seen).unwrap_err().to_string();
 /// assert!(error.contains("in 2 updates in a row"), "{error}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

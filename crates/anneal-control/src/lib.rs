@@ -8,28 +8,86 @@
 //! - [`LossScaler`]: the scale of the loss in half-precision training, torch's `GradScaler`.
 //! - [`RateLimiter`]: a cap on the rate, so that the next scaled gradient does not overflow.
 //! - [`FiniteGuard`]: skips updates that are not finite, or stops.
+//! - [`Plateau`] and [`Greedy`]: a rate that falls where a metric stops getting better, or rises while it does.
+//! - [`Pid`]: a PID controller on any signal, with the roots of its closed loop; [`Hypergradient`]: a rate that learns
+//!   from the product of successive gradients.
+//! - [`SpikeGuard`]: clips gradients that are far above their moving mean, or cuts the rate, or skips.
+//! - [`Curriculum`]: a factor for each phase, and a spike before the last; [`Rehearsal`]: a decay between rehearsals;
+//!   [`PruningRestart`]: a higher rate after pruning, which decays back.
+//! - [`Follow`]: a rate that follows a batch size, noise level, momentum, temperature or difficulty as it is announced.
+//! - [`LocalSteps`]: the rate of a client between synchronizations; [`ServerRate`]: that of the server.
 //! - [`Cooldown`]: half the rate for a while after a loss that is not finite; the pattern for one of your own.
+//!
+//! What is named here is a description: [`Describe::build`] checks it when the length of the run is known. It may be
+//! for [one group](Describe::on_group), or for [a part](Describe::after) of the run; a file holds it as a [`Rule`].
 //!
 //! [`Controllers`] puts several together.
 
+mod best;
 mod controller;
 mod controllers;
 mod cooldown;
+mod curriculum;
+mod decision;
+mod describe;
+#[cfg(test)]
+mod driver;
 mod error;
 mod finite_guard;
+mod follow;
+mod followed;
+mod greedy;
+mod hypergradient;
+mod local_steps;
+mod log;
 mod loss_scaler;
 mod metrics;
 mod observation;
+mod pid;
+mod plant;
+mod plateau;
+mod pruning_restart;
 mod rate_cap;
+mod rehearsal;
+mod rule;
+mod server_rate;
+mod signal;
+mod since;
+mod spike_guard;
+mod within;
 
+pub use anneal_schedule::{Run, RunLength, Span};
+pub use best::{Goal, Threshold};
 pub use controller::{
-    Answer, BatchAgain, BatchChange, Controller, EpochSeen, Event, LossScale, Needs, Seen, Stop,
+    Announcement, Answer, BatchAgain, BatchChange, Controller, Due, EpochSeen, Event, LossScale,
+    Needs, Seen, Stop,
 };
-pub use controllers::{Controllers, MissingMetric, RestoreError, SavedControllers, Stopped};
+pub use controllers::{
+    AnnounceError, Controllers, MissingMetric, RestoreError, SavedControllers, SetupError, Stopped,
+    UnheardAnnouncement,
+};
 pub use cooldown::Cooldown;
+pub use curriculum::Curriculum;
+pub use decision::Decision;
+pub use describe::{AnyController, Describe, Scoped};
 pub use error::ControlError;
 pub use finite_guard::{FiniteGuard, FiniteGuardState};
+pub use follow::Follow;
+pub use greedy::Greedy;
+pub use hypergradient::Hypergradient;
+pub use local_steps::LocalSteps;
+pub use log::{LogError, LogStart, LoggedAnswer, LoggedUpdate, UpdateLog};
 pub use loss_scaler::{LossScaler, LossScalerState, LossScaling, ScaledUpdate, ScalingError};
 pub use metrics::{EpochMetrics, MetricOf, Split};
 pub use observation::Observation;
+pub use pid::Pid;
+pub use plant::{Complex, Plant};
+pub use plateau::Plateau;
+pub use pruning_restart::PruningRestart;
 pub use rate_cap::{NoRoom, RateCap, RateLimiter, RateLimiterState};
+pub use rehearsal::Rehearsal;
+pub use rule::Rule;
+pub use server_rate::{ServerRate, ServerRateError, ServerSteps};
+pub use signal::Signal;
+pub use spike_guard::SpikeGuard;
+pub use within::AtEnd;

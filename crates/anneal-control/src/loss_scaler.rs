@@ -365,6 +365,7 @@ mod tests {
         loss: None,
         gradient_norm: None,
         gradient_l1: None,
+        gradient_dot: None,
         largest_gradient: None,
         movement: None,
         last_movement: None,

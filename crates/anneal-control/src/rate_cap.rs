@@ -37,14 +37,14 @@ use thiserror::Error;
 /// It hears after the controller that decides the loss scale; without one the scale is 1.
 ///
 /// ```
-/// use anneal_control::{Controllers, LossScaling, Observation, RateCap};
+/// use anneal_control::{Controllers, Due, LossScaling, Observation, RateCap};
 ///
 /// let mut controllers = Controllers::default();
 /// controllers.add("loss scale", LossScaling::fixed(1_000.0).build()?);
 /// controllers.add("rate cap", RateCap::given(2.0).limit(60_000.0).build()?);
 /// let seen = Observation { largest_gradient: Some(20.0), movement: Some(40.0), ..Observation::default() };
 /// // 1,000 (20 + 2 · 0.5 · 40) is 60,000.
-/// assert_eq!(controllers.update(0, &seen)?.factor, Some(0.5));
+/// assert_eq!(controllers.update(Due::at(0, 0.1), &seen)?.answer.limit, Some(0.5));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -184,8 +184,7 @@ impl RateLimiter {
         else {
             return Ok(Answer::default());
         };
-        let change =
-            smoothness * movement_of(seen.observation) * seen.answered.factor.unwrap_or(1.0);
+        let change = smoothness * movement_of(seen.observation) * seen.largest_factor;
         let room = |scale: f64| self.room(scale, seen.observation);
         let LossScale { next, least } = next_scale(seen);
         // A scale that is due to grow does not where that would cut the rate.
@@ -199,10 +198,10 @@ impl RateLimiter {
             let largest = seen.observation.largest_gradient.unwrap_or(0.0);
             return self.fail(scale, largest).map(|answer| Answer { loss_scale, ..answer });
         }
-        let factor = (change > room(scale)).then(|| (room(scale) / change).max(f64::MIN_POSITIVE));
+        let limit = (change > room(scale)).then(|| (room(scale) / change).max(f64::MIN_POSITIVE));
         self.state.failures_in_a_row = 0;
-        self.state.cuts += u64::from(factor.is_some());
-        Ok(Answer { factor, loss_scale, ..Answer::default() })
+        self.state.cuts += u64::from(limit.is_some());
+        Ok(Answer { limit, loss_scale, ..Answer::default() })
     }
 
     fn fail(&mut self, scale: f64, largest: f64) -> Result<Answer, Stop> {
@@ -266,7 +265,7 @@ impl Controller for RateLimiter {
                 self.count(seen.observation, *change);
                 Ok(answer)
             }
-            Event::Epoch(_) => Ok(Answer::default()),
+            _ => Ok(Answer::default()),
         }
     }
 
@@ -305,7 +304,7 @@ fn movement_of(seen: &Observation) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Controllers, LossScaling};
+    use crate::{Controllers, Decision, Due, LossScaling};
     use proptest::prelude::*;
 
     fn seen(largest: f64, movement: f64) -> Observation {
@@ -316,6 +315,10 @@ mod tests {
         }
     }
 
+    fn due(number: u64) -> Due<'static> {
+        Due::at(number, 1.0)
+    }
+
     fn both(scaling: LossScaling, cap: RateCap) -> Controllers {
         let mut controllers = Controllers::default();
         controllers.add("loss scale", scaling.build().unwrap());
@@ -324,14 +327,14 @@ mod tests {
     }
 
     fn factor(controllers: &mut Controllers, seen: &Observation) -> f64 {
-        let answer = controllers.update(0, seen).unwrap();
-        controllers.outcome(0, &made(seen, &answer), &answer, None).unwrap();
-        answer.factor.unwrap_or(1.0)
+        let decision = controllers.update(due(0), seen).unwrap();
+        controllers.outcome(due(0), &made(seen, &decision), &decision, None).unwrap();
+        decision.answer.rate(1.0)
     }
 
     /// A movement that follows the rate.
-    fn made(seen: &Observation, answer: &Answer) -> Observation {
-        let movement = seen.movement.map(|movement| movement * answer.factor.unwrap_or(1.0));
+    fn made(seen: &Observation, decision: &Decision) -> Observation {
+        let movement = seen.movement.map(|movement| movement * decision.answer.rate(1.0));
         Observation { movement, ..*seen }
     }
 
@@ -418,9 +421,9 @@ mod tests {
     fn a_scale_that_may_not_fall_is_an_error_in_the_end() {
         let mut both = both(LossScaling::fixed(100.0), RateCap::given(1.0).limit(100.0));
         for _ in 1..MOST_FAILURES {
-            assert!(both.update(0, &seen(1.0, 1.0)).unwrap().skip.is_some());
+            assert!(both.update(due(0), &seen(1.0, 1.0)).unwrap().answer.skip.is_some());
         }
-        let stopped = both.update(0, &seen(1.0, 1.0)).unwrap_err();
+        let stopped = both.update(due(0), &seen(1.0, 1.0)).unwrap_err();
         assert_eq!(stopped.controller, "rate cap");
         let expected = NoRoom { scale: 100.0, largest: 1.0, updates: MOST_FAILURES };
         assert_eq!(stopped.stop.downcast_ref(), Some(&expected));
@@ -430,7 +433,7 @@ mod tests {
     fn the_scale_falls_before_it_is_an_error() {
         let rule = LossScaling::new().scale(1_024.0).minimum(512.0);
         let mut both = both(rule, RateCap::given(1.0).limit(200.0));
-        assert!(both.update(0, &seen(1.0, 1.0)).unwrap().skip.is_some());
+        assert!(both.update(due(0), &seen(1.0, 1.0)).unwrap().answer.skip.is_some());
         assert_eq!(scale(&both), 512.0);
     }
 
@@ -442,9 +445,9 @@ mod tests {
         {
             for (left, expected) in [(3.0, 8.0), (5.0, expected)] {
                 let mut both = both(scaling, RateCap::given(1.0).limit(32.0));
-                let answer = both.update(0, &seen(1.0, 12.0)).unwrap();
-                assert_eq!(answer.factor, Some(0.25));
-                both.outcome(0, &seen(1.0, left), &answer, None).unwrap();
+                let decision = both.update(due(0), &seen(1.0, 12.0)).unwrap();
+                assert_eq!(decision.answer.limit, Some(0.25));
+                both.outcome(due(0), &seen(1.0, left), &decision, None).unwrap();
                 assert_eq!(scale(&both), expected);
             }
         }
@@ -466,12 +469,12 @@ mod tests {
             let measures = both.needs().batch_again.is_some();
             measured.push(measures);
             let seen = seen(1.0, 36.0);
-            let answer = both.update(update, &seen).unwrap();
-            assert_eq!(answer.factor, if update == 0 { None } else { Some(0.5) });
+            let decision = both.update(due(update), &seen).unwrap();
+            assert_eq!(decision.answer.limit, if update == 0 { None } else { Some(0.5) });
             // What says nothing is left out: no number, and what may be rounding.
             let gradient = [5.0, f64::NAN, f64::INFINITY, 0.01][update.min(3) as usize];
             let change = measures.then_some(BatchChange { gradient, weights: 10.0 });
-            both.outcome(update, &made(&seen, &answer), &answer, change).unwrap();
+            both.outcome(due(update), &made(&seen, &decision), &decision, change).unwrap();
         }
         assert_eq!(measured, [true, false, false, true, false, false, true]);
     }
@@ -488,8 +491,8 @@ mod tests {
             let gradient = if update < 107 { 1.0 / 65.0 } else { 1.0 / 63.0 };
             let change = BatchChange { gradient, weights: 1.0 / 63.0 };
             let seen = seen(1.0, 1.0);
-            let answer = both.update(update, &seen).unwrap();
-            both.outcome(update, &seen, &answer, measures.then_some(change)).unwrap();
+            let decision = both.update(due(update), &seen).unwrap();
+            both.outcome(due(update), &seen, &decision, measures.then_some(change)).unwrap();
         }
         assert_eq!(measured, [0, 1, 2, 4, 8, 16, 32, 64, 100, 101, 102, 104, 108, 200]);
         assert_eq!(state(&both).smoothness, Some(1.0));
@@ -507,8 +510,8 @@ mod tests {
     #[test]
     fn some_of_the_rate_is_left_whatever_the_smoothness_is() {
         let mut both = both(LossScaling::new(), RateCap::given(1e308));
-        let answer = both.update(0, &seen(1e-3, 1e308)).unwrap();
-        assert!(answer.factor.is_some_and(|factor| factor > 0.0) && answer.skip.is_none());
+        let answer = both.update(due(0), &seen(1e-3, 1e308)).unwrap().answer;
+        assert!(answer.limit.is_some_and(|limit| limit > 0.0) && answer.skip.is_none());
     }
 
     #[test]

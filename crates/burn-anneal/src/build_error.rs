@@ -6,7 +6,7 @@ use crate::groups::GroupError;
 use crate::momentum::MomentumError;
 use crate::precision::{ControlError, PrecisionError};
 use crate::update::{ClipError, UpdateError};
-use anneal_control::RestoreError;
+use anneal_control::{RestoreError, SetupError};
 use anneal_schedule::{AgreementError, ScheduleError};
 use burn::train::TrainingError;
 use std::path::PathBuf;
@@ -105,6 +105,17 @@ pub enum BuildError {
         /// What is wrong with it.
         source: ControlError,
     },
+    /// A value of a controller is out of its range.
+    #[error("controller: `{controller}`: {source}")]
+    Controller {
+        /// Its name.
+        controller: String,
+        /// What is wrong with it.
+        source: ControlError,
+    },
+    /// Controllers that cannot be together, or not with these groups.
+    #[error("controller: {0}")]
+    Controllers(SetupError),
     /// Two controllers of one name.
     #[error(
         "controller: there are two of the name `{name}`, or of names that are one as a file's; name them apart"
@@ -120,6 +131,12 @@ pub enum BuildError {
     ControllerName {
         /// The name.
         name: String,
+    },
+    /// The log of updates cannot be written, or gone on with.
+    #[error("log_updates: {reason}")]
+    Log {
+        /// Why.
+        reason: String,
     },
     /// A controller whose state does not come back as it was saved.
     #[error(

@@ -48,8 +48,8 @@ pub use resume::OnMismatch;
 pub use scheduler::{InitScheduler, SavedStep, Scheduler};
 pub use training_loop::TrainingLoop;
 pub use update::{
-    ClipError, Clipped, GlobalNormClip, Monitor, Monitored, OnSkip, RunMetrics, ScaledBackward,
-    UpdateError, UpdateMetric, Updated, Watch,
+    ClipError, Clipped, GlobalNormClip, LogUpdates, Monitor, Monitored, OnSkip, RunMetrics,
+    ScaledBackward, UpdateError, UpdateMetric, Updated, Watch,
 };
 
 /// What a training program needs: the builders of schedules, spans, the run's length, and what trains under them.
@@ -61,9 +61,9 @@ pub mod prelude {
     pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
     pub use crate::{
         Annealed, BuildError, Checkpoint, CheckpointError, Checkpoints, EpochEvents, EpochStart,
-        Finished, GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder, Monitored,
-        NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler, SeededBatcher,
-        SeededLoader, TrainingLoop, UpdateError, Watch,
+        Finished, GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder, LogUpdates,
+        Monitored, NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler,
+        SeededBatcher, SeededLoader, TrainingLoop, UpdateError, Watch,
     };
     pub use anneal_schedule::prelude::*;
     pub use burn::lr_scheduler::LrScheduler;

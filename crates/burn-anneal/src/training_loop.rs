@@ -3,12 +3,12 @@
 use crate::checkpoint::{Checkpoint, CheckpointError, save_epoch};
 use crate::precision::with_master_weights;
 use crate::update::{
-    Failed, How, Monitor, Monitored, PassAgain, UpdateError, Updated, Updater, sum,
+    Failed, How, Monitor, Monitored, PassAgain, UpdateError, Updated, Updater, step_optimizer, sum,
 };
 use anneal_control::MetricOf;
-use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::Module;
-use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::train::TrainOutput;
 use std::any::Any;
 use std::cell::Cell;
@@ -137,7 +137,7 @@ impl<M: Module> TrainingLoop<M> {
         let tag = self.updater.monitor.issue();
         let gradients = self.gradients.take().unwrap_or_default().into();
         let model = self.model.take().expect("an update puts it back");
-        let how = How { optimize: &optimize, again, is_shared: false };
+        let how = How { optimize: &step_optimizer, again, is_shared: false };
         let updated = self.updater.update(model, Some(tag), gradients, &mut self.optimizer, how);
         let (model, result) = match updated {
             Ok(model) => (model, Ok(())),
@@ -186,17 +186,5 @@ impl<M: Module> TrainingLoop<M> {
         let model = self.model().valid().into_record();
         let (optimizer, scheduler) = (self.optimizer.to_record(), self.scheduler.to_record());
         save_epoch(directory.as_ref(), epoch, model, optimizer, scheduler)
-    }
-}
-
-fn optimize<M: Module>(
-    model: M,
-    optimizer: &mut ModuleOptimizer,
-    rates: ModuleLearningRate,
-    gradients: GradAdaptor,
-) -> M {
-    match gradients {
-        GradAdaptor::Single(gradients) => optimizer.step(rates, model, gradients),
-        GradAdaptor::Multi(gradients) => optimizer.step_multi(rates, model, gradients),
     }
 }

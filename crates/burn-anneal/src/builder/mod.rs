@@ -2,7 +2,7 @@
 
 mod parts;
 
-pub(crate) use parts::{Driver, For, Parts};
+pub(crate) use parts::{Driver, For, Parts, Passes};
 
 use crate::annealed::Annealed;
 use crate::build_error::BuildError;
@@ -13,9 +13,9 @@ use crate::precision::{HalfPrecision, LossScaling, OwnCast, RateCap, own_cast};
 use crate::resume::OnMismatch;
 use crate::training_loop::TrainingLoop;
 use crate::update::{
-    CopyItem, LossOf, OnSkip, RunMetrics, Watch, copy_of, is_known_output, known_loss,
+    CopyItem, LogUpdates, LossOf, OnSkip, RunMetrics, Watch, copy_of, is_known_output, known_loss,
 };
-use anneal_control::{Controller, Controllers};
+use anneal_control::Describe;
 use anneal_schedule::{RateDrop, RunLength, ScheduleConfig, WeightDecay};
 use burn::module::Module;
 use burn::optim::Optimizer;
@@ -58,7 +58,8 @@ pub struct LearnerBuilder<M> {
     half: Option<HalfPrecision>,
     loss_scaling: Option<LossScaling>,
     rate_cap: Option<RateCap>,
-    controllers: Controllers,
+    controllers: Vec<(String, Box<dyn Describe>)>,
+    rate_floor: Option<f64>,
     on_skip: Option<OnSkip>,
     not_finite: NotFinite,
     gradients_within: Option<u64>,
@@ -73,6 +74,7 @@ pub struct LearnerBuilder<M> {
     pub(crate) checkpoints: Option<Checkpoints>,
     pub(crate) execution: Option<ExecutionStrategy>,
     metrics: Vec<RunMetrics>,
+    log: Option<LogUpdates>,
     watch: Watch,
 }
 
@@ -136,7 +138,8 @@ impl<M: Module> LearnerBuilder<M> {
             half: None,
             loss_scaling: None,
             rate_cap: None,
-            controllers: Controllers::default(),
+            controllers: vec![],
+            rate_floor: None,
             on_skip: None,
             not_finite: NotFinite::Report,
             gradients_within: Some(GRADIENTS_WITHIN),
@@ -151,6 +154,7 @@ impl<M: Module> LearnerBuilder<M> {
             checkpoints: None,
             execution: None,
             metrics: vec![],
+            log: None,
             watch: Watch::default(),
         }
     }
@@ -255,25 +259,34 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
-    /// A controller, under a name, which hears of each update and answers: see [`Controller`]. Any number, which
+    /// A controller, under a name, which hears of each update and answers: a description of
+    /// [`control`](crate::control), or one of your own, see [`Controller`](crate::control::Controller). Any number, which
     /// hear in this order, after loss scaling and before [`cap_rate`](Self::cap_rate).
     ///
     /// ```no_run
     /// # use burn::module::Module;
     /// use burn::optim::SgdConfig;
-    /// use burn_anneal::control::Cooldown;
+    /// use burn_anneal::control::{MetricOf, Plateau};
     /// use burn_anneal::prelude::*;
     ///
-    /// # fn build<M: Module>(model: M, run: RunLength) -> Result<(), Box<dyn std::error::Error>> {
-    /// let training = LearnerBuilder::new(model, SgdConfig::new().build(), cosine(0.1))
+    /// # fn build<M: Module>(model: M, run: RunLength) -> Result<(), BuildError> {
+    /// let plateau = Plateau::min(MetricOf::valid("Loss")).factor(0.5).patience(3);
+    /// let training = LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.1).warmup(Span::epochs(2)))
     ///     .run(run)
-    ///     .controller("cooldown", Cooldown::after_non_finite_loss(100)?)
+    ///     .controller("plateau", plateau.on_group("head").after(Span::epochs(2)))
     ///     .build_loop()?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn controller(mut self, name: impl Into<String>, controller: impl Controller) -> Self {
-        self.controllers.add(name, controller);
+    pub fn controller(mut self, name: impl Into<String>, controller: impl Describe) -> Self {
+        self.controllers.push((name.into(), Box::new(controller)));
+        self
+    }
+
+    /// What the factors of controllers may not take any rate below; a rate that its schedule has below it stays
+    /// there. [`cap_rate`](Self::cap_rate) and the caps of groups may.
+    pub fn rate_floor(mut self, rate: f64) -> Self {
+        self.rate_floor = Some(rate);
         self
     }
 
@@ -369,6 +382,12 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
+    /// Writes a line for each update into `updates.jsonl` in the folder of the run: see [`LogUpdates`].
+    pub fn log_updates(mut self, log: impl Into<LogUpdates>) -> Self {
+        self.log = Some(log.into());
+        self
+    }
+
     /// To look at the run that [`launch`](Self::launch) trains, while it trains and after it.
     pub fn watch(&self) -> Watch {
         self.watch.clone()
@@ -384,7 +403,7 @@ impl<M: Module> LearnerBuilder<M> {
             return Err(BuildError::OnlyLaunch { part: "cast_inputs" });
         }
         let (run, saved) = (self.run_of_loop()?, self.named_records()?);
-        let how = For { run, saved, driver: Driver::OwnLoop, interrupter: None };
+        let how = For { run, saved, driver: Driver::OwnLoop, passes: None, interrupter: None };
         let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
         Ok(TrainingLoop::new(model, updater, optimizer, scheduler))
     }
@@ -436,37 +455,20 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// [`BuildError`] says which part, which field of it, and what is allowed.
     pub fn build(self, interrupter: Interrupter) -> Result<Learner<Annealed<M>>, BuildError> {
         self.refuse_parts_of_launch()?;
-        self.check_of_learner()?;
         let (run, saved) = (self.run_of_loop()?, self.named_records()?);
         if run.has_ramp() {
             return Err(BuildError::OnlyLaunch { part: "gradient_accumulation_ramp" });
         }
-        let interrupter = Some(interrupter);
-        let how = For { run, saved, driver: Driver::BurnsLoop, interrupter };
+        let (interrupter, passes) = (Some(interrupter), Some(self.passes()));
+        let how = For { run, saved, driver: Driver::BurnsLoop, passes, interrupter };
         let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
         Ok(Learner::new(Annealed::new(model, updater), optimizer, scheduler))
     }
 
-    /// What controllers need of a pass of Burn's.
-    pub(crate) fn check_of_learner(&self) -> Result<(), BuildError> {
+    /// What controllers can have of a pass of the model's own.
+    pub(crate) fn passes(&self) -> Passes {
         let known = self.knows_loss || is_known_output(TypeId::of::<<M as TrainStep>::Output>());
-        let scales = self.loss_scaling.is_some()
-            || self.half.as_ref().is_some_and(|half| half.loss_scaling.is_some());
-        let mut names = self.controllers.names();
-        let of = |name: &str| self.controllers.needs_of(name).unwrap_or_default();
-        if let Some(controller) = names.find(|name| of(name).loss && !known && !scales) {
-            return Err(BuildError::LossUnknown { controller: controller.to_string() });
-        }
-        let cap_measures = self.rate_cap.is_some_and(|cap| cap.measures());
-        let mut names = self.controllers.names();
-        let again = names.find(|name| of(name).batch_again.is_some());
-        let again = again.or(cap_measures.then_some(parts::RATE_CAP));
-        match again.filter(|_| self.copy_item.is_none()) {
-            Some(controller) => {
-                Err(BuildError::NoBatchAgain { controller: controller.to_string() })
-            }
-            None => Ok(()),
-        }
+        Passes { knows_loss: known, copies_batches: self.copy_item.is_some() }
     }
 }
 

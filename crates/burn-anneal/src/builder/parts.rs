@@ -6,14 +6,14 @@ use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, CheckpointError, Records, SavedRun};
 use crate::decay::DecayError;
 use crate::groups::{Groups, GroupsConfig, parameters};
-use crate::precision::Casts;
+use crate::precision::{Casts, LossScaling};
 use crate::resume::{Course, OnMismatch};
 use crate::update::{
-    Expected, GlobalNormClip, Identity, Index, Plan, Reports, RunMetrics, SAYS_NOTHING, Slot,
-    State, UpdateMetric, Updater, half_parameters, learner_scheduler,
+    Expected, GlobalNormClip, Identity, Index, Log, LogUpdates, Plan, Reports, RunMetrics,
+    SAYS_NOTHING, Slot, State, UpdateMetric, Updater, half_parameters, learner_scheduler,
 };
-use anneal_control::{Controllers, FiniteGuard};
-use anneal_schedule::{Build, RunLength, Schedule, constant};
+use anneal_control::{ControlError, Controllers, FiniteGuard, LogStart};
+use anneal_schedule::{Build, Run, RunLength, Schedule, constant};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
 use burn::optim::ModuleOptimizer;
@@ -43,7 +43,16 @@ pub(crate) struct For {
     /// Where to go on from.
     pub saved: Option<(Checkpoint, Records)>,
     pub driver: Driver,
+    /// What passes show, where they are the model's own.
+    pub passes: Option<Passes>,
     pub interrupter: Option<Interrupter>,
+}
+
+/// What controllers can have of passes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passes {
+    pub knows_loss: bool,
+    pub copies_batches: bool,
 }
 
 /// Who drives what is built.
@@ -62,14 +71,21 @@ static LEARNERS: AtomicU64 = AtomicU64::new(0);
 
 impl<M: Module> LearnerBuilder<M> {
     pub(crate) fn parts(mut self, how: For) -> Result<Parts<M>, BuildError> {
-        let controllers = self.all_controllers()?;
         let clip = self.max_norm.map(GlobalNormClip::new).transpose()?;
         self.check_model()?;
         let course = self.course(&how)?;
+        let mut controllers = self.all_controllers(&course.run.resolve()?)?;
+        if let Some(passes) = how.passes {
+            self.check_passes(&controllers, passes)?;
+        }
         let original = self.model.clone();
         let masters = self.cast_model(controllers.loss_scale().is_some())?;
         let (mut groups, asked_for_groups) = self.resolve_groups(&course.schedule, course.run)?;
         self.check_optimizers(&groups)?;
+        controllers.set_up(groups.names()).map_err(BuildError::Controllers)?;
+        for warning in controllers.warnings() {
+            log::warn!("{warning}");
+        }
         let identity = Identity {
             groups: asked_for_groups.then(|| groups.fingerprint()),
             optimizer: self.optimizers.identity(&self.model),
@@ -90,7 +106,7 @@ impl<M: Module> LearnerBuilder<M> {
             state.index.meet(&groups, &model, &mut optimizer, true).map_err(BuildError::Update)?;
             state.index.introduce_masters(&masters, &original, &mut optimizer);
         }
-        let For { run, saved, driver, interrupter } = how;
+        let For { run, saved, driver, interrupter, .. } = how;
         if let Some((saved, records)) = saved {
             let loaded = saved.load_model(records.model, &model)?;
             let fed = saved.load_optimizer(records.optimizer, &optimizer)?;
@@ -101,12 +117,15 @@ impl<M: Module> LearnerBuilder<M> {
                 state.expects_record = Some(Expected { epoch: saved.epoch(), step });
             }
         }
+        let open = |log: &LogUpdates| open_log(log, &groups, &state, resumed.is_some());
+        let log = self.log.as_ref().map(open).transpose()?;
         let is_mean = self.reduction == GradientReduction::Mean;
         let plan = Plan {
             groups,
             clip,
             mean_over: is_mean.then_some(run),
             expects: (driver == Driver::BurnsLoop).then_some(run),
+            is_own_loop: driver == Driver::OwnLoop,
             is_half: self.half.is_some(),
             on_skip: self.on_skip.unwrap_or_default(),
             delayed: self.delayed,
@@ -117,6 +136,7 @@ impl<M: Module> LearnerBuilder<M> {
             resumed,
             interrupter,
             reports: Reports::wanting(&self.metrics),
+            log,
             live: Mutex::default(),
         };
         let slot = Slot::new(state);
@@ -201,20 +221,57 @@ impl<M: Module> LearnerBuilder<M> {
         let schedule = constant(1.0).resolve(long)?;
         let groups = self.described_groups()?.0;
         let groups = groups.resolve_parameters(&parameters(&self.model), &schedule, long)?;
-        let controllers = self.all_controllers()?;
-        let of = |metrics: &RunMetrics| metrics.of(&groups, &controllers, &self.watch);
+        let (names, scales) = self.controller_names(&long.resolve()?);
+        let of = |metrics: &RunMetrics| metrics.of(&groups, &names, scales, &self.watch);
         Ok(self.metrics.iter().flat_map(of).collect())
     }
 
+    /// The names of all controllers in the order in which they hear, and whether one scales losses.
+    fn controller_names(&self, run: &Run) -> (Vec<String>, bool) {
+        let scales = self.scaling().is_some();
+        let guards = self.not_finite != NotFinite::Report;
+        let own = self.controllers.iter().map(|(name, _)| name.as_str());
+        let names = scales.then_some(LOSS_SCALE).into_iter();
+        let names = names.chain(guards.then_some(FINITE_GUARD)).chain(own);
+        let names = names.chain(self.rate_cap.map(|_| RATE_CAP));
+        let mut all = Controllers::default();
+        for (name, rule) in &self.controllers {
+            // What is wrong with one is said when the length of the run is known.
+            rule.build(run).into_iter().for_each(|controller| all.add(name, controller));
+        }
+        (names.map(String::from).collect(), scales || all.loss_scale().is_some())
+    }
+
+    /// What controllers need of passes, and cannot have.
+    fn check_passes(&self, controllers: &Controllers, passes: Passes) -> Result<(), BuildError> {
+        let of = |name: &str| controllers.needs_of(name).unwrap_or_default();
+        // A scaled loss is known from its scaling.
+        let knows_loss = passes.knows_loss || controllers.loss_scale().is_some();
+        if let Some(controller) = controllers.names().find(|name| of(name).loss && !knows_loss) {
+            return Err(BuildError::LossUnknown { controller: controller.to_string() });
+        }
+        let mut names = controllers.names();
+        match names.find(|name| of(name).batch_again.is_some() && !passes.copies_batches) {
+            Some(controller) => {
+                Err(BuildError::NoBatchAgain { controller: controller.to_string() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How losses are scaled.
+    fn scaling(&self) -> Option<LossScaling> {
+        self.loss_scaling.or(self.half.as_ref().and_then(|half| half.loss_scaling))
+    }
+
     /// All controllers in the order in which they hear, checked.
-    fn all_controllers(&self) -> Result<Controllers, BuildError> {
+    fn all_controllers(&self, run: &Run) -> Result<Controllers, BuildError> {
         let control = |part| move |source| BuildError::Control { part, source };
-        let of_half = self.half.as_ref().and_then(|half| half.loss_scaling);
         if self.loss_scaling.is_some() && self.half.is_some() {
             return Err(BuildError::ScalingTwice);
         }
         let mut all = Controllers::default();
-        let scaling = self.loss_scaling.or(of_half);
+        let scaling = self.scaling();
         if let Some(rule) = scaling {
             all.add(LOSS_SCALE, rule.build().map_err(control("loss_scaling"))?);
         }
@@ -230,7 +287,12 @@ impl<M: Module> LearnerBuilder<M> {
             Some(guard) => all.add(FINITE_GUARD, guard),
             None => {}
         }
-        all.append(self.controllers.clone());
+        for (name, rule) in &self.controllers {
+            let controller = rule
+                .build(run)
+                .map_err(|source| BuildError::Controller { controller: name.clone(), source })?;
+            all.add(name, controller);
+        }
         if let Some(cap) = self.rate_cap {
             let cap = cap.build().map_err(control("cap_rate"))?;
             if all.loss_scale().is_none() {
@@ -248,6 +310,12 @@ impl<M: Module> LearnerBuilder<M> {
         }
         // What cannot be saved and read again would be lost on a resume.
         all.clone().restore(all.save()).map_err(BuildError::ControllerState)?;
+        if let Some(rate) = self.rate_floor {
+            if all.is_empty() {
+                return Err(BuildError::Needs { part: "rate_floor", needs: "controller" });
+            }
+            all.set_floor(rate).map_err(control("rate_floor"))?;
+        }
         if self.on_skip.is_some() && all.is_empty() {
             return Err(BuildError::Needs { part: "on_skip", needs: "controller" });
         }
@@ -258,8 +326,7 @@ impl<M: Module> LearnerBuilder<M> {
         }
         if self.gradients_within == Some(0) {
             let allowed = "at least 1, or None for never";
-            let source =
-                anneal_control::ControlError { field: "updates", value: "0".into(), allowed };
+            let source = ControlError { field: "updates", value: "0".into(), allowed };
             return Err(BuildError::Control { part: "expect_gradients_within", source });
         }
         Ok(all)
@@ -300,4 +367,20 @@ impl<M: Module> LearnerBuilder<M> {
         }
         Ok(())
     }
+}
+
+/// The log, which begins here, or goes on.
+fn open_log(
+    log: &LogUpdates,
+    groups: &Groups,
+    state: &State,
+    goes_on: bool,
+) -> Result<Log, BuildError> {
+    let start = LogStart::new(
+        groups.schedule().to_string(),
+        groups.names().map(String::from).collect(),
+        state.controllers.names().map(String::from).collect(),
+        state.clock.number,
+    );
+    Log::open(log, start, goes_on).map_err(|error| BuildError::Log { reason: error.to_string() })
 }

@@ -37,6 +37,15 @@ pub enum CheckpointError {
         /// What is wrong with the newest.
         newest: Box<CheckpointError>,
     },
+    /// Models that go on together have no checkpoint after the same epoch.
+    #[error(
+        "there is no epoch after which all of {} have a checkpoint that is whole; remove them to begin anew",
+        directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NoneOfAll {
+        /// The folders of the models.
+        directories: Vec<PathBuf>,
+    },
     /// The checkpoint was saved by a scheduler that is not Anneal's.
     #[error(
         "checkpoint {}: it was saved by another scheduler and has no step to go on from; to start the schedule at its \

@@ -3,6 +3,7 @@
 mod check;
 mod error;
 mod store;
+mod together;
 
 pub use error::CheckpointError;
 pub use store::Checkpoints;

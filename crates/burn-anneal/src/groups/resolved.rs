@@ -4,6 +4,7 @@ use super::freeze::batch_norm_flags;
 use super::precision::lost_decays;
 use super::resolve::resolve;
 use super::{Explanation, GroupError, GroupsConfig, Parameter, parameters};
+use anneal_control::Answer;
 use anneal_schedule::decay::peak_rate;
 use anneal_schedule::{RateDrop, RunLength, Schedule, Shrinkage, WeightDecay};
 use burn::module::Module;
@@ -79,6 +80,11 @@ impl ResolvedGroup {
     pub fn rate(&self, base: f64, step: u64) -> f64 {
         let rate = self.uncapped(base, step);
         self.cap.map_or(rate, |cap| rate.min(cap))
+    }
+
+    /// Its rate as controllers have decided it.
+    pub fn decided(&self, answer: &Answer, base: f64, step: u64) -> f64 {
+        answer.rate(self.rate(base, step)).min(self.cap.unwrap_or(f64::INFINITY))
     }
 
     /// The share of each weight that its decay takes where it trains.

@@ -63,7 +63,6 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         mut self,
         training: SupervisedTraining<M>,
     ) -> Result<LearningResult<M>, BuildError> {
-        self.check_of_learner()?;
         let devices = self.devices()?;
         let metrics = self.asked_metrics()?;
         let store = match &self.checkpoints {
@@ -261,7 +260,8 @@ impl<M: LearnerModel> Start<M> {
         };
         let interrupter = Some(components.interrupter.clone());
         let parts = run.and_then(|run| {
-            let how = For { run, saved, driver: Driver::Launch, interrupter };
+            let passes = Some(builder.passes());
+            let how = For { run, saved, driver: Driver::Launch, passes, interrupter };
             let parts = builder.parts(how)?;
             if parts.updater.monitor.place().rounds > 0 && !is_known {
                 return Err(BuildError::UnknownOrder);

@@ -7,6 +7,8 @@
 //! while it waits; each puts its own in the place of the outer one, and that back when it ends.
 
 use super::measure::{Step, Sum};
+use super::signals::on_one_device;
+use super::tensors::in_f32;
 use crate::groups::Groups;
 use anneal_schedule::DropEffect;
 use burn::module::ParamId;
@@ -88,6 +90,8 @@ pub(crate) struct Settings {
     pub steps: Option<Vec<Step>>,
     /// How far all weights moved, their decay included, where that is measured.
     pub movement: Option<Sum>,
+    /// Whether each parameter keeps its gradient, to be compared with that of the next update.
+    pub keeps_gradients: bool,
 }
 
 /// More than that is no factor that somebody made of a rate of 0, but a rate of their own.
@@ -123,6 +127,10 @@ enum Context {
         current: Option<usize>,
     },
     Introduction(Introduction),
+    /// Gradients times those of the update before, which the states hold.
+    Comparison {
+        products: Vec<Tensor<1>>,
+    },
     /// One group, of which nobody needs to be told.
     Probe {
         setting: Setting,
@@ -162,6 +170,10 @@ impl Scope {
         Self::begin(Context::Introduction(introduction))
     }
 
+    pub fn comparison() -> Self {
+        Self::begin(Context::Comparison { products: vec![] })
+    }
+
     pub fn probe(setting: Setting) -> Self {
         Self::begin(Context::Probe { setting, asked: Asked::default() })
     }
@@ -182,6 +194,16 @@ impl Scope {
         })
     }
 
+    /// The sum of all products; `None` where there was no gradient before.
+    pub fn product(self) -> Option<Tensor<1>> {
+        CONTEXT.with_borrow_mut(|context| match context {
+            Some(Context::Comparison { products }) => {
+                on_one_device(std::mem::take(products)).map(Tensor::sum)
+            }
+            _ => None,
+        })
+    }
+
     /// What optimizers asked for.
     pub fn asked(self) -> Asked {
         CONTEXT.with_borrow(|context| match context {
@@ -197,12 +219,23 @@ impl Drop for Scope {
     }
 }
 
+/// What is measured of a parameter while it is updated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measures {
+    pub step: bool,
+    pub movement: bool,
+    /// Its gradient is kept.
+    pub gradient: bool,
+}
+
 /// What an optimizer does with a parameter.
 pub(crate) enum Told {
     /// Remember whose it is, and leave the parameter as it is.
     Remember(Owner),
     /// Update it.
-    Update { owner: Owner, rate: f64, shrink: Shrink, measures_step: bool, measures_movement: bool },
+    Update { owner: Owner, rate: f64, shrink: Shrink, measures: Measures },
+    /// Compare its gradient with the one before, and leave it as it is.
+    Compare,
     /// Leave it as it is.
     Leave,
 }
@@ -250,12 +283,27 @@ pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
                 owner: Owner::Index { learner: settings.learner, index },
                 rate,
                 shrink: Shrink { share, ..setting.shrink },
-                measures_step: settings.steps.is_some(),
-                measures_movement: settings.movement.is_some(),
+                measures: Measures {
+                    step: settings.steps.is_some(),
+                    movement: settings.movement.is_some(),
+                    gradient: settings.keeps_gradients,
+                },
             }
         }
+        Some(Context::Comparison { .. }) => Told::Compare,
         _ => miss(owner),
     })
+}
+
+/// Adds the product of a gradient and the one before.
+pub(crate) fn measure_product(gradient: Tensor<1>, before: Tensor<1>) {
+    let before = in_f32(before.to_device(&gradient.device()));
+    let product = (in_f32(gradient) * before).sum();
+    CONTEXT.with_borrow_mut(|context| {
+        if let Some(Context::Comparison { products }) = context {
+            products.push(product);
+        }
+    });
 }
 
 /// Measures a parameter of which all movement, its decay included, is `moved`.

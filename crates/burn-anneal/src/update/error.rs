@@ -2,6 +2,7 @@
 
 use crate::groups::GroupError;
 use anneal_control::Stopped;
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a run was stopped.
@@ -14,6 +15,14 @@ pub enum UpdateError {
     /// A controller says so.
     #[error("stopped by the controller {0}")]
     Controller(#[from] Stopped),
+    /// The log of updates cannot be written.
+    #[error("log_updates: {}: {reason}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The gradients are not those of a scaled loss.
     #[error(
         "loss scaling is on, but the loss was not scaled; write `loss.scaled_backward()` in the place of \

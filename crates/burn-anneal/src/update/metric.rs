@@ -5,7 +5,6 @@ use super::schedule::Tag;
 use super::signals::numbers;
 use super::watch::Watch;
 use crate::groups::{Groups, Kept, ResolvedGroup, Table};
-use anneal_control::Controllers;
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
@@ -48,7 +47,7 @@ pub enum RunMetrics {
     Steps,
     /// The norm of each group's weights, `Norm NAME`: see [`Monitored::norm_metrics`](super::Monitored::norm_metrics).
     Norms,
-    /// `Loss Scale`, `Skipped` and `Factor NAME` of controllers: see
+    /// `Loss Scale`, `Skipped` and `Factor NAME` of controllers, a limit included: see
     /// [`Monitored::control_metrics`](super::Monitored::control_metrics).
     Control,
     /// `Cap NAME` and `Gradients NAME` of controllers: see
@@ -61,7 +60,8 @@ impl RunMetrics {
     pub(crate) fn of(
         self,
         groups: &Groups,
-        controllers: &Controllers,
+        controllers: &[String],
+        scales: bool,
         watch: &Watch,
     ) -> Vec<UpdateMetric> {
         let of_groups = |what: &str, wanted: fn(&ResolvedGroup) -> bool, quantity: &Quantity| {
@@ -75,7 +75,7 @@ impl RunMetrics {
         };
         let of_run = |name: String, quantity| UpdateMetric::new(name, quantity, 0, watch.clone());
         let decays: fn(&ResolvedGroup) -> bool = |group| !group.shrinkage.is_none();
-        let names = || controllers.names().enumerate();
+        let names = || controllers.iter().enumerate();
         match self {
             Self::Rates => of_groups("Rate", |_| true, &Quantity::Rate),
             Self::Decay => {
@@ -90,14 +90,13 @@ impl RunMetrics {
             Self::Norms => of_groups("Norm", |_| true, &Quantity::Norm),
             Self::Control if controllers.is_empty() => vec![],
             Self::Control => {
-                let scales = controllers.loss_scale().is_some();
                 let scale = scales.then(|| of_run("Loss Scale".into(), Quantity::LossScale));
                 let skipped = of_run("Skipped".into(), Quantity::Skipped);
                 let factor = |(i, name)| of_run(format!("Factor {name}"), Quantity::Factor(i));
                 scale.into_iter().chain([skipped]).chain(names().map(factor)).collect()
             }
             Self::Answers => {
-                let both = |(i, name): (usize, &str)| {
+                let both = |(i, name): (usize, &String)| {
                     let cap = of_run(format!("Cap {name}"), Quantity::Cap(i));
                     [cap, of_run(format!("Gradients {name}"), Quantity::Gradients(i))]
                 };
@@ -160,16 +159,13 @@ impl UpdateMetric {
             let report = Report { number, step, next_step: step + 1, ..Report::default() };
             state.controllers.is_empty().then_some(report)
         })?;
-        let Report { step, next_step, answer, .. } = report;
+        let Report { step, next_step, decision, .. } = report;
         let Table { base, groups, .. } = &*plan.groups.table;
         let group: &ResolvedGroup = &groups[self.group];
-        let idle = group.is_frozen(step) || answer.skip.is_some();
+        let idle = group.is_frozen(step) || decision.answer.skip.is_some();
         let rate = || match idle {
             true => 0.0,
-            false => {
-                let rate = group.rate(base.rate(step), step) * answer.factor.unwrap_or(1.0);
-                rate.min(answer.cap.unwrap_or(f64::INFINITY))
-            }
+            false => group.decided(&decision.of(self.group), base.rate(step), step),
         };
         let share = || if idle { 0.0 } else { group.shrinkage.at(step, rate()) };
         let read = |of: Vec<Option<burn::tensor::Tensor<1>>>| {
@@ -192,8 +188,11 @@ impl UpdateMetric {
             Quantity::Step => read(report.steps),
             Quantity::Norm => read(report.norms),
             Quantity::LossScale => report.loss_scale,
-            Quantity::Skipped => Some(f64::from(u8::from(answer.skip.is_some()))),
-            Quantity::Factor(index) => Some(report.answers.get(*index)?.factor.unwrap_or(1.0)),
+            Quantity::Skipped => Some(f64::from(u8::from(decision.answer.skip.is_some()))),
+            Quantity::Factor(index) => {
+                let answer = report.answers.get(*index)?;
+                Some(answer.factor.unwrap_or(1.0) * answer.limit.unwrap_or(1.0))
+            }
             Quantity::Cap(index) => report.answers.get(*index)?.cap,
             Quantity::Gradients(index) => report.answers.get(*index)?.gradient_factor,
         }

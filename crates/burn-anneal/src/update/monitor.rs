@@ -1,16 +1,18 @@
 //! What can be asked of a run while it trains.
 
 use super::error::UpdateError;
+use super::log::Log;
 use super::metric::{RunMetrics, UpdateMetric};
 use super::reduce::GlobalNormClip;
 use super::reports::{Report, Reports};
 use super::schedule::{Tag, cloned};
-use super::state::Slot;
+use super::state::{Slot, State};
+use super::updater::fail;
 use super::watch::Watch;
 use super::{CopyItem, OnSkip};
 use crate::groups::{ControlSummary, ExplainedController, Explanation, Groups};
 use crate::precision::Casts;
-use anneal_control::{Answer, Observation};
+use anneal_control::{AnnounceError, Announcement, Answer, Observation};
 use anneal_schedule::RunLength;
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -45,6 +47,8 @@ pub(crate) struct Plan {
     pub mean_over: Option<RunLength>,
     /// What Burn's own loop must show; `None` where the loop is ours, or a user's.
     pub expects: Option<RunLength>,
+    /// Whether a user's own loop ends epochs.
+    pub is_own_loop: bool,
     /// Where the run went on from.
     pub resumed: Option<String>,
     /// Casts inputs to the precision of the model.
@@ -63,6 +67,7 @@ pub(crate) struct Plan {
     /// Where a run of Burn's is stopped.
     pub interrupter: Option<Interrupter>,
     pub reports: Reports,
+    pub log: Option<Log>,
     /// The state that the last update changed: clones of a model that Burn made before it look at another.
     pub live: Mutex<Option<Slot>>,
 }
@@ -123,6 +128,23 @@ pub trait Monitored {
     /// What each group is and does in the next update, and what controllers have come to: a table, or JSON.
     fn explain(&self) -> Explanation {
         self.monitor().explanation()
+    }
+
+    /// Tells controllers that something happens, such as a phase that begins; they hear of it before the next update.
+    /// Not from within the model's own `TrainStep::optimize`.
+    ///
+    /// # Errors
+    /// [`AnnounceError`] where no controller hears of this name, or one ends the run over it.
+    fn announce(&self, name: &str) -> Result<(), AnnounceError> {
+        self.monitor().say(Announcement { name, value: None })
+    }
+
+    /// Tells controllers a number, such as the temperature of a loss.
+    ///
+    /// # Errors
+    /// As [`announce`](Self::announce).
+    fn announce_value(&self, name: &str, value: f64) -> Result<(), AnnounceError> {
+        self.monitor().say(Announcement { name, value: Some(value) })
     }
 
     /// What the last update showed to controllers; all of it is unknown without any.
@@ -219,9 +241,9 @@ impl Monitor {
         ];
         let slot = self.slot();
         let state = slot.lock();
-        let of = |metrics: RunMetrics| {
-            metrics.of(&self.plan.groups, &state.controllers, &Watch::default())
-        };
+        let (names, scales) = controllers_of(&state);
+        let of =
+            |metrics: RunMetrics| metrics.of(&self.plan.groups, &names, scales, &Watch::default());
         let names = all.into_iter().flat_map(of);
         names.map(|metric| burn::train::metric::Metric::name(&metric).to_string()).collect()
     }
@@ -235,14 +257,15 @@ impl Monitor {
         self.plan.reports.want(which);
         let slot = self.slot();
         let state = slot.lock();
-        which.of(&self.plan.groups, &state.controllers, &Watch::of(self.clone()))
+        let (names, scales) = controllers_of(&state);
+        which.of(&self.plan.groups, &names, scales, &Watch::of(self.clone()))
     }
 
     /// What became of the last update.
     pub(crate) fn last_update(&self) -> Option<Updated> {
-        let Report { number, step, answer, loss_scale, .. } = self.plan.reports.last()?;
-        let rate = self.plan.groups.schedule().rate(step) * answer.factor.unwrap_or(1.0);
-        let rate = rate.min(answer.cap.unwrap_or(f64::INFINITY));
+        let Report { number, step, decision, loss_scale, .. } = self.plan.reports.last()?;
+        let answer = decision.answer;
+        let rate = answer.rate(self.plan.groups.schedule().rate(step));
         let rate = if answer.skip.is_some() { 0.0 } else { rate };
         Some(Updated { number, step, rate, skipped: answer.skip, loss_scale })
     }
@@ -268,6 +291,16 @@ impl Monitor {
         self.slot().lock().clock.number
     }
 
+    fn say(&self, said: Announcement<'_>) -> Result<(), AnnounceError> {
+        let slot = self.live().slot();
+        let mut state = slot.lock();
+        let told = state.controllers.announce(said);
+        if let Err(AnnounceError::Stopped(stopped)) = &told {
+            fail(&self.plan, &mut state, stopped.clone().into());
+        }
+        told
+    }
+
     fn explanation(&self) -> Explanation {
         let slot = self.slot();
         let mut state = slot.lock();
@@ -281,15 +314,28 @@ impl Monitor {
             loss_scale: state.controllers.loss_scale(),
             skipped: state.clock.skipped,
             behind: state.clock.behind.saturating_sub(state.origin),
-            factor: state.answer.factor.unwrap_or(1.0),
+            factor: factor_of(&state.decision.answer),
             not_finite: state.ledger.not_finite,
             controllers: controllers.collect(),
         };
         let says_something = !control.controllers.is_empty() || control.not_finite > 0;
+        let mut explanation = self.plan.groups.explain(state.clock.next_step());
+        explanation.notes.extend(state.controllers.warnings());
         Explanation {
             resumed: self.plan.resumed.clone(),
             control: says_something.then_some(control),
-            ..self.plan.groups.explain(state.clock.next_step())
+            ..explanation
         }
     }
+}
+
+/// The names of the controllers of a run, and whether they scale losses.
+fn controllers_of(state: &State) -> (Vec<String>, bool) {
+    let names = state.controllers.names().map(String::from);
+    (names.collect(), state.controllers.loss_scale().is_some())
+}
+
+/// What an answer multiplies rates by, where no floor and no cap comes into it.
+fn factor_of(answer: &Answer) -> f64 {
+    answer.factor.unwrap_or(1.0) * answer.limit.unwrap_or(1.0)
 }

@@ -3,6 +3,7 @@
 use super::batches::{Again, Batch};
 use super::context::{Heard, Momentum, Scope, Setting, Settings, Shrink, misses};
 use super::error::UpdateError;
+use super::log::Unwritten;
 use super::measure::{Step, Sum};
 use super::monitor::Plan;
 use super::pass::Pass;
@@ -11,9 +12,9 @@ use super::reports::Report;
 use super::signals::{Reading, Signals, numbers};
 use super::state::{State, Unread};
 use super::tensors::{ByParameter, in_f32_gradients};
-use super::updater::How;
-use crate::groups::ResolvedGroup;
-use anneal_control::{Answer, BatchChange, Needs, Observation};
+use super::updater::{How, step_optimizer};
+use crate::groups::{ResolvedGroup, Table};
+use anneal_control::{BatchChange, Decision, Due, LoggedUpdate, Needs, Observation};
 use anneal_schedule::RunLength;
 use burn::module::Module;
 use burn::optim::{GradAdaptor, ModuleOptimizer};
@@ -54,6 +55,7 @@ impl<M: Module> Update<'_, M> {
         looks_up: bool,
     ) -> Attempt<M, M> {
         let needs = self.state.controllers.needs();
+        let all_needs = self.plan.log.as_ref().map_or(needs, |log| needs.and(log.needs()));
         let loss_scale = scale_of(&batches, self.state.controllers.loss_scale());
         let met =
             loss_scale.and_then(|scale| self.meet(&model, &gradients, looks_up).map(|()| scale));
@@ -74,34 +76,49 @@ impl<M: Module> Update<'_, M> {
         let mean = self.plan.mean_over.map_or(1.0, batches_of);
         let factor = 1.0 / mean / loss_scale.unwrap_or(1.0);
         let rescale = Rescale { factor, clip: self.plan.clip };
-        let gradients = match rescale.is_none(&needs) && !needs.tries() {
+        let gradients = match rescale.is_none(&all_needs) && !needs.tries() {
             true => Gradients::Raw(gradients),
             false => {
-                let reduced = rescale.reduce(&model, gradients, &needs);
+                let reduced = rescale.reduce(&model, gradients, &all_needs);
                 (signals.norm, signals.l1) = (reduced.norm.clone(), reduced.l1.clone());
+                if needs.gradient_dot {
+                    signals.dot = self.compare(&model, &reduced);
+                }
                 Gradients::Reduced(Box::new(reduced))
             }
         };
+        let logged = self.plan.log.is_some().then(|| signals.clone());
         // What nobody hears of is looked at later, if the update is made.
         let mut unheard = None;
         if !needs.gradient_norm {
             unheard =
                 signals.norm.take().or_else(|| sum_of(&signals.losses)).filter(|_| !needs.loss);
         }
+        if !needs.gradient_l1 {
+            signals.l1 = None;
+        }
         if !needs.measures() {
             signals.losses.clear();
         }
-        let (model, answer, heard) = if self.state.controllers.is_empty() {
-            let (model, heard) = self.make(model, gradients, &Answer::default(), false)?;
-            (model, Answer::default(), Some(heard))
+        let (model, decision, heard) = if self.state.controllers.is_empty() {
+            let (model, heard) = self.make(model, gradients, &Decision::default(), false)?;
+            (model, Decision::default(), Some(heard))
         } else {
             let again = batches.into_iter().find_map(|batch| batch.again);
             self.controlled(model, gradients, signals, again, &needs)?
         };
-        if let Some(unheard) = unheard.filter(|_| answer.skip.is_none()) {
+        if let Some(unheard) = unheard.filter(|_| decision.answer.skip.is_none()) {
             self.state.ledger.note(self.number, unheard);
         }
-        Ok(self.finish(model, answer, heard, loss_scale))
+        Ok(self.finish(model, decision, heard, logged, loss_scale))
+    }
+
+    /// The product of these gradients and those of the update before; `None` at the first.
+    fn compare(&mut self, model: &M, gradients: &Reduced) -> Option<Tensor<1>> {
+        let gradients = gradients.clone().into_gradients(model);
+        let scope = Scope::comparison();
+        step_optimizer(model.clone(), self.optimizer, 0.0.into(), gradients);
+        scope.product()
     }
 
     /// An update with controllers: try it where that is needed, ask, do what they answer, tell them.
@@ -112,7 +129,7 @@ impl<M: Module> Update<'_, M> {
         mut signals: Signals,
         again: Option<Again>,
         needs: &Needs,
-    ) -> Attempt<M, (M, Answer, Option<Heard>)> {
+    ) -> Attempt<M, (M, Decision, Option<Heard>)> {
         let loss_scale = signals.loss_scale;
         let mut start = match &gradients {
             Gradients::Reduced(reduced) if needs.tries() => Some(Start {
@@ -125,7 +142,7 @@ impl<M: Module> Update<'_, M> {
         let before = start.as_ref().map(|start| start.model.clone());
         let (mut heard, mut gradients) = (None, Some(gradients));
         if let Some(tried) = gradients.take_if(|_| start.is_some()) {
-            let measured = match self.make(model, tried, &Answer::default(), true) {
+            let measured = match self.make(model, tried, &Decision::default(), true) {
                 Ok((tried, measured)) => {
                     model = tried;
                     measured
@@ -135,18 +152,19 @@ impl<M: Module> Update<'_, M> {
             signals.movement = measured.movement.clone();
             heard = Some(measured);
         }
-        let answer = match self.ask(signals) {
-            Ok(answer) => answer,
+        let decision = match self.ask(signals) {
+            Ok(decision) => decision,
             Err(error) => return Err((self.take_back(model, start).0, error)),
         };
-        if answer.skip.is_some() || heard.is_none() || self.changes(&answer) {
+        let skips = decision.answer.skip.is_some();
+        if skips || heard.is_none() || self.changes(&decision) {
             let reduced;
             (model, reduced) = self.take_back(model, start.take());
             (heard, gradients) =
                 (None, gradients.or(reduced.map(|reduced| Gradients::Reduced(Box::new(reduced)))));
         }
-        if let Some(gradients) = gradients.filter(|_| answer.skip.is_none()) {
-            let (made, measured) = self.make(model, gradients, &answer, before.is_some())?;
+        if let Some(gradients) = gradients.filter(|_| !skips) {
+            let (made, measured) = self.make(model, gradients, &decision, before.is_some())?;
             model = made;
             if let (Some(_), Some(movement)) = (&before, measured.movement.clone()) {
                 self.state.seen.movement = numbers(vec![movement]).first().copied();
@@ -157,8 +175,8 @@ impl<M: Module> Update<'_, M> {
             (Some(again), Some(before)) => self.change(again, [before, &model], needs, loss_scale),
             _ => Ok(None),
         };
-        match told.and_then(|change| self.tell(&answer, change)) {
-            Ok(()) => Ok((model, answer, heard)),
+        match told.and_then(|change| self.tell(&decision, change)) {
+            Ok(()) => Ok((model, decision, heard)),
             Err(error) => Err((model, error)),
         }
     }
@@ -195,53 +213,70 @@ impl<M: Module> Update<'_, M> {
     }
 
     /// Asks the controllers, with what was measured of this update or of the one before.
-    fn ask(&mut self, signals: Signals) -> Result<Answer, UpdateError> {
-        self.state.seen = match self.plan.delayed {
+    fn ask(&mut self, signals: Signals) -> Result<Decision, UpdateError> {
+        let measures = self.state.controllers.needs().measures();
+        self.state.seen = match self.plan.delayed && measures {
             false => signals.read(),
             true => match self.state.unread.replace(Unread::Signals(Box::new(signals))) {
                 Some(unread) => unread.read(),
-                None => return Ok(Answer::default()),
+                None => return Ok(Decision::default()),
             },
         };
-        let answer = self.state.controllers.update(self.number, &self.state.seen)?;
-        let State { seen, ledger, .. } = self.state;
-        if !seen.is_finite() && answer.skip.is_none() {
+        let rates = self.rates();
+        let State { controllers, seen, ledger, .. } = self.state;
+        let decision = controllers.update(due(self.plan, self.number, self.step, &rates), seen)?;
+        let skip = decision.answer.skip;
+        if !seen.is_finite() && skip.is_none() {
             let norm = seen.gradient_norm.filter(|norm| !norm.is_finite());
             let number = self.number.saturating_sub(u64::from(self.plan.delayed));
             ledger.report(number, norm.or(seen.loss).unwrap_or(f64::NAN));
         }
-        if let Some(reason) = answer.skip {
+        if let Some(reason) = skip {
             log::info!("update {} is skipped: {reason}", self.number);
         }
-        Ok(answer)
+        Ok(decision)
     }
 
-    fn tell(&mut self, answer: &Answer, change: Option<BatchChange>) -> Result<(), UpdateError> {
+    /// The rates that the groups have by their schedules.
+    fn rates(&self) -> Vec<f64> {
+        self.plan.groups.rates(self.step).collect()
+    }
+
+    fn tell(
+        &mut self,
+        decision: &Decision,
+        change: Option<BatchChange>,
+    ) -> Result<(), UpdateError> {
         if self.plan.delayed && self.state.seen == Observation::default() {
             return Ok(());
         }
-        Ok(self.state.controllers.outcome(self.number, &self.state.seen, answer, change)?)
+        let rates = self.rates();
+        let due = due(self.plan, self.number, self.step, &rates);
+        Ok(self.state.controllers.outcome(due, &self.state.seen, decision, change)?)
     }
 
     /// Whether an update that was made at the rates of the schedule is to be made otherwise.
-    fn changes(&self, answer: &Answer) -> bool {
-        let factor = answer.factor.unwrap_or(1.0);
-        let caps = |cap: f64| self.plan.groups.rates(self.step).any(|rate| rate * factor > cap);
-        factor != 1.0
-            || answer.gradient_factor.is_some_and(|factor| factor != 1.0)
-            || answer.cap.is_some_and(caps)
+    fn changes(&self, decision: &Decision) -> bool {
+        let Table { base, groups, .. } = &*self.plan.groups.table;
+        let (base, step) = (base.rate(self.step), self.step);
+        let differs = |(index, group): (usize, &ResolvedGroup)| {
+            group.decided(&decision.of(index), base, step) != group.rate(base, step)
+        };
+        decision.answer.gradient_factor.is_some_and(|factor| factor != 1.0)
+            || groups.iter().enumerate().any(differs)
     }
 
-    /// Runs the optimizer under an answer.
+    /// Runs the optimizer as it is decided.
     fn make(
         &mut self,
         model: M,
         gradients: Gradients,
-        answer: &Answer,
+        decision: &Decision,
         measures_movement: bool,
     ) -> Attempt<M, (M, Heard)> {
+        let gradient_factor = decision.answer.gradient_factor;
         let gradients = match gradients {
-            Gradients::Raw(gradients) => match answer.gradient_factor {
+            Gradients::Raw(gradients) => match gradient_factor {
                 None => gradients,
                 Some(factor) => {
                     let rescale = Rescale { factor, clip: None };
@@ -249,11 +284,11 @@ impl<M: Module> Update<'_, M> {
                 }
             },
             Gradients::Reduced(reduced) => {
-                reduced.times(answer.gradient_factor.unwrap_or(1.0)).into_gradients(&model)
+                reduced.times(gradient_factor.unwrap_or(1.0)).into_gradients(&model)
             }
         };
         let expected = count(&gradients);
-        let settings = self.settings(answer, measures_movement);
+        let settings = self.settings(decision, measures_movement);
         let base = settings.base;
         let learner = self.state.index.learner();
         let missed = misses(learner);
@@ -280,14 +315,14 @@ impl<M: Module> Update<'_, M> {
         }
     }
 
-    fn settings(&self, answer: &Answer, measures_movement: bool) -> Settings {
+    fn settings(&self, decision: &Decision, measures_movement: bool) -> Settings {
         let table = &self.plan.groups.table;
         let (step, left_out) = (self.step, self.state.clock.left_out);
-        let (factor, cap) = (answer.factor.unwrap_or(1.0), answer.cap.unwrap_or(f64::INFINITY));
         let base = table.base.rate(step);
-        let setting = |group: &ResolvedGroup| {
-            let cap = group.cap.map_or(cap, |own| own.min(cap));
-            let rate = (group.rate(base, step) * factor).min(cap);
+        let setting = |(index, group): (usize, &ResolvedGroup)| {
+            let answer = decision.of(index);
+            let cap = answer.cap.unwrap_or(f64::INFINITY).min(group.cap.unwrap_or(f64::INFINITY));
+            let rate = group.decided(&answer, base, step);
             let share = group.shrinkage.at(step, rate);
             // A drop at a step that was left out is one of the update that follows.
             let drop = |of: u64| {
@@ -305,14 +340,16 @@ impl<M: Module> Update<'_, M> {
                 },
             }
         };
-        let groups: Vec<Setting> = table.groups.iter().map(setting).collect();
-        let last_movement = self.state.controllers.needs().last_movement;
+        let groups: Vec<Setting> = table.groups.iter().enumerate().map(setting).collect();
+        let needs = self.state.controllers.needs();
+        let measures_movement = measures_movement || needs.last_movement || self.plan.log.is_some();
         Settings {
             learner: self.state.index.learner(),
             known: self.state.index.known(),
             steps: self.plan.reports.wants_steps().then(|| vec![Step::default(); groups.len()]),
-            movement: (measures_movement || last_movement).then(Sum::default),
-            base: (base * factor).min(cap).max(f64::MIN_POSITIVE),
+            movement: measures_movement.then(Sum::default),
+            keeps_gradients: needs.gradient_dot,
+            base: decision.answer.rate(base).max(f64::MIN_POSITIVE),
             step,
             resolved: self.plan.groups.clone(),
             groups,
@@ -363,12 +400,17 @@ impl<M: Module> Update<'_, M> {
     fn finish(
         &mut self,
         model: M,
-        answer: Answer,
+        decision: Decision,
         heard: Option<Heard>,
+        logged: Option<Signals>,
         loss_scale: Option<f64>,
     ) -> M {
         let groups = &self.plan.groups;
         let mut steps = vec![];
+        let moved = heard.as_ref().and_then(|heard| heard.movement.clone());
+        if let Some(signals) = logged {
+            self.log(Unwritten { line: self.line(&decision, loss_scale), signals, moved });
+        }
         match heard {
             Some(heard) => {
                 self.state.clock.made();
@@ -382,10 +424,11 @@ impl<M: Module> Update<'_, M> {
         }
         let next_step = self.state.clock.step_of(self.number + 1);
         let norms = if self.plan.reports.wants_norms() { self.norms(&model) } else { vec![] };
-        self.state.answer = answer;
+        self.state.decision = decision.clone();
         let (number, step) = (self.number, self.step);
         let answers = self.state.controllers.answers().map(|(_, answer)| answer).collect();
-        let report = Report { number, step, next_step, loss_scale, answer, answers, steps, norms };
+        let report =
+            Report { number, step, next_step, loss_scale, decision, answers, steps, norms };
         self.plan.reports.push(report);
         self.state.place.updates += 1;
         if groups.freezes_differ(step, next_step) {
@@ -398,6 +441,37 @@ impl<M: Module> Update<'_, M> {
         match prepared != step || groups.freezes_differ(step, next_step) {
             true => groups.prepare(model, next_step),
             false => model,
+        }
+    }
+
+    fn log(&self, line: Unwritten) {
+        if let Some(log) = &self.plan.log {
+            log.write(line);
+        }
+    }
+
+    /// What the log has of this update, but for what is still on its device.
+    fn line(&self, decision: &Decision, loss_scale: Option<f64>) -> LoggedUpdate {
+        let Table { base, groups, .. } = &*self.plan.groups.table;
+        let schedule_rate = base.rate(self.step);
+        let skip = decision.answer.skip;
+        let rate = |(index, group): (usize, &ResolvedGroup)| match skip.is_some()
+            || group.is_frozen(self.step)
+        {
+            true => 0.0,
+            false => group.decided(&decision.of(index), schedule_rate, self.step),
+        };
+        let answers = self.state.controllers.answers().filter(|(_, answer)| !answer.is_none());
+        LoggedUpdate {
+            update: self.number,
+            step: self.step,
+            epoch: self.state.place.epochs + 1,
+            schedule_rate,
+            rates: groups.iter().enumerate().map(rate).collect(),
+            loss_scale,
+            skipped: skip.map(String::from),
+            answers: answers.map(|(name, answer)| (name.to_string(), answer.into())).collect(),
+            ..LoggedUpdate::default()
         }
     }
 
@@ -414,6 +488,11 @@ impl<M: Module> Update<'_, M> {
         }
         sums.into_iter().map(Sum::root).collect()
     }
+}
+
+/// An update as controllers hear of it before it is decided.
+fn due<'a>(plan: &Plan, number: u64, step: u64, group_rates: &'a [f64]) -> Due<'a> {
+    Due { number, step, rate: plan.groups.schedule().rate(step), group_rates }
 }
 
 /// A number that is finite where all losses are.

@@ -1,6 +1,7 @@
 //! How a run gets on through its data, as the loop that drives it tells.
 
 use super::error::UpdateError;
+use super::log::Log;
 use super::monitor::Monitor;
 use super::state::Place;
 use super::updater::fail;
@@ -35,6 +36,7 @@ impl Monitor {
             state.place.epochs
         };
         self.tell_epoch(epoch, metrics);
+        self.flush_log();
     }
 
     /// Tells controllers of an epoch that is over.
@@ -49,9 +51,15 @@ impl Monitor {
 
     /// So many epochs are over, as the owner of a loop counts them.
     pub(crate) fn at_epoch(&self, epochs: u64) {
+        self.flush_log();
         let slot = self.slot();
         let mut state = slot.lock();
         state.place = Place { epochs, updates: 0, rounds: 0, ..state.place };
+    }
+
+    /// Waits until the log has all updates.
+    pub(crate) fn flush_log(&self) {
+        self.plan.log.iter().for_each(Log::flush);
     }
 
     /// Stops the run.

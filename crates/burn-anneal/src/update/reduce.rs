@@ -117,7 +117,8 @@ pub(crate) struct Reduced {
 impl Rescale {
     /// Whether gradients stay what they are, and nobody looks at them.
     pub fn is_none(&self, needs: &Needs) -> bool {
-        self.factor == 1.0 && self.clip.is_none() && !needs.gradient_norm && !needs.gradient_l1
+        let looks = needs.gradient_norm || needs.gradient_l1 || needs.gradient_dot;
+        self.factor == 1.0 && self.clip.is_none() && !looks
     }
 
     /// Sums over devices, rescales and clips, with one norm for all who need it.

@@ -1,7 +1,7 @@
 //! What became of the last updates, for metrics.
 
 use super::metric::RunMetrics;
-use anneal_control::Answer;
+use anneal_control::{Answer, Decision};
 use burn::tensor::Tensor;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ pub(crate) struct Report {
     /// The scale of its losses.
     pub loss_scale: Option<f64>,
     /// What was decided about it.
-    pub answer: Answer,
+    pub decision: Decision,
     /// What each controller answered, in order.
     pub answers: Vec<Answer>,
     /// The root of the mean square of what it added to the weights of each group, on the device.

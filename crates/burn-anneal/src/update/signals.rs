@@ -10,6 +10,8 @@ pub(crate) struct Signals {
     pub norm: Option<Tensor<1>>,
     /// ‖g‖₁, unscaled.
     pub l1: Option<Tensor<1>>,
+    /// g·g′ with the gradient of the update before.
+    pub dot: Option<Tensor<1>>,
     /// Of each batch.
     pub losses: Vec<Tensor<1>>,
     /// Of each batch, scaled.
@@ -48,6 +50,7 @@ impl Signals {
         let values = [
             self.norm,
             self.l1,
+            self.dot,
             on_one_device(self.losses).map(Tensor::mean),
             on_one_device(self.largest).map(Tensor::max),
             self.movement,
@@ -55,12 +58,13 @@ impl Signals {
         ];
         let known = values.each_ref().map(Option::is_some);
         let mut numbers = numbers(values.into_iter().flatten().collect()).into_iter();
-        let [gradient_norm, gradient_l1, loss, largest, movement, last_movement] =
+        let [gradient_norm, gradient_l1, gradient_dot, loss, largest, movement, last_movement] =
             known.map(|known| if known { numbers.next() } else { None });
         Observation {
             loss,
             gradient_norm,
             gradient_l1,
+            gradient_dot,
             largest_gradient: largest.map(|largest| largest / self.loss_scale.unwrap_or(1.0)),
             movement,
             last_movement: last_movement.or(read_before),
@@ -75,7 +79,8 @@ pub(crate) fn numbers(tensors: Vec<Tensor<1>>) -> Vec<f64> {
     on_one_device(tensors).map_or(vec![], |read| read.into_data().iter::<f64>().collect())
 }
 
-fn on_one_device(tensors: Vec<Tensor<1>>) -> Option<Tensor<1>> {
+/// All of them on the device of the first, in one tensor.
+pub(super) fn on_one_device(tensors: Vec<Tensor<1>>) -> Option<Tensor<1>> {
     let device = tensors.first()?.device();
     let tensors = tensors.into_iter().map(|tensor| tensor.to_device(&device).cast(FloatDType::F32));
     Some(Tensor::cat(tensors.collect(), 0))

@@ -6,7 +6,7 @@ use super::error::UpdateError;
 use super::index::Index;
 use super::ledger::Ledger;
 use super::signals::{Reading, Signals};
-use anneal_control::{Answer, Controllers, Observation, SavedControllers};
+use anneal_control::{Controllers, Decision, Observation, SavedControllers};
 use anneal_schedule::MadeOf;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -26,7 +26,7 @@ pub(crate) struct State {
     /// What the last update showed.
     pub seen: Observation,
     /// What was decided about it.
-    pub answer: Answer,
+    pub decision: Decision,
     /// What was measured of the last update, for controllers that hear late.
     pub unread: Option<Unread>,
     /// How far the last update moved the weights.
@@ -151,7 +151,7 @@ impl State {
             index,
             prepared: 0,
             seen: Observation::default(),
-            answer: Answer::default(),
+            decision: Decision::default(),
             unread: None,
             last_movement: None,
             batches: Batches::default(),

@@ -237,7 +237,8 @@ pub(crate) fn half_parameters<M: Module>(module: &M) -> HashSet<ParamId> {
     weights.0.into_iter().filter(|(_, weight)| is_half(weight.dtype())).map(|(id, _)| id).collect()
 }
 
-fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+/// All entries in a row.
+pub(crate) fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     let elements = tensor.shape().num_elements();
     tensor.reshape([elements])
 }

@@ -147,21 +147,40 @@ impl Updater {
         }
     }
 
-    /// What Burn's loop shows of this update that the run does not say.
+    /// Why this update may not be made: the log, or what Burn's loop shows of it that the run does not say.
     fn contradiction(&self, state: &State, number: u64, batches: u64) -> Option<UpdateError> {
+        if let Some(log) = &self.plan().log
+            && let Some(reason) = log.error()
+        {
+            return Some(UpdateError::Log { path: log.path().to_path_buf(), reason });
+        }
+        if let Some(epoch) = self.unheard_epoch(state, number)
+            && let Some((_, controller)) = state.controllers.metrics().into_iter().next()
+        {
+            return Some(UpdateError::EpochUnheard { controller, epoch });
+        }
         let run = self.plan().expects?;
         if let Some(expected) = state.expects_record {
             return Some(UpdateError::NotLoaded { epoch: expected.epoch });
         }
-        let unheard = state.place.epochs > state.epochs_heard;
-        if let Some((_, controller)) = state.controllers.metrics().into_iter().next()
-            && unheard
-        {
-            return Some(UpdateError::EpochUnheard { controller, epoch: state.place.epochs });
-        }
         // None at all are gradients that somebody made without a pass.
         let expected = run.expects(state.place.updates, batches).err().filter(|_| batches > 0)?;
         Some(UpdateError::OtherBatches { update: number, found: batches, expected })
+    }
+
+    /// An epoch that is over and that nobody told controllers of. In a loop of one's own it may be told of less often; one
+    /// that has saved an epoch, or come to half of its run, and never told of any has forgotten to.
+    fn unheard_epoch(&self, state: &State, number: u64) -> Option<u64> {
+        let epochs = state.place.epochs;
+        if self.plan().expects.is_some() {
+            return Some(epochs).filter(|epochs| *epochs > state.epochs_heard);
+        }
+        if !self.plan().is_own_loop {
+            return None;
+        }
+        let end = self.plan().groups.schedule().length();
+        let is_late = epochs > 0 || end.is_some_and(|end| number >= end.div_ceil(2));
+        (state.epochs_heard == 0 && is_late).then_some(epochs.max(1))
     }
 
     /// Makes an update, and the model ready for the next.
@@ -214,6 +233,19 @@ impl Updater {
             let error = fail(plan, &mut state, error);
             Failed { model: before.unwrap_or(model), error }
         })
+    }
+}
+
+/// Runs the optimizer.
+pub(crate) fn step_optimizer<M: Module>(
+    model: M,
+    optimizer: &mut ModuleOptimizer,
+    rates: ModuleLearningRate,
+    gradients: GradAdaptor,
+) -> M {
+    match gradients {
+        GradAdaptor::Single(gradients) => optimizer.step(rates, model, gradients),
+        GradAdaptor::Multi(gradients) => optimizer.step_multi(rates, model, gradients),
     }
 }
 

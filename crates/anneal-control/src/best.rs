@@ -1,0 +1,132 @@
+//! Whether a value is better than the best so far: torch's rule, which others took over.
+
+use crate::{ControlError, MetricOf, Signal, Split};
+use serde::{Deserialize, Serialize};
+
+/// What a second controller of this kind on the same group would contradict.
+pub(crate) const ROLE: &str = "a rule for plateaus";
+
+/// Which value of a signal is the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// The lowest.
+    Min,
+    /// The highest.
+    Max,
+}
+
+/// By how much a value must be better than the best one to count as better.
+///
+/// | | min: better is below | max: better is above |
+/// | --- | --- | --- |
+/// | `Relative(x)` | best · (1 − x) | best · (1 + x) |
+/// | `Absolute(x)` | best − x | best + x |
+///
+/// x is finite and at least 0, and for the minimum a relative one is below 1. `Relative` is for signals above 0: of
+/// one below 0 a value that is a little worse counts as better, as it does in torch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Threshold {
+    /// A share of the best.
+    Relative(f64),
+    /// A difference from it.
+    Absolute(f64),
+}
+
+impl Threshold {
+    pub(crate) fn check(self, goal: Goal) -> Result<(), ControlError> {
+        let (Self::Relative(x) | Self::Absolute(x)) = self;
+        let below_1 = x < 1.0 || goal == Goal::Max || matches!(self, Self::Absolute(_));
+        let ok = x >= 0.0 && x.is_finite() && below_1;
+        let allowed = "finite, at least 0; where relative and of a minimum, below 1";
+        ControlError::require("threshold", self, ok, allowed)
+    }
+}
+
+impl Goal {
+    /// Refuses to look for the highest loss.
+    pub(crate) fn check(self, signal: &Signal) -> Result<(), ControlError> {
+        signal.check_best(self == Self::Max)
+    }
+
+    /// Whether a value is better than the best so far. The first finite one is; one that is not finite never is.
+    pub(crate) fn is_better(self, threshold: Threshold, value: f64, best: Option<f64>) -> bool {
+        let better = match (self, threshold, best) {
+            (_, _, None) => true,
+            (Self::Min, Threshold::Relative(x), Some(best)) => value < best * (1.0 - x),
+            (Self::Min, Threshold::Absolute(x), Some(best)) => value < best - x,
+            (Self::Max, Threshold::Relative(x), Some(best)) => value > best * (1.0 + x),
+            (Self::Max, Threshold::Absolute(x), Some(best)) => value > best + x,
+        };
+        value.is_finite() && better
+    }
+}
+
+/// Refuses changes of the rate that are none.
+pub(crate) fn check_changes(
+    factor: f64,
+    min_rate: f64,
+    smallest_change: f64,
+) -> Result<(), ControlError> {
+    let at_least_0 = |value: f64| value >= 0.0 && value.is_finite();
+    ControlError::require("factor", factor, factor > 0.0 && factor < 1.0, "above 0, below 1")?;
+    ControlError::require("min_rate", min_rate, at_least_0(min_rate), "finite, at least 0")?;
+    let ok = at_least_0(smallest_change);
+    ControlError::require("smallest_change", smallest_change, ok, "finite, at least 0")
+}
+
+/// Where the rule begins in its text form: `min(MetricOf::valid("Loss")`, without the closing bracket.
+pub(crate) fn beginning(goal: Goal, signal: &Signal) -> String {
+    let goal = if goal == Goal::Min { "min" } else { "max" };
+    match signal {
+        Signal::Metric(MetricOf { split: Split::Valid, name }) => {
+            format!("{goal}(MetricOf::valid({name:?})")
+        }
+        Signal::Metric(MetricOf { split: Split::Train, name }) => {
+            format!("{goal}(MetricOf::train({name:?})")
+        }
+        Signal::Announced(name) => format!("{goal}(Signal::Announced({name:?}.into())"),
+        measured => format!("{goal}(Signal::{measured:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_better_beyond_the_threshold() {
+        for (goal, threshold, best, worse, better) in [
+            (Goal::Min, Threshold::Relative(0.25), 2.0, 1.5, 1.49),
+            (Goal::Min, Threshold::Absolute(0.25), 2.0, 1.75, 1.74),
+            (Goal::Max, Threshold::Relative(0.25), 2.0, 2.5, 2.51),
+            (Goal::Max, Threshold::Absolute(0.25), 2.0, 2.25, 2.26),
+        ] {
+            assert!(!goal.is_better(threshold, worse, Some(best)), "{goal:?} {threshold:?}");
+            assert!(goal.is_better(threshold, better, Some(best)), "{goal:?} {threshold:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_never_better() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for goal in [Goal::Min, Goal::Max] {
+                for best in [None, Some(1.0)] {
+                    assert!(!goal.is_better(Threshold::Absolute(0.0), value, best));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn thresholds_out_of_range_are_refused() {
+        for threshold in [-0.1, f64::NAN, f64::INFINITY] {
+            assert!(Threshold::Relative(threshold).check(Goal::Max).is_err());
+            assert!(Threshold::Absolute(threshold).check(Goal::Min).is_err());
+        }
+        assert!(Threshold::Relative(1.0).check(Goal::Min).is_err());
+        assert!(Threshold::Relative(1.0).check(Goal::Max).is_ok());
+        assert!(Threshold::Absolute(1.0).check(Goal::Min).is_ok());
+    }
+}

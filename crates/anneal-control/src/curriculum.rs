@@ -1,0 +1,387 @@
+//! Rates for the phases of a curriculum.
+
+use crate::describe::updates;
+use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Run, Span, Stop};
+use serde::{Deserialize, Serialize};
+
+/// Gives each phase of a curriculum a factor on the rate, such as a drop where it gets harder: the description.
+///
+/// ```text
+/// factor(t) = the factor of the phase that began last
+/// ```
+///
+/// The first phase begins with the run. Another begins at its start, or with the first update after the loop
+/// announces its name, in any order and as often as it likes; the first one too can be announced, to return to it.
+/// An announcement of the phase that holds already changes nothing. Of two phases that begin with the same update
+/// the announced one holds.
+///
+/// A [spike](Self::spike) is a phase of its own, of factor h, for the k updates before the last phase of the list.
+/// Where that one has a start, the spike ends there. Where it is announced, the spike begins with the announcement,
+/// and the phase itself k updates later.
+///
+/// | field | default | range |
+/// | --- | --- | --- |
+/// | `phases`: names | required | not empty, each once |
+/// | `phases`: factors | required | finite, above 0 |
+/// | `phases`: starts | announced | spans; each after the one before it |
+/// | `spike`: height h | none | finite, above 0; a factor on the schedule's rate |
+/// | `spike`: length k | none | at least 1 update; no longer than the part with a start before it |
+///
+/// Where the difficulty is a number instead, [`Follow::difficulty`](crate::Follow::difficulty); where a task is
+/// rehearsed, [`Rehearsal`](crate::Rehearsal).
+///
+/// Source: phases from easy to hard are Bengio et al. 2009, "Curriculum learning"; factors on the rate and the
+/// spike are this crate's.
+///
+/// ```
+/// use anneal_control::{Announcement, Controllers, Curriculum, Describe, Due, Observation, RunLength, Span};
+///
+/// let run = RunLength::updates(100).resolve()?;
+/// let curriculum = Curriculum::new("easy", 1.0)
+///     .phase("mixed", 0.5, Span::percent(30))
+///     .announced_phase("hard", 0.25)
+///     .spike(2.0, 5);
+/// let mut controllers = Controllers::default();
+/// controllers.add("curriculum", curriculum.build(&run)?);
+/// let factor = |controllers: &mut Controllers, number| {
+///     controllers.update(Due::at(number, 0.1), &Observation::default()).unwrap().answer.factor
+/// };
+/// assert_eq!([0, 29, 30].map(|t| factor(&mut controllers, t)), [1.0, 1.0, 0.5].map(Some));
+/// controllers.announce(Announcement { name: "hard", value: None })?;
+/// assert_eq!([60, 64, 65].map(|t| factor(&mut controllers, t)), [2.0, 2.0, 0.25].map(Some));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Curriculum {
+    phases: Vec<Phase>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spike: Option<Spike>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Phase {
+    name: String,
+    factor: f64,
+    /// From the beginning of the run; announced without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<Span>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spike {
+    height: f64,
+    length: Span,
+}
+
+impl Curriculum {
+    /// With a first phase, which begins with the run.
+    #[must_use]
+    pub fn new(name: impl Into<String>, factor: f64) -> Self {
+        Self { phases: vec![], spike: None }.announced_phase(name, factor)
+    }
+
+    /// Then a phase that begins so far into the run.
+    #[must_use]
+    pub fn phase(mut self, name: impl Into<String>, factor: f64, start: impl Into<Span>) -> Self {
+        self.phases.push(Phase { name: name.into(), factor, start: Some(start.into()) });
+        self
+    }
+
+    /// Then a phase that begins where the loop announces its name.
+    #[must_use]
+    pub fn announced_phase(mut self, name: impl Into<String>, factor: f64) -> Self {
+        self.phases.push(Phase { name: name.into(), factor, start: None });
+        self
+    }
+
+    /// `height` times the schedule's rate for `length` before the last phase.
+    #[must_use]
+    pub fn spike(mut self, height: f64, length: impl Into<Span>) -> Self {
+        self.spike = Some(Spike { height, length: length.into() });
+        self
+    }
+
+    /// Checks all but the spans.
+    fn check(&self) -> Result<(), ControlError> {
+        let (phases, least) = (self.phases.len(), if self.spike.is_some() { 2 } else { 1 });
+        let allowed = "at least 1, and 2 where there is a spike";
+        ControlError::require("phases", phases, phases >= least, allowed)?;
+        let first = self.phases[0].start;
+        let allowed = "none for the first phase, which begins with the run";
+        ControlError::require("phases.start", first, first.is_none(), allowed)?;
+        for (i, Phase { name, factor, .. }) in self.phases.iter().enumerate() {
+            let new = !name.is_empty() && self.phases[..i].iter().all(|other| other.name != *name);
+            ControlError::require("phases.name", name, new, "not empty, and each name once")?;
+            ControlError::require("phases.factor", (name, factor), positive(*factor), POSITIVE)?;
+        }
+        Ok(())
+    }
+
+    /// The spike's height and length.
+    fn resolved_spike(&self, run: &Run) -> Result<Option<(f64, u64)>, ControlError> {
+        let Some(Spike { height, length }) = &self.spike else { return Ok(None) };
+        ControlError::require("spike.height", height, positive(*height), POSITIVE)?;
+        let length = updates("spike.length", *length, run)?;
+        ControlError::require("spike.length", length, length >= 1, "at least 1 update")?;
+        Ok(Some((*height, length)))
+    }
+}
+
+const POSITIVE: &str = "finite, above 0";
+
+fn positive(value: f64) -> bool {
+    value.is_finite() && value > 0.0
+}
+
+impl Describe for Curriculum {
+    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+        self.check()?;
+        let spike = self.resolved_spike(run)?;
+        let (mut starts, mut announced) = (vec![(0, self.phases[0].factor)], vec![]);
+        for (i, Phase { name, factor, start }) in self.phases.iter().enumerate() {
+            let spike = spike.filter(|_| i + 1 == self.phases.len());
+            let Some(start) = start else {
+                announced.push(Announced { name: name.clone(), factor: *factor, spike });
+                continue;
+            };
+            let (before, _) = starts[starts.len() - 1];
+            let start = updates("phases.start", *start, run)?;
+            let allowed = "after the start before it";
+            ControlError::require("phases.start", (name, start), before < start, allowed)?;
+            if let Some((height, length)) = spike {
+                let allowed = "at most the updates from the start before the last phase to its own";
+                ControlError::require("spike.length", length, length <= start - before, allowed)?;
+                starts.push((start - length, height));
+            }
+            starts.push((start, *factor));
+        }
+        Ok(Phases { starts, announced, state: CurriculumState::default() }.into())
+    }
+}
+
+/// The phases and which of them holds.
+#[derive(Clone, Debug)]
+struct Phases {
+    /// Where each phase with a start begins, and its factor; the spike before one is a phase too.
+    starts: Vec<(u64, f64)>,
+    announced: Vec<Announced>,
+    state: CurriculumState,
+}
+
+#[derive(Clone, Debug)]
+struct Announced {
+    name: String,
+    factor: f64,
+    /// Height and length.
+    spike: Option<(f64, u64)>,
+}
+
+impl Announced {
+    fn factor(&self, steps: u64) -> f64 {
+        match self.spike {
+            Some((height, length)) if steps < length => height,
+            _ => self.factor,
+        }
+    }
+}
+
+/// What a checkpoint saves of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CurriculumState {
+    /// The phase that begins with the next update.
+    next: Option<String>,
+    /// The phase that was announced last, and the step at which it began.
+    begun: Option<(String, u64)>,
+}
+
+impl Phases {
+    fn named(&self, name: &str) -> Option<&Announced> {
+        self.announced.iter().find(|phase| phase.name == name)
+    }
+
+    /// The announced phase that holds at a step, and its steps so far.
+    fn holding(&self, step: u64) -> Option<(&Announced, u64)> {
+        let (name, begun) = self.state.begun.as_ref()?;
+        let later = self.starts.iter().any(|(start, _)| start > begun && *start <= step);
+        if later { None } else { Some((self.named(name)?, step.saturating_sub(*begun))) }
+    }
+
+    fn factor(&mut self, step: u64) -> f64 {
+        if let Some(next) = self.state.next.take()
+            && self.holding(step).is_none_or(|(phase, _)| phase.name != next)
+        {
+            self.state.begun = Some((next, step));
+        }
+        let by_start = || self.starts.iter().rev().find(|(start, _)| *start <= step);
+        match self.holding(step) {
+            Some((phase, steps)) => phase.factor(steps),
+            None => by_start().map_or(1.0, |(_, factor)| *factor),
+        }
+    }
+}
+
+impl Controller for Phases {
+    type State = CurriculumState;
+
+    fn announcements(&self) -> Vec<String> {
+        self.announced.iter().map(|phase| phase.name.clone()).collect()
+    }
+
+    fn role(&self) -> Option<&'static str> {
+        Some("a curriculum")
+    }
+
+    fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
+        Ok(match event {
+            Event::Announced(said) if self.named(said.name).is_some() => {
+                self.state.next = Some(said.name.into());
+                Answer::default()
+            }
+            Event::Update(seen) => Answer::factor(self.factor(seen.step)),
+            _ => Answer::default(),
+        })
+    }
+
+    fn state(&self) -> CurriculumState {
+        self.state.clone()
+    }
+
+    fn restore(&mut self, state: CurriculumState) -> Result<(), ControlError> {
+        for name in state.next.iter().chain(state.begun.iter().map(|(name, _)| name)) {
+            let known = self.named(name).is_some();
+            ControlError::require("phase", name, known, "a phase that is announced")?;
+        }
+        self.state = state;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::Driver;
+    use crate::{Observation, RunLength};
+    use anneal_schedule::prelude::{Build, constant};
+
+    fn rates(driver: &mut Driver, updates: usize) -> Vec<f64> {
+        (0..updates).map(|_| driver.update(&Observation::default())).collect()
+    }
+
+    fn announced() -> Curriculum {
+        Curriculum::new("easy", 1.0).announced_phase("mixed", 0.5).announced_phase("hard", 0.25)
+    }
+
+    /// Phases with starts are a sequence of constants, and the spike one more of them.
+    #[test]
+    fn with_starts_it_is_a_sequence() {
+        let rule = Curriculum::new("easy", 1.0)
+            .phase("mixed", 0.5, Span::epochs(1))
+            .phase("hard", 0.25, Span::percent(50))
+            .spike(3.0, 40);
+        let sequence = constant(1.0)
+            .then(Span::steps(100), constant(0.5))
+            .then(Span::steps(360), constant(3.0))
+            .then(Span::steps(40), constant(0.25));
+        let schedule = sequence.resolve(RunLength::updates(1_000)).unwrap();
+        let expected: Vec<f64> = (0..1_000).map(|step| schedule.rate(step)).collect();
+        assert_eq!(rates(&mut Driver::new(rule), 1_000), expected);
+    }
+
+    #[test]
+    fn the_phase_that_is_announced_last_holds() {
+        let mut driver = Driver::new(announced());
+        assert_eq!(rates(&mut driver, 2), [1.0, 1.0]);
+        for (name, factor) in [("hard", 0.25), ("mixed", 0.5), ("easy", 1.0), ("hard", 0.25)] {
+            driver.announce(name, None);
+            assert_eq!(rates(&mut driver, 3), [factor; 3]);
+        }
+        driver.announce("easy", None);
+        driver.announce("mixed", None);
+        assert_eq!(rates(&mut driver, 1), [0.5]);
+    }
+
+    #[test]
+    fn a_start_ends_what_was_announced_before_it() {
+        let rule =
+            || Curriculum::new("easy", 1.0).announced_phase("hard", 0.25).phase("end", 0.1, 4);
+        let mut driver = Driver::new(rule());
+        rates(&mut driver, 2);
+        driver.announce("hard", None);
+        assert_eq!(rates(&mut driver, 3), [0.25, 0.25, 0.1]);
+        driver.announce("hard", None);
+        assert_eq!(rates(&mut driver, 2), [0.25, 0.25]);
+        // With the same update: the loop's word counts.
+        let mut driver = Driver::new(rule());
+        rates(&mut driver, 4);
+        driver.announce("hard", None);
+        assert_eq!(rates(&mut driver, 2), [0.25, 0.25]);
+    }
+
+    #[test]
+    fn an_announced_last_phase_has_its_spike_first() {
+        let mut driver = Driver::new(announced().spike(4.0, 3));
+        driver.announce("hard", None);
+        assert_eq!(rates(&mut driver, 2), [4.0, 4.0]);
+        // Announced again it goes on; another phase ends the spike.
+        driver.announce("hard", None);
+        assert_eq!(rates(&mut driver, 3), [4.0, 0.25, 0.25]);
+        driver.announce("mixed", None);
+        assert_eq!(rates(&mut driver, 1), [0.5]);
+        driver.announce("hard", None);
+        assert_eq!(rates(&mut driver, 1), [4.0]);
+        driver.announce("easy", None);
+        assert_eq!(rates(&mut driver, 5), [1.0; 5]);
+    }
+
+    #[test]
+    fn it_resumes_exactly() {
+        let rule = || announced().phase("end", 0.1, 20).announced_phase("last", 0.7).spike(4.0, 3);
+        for before in [0, 2, 5, 12] {
+            let mut whole = Driver::new(rule());
+            rates(&mut whole, 5);
+            whole.announce("last", None);
+            rates(&mut whole, before);
+            let mut resumed = Driver::new(rule()).resume(&whole);
+            assert_eq!(rates(&mut resumed, 30), rates(&mut whole, 30));
+        }
+        let run = RunLength::updates(100).resolve().unwrap();
+        let mut without = Curriculum::new("easy", 1.0).build(&run).unwrap();
+        let saved = serde_json::json!({ "begun": ["hard", 7] });
+        let error = without.controller.restore(saved).unwrap_err();
+        assert!(error.starts_with("phase: \"hard\""), "{error}");
+    }
+
+    #[test]
+    fn it_refuses_each_field_and_is_read_back() {
+        let run = RunLength::updates(100).resolve().unwrap();
+        let field = |rule: Curriculum| rule.build(&run).unwrap_err().field;
+        for factor in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(field(Curriculum::new("easy", factor)), "phases.factor");
+            assert_eq!(field(announced().phase("end", factor, 5)), "phases.factor");
+            assert_eq!(field(announced().spike(factor, 5)), "spike.height");
+        }
+        assert_eq!(field(announced().announced_phase("easy", 1.0)), "phases.name");
+        assert_eq!(field(Curriculum::new("", 1.0)), "phases.name");
+        let after = |start: u64| announced().phase("a", 1.0, 10).phase("b", 1.0, start);
+        for start in [0, 9, 10] {
+            assert_eq!(field(after(start)), "phases.start");
+        }
+        assert_eq!(field(announced().phase("a", 1.0, Span::epochs(1))), "phases.start");
+        assert_eq!(field(after(30).spike(2.0, 21)), "spike.length");
+        assert!(after(30).spike(2.0, 20).build(&run).is_ok());
+        assert_eq!(field(announced().spike(2.0, 0)), "spike.length");
+        assert_eq!(field(Curriculum::new("easy", 1.0).spike(2.0, 5)), "phases");
+
+        let rule = announced().phase("end", 0.1, Span::percent(80)).spike(2.0, 5);
+        let json = serde_json::to_string(&rule).unwrap();
+        assert_eq!(serde_json::from_str::<Curriculum>(&json).unwrap(), rule);
+        let read = |json: &str| serde_json::from_str::<Curriculum>(json).unwrap();
+        assert_eq!(field(read(r#"{"phases":[]}"#)), "phases");
+        let first = r#"{"phases":[{"name":"easy","factor":1,"start":5}]}"#;
+        assert_eq!(field(read(first)), "phases.start");
+    }
+}

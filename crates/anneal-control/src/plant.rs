@@ -1,0 +1,339 @@
+//! Whether a closed loop settles: the roots of its characteristic polynomial.
+
+use crate::ControlError;
+use serde::{Deserialize, Serialize};
+use std::f64::consts::TAU;
+use std::fmt;
+use std::ops::{Add, Div, Mul, Sub};
+
+/// How a signal answers to the output of a controller: a linear model of it, around where it works.
+///
+/// ```text
+/// y_{t+1} = a y_t + b u_{t−d}
+/// ```
+///
+/// with y_t the t-th value of the signal that the controller hears (a mean, where it takes means), u_t the
+/// output that it answers with, and d the `delay` (0 by default, at most 32).
+///
+/// `a` and `b` come from a run: a least-squares fit of y_{t+1} on y_t and u_t, of a run whose rate was moved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plant {
+    a: f64,
+    b: f64,
+    #[serde(default)]
+    delay: u64,
+}
+
+impl Plant {
+    /// The signal keeps the part `a` of itself, and moves by `b` per unit of the output.
+    pub fn new(a: f64, b: f64) -> Self {
+        Self { a, b, delay: 0 }
+    }
+
+    /// The output works only after so many further values.
+    #[must_use]
+    pub fn delay(self, values: u64) -> Self {
+        Self { delay: values, ..self }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ControlError> {
+        ControlError::require("a", self.a, self.a.is_finite(), "finite")?;
+        ControlError::require("b", self.b, self.b.is_finite(), "finite")?;
+        ControlError::require("delay", self.delay, self.delay <= 32, "0 to 32")
+    }
+
+    /// The characteristic polynomial of the loop of this plant and the controller u = −n(q)/m(q) y, q = z⁻¹:
+    ///
+    /// ```text
+    /// (1 − a q) m(q) + b q^(d+1) n(q)
+    /// ```
+    ///
+    /// Controller and result have the coefficient of q⁰ first: in z, that of the highest power.
+    pub(crate) fn closed_loop(&self, n: &[f64], m: &[f64]) -> Vec<f64> {
+        let shift = self.delay as usize + 1;
+        let mut sum = vec![0.0; (shift + n.len()).max(m.len() + 1)];
+        for (i, m) in m.iter().enumerate() {
+            sum[i] += m;
+            sum[i + 1] -= self.a * m;
+        }
+        for (i, n) in n.iter().enumerate() {
+            sum[i + shift] += self.b * n;
+        }
+        // Powers of q that are not there are no states of the loop.
+        while sum.last() == Some(&0.0) {
+            sum.pop();
+        }
+        sum
+    }
+}
+
+impl fmt::Display for Plant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { a, b, delay } = self;
+        let u = if *delay == 0 { "u_t".to_string() } else { format!("u_{{t−{delay}}}") };
+        write!(f, "y_{{t+1}} = {a} y_t + {b} {u}")
+    }
+}
+
+/// A complex number.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Complex {
+    /// Its real part.
+    pub re: f64,
+    /// Its imaginary part.
+    pub im: f64,
+}
+
+impl Complex {
+    /// Its distance from 0.
+    pub fn modulus(self) -> f64 {
+        self.re.hypot(self.im)
+    }
+}
+
+impl fmt::Display for Complex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.im == 0.0 {
+            true => write!(f, "{:.4}", self.re),
+            false => write!(f, "{:.4} {:+.4}i", self.re, self.im),
+        }
+    }
+}
+
+impl Add for Complex {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { re: self.re + other.re, im: self.im + other.im }
+    }
+}
+
+impl Sub for Complex {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self { re: self.re - other.re, im: self.im - other.im }
+    }
+}
+
+impl Mul for Complex {
+    type Output = Self;
+
+    fn mul(self, other: Self) -> Self {
+        Self {
+            re: self.re * other.re - self.im * other.im,
+            im: self.re * other.im + self.im * other.re,
+        }
+    }
+}
+
+impl Div for Complex {
+    type Output = Self;
+
+    fn div(self, other: Self) -> Self {
+        let size = other.re * other.re + other.im * other.im;
+        let Self { re, im } = self * Self { re: other.re, im: -other.im };
+        Self { re: re / size, im: im / size }
+    }
+}
+
+/// The roots of a polynomial whose coefficients begin with that of the highest power, which is 1; the root of
+/// the largest modulus comes first.
+///
+/// By Aberth's iteration: Newton's, with the roots pushed off each other.
+pub(crate) fn roots(coefficients: &[f64]) -> Vec<Complex> {
+    let degree = coefficients.len() - 1;
+    // No root is beyond twice this unit, and in it no coefficient is beyond 1.
+    let size = |(k, c): (usize, &f64)| c.abs().powf(1.0 / k as f64);
+    let unit = coefficients.iter().enumerate().skip(1).map(size).fold(0.0, f64::max);
+    let scaled = |(k, c): (usize, &f64)| (0..k).fold(*c, |c, _| c / unit);
+    let scaled: Vec<f64> = coefficients.iter().enumerate().map(scaled).collect();
+    let on_circle = |i: usize| (TAU * i as f64 / degree as f64 + 0.4).sin_cos();
+    let start = (0..degree).map(on_circle).map(|(im, re)| Complex { re, im });
+    let mut all: Vec<Complex> = start.collect();
+    for _ in 0..500 {
+        let mut moved = 0.0f64;
+        for i in 0..degree {
+            let step = step(&scaled, &all, i);
+            if step.modulus().is_finite() {
+                all[i] = all[i] - step;
+                moved = moved.max(step.modulus());
+            }
+        }
+        if moved < 1e-16 {
+            break;
+        }
+    }
+    let real = |z: Complex| if z.im.abs() < 1e-12 * z.modulus() { 0.0 } else { z.im };
+    let unscaled = |z: &Complex| Complex { re: z.re * unit, im: real(*z) * unit };
+    let mut all: Vec<Complex> = all.iter().map(unscaled).collect();
+    all.sort_by(|a, b| b.modulus().total_cmp(&a.modulus()));
+    all
+}
+
+/// How far the i-th root is from where it belongs.
+fn step(coefficients: &[f64], all: &[Complex], i: usize) -> Complex {
+    let z = all[i];
+    let (mut value, mut slope) = (Complex::default(), Complex::default());
+    for &c in coefficients {
+        slope = slope * z + value;
+        value = value * z + Complex { re: c, im: 0.0 };
+    }
+    if value == Complex::default() {
+        return value;
+    }
+    let one = Complex { re: 1.0, im: 0.0 };
+    let others = all.iter().enumerate().filter(|(j, other)| *j != i && **other != z);
+    let push = others.fold(Complex::default(), |sum, (_, other)| sum + one / (z - *other));
+    value / (slope - value * push)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::Driver;
+    use crate::{Controllers, Describe, Pid, RunLength, Signal};
+    use proptest::prelude::*;
+
+    fn of_y(set_point: f64, gains: [f64; 3]) -> Pid {
+        Pid::set_point(Signal::Announced("y".into()), set_point, gains)
+    }
+
+    /// (x − r₁)(x − r₂)…
+    fn polynomial(roots: &[Complex]) -> Vec<f64> {
+        let mut all = vec![Complex { re: 1.0, im: 0.0 }];
+        for root in roots {
+            all.push(Complex::default());
+            for i in (1..all.len()).rev() {
+                all[i] = all[i] - all[i - 1] * *root;
+            }
+        }
+        all.iter().map(|c| c.re).collect()
+    }
+
+    fn real(re: f64) -> Complex {
+        Complex { re, im: 0.0 }
+    }
+
+    fn close(found: &[Complex], expected: &[Complex], within: f64) {
+        assert_eq!(found.len(), expected.len());
+        for root in expected {
+            let nearest =
+                found.iter().map(|z| (*z - *root).modulus()).fold(f64::INFINITY, f64::min);
+            assert!(nearest <= within * root.modulus().max(1e-9), "{root} in {found:?}");
+        }
+    }
+
+    #[test]
+    fn roots_are_those_calculated_by_hand() {
+        close(&roots(&[1.0, -3.0, 2.0]), &[real(2.0), real(1.0)], 1e-14);
+        let i = |im| Complex { re: 0.0, im };
+        close(&roots(&[1.0, 0.0, 4.0]), &[i(2.0), i(-2.0)], 1e-14);
+        close(&roots(&[1.0, -1e9, 1.0]), &[real(1e9), real(1e-9)], 1e-9);
+        close(&roots(&[1.0, 0.0, 0.0]), &[real(0.0), real(0.0)], 0.0);
+        assert_eq!(roots(&[1.0]), []);
+        // (x − 1)³: a triple root is known to the third root of the precision.
+        close(&roots(&[1.0, -3.0, 3.0, -1.0]), &[real(1.0); 3], 1e-4);
+        // The fifth roots of 1.
+        assert!(
+            roots(&[1.0, 0.0, 0.0, 0.0, 0.0, -1.0])
+                .iter()
+                .all(|z| (z.modulus() - 1.0).abs() < 1e-14)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn roots_of_a_product_are_those_of_its_factors(
+            reals in prop::collection::vec(-3.0f64..3.0, 0..4),
+            pairs in prop::collection::vec((-2.0f64..2.0, 0.1f64..2.0), 1..4),
+        ) {
+            let mut all: Vec<Complex> = reals.into_iter().map(real).collect();
+            for (re, im) in pairs {
+                all.extend([Complex { re, im }, Complex { re, im: -im }]);
+            }
+            let apart = (0..all.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
+            let apart = apart.map(|(i, j)| (all[i] - all[j]).modulus()).fold(f64::INFINITY, f64::min);
+            prop_assume!(apart > 0.1);
+            close(&roots(&polynomial(&all)), &all, 1e-6 / apart.min(0.1));
+        }
+
+        /// Up to the longest delay, nothing is left of the polynomial at its roots.
+        #[test]
+        fn roots_of_long_loops_are_found(
+            a in -1.5f64..1.5,
+            b in prop_oneof![-3.0f64..3.0, -1e6f64..1e6],
+            delay in 0u64..33,
+            n in prop::array::uniform3(-2.0f64..2.0),
+        ) {
+            let polynomial = Plant::new(a, b).delay(delay).closed_loop(&n, &[1.0, -1.0]);
+            for z in roots(&polynomial) {
+                let (mut value, mut size) = (Complex::default(), 0.0);
+                for &c in &polynomial {
+                    value = value * z + real(c);
+                    size = size * z.modulus() + c.abs();
+                }
+                prop_assert!(value.modulus() <= 1e-9 * size, "{} of {}", value, size);
+            }
+        }
+    }
+
+    /// The size of y some values later, as a root: of the loop itself, not of its polynomial.
+    fn growth(rule: Pid, a: f64, b: f64, delay: usize) -> f64 {
+        let mut driver = Driver::new(rule.limits(1e-300, 1e300));
+        let (mut y, mut u) = (vec![1e-12], vec![0.0; delay]);
+        for t in 0..700 {
+            driver.announce("y", Some(y[t]));
+            u.push(driver.state()["terms"]["output"].as_f64().unwrap_or(0.0));
+            y.push(a * y[t] + b * u[t]);
+        }
+        let changes: Vec<f64> = y.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let size =
+            |from: usize| changes[from..from + 100].iter().map(|x| x * x).sum::<f64>().sqrt();
+        (size(600) / size(100)).powf(1.0 / 500.0)
+    }
+
+    #[test]
+    fn the_largest_root_is_how_the_loop_grows() {
+        let mut loops = [0, 0];
+        let change = |gains| Pid::change_of(Signal::Announced("y".into()), gains);
+        for (rule, a, b, delay) in [
+            (of_y(0.0, [0.3, 0.0, 0.0]), 0.9, 0.5, 0),
+            (of_y(0.0, [0.1, 0.02, 0.0]), 0.95, 0.5, 0),
+            (of_y(0.0, [0.2, 0.15, 0.1]).dt(0.5), 0.98, 0.4, 0),
+            (of_y(0.0, [0.2, 0.15, 0.1]).derivative_of_error(), 0.98, 0.4, 2),
+            (of_y(0.0, [0.2, 0.15, 0.1]).proportional_on_measurement(), 0.98, 0.4, 3),
+            (of_y(0.0, [3.9, 0.0, 0.0]), 0.9, 0.5, 0),
+            (of_y(0.0, [-0.3, 0.0, 0.0]), 0.9, 0.5, 1),
+            (change([0.4, 0.02, 0.1]), 0.98, 0.5, 1),
+            (change([0.0, -0.05, 0.0]), 0.99, 0.5, 0),
+        ] {
+            let plant = Plant::new(a, b).delay(delay as u64);
+            let largest = rule.roots(&plant).unwrap()[0].modulus();
+            let grows = growth(rule.clone(), a, b, delay);
+            assert!((grows - largest).abs() < 2e-3, "{rule:?}: {grows}, not {largest}");
+            let stable = grows < 1.0;
+            loops[usize::from(stable)] += 1;
+            let run = RunLength::updates(10).resolve().unwrap();
+            let mut controllers = Controllers::default();
+            controllers.add("pid", rule.for_plant(plant).build(&run).unwrap());
+            assert_eq!(controllers.warnings().is_empty(), stable, "{:?}", controllers.warnings());
+        }
+        assert_eq!(loops, [5, 4], "loops that grow, and that do not");
+    }
+
+    #[test]
+    fn a_loop_that_is_not_stable_is_told_with_its_root() {
+        let run = RunLength::updates(10).resolve().unwrap();
+        let mut controllers = Controllers::default();
+        let rule = of_y(0.0, [4.0, 0.0, 0.0]).for_plant(Plant::new(0.5, 0.5).delay(1));
+        controllers.add("pid", rule.build(&run).unwrap());
+        // z² − z/2 + 2 has the roots ¼ ± i √31/4, of modulus √2.
+        let expected = "pid: with these gains the closed loop with y_{t+1} = 0.5 y_t + 0.5 u_{t−1} is not stable: \
+                        its largest root is 0.2500 +1.3919i (modulus 1.4142, which must be below 1); lower the \
+                        gains, or look at their signs";
+        let warnings = controllers.warnings();
+        assert_eq!(warnings[0].replace("-1.3919i", "+1.3919i"), expected);
+    }
+}

@@ -1,0 +1,59 @@
+//! Any controller of this crate, as a file describes it.
+
+use crate::{
+    AnyController, ControlError, Curriculum, Describe, Follow, Greedy, Hypergradient, LocalSteps,
+    Pid, Plateau, PruningRestart, Rehearsal, Run, SpikeGuard,
+};
+use serde::{Deserialize, Serialize};
+
+macro_rules! rules {
+    ($($name:ident),*) => {
+        /// The description of a controller, under the name of its kind: plain data, for a file.
+        ///
+        /// ```
+        /// use anneal_control::{MetricOf, Plateau, Rule, Scoped};
+        ///
+        /// let text = r#"{
+        ///     "rule": {"plateau": {"goal": "min", "signal": "valid Loss", "patience": 3}},
+        ///     "group": "head",
+        ///     "after": "5ep"
+        /// }"#;
+        /// let rule: Scoped<Rule> = serde_json::from_str(text)?;
+        /// assert_eq!(rule.rule, Plateau::min(MetricOf::valid("Loss")).patience(3).into());
+        /// # Ok::<(), serde_json::Error>(())
+        /// ```
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Rule {
+            $(#[doc = concat!("[`", stringify!($name), "`].")] $name($name),)*
+        }
+
+        impl Describe for Rule {
+            fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+                match self {
+                    $(Self::$name(rule) => rule.build(run),)*
+                }
+            }
+        }
+
+        $(impl From<$name> for Rule {
+            fn from(rule: $name) -> Self {
+                Self::$name(rule)
+            }
+        })*
+    };
+}
+
+rules!(
+    Plateau,
+    Greedy,
+    Pid,
+    Hypergradient,
+    SpikeGuard,
+    Curriculum,
+    Rehearsal,
+    Follow,
+    LocalSteps,
+    PruningRestart
+);

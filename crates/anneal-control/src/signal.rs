@@ -1,0 +1,293 @@
+//! What a controller listens to: one number, of an update or an epoch.
+
+use crate::{ControlError, Event, MetricOf, Needs, Split};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+use std::str::FromStr;
+
+/// A number that training shows.
+///
+/// | variant | text | comes with |
+/// | --- | --- | --- |
+/// | [`Metric`](Self::Metric) | `valid Loss`, `train Accuracy` | an epoch |
+/// | [`Loss`](Self::Loss) | `loss` | an update |
+/// | [`GradientNorm`](Self::GradientNorm) | `gradient_norm` | an update |
+/// | [`GradientL1`](Self::GradientL1) | `gradient_l1` | an update |
+/// | [`LargestGradient`](Self::LargestGradient) | `largest_gradient` | an update |
+/// | [`Movement`](Self::Movement) | `movement` | an update |
+/// | [`Announced`](Self::Announced) | `announced NAME` | an announcement |
+///
+/// ```
+/// use anneal_control::{MetricOf, Signal};
+/// assert_eq!("valid Loss".parse(), Ok(Signal::Metric(MetricOf::valid("Loss"))));
+/// assert_eq!(Signal::GradientNorm.to_string(), "gradient_norm");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Signal {
+    /// A metric at the end of an epoch.
+    Metric(MetricOf),
+    /// The mean loss of the batches of an update.
+    Loss,
+    /// ‖g‖₂ of all gradients together.
+    GradientNorm,
+    /// ‖g‖₁ of all gradients together.
+    GradientL1,
+    /// The largest entry of the gradient of one batch.
+    LargestGradient,
+    /// How far the update before moved the weights.
+    Movement,
+    /// A number that the loop announces under this name.
+    Announced(String),
+}
+
+impl Signal {
+    /// What must be measured for it.
+    pub fn needs(&self) -> Needs {
+        let none = Needs::default();
+        match self {
+            Self::Metric(_) | Self::Announced(_) => none,
+            Self::Loss => Needs { loss: true, ..none },
+            Self::GradientNorm => Needs { gradient_norm: true, ..none },
+            Self::GradientL1 => Needs { gradient_l1: true, ..none },
+            Self::LargestGradient => Needs { largest_gradient: true, ..none },
+            Self::Movement => Needs { last_movement: true, ..none },
+        }
+    }
+
+    /// The metrics of an epoch that it is.
+    pub fn metrics(&self) -> Vec<MetricOf> {
+        match self {
+            Self::Metric(metric) => vec![metric.clone()],
+            _ => vec![],
+        }
+    }
+
+    /// The announcements that it is.
+    pub fn announcements(&self) -> Vec<String> {
+        match self {
+            Self::Announced(name) => vec![name.clone()],
+            _ => vec![],
+        }
+    }
+
+    /// What it is in an event that has it: NaN where it should be there and is not.
+    pub fn in_event(&self, event: &Event<'_>) -> Option<f64> {
+        let of_update = match (self, event) {
+            (Self::Metric(metric), Event::Epoch(seen)) => {
+                return Some(seen.metrics.get(metric).unwrap_or(f64::NAN));
+            }
+            (Self::Announced(name), Event::Announced(said)) if said.name == name => {
+                return Some(said.value.unwrap_or(f64::NAN));
+            }
+            (Self::Metric(_) | Self::Announced(_), _) => return None,
+            (_, Event::Update(seen)) => seen.observation,
+            _ => return None,
+        };
+        let value = match self {
+            Self::Loss => of_update.loss,
+            Self::GradientNorm => of_update.gradient_norm,
+            Self::GradientL1 => of_update.gradient_l1,
+            Self::LargestGradient => of_update.largest_gradient,
+            Self::Movement => of_update.last_movement,
+            Self::Metric(_) | Self::Announced(_) => None,
+        };
+        Some(value.unwrap_or(f64::NAN))
+    }
+
+    /// Whether a higher value is the better one, where its name tells.
+    pub(crate) fn higher_is_better(&self) -> Option<bool> {
+        let Self::Metric(MetricOf { name, .. }) = self else {
+            return matches!(self, Self::Loss).then_some(false);
+        };
+        let name = name.to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        match (
+            has(&["loss", "error", "perplexity", "cer", "wer"]),
+            has(&["accuracy", "precision", "recall", "auroc", "f1", "fbeta", "f-beta"]),
+        ) {
+            (true, false) => Some(false),
+            (false, true) => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Refuses to look for the highest loss or the lowest accuracy.
+    pub(crate) fn check_best(&self, highest: bool) -> Result<(), ControlError> {
+        let ok = self.higher_is_better().is_none_or(|higher| higher == highest);
+        let (field, allowed) = match highest {
+            true => ("max", "a signal that is better the higher it is; use min"),
+            false => ("min", "a signal that is better the lower it is; use max"),
+        };
+        match ok {
+            true => Ok(()),
+            false => Err(ControlError { field, value: format!("`{self}`"), allowed }),
+        }
+    }
+}
+
+impl From<MetricOf> for Signal {
+    fn from(metric: MetricOf) -> Self {
+        Self::Metric(metric)
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Metric(metric) => metric.fmt(f),
+            Self::Loss => f.write_str("loss"),
+            Self::GradientNorm => f.write_str("gradient_norm"),
+            Self::GradientL1 => f.write_str("gradient_l1"),
+            Self::LargestGradient => f.write_str("largest_gradient"),
+            Self::Movement => f.write_str("movement"),
+            Self::Announced(name) => write!(f, "announced {name}"),
+        }
+    }
+}
+
+impl FromStr for Signal {
+    type Err = ControlError;
+
+    fn from_str(text: &str) -> Result<Self, ControlError> {
+        let of = |split: Split, name: &str| MetricOf { split, name: name.to_string() };
+        Ok(match text.split_once(' ') {
+            Some(("valid", name)) => Self::Metric(of(Split::Valid, name)),
+            Some(("train", name)) => Self::Metric(of(Split::Train, name)),
+            Some(("announced", name)) => Self::Announced(name.to_string()),
+            _ => match text {
+                "loss" => Self::Loss,
+                "gradient_norm" => Self::GradientNorm,
+                "gradient_l1" => Self::GradientL1,
+                "largest_gradient" => Self::LargestGradient,
+                "movement" => Self::Movement,
+                _ => {
+                    let allowed = "`valid NAME`, `train NAME`, `announced NAME`, `loss`, `gradient_norm`, \
+                                   `gradient_l1`, `largest_gradient` or `movement`";
+                    let value = format!("`{text}`");
+                    return Err(ControlError { field: "signal", value, allowed });
+                }
+            },
+        })
+    }
+}
+
+impl Serialize for Signal {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'a> Deserialize<'a> for Signal {
+    fn deserialize<D: Deserializer<'a>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Means of a signal over so many of its values, or each value by itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Heard {
+    /// Of the finite values since the last mean.
+    sum: f64,
+    finite: u64,
+    /// All values since the last mean.
+    since: u64,
+    /// Values of the whole run that were missing, infinite or NaN.
+    pub not_finite: u64,
+}
+
+impl Heard {
+    /// The mean of the last `every` values, where this event completes it. Values that are not finite are counted and
+    /// left out of it; it is NaN where none was finite.
+    pub fn hear(&mut self, signal: &Signal, every: u64, event: &Event<'_>) -> Option<f64> {
+        let value = signal.in_event(event)?;
+        self.since += 1;
+        match value.is_finite() {
+            true => {
+                self.sum += value;
+                self.finite += 1;
+            }
+            false => self.not_finite += 1,
+        }
+        if self.since < every {
+            return None;
+        }
+        let mean = if self.finite == 0 { f64::NAN } else { self.sum / self.finite as f64 };
+        *self = Self { not_finite: self.not_finite, ..Self::default() };
+        Some(mean)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Announcement, Answer, EpochMetrics, EpochSeen, Observation, Seen};
+
+    #[test]
+    fn texts_are_read_back() {
+        let all = [
+            Signal::Metric(MetricOf::valid("Loss")),
+            Signal::Metric(MetricOf::train("Top 5 Accuracy")),
+            Signal::Loss,
+            Signal::GradientNorm,
+            Signal::GradientL1,
+            Signal::LargestGradient,
+            Signal::Movement,
+            Signal::Announced("temperature".into()),
+        ];
+        for signal in all {
+            assert_eq!(signal.to_string().parse(), Ok(signal.clone()));
+            let json = serde_json::to_string(&signal).unwrap();
+            assert_eq!(serde_json::from_str::<Signal>(&json).unwrap(), signal);
+        }
+        let error = "los".parse::<Signal>().unwrap_err().to_string();
+        assert!(error.contains("`los`") && error.contains("`valid NAME`"), "{error}");
+    }
+
+    #[test]
+    fn a_highest_loss_is_refused() {
+        for name in ["Loss", "Top-5 Error", "Perplexity"] {
+            assert!(Signal::from(MetricOf::valid(name)).check_best(true).is_err());
+            assert!(Signal::from(MetricOf::valid(name)).check_best(false).is_ok());
+        }
+        assert!(Signal::from(MetricOf::valid("Accuracy")).check_best(false).is_err());
+        assert!(Signal::from(MetricOf::valid("BLEU")).check_best(false).is_ok());
+        assert!(Signal::Loss.check_best(true).is_err());
+    }
+
+    #[test]
+    fn a_mean_leaves_out_what_is_not_finite_and_counts_it() {
+        let mut heard = Heard::default();
+        let mut hear = |loss: Option<f64>| {
+            let observation = Observation { loss, ..Observation::default() };
+            let seen = Seen {
+                number: 0,
+                step: 0,
+                rate: 1.0,
+                observation: &observation,
+                loss_scale: 1.0,
+                answered: &Answer::default(),
+                largest_factor: 1.0,
+            };
+            heard.hear(&Signal::Loss, 3, &Event::Update(seen))
+        };
+        let means = [Some(1.0), None, Some(3.0), Some(f64::NAN), Some(f64::INFINITY), None];
+        let means = means.map(&mut hear);
+        assert_eq!(means[..5], [None, None, Some(2.0), None, None]);
+        assert!(means[5].is_some_and(f64::is_nan));
+        assert_eq!(heard.not_finite, 4);
+    }
+
+    #[test]
+    fn each_signal_is_heard_where_it_comes() {
+        let metrics = EpochMetrics::from_iter([(MetricOf::valid("Loss"), 0.5)]);
+        let epoch = Event::Epoch(EpochSeen { epoch: 1, metrics: &metrics });
+        assert_eq!(Signal::from(MetricOf::valid("Loss")).in_event(&epoch), Some(0.5));
+        assert!(Signal::from(MetricOf::train("Loss")).in_event(&epoch).is_some_and(f64::is_nan));
+        assert_eq!(Signal::Loss.in_event(&epoch), None);
+        let said = Event::Announced(Announcement { name: "temperature", value: Some(0.1) });
+        assert_eq!(Signal::Announced("temperature".into()).in_event(&said), Some(0.1));
+        assert_eq!(Signal::Announced("difficulty".into()).in_event(&said), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! Checkpoints of several models that are stepped in turns, each in a folder of its own.
+
+use super::{Checkpoint, CheckpointError, all_named, folder, half_written};
+use std::path::Path;
+
+impl Checkpoint {
+    /// The newest that all of these folders have whole: of models that are stepped in turns and saved after the
+    /// same epochs, such as the two of a GAN. `None` where nothing was saved yet, or a process was killed while it
+    /// saved for the first time.
+    ///
+    /// ```no_run
+    /// use burn_anneal::Checkpoint;
+    /// # fn builders() -> Result<(), burn_anneal::CheckpointError> {
+    /// if let Some([generator, critic]) = Checkpoint::newest_of_all(["runs/gan/generator", "runs/gan/critic"])? {
+    ///     println!("both go on after {generator}");
+    ///     // the builder of each: .resume_from(&generator), .resume_from(&critic)
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoneOfAll`] where several epochs were saved and no two folders agree on one;
+    /// [`CheckpointError::NoneWhole`] as [`newest`](Self::newest).
+    pub fn newest_of_all<P: AsRef<Path>, const N: usize>(
+        directories: [P; N],
+    ) -> Result<Option<[Self; N]>, CheckpointError> {
+        let mut saved = vec![];
+        for directory in &directories {
+            saved.push(whole(directory.as_ref())?);
+        }
+        let Some((first, others)) = saved.split_first() else { return Ok(None) };
+        let mut common: Vec<_> = first.iter().map(|saved| saved.place).collect();
+        let has = |all: &Vec<Self>, place| all.iter().any(|saved| saved.place == place);
+        common.retain(|place| others.iter().all(|all| has(all, *place)));
+        match common.into_iter().next_back() {
+            Some(place) => Ok(Some(
+                directories
+                    .map(|directory| Self { directory: directory.as_ref().to_path_buf(), place }),
+            )),
+            None if saved.iter().all(|all| all.len() < 2) => Ok(None),
+            None => Err(CheckpointError::NoneOfAll {
+                directories: directories.iter().map(|path| path.as_ref().to_path_buf()).collect(),
+            }),
+        }
+    }
+}
+
+/// The checkpoints at the ends of epochs that can be read, in the order in which they were made.
+fn whole(directory: &Path) -> Result<Vec<Checkpoint>, CheckpointError> {
+    if Checkpoint::newest(directory)?.is_none() {
+        return Ok(vec![]);
+    }
+    let left = half_written(&folder(directory))?;
+    let at = |place| Checkpoint { directory: directory.to_path_buf(), place };
+    let mut all: Vec<Checkpoint> = all_named(&folder(directory))?.into_iter().map(at).collect();
+    all.retain(|saved| saved.batches() == 0 && !left.contains(&saved.place));
+    all.retain(|saved| saved.read().is_ok());
+    let generation = |saved: &Checkpoint| {
+        let run = saved.saved_run().ok();
+        run.and_then(|run| run.state).map_or(0, |state| state.generation)
+    };
+    all.sort_by_cached_key(|saved| (generation(saved), saved.place));
+    Ok(all)
+}

@@ -1,0 +1,188 @@
+//! A line of the log for each update, read from its device and written by a thread of its own.
+
+use super::signals::{Signals, numbers};
+use anneal_control::{LogStart, LoggedUpdate, Needs, UpdateLog};
+use burn::tensor::Tensor;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Writes a line for each update into `updates.jsonl` in the folder of a run: loss, gradient norm, how far the weights
+/// moved, the rate of each group, what controllers answered, and skips. [`UpdateLog`] reads it, and says what the
+/// lines are.
+///
+/// It costs a sum over the gradients, which clipping shares, and one over the weights; all of it is read by a thread
+/// of its own. A run that is resumed goes on where its checkpoint was.
+///
+/// ```
+/// use burn_anneal::LogUpdates;
+/// let log = LogUpdates::to("runs/mine").gradient_l1();
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogUpdates {
+    directory: PathBuf,
+    gradient_l1: bool,
+}
+
+impl LogUpdates {
+    /// Into this folder.
+    pub fn to(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), gradient_l1: false }
+    }
+
+    /// With ‖g‖₁ too: one more sum over the gradients.
+    pub fn gradient_l1(self) -> Self {
+        Self { gradient_l1: true, ..self }
+    }
+
+    pub(super) fn needs(&self) -> Needs {
+        Needs { gradient_norm: true, gradient_l1: self.gradient_l1, ..Needs::default() }
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for LogUpdates {
+    fn from(directory: P) -> Self {
+        Self::to(directory)
+    }
+}
+
+/// A line of which the signals are still on their devices.
+pub(super) struct Unwritten {
+    pub line: LoggedUpdate,
+    pub signals: Signals,
+    /// ‖Δw‖₂; `None` where nothing was to move.
+    pub moved: Option<Tensor<1>>,
+}
+
+enum Message {
+    Line(Box<Unwritten>),
+    /// Answer when all before it is in the file.
+    Flush(SyncSender<()>),
+}
+
+/// So many updates may wait for their devices before training waits for the log.
+const WAITING: usize = 256;
+
+/// The log of a run.
+pub(crate) struct Log {
+    path: PathBuf,
+    needs: Needs,
+    messages: Option<SyncSender<Message>>,
+    thread: Option<JoinHandle<()>>,
+    error: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Log {
+    /// Begins it; where the run goes on, after the lines of the updates before.
+    pub fn open(log: &LogUpdates, start: LogStart, goes_on: bool) -> io::Result<Self> {
+        let path = log.directory.join(UpdateLog::FILE);
+        fs::create_dir_all(&log.directory)?;
+        let mut lines = match goes_on && path.exists() {
+            true => before(&path, start.from)?,
+            false => vec![],
+        };
+        lines.push(serde_json::to_string(&start)?);
+        let beside = path.with_extension("jsonl.new");
+        fs::write(&beside, lines.join("\n") + "\n")?;
+        fs::rename(&beside, &path)?;
+        let file = File::options().append(true).open(&path)?;
+        let (messages, waiting) = mpsc::sync_channel(WAITING);
+        let error = Arc::new(Mutex::new(None));
+        let failed = error.clone();
+        let thread = std::thread::spawn(move || {
+            if let Err(error) = write(file, &waiting) {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+        });
+        let (messages, thread) = (Some(messages), Some(thread));
+        Ok(Self { path, needs: log.needs(), messages, thread, error })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    pub(super) fn write(&self, line: Unwritten) {
+        self.send(Message::Line(Box::new(line)));
+    }
+
+    /// Waits until all lines are in the file.
+    pub fn flush(&self) {
+        let (done, waiting) = mpsc::sync_channel(1);
+        self.send(Message::Flush(done));
+        // A thread that has failed answers nothing.
+        let _ = waiting.recv();
+    }
+
+    fn send(&self, message: Message) {
+        if let Some(messages) = &self.messages {
+            // What a thread that has failed does not take is told by `error`.
+            let _ = messages.send(message);
+        }
+    }
+
+    /// Why lines could not be written.
+    pub fn error(&self) -> Option<String> {
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        error.as_ref().map(io::Error::to_string)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.messages = None;
+        if let Some(thread) = self.thread.take() {
+            // Its panic would be one of Burn's, about a device that the run has failed with.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The lines of the updates before this one.
+fn before(path: &Path, update: u64) -> io::Result<Vec<String>> {
+    let log = UpdateLog::read(path).map_err(io::Error::other)?;
+    Ok(log.lines_before(update))
+}
+
+/// Writes lines as they come. The file is brought up to date when no line has come for a while.
+fn write(file: File, messages: &Receiver<Message>) -> io::Result<()> {
+    let mut file = io::BufWriter::new(file);
+    loop {
+        match messages.recv_timeout(Duration::from_millis(200)) {
+            Ok(Message::Line(line)) => {
+                serde_json::to_writer(&mut file, &line.read())?;
+                file.write_all(b"\n")?;
+            }
+            Ok(Message::Flush(done)) => {
+                file.flush()?;
+                // Nobody waits any more.
+                let _ = done.send(());
+            }
+            Err(RecvTimeoutError::Timeout) => file.flush()?,
+            Err(RecvTimeoutError::Disconnected) => return file.flush(),
+        }
+    }
+}
+
+impl Unwritten {
+    /// Waits for the devices.
+    fn read(self) -> LoggedUpdate {
+        let seen = self.signals.read();
+        let moved = self.moved.map(|moved| numbers(vec![moved]));
+        LoggedUpdate {
+            loss: seen.loss,
+            gradient_norm: seen.gradient_norm,
+            gradient_l1: seen.gradient_l1,
+            update_norm: moved.and_then(|moved| moved.first().copied()),
+            ..self.line
+        }
+    }
+}

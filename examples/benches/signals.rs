@@ -1,0 +1,48 @@
+//! What signals, controllers and the log add to an update.
+//!
+//! ```text
+//! cargo bench --workspace --profile dev --bench signals
+//! ```
+//!
+//! The network of `cifar_cosine` on the same batches, in turns: as it is; with a controller that needs nothing measured;
+//! with controllers that need the loss, the norm of the gradients and the product of successive ones; with the log
+//! alone; and with all of it.
+
+mod common;
+
+use burn_anneal::control::{Hypergradient, MetricOf, Pid, Plateau, Signal, SpikeGuard};
+use burn_anneal::prelude::*;
+use common::{Builder, Variant, compare};
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let variant = |name, ask: fn(Builder, PathBuf) -> Builder| {
+        let folder = folder.path().join(name);
+        let ask = Box::new(move |builder| Ok(ask(builder, folder.clone())));
+        Variant { name, ask, beside: 0 }
+    };
+    let variants = vec![
+        variant("as it is", |builder, _| builder),
+        variant("plateau on a metric", |builder, _| plateau(builder)),
+        variant("four controllers", |builder, _| controllers(builder)),
+        variant("log", |builder, folder| builder.log_updates(LogUpdates::to(folder).gradient_l1())),
+        variant("all", |builder, folder| {
+            controllers(builder).log_updates(LogUpdates::to(folder).gradient_l1())
+        }),
+    ];
+    compare("Times what signals, controllers and the log add to an update", variants)
+}
+
+fn plateau(builder: Builder) -> Builder {
+    // It is told of no epoch here, and a learner is not asked for one before it validates.
+    builder.controller("plateau", Plateau::min(MetricOf::valid("Loss")))
+}
+
+fn controllers(builder: Builder) -> Builder {
+    builder
+        .controller("plateau", Plateau::min(Signal::Loss).mean_over(100))
+        .controller("pid", Pid::set_point(Signal::GradientNorm, 1.0, [1e-3, 0.0, 0.0]))
+        .controller("spikes", SpikeGuard::clip())
+        .controller("hypergradient", Hypergradient::on_log(1e-3))
+}
