@@ -18,10 +18,13 @@
 //! - [`LocalSteps`]: the rate of a client between synchronizations; [`ServerRate`]: that of the server.
 //! - [`Cooldown`]: half the rate for a while after a loss that is not finite; the pattern for one of your own.
 //!
+//! No controllers, but plans: [`Seesaw`] has larger batches instead of a part of the rate's fall, and [`Exploration`] begins
+//! several trainings under a high rate, of which the best go on.
+//!
 //! What is named here is a description: [`Describe::build`] checks it when the length of the run is known. It may be
 //! for [one group](Describe::on_group), or for [a part](Describe::after) of the run; a file holds it as a [`Rule`].
 //!
-//! [`Controllers`] puts several together.
+//! [`Controllers`] puts several together; [`peers`] translates those of other libraries.
 
 mod best;
 mod controller;
@@ -33,6 +36,7 @@ mod describe;
 #[cfg(test)]
 mod driver;
 mod error;
+mod exploration;
 mod finite_guard;
 mod follow;
 mod followed;
@@ -43,6 +47,7 @@ mod log;
 mod loss_scaler;
 mod metrics;
 mod observation;
+pub mod peers;
 mod pid;
 mod plant;
 mod plateau;
@@ -50,6 +55,7 @@ mod pruning_restart;
 mod rate_cap;
 mod rehearsal;
 mod rule;
+mod seesaw;
 mod server_rate;
 mod signal;
 mod since;
@@ -71,6 +77,7 @@ pub use curriculum::Curriculum;
 pub use decision::Decision;
 pub use describe::{AnyController, Describe, Scoped};
 pub use error::ControlError;
+pub use exploration::{Dropped, Exploration, Explorer, ExplorerState, NotItsTurn, Turn};
 pub use finite_guard::{FiniteGuard, FiniteGuardState};
 pub use follow::Follow;
 pub use greedy::Greedy;
@@ -87,6 +94,7 @@ pub use pruning_restart::PruningRestart;
 pub use rate_cap::{NoRoom, RateCap, RateLimiter, RateLimiterState};
 pub use rehearsal::Rehearsal;
 pub use rule::Rule;
+pub use seesaw::{Seesaw, SeesawError, SeesawPlan, SeesawStage};
 pub use server_rate::{ServerRate, ServerRateError, ServerSteps};
 pub use signal::Signal;
 pub use spike_guard::SpikeGuard;

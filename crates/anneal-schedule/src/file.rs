@@ -107,13 +107,12 @@ impl ScheduleConfig {
 
     /// Writes this description as TOML.
     pub fn to_toml(&self) -> Result<String, FileError> {
-        toml::to_string(&self.in_file()).map_err(|error| FileError::Write(error.to_string()))
+        to_toml(&self.in_file())
     }
 
     /// Writes this description as JSON.
     pub fn to_json(&self) -> Result<String, FileError> {
-        let text = serde_json::to_string_pretty(&self.in_file())
-            .map_err(|error| FileError::Write(error.to_string()))?;
+        let text = to_json(&self.in_file())?;
         // JSON has no NaN and no infinity; they would be written as null.
         match Self::from_json(&text) {
             Ok(back) if back == *self => Ok(text),
@@ -147,6 +146,22 @@ pub fn load<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, FileError>
         parse_error(&origin, &valid, "the text is not UTF-8".into())
     })?;
     parse(text, &origin)
+}
+
+/// Writes any description as TOML.
+///
+/// # Errors
+/// [`FileError::Write`] for what TOML cannot hold.
+pub fn to_toml(description: &impl Serialize) -> Result<String, FileError> {
+    toml::to_string(description).map_err(|error| FileError::Write(error.to_string()))
+}
+
+/// Writes any description as JSON, in which NaN and infinity become null.
+///
+/// # Errors
+/// [`FileError::Write`] for what JSON cannot hold.
+pub fn to_json(description: &impl Serialize) -> Result<String, FileError> {
+    serde_json::to_string_pretty(description).map_err(|error| FileError::Write(error.to_string()))
 }
 
 /// What a file holds, where that is not more than a description can be.

@@ -33,6 +33,7 @@ mod length;
 pub mod lint;
 mod node;
 pub mod peers;
+mod ramp;
 mod rate_drop;
 mod run;
 mod schedule;

@@ -1,6 +1,7 @@
 //! How long a run is, counted as Burn's training loop steps.
 
 use crate::ScheduleError;
+use crate::ramp::{Ramp, Steps};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -33,13 +34,6 @@ pub struct RunLength {
     pub(crate) devices: Option<u64>,
     /// Updates at its beginning that are not of it.
     pub(crate) done: u64,
-}
-
-/// Gradient accumulation that grows along a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ramp {
-    from: u64,
-    updates: u64,
 }
 
 /// What a run is made of that is counted in items.
@@ -148,7 +142,26 @@ impl RunLength {
     /// # Ok::<(), anneal_schedule::ScheduleError>(())
     /// ```
     pub fn gradient_accumulation_ramp(mut self, from: usize, updates: u64) -> Self {
-        self.ramp = Some(Ramp { from: from as u64, updates });
+        self.ramp = Some(Ramp::Line { from: from as u64, updates });
+        self
+    }
+
+    /// Another number of batches from each of these updates on, and before the first of them
+    /// [`gradient_accumulation`](Self::gradient_accumulation) of them: 1 to 16 pairs of an update and its batches, the
+    /// updates rising, the batches at least 1. It takes the place of a
+    /// [`gradient_accumulation_ramp`](Self::gradient_accumulation_ramp).
+    ///
+    /// Epochs then have no fixed number of updates, so that lengths in epochs cannot be resolved.
+    ///
+    /// ```
+    /// use anneal_schedule::RunLength;
+    /// let run = RunLength::from_items(100, 10).gradient_accumulation_steps(&[(2, 2), (4, 4)]);
+    /// assert_eq!([0, 1, 2, 3, 4, 5].map(|update| run.accumulation_of(update)), [1, 1, 2, 2, 4, 4]);
+    /// assert_eq!(run.resolve()?.updates(), Some(5)); // 1 + 1 + 2 + 2 + 4 batches of 10
+    /// # Ok::<(), anneal_schedule::ScheduleError>(())
+    /// ```
+    pub fn gradient_accumulation_steps(mut self, steps: &[(u64, usize)]) -> Self {
+        self.ramp = Some(Ramp::Steps(Steps::new(steps)));
         self
     }
 
@@ -176,13 +189,7 @@ impl RunLength {
     /// fewer.
     pub fn accumulation_of(&self, number: u64) -> u64 {
         let full = self.gradient_accumulation.unwrap_or(1);
-        match self.ramp {
-            Some(Ramp { from, updates }) if number < updates => {
-                let way = number as f64 / updates as f64;
-                (from as f64 + (full as f64 - from as f64) * way).round() as u64
-            }
-            _ => full,
-        }
+        self.ramp.map_or(full, |ramp| ramp.at(number, full).0)
     }
 
     /// Batches that update `number` sums, unless it is the last of an epoch: gradient accumulation × devices.
@@ -199,7 +206,8 @@ impl RunLength {
     #[doc(hidden)]
     pub fn items_after(&self, epochs: u64, batches: u64) -> Option<u64> {
         let MadeOf { items, batch_size, devices, .. } = self.made_of()?;
-        Some(epochs * items + (batches * batch_size * devices).min(items))
+        let begun = batches.saturating_mul(batch_size).saturating_mul(devices).min(items);
+        Some(epochs.saturating_mul(items).saturating_add(begun))
     }
 
     /// How many batches update `index` of an epoch sums, counted from 0: fewer in its last updates. `None` where the
@@ -216,6 +224,13 @@ impl RunLength {
         let rounds = |items: u64| items.div_ceil(batch_size).clamp(first, end) - first;
         let each = items / devices;
         Some(rounds(each) * (devices - 1) + rounds(items - each * (devices - 1)))
+    }
+
+    /// The rounds of an epoch, in each of which every device has a batch as long as it has items left.
+    #[doc(hidden)]
+    pub fn rounds_in_epoch(&self) -> Option<u64> {
+        let MadeOf { items, batch_size, devices, .. } = self.made_of()?;
+        (batch_size > 0 && devices > 0).then(|| rounds(items, batch_size, devices))
     }
 
     /// What the run is made of, where it is counted in items.
@@ -268,15 +283,8 @@ impl RunLength {
     pub fn resolve(&self) -> Result<Run, ScheduleError> {
         at_least_1("gradient_accumulation", self.gradient_accumulation.unwrap_or(1))?;
         at_least_1("devices", self.devices.unwrap_or(1))?;
-        if let Some(Ramp { from, updates }) = self.ramp {
-            at_least_1("gradient_accumulation_ramp.from", from)?;
-            if !(1..=LONGEST_RAMP).contains(&updates) {
-                return Err(out_of_range(
-                    "gradient_accumulation_ramp.updates",
-                    updates,
-                    "1 to 1000000",
-                ));
-            }
+        if let Some(ramp) = self.ramp {
+            ramp.check()?;
         }
         let run = self.whole()?;
         match run.updates {
@@ -297,12 +305,10 @@ impl RunLength {
             Count::Items { items, batch_size } => {
                 at_least_1("items", items)?;
                 at_least_1("batch_size", batch_size)?;
-                let devices = self.devices.unwrap_or(1);
-                let most_items = items - items / devices * (devices - 1);
-                let batches = most_items.div_ceil(batch_size);
+                let rounds = rounds(items, batch_size, self.devices.unwrap_or(1));
                 match self.ramp {
-                    None => self.of_epochs(batches.div_ceil(self.accumulation_of(0))),
-                    Some(ramp) => self.ramped(batches, ramp),
+                    None => self.of_epochs(rounds.div_ceil(self.accumulation_of(0))),
+                    Some(ramp) => self.ramped(rounds, ramp),
                 }
             }
             Count::UpdatesPerEpoch(updates) => {
@@ -322,28 +328,12 @@ impl RunLength {
         }
     }
 
-    /// Counts the updates of epochs of which the first have a ramp: one by one, until it is over.
-    fn ramped(&self, batches: u64, ramp: Ramp) -> Result<Run, ScheduleError> {
+    fn ramped(&self, rounds: u64, ramp: Ramp) -> Result<Run, ScheduleError> {
         let epochs = at_least_1("epochs", self.epochs.unwrap_or(1))?;
-        let (mut updates, mut epoch) = (0, 0);
-        while epoch < epochs && updates < ramp.updates {
-            let mut left = batches;
-            while left > 0 && updates < ramp.updates {
-                left = left.saturating_sub(self.accumulation_of(updates));
-                updates += 1;
-            }
-            updates += left.div_ceil(self.accumulation_of(ramp.updates));
-            epoch += 1;
-        }
-        let full = Self { ramp: None, epochs: Some((epochs - epoch).max(1)), ..*self };
-        let rest = match epochs - epoch {
-            0 => 0,
-            _ => full
-                .of_epochs(batches.div_ceil(self.accumulation_of(ramp.updates)))?
-                .updates
-                .unwrap_or(0),
-        };
-        Ok(Run { updates: Some(updates + rest), updates_per_epoch: None })
+        let updates = ramp.updates(epochs, rounds, self.gradient_accumulation.unwrap_or(1));
+        let updates = u64::try_from(updates).ok().filter(|updates| *updates <= MOST_UPDATES);
+        let too_many = || out_of_range("epochs", epochs, "at most 2^63 updates in all");
+        Ok(Run { updates: Some(updates.ok_or_else(too_many)?), updates_per_epoch: None })
     }
 
     fn of_epochs(&self, updates_per_epoch: u64) -> Result<Run, ScheduleError> {
@@ -369,17 +359,19 @@ impl RunLength {
     }
 }
 
-/// The longest ramp, whose updates are counted one by one.
-const LONGEST_RAMP: u64 = 1_000_000;
+/// The rounds of an epoch: the batches of the device with the most items.
+fn rounds(items: u64, batch_size: u64, devices: u64) -> u64 {
+    (items - items / devices * (devices - 1)).div_ceil(batch_size)
+}
 
 /// The longest run; more updates than any machine will make, and no overflow on the way.
 const MOST_UPDATES: u64 = 1 << 63;
 
-fn at_least_1(field: &str, value: u64) -> Result<u64, ScheduleError> {
+pub(crate) fn at_least_1(field: &str, value: u64) -> Result<u64, ScheduleError> {
     if value == 0 { Err(out_of_range(field, value, "at least 1")) } else { Ok(value) }
 }
 
-fn out_of_range(field: &str, value: impl ToString, allowed: &str) -> ScheduleError {
+pub(crate) fn out_of_range(field: &str, value: impl ToString, allowed: &str) -> ScheduleError {
     ScheduleError::OutOfRange {
         field: format!("run.{field}"),
         value: value.to_string(),

@@ -65,6 +65,7 @@ pub mod prelude {
         Monitored, NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler,
         SeededBatcher, SeededLoader, TrainingLoop, UpdateError, Watch,
     };
+    pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::*;
     pub use burn::lr_scheduler::LrScheduler;
 }

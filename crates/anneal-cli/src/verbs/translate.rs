@@ -1,8 +1,9 @@
 //! `anneal translate`: a peer's scheduler as a schedule file.
 
 use crate::error::{Error, note};
-use anneal_schedule::peers::{self, PeerError, Translation};
-use anneal_schedule::{Build, FileError, RunLength, ScheduleConfig, ScheduleError};
+use anneal_control::peers::{self, PeerError, Translation};
+use anneal_control::{Describe, Signal};
+use anneal_schedule::{Build, FileError, RunLength, ScheduleConfig, ScheduleError, file};
 use clap::{Args, ValueEnum};
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
@@ -21,7 +22,8 @@ Examples:
 
 Arguments are the peer's own, by name; what the peer lets you leave out may be left out. Lengths
 are in updates. A scheduler that moves the momentum too is two schedules: the rate's is printed,
-and with --momentum the momentum's.")]
+and with --momentum the momentum's. One that hears a metric, such as ReduceLROnPlateau, is a
+schedule and a controller: both are printed.")]
 pub struct Translate {
     /// The library that the scheduler is from; see --list
     #[arg(long, value_name = "PEER", required_unless_present = "list")]
@@ -41,6 +43,10 @@ pub struct Translate {
     /// Print the momentum's schedule instead of the rate's
     #[arg(long)]
     momentum: bool,
+    /// What a scheduler that hears a metric listens to, such as "valid Accuracy" or "train Loss";
+    /// "valid Loss" where a low one is good, else "valid Accuracy"
+    #[arg(long)]
+    signal: Option<Signal>,
     /// List the peers with their schedulers and exit
     #[arg(long, exclusive = true)]
     list: bool,
@@ -71,12 +77,10 @@ impl Translate {
         let base_lr = self.base_lr(peer, &given)?;
         let (name, arguments) = (given.name, given.arguments);
         let translation = peers::translate(peer, &name, &arguments, base_lr).map_err(wrong)?;
-        let config = self.chosen(&name, translation)?;
-        check(&name, &config)?;
-        let text = match self.format {
-            Format::Toml => config.to_toml().map_err(unwritable)?,
-            Format::Json => config.to_json().map_err(unwritable)?,
-            Format::Text => config.to_string(),
+        let translation = self.listening(&name, translation)?;
+        let text = match translation.controller {
+            Some(_) if !self.momentum => self.controlled(&translation)?,
+            _ => self.schedule(&name, &self.chosen(&name, translation)?)?,
         };
         writeln!(out, "{}", text.trim_end())?;
         Ok(ExitCode::SUCCESS)
@@ -96,6 +100,41 @@ impl Translate {
                 "the base rate is given twice, by --base-lr and in ARGS; give one of them".into(),
             )),
         }
+    }
+
+    fn schedule(&self, name: &str, config: &ScheduleConfig) -> Result<String, Error> {
+        check(name, config)?;
+        match self.format {
+            Format::Toml => config.to_toml().map_err(unwritable),
+            Format::Json => config.to_json().map_err(unwritable),
+            Format::Text => Ok(config.to_string()),
+        }
+    }
+
+    /// The schedule and its controller.
+    fn controlled(&self, translation: &Translation) -> Result<String, Error> {
+        match self.format {
+            Format::Toml => file::to_toml(translation).map_err(unwritable),
+            Format::Json => file::to_json(translation).map_err(unwritable),
+            Format::Text => Ok(translation.to_string()),
+        }
+    }
+
+    /// Listening to the signal that was asked for.
+    fn listening(&self, name: &str, translation: Translation) -> Result<Translation, Error> {
+        let translation = match &self.signal {
+            Some(_) if translation.controller.is_none() => {
+                return Err(Error::Usage(format!("{name} hears no metric; leave --signal out")));
+            }
+            Some(signal) => translation.signal(signal.clone()),
+            None => translation,
+        };
+        let wrong = |error: &dyn fmt::Display| Error::Schedule(format!("{name}: {error}"));
+        if let Some(controller) = &translation.controller {
+            let run = RunLength::unbounded().resolve().map_err(|error| wrong(&error))?;
+            controller.build(&run).map_err(|error| wrong(&error))?;
+        }
+        Ok(translation)
     }
 
     /// The schedule that was asked for.

@@ -1,6 +1,8 @@
 //! `anneal translate`
 
 use crate::anneal;
+use anneal_control::peers::{self, Translation};
+use anneal_schedule::file;
 use anneal_schedule::prelude::*;
 
 const STEP: &str = r#"{"step_size": 30, "gamma": 0.5}"#;
@@ -17,6 +19,51 @@ fn every_format_says_the_same_schedule() {
     assert_eq!(ScheduleConfig::from_toml(&printed("toml")).unwrap(), expected);
     assert_eq!(ScheduleConfig::from_json(&printed("json")).unwrap(), expected);
     assert_eq!(printed("text"), "step_decay(0.1, 30, 0.5)\n");
+}
+
+const PLATEAU: &str = r#"{"factor": 0.5, "patience": 3}"#;
+
+/// A scheduler that hears a metric is a schedule and a controller.
+#[test]
+fn a_plateau_is_printed_with_its_schedule() {
+    let arguments = serde_json::from_str(PLATEAU).unwrap();
+    let expected = peers::translate("torch", "ReduceLROnPlateau", &arguments, 0.1).unwrap();
+    let plateau = ["--name", "ReduceLROnPlateau", PLATEAU];
+    let printed =
+        |format| anneal(translate(&[&plateau[..], &["--format", format]].concat())).fine();
+    let toml = printed("toml");
+    assert_eq!(file::from_toml::<Translation>(&toml, "toml").unwrap(), expected);
+    assert!(toml.contains("[schedule.constant]\nrate = 0.1\n"), "{toml}");
+    assert!(toml.contains("[controller.rule.plateau]\nsignal = \"valid Loss\"\n"), "{toml}");
+    assert_eq!(file::from_json::<Translation>(&printed("json"), "json").unwrap(), expected);
+    let text = "constant(0.1)\nPlateau::min(MetricOf::valid(\"Loss\")).factor(0.5).patience(3)\n";
+    assert_eq!(printed("text"), text);
+    let momentum = anneal(translate(&[&plateau[..], &["--momentum"]].concat())).error(2);
+    assert!(momentum.contains("does not move the momentum"), "{momentum}");
+}
+
+#[test]
+fn what_it_listens_to_can_be_said() {
+    let of = |signal| {
+        let plateau = ["--name", "ReduceLROnPlateau", PLATEAU, "--format", "text"];
+        anneal(translate(&[&plateau[..], &["--signal", signal]].concat()))
+    };
+    assert!(of("train Perplexity").fine().contains("min(MetricOf::train(\"Perplexity\"))"));
+    let highest = of("valid Accuracy").error(1);
+    assert!(highest.contains("min: `valid Accuracy` is not allowed"), "{highest}");
+    let unknown = of("los").error(2);
+    assert!(unknown.contains("`valid NAME`"), "{unknown}");
+    let deaf = anneal(translate(&["--name", "StepLR", STEP, "--signal", "loss"])).error(2);
+    assert!(deaf.contains("StepLR hears no metric"), "{deaf}");
+}
+
+#[test]
+fn timms_warm_up_stands_before_its_plateau() {
+    let timm = r#"{"name": "plateau", "base_lr": 0.1, "args": {"warmup_t": 50, "mode": "min"}}"#;
+    let printed = anneal(["translate", "--from", "timm", "--format", "text", timm]).fine();
+    let expected = "linear(0.0, 0.1).then(50, constant(0.1))\n\
+                    Plateau::min(MetricOf::valid(\"Loss\")).factor(0.1).patience(10).after(50)\n";
+    assert_eq!(printed, expected);
 }
 
 #[test]
@@ -60,7 +107,9 @@ fn peers_are_listed() {
     let listed = anneal(["translate", "--list"]).fine();
     let peers: Vec<&str> = listed.lines().map(|line| line.split_once(':').unwrap().0).collect();
     assert_eq!(peers, ["torch", "optax", "timm", "transformers", "keras", "fastai"]);
-    assert!(listed.contains("StepLR") && listed.contains("WSDLRScheduler"), "{listed}");
+    for name in ["StepLR", "WSDLRScheduler", "ReduceLROnPlateau", "plateau", "greedy"] {
+        assert!(listed.contains(name), "{name}: {listed}");
+    }
 }
 
 #[test]
@@ -80,6 +129,8 @@ fn each_mistake_is_named() {
         (&["--name", "StepLR", "{}"], 1, "`step_size` is missing"),
         (&["--name", "StepLR", r#"{"step_sze": 3}"#], 1, "did you mean `step_size`?"),
         (&["--name", "StepLR", r#"{"step_size": 0}"#], 1, "at least 1"),
+        (&["--name", "ReduceLROnPlateu", "{}"], 2, "did you mean `ReduceLROnPlateau`?"),
+        (&["--name", "ReduceLROnPlateau", r#"{"factr": 0.5}"#], 1, "did you mean `factor`?"),
         (&["--name", "StepLR", STEP, "--momentum"], 2, "does not move the momentum"),
     ] {
         let error = anneal(translate(arguments)).error(code);

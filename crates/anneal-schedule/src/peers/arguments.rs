@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use std::cell::RefCell;
 
 /// The arguments of one scheduler. Each is read once, by name; what nobody read is unknown.
-pub(crate) struct Arguments<'a> {
+pub struct Arguments<'a> {
     scheduler: &'a str,
     given: &'a Map<String, Value>,
     known: RefCell<Vec<&'static str>>,
@@ -14,7 +14,7 @@ pub(crate) struct Arguments<'a> {
 
 impl<'a> Arguments<'a> {
     /// Reads the arguments of `scheduler` with `read`, and refuses those that it did not ask for.
-    pub(crate) fn read<T>(
+    pub fn read<T>(
         scheduler: &'a str,
         arguments: &'a Value,
         read: impl FnOnce(&Self) -> Result<T, PeerError>,
@@ -49,65 +49,65 @@ impl<'a> Arguments<'a> {
     }
 
     /// The scheduler's name.
-    pub(crate) fn scheduler(&self) -> &str {
+    pub fn scheduler(&self) -> &str {
         self.scheduler
     }
 
     /// The value of an argument; `None` where it is left out or null.
-    pub(crate) fn value(&self, argument: &'static str) -> Option<&'a Value> {
+    pub fn value(&self, argument: &'static str) -> Option<&'a Value> {
         self.known.borrow_mut().push(argument);
         self.given.get(argument).filter(|value| !value.is_null())
     }
 
     /// An argument that changes no rate of a fresh run, such as `verbose`.
-    pub(crate) fn ignore(&self, argument: &'static str) {
+    pub fn ignore(&self, argument: &'static str) {
         self.value(argument);
     }
 
     /// Refuses an argument that is given, and says what is `allowed` instead.
-    pub(crate) fn refuse(&self, argument: &'static str, allowed: &str) -> Result<(), PeerError> {
+    pub fn refuse(&self, argument: &'static str, allowed: &str) -> Result<(), PeerError> {
         self.value(argument).map_or(Ok(()), |value| Err(self.wrong(argument, value, allowed)))
     }
 
     /// A finite number, or `None` where it is left out.
-    pub(crate) fn optional_number(&self, argument: &'static str) -> Result<Option<f64>, PeerError> {
+    pub fn optional_number(&self, argument: &'static str) -> Result<Option<f64>, PeerError> {
         self.value(argument).map(|value| self.as_number(argument, value)).transpose()
     }
 
     /// A finite number.
-    pub(crate) fn number(&self, argument: &'static str) -> Result<f64, PeerError> {
+    pub fn number(&self, argument: &'static str) -> Result<f64, PeerError> {
         self.optional_number(argument)?.ok_or_else(|| self.missing(argument, "a number"))
     }
 
     /// A finite number with a default.
-    pub(crate) fn number_or(&self, argument: &'static str, default: f64) -> Result<f64, PeerError> {
+    pub fn number_or(&self, argument: &'static str, default: f64) -> Result<f64, PeerError> {
         Ok(self.optional_number(argument)?.unwrap_or(default))
     }
 
     /// A count, or `None` where it is left out.
-    pub(crate) fn optional_count(&self, argument: &'static str) -> Result<Option<u64>, PeerError> {
+    pub fn optional_count(&self, argument: &'static str) -> Result<Option<u64>, PeerError> {
         self.value(argument).map(|value| self.as_count(argument, value)).transpose()
     }
 
     /// A count: a whole number, at least 0.
-    pub(crate) fn count(&self, argument: &'static str) -> Result<u64, PeerError> {
+    pub fn count(&self, argument: &'static str) -> Result<u64, PeerError> {
         self.optional_count(argument)?.ok_or_else(|| self.missing(argument, COUNT))
     }
 
     /// A count with a default.
-    pub(crate) fn count_or(&self, argument: &'static str, default: u64) -> Result<u64, PeerError> {
+    pub fn count_or(&self, argument: &'static str, default: u64) -> Result<u64, PeerError> {
         Ok(self.optional_count(argument)?.unwrap_or(default))
     }
 
     /// True or false, with a default.
-    pub(crate) fn flag_or(&self, argument: &'static str, default: bool) -> Result<bool, PeerError> {
+    pub fn flag_or(&self, argument: &'static str, default: bool) -> Result<bool, PeerError> {
         self.value(argument).map_or(Ok(default), |value| {
             value.as_bool().ok_or_else(|| self.wrong(argument, value, "true or false"))
         })
     }
 
     /// One of several words, the first of which is the default.
-    pub(crate) fn choice(
+    pub fn choice(
         &self,
         argument: &'static str,
         words: &[&'static str],
@@ -118,7 +118,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A list, or `None` where it is left out.
-    pub(crate) fn list(&self, argument: &'static str) -> Result<Option<&'a [Value]>, PeerError> {
+    pub fn list(&self, argument: &'static str) -> Result<Option<&'a [Value]>, PeerError> {
         let list = |value: &'a Value| {
             value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(argument, value, "a list"))
         };
@@ -126,55 +126,51 @@ impl<'a> Arguments<'a> {
     }
 
     /// A list of finite numbers.
-    pub(crate) fn numbers(&self, argument: &'static str) -> Result<Vec<f64>, PeerError> {
+    pub fn numbers(&self, argument: &'static str) -> Result<Vec<f64>, PeerError> {
         let list =
             self.list(argument)?.ok_or_else(|| self.missing(argument, "a list of numbers"))?;
         list.iter().map(|value| self.as_number(argument, value)).collect()
     }
 
     /// A list of counts.
-    pub(crate) fn counts(&self, argument: &'static str) -> Result<Vec<u64>, PeerError> {
+    pub fn counts(&self, argument: &'static str) -> Result<Vec<u64>, PeerError> {
         let list =
             self.list(argument)?.ok_or_else(|| self.missing(argument, "a list of counts"))?;
         list.iter().map(|value| self.as_count(argument, value)).collect()
     }
 
     /// A rate: a finite number, at least 0.
-    pub(crate) fn rate(&self, argument: &'static str) -> Result<f64, PeerError> {
+    pub fn rate(&self, argument: &'static str) -> Result<f64, PeerError> {
         let rate = self.number(argument)?;
         self.require(argument, rate, rate >= 0.0, "a rate, at least 0")
     }
 
     /// A finite number, at least 0.
-    pub(crate) fn not_negative(&self, argument: &'static str) -> Result<f64, PeerError> {
+    pub fn not_negative(&self, argument: &'static str) -> Result<f64, PeerError> {
         let number = self.number(argument)?;
         self.require(argument, number, number >= 0.0, "a number, at least 0")
     }
 
     /// A finite number, at least 0, with a default.
-    pub(crate) fn not_negative_or(
-        &self,
-        argument: &'static str,
-        default: f64,
-    ) -> Result<f64, PeerError> {
+    pub fn not_negative_or(&self, argument: &'static str, default: f64) -> Result<f64, PeerError> {
         let number = self.number_or(argument, default)?;
         self.require(argument, number, number >= 0.0, "a number, at least 0")
     }
 
     /// A length in updates: a whole number, at least 1.
-    pub(crate) fn length(&self, argument: &'static str) -> Result<u64, PeerError> {
+    pub fn length(&self, argument: &'static str) -> Result<u64, PeerError> {
         let length = self.count(argument)?;
         self.require(argument, length, length > 0, "a whole number, at least 1")
     }
 
     /// A whole number, also below 0.
-    pub(crate) fn whole(&self, argument: &'static str) -> Result<i64, PeerError> {
+    pub fn whole(&self, argument: &'static str) -> Result<i64, PeerError> {
         let value = self.value(argument).ok_or_else(|| self.missing(argument, "a whole number"))?;
         self.as_whole(argument, value)
     }
 
     /// A whole number, also below 0, with a default.
-    pub(crate) fn whole_or(&self, argument: &'static str, default: i64) -> Result<i64, PeerError> {
+    pub fn whole_or(&self, argument: &'static str, default: i64) -> Result<i64, PeerError> {
         self.value(argument).map_or(Ok(default), |value| self.as_whole(argument, value))
     }
 
@@ -187,7 +183,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A list of whole numbers, also below 0.
-    pub(crate) fn whole_numbers(&self, argument: &'static str) -> Result<Vec<i64>, PeerError> {
+    pub fn whole_numbers(&self, argument: &'static str) -> Result<Vec<i64>, PeerError> {
         let missing = || self.missing(argument, "a list of whole numbers");
         let list = self.list(argument)?.ok_or_else(missing)?;
         list.iter().map(|value| self.as_whole(argument, value)).collect()
@@ -208,7 +204,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// `value` where `ok`, else an error that says what is `allowed`.
-    pub(crate) fn require<T: std::fmt::Debug>(
+    pub fn require<T: std::fmt::Debug>(
         &self,
         argument: &str,
         value: T,
@@ -219,13 +215,13 @@ impl<'a> Arguments<'a> {
     }
 
     /// The error for an argument that is left out.
-    pub(crate) fn missing(&self, argument: &'static str, allowed: &str) -> PeerError {
+    pub fn missing(&self, argument: &'static str, allowed: &str) -> PeerError {
         let (name, allowed) = (self.scheduler.to_string(), allowed.to_string());
         PeerError::Missing { name, argument, allowed }
     }
 
     /// The error for an argument of the wrong kind or out of range.
-    pub(crate) fn wrong(&self, argument: &str, value: impl ToString, allowed: &str) -> PeerError {
+    pub fn wrong(&self, argument: &str, value: impl ToString, allowed: &str) -> PeerError {
         PeerError::Argument {
             name: self.scheduler.to_string(),
             argument: argument.to_string(),

@@ -1,6 +1,6 @@
 //! Why a peer's scheduler could not be translated.
 
-use crate::ScheduleError;
+use crate::{ScheduleError, suggest};
 use thiserror::Error;
 
 /// Why a peer's scheduler could not be translated.
@@ -89,4 +89,26 @@ pub enum PeerError {
         /// The cause.
         source: ScheduleError,
     },
+}
+
+/// Why a scheduler that hears a metric is no schedule.
+pub(crate) const ANSWERS_TO_TRAINING: &str = "it answers to training, so it is no function of the step; \
+                                              anneal_control::peers translates it, to a schedule and a controller";
+
+impl PeerError {
+    /// That the scheduler hears a metric.
+    pub(crate) fn answers_to_training(name: &str) -> Self {
+        Self::Refused { name: name.to_string(), reason: ANSWERS_TO_TRAINING }
+    }
+
+    /// That the peer has no scheduler `name` among those that are `known`.
+    #[doc(hidden)]
+    pub fn unknown_scheduler(peer: &'static str, name: &str, known: &[&str]) -> Self {
+        Self::UnknownScheduler {
+            peer,
+            name: name.to_string(),
+            near: suggest::nearest(name, known.iter().copied()),
+            known: known.join(", "),
+        }
+    }
 }

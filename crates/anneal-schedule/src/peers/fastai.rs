@@ -27,9 +27,7 @@
 
 use super::{Arguments, PeerError, Translation};
 use crate::curve::{Describe, Rate, fraction, half_cosine, mix};
-use crate::{
-    Decay, ScheduleError, Span, constant, cosine, exponential, linear, scope::Scope, suggest,
-};
+use crate::{Decay, ScheduleError, Span, constant, cosine, exponential, linear, scope::Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -63,12 +61,7 @@ pub fn translate(name: &str, arguments: &Value, _base_lr: f64) -> Result<Transla
 fn read(arguments: &Arguments<'_>) -> Result<Translation, PeerError> {
     let name = arguments.scheduler();
     if !NAMES.contains(&name) {
-        return Err(PeerError::UnknownScheduler {
-            peer: "fastai",
-            name: name.to_string(),
-            near: suggest::nearest(name, NAMES.iter().copied()),
-            known: NAMES.join(", "),
-        });
+        return Err(PeerError::unknown_scheduler("fastai", name, NAMES));
     }
     let rate = |name| {
         let rate = arguments.number(name)?;

@@ -29,7 +29,9 @@ pub mod transformers;
 pub use error::PeerError;
 pub use growth::PeerGrowth;
 
-pub(crate) use arguments::Arguments;
+// For the peers of controllers, in anneal-control.
+#[doc(hidden)]
+pub use arguments::Arguments;
 
 use crate::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError, suggest};
 use serde_json::Value;
@@ -161,13 +163,10 @@ fn find<T: Copy>(
     if let Some(&(_, reason)) = refused.iter().find(|known| known.0 == name) {
         return Err(PeerError::Refused { name: name.to_string(), reason });
     }
-    let names = || schedulers.iter().map(|known| known.0);
     let found = schedulers.iter().find(|known| known.0 == name);
-    found.map(|known| known.1).ok_or_else(|| PeerError::UnknownScheduler {
-        peer,
-        name: name.to_string(),
-        near: suggest::nearest(name, names()),
-        known: names().collect::<Vec<_>>().join(", "),
+    found.map(|known| known.1).ok_or_else(|| {
+        let names: Vec<&str> = schedulers.iter().map(|known| known.0).collect();
+        PeerError::unknown_scheduler(peer, name, &names)
     })
 }
 

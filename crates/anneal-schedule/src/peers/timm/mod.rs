@@ -16,7 +16,7 @@
 //!
 //! | what | why |
 //! | --- | --- |
-//! | `PlateauLRScheduler` | it answers to training, so it is no function of the step |
+//! | `PlateauLRScheduler` | it answers to training, so it is no function of the step: anneal-control translates it |
 //! | `noise_range_t`, `noise_pct`, `noise_std`, `noise_seed` | the noise comes from torch's random generator |
 //! | `t_in_epochs` = true | the lengths would be in epochs: multiply them by the updates of an epoch |
 //! | a callable as `decay_fn` | it has no name |
@@ -40,7 +40,7 @@ use super::{Arguments, PeerError, Translation};
 use crate::curve::Rate;
 use crate::{
     Build, DecayShape, ScheduleConfig, Span, constant, cosine, linear, multi_step, polynomial,
-    sequence, stable_decay, step_decay, suggest, tanh, warm_restarts,
+    sequence, stable_decay, step_decay, tanh, warm_restarts,
 };
 use serde_json::Value;
 
@@ -62,18 +62,11 @@ const NOISE: &str = "no noise: it comes from timm's own random generator, which 
 /// [`PeerError`] names what is unknown, wrong or refused.
 pub fn translate(name: &str, arguments: &Value, base_lr: f64) -> Result<Translation, PeerError> {
     Arguments::read(name, arguments, |arguments| {
-        if name == "PlateauLRScheduler" {
-            let reason =
-                "it answers to training, so it is no function of the step; use a controller";
-            return Err(PeerError::Refused { name: name.to_string(), reason });
+        if matches!(name, "PlateauLRScheduler" | "plateau") {
+            return Err(PeerError::answers_to_training(name));
         }
         if !NAMES.contains(&name) {
-            return Err(PeerError::UnknownScheduler {
-                peer: "timm",
-                name: name.to_string(),
-                near: suggest::nearest(name, NAMES.iter().copied()),
-                known: NAMES.join(", "),
-            });
+            return Err(PeerError::unknown_scheduler("timm", name, NAMES));
         }
         for noise in ["noise_range_t", "noise_pct", "noise_std", "noise_seed"] {
             arguments.refuse(noise, NOISE)?;

@@ -5,7 +5,6 @@ use super::arrange::bisect_right;
 use super::link::{TorchCyclicMode, TorchLink};
 use crate::curve::Anneal;
 use crate::peers::{Arguments, PeerError};
-use crate::suggest;
 use serde_json::{Value, json};
 
 /// A torch scheduler, or several.
@@ -248,12 +247,7 @@ fn simple(arguments: &Arguments<'_>, base_lr: f64) -> Result<TorchLink, PeerErro
             anneal_strategy: anneal(arguments)?,
         },
         name => {
-            return Err(PeerError::UnknownScheduler {
-                peer: "torch",
-                name: name.to_string(),
-                near: suggest::nearest(name, super::NAMES.iter().copied()),
-                known: super::NAMES.join(", "),
-            });
+            return Err(PeerError::unknown_scheduler("torch", name, super::NAMES));
         }
     })
 }

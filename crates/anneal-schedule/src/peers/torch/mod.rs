@@ -23,7 +23,7 @@
 //! | refused | because |
 //! | --- | --- |
 //! | `LambdaLR`, `MultiplicativeLR`, `CyclicLR`'s `scale_fn` | their rate is code |
-//! | `ReduceLROnPlateau` | it answers to training, and is no function of the step |
+//! | `ReduceLROnPlateau` | it answers to training, so it is no function of the step: anneal-control translates it |
 //! | what would make a rate negative, such as `eta_min` or `gamma` below 0 | no optimizer has a use for it |
 //! | what torch itself divides by 0 for: `ConstantLR` with factor 0, `PolynomialLR` with power below 0, `OneCycleLR` with `pct_start` · `total_steps` = 1, `LinearLR` or `PolynomialLR` with `total_iters` 0 at a milestone | torch raises an error |
 //! | a `SequentialLR` or `ChainedScheduler` inside a `SequentialLR`, unless it comes first | torch raises an error at the milestone |
@@ -56,6 +56,7 @@ pub use chain::{TorchChain, TorchPhase};
 #[doc(hidden)]
 pub use link::{TorchCyclicMode, TorchLink};
 
+use super::error::ANSWERS_TO_TRAINING;
 use super::{PeerError, Translation};
 use crate::ScheduleConfig;
 use serde_json::Value;
@@ -76,11 +77,8 @@ pub(super) const NAMES: &[&str] = &[
     "ChainedScheduler",
 ];
 
-const REFUSED: &[(&str, &str)] = &[
-    ("LambdaLR", CODE),
-    ("MultiplicativeLR", CODE),
-    ("ReduceLROnPlateau", "it answers to training and is no function of the step"),
-];
+const REFUSED: &[(&str, &str)] =
+    &[("LambdaLR", CODE), ("MultiplicativeLR", CODE), ("ReduceLROnPlateau", ANSWERS_TO_TRAINING)];
 
 const CODE: &str = "its rate is code; write the function as a schedule of your own";
 

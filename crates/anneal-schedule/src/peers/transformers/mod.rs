@@ -17,8 +17,8 @@
 //! and `last_epoch`: a resumed run keeps its step in its own record.
 //!
 //! Refused, because they answer to training and so are no function of the step:
-//! `reduce_lr_on_plateau` and `greedy`. Refused too is what makes transformers divide by zero, or
-//! gives rates below 0.
+//! `reduce_lr_on_plateau` and `greedy`; anneal-control translates them. Refused too is what makes
+//! transformers divide by zero, or gives rates below 0.
 //!
 //! The rate of update 0 is that of the peer's step 0: after a usual warm-up from nothing it is 0.
 //! What our own curves do not have is written as [`TransformersDecay`].
@@ -30,7 +30,7 @@ pub use decay::{Falling, TransformersDecay};
 use super::{Arguments, PeerError, Translation};
 use crate::{
     AfterEnd, Build, DecayShape, ScheduleConfig, Span, constant, cosine, inverse_sqrt, linear,
-    polynomial, stable_decay, suggest,
+    polynomial, stable_decay,
 };
 use serde_json::Value;
 
@@ -53,18 +53,11 @@ pub(super) const NAMES: &[&str] = &[
 /// [`PeerError`] names what is unknown, wrong or refused.
 pub fn translate(name: &str, arguments: &Value, base_lr: f64) -> Result<Translation, PeerError> {
     Arguments::read(name, arguments, |arguments| {
-        if matches!(name, "reduce_lr_on_plateau" | "greedy") {
-            let reason =
-                "it answers to training, so it is no function of the step; use a controller";
-            return Err(PeerError::Refused { name: name.to_string(), reason });
+        if matches!(name, "reduce_lr_on_plateau" | "greedy" | "GreedyLR") {
+            return Err(PeerError::answers_to_training(name));
         }
         if !NAMES.contains(&name) {
-            return Err(PeerError::UnknownScheduler {
-                peer: "transformers",
-                name: name.to_string(),
-                near: suggest::nearest(name, NAMES.iter().copied()),
-                known: NAMES.join(", "),
-            });
+            return Err(PeerError::unknown_scheduler("transformers", name, NAMES));
         }
         arguments.ignore("last_epoch");
         let phases = Phases { arguments, base_lr };

@@ -1,0 +1,112 @@
+//! torch's `ReduceLROnPlateau`, and timm's, which wraps it.
+
+use super::bound;
+use crate::{AtEnd, Goal, MetricOf, Plateau, Rule, Scoped, Threshold};
+use anneal_schedule::peers::{Arguments, PeerError};
+use anneal_schedule::{Build, ScheduleConfig, Span, constant, linear};
+
+pub(super) fn torch(
+    arguments: &Arguments<'_>,
+    base_lr: f64,
+) -> Result<(ScheduleConfig, Scoped<Rule>), PeerError> {
+    arguments.ignore("verbose");
+    let goal = goal(arguments, &["min", "max"])?;
+    let rule = plateau(goal)
+        .factor(factor(arguments, "factor", 0.1)?)
+        .patience(arguments.count_or("patience", 10)?)
+        .threshold(threshold(arguments, goal, 1e-4, &["rel", "abs"])?)
+        .cooldown(arguments.count_or("cooldown", 0)?)
+        .min_rate(bound(arguments, "min_lr", 0.0)?)
+        .smallest_change(arguments.not_negative_or("eps", 1e-8)?);
+    Ok((constant(base_lr).into(), always(rule.into())))
+}
+
+pub(super) fn timm(
+    arguments: &Arguments<'_>,
+    base_lr: f64,
+) -> Result<(ScheduleConfig, Scoped<Rule>), PeerError> {
+    for noise in ["noise_range_t", "noise_pct", "noise_std", "noise_seed"] {
+        arguments.refuse(noise, "no noise: it comes from timm's own random generator")?;
+    }
+    arguments.ignore("initialize");
+    let goal = goal(arguments, &["max", "min"])?;
+    let threshold = arguments.not_negative_or("threshold", 1e-4)?;
+    let threshold = in_range(arguments, goal, Threshold::Relative(threshold))?;
+    let rule = plateau(goal)
+        .factor(factor(arguments, "decay_rate", 0.1)?)
+        .patience(arguments.count_or("patience_t", 10)?)
+        .threshold(threshold)
+        .cooldown(arguments.count_or("cooldown_t", 0)?)
+        .min_rate(bound(arguments, "lr_min", 0.0)?);
+    let warmup = arguments.count_or("warmup_t", 0)?;
+    let init = arguments.not_negative_or("warmup_lr_init", 0.0)?;
+    let controller = always(rule.into());
+    if warmup == 0 {
+        return Ok((constant(base_lr).into(), controller));
+    }
+    let length = Span::steps(warmup);
+    let rate = linear(init, base_lr).then(length, constant(base_lr));
+    Ok((rate.into(), controller.after(length)))
+}
+
+fn plateau(goal: Goal) -> Plateau {
+    match goal {
+        Goal::Min => Plateau::min(metric(goal)),
+        Goal::Max => Plateau::max(metric(goal)),
+    }
+}
+
+/// The metric that is meant, as far as one can tell.
+pub(super) fn metric(goal: Goal) -> MetricOf {
+    MetricOf::valid(if goal == Goal::Min { "Loss" } else { "Accuracy" })
+}
+
+/// In the whole run, on all groups.
+pub(super) fn always(rule: Rule) -> Scoped<Rule> {
+    Scoped { rule, group: None, after: None, until: None, at_end: AtEnd::Hold }
+}
+
+/// The `mode`; the first is the default.
+pub(super) fn goal(
+    arguments: &Arguments<'_>,
+    modes: &[&'static str; 2],
+) -> Result<Goal, PeerError> {
+    Ok(if arguments.choice("mode", modes)? == "min" { Goal::Min } else { Goal::Max })
+}
+
+pub(super) fn factor(
+    arguments: &Arguments<'_>,
+    argument: &'static str,
+    default: f64,
+) -> Result<f64, PeerError> {
+    let factor = arguments.number_or(argument, default)?;
+    arguments.require(argument, factor, factor > 0.0 && factor < 1.0, "above 0, below 1")
+}
+
+/// The `threshold` in its mode; the first is the default.
+pub(super) fn threshold(
+    arguments: &Arguments<'_>,
+    goal: Goal,
+    default: f64,
+    modes: &[&'static str; 2],
+) -> Result<Threshold, PeerError> {
+    let threshold = arguments.not_negative_or("threshold", default)?;
+    let relative = arguments.choice("threshold_mode", modes)? == "rel";
+    let threshold = match relative {
+        true => Threshold::Relative(threshold),
+        false => Threshold::Absolute(threshold),
+    };
+    in_range(arguments, goal, threshold)
+}
+
+fn in_range(
+    arguments: &Arguments<'_>,
+    goal: Goal,
+    threshold: Threshold,
+) -> Result<Threshold, PeerError> {
+    let (Threshold::Relative(x) | Threshold::Absolute(x)) = threshold;
+    match threshold.check(goal) {
+        Ok(()) => Ok(threshold),
+        Err(error) => Err(arguments.wrong("threshold", format!("{x:?}"), error.allowed)),
+    }
+}
