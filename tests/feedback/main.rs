@@ -2,6 +2,7 @@
 //! updates, and several devices and models.
 
 mod log;
+mod plans;
 mod resume;
 mod scope;
 mod several;

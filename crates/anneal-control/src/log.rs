@@ -66,6 +66,9 @@ pub struct LoggedUpdate {
     pub step: u64,
     /// Its epoch, from 1.
     pub epoch: u64,
+    /// Its batches, of all devices together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<u64>,
     /// The rate of the schedule.
     pub schedule_rate: f64,
     /// The rate of each group as it was used: 0 where it is frozen, or the update skipped.

@@ -188,8 +188,8 @@ impl<'a> Deserialize<'a> for Signal {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Heard {
-    /// Of the finite values since the last mean.
-    sum: f64,
+    /// Of the finite values since the last mean; no sum, which may overflow.
+    mean: f64,
     finite: u64,
     /// All values since the last mean.
     since: u64,
@@ -205,15 +205,16 @@ impl Heard {
         self.since += 1;
         match value.is_finite() {
             true => {
-                self.sum += value;
                 self.finite += 1;
+                let count = self.finite as f64;
+                self.mean += value / count - self.mean / count;
             }
             false => self.not_finite += 1,
         }
         if self.since < every {
             return None;
         }
-        let mean = if self.finite == 0 { f64::NAN } else { self.sum / self.finite as f64 };
+        let mean = if self.finite == 0 { f64::NAN } else { self.mean };
         *self = Self { not_finite: self.not_finite, ..Self::default() };
         Some(mean)
     }

@@ -457,7 +457,9 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         self.refuse_parts_of_launch()?;
         let (run, saved) = (self.run_of_loop()?, self.named_records()?);
         if run.has_ramp() {
-            return Err(BuildError::OnlyLaunch { part: "gradient_accumulation_ramp" });
+            return Err(BuildError::OnlyLaunch {
+                part: "gradient_accumulation_ramp or gradient_accumulation_steps",
+            });
         }
         let (interrupter, passes) = (Some(interrupter), Some(self.passes()));
         let how = For { run, saved, driver: Driver::BurnsLoop, passes, interrupter };

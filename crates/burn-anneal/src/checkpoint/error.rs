@@ -88,7 +88,7 @@ pub enum CheckpointError {
     /// Other data, or other batches, under a ramp.
     #[error(
         "the checkpoint of {checkpoint} was saved in a run over {saved}, and the current one is over {now}; under a \
-         gradient_accumulation_ramp progress has no place in other batches: resume with those of that run"
+         changing gradient accumulation progress has no place in other batches: resume with those of that run"
     )]
     Ramp {
         /// The checkpoint.

@@ -178,6 +178,7 @@ impl Unwritten {
         let seen = self.signals.read();
         let moved = self.moved.map(|moved| numbers(vec![moved]));
         LoggedUpdate {
+            batches: seen.batches,
             loss: seen.loss,
             gradient_norm: seen.gradient_norm,
             gradient_l1: seen.gradient_l1,
