@@ -14,9 +14,10 @@ use std::ops::Range;
 use std::path::Path;
 
 type Builder = LearnerBuilder<TinyModel>;
+type With = fn(Builder, &str) -> Builder;
 
 /// Each under its name, with what the loop announces in some of the updates.
-fn controllers() -> Vec<(&'static str, fn(Builder, &str) -> Builder, Option<&'static str>)> {
+fn controllers() -> Vec<(&'static str, With, Option<&'static str>)> {
     vec![
         (
             "plateau",

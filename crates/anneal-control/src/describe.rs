@@ -91,7 +91,7 @@ pub struct Scoped<D> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Span>,
     /// What becomes of its factor then.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "AtEnd::is_hold")]
     pub at_end: AtEnd,
 }
 

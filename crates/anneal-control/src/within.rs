@@ -17,6 +17,12 @@ pub enum AtEnd {
     Release,
 }
 
+impl AtEnd {
+    pub(crate) fn is_hold(&self) -> bool {
+        *self == Self::Hold
+    }
+}
+
 /// Lets another hear only in some steps of the schedule.
 #[derive(Clone, Debug)]
 pub(crate) struct Within {
@@ -85,7 +91,7 @@ impl Controller for Within {
             }
             return Ok(answer);
         }
-        let holds = self.at_end == AtEnd::Hold && self.state.step >= self.steps.end;
+        let holds = self.at_end.is_hold() && self.state.step >= self.steps.end;
         Ok(match event {
             Event::Update(_) if holds => {
                 let WithinState { factor, floor, .. } = self.state;

@@ -1,7 +1,10 @@
 //! A line of the log for each update, read from its device and written by a thread of its own.
 
+use super::monitor::Plan;
 use super::signals::{Signals, numbers};
-use anneal_control::{LogStart, LoggedUpdate, Needs, UpdateLog};
+use super::state::State;
+use crate::groups::{ResolvedGroup, Table};
+use anneal_control::{Decision, LogStart, LoggedUpdate, Needs, UpdateLog};
 use burn::tensor::Tensor;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -143,6 +146,36 @@ impl Drop for Log {
             // Its panic would be one of Burn's, about a device that the run has failed with.
             let _ = thread.join();
         }
+    }
+}
+
+/// What is known of an update, by its number and step, without looking at its device.
+pub(super) fn line(
+    plan: &Plan,
+    state: &State,
+    (number, step): (u64, u64),
+    decision: &Decision,
+    loss_scale: Option<f64>,
+) -> LoggedUpdate {
+    let Table { base, groups, .. } = &*plan.groups.table;
+    let schedule_rate = base.rate(step);
+    let skip = decision.answer.skip;
+    let rate =
+        |(index, group): (usize, &ResolvedGroup)| match skip.is_some() || group.is_frozen(step) {
+            true => 0.0,
+            false => group.decided(&decision.of(index), schedule_rate, step),
+        };
+    let answers = state.controllers.answers().filter(|(_, answer)| !answer.is_none());
+    LoggedUpdate {
+        update: number,
+        step,
+        epoch: state.place.epochs + 1,
+        schedule_rate,
+        rates: groups.iter().enumerate().map(rate).collect(),
+        loss_scale,
+        skipped: skip.map(String::from),
+        answers: answers.map(|(name, answer)| (name.to_string(), answer.into())).collect(),
+        ..LoggedUpdate::default()
     }
 }
 

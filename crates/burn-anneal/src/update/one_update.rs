@@ -3,7 +3,7 @@
 use super::batches::{Again, Batch};
 use super::context::{Heard, Momentum, Scope, Setting, Settings, Shrink, misses};
 use super::error::UpdateError;
-use super::log::Unwritten;
+use super::log::{Unwritten, line};
 use super::measure::{Step, Sum};
 use super::monitor::Plan;
 use super::pass::Pass;
@@ -14,7 +14,7 @@ use super::state::{State, Unread};
 use super::tensors::{ByParameter, in_f32_gradients};
 use super::updater::{How, step_optimizer};
 use crate::groups::{ResolvedGroup, Table};
-use anneal_control::{BatchChange, Decision, Due, LoggedUpdate, Needs, Observation};
+use anneal_control::{BatchChange, Decision, Due, Needs, Observation};
 use anneal_schedule::RunLength;
 use burn::module::Module;
 use burn::optim::{GradAdaptor, ModuleOptimizer};
@@ -408,8 +408,10 @@ impl<M: Module> Update<'_, M> {
         let groups = &self.plan.groups;
         let mut steps = vec![];
         let moved = heard.as_ref().and_then(|heard| heard.movement.clone());
-        if let Some(signals) = logged {
-            self.log(Unwritten { line: self.line(&decision, loss_scale), signals, moved });
+        if let (Some(log), Some(signals)) = (&self.plan.log, logged) {
+            let (plan, state) = (self.plan, &*self.state);
+            let line = line(plan, state, (self.number, self.step), &decision, loss_scale);
+            log.write(Unwritten { line, signals, moved });
         }
         match heard {
             Some(heard) => {
@@ -441,37 +443,6 @@ impl<M: Module> Update<'_, M> {
         match prepared != step || groups.freezes_differ(step, next_step) {
             true => groups.prepare(model, next_step),
             false => model,
-        }
-    }
-
-    fn log(&self, line: Unwritten) {
-        if let Some(log) = &self.plan.log {
-            log.write(line);
-        }
-    }
-
-    /// What the log has of this update, but for what is still on its device.
-    fn line(&self, decision: &Decision, loss_scale: Option<f64>) -> LoggedUpdate {
-        let Table { base, groups, .. } = &*self.plan.groups.table;
-        let schedule_rate = base.rate(self.step);
-        let skip = decision.answer.skip;
-        let rate = |(index, group): (usize, &ResolvedGroup)| match skip.is_some()
-            || group.is_frozen(self.step)
-        {
-            true => 0.0,
-            false => group.decided(&decision.of(index), schedule_rate, self.step),
-        };
-        let answers = self.state.controllers.answers().filter(|(_, answer)| !answer.is_none());
-        LoggedUpdate {
-            update: self.number,
-            step: self.step,
-            epoch: self.state.place.epochs + 1,
-            schedule_rate,
-            rates: groups.iter().enumerate().map(rate).collect(),
-            loss_scale,
-            skipped: skip.map(String::from),
-            answers: answers.map(|(name, answer)| (name.to_string(), answer.into())).collect(),
-            ..LoggedUpdate::default()
         }
     }
 
