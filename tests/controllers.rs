@@ -374,22 +374,26 @@ fn answers_of_several_controllers_go_together_and_each_sees_those_before_its_own
 }
 
 #[test]
-fn caps_and_factors_on_gradients_are_metrics_where_they_are_answered() {
-    const ANSWERS: [(Option<f64>, Option<f64>); 3] =
-        [(Some(0.125), None), (None, Some(2.0)), (None, None)];
+fn floors_caps_and_factors_on_gradients_are_metrics_where_they_are_answered() {
+    const ANSWERS: [[Option<f64>; 3]; 4] = [
+        [Some(0.25), None, None],
+        [None, Some(0.125), None],
+        [None, None, Some(2.0)],
+        [None, None, None],
+    ];
     let told = Told::new(|seen, _| {
-        let (cap, gradient_factor) = ANSWERS[seen.number as usize];
-        Ok(Answer { cap, gradient_factor, ..Answer::default() })
+        let [floor, cap, gradient_factor] = ANSWERS[seen.number as usize];
+        Ok(Answer { floor, cap, gradient_factor, ..Answer::default() })
     });
     let mut training = terms(&[0.0]).controller("told", told).build_loop().unwrap();
     let mut metrics = training.answer_metrics();
     let names = metrics.iter().map(|metric| burn::train::metric::Metric::name(metric).to_string());
-    assert_eq!(names.collect::<Vec<_>>(), ["Cap told", "Gradients told"]);
-    for (cap, gradient_factor) in ANSWERS {
+    assert_eq!(names.collect::<Vec<_>>(), ["Floor told", "Cap told", "Gradients told"]);
+    for answered in ANSWERS {
         training.pass(|model| TrainStep::step(model, slope(&[1.0])));
         training.update().unwrap();
         let found: Vec<Option<f64>> = metrics.iter_mut().map(|metric| metric.last()).collect();
-        assert_eq!(found, [cap, gradient_factor]);
+        assert_eq!(found, answered);
     }
 }
 

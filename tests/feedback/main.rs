@@ -1,6 +1,7 @@
 //! Rates that answer to training, in trainings: controllers of one group and of all, floors, announcements, the log of
 //! updates, and several devices and models.
 
+mod bad_input;
 mod log;
 mod plans;
 mod resume;

@@ -50,7 +50,7 @@ pub enum RunMetrics {
     /// `Loss Scale`, `Skipped` and `Factor NAME` of controllers, a limit included: see
     /// [`Monitored::control_metrics`](super::Monitored::control_metrics).
     Control,
-    /// `Cap NAME` and `Gradients NAME` of controllers: see
+    /// `Floor NAME`, `Cap NAME` and `Gradients NAME` of controllers: see
     /// [`Monitored::answer_metrics`](super::Monitored::answer_metrics).
     Answers,
 }
@@ -96,11 +96,12 @@ impl RunMetrics {
                 scale.into_iter().chain([skipped]).chain(names().map(factor)).collect()
             }
             Self::Answers => {
-                let both = |(i, name): (usize, &String)| {
+                let all = |(i, name): (usize, &String)| {
+                    let floor = of_run(format!("Floor {name}"), Quantity::Floor(i));
                     let cap = of_run(format!("Cap {name}"), Quantity::Cap(i));
-                    [cap, of_run(format!("Gradients {name}"), Quantity::Gradients(i))]
+                    [floor, cap, of_run(format!("Gradients {name}"), Quantity::Gradients(i))]
                 };
-                names().flat_map(both).collect()
+                names().flat_map(all).collect()
             }
         }
     }
@@ -123,6 +124,7 @@ pub(super) enum Quantity {
     Skipped,
     /// Of the controller of this index.
     Factor(usize),
+    Floor(usize),
     Cap(usize),
     Gradients(usize),
 }
@@ -193,6 +195,7 @@ impl UpdateMetric {
                 let answer = report.answers.get(*index)?;
                 Some(answer.factor.unwrap_or(1.0) * answer.limit.unwrap_or(1.0))
             }
+            Quantity::Floor(index) => report.answers.get(*index)?.floor,
             Quantity::Cap(index) => report.answers.get(*index)?.cap,
             Quantity::Gradients(index) => report.answers.get(*index)?.gradient_factor,
         }

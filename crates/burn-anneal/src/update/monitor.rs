@@ -193,8 +193,9 @@ pub trait Monitored {
         self.monitor().metrics(RunMetrics::Control)
     }
 
-    /// Metrics of the rest that controllers answer: `Cap NAME`, what no rate may exceed, and `Gradients NAME`, what
-    /// each multiplied the gradients by; absent where one says nothing of it.
+    /// Metrics of the rest that controllers answer: `Floor NAME`, what factors may not take rates below, `Cap NAME`,
+    /// what no rate may exceed, and `Gradients NAME`, what each multiplied the gradients by; absent where one says nothing
+    /// of it.
     fn answer_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().metrics(RunMetrics::Answers)
     }
