@@ -225,3 +225,30 @@ impl Controller for Stops {
         Ok(())
     }
 }
+
+/// With master weights the gradients of both updates are in f32, and the product is that of a model in f32 but for the
+/// rounding of its weights: some 2⁻¹¹ of each.
+#[test]
+fn a_hypergradient_in_half_precision_is_resumed_too() {
+    let halved = || {
+        let half = HalfPrecision { loss_scaling: Some(LossScaling::new()), ..HalfPrecision::f16() };
+        adam().half_precision(half).controller("learns", Hypergradient::on_log(10.0))
+    };
+    let products = |builder: LearnerBuilder<TinyModel>| {
+        let mut training = builder.build_loop().unwrap();
+        train(&mut training, 0..2, None, false);
+        training.observation().gradient_dot.unwrap()
+    };
+    let in_f32 = products(adam().controller("learns", Hypergradient::on_log(10.0)));
+    let in_f16 = products(halved());
+    assert!((in_f16 / in_f32 - 1.0).abs() < 0.02, "{in_f16}, {in_f32}");
+    let folder = tempfile::tempdir().unwrap();
+    let mut whole = halved().build_loop().unwrap();
+    train(&mut whole, 0..4, None, false);
+    whole.save(folder.path(), 1).unwrap();
+    let saved = Checkpoint::newest(folder.path()).unwrap().unwrap();
+    let mut resumed = halved().resume_from(&saved).build_loop().unwrap();
+    train(&mut whole, 4..UPDATES, None, false);
+    train(&mut resumed, 4..UPDATES, None, false);
+    assert_eq!(flat(&resumed.model_in_f32()), flat(&whole.model_in_f32()));
+}

@@ -1,0 +1,101 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anneal_examples::arguments::whole_number;
+use clap::{Args, Parser, Subcommand};
+
+/// Where results go unless said otherwise.
+const OUT: &str = "docs/experiments";
+
+/// Measures what schedules and controllers do to the training of small networks on MNIST
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// What to measure.
+    #[command(subcommand)]
+    pub experiment: Experiment,
+}
+
+/// The experiments.
+#[derive(Debug, Subcommand)]
+pub enum Experiment {
+    /// A GAN whose two players have rates in cycles, in phase and half a period apart
+    Gan(Settings),
+    /// Gradient descent on the rate of SGD, from rates far too low and too high
+    Hypergradient(Settings),
+    /// A rate far too high, with and without a PID controller that answers to the loss
+    Pid(Settings),
+    /// A rate that falls where the validation loss gets no better, beside fixed schedules
+    Plateau(Settings),
+    /// Broken batches, with and without a guard against spikes of the gradient
+    Spikes(Settings),
+}
+
+/// What every experiment can be told.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Train every arm from so many seeds: 0, 1, ...
+    #[arg(long, value_name = "N", default_value = "3", value_parser = whole_number, allow_negative_numbers = true)]
+    seeds: NonZeroUsize,
+
+    /// Fewer images and updates: a few seconds, to see that it works; the numbers mean nothing
+    #[arg(long, requires = "out")]
+    short: bool,
+
+    /// Folder for the table and the pictures [default: docs/experiments]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The seeds.
+    pub fn seeds(&self) -> Range<u64> {
+        0..self.seeds.get() as u64
+    }
+
+    /// A number of the experiment, or that of a short run.
+    pub fn either<T>(&self, long: T, short: T) -> T {
+        if self.short { short } else { long }
+    }
+
+    /// Where results go.
+    pub fn folder(&self) -> &Path {
+        self.out.as_deref().unwrap_or(Path::new(OUT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Experiment, String> {
+        let all = std::iter::once(&"experiments").chain(arguments);
+        let parsed = Arguments::try_parse_from(all);
+        parsed.map(|arguments| arguments.experiment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_said_means_three_seeds_and_the_docs() {
+        let Experiment::Gan(settings) = parse(&["gan"]).unwrap() else { panic!() };
+
+        assert_eq!((settings.seeds(), settings.folder()), (0..3, Path::new("docs/experiments")));
+        assert_eq!(settings.either("long", "short"), "long");
+    }
+
+    #[test]
+    fn a_short_run_never_goes_where_results_are_kept() {
+        let error = parse(&["gan", "--short"]).unwrap_err();
+        assert!(error.contains("--out"), "{error}");
+
+        assert!(parse(&["gan", "--short", "--out", "elsewhere"]).is_ok());
+    }
+
+    #[test]
+    fn no_seed_is_refused() {
+        let error = parse(&["gan", "--seeds", "0"]).unwrap_err();
+        assert!(error.contains("--seeds") && error.contains("at least 1"), "{error}");
+    }
+}

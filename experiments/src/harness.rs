@@ -1,0 +1,231 @@
+//! Arms, seeds, and what becomes of them: a table, a picture, and a word on what was expected.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anneal_examples::plot::{self, Panel, Scale, Series, Titles};
+use anneal_examples::prelude::*;
+
+use crate::cli::Settings;
+use crate::table::{Column, Row, Table};
+
+/// The lowest and the highest loss in pictures.
+pub const LOSSES: (f64, f64) = (1e-3, 100.0);
+
+/// What an experiment is.
+#[derive(Debug)]
+pub struct Study {
+    /// Its name on the command line and of its files.
+    pub name: &'static str,
+    /// The title of its picture.
+    pub title: &'static str,
+    /// What is measured of a run.
+    pub columns: &'static [Column],
+    /// What is drawn of the first seed's runs, below each other.
+    pub panels: &'static [Drawn],
+    /// What theory expects.
+    pub expected: Expected,
+}
+
+/// One part of the picture.
+#[derive(Debug)]
+pub struct Drawn {
+    x: &'static str,
+    y: &'static str,
+    scale: Scale,
+    least: f64,
+    most: f64,
+}
+
+/// What theory expects: which arm is better than which other by a column.
+#[derive(Debug)]
+pub struct Expected {
+    /// In a sentence.
+    pub words: &'static str,
+    /// The better arm first.
+    pub better: &'static [(&'static str, &'static str)],
+    /// The column that decides.
+    pub by: usize,
+    /// The arms that it is all about.
+    pub adaptive: &'static [&'static str],
+}
+
+/// What one run showed.
+#[derive(Debug)]
+pub struct Trial {
+    /// A number for each column.
+    pub numbers: Vec<f64>,
+    /// A line for each panel.
+    pub lines: Vec<Vec<(f64, f64)>>,
+}
+
+/// All that an experiment showed.
+#[derive(Debug)]
+pub struct Report {
+    table: Table,
+    text: String,
+    files: Vec<PathBuf>,
+    seconds: f64,
+}
+
+impl Study {
+    /// Trains every arm from every seed with `run`, and writes the table and the picture. `note` says below the
+    /// table what else there is to know.
+    ///
+    /// # Errors
+    /// When a run fails, or a file cannot be written.
+    pub fn conduct<A>(
+        &self,
+        settings: &Settings,
+        arms: &[(&'static str, A)],
+        note: &str,
+        mut run: impl FnMut(&A, u64) -> Result<Trial, ExampleError>,
+    ) -> Result<Report, ExampleError> {
+        let started = Instant::now();
+        let mut rows: Vec<Row> =
+            arms.iter().map(|(arm, _)| Row { arm, runs: Vec::new() }).collect();
+        let mut panels: Vec<Panel<'_>> = self.panels.iter().map(Drawn::empty).collect();
+        for seed in settings.seeds() {
+            for ((name, arm), row) in arms.iter().zip(&mut rows) {
+                let trial = run(arm, seed)?;
+                say(format_args!("seed {seed}   {name:22}   {}", self.shown(&trial.numbers)));
+                row.runs.push(trial.numbers);
+                if seed == settings.seeds().start {
+                    for ((panel, drawn), points) in
+                        panels.iter_mut().zip(self.panels).zip(trial.lines)
+                    {
+                        panel.series.push(drawn.line(name, points));
+                    }
+                }
+            }
+        }
+        let table = Table { columns: self.columns.into(), rows };
+        let folder = settings.folder();
+        let picture = folder.join(format!("{}.svg", self.name));
+        write(&picture, plot::panels(self.title, &panels))?;
+        let text = self.text(&table, note);
+        let fragment = folder.join(format!("{}.md", self.name));
+        write(&fragment, &text)?;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Report { table, text, files: vec![fragment, picture], seconds })
+    }
+
+    fn shown(&self, numbers: &[f64]) -> String {
+        let shown = |(column, number): (&Column, &f64)| {
+            format!("{} {}", column.name, column.cell(std::slice::from_ref(number)))
+        };
+        self.columns.iter().zip(numbers).map(shown).collect::<Vec<_>>().join("   ")
+    }
+
+    /// What stands in the docs.
+    fn text(&self, table: &Table, note: &str) -> String {
+        let Expected { words, better, by, adaptive } = &self.expected;
+        let seeds = table.rows.first().map_or(0, |row| row.runs.len());
+        let spread = match seeds {
+            1 => "One seed.".to_owned(),
+            _ => format!("Means over {seeds} seeds, and the standard deviation of one."),
+        };
+        let seen: String = better
+            .iter()
+            .map(|(one, other)| {
+                format!("- {one} better than {other}? {}.\n", table.duel(one, other, *by))
+            })
+            .collect();
+        let lost = match table.lost_by(adaptive) {
+            lost if lost.is_empty() => "nowhere in this table".to_owned(),
+            lost => lost.join("; "),
+        };
+        format!(
+            "# {}\n\n`cargo run --bin experiments -- {} --seeds {seeds}`\n\n{}\n{spread} The picture is of \
+             the first seed. {note}\n\nExpected: {words}\n\n{seen}- Where it does not win: {lost}.\n",
+            self.title,
+            self.name,
+            table.markdown(),
+        )
+    }
+}
+
+impl Drawn {
+    /// With the names of its axes.
+    pub const fn new(x: &'static str, y: &'static str, scale: Scale) -> Self {
+        Self { x, y, scale, least: f64::NEG_INFINITY, most: f64::INFINITY }
+    }
+
+    /// What is below or above is drawn there, so that the rest has room.
+    pub const fn within(self, least: f64, most: f64) -> Self {
+        Self { least, most, ..self }
+    }
+
+    fn empty(&self) -> Panel<'_> {
+        let titles = Titles { title: "", subtitle: "", x: self.x, y: self.y };
+        Panel { titles, scale: self.scale, series: Vec::new() }
+    }
+
+    /// A line, which ends where numbers do, or where the axis has no place for them.
+    fn line(&self, name: &str, points: Vec<(f64, f64)>) -> Series {
+        let has_place =
+            |&(_, y): &(f64, f64)| y.is_finite() && (self.scale != Scale::Logarithmic || y > 0.0);
+        let points = points.into_iter().take_while(has_place);
+        let points = points.map(|(x, y)| (x, y.clamp(self.least, self.most))).collect();
+        Series { name: name.to_owned(), points }
+    }
+}
+
+/// Means over so many updates, each at the last of them.
+pub fn smoothed(values: &[f64], window: usize) -> Vec<(f64, f64)> {
+    let mean = |(index, values): (usize, &[f64])| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        ((index * window + values.len()) as f64, mean)
+    };
+    values.chunks(window.max(1)).enumerate().map(mean).collect()
+}
+
+/// Writes a file of results, and its folder where it is not there.
+pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), ExampleError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(path, contents))
+        .map_err(|source| ExampleError::File { path: path.to_owned(), source })
+}
+
+impl Report {
+    /// With a further file.
+    pub fn with_file(mut self, path: PathBuf) -> Self {
+        self.files.push(path);
+        self
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs: usize = self.table.rows.iter().map(|row| row.runs.len()).sum();
+        writeln!(formatter, "{}", self.text)?;
+        writeln!(formatter, "{runs} runs in {:.0} s; written:", self.seconds)?;
+        let files: Vec<String> =
+            self.files.iter().map(|file| format!("  {}", file.display())).collect();
+        formatter.write_str(&files.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_ends_where_numbers_do() {
+        let points = vec![(0.0, 1.0), (1.0, 0.0), (2.0, f64::NAN), (3.0, 1.0)];
+
+        let rate = Drawn::new("", "", Scale::Rate).within(0.0, 0.5);
+        assert_eq!(rate.line("", points.clone()).points, [(0.0, 0.5), (1.0, 0.0)]);
+        let logarithmic = Drawn::new("", "", Scale::Logarithmic);
+        assert_eq!(logarithmic.line("", points).points, [(0.0, 1.0)]);
+    }
+
+    #[test]
+    fn means_stand_at_the_last_of_their_updates() {
+        assert_eq!(smoothed(&[1.0, 3.0, 5.0], 2), [(2.0, 2.0), (3.0, 5.0)]);
+        assert_eq!(smoothed(&[], 2), []);
+    }
+}

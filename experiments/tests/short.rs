@@ -1,0 +1,113 @@
+//! A short run of each experiment: files, arms and numbers are there.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs an experiment, and gives its table: a line for each arm.
+fn short(name: &str, folder: &Path, seeds: &str) -> Vec<String> {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_experiments"));
+    let done =
+        program.args([name, "--short", "--seeds", seeds, "--out"]).arg(folder).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+
+    let picture = fs::read_to_string(folder.join(format!("{name}.svg"))).unwrap();
+    assert!(picture.starts_with("<svg") || picture.starts_with("<?xml"), "{}", &picture[..80]);
+    let text = fs::read_to_string(folder.join(format!("{name}.md"))).unwrap();
+    assert!(text.contains("Expected: ") && text.contains("Where it does not win: "), "{text}");
+    let rows = text.lines().filter(|line| line.starts_with("| ")).skip(2);
+    rows.map(str::to_owned).collect()
+}
+
+/// Tests that all arms have a line, in this order, and that the numbers of those `finite` are.
+fn check(rows: &[String], arms: &[&str], finite: &[&str]) {
+    let found: Vec<&str> = rows.iter().map(|row| row.split(" | ").next().unwrap()).collect();
+    let expected: Vec<String> = arms.iter().map(|arm| format!("| {arm}")).collect();
+    assert_eq!(found, expected);
+    for arm in finite {
+        let row = rows.iter().find(|row| row.starts_with(&format!("| {arm} |"))).unwrap();
+        assert!(!row.contains("not finite"), "{row}");
+    }
+}
+
+#[test]
+fn gan() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = short("gan", folder.path(), "2");
+
+    let arms = [
+        "constant",
+        "in phase, 50 %",
+        "out of phase, 50 %",
+        "in phase, 90 %",
+        "out of phase, 90 %",
+    ];
+    check(&rows, &arms, &arms);
+    let samples = fs::read(folder.path().join("gan_samples.png")).unwrap();
+    assert!(samples.starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn hypergradient() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "too low",
+        "too low, additive",
+        "too low, on its logarithm",
+        "too high",
+        "too high, additive",
+        "too high, on its logarithm",
+        "fitting",
+    ];
+    check(&short("hypergradient", folder.path(), "1"), &arms, &arms[..3]);
+}
+
+#[test]
+fn pid() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "constant, too high",
+        "cosine, too high",
+        "PI on the loss",
+        "P on the loss",
+        "PI on its change",
+        "constant, fitting",
+        "cosine, fitting",
+    ];
+    check(&short("pid", folder.path(), "1"), &arms, &[arms[2], arms[5]]);
+}
+
+#[test]
+fn plateau_twice_is_the_same() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [rows, again] = folders.each_ref().map(|folder| short("plateau", folder.path(), "2"));
+
+    let arms = ["constant", "step", "cosine", "plateau"];
+    check(&rows, &arms, &arms);
+    assert_eq!(rows, again);
+}
+
+#[test]
+fn spikes() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "nothing",
+        "clipping at 1",
+        "clipping at 4",
+        "guard that clips",
+        "guard that cuts the rate",
+        "guard that skips",
+        "guard that cuts, momentum",
+        "no broken batch",
+    ];
+    check(&short("spikes", folder.path(), "1"), &arms, &[arms[1], arms[3], arms[5], arms[7]]);
+}
+
+#[test]
+fn a_short_run_needs_a_folder() {
+    let done = Command::new(env!("CARGO_BIN_EXE_experiments")).args(["pid", "--short"]).output();
+    let done = done.unwrap();
+
+    assert!(!done.status.success());
+    assert!(String::from_utf8_lossy(&done.stderr).contains("--out"));
+}
