@@ -1,7 +1,8 @@
 //! Schedules and the lengths of runs, as a user gives them.
 
-use crate::error::Error;
-use anneal_schedule::{Build, FileError, RunLength, Schedule, ScheduleConfig, ScheduleError};
+use crate::error::{Error, note};
+use anneal_control::peers::Translation;
+use anneal_schedule::{Build, FileError, RunLength, Schedule, ScheduleConfig, ScheduleError, file};
 use clap::Args;
 use std::path::Path;
 
@@ -26,7 +27,7 @@ impl Input {
             return Err(Error::Usage(format!("{argument}: is a directory, not a schedule file")));
         } else if path.exists() || matches!(extension, Some("toml" | "json")) {
             label = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            ScheduleConfig::load(path).map_err(|error| match error {
+            load(path).map_err(|error| match error {
                 FileError::Read { .. } | FileError::UnknownExtension { .. } => {
                     Error::Usage(error.to_string())
                 }
@@ -75,6 +76,22 @@ impl Input {
             error => Error::Schedule(format!("{}: {error}", self.name)),
         }
     }
+}
+
+/// Reads a file: a schedule, or one with a controller, which answers to a training that is not there.
+fn load(path: &Path) -> Result<ScheduleConfig, FileError> {
+    ScheduleConfig::load(path).or_else(|error| match file::load::<Translation>(path) {
+        Ok(Translation { rate, controller: Some(_), .. }) => {
+            note(&format!(
+                "{}: its controller is left out, for it answers to training",
+                path.display()
+            ));
+            Ok(rate)
+        }
+        // What is wrong with a controller says more than that a schedule has none.
+        Err(other) if error.to_string().contains("`controller`") => Err(other),
+        _ => Err(error),
+    })
 }
 
 /// The length of the run.

@@ -103,6 +103,20 @@ fn the_translation_can_be_shown() {
 }
 
 #[test]
+fn of_a_translation_with_a_controller_the_schedule_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plateau.toml");
+    let plateau = anneal(translate(&["--name", "ReduceLROnPlateau", "{}"])).fine();
+    std::fs::write(&file, &plateau).unwrap();
+    let shown = anneal(["sample", file.to_str().unwrap(), "--steps", "0..3"]);
+    assert!(shown.code == Some(0) && shown.stdout.contains("0.1"), "{shown:?}");
+    assert!(shown.stderr.contains("its controller is left out"), "{shown:?}");
+    std::fs::write(&file, plateau.replace("patience", "patiense")).unwrap();
+    let error = anneal(["sample", file.to_str().unwrap(), "--steps", "0..3"]).error(1);
+    assert!(error.contains("patiense"), "{error}");
+}
+
+#[test]
 fn peers_are_listed() {
     let listed = anneal(["translate", "--list"]).fine();
     let peers: Vec<&str> = listed.lines().map(|line| line.split_once(':').unwrap().0).collect();
