@@ -3,11 +3,12 @@
 use super::*;
 use anneal_tests::{Quiet, batches, flat};
 use burn::module::Module;
+use burn::optim::MultiGradientsParams;
 use burn::train::metric::LossMetric;
-use burn::train::{ExecutionStrategy, MultiDeviceOptim, SupervisedTraining};
-use burn_anneal::control::{LoggedUpdate, Observation, UpdateLog};
+use burn::train::{ExecutionStrategy, Interrupter, MultiDeviceOptim, SupervisedTraining};
+use burn_anneal::control::{Hypergradient, LoggedUpdate, Observation, UpdateLog};
 
-/// A model that draws the other's outputs towards what it finds itself.
+/// Two models, each of which learns the classes that the other gives, stepped in turns: their weights.
 fn in_turns(
     folder: &std::path::Path,
     epochs: std::ops::Range<u64>,
@@ -139,4 +140,39 @@ fn one_decision_is_made_for_all_devices() {
         "{:?}, {expected}",
         updates[0].loss
     );
+}
+
+/// Also where Burn spreads the parameters over the devices: the same gradients twice, so that the product is the
+/// square of their norm.
+#[test]
+fn gradients_of_several_devices_are_compared() {
+    let builder = tiny(1e-30).run(RunLength::updates(10).devices(2));
+    let builder = builder.controller("learns", Hypergradient::on_log(1e-9));
+    let mut learner = builder.build(Interrupter::new()).unwrap();
+    for update in 0..2 {
+        let grads = [0, 1].map(|n| (learner.train_step(batch(n)).grads, Device::default()));
+        learner.lr_step();
+        learner.optimizer_step_multi(MultiGradientsParams { grads: grads.into() });
+        assert!(learner.model().failure().is_none());
+        let Observation { gradient_dot, gradient_norm, .. } = learner.model().observation();
+        assert_eq!(gradient_norm, None, "nobody needs it");
+        assert_eq!(gradient_dot.is_some(), update == 1);
+    }
+    let by_hand = learner.model();
+    let gradients = [0, 1].map(|n| by_hand.inner().step(batch(n)).grads);
+    let square: f32 = {
+        let [one, other] = gradients.map(|gradients| {
+            let weights = [&by_hand.inner().hidden, &by_hand.inner().head];
+            let flat = weights.map(|layer| {
+                let weight = gradients.get::<2>(layer.weight.id).unwrap().into_data();
+                let bias = layer.bias.as_ref().unwrap();
+                let bias = gradients.get::<1>(bias.id).unwrap().into_data();
+                weight.iter::<f32>().chain(bias.iter::<f32>()).collect::<Vec<_>>()
+            });
+            flat.concat()
+        });
+        one.iter().zip(&other).map(|(a, b)| (a + b) * (a + b)).sum()
+    };
+    let found = learner.model().observation().gradient_dot.unwrap();
+    assert!((found / f64::from(square) - 1.0).abs() < 1e-5, "{found}, {square}");
 }
