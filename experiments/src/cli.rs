@@ -61,6 +61,11 @@ impl Settings {
         if self.short { short } else { long }
     }
 
+    /// What the command says besides, where it is not one that results are kept of.
+    pub fn flags(&self) -> &'static str {
+        self.either("", " --short")
+    }
+
     /// Where results go.
     pub fn folder(&self) -> &Path {
         self.out.as_deref().unwrap_or(Path::new(OUT))

@@ -84,6 +84,9 @@ impl Study {
         mut run: impl FnMut(&A, u64) -> Result<Trial, ExampleError>,
     ) -> Result<Report, ExampleError> {
         let started = Instant::now();
+        let folder = settings.folder();
+        fs::create_dir_all(folder)
+            .map_err(|source| ExampleError::File { path: folder.to_owned(), source })?;
         let mut rows: Vec<Row> =
             arms.iter().map(|(arm, _)| Row { arm, runs: Vec::new() }).collect();
         let mut panels: Vec<Panel<'_>> = self.panels.iter().map(Drawn::empty).collect();
@@ -102,10 +105,9 @@ impl Study {
             }
         }
         let table = Table { columns: self.columns.into(), rows };
-        let folder = settings.folder();
         let picture = folder.join(format!("{}.svg", self.name));
         write(&picture, plot::panels(self.title, &panels))?;
-        let text = self.text(&table, note);
+        let text = self.text(&table, note, settings.flags());
         let fragment = folder.join(format!("{}.md", self.name));
         write(&fragment, &text)?;
         let seconds = started.elapsed().as_secs_f64();
@@ -120,7 +122,7 @@ impl Study {
     }
 
     /// What stands in the docs.
-    fn text(&self, table: &Table, note: &str) -> String {
+    fn text(&self, table: &Table, note: &str, flags: &str) -> String {
         let Expected { words, better, by, adaptive } = &self.expected;
         let seeds = table.rows.first().map_or(0, |row| row.runs.len());
         let spread = match seeds {
@@ -138,7 +140,7 @@ impl Study {
             lost => lost.join("; "),
         };
         format!(
-            "# {}\n\n`cargo run --bin experiments -- {} --seeds {seeds}`\n\n{}\n{spread} The picture is of \
+            "# {}\n\n`cargo run --bin experiments -- {} --seeds {seeds}{flags}`\n\n{}\n{spread} The picture is of \
              the first seed. {note}\n\nExpected: {words}\n\n{seen}- Where it does not win: {lost}.\n",
             self.title,
             self.name,

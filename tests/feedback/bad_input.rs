@@ -27,8 +27,14 @@ fn what_contradicts_itself_is_refused() {
     assert!(refused(builder.controller("greedy", greedy)).contains("the group `high`"));
     let guards = || tiny(0.1).controller("clip", SpikeGuard::clip());
     assert!(refused(guards().controller("again", SpikeGuard::clip())).contains("clips spikes"));
-    let cut = SpikeGuard::cut(0.1, 5).signal(Signal::Loss);
-    assert!(guards().controller("cut", cut).build_loop().is_ok());
+    let cut = || SpikeGuard::cut(0.1, 5).signal(Signal::Loss);
+    assert!(guards().controller("cut", cut()).build_loop().is_ok());
+    // What shortens all gradients, or hears of all, is of no single group.
+    let clips = SpikeGuard::clip().on_group("low");
+    assert!(refused(tiny(0.1).controller("clips", clips)).contains("`clips` acts on the whole"));
+    let learns = Hypergradient::on_log(1.0).on_group("low");
+    assert!(refused(tiny(0.1).controller("learns", learns)).contains("`learns` acts on the whole"));
+    assert!(tiny(0.1).controller("cut", cut().on_group("low")).build_loop().is_ok());
 }
 
 #[test]
@@ -72,6 +78,18 @@ fn gains_of_an_unstable_loop_are_warned_of_with_the_root() {
     let notes = with(4.0);
     assert!(notes[0].starts_with("pid: ") && notes[0].contains("-1.1"), "{notes:?}");
     assert!(with(1.0).is_empty());
+}
+
+/// Gradients that are summed grow with the accumulation.
+#[test]
+fn sums_of_more_and_more_batches_are_warned_of() {
+    let notes = |reduction| {
+        let run = RunLength::from_items(100, 10).epochs(4).gradient_accumulation_steps(&[(5, 2)]);
+        let builder = tiny(0.1).run(run).gradient_reduction(reduction);
+        builder.build_loop().unwrap().explain().notes
+    };
+    assert!(notes(GradientReduction::Sum)[0].contains("GradientReduction::Mean"));
+    assert!(notes(GradientReduction::Mean).is_empty());
 }
 
 /// In a loop of one's own nobody but its owner ends an epoch.

@@ -135,7 +135,17 @@ fn a_launched_run_has_all_of_its_updates_in_the_log_when_it_ends() {
     assert!(watch.failure().is_none());
 }
 
-/// A file in the place of the folder; and a folder that somebody removes is of no matter, for the file is open.
+#[test]
+fn two_runs_do_not_write_into_one_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = tiny(0.5).log_updates(folder.path()).build_loop().unwrap();
+    let error = tiny(0.5).log_updates(folder.path()).build_loop().err().unwrap().to_string();
+    assert!(error.contains("another run of this program writes it"), "{error}");
+    drop(first);
+    assert!(tiny(0.5).log_updates(folder.path()).build_loop().is_ok());
+}
+
+/// A file in the place of the folder, and a file that is no log.
 #[test]
 fn a_log_that_cannot_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,5 +159,5 @@ fn a_log_that_cannot_be_written_is_refused() {
     let saved = training.save(folder.path(), 1).unwrap();
     let builder = tiny(0.5).log_updates(folder.path()).resume_from(&saved);
     let error = builder.build_loop().err().unwrap().to_string();
-    assert!(error.contains("line 1 is none of a log of updates"), "{error}");
+    assert!(error.contains("updates.jsonl: line 1 is none of a log of updates"), "{error}");
 }

@@ -22,6 +22,7 @@ fn a_launched_run_trains_by_its_plan() {
     let model = TinyModel::seeded(5, &device());
     LearnerBuilder::new(model, SgdConfig::new().build(), plan.schedule().clone())
         .run(plan.run())
+        .gradient_reduction(GradientReduction::Mean)
         .log_updates(folder.path())
         .launch(training)
         .unwrap()

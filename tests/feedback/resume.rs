@@ -174,7 +174,7 @@ fn a_launched_run_is_resumed_in_mid_epoch_with_all_of_them() {
             .run(RunLength::of_training())
             .controller("plateau", Plateau::min(MetricOf::valid("Loss")).patience(0).factor(0.5))
             .controller("pid", Pid::change_of(Signal::Loss, [2.0, 0.5, 0.5]).mean_over(4))
-            .controller("hypergradient", Hypergradient::on_log(3.0).on_group("high"))
+            .controller("hypergradient", Hypergradient::on_log(3.0))
             .controller("spikes", SpikeGuard::clip().first(3).threshold(0.5))
             .controller("stops", stops)
             .checkpoints(Checkpoints::new(folder).every_updates(1))

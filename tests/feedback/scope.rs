@@ -36,6 +36,27 @@ fn a_controller_sees_the_rate_of_its_group() {
     let mut training = tiny(0.5).controller("low", head).build_loop().unwrap();
     update(&mut training);
     assert_eq!(rates(&training), [0.125 * 0.125, 0.5]);
+    // What `explain` says of the last update, beside what the schedule has for the next.
+    let explained = training.explain().groups;
+    assert_eq!(explained[0].last_rate, Some(0.125 * 0.125));
+    assert_eq!(explained[0].rate, 0.125);
+    assert!(training.explain().to_string().contains("last rate"));
+}
+
+/// An epoch that is saved before it is ended is one epoch all the same.
+#[test]
+fn an_epoch_is_counted_once_in_either_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut training = tiny(1.0).log_updates(folder.path()).build_loop().unwrap();
+    for epoch in 1..=2 {
+        update(&mut training);
+        training.save(folder.path(), epoch).unwrap();
+        training.end_epoch([]).unwrap();
+    }
+    update(&mut training);
+    drop(training);
+    let log = burn_anneal::control::UpdateLog::read(folder.path()).unwrap();
+    assert_eq!(log.updates.iter().map(|line| line.epoch).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[test]

@@ -75,6 +75,11 @@ pub trait Controller: Clone + fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether it acts on the whole update, or hears of the whole model, so that it can be of no single group.
+    fn is_of_update(&self) -> bool {
+        false
+    }
+
     /// What is allowed and will hardly be meant.
     fn warnings(&self) -> Vec<String> {
         vec![]

@@ -86,7 +86,10 @@ pub enum RestoreError {
         now: Vec<String>,
     },
     /// What was saved is no state of the controller.
-    #[error("the state of `{controller}` is none of its: {reason}")]
+    #[error(
+        "the state of `{controller}` is none of its: {reason}; give it the same description, for the same part of the \
+         run, as in the run that was saved"
+    )]
     Damaged {
         /// Its name.
         controller: String,
@@ -115,12 +118,22 @@ pub enum SetupError {
         /// The group; `None` for all.
         group: Option<String>,
     },
+    /// One is of the whole update.
+    #[error(
+        "`{controller}` acts on the whole update, or hears of the whole model, and can be of no single group: leave \
+         on_group out"
+    )]
+    OfUpdate {
+        /// Its name.
+        controller: String,
+    },
     /// One acts on a group that is not there.
     #[error(
         "`{controller}` acts on the group `{group}`, and there is none of this name; there {}",
-        match groups.is_empty() {
-            true => "are no groups".to_string(),
-            false => format!("are {}", listed(groups)),
+        match &groups[..] {
+            [] => "are no groups".to_string(),
+            [one] => format!("is `{one}`"),
+            groups => format!("are {}", listed(groups)),
         }
     )]
     UnknownGroup {
@@ -174,8 +187,8 @@ pub struct MissingMetric {
 fn those(metrics: &EpochMetrics) -> String {
     let names: Vec<String> = metrics.iter().map(|(name, _)| format!("`{name}`")).collect();
     match names.is_empty() {
-        true => "it has none: register it with the training".into(),
-        false => format!("it has {}", names.join(", ")),
+        true => "it has none: register it with the training, or give it to end_epoch".into(),
+        false => format!("it has {}, as far as names are known here", names.join(", ")),
     }
 }
 
@@ -192,6 +205,7 @@ pub(crate) trait Erased: fmt::Debug + Send + Sync {
     fn metrics(&self) -> Vec<MetricOf>;
     fn announcements(&self) -> Vec<String>;
     fn role(&self) -> Option<&'static str>;
+    fn is_of_update(&self) -> bool;
     fn warnings(&self) -> Vec<String>;
     fn loss_scale(&self) -> Option<LossScale>;
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop>;
@@ -215,6 +229,10 @@ impl<C: Controller> Erased for C {
 
     fn role(&self) -> Option<&'static str> {
         Controller::role(self)
+    }
+
+    fn is_of_update(&self) -> bool {
+        Controller::is_of_update(self)
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -281,6 +299,9 @@ impl Controllers {
         let groups: Vec<&str> = groups.into_iter().collect();
         for named in &mut self.named {
             let Some(group) = &mut named.group else { continue };
+            if named.controller.is_of_update() {
+                return Err(SetupError::OfUpdate { controller: named.name.clone() });
+            }
             group.index = groups.iter().position(|name| *name == group.name);
             if group.index.is_none() {
                 return Err(SetupError::UnknownGroup {
@@ -364,6 +385,7 @@ impl Controllers {
             named.answered = named.answer(&Event::Update(seen))?;
             named.check_scale(&named.answered, self.loss_scale.is_some())?;
             decision.add(named.index(), named.answered);
+            named.check_together(&decision, due)?;
         }
         self.loss_scale = decision.answer.loss_scale;
         Ok(decision)
@@ -505,6 +527,21 @@ impl Named {
             answered,
             largest_factor: decision.largest_factor(due),
         }
+    }
+
+    /// Answers that are in their range may not be so together.
+    fn check_together(&self, decision: &Decision, due: Due<'_>) -> Result<(), Stopped> {
+        let rates = due.group_rates.iter().enumerate();
+        let all = (self.of(decision), due.rate);
+        for (answer, rate) in rates.map(|(group, rate)| (decision.of(group), *rate)).chain([all]) {
+            let finite = !rate.is_finite() || answer.rate(rate).is_finite();
+            if answer.of_rates().check().is_err() || !finite {
+                let stop =
+                    Stop::new(format!("with the answers before its own it makes `{answer}`"));
+                return Err(Stopped { controller: self.name.clone(), stop });
+            }
+        }
+        Ok(())
     }
 
     /// Whether both do the same to the same group in the same part of the run.
@@ -721,6 +758,11 @@ mod tests {
             assert!(error.starts_with("other: it answered factor: "), "{error}");
         }
         assert!(stopped(Answer::factor(0.0)).is_ok());
+        // Each is finite.
+        let mut large = two(Answer::factor(9.0), Answer::factor(9.0));
+        let huge = Due::at(0, f64::MAX / 20.0);
+        let error = large.update(huge, &Observation::default()).unwrap_err().to_string();
+        assert!(error.starts_with("other: with the answers before its own"), "{error}");
         let cap = |cap| Answer { cap: Some(cap), ..Answer::default() };
         assert!(stopped(cap(f64::INFINITY)).is_ok());
         assert!(text(cap(f64::NAN)).contains("cap: NaN"));
@@ -792,7 +834,7 @@ mod tests {
         assert_eq!(states, [serde_json::json!([0.5]), serde_json::json!([0.5])]);
         let error = controllers.epoch(2, &metrics("Accuracy")).unwrap_err().to_string();
         let expected = "plateau: it needs the metric `valid Loss`, which this training does not have; it has \
-                        `valid Accuracy`";
+                        `valid Accuracy`, as far as names are known here";
         assert_eq!(error, expected);
     }
 

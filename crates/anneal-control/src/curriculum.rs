@@ -1,6 +1,6 @@
 //! Rates for the phases of a curriculum.
 
-use crate::describe::updates;
+use crate::describe::{beyond_the_run, updates};
 use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Run, Span, Stop};
 use serde::{Deserialize, Serialize};
 
@@ -158,7 +158,10 @@ impl Describe for Curriculum {
             }
             starts.push((start, *factor));
         }
-        Ok(Phases { starts, announced, state: CurriculumState::default() }.into())
+        let late = starts.iter().filter_map(|(start, _)| beyond_the_run(*start, run));
+        let warnings = late.map(|warning| format!("of a phase, {warning}")).collect();
+        let state = CurriculumState::default();
+        Ok(Phases { starts, announced, warnings, state }.into())
     }
 }
 
@@ -168,6 +171,7 @@ struct Phases {
     /// Where each phase with a start begins, and its factor; the spike before one is a phase too.
     starts: Vec<(u64, f64)>,
     announced: Vec<Announced>,
+    warnings: Vec<String>,
     state: CurriculumState,
 }
 
@@ -194,8 +198,12 @@ impl Announced {
 struct CurriculumState {
     /// The phase that begins with the next update.
     next: Option<String>,
-    /// The phase that was announced last, and the step at which it began.
-    begun: Option<(String, u64)>,
+    /// The phase that was announced last, and began.
+    begun: Option<String>,
+    /// The steps since it did.
+    steps: u64,
+    /// The step of the last update.
+    last: u64,
 }
 
 impl Phases {
@@ -203,22 +211,25 @@ impl Phases {
         self.announced.iter().find(|phase| phase.name == name)
     }
 
-    /// The announced phase that holds at a step, and its steps so far.
-    fn holding(&self, step: u64) -> Option<(&Announced, u64)> {
-        let (name, begun) = self.state.begun.as_ref()?;
-        let later = self.starts.iter().any(|(start, _)| start > begun && *start <= step);
-        if later { None } else { Some((self.named(name)?, step.saturating_sub(*begun))) }
+    /// The announced phase that holds at a step: until another starts.
+    fn holding(&self, step: u64) -> Option<&Announced> {
+        let since = |start: u64| step.checked_sub(start).filter(|_| start > 0);
+        let later = |(start, _): &(u64, f64)| since(*start).is_some_and(|s| s < self.state.steps);
+        self.named(self.state.begun.as_ref()?).filter(|_| !self.starts.iter().any(later))
     }
 
     fn factor(&mut self, step: u64) -> f64 {
+        // A schedule that starts anew in mid-run sets the step back, and not what has passed.
+        let passed = step.saturating_sub(std::mem::replace(&mut self.state.last, step));
+        self.state.steps = self.state.steps.saturating_add(passed);
         if let Some(next) = self.state.next.take()
-            && self.holding(step).is_none_or(|(phase, _)| phase.name != next)
+            && self.holding(step).is_none_or(|phase| phase.name != next)
         {
-            self.state.begun = Some((next, step));
+            (self.state.begun, self.state.steps) = (Some(next), 0);
         }
         let by_start = || self.starts.iter().rev().find(|(start, _)| *start <= step);
         match self.holding(step) {
-            Some((phase, steps)) => phase.factor(steps),
+            Some(phase) => phase.factor(self.state.steps),
             None => by_start().map_or(1.0, |(_, factor)| *factor),
         }
     }
@@ -233,6 +244,10 @@ impl Controller for Phases {
 
     fn role(&self) -> Option<&'static str> {
         Some("a curriculum")
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
     }
 
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
@@ -251,7 +266,7 @@ impl Controller for Phases {
     }
 
     fn restore(&mut self, state: CurriculumState) -> Result<(), ControlError> {
-        for name in state.next.iter().chain(state.begun.iter().map(|(name, _)| name)) {
+        for name in state.next.iter().chain(&state.begun) {
             let known = self.named(name).is_some();
             ControlError::require("phase", name, known, "a phase that is announced")?;
         }
@@ -350,9 +365,22 @@ mod tests {
         }
         let run = RunLength::updates(100).resolve().unwrap();
         let mut without = Curriculum::new("easy", 1.0).build(&run).unwrap();
-        let saved = serde_json::json!({ "begun": ["hard", 7] });
+        let saved = serde_json::json!({ "begun": "hard" });
         let error = without.controller.restore(saved).unwrap_err();
         assert!(error.starts_with("phase: \"hard\""), "{error}");
+    }
+
+    /// As it does where a run is resumed over what is left to train.
+    #[test]
+    fn what_has_passed_stays_so_where_the_schedule_starts_anew() {
+        let rule = || announced().phase("end", 0.1, 4).announced_phase("last", 0.7).spike(4.0, 3);
+        let mut driver = Driver::new(rule());
+        rates(&mut driver, 6);
+        driver.announce("last", None);
+        assert_eq!(rates(&mut driver, 4), [4.0, 4.0, 4.0, 0.7]);
+        let mut anew = Driver::new(rule()).resume(&driver);
+        anew.start_anew();
+        assert_eq!(rates(&mut anew, 6), [0.7, 0.7, 0.7, 0.7, 0.1, 0.1]);
     }
 
     #[test]

@@ -126,14 +126,30 @@ impl<D: Describe> Describe for Scoped<D> {
         let inner = self.rule.build(run)?;
         let from = self.after.map_or(Ok(0), |span| updates("after", span, run))?;
         let until = self.until.map_or(Ok(u64::MAX), |span| updates("until", span, run))?;
-        ControlError::require("until", until, from < until, "beyond `after`")?;
+        ControlError::require("until", until, from < until, "above 0, and beyond `after`")?;
+        let released = self.at_end == AtEnd::Release;
+        ControlError::require(
+            "released",
+            released,
+            !released || self.until.is_some(),
+            "with `until`",
+        )?;
         let group = self.group.clone().or(inner.group);
         let controller = match (self.after, self.until) {
             (None, None) => inner.controller,
-            _ => Box::new(Within::new(inner.controller, from..until, self.at_end)),
+            _ => {
+                let warning = beyond_the_run(from, run);
+                Box::new(Within::new(inner.controller, from..until, self.at_end, warning))
+            }
         };
         Ok(AnyController { controller, group, steps: (from, until) })
     }
+}
+
+/// What to say of what begins at an update that the run does not come to.
+pub(crate) fn beyond_the_run(update: u64, run: &Run) -> Option<String> {
+    let updates = run.updates().filter(|updates| update >= *updates)?;
+    Some(format!("it begins at update {update}, and the run has {updates}"))
 }
 
 /// The update that lies a span into the run.

@@ -1,8 +1,8 @@
 //! Drives a controller through updates and epochs, in tests.
 
 use crate::{
-    Announcement, Controllers, Decision, Describe, Due, EpochMetrics, MetricOf, Observation,
-    RunLength,
+    AnnounceError, Announcement, Controllers, Decision, Describe, Due, EpochMetrics, MetricOf,
+    Observation, RunLength,
 };
 
 /// A run of 1,000 updates, 100 an epoch, with one controller under the name `it`.
@@ -56,11 +56,21 @@ impl Driver {
         self.controllers.announce(Announcement { name, value }).unwrap();
     }
 
+    /// Announces something that may be refused.
+    pub fn try_announce(&mut self, name: &str) -> Result<(), AnnounceError> {
+        self.controllers.announce(Announcement { name, value: None })
+    }
+
     /// Takes over what a checkpoint of another one's run saved.
     pub fn resume(mut self, from: &Self) -> Self {
         let text = serde_json::to_string(&from.controllers.save()).unwrap();
         self.controllers.restore(serde_json::from_str(&text).unwrap()).unwrap();
         Self { number: from.number, epoch: from.epoch, rate: from.rate, ..self }
+    }
+
+    /// The schedule goes on at its step 0.
+    pub fn start_anew(&mut self) {
+        self.number = 0;
     }
 
     /// What a checkpoint saves of it.

@@ -56,6 +56,10 @@ impl Controller for FiniteGuard {
         Needs { gradient_norm: true, now: true, ..Needs::default() }
     }
 
+    fn is_of_update(&self) -> bool {
+        true
+    }
+
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
         let Event::Update(seen) = event else { return Ok(Answer::default()) };
         if seen.observation.is_finite() {

@@ -96,7 +96,7 @@ impl Follow {
     /// Source: the β of Ho et al. 2020, "Denoising diffusion probabilistic models".
     #[must_use]
     pub fn noise_level() -> Self {
-        Self::new(Followed::NoiseLevel {})
+        Self::new(Followed::NoiseLevel)
     }
 
     /// A momentum, of a rate that was tuned at `reference`: as far from critical damping as it is there. On a

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Followed {
     BatchSize { reference: u64 },
-    NoiseLevel {},
+    NoiseLevel,
     Momentum { reference: f64 },
     MechanicalMomentum { reference: f64 },
     Temperature { reference: f64 },
@@ -21,7 +21,7 @@ impl Followed {
     pub fn name(self) -> &'static str {
         match self {
             Self::BatchSize { .. } => "batch size",
-            Self::NoiseLevel {} => "noise level",
+            Self::NoiseLevel => "noise level",
             Self::Momentum { .. } | Self::MechanicalMomentum { .. } => "momentum",
             Self::Temperature { .. } => "temperature",
             Self::GradientNoiseScale { .. } => "gradient noise scale",
@@ -32,7 +32,7 @@ impl Followed {
     pub fn role(self) -> &'static str {
         match self {
             Self::BatchSize { .. } => "a follower of the batch size",
-            Self::NoiseLevel {} => "a follower of the noise level",
+            Self::NoiseLevel => "a follower of the noise level",
             Self::Momentum { .. } | Self::MechanicalMomentum { .. } => "a follower of the momentum",
             Self::Temperature { .. } => "a follower of the temperature",
             Self::GradientNoiseScale { .. } => "a follower of the gradient noise scale",
@@ -49,7 +49,7 @@ impl Followed {
         let (ok, factor) = match self {
             // Samples are whole, as in a `FollowBatchSize`.
             Self::BatchSize { reference } => (positive, number.round().max(1.0) / reference as f64),
-            Self::NoiseLevel {} => (not_negative, 1.0 / (1.0 + number)),
+            Self::NoiseLevel => (not_negative, 1.0 / (1.0 + number)),
             Self::Momentum { reference } => (is_momentum, damped(number) / damped(reference)),
             Self::MechanicalMomentum { reference } => {
                 (is_momentum, ((1.0 - number) / (1.0 - reference)).powi(2))
@@ -70,7 +70,7 @@ impl Followed {
         match self {
             Self::BatchSize { reference } => samples("reference", reference),
             Self::GradientNoiseScale { batch_size } => samples("batch_size", batch_size),
-            Self::NoiseLevel {} => Ok(()),
+            Self::NoiseLevel => Ok(()),
             Self::Momentum { reference } | Self::MechanicalMomentum { reference } => {
                 let ok = (0.0..1.0).contains(&reference);
                 ControlError::require("reference", reference, ok, "at least 0, below 1")

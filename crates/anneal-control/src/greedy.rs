@@ -299,9 +299,9 @@ impl Search {
             return;
         }
         if rule.goal.is_better(rule.threshold, value, state.best) {
-            (state.best, state.good, state.bad) = (Some(value), state.good + 1, 0);
+            (state.best, state.good, state.bad) = (Some(value), state.good.saturating_add(1), 0);
         } else {
-            (state.good, state.bad) = (0, state.bad + 1);
+            (state.good, state.bad) = (0, state.bad.saturating_add(1));
         }
         if state.good > rule.patience {
             (state.wait, state.good) = (rule.warmup, 0);

@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 /// on_log:    ln f_t = ln f_{t−1} + α η_t g_t·g_{t−1}
 /// ```
 ///
-/// with η_t the rate that the schedule has for update t, f_t the factor on it, and g the gradients as the
-/// optimizer gets them; f stays within its limits. Update t already has the product of its own gradient.
+/// with η_t the rate that the schedule has for update t, f_t the factor on it, and g the gradients after clipping, g_t
+/// before what controllers make of it and g_{t−1} as the optimizer got it; f stays within its limits. Update t already
+/// has the product of its own gradient. It hears of the whole model, and can be of no single group.
 ///
 /// The theory is of plain SGD. There, with a constant schedule η₀, the rate made is η₀ f_t, and `additive` is
 /// the rule of Baydin et al., η ← η + β g_t·g_{t−1}, with β = α η₀²: for a β of theirs, α is β/η₀². `on_log`
@@ -94,7 +95,8 @@ impl Describe for Hypergradient {
         let ok = self.alpha > 0.0 && self.alpha.is_finite();
         ControlError::require("alpha", self.alpha, ok, "finite, above 0")?;
         check_limits(self.limits)?;
-        Ok(Learned { rule: *self, state: LearnedState::default() }.into())
+        let (state, before) = (LearnedState::default(), LearnedState::default());
+        Ok(Learned { rule: *self, state, before }.into())
     }
 }
 
@@ -102,6 +104,8 @@ impl Describe for Hypergradient {
 struct Learned {
     rule: Hypergradient,
     state: LearnedState,
+    /// That of before the update that is decided now.
+    before: LearnedState,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,7 +132,7 @@ impl Learned {
         }
         let step = self.rule.alpha * seen.rate * dot.unwrap_or(f64::NAN);
         if !step.is_finite() {
-            self.state.not_finite += 1;
+            self.state.not_finite = self.state.not_finite.saturating_add(1);
             return;
         }
         let factor = match self.rule.on {
@@ -137,7 +141,7 @@ impl Learned {
         };
         let (least, most) = self.rule.limits;
         self.state.factor = factor.clamp(least, most);
-        self.state.products += 1;
+        self.state.products = self.state.products.saturating_add(1);
     }
 }
 
@@ -152,12 +156,26 @@ impl Controller for Learned {
         Some("a hypergradient")
     }
 
+    fn is_of_update(&self) -> bool {
+        true
+    }
+
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
-        let Event::Update(seen) = event else { return Ok(Answer::default()) };
-        if seen.answered.skip.is_none() {
-            self.learn(seen);
+        match event {
+            Event::Update(seen) => {
+                self.before = self.state.clone();
+                if seen.answered.skip.is_none() {
+                    self.learn(seen);
+                }
+                Ok(Answer::factor(self.state.factor))
+            }
+            // Somebody after it skipped the update.
+            Event::Outcome(seen, _) if seen.answered.skip.is_some() => {
+                self.state = self.before.clone();
+                Ok(Answer::default())
+            }
+            _ => Ok(Answer::default()),
         }
-        Ok(Answer::factor(self.state.factor))
     }
 
     fn state(&self) -> LearnedState {
@@ -296,6 +314,22 @@ mod tests {
         assert_eq!(known, f64::exp(0.25));
     }
 
+    /// Also where the controller that skips it comes after.
+    #[test]
+    fn an_update_that_is_skipped_later_changes_nothing() {
+        let run = RunLength::updates(100).resolve().unwrap();
+        let mut controllers = Controllers::default();
+        controllers.add("it", Hypergradient::additive(1.0).build(&run).unwrap());
+        controllers.add("guard", FiniteGuard::skip(5).unwrap());
+        let mut factor = |overflow| {
+            let seen = Observation { gradient_dot: Some(0.5), overflow, ..Observation::default() };
+            let decision = controllers.update(Due::at(0, 1.0), &seen).unwrap();
+            controllers.outcome(Due::at(0, 1.0), &seen, &decision, None).unwrap();
+            decision.answer.factor.unwrap()
+        };
+        assert_eq!([false, true, false].map(&mut factor), [1.5, 2.0, 2.0]);
+    }
+
     #[test]
     fn a_skipped_update_changes_nothing() {
         let run = RunLength::updates(10).resolve().unwrap();
@@ -326,8 +360,11 @@ mod tests {
             let text = serde_json::to_string(&rule).unwrap();
             assert_eq!(serde_json::from_str::<Hypergradient>(&text).unwrap(), rule);
         }
-        let mut learned =
-            Learned { rule: Hypergradient::additive(1.0), state: LearnedState::default() };
+        let mut learned = Learned {
+            rule: Hypergradient::additive(1.0),
+            state: LearnedState::default(),
+            before: LearnedState::default(),
+        };
         let state = LearnedState { factor: 0.0, ..LearnedState::default() };
         assert_eq!(learned.restore(state).unwrap_err().field, "factor");
     }

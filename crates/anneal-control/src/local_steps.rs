@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 /// With η the rate of the schedule, round r = ⌊step / H⌋, and η_r the rate at its first step:
 ///
 /// ```text
-/// factor = min(η_r / η · γ^⌊r / k⌋, b / (η H))
+/// factor = η_r / η · γ^⌊r / k⌋        cap = b / H
 /// ```
 ///
-/// Each part is there where it is asked for; with the budget alone the factor is min(1, b / (η H)). The budget b
-/// bounds what a client can drift in a round, η H. Where the schedule's own rate is 0, no factor helps, and the
-/// rate is 0.
+/// Each part is there where it is asked for; with the budget alone the rate is min(η, b / H). The budget b bounds what a
+/// client can drift in a round, the rate times H, whatever other controllers answer. Where the schedule's own rate is
+/// 0, no factor helps, and the rate is 0.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -141,14 +141,15 @@ struct LocalStepsState {
 impl Rounds {
     fn factor(&mut self, seen: &Seen<'_>) -> f64 {
         let round = seen.step / self.steps;
-        let held =
-            if self.rule.constant_rounds { self.first_rate(round, seen.rate) } else { seen.rate };
+        let held = match self.rule.constant_rounds {
+            true => self.first_rate(round, seen.rate),
+            false => seen.rate,
+        };
         let decay = self
             .rule
             .step_decay
             .map_or(1.0, |StepDecay { gamma, rounds }| gamma.powf((round / rounds) as f64));
-        let most = self.rule.budget.unwrap_or(f64::MAX) / self.steps as f64 / seen.rate;
-        (held / seen.rate * decay).min(most).min(f64::MAX)
+        (held / seen.rate * decay).min(f64::MAX)
     }
 
     /// The rate at the first step of a round that it has heard of.
@@ -184,7 +185,12 @@ impl Controller for Rounds {
         }
         // Also where the rate is 0, for a round may begin with it.
         let factor = self.factor(seen);
-        Ok(if seen.rate > 0.0 { Answer::factor(factor) } else { Answer::default() })
+        let steers = self.rule.constant_rounds || self.rule.step_decay.is_some();
+        Ok(Answer {
+            factor: Some(factor).filter(|_| steers && seen.rate > 0.0),
+            cap: self.rule.budget.map(|budget| budget / self.steps as f64),
+            ..Answer::default()
+        })
     }
 
     fn state(&self) -> LocalStepsState {

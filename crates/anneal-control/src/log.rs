@@ -159,6 +159,12 @@ pub enum LogError {
     },
 }
 
+/// The version of a line that says one.
+#[derive(Deserialize)]
+struct Of {
+    version: u32,
+}
+
 /// A line of either kind.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -191,11 +197,12 @@ impl UpdateLog {
         let mut log = Self::default();
         for (index, line) in whole.lines().enumerate() {
             let error = |reason: String| LogError::Line { line: index + 1, reason };
+            if let Ok(Of { version }) = serde_json::from_str(line)
+                && version != VERSION
+            {
+                return Err(error(format!("version {version}; this program reads {VERSION}")));
+            }
             match serde_json::from_str(line).map_err(|_| error(reason(line)))? {
-                Line::Start(start) if start.version != VERSION => {
-                    let version = start.version;
-                    return Err(error(format!("version {version}; this program reads {VERSION}")));
-                }
                 Line::Start(start) => log.starts.push(start),
                 Line::Update(update) => log.updates.push(*update),
             }
@@ -299,7 +306,7 @@ mod tests {
     fn a_line_of_something_else_is_named() {
         let error = |text: &str| UpdateLog::parse(text).unwrap_err().to_string();
         let good = serde_json::to_string(&start(0)).unwrap();
-        let other = good.replace("\"version\":1", "\"version\":9");
+        let other = good.replace("\"version\":1", "\"version\":9,\"device\":\"gpu\"");
         assert!(error(&format!("{other}\n")).contains("version 9"));
         let text = error(&format!("{good}\n{{\"update\": 0, \"los\": 1}}\n"));
         assert!(text.starts_with("line 2") && text.contains("los"), "{text}");

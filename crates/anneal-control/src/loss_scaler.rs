@@ -332,6 +332,10 @@ impl Controller for LossScaler {
         Some(LossScale { next: self.scale(), least: self.rule.least_scale() })
     }
 
+    fn is_of_update(&self) -> bool {
+        true
+    }
+
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
         let Event::Update(seen) = event else { return Ok(Answer::default()) };
         self.follow(seen.loss_scale);

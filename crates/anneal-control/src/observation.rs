@@ -20,7 +20,7 @@ pub struct Observation {
     /// ‖g‖₁ of all gradients together.
     #[serde(with = "bits")]
     pub gradient_l1: Option<f64>,
-    /// g·g′ of the gradients of this update and of the last that was made, as the optimizer got them: clipped.
+    /// g·g′ of the gradients of this update, clipped, and of the last that was made, as the optimizer got them.
     #[serde(with = "bits")]
     pub gradient_dot: Option<f64>,
     /// The largest absolute entry of the gradient of one batch.

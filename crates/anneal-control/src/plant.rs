@@ -72,7 +72,8 @@ impl fmt::Display for Plant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { a, b, delay } = self;
         let u = if *delay == 0 { "u_t".to_string() } else { format!("u_{{t−{delay}}}") };
-        write!(f, "y_{{t+1}} = {a} y_t + {b} {u}")
+        let sign = if *b < 0.0 { '−' } else { '+' };
+        write!(f, "y_{{t+1}} = {a:?} y_t {sign} {:?} {u}", b.abs())
     }
 }
 

@@ -256,6 +256,10 @@ impl Controller for RateLimiter {
         Needs { largest_gradient: true, movement: true, batch_again, now: true, ..Needs::default() }
     }
 
+    fn is_of_update(&self) -> bool {
+        true
+    }
+
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
         match event {
             Event::Update(seen) => self.limit(seen),

@@ -101,10 +101,11 @@ impl Signal {
             return matches!(self, Self::Loss).then_some(false);
         };
         let name = name.to_lowercase();
-        let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).collect();
+        let has = |known: &[&str]| words.iter().any(|word| known.contains(word));
         match (
             has(&["loss", "error", "perplexity", "cer", "wer"]),
-            has(&["accuracy", "precision", "recall", "auroc", "f1", "fbeta", "f-beta"]),
+            has(&["accuracy", "precision", "recall", "auroc", "f1", "fbetascore"]),
         ) {
             (true, false) => Some(false),
             (false, true) => Some(true),
@@ -202,14 +203,14 @@ impl Heard {
     /// left out of it; it is NaN where none was finite.
     pub fn hear(&mut self, signal: &Signal, every: u64, event: &Event<'_>) -> Option<f64> {
         let value = signal.in_event(event)?;
-        self.since += 1;
+        self.since = self.since.saturating_add(1);
         match value.is_finite() {
             true => {
-                self.finite += 1;
+                self.finite = self.finite.saturating_add(1);
                 let count = self.finite as f64;
                 self.mean += value / count - self.mean / count;
             }
-            false => self.not_finite += 1,
+            false => self.not_finite = self.not_finite.saturating_add(1),
         }
         if self.since < every {
             return None;
@@ -253,7 +254,10 @@ mod tests {
             assert!(Signal::from(MetricOf::valid(name)).check_best(false).is_ok());
         }
         assert!(Signal::from(MetricOf::valid("Accuracy")).check_best(false).is_err());
-        assert!(Signal::from(MetricOf::valid("BLEU")).check_best(false).is_ok());
+        for name in ["BLEU", "Answer Match", "Certainty", "Lossless Ratio"] {
+            assert!(Signal::from(MetricOf::valid(name)).check_best(true).is_ok());
+            assert!(Signal::from(MetricOf::valid(name)).check_best(false).is_ok());
+        }
         assert!(Signal::Loss.check_best(true).is_err());
     }
 

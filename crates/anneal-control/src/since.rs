@@ -8,14 +8,16 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Since {
     /// Announced, and no update since.
     due: bool,
-    /// The step of the first update after it.
-    at: Option<u64>,
+    /// Steps since the first update after it; `None` before any.
+    steps: Option<u64>,
+    /// The step of the last update.
+    last: u64,
 }
 
 impl Since {
     /// The count begins with the next update.
     pub fn announced() -> Self {
-        Self { due: true, at: None }
+        Self { due: true, ..Self::default() }
     }
 
     /// The count begins anew with the next update.
@@ -23,12 +25,15 @@ impl Since {
         self.due = true;
     }
 
-    /// Hears of an update, and counts: from 0 with the first one after an announcement, `None` before any.
+    /// Hears of an update, and counts: from 0 with the first one after an announcement, `None` before any. A schedule
+    /// that starts anew in mid-run sets the step back, and not what has passed.
     pub fn steps(&mut self, step: u64) -> Option<u64> {
-        if std::mem::take(&mut self.due) {
-            self.at = Some(step);
-        }
-        self.at.map(|at| step.saturating_sub(at))
+        let passed = step.saturating_sub(std::mem::replace(&mut self.last, step));
+        self.steps = match std::mem::take(&mut self.due) {
+            true => Some(0),
+            false => self.steps.map(|steps| steps.saturating_add(passed)),
+        };
+        self.steps
     }
 }
 
@@ -46,5 +51,7 @@ mod tests {
         since.announce();
         assert_eq!([10, 11].map(|step| since.steps(step)), [0, 1].map(Some));
         assert_eq!([7, 8].map(|step| Since::announced().steps(step)), [0, 0].map(Some));
+        // The schedule starts anew.
+        assert_eq!([0, 1, 4].map(|step| since.steps(step)), [1, 2, 5].map(Some));
     }
 }

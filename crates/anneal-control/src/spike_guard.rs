@@ -312,6 +312,10 @@ impl Controller for Guard {
         })
     }
 
+    fn is_of_update(&self) -> bool {
+        !matches!(self.rule.reaction, Reaction::Cut { .. })
+    }
+
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
         let Event::Update(seen) = event else { return Ok(Answer::default()) };
         if seen.answered.skip.is_some() {

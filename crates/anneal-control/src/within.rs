@@ -29,6 +29,7 @@ pub(crate) struct Within {
     inner: Box<dyn Erased>,
     steps: Range<u64>,
     at_end: AtEnd,
+    warning: Option<String>,
     state: WithinState,
 }
 
@@ -37,9 +38,9 @@ pub(crate) struct Within {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WithinState {
     inner: Value,
-    /// The step of the last update.
+    /// The step of the last update; `None` before the first.
     #[serde(default)]
-    step: u64,
+    step: Option<u64>,
     /// What it answered last.
     #[serde(default)]
     factor: Option<f64>,
@@ -48,8 +49,41 @@ pub(crate) struct WithinState {
 }
 
 impl Within {
-    pub fn new(inner: Box<dyn Erased>, steps: Range<u64>, at_end: AtEnd) -> Self {
-        Self { inner, steps, at_end, state: WithinState::default() }
+    pub fn new(
+        inner: Box<dyn Erased>,
+        steps: Range<u64>,
+        at_end: AtEnd,
+        warning: Option<String>,
+    ) -> Self {
+        Self { inner, steps, at_end, warning, state: WithinState::default() }
+    }
+}
+
+impl Within {
+    /// Whether the next update is of its part.
+    fn is_next(&self) -> bool {
+        self.steps.contains(&self.state.step.map_or(0, |step| step + 1))
+    }
+
+    /// Hears of an update, of its part or after it.
+    fn update(&mut self, event: &Event<'_>, step: u64) -> Result<Answer, Stop> {
+        let before = self.state.step.replace(step);
+        let was_within = before.is_some_and(|step| self.steps.contains(&step));
+        // What one made of an epoch it answers to the update after it.
+        let has_more = was_within && !self.inner.metrics().is_empty();
+        let is_over = step >= self.steps.end;
+        if self.steps.contains(&step) || (is_over && has_more) {
+            let answer = self.inner.hear(event)?;
+            (self.state.factor, self.state.floor) = (answer.factor, answer.floor);
+            if !is_over {
+                return Ok(answer);
+            }
+        }
+        let WithinState { factor, floor, .. } = self.state;
+        Ok(match is_over && self.at_end.is_hold() {
+            true => Answer { factor, floor, ..Answer::default() },
+            false => Answer::default(),
+        })
     }
 }
 
@@ -57,7 +91,8 @@ impl Controller for Within {
     type State = WithinState;
 
     fn needs(&self) -> Needs {
-        self.inner.needs()
+        let is_over = self.state.step.is_some_and(|step| step >= self.steps.end);
+        if is_over { Needs::default() } else { self.inner.needs() }
     }
 
     fn loss_scale(&self) -> Option<LossScale> {
@@ -69,36 +104,28 @@ impl Controller for Within {
     }
 
     fn announcements(&self) -> Vec<String> {
-        self.inner.announcements()
+        if self.is_next() { self.inner.announcements() } else { vec![] }
     }
 
     fn role(&self) -> Option<&'static str> {
         self.inner.role()
     }
 
+    fn is_of_update(&self) -> bool {
+        self.inner.is_of_update()
+    }
+
     fn warnings(&self) -> Vec<String> {
-        self.inner.warnings()
+        self.inner.warnings().into_iter().chain(self.warning.clone()).collect()
     }
 
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
-        if let Event::Update(seen) = event {
-            self.state.step = seen.step;
-        }
-        if self.steps.contains(&self.state.step) {
-            let answer = self.inner.hear(event)?;
-            if matches!(event, Event::Update(_)) {
-                (self.state.factor, self.state.floor) = (answer.factor, answer.floor);
-            }
-            return Ok(answer);
-        }
-        let holds = self.at_end.is_hold() && self.state.step >= self.steps.end;
-        Ok(match event {
-            Event::Update(_) if holds => {
-                let WithinState { factor, floor, .. } = self.state;
-                Answer { factor, floor, ..Answer::default() }
-            }
-            _ => Answer::default(),
-        })
+        let hears = match event {
+            Event::Update(seen) => return self.update(event, seen.step),
+            Event::Announced(_) => self.is_next(),
+            _ => self.state.step.is_some_and(|step| self.steps.contains(&step)),
+        };
+        if hears { self.inner.hear(event) } else { Ok(Answer::default()) }
     }
 
     fn state(&self) -> WithinState {
@@ -108,6 +135,7 @@ impl Controller for Within {
     fn restore(&mut self, state: WithinState) -> Result<(), ControlError> {
         let damaged = |value| ControlError { field: "inner", value, allowed: "a state of its" };
         self.inner.restore(state.inner.clone()).map_err(damaged)?;
+        Answer { factor: state.factor, floor: state.floor, ..Answer::default() }.check()?;
         self.state = state;
         Ok(())
     }
@@ -116,7 +144,7 @@ impl Controller for Within {
 #[cfg(test)]
 mod tests {
     use crate::driver::Driver;
-    use crate::{Cooldown, Describe};
+    use crate::{Cooldown, Describe, MetricOf, Plateau, PruningRestart, RunLength, Scoped};
 
     fn after_nan(rule: impl Describe) -> Vec<f64> {
         let mut driver = Driver::new(rule);
@@ -134,6 +162,45 @@ mod tests {
         assert_eq!(after_nan(cooldown().after(3)), [1.0; 6]);
         assert_eq!(after_nan(cooldown().until(4)), [1.0, 1.0, 0.5, 0.5, 0.5, 0.5]);
         assert_eq!(after_nan(cooldown().until(4).released()), [1.0, 1.0, 0.5, 0.5, 1.0, 1.0]);
+    }
+
+    /// The epoch that ends with its part is heard, and what came of it is held.
+    #[test]
+    fn the_last_epoch_of_its_part_counts() {
+        let plateau = || Plateau::min(MetricOf::valid("Loss")).patience(0).factor(0.5);
+        let rates = |rule: Scoped<Plateau>| {
+            let mut driver = Driver::new(rule);
+            let mut rates = vec![];
+            for loss in [1.0, 1.0, 1.0, 1.0] {
+                rates.extend([driver.loss(0.0), driver.loss(0.0)]);
+                driver.epoch(loss);
+            }
+            rates
+        };
+        let held = rates(plateau().until(4));
+        assert_eq!(held, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5]);
+        assert_eq!(rates(plateau().until(4).released()), [1.0; 8]);
+        assert_eq!(rates(plateau().after(4))[4..], [1.0, 1.0, 1.0, 1.0]);
+    }
+
+    /// What is announced is heard by those of the next update, and by nobody where that is outside of all parts.
+    #[test]
+    fn announcements_are_for_the_next_update() {
+        let mut driver = Driver::new(PruningRestart::new(3.0, 1).after(1).until(3));
+        assert!(driver.try_announce("pruned").is_err());
+        driver.loss(0.0);
+        driver.announce("pruned", None);
+        assert_eq!([(); 2].map(|()| driver.loss(0.0)), [3.0, 2.0]);
+        assert!(driver.try_announce("pruned").is_err());
+        assert_eq!(driver.loss(0.0), 2.0);
+    }
+
+    #[test]
+    fn a_part_beyond_the_run_is_warned_of() {
+        let run = RunLength::updates(10).resolve().unwrap();
+        let warnings = |rule: Scoped<Cooldown>| rule.build(&run).unwrap().controller.warnings();
+        assert_eq!(warnings(cooldown().after(10)), ["it begins at update 10, and the run has 10"]);
+        assert!(warnings(cooldown().after(9).until(90)).is_empty());
     }
 
     #[test]

@@ -133,8 +133,10 @@ pub enum BuildError {
         name: String,
     },
     /// The log of updates cannot be written, or gone on with.
-    #[error("log_updates: {reason}")]
+    #[error("log_updates: {}: {reason}", path.display())]
     Log {
+        /// The file.
+        path: PathBuf,
         /// Why.
         reason: String,
     },

@@ -158,7 +158,8 @@ impl<M: Module> TrainingLoop<M> {
         self.updater.monitor.next_update()
     }
 
-    /// Ends an epoch: controllers hear of its metrics, such as `(MetricOf::valid("Loss"), 0.7)`.
+    /// Ends an epoch: controllers hear of its metrics, such as `(MetricOf::valid("Loss"), 0.7)`. Before
+    /// [`save`](Self::save), so that its checkpoint has what they make of them.
     ///
     /// # Errors
     /// [`UpdateError`] where a controller stops the run, or needs a metric that is not there.
@@ -170,7 +171,7 @@ impl<M: Module> TrainingLoop<M> {
         self.failure().map_or(Ok(()), Err)
     }
 
-    /// Saves the state after an epoch in the run's `directory`, in the files that Burn's training writes too, whole or
+    /// Saves the state after an epoch, and after [`end_epoch`](Self::end_epoch), in the run's `directory`, in the files that Burn's training writes too, whole or
     /// not at all, and deletes all but the last two: [`Checkpoint`] finds them, and
     /// [`LearnerBuilder::resume_from`](crate::LearnerBuilder::resume_from) goes on from there.
     ///

@@ -21,7 +21,7 @@ Examples:
   anneal translate --list
 
 Arguments are the peer's own, by name; what the peer lets you leave out may be left out. Lengths
-are in updates. A scheduler that moves the momentum too is two schedules: the rate's is printed,
+are in updates; patience and cooldown count values of the metric. A scheduler that moves the momentum too is two schedules: the rate's is printed,
 and with --momentum the momentum's. One that hears a metric, such as ReduceLROnPlateau, is a
 schedule and a controller: both are printed.")]
 pub struct Translate {

@@ -32,6 +32,9 @@ use thiserror::Error;
 /// E‖g‖² ≈ σ²/B for a batch of B. That is drift η/(σ√B) and variance η²/B for each *sample*, so the plan keeps η/√B:
 /// √a · η at a batch of B/a has √a · √a of it, as a · η at B has.
 ///
+/// The gradient is the mean over the batches of an update: train with a mean of gradients, `GradientReduction::Mean` in
+/// `burn-anneal`, and with the plan's own run and schedule together.
+///
 /// **What it does not.** Plain SGD has η/B for each sample; there a rate of √a · η at B/a falls too fast. Beyond the
 /// critical batch size noise no longer dominates, and fewer updates do less: that is what `largest_accumulation` is for.
 /// Adam's moving means go over more samples as batches grow, and decoupled weight decay, η for each update, shrinks the

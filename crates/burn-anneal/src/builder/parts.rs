@@ -29,6 +29,11 @@ const FINITE_GUARD: &str = "finite guard";
 /// That of the cap on the rate.
 pub(crate) const RATE_CAP: &str = "rate cap";
 
+/// What is wrong with sums where accumulation changes.
+const SUMS_OF_MORE: &str = "the number of batches in an update changes, and their gradients are summed, so that they \
+                            grow with it; a rate that is meant for their mean needs \
+                            gradient_reduction(GradientReduction::Mean)";
+
 /// What trains, checked.
 pub(crate) struct Parts<M> {
     pub model: M,
@@ -83,9 +88,11 @@ impl<M: Module> LearnerBuilder<M> {
         let (mut groups, asked_for_groups) = self.resolve_groups(&course.schedule, course.run)?;
         self.check_optimizers(&groups)?;
         controllers.set_up(groups.names()).map_err(BuildError::Controllers)?;
-        for warning in controllers.warnings() {
-            log::warn!("{warning}");
+        let mut warnings = controllers.warnings();
+        if course.run.has_ramp() && self.reduction == GradientReduction::Sum {
+            warnings.push(SUMS_OF_MORE.into());
         }
+        warnings.iter().for_each(|warning| log::warn!("{warning}"));
         let identity = Identity {
             groups: asked_for_groups.then(|| groups.fingerprint()),
             optimizer: self.optimizers.identity(&self.model),
@@ -134,6 +141,7 @@ impl<M: Module> LearnerBuilder<M> {
             copy_item: self.copy_item,
             cast_inputs: self.half.map(|half| Casts::new(half.dtype, self.casts)),
             resumed,
+            warnings,
             interrupter,
             reports: Reports::wanting(&self.metrics),
             log,
@@ -382,5 +390,7 @@ fn open_log(
         state.controllers.names().map(String::from).collect(),
         state.clock.number,
     );
-    Log::open(log, start, goes_on).map_err(|error| BuildError::Log { reason: error.to_string() })
+    let error =
+        |error: std::io::Error| BuildError::Log { path: log.path(), reason: error.to_string() };
+    Log::open(log, start, goes_on).map_err(error)
 }

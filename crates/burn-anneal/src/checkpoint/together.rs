@@ -5,8 +5,7 @@ use std::path::Path;
 
 impl Checkpoint {
     /// The newest that all of these folders have whole: of models that are stepped in turns and saved after the
-    /// same epochs, such as the two of a GAN. `None` where nothing was saved yet, or a process was killed while it
-    /// saved for the first time.
+    /// same epochs, such as the two of a GAN. `None` where nothing was saved yet.
     ///
     /// ```no_run
     /// use burn_anneal::Checkpoint;
@@ -20,7 +19,8 @@ impl Checkpoint {
     /// ```
     ///
     /// # Errors
-    /// [`CheckpointError::NoneOfAll`] where several epochs were saved and no two folders agree on one;
+    /// [`CheckpointError::NoneOfAll`] where something was saved, and nothing after an epoch that all have: a folder is
+    /// another one, or a process was killed while it saved for the first time;
     /// [`CheckpointError::NoneWhole`] as [`newest`](Self::newest).
     pub fn newest_of_all<P: AsRef<Path>, const N: usize>(
         directories: [P; N],
@@ -38,7 +38,7 @@ impl Checkpoint {
                 directories
                     .map(|directory| Self { directory: directory.as_ref().to_path_buf(), place }),
             )),
-            None if saved.iter().all(|all| all.len() < 2) => Ok(None),
+            None if saved.iter().all(Vec::is_empty) => Ok(None),
             None => Err(CheckpointError::NoneOfAll {
                 directories: directories.iter().map(|path| path.as_ref().to_path_buf()).collect(),
             }),

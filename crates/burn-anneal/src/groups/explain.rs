@@ -101,8 +101,10 @@ pub struct ExplainedGroup {
     pub parameters: usize,
     /// How many values they have.
     pub elements: usize,
-    /// The rate that the update uses; 0 where the group is frozen.
+    /// The rate that its schedule has for the update; 0 where the group is frozen.
     pub rate: f64,
+    /// The rate of the last update, as controllers had decided it; `None` without controllers, or before the first.
+    pub last_rate: Option<f64>,
     /// What the run's schedule, or the group's own, is multiplied by.
     pub multiplier: f64,
     /// Its own schedule.
@@ -168,6 +170,7 @@ fn explained(table: &Table, group: &ResolvedGroup, step: u64) -> ExplainedGroup 
         parameters: group.paths.len(),
         elements: group.elements,
         rate: if frozen { 0.0 } else { group.rate(base, step) },
+        last_rate: None,
         multiplier: multiple * group.scale,
         schedule,
         cap: group.cap,
@@ -236,11 +239,12 @@ impl fmt::Display for Explanation {
             writeln!(f, "{resumed}")?;
         }
         writeln!(f, "update {}: {}, rate {}", self.step, self.schedule, short(self.rate))?;
-        const HEAD: [&str; 10] = [
+        const HEAD: [&str; 11] = [
             "group",
             "parameters",
             "values",
             "rate",
+            "last rate",
             "multiplier",
             "cap",
             "shrink",
@@ -248,12 +252,18 @@ impl fmt::Display for Explanation {
             "momentum",
             "trains",
         ];
-        // Momentum is mostly the optimizer's own affair.
-        let shown: Vec<usize> = match self.groups.iter().any(|group| group.momentum.is_some()) {
-            true => (0..HEAD.len()).collect(),
-            false => (0..HEAD.len()).filter(|&column| HEAD[column] != "momentum").collect(),
+        // Momentum is mostly the optimizer's own affair, and the last rate that of the schedule.
+        let has = |of: fn(&ExplainedGroup) -> Option<f64>| {
+            self.groups.iter().any(|group| of(group).is_some())
         };
-        let pick = |row: [String; 10]| shown.iter().map(|&i| row[i].clone()).collect::<Vec<_>>();
+        let (momentum, last) = (has(|group| group.momentum), has(|group| group.last_rate));
+        let is_shown = |column: &usize| match HEAD[*column] {
+            "momentum" => momentum,
+            "last rate" => last,
+            _ => true,
+        };
+        let shown: Vec<usize> = (0..HEAD.len()).filter(is_shown).collect();
+        let pick = |row: [String; 11]| shown.iter().map(|&i| row[i].clone()).collect::<Vec<_>>();
         let mut rows = vec![pick(HEAD.map(String::from))];
         rows.extend(self.groups.iter().map(|group| pick(row(group))));
         let width =
@@ -288,7 +298,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-fn row(group: &ExplainedGroup) -> [String; 10] {
+fn row(group: &ExplainedGroup) -> [String; 11] {
     let trains = match (group.frozen, group.trains_from) {
         (false, _) => "now".to_string(),
         (true, Some(step)) => format!("frozen, from {step} on"),
@@ -302,6 +312,7 @@ fn row(group: &ExplainedGroup) -> [String; 10] {
         group.parameters.to_string(),
         group.elements.to_string(),
         short(group.rate),
+        group.last_rate.map_or("-".to_string(), short),
         short(group.multiplier),
         cap,
         if group.decay.is_none() { "-".to_string() } else { short(group.shrink) },

@@ -4,7 +4,7 @@ use super::freeze::batch_norm_flags;
 use super::precision::lost_decays;
 use super::resolve::resolve;
 use super::{Explanation, GroupError, GroupsConfig, Parameter, parameters};
-use anneal_control::Answer;
+use anneal_control::{Answer, Decision};
 use anneal_schedule::decay::peak_rate;
 use anneal_schedule::{RateDrop, RunLength, Schedule, Shrinkage, WeightDecay};
 use burn::module::Module;
@@ -186,6 +186,18 @@ impl Groups {
     pub fn rates(&self, step: u64) -> impl Iterator<Item = f64> {
         let base = self.table.base.rate(step);
         self.table.groups.iter().map(move |group| group.rate(base, step))
+    }
+
+    /// The rate of each group in update `step` as it is decided: 0 where it is frozen, or the update skipped.
+    pub(crate) fn decided(&self, decision: &Decision, step: u64) -> Vec<f64> {
+        let base = self.table.base.rate(step);
+        let rate = |(index, group): (usize, &ResolvedGroup)| match decision.answer.skip.is_some()
+            || group.is_frozen(step)
+        {
+            true => 0.0,
+            false => group.decided(&decision.of(index), base, step),
+        };
+        self.table.groups.iter().enumerate().map(rate).collect()
     }
 
     /// The group of the parameter with this path.

@@ -3,8 +3,27 @@
 use anneal_control::{EpochMetrics, MetricOf, Split};
 use burn::train::metric::store::{Aggregate, EventStoreClient, Split as BurnSplit};
 
-/// Names of Burn's metrics. Its store answers for a name, and lists none.
-const NAMES: [&str; 6] = ["Loss", "Accuracy", "Learning Rate", "Perplexity", "CER", "WER"];
+/// Names of Burn's metrics. Its store answers for a name, and lists none; a metric of one's own is not found so.
+fn usual_names() -> Vec<String> {
+    const NAMES: [&str; 13] = [
+        "Loss",
+        "Accuracy",
+        "Learning Rate",
+        "Perplexity",
+        "CER",
+        "WER",
+        "AUROC [Micro]",
+        "AUROC [Macro]",
+        "AUC-PR [Micro]",
+        "AUC-PR [Macro]",
+        "ROUGE-L",
+        "2D Dice Metric",
+        "3D Dice Metric",
+    ];
+    let top = (1..=20).map(|k| format!("Top-K Accuracy @ TopK({k})"));
+    let bleu = (1..=4).map(|n| format!("BLEU-{n}"));
+    NAMES.into_iter().map(String::from).chain(top).chain(bleu).collect()
+}
 
 /// The means over an epoch of the metrics that are needed; where one is missing, of those with a usual name too, so
 /// that somebody can be told what there is.
@@ -26,7 +45,8 @@ pub(crate) fn epoch_metrics(
     if found.len() == needed.len() {
         return found.into_iter().collect();
     }
-    let names = || NAMES.into_iter().chain(others.iter().map(String::as_str));
+    let names: Vec<String> = usual_names().into_iter().chain(others.iter().cloned()).collect();
+    let names = || names.iter().map(String::as_str);
     let usual = names().map(MetricOf::train).chain(names().map(MetricOf::valid));
     let usual = usual.filter(|metric| !needed.contains(metric)).filter_map(find);
     found.iter().cloned().chain(usual).collect()

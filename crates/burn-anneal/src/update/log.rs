@@ -3,7 +3,6 @@
 use super::monitor::Plan;
 use super::signals::{Signals, numbers};
 use super::state::State;
-use crate::groups::{ResolvedGroup, Table};
 use anneal_control::{Decision, LogStart, LoggedUpdate, Needs, UpdateLog};
 use burn::tensor::Tensor;
 use std::fs::{self, File};
@@ -42,6 +41,10 @@ impl LogUpdates {
         Self { gradient_l1: true, ..self }
     }
 
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.join(UpdateLog::FILE)
+    }
+
     pub(super) fn needs(&self) -> Needs {
         Needs { gradient_norm: true, gradient_l1: self.gradient_l1, ..Needs::default() }
     }
@@ -77,13 +80,40 @@ pub(crate) struct Log {
     messages: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
     error: Arc<Mutex<Option<io::Error>>>,
+    _open: Open,
+}
+
+/// Folders of which the log is being written.
+static OPEN: Mutex<Vec<PathBuf>> = Mutex::new(vec![]);
+
+/// A folder of which the log is being written, until this is dropped.
+struct Open(PathBuf);
+
+impl Open {
+    fn new(directory: &Path) -> io::Result<Self> {
+        let folder = directory.canonicalize()?;
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.contains(&folder) {
+            let reason = "another run of this program writes it; give each a folder of its own";
+            return Err(io::Error::other(reason));
+        }
+        open.push(folder.clone());
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        OPEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|folder| *folder != self.0);
+    }
 }
 
 impl Log {
     /// Begins it; where the run goes on, after the lines of the updates before.
     pub fn open(log: &LogUpdates, start: LogStart, goes_on: bool) -> io::Result<Self> {
-        let path = log.directory.join(UpdateLog::FILE);
+        let path = log.path();
         fs::create_dir_all(&log.directory)?;
+        let open = Open::new(&log.directory)?;
         let mut lines = match goes_on && path.exists() {
             true => before(&path, start.from)?,
             false => vec![],
@@ -102,7 +132,7 @@ impl Log {
             }
         });
         let (messages, thread) = (Some(messages), Some(thread));
-        Ok(Self { path, needs: log.needs(), messages, thread, error })
+        Ok(Self { path, needs: log.needs(), messages, thread, error, _open: open })
     }
 
     pub fn path(&self) -> &Path {
@@ -157,23 +187,15 @@ pub(super) fn line(
     decision: &Decision,
     loss_scale: Option<f64>,
 ) -> LoggedUpdate {
-    let Table { base, groups, .. } = &*plan.groups.table;
-    let schedule_rate = base.rate(step);
-    let skip = decision.answer.skip;
-    let rate =
-        |(index, group): (usize, &ResolvedGroup)| match skip.is_some() || group.is_frozen(step) {
-            true => 0.0,
-            false => group.decided(&decision.of(index), schedule_rate, step),
-        };
     let answers = state.controllers.answers().filter(|(_, answer)| !answer.is_none());
     LoggedUpdate {
         update: number,
         step,
         epoch: state.place.epochs + 1,
-        schedule_rate,
-        rates: groups.iter().enumerate().map(rate).collect(),
+        schedule_rate: plan.groups.schedule().rate(step),
+        rates: plan.groups.decided(decision, step),
         loss_scale,
-        skipped: skip.map(String::from),
+        skipped: decision.answer.skip.map(String::from),
         answers: answers.map(|(name, answer)| (name.to_string(), answer.into())).collect(),
         ..LoggedUpdate::default()
     }

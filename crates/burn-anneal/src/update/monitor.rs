@@ -51,6 +51,8 @@ pub(crate) struct Plan {
     pub is_own_loop: bool,
     /// Where the run went on from.
     pub resumed: Option<String>,
+    /// What is allowed and will hardly be meant.
+    pub warnings: Vec<String>,
     /// Casts inputs to the precision of the model.
     pub cast_inputs: Option<Casts>,
     /// Whether gradients are those of half precision, which are summed in f32.
@@ -321,7 +323,12 @@ impl Monitor {
         };
         let says_something = !control.controllers.is_empty() || control.not_finite > 0;
         let mut explanation = self.plan.groups.explain(state.clock.next_step());
-        explanation.notes.extend(state.controllers.warnings());
+        explanation.notes.extend(self.plan.warnings.iter().cloned());
+        if let Some(report) = self.plan.reports.last().filter(|_| !state.controllers.is_empty()) {
+            let rates = self.plan.groups.decided(&report.decision, report.step);
+            let groups = explanation.groups.iter_mut().zip(rates);
+            groups.for_each(|(group, rate)| group.last_rate = Some(rate));
+        }
         Explanation {
             resumed: self.plan.resumed.clone(),
             control: says_something.then_some(control),

@@ -32,7 +32,11 @@ impl Monitor {
         let epoch = {
             let slot = self.slot();
             let mut state = slot.lock();
-            state.end_epoch();
+            // The owner of a loop may have saved it before.
+            let is_counted = state.place.epochs > state.epochs_heard && state.place.updates == 0;
+            if !is_counted {
+                state.end_epoch();
+            }
             state.place.epochs
         };
         self.tell_epoch(epoch, metrics);
