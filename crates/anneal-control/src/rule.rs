@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! rules {
     ($($name:ident),*) => {
-        /// The description of a controller, under the name of its kind: plain data, for a file.
+        /// The description of a controller, under the name of its kind: plain data, for a file. `serde_json` or `toml`
+        /// prints one that a program makes, with the names of its fields.
         ///
         /// ```
         /// use anneal_control::{MetricOf, Plateau, Rule, Scoped};
