@@ -1,6 +1,6 @@
 //! What answers to training: one trait, its events and its answers.
 
-use crate::{ControlError, EpochMetrics, MetricOf, Observation};
+use crate::{ControlError, Decision, EpochMetrics, MetricOf, Observation};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -253,8 +253,15 @@ pub struct Seen<'a> {
     /// What the controllers before this one answered, together; in an [`Event::Outcome`] what all did. Of answers for
     /// single groups it has those for the group that the controller acts on.
     pub answered: &'a Answer,
+    pub(crate) decision: &'a Decision,
+    pub(crate) due: Due<'a>,
+}
+
+impl Seen<'_> {
     /// The largest quotient of any group's rate, as far as it is decided, and that of its schedule.
-    pub largest_factor: f64,
+    pub fn largest_factor(&self) -> f64 {
+        self.decision.largest_factor(self.due)
+    }
 }
 
 /// What a controller answers; every part may be left out.

@@ -385,7 +385,9 @@ impl Controllers {
             named.answered = named.answer(&Event::Update(seen))?;
             named.check_scale(&named.answered, self.loss_scale.is_some())?;
             decision.add(named.index(), named.answered);
-            named.check_together(&decision, due)?;
+            if !named.answered.of_rates().is_none() {
+                named.check_together(&decision, due)?;
+            }
         }
         self.loss_scale = decision.answer.loss_scale;
         Ok(decision)
@@ -511,11 +513,11 @@ impl Named {
 
     fn seen<'a>(
         &self,
-        due: Due<'_>,
+        due: Due<'a>,
         observation: &'a Observation,
         scaled_by: Option<f64>,
         answered: &'a Answer,
-        decision: &Decision,
+        decision: &'a Decision,
     ) -> Seen<'a> {
         let of_group = self.index().and_then(|index| due.group_rates.get(index));
         Seen {
@@ -525,15 +527,19 @@ impl Named {
             observation,
             loss_scale: scaled_by.unwrap_or(1.0),
             answered,
-            largest_factor: decision.largest_factor(due),
+            decision,
+            due,
         }
     }
 
     /// Answers that are in their range may not be so together.
     fn check_together(&self, decision: &Decision, due: Due<'_>) -> Result<(), Stopped> {
-        let rates = due.group_rates.iter().enumerate();
-        let all = (self.of(decision), due.rate);
-        for (answer, rate) in rates.map(|(group, rate)| (decision.of(group), *rate)).chain([all]) {
+        // What is for all is finite for each where it is for the largest rate.
+        let most = due.group_rates.iter().copied().fold(due.rate, f64::max);
+        let own = decision.groups.iter().map(|(group, _)| {
+            (decision.of(*group), due.group_rates.get(*group).copied().unwrap_or(due.rate))
+        });
+        for (answer, rate) in own.chain([(decision.answer, most)]) {
             let finite = !rate.is_finite() || answer.rate(rate).is_finite();
             if answer.of_rates().check().is_err() || !finite {
                 let stop =

@@ -184,7 +184,7 @@ impl RateLimiter {
         else {
             return Ok(Answer::default());
         };
-        let change = smoothness * movement_of(seen.observation) * seen.largest_factor;
+        let change = smoothness * movement_of(seen.observation) * seen.largest_factor();
         let room = |scale: f64| self.room(scale, seen.observation);
         let LossScale { next, least } = next_scale(seen);
         // A scale that is due to grow does not where that would cut the rate.

@@ -273,7 +273,8 @@ mod tests {
                 observation: &observation,
                 loss_scale: 1.0,
                 answered: &Answer::default(),
-                largest_factor: 1.0,
+                decision: &crate::Decision::default(),
+                due: crate::Due::default(),
             };
             heard.hear(&Signal::Loss, 3, &Event::Update(seen))
         };
