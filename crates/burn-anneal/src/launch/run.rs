@@ -82,7 +82,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         if self.components.interrupter.interruption().is_some() {
             self.save_in_epoch(true);
         }
-        self.model.monitor().flush_log();
+        self.model.monitor().close_log();
         if let Some(in_epoch) = self.in_epoch.take()
             && let Err(error) = in_epoch.finish()
         {

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -77,9 +77,15 @@ const WAITING: usize = 256;
 pub(crate) struct Log {
     path: PathBuf,
     needs: Needs,
+    /// Until the run is over.
+    writer: Mutex<Option<Writer>>,
+    error: Arc<Mutex<Option<io::Error>>>,
+}
+
+/// The thread that writes, to whose end its owner waits.
+struct Writer {
     messages: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
-    error: Arc<Mutex<Option<io::Error>>>,
     _open: Open,
 }
 
@@ -131,8 +137,8 @@ impl Log {
                 *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         });
-        let (messages, thread) = (Some(messages), Some(thread));
-        Ok(Self { path, needs: log.needs(), messages, thread, error, _open: open })
+        let writer = Writer { messages: Some(messages), thread: Some(thread), _open: open };
+        Ok(Self { path, needs: log.needs(), writer: Mutex::new(Some(writer)), error })
     }
 
     pub fn path(&self) -> &Path {
@@ -155,11 +161,20 @@ impl Log {
         let _ = waiting.recv();
     }
 
+    /// Writes all that is left, where the run is over.
+    pub fn close(&self) {
+        drop(self.writer().take());
+    }
+
     fn send(&self, message: Message) {
-        if let Some(messages) = &self.messages {
+        if let Some(messages) = self.writer().as_ref().and_then(|writer| writer.messages.as_ref()) {
             // What a thread that has failed does not take is told by `error`.
             let _ = messages.send(message);
         }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why lines could not be written.
@@ -169,7 +184,7 @@ impl Log {
     }
 }
 
-impl Drop for Log {
+impl Drop for Writer {
     fn drop(&mut self) {
         self.messages = None;
         if let Some(thread) = self.thread.take() {

@@ -66,6 +66,11 @@ impl Monitor {
         self.plan.log.iter().for_each(Log::flush);
     }
 
+    /// The run is over: its log has all of it.
+    pub(crate) fn close_log(&self) {
+        self.plan.log.iter().for_each(Log::close);
+    }
+
     /// Stops the run.
     pub(crate) fn stop(&self, error: UpdateError) {
         fail(&self.plan, &mut self.slot().lock(), error);
