@@ -1,6 +1,6 @@
 //! What answers to training: one trait, its events and its answers.
 
-use crate::{ControlError, Decision, EpochMetrics, MetricOf, Observation};
+use crate::{ControlError, Decision, EpochMetrics, MetricOf, Observation, Signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -50,9 +50,14 @@ pub trait Controller: Clone + fmt::Debug + Send + Sync + 'static {
     /// What a checkpoint saves of it, as JSON: numbers in it are finite, for JSON knows no others.
     type State: Serialize + DeserializeOwned;
 
+    /// The one signal that it listens to, where it is one: what it needs by that is then said.
+    fn signal(&self) -> Option<&Signal> {
+        None
+    }
+
     /// What must be measured of the next update. What nobody needs costs nothing.
     fn needs(&self) -> Needs {
-        Needs::default()
+        self.signal().map_or(Needs::default(), Signal::needs)
     }
 
     /// The scale of the next loss, where it decides one.
@@ -62,12 +67,12 @@ pub trait Controller: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// The metrics of an epoch that it needs, such as `MetricOf::valid("Loss")`; each must exist.
     fn metrics(&self) -> Vec<MetricOf> {
-        vec![]
+        self.signal().map_or(vec![], Signal::metrics)
     }
 
     /// The names of the announcements that it hears. One that nobody hears is refused.
     fn announcements(&self) -> Vec<String> {
-        vec![]
+        self.signal().map_or(vec![], Signal::announcements)
     }
 
     /// What it does to the rate, where a second one that does the same to the same group would contradict it.

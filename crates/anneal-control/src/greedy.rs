@@ -2,8 +2,8 @@
 
 use crate::best::{ROLE, beginning, check_changes};
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Goal, MetricOf, Needs, Run,
-    Signal, Stop, Threshold,
+    Answer, AnyController, ControlError, Controller, Describe, Event, Goal, Run, Signal, Stop,
+    Threshold,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -364,16 +364,8 @@ impl Search {
 impl Controller for Search {
     type State = SearchState;
 
-    fn needs(&self) -> Needs {
-        self.rule.signal.needs()
-    }
-
-    fn metrics(&self) -> Vec<MetricOf> {
-        self.rule.signal.metrics()
-    }
-
-    fn announcements(&self) -> Vec<String> {
-        self.rule.signal.announcements()
+    fn signal(&self) -> Option<&Signal> {
+        Some(&self.rule.signal)
     }
 
     fn role(&self) -> Option<&'static str> {

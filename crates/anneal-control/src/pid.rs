@@ -2,10 +2,7 @@
 
 use crate::plant::{Complex, Plant, roots};
 use crate::signal::Heard;
-use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, MetricOf, Needs, Run, Signal,
-    Stop,
-};
+use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Run, Signal, Stop};
 use serde::{Deserialize, Serialize};
 
 /// Moves the rate by how far a signal is from where it should be, for how long, and how fast it moves: a PID
@@ -321,16 +318,8 @@ impl Loop {
 impl Controller for Loop {
     type State = LoopState;
 
-    fn needs(&self) -> Needs {
-        self.rule.signal.needs()
-    }
-
-    fn metrics(&self) -> Vec<MetricOf> {
-        self.rule.signal.metrics()
-    }
-
-    fn announcements(&self) -> Vec<String> {
-        self.rule.signal.announcements()
+    fn signal(&self) -> Option<&Signal> {
+        Some(&self.rule.signal)
     }
 
     fn role(&self) -> Option<&'static str> {
@@ -370,8 +359,8 @@ impl Controller for Loop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RunLength;
     use crate::driver::Driver;
+    use crate::{MetricOf, RunLength};
 
     fn of_y(set_point: f64, gains: [f64; 3]) -> Pid {
         Pid::set_point(Signal::Announced("y".into()), set_point, gains)

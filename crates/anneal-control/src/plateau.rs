@@ -3,8 +3,8 @@
 use crate::best::{ROLE, beginning, check_changes};
 use crate::signal::Heard;
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Goal, MetricOf, Needs, Run,
-    Signal, Stop, Threshold,
+    Answer, AnyController, ControlError, Controller, Describe, Event, Goal, Run, Signal, Stop,
+    Threshold,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -274,16 +274,8 @@ impl Reduction {
 impl Controller for Reduction {
     type State = ReductionState;
 
-    fn needs(&self) -> Needs {
-        self.rule.signal.needs()
-    }
-
-    fn metrics(&self) -> Vec<MetricOf> {
-        self.rule.signal.metrics()
-    }
-
-    fn announcements(&self) -> Vec<String> {
-        self.rule.signal.announcements()
+    fn signal(&self) -> Option<&Signal> {
+        Some(&self.rule.signal)
     }
 
     fn role(&self) -> Option<&'static str> {
@@ -328,7 +320,7 @@ impl Controller for Reduction {
 mod tests {
     use super::*;
     use crate::driver::Driver;
-    use crate::{Controllers, RunLength, SetupError};
+    use crate::{Controllers, MetricOf, RunLength, SetupError};
 
     fn valid_loss() -> Plateau {
         Plateau::min(MetricOf::valid("Loss"))
