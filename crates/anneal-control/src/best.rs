@@ -9,7 +9,7 @@ pub(crate) const ROLE: &str = "a rule for plateaus";
 /// Which value of a signal is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Goal {
+pub enum Mode {
     /// The lowest.
     Min,
     /// The highest.
@@ -35,16 +35,16 @@ pub enum Threshold {
 }
 
 impl Threshold {
-    pub(crate) fn check(self, goal: Goal) -> Result<(), ControlError> {
+    pub(crate) fn check(self, mode: Mode) -> Result<(), ControlError> {
         let (Self::Relative(x) | Self::Absolute(x)) = self;
-        let below_1 = x < 1.0 || goal == Goal::Max || matches!(self, Self::Absolute(_));
+        let below_1 = x < 1.0 || mode == Mode::Max || matches!(self, Self::Absolute(_));
         let ok = x >= 0.0 && x.is_finite() && below_1;
         let allowed = "finite, at least 0; where relative and of a minimum, below 1";
         ControlError::require("threshold", self, ok, allowed)
     }
 }
 
-impl Goal {
+impl Mode {
     /// Refuses to look for the highest loss.
     pub(crate) fn check(self, signal: &Signal) -> Result<(), ControlError> {
         signal.check_best(self == Self::Max)
@@ -77,17 +77,17 @@ pub(crate) fn check_changes(
 }
 
 /// Where the rule begins in its text form: `min(MetricOf::valid("Loss")`, without the closing bracket.
-pub(crate) fn beginning(goal: Goal, signal: &Signal) -> String {
-    let goal = if goal == Goal::Min { "min" } else { "max" };
+pub(crate) fn beginning(mode: Mode, signal: &Signal) -> String {
+    let mode = if mode == Mode::Min { "min" } else { "max" };
     match signal {
         Signal::Metric(MetricOf { split: Split::Valid, name }) => {
-            format!("{goal}(MetricOf::valid({name:?})")
+            format!("{mode}(MetricOf::valid({name:?})")
         }
         Signal::Metric(MetricOf { split: Split::Train, name }) => {
-            format!("{goal}(MetricOf::train({name:?})")
+            format!("{mode}(MetricOf::train({name:?})")
         }
-        Signal::Announced(name) => format!("{goal}(Signal::Announced({name:?}.into())"),
-        measured => format!("{goal}(Signal::{measured:?}"),
+        Signal::Announced(name) => format!("{mode}(Signal::Announced({name:?}.into())"),
+        measured => format!("{mode}(Signal::{measured:?}"),
     }
 }
 
@@ -97,23 +97,23 @@ mod tests {
 
     #[test]
     fn a_value_is_better_beyond_the_threshold() {
-        for (goal, threshold, best, worse, better) in [
-            (Goal::Min, Threshold::Relative(0.25), 2.0, 1.5, 1.49),
-            (Goal::Min, Threshold::Absolute(0.25), 2.0, 1.75, 1.74),
-            (Goal::Max, Threshold::Relative(0.25), 2.0, 2.5, 2.51),
-            (Goal::Max, Threshold::Absolute(0.25), 2.0, 2.25, 2.26),
+        for (mode, threshold, best, worse, better) in [
+            (Mode::Min, Threshold::Relative(0.25), 2.0, 1.5, 1.49),
+            (Mode::Min, Threshold::Absolute(0.25), 2.0, 1.75, 1.74),
+            (Mode::Max, Threshold::Relative(0.25), 2.0, 2.5, 2.51),
+            (Mode::Max, Threshold::Absolute(0.25), 2.0, 2.25, 2.26),
         ] {
-            assert!(!goal.is_better(threshold, worse, Some(best)), "{goal:?} {threshold:?}");
-            assert!(goal.is_better(threshold, better, Some(best)), "{goal:?} {threshold:?}");
+            assert!(!mode.is_better(threshold, worse, Some(best)), "{mode:?} {threshold:?}");
+            assert!(mode.is_better(threshold, better, Some(best)), "{mode:?} {threshold:?}");
         }
     }
 
     #[test]
     fn what_is_not_finite_is_never_better() {
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            for goal in [Goal::Min, Goal::Max] {
+            for mode in [Mode::Min, Mode::Max] {
                 for best in [None, Some(1.0)] {
-                    assert!(!goal.is_better(Threshold::Absolute(0.0), value, best));
+                    assert!(!mode.is_better(Threshold::Absolute(0.0), value, best));
                 }
             }
         }
@@ -122,11 +122,11 @@ mod tests {
     #[test]
     fn thresholds_out_of_range_are_refused() {
         for threshold in [-0.1, f64::NAN, f64::INFINITY] {
-            assert!(Threshold::Relative(threshold).check(Goal::Max).is_err());
-            assert!(Threshold::Absolute(threshold).check(Goal::Min).is_err());
+            assert!(Threshold::Relative(threshold).check(Mode::Max).is_err());
+            assert!(Threshold::Absolute(threshold).check(Mode::Min).is_err());
         }
-        assert!(Threshold::Relative(1.0).check(Goal::Min).is_err());
-        assert!(Threshold::Relative(1.0).check(Goal::Max).is_ok());
-        assert!(Threshold::Absolute(1.0).check(Goal::Min).is_ok());
+        assert!(Threshold::Relative(1.0).check(Mode::Min).is_err());
+        assert!(Threshold::Relative(1.0).check(Mode::Max).is_ok());
+        assert!(Threshold::Absolute(1.0).check(Mode::Min).is_ok());
     }
 }

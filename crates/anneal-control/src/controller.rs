@@ -325,6 +325,11 @@ impl Answer {
         (floored * self.limit.unwrap_or(1.0)).min(self.cap.unwrap_or(f64::INFINITY))
     }
 
+    /// What it multiplies rates by, where neither its floor nor its cap comes into it.
+    pub fn total_factor(&self) -> f64 {
+        self.factor.unwrap_or(1.0) * self.limit.unwrap_or(1.0)
+    }
+
     /// Its parts that are of rates.
     pub(crate) fn of_rates(self) -> Self {
         Self { gradient_factor: None, skip: None, loss_scale: None, ..self }

@@ -87,7 +87,7 @@ pub enum RestoreError {
     },
     /// What was saved is no state of the controller.
     #[error(
-        "the state of `{controller}` is none of its: {reason}; give it the same description, for the same part of the \
+        "the state of `{controller}` does not fit it: {reason}; give it the same description, for the same part of the \
          run, as in the run that was saved"
     )]
     Damaged {
@@ -542,8 +542,9 @@ impl Named {
         for (answer, rate) in own.chain([(decision.answer, most)]) {
             let finite = !rate.is_finite() || answer.rate(rate).is_finite();
             if answer.of_rates().check().is_err() || !finite {
-                let stop =
-                    Stop::new(format!("with the answers before its own it makes `{answer}`"));
+                let stop = Stop::new(format!(
+                    "together with the answers before it, its own gives `{answer}`"
+                ));
                 return Err(Stopped { controller: self.name.clone(), stop });
             }
         }
@@ -768,7 +769,7 @@ mod tests {
         let mut large = two(Answer::factor(9.0), Answer::factor(9.0));
         let huge = Due::at(0, f64::MAX / 20.0);
         let error = large.update(huge, &Observation::default()).unwrap_err().to_string();
-        assert!(error.starts_with("other: with the answers before its own"), "{error}");
+        assert!(error.starts_with("other: together with the answers before it"), "{error}");
         let cap = |cap| Answer { cap: Some(cap), ..Answer::default() };
         assert!(stopped(cap(f64::INFINITY)).is_ok());
         assert!(text(cap(f64::NAN)).contains("cap: NaN"));

@@ -278,13 +278,9 @@ impl Controller for Phases {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RunLength;
     use crate::driver::Driver;
-    use crate::{Observation, RunLength};
     use anneal_schedule::prelude::{Build, constant};
-
-    fn rates(driver: &mut Driver, updates: usize) -> Vec<f64> {
-        (0..updates).map(|_| driver.update(&Observation::default())).collect()
-    }
 
     fn announced() -> Curriculum {
         Curriculum::new("easy", 1.0).announced_phase("mixed", 0.5).announced_phase("hard", 0.25)
@@ -303,20 +299,20 @@ mod tests {
             .then(Span::steps(40), constant(0.25));
         let schedule = sequence.resolve(RunLength::updates(1_000)).unwrap();
         let expected: Vec<f64> = (0..1_000).map(|step| schedule.rate(step)).collect();
-        assert_eq!(rates(&mut Driver::new(rule), 1_000), expected);
+        assert_eq!(Driver::new(rule).rates(1_000), expected);
     }
 
     #[test]
     fn the_phase_that_is_announced_last_holds() {
         let mut driver = Driver::new(announced());
-        assert_eq!(rates(&mut driver, 2), [1.0, 1.0]);
+        assert_eq!(driver.rates(2), [1.0, 1.0]);
         for (name, factor) in [("hard", 0.25), ("mixed", 0.5), ("easy", 1.0), ("hard", 0.25)] {
             driver.announce(name, None);
-            assert_eq!(rates(&mut driver, 3), [factor; 3]);
+            assert_eq!(driver.rates(3), [factor; 3]);
         }
         driver.announce("easy", None);
         driver.announce("mixed", None);
-        assert_eq!(rates(&mut driver, 1), [0.5]);
+        assert_eq!(driver.rates(1), [0.5]);
     }
 
     #[test]
@@ -324,32 +320,32 @@ mod tests {
         let rule =
             || Curriculum::new("easy", 1.0).announced_phase("hard", 0.25).phase("end", 0.1, 4);
         let mut driver = Driver::new(rule());
-        rates(&mut driver, 2);
+        driver.rates(2);
         driver.announce("hard", None);
-        assert_eq!(rates(&mut driver, 3), [0.25, 0.25, 0.1]);
+        assert_eq!(driver.rates(3), [0.25, 0.25, 0.1]);
         driver.announce("hard", None);
-        assert_eq!(rates(&mut driver, 2), [0.25, 0.25]);
+        assert_eq!(driver.rates(2), [0.25, 0.25]);
         // With the same update: the loop's word counts.
         let mut driver = Driver::new(rule());
-        rates(&mut driver, 4);
+        driver.rates(4);
         driver.announce("hard", None);
-        assert_eq!(rates(&mut driver, 2), [0.25, 0.25]);
+        assert_eq!(driver.rates(2), [0.25, 0.25]);
     }
 
     #[test]
     fn an_announced_last_phase_has_its_spike_first() {
         let mut driver = Driver::new(announced().spike(4.0, 3));
         driver.announce("hard", None);
-        assert_eq!(rates(&mut driver, 2), [4.0, 4.0]);
+        assert_eq!(driver.rates(2), [4.0, 4.0]);
         // Announced again it goes on; another phase ends the spike.
         driver.announce("hard", None);
-        assert_eq!(rates(&mut driver, 3), [4.0, 0.25, 0.25]);
+        assert_eq!(driver.rates(3), [4.0, 0.25, 0.25]);
         driver.announce("mixed", None);
-        assert_eq!(rates(&mut driver, 1), [0.5]);
+        assert_eq!(driver.rates(1), [0.5]);
         driver.announce("hard", None);
-        assert_eq!(rates(&mut driver, 1), [4.0]);
+        assert_eq!(driver.rates(1), [4.0]);
         driver.announce("easy", None);
-        assert_eq!(rates(&mut driver, 5), [1.0; 5]);
+        assert_eq!(driver.rates(5), [1.0; 5]);
     }
 
     #[test]
@@ -357,11 +353,11 @@ mod tests {
         let rule = || announced().phase("end", 0.1, 20).announced_phase("last", 0.7).spike(4.0, 3);
         for before in [0, 2, 5, 12] {
             let mut whole = Driver::new(rule());
-            rates(&mut whole, 5);
+            whole.rates(5);
             whole.announce("last", None);
-            rates(&mut whole, before);
+            whole.rates(before);
             let mut resumed = Driver::new(rule()).resume(&whole);
-            assert_eq!(rates(&mut resumed, 30), rates(&mut whole, 30));
+            assert_eq!(resumed.rates(30), whole.rates(30));
         }
         let run = RunLength::updates(100).resolve().unwrap();
         let mut without = Curriculum::new("easy", 1.0).build(&run).unwrap();
@@ -375,12 +371,12 @@ mod tests {
     fn what_has_passed_stays_so_where_the_schedule_starts_anew() {
         let rule = || announced().phase("end", 0.1, 4).announced_phase("last", 0.7).spike(4.0, 3);
         let mut driver = Driver::new(rule());
-        rates(&mut driver, 6);
+        driver.rates(6);
         driver.announce("last", None);
-        assert_eq!(rates(&mut driver, 4), [4.0, 4.0, 4.0, 0.7]);
+        assert_eq!(driver.rates(4), [4.0, 4.0, 4.0, 0.7]);
         let mut anew = Driver::new(rule()).resume(&driver);
         anew.start_anew();
-        assert_eq!(rates(&mut anew, 6), [0.7, 0.7, 0.7, 0.7, 0.1, 0.1]);
+        assert_eq!(anew.rates(6), [0.7, 0.7, 0.7, 0.7, 0.1, 0.1]);
     }
 
     #[test]

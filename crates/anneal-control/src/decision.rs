@@ -39,7 +39,7 @@ impl Decision {
     pub(crate) fn largest_factor(&self, due: Due<'_>) -> f64 {
         let quotient = |answer: Answer, rate: f64| match rate > 0.0 {
             true => answer.rate(rate) / rate,
-            false => answer.factor.unwrap_or(1.0) * answer.limit.unwrap_or(1.0),
+            false => answer.total_factor(),
         };
         let of_group = |(index, rate): (usize, &f64)| quotient(self.of(index), *rate);
         let of_groups = due.group_rates.iter().enumerate().map(of_group);

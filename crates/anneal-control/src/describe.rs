@@ -9,7 +9,7 @@ use std::fmt;
 
 /// Describes a controller: plain data, checked when the length of the run is known.
 ///
-/// The descriptions of this crate do so, and so does a controller of one's own, by itself.
+/// Every description of this crate does, and a controller of your own describes itself.
 ///
 /// ```
 /// use anneal_control::{Controllers, Cooldown, Describe, RunLength, Span};

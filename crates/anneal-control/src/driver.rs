@@ -39,6 +39,11 @@ impl Driver {
         self.decide(seen).answer.rate(rate)
     }
 
+    /// The rates of so many updates of which nothing is known.
+    pub fn rates(&mut self, updates: usize) -> Vec<f64> {
+        (0..updates).map(|_| self.update(&Observation::default())).collect()
+    }
+
     /// The rate of the next update, of this loss.
     pub fn loss(&mut self, loss: f64) -> f64 {
         self.update(&Observation { loss: Some(loss), ..Observation::default() })

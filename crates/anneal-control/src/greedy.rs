@@ -2,7 +2,7 @@
 
 use crate::best::{ROLE, beginning, check_changes};
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Goal, Run, Signal, Stop,
+    Answer, AnyController, ControlError, Controller, Describe, Event, Mode, Run, Signal, Stop,
     Threshold,
 };
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use std::ops::RangeInclusive;
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
-/// | `signal`, `goal` | required | not the highest loss, not the lowest accuracy |
+/// | `signal`, `mode` | required | not the highest loss, not the lowest accuracy |
 /// | `min_rate`, `max_rate` | required | finite, 0 ≤ `min_rate` ≤ `max_rate`, 0 < `max_rate` |
 /// | `factor` | 0.95 | above 0, below 1 |
 /// | `patience` | 10 values | |
@@ -61,7 +61,7 @@ use std::ops::RangeInclusive;
 #[serde(deny_unknown_fields)]
 pub struct Greedy {
     signal: Signal,
-    goal: Goal,
+    mode: Mode,
     min_rate: f64,
     max_rate: f64,
     #[serde(default = "factor")]
@@ -105,18 +105,18 @@ fn reset_after() -> u64 {
 impl Greedy {
     /// For a signal that gets better as it falls, between the lowest and the highest rate.
     pub fn min(signal: impl Into<Signal>, rates: RangeInclusive<f64>) -> Self {
-        Self::new(signal.into(), Goal::Min, rates)
+        Self::new(signal.into(), Mode::Min, rates)
     }
 
     /// For a signal that gets better as it rises, between the lowest and the highest rate.
     pub fn max(signal: impl Into<Signal>, rates: RangeInclusive<f64>) -> Self {
-        Self::new(signal.into(), Goal::Max, rates)
+        Self::new(signal.into(), Mode::Max, rates)
     }
 
-    fn new(signal: Signal, goal: Goal, rates: RangeInclusive<f64>) -> Self {
+    fn new(signal: Signal, mode: Mode, rates: RangeInclusive<f64>) -> Self {
         Self {
             signal,
-            goal,
+            mode,
             min_rate: *rates.start(),
             max_rate: *rates.end(),
             factor: factor(),
@@ -188,8 +188,8 @@ impl Greedy {
 impl Describe for Greedy {
     fn build(&self, _: &Run) -> Result<AnyController, ControlError> {
         let Self { factor, min_rate, max_rate, smallest_change, window, reset_after, .. } = *self;
-        self.goal.check(&self.signal)?;
-        self.threshold.check(self.goal)?;
+        self.mode.check(&self.signal)?;
+        self.threshold.check(self.mode)?;
         check_changes(factor, min_rate, smallest_change)?;
         let ok = max_rate > 0.0 && max_rate.is_finite() && max_rate >= min_rate;
         ControlError::require("max_rate", max_rate, ok, "finite, above 0, at least min_rate")?;
@@ -202,9 +202,9 @@ impl Describe for Greedy {
 /// As the chain of calls that makes it.
 impl fmt::Display for Greedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { signal, goal, min_rate, max_rate, .. } = self;
-        let default = Self::new(signal.clone(), *goal, *min_rate..=*max_rate);
-        write!(f, "Greedy::{}, {min_rate:?}..={max_rate:?})", beginning(*goal, signal))?;
+        let Self { signal, mode, min_rate, max_rate, .. } = self;
+        let default = Self::new(signal.clone(), *mode, *min_rate..=*max_rate);
+        write!(f, "Greedy::{}, {min_rate:?}..={max_rate:?})", beginning(*mode, signal))?;
         write!(f, ".factor({}).patience({})", self.factor, self.patience)?;
         if self.threshold != default.threshold {
             write!(f, ".threshold(Threshold::{:?})", self.threshold)?;
@@ -298,7 +298,7 @@ impl Search {
             state.wait -= 1;
             return;
         }
-        if rule.goal.is_better(rule.threshold, value, state.best) {
+        if rule.mode.is_better(rule.threshold, value, state.best) {
             (state.best, state.good, state.bad) = (Some(value), state.good.saturating_add(1), 0);
         } else {
             (state.good, state.bad) = (0, state.bad.saturating_add(1));
@@ -543,7 +543,7 @@ mod tests {
         let chain = "Greedy::min(Signal::Loss, 0.1..=4.0).factor(0.5).patience(1)\
                      .threshold(Threshold::Absolute(0.0)).window(3)";
         assert_eq!(rule.to_string(), chain);
-        let least = r#"{ "signal": "loss", "goal": "min", "min_rate": 0, "max_rate": 1 }"#;
+        let least = r#"{ "signal": "loss", "mode": "min", "min_rate": 0, "max_rate": 1 }"#;
         let read: Greedy = serde_json::from_str(least).unwrap();
         assert_eq!(read, Greedy::min(Signal::Loss, 0.0..=1.0));
     }

@@ -18,11 +18,11 @@
 //! - [`LocalSteps`]: the rate of a client between synchronizations; [`ServerRate`]: that of the server.
 //! - [`Cooldown`]: half the rate for a while after a loss that is not finite; the pattern for one of your own.
 //!
-//! No controllers, but plans: [`Seesaw`] has larger batches instead of a part of the rate's fall, and [`Exploration`] begins
+//! Plans, not controllers: [`Seesaw`] has larger batches instead of a part of the rate's fall, and [`Exploration`] begins
 //! several trainings under a high rate, of which the best go on.
 //!
-//! What is named here is a description: [`Describe::build`] checks it when the length of the run is known. It may be
-//! for [one group](Describe::on_group), or for [a part](Describe::after) of the run; a file holds it as a [`Rule`].
+//! These names are descriptions: [`Describe::build`] checks one when the length of the run is known. It may be for [one
+//! group](Describe::on_group), or for [a part](Describe::after) of the run; a file holds it as a [`Rule`].
 //!
 //! [`Controllers`] puts several together; [`peers`] translates those of other libraries.
 
@@ -63,7 +63,7 @@ mod spike_guard;
 mod within;
 
 pub use anneal_schedule::{Run, RunLength, Span};
-pub use best::{Goal, Threshold};
+pub use best::{Mode, Threshold};
 pub use controller::{
     Announcement, Answer, BatchAgain, BatchChange, Controller, Due, EpochSeen, Event, LossScale,
     Needs, Seen, Stop,

@@ -149,8 +149,8 @@ pub enum LogError {
         /// Why.
         source: std::io::Error,
     },
-    /// A line is none of a log.
-    #[error("line {line} is none of a log of updates: {reason}")]
+    /// A line that does not belong to a log.
+    #[error("line {line} does not belong to a log of updates: {reason}")]
     Line {
         /// Its number, from 1.
         line: usize,
@@ -180,7 +180,7 @@ impl UpdateLog {
     /// Reads the log in the folder of a run, or a file.
     ///
     /// # Errors
-    /// [`LogError`] for a file that cannot be read, and for a line that is none of a log.
+    /// [`LogError`] for a file that cannot be read, and for a line that does not belong to one.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, LogError> {
         let path = path.as_ref();
         let file = if path.is_dir() { path.join(Self::FILE) } else { path.to_path_buf() };
@@ -191,7 +191,7 @@ impl UpdateLog {
     /// Reads the lines of a log. A last line without an end, which a killed process has left, is left out.
     ///
     /// # Errors
-    /// [`LogError::Line`] for a line that is none of a log.
+    /// [`LogError::Line`] for a line that does not belong to one.
     pub fn parse(text: &str) -> Result<Self, LogError> {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut log = Self::default();

@@ -3,7 +3,7 @@
 use crate::best::{ROLE, beginning, check_changes};
 use crate::signal::Heard;
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Goal, Run, Signal, Stop,
+    Answer, AnyController, ControlError, Controller, Describe, Event, Mode, Run, Signal, Stop,
     Threshold,
 };
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use std::fmt;
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
-/// | `signal`, `goal` | required | not the highest loss, not the lowest accuracy |
+/// | `signal`, `mode` | required | not the highest loss, not the lowest accuracy |
 /// | `factor` | 0.1 | above 0, below 1 |
 /// | `patience` | 10 values | |
 /// | `threshold` | `Relative(1e-4)` | see [`Threshold`] |
@@ -58,7 +58,7 @@ use std::fmt;
 #[serde(deny_unknown_fields)]
 pub struct Plateau {
     signal: Signal,
-    goal: Goal,
+    mode: Mode,
     #[serde(default = "tenth")]
     factor: f64,
     #[serde(default = "ten")]
@@ -98,18 +98,18 @@ fn one() -> u64 {
 impl Plateau {
     /// For a signal that gets better as it falls, such as `MetricOf::valid("Loss")`.
     pub fn min(signal: impl Into<Signal>) -> Self {
-        Self::new(signal.into(), Goal::Min)
+        Self::new(signal.into(), Mode::Min)
     }
 
     /// For a signal that gets better as it rises, such as `MetricOf::valid("Accuracy")`.
     pub fn max(signal: impl Into<Signal>) -> Self {
-        Self::new(signal.into(), Goal::Max)
+        Self::new(signal.into(), Mode::Max)
     }
 
-    fn new(signal: Signal, goal: Goal) -> Self {
+    fn new(signal: Signal, mode: Mode) -> Self {
         Self {
             signal,
-            goal,
+            mode,
             factor: tenth(),
             patience: ten(),
             threshold: ten_thousandth(),
@@ -172,8 +172,8 @@ impl Plateau {
 impl Describe for Plateau {
     fn build(&self, _: &Run) -> Result<AnyController, ControlError> {
         let Self { factor, min_rate, smallest_change, mean_over, .. } = *self;
-        self.goal.check(&self.signal)?;
-        self.threshold.check(self.goal)?;
+        self.mode.check(&self.signal)?;
+        self.threshold.check(self.mode)?;
         check_changes(factor, min_rate, smallest_change)?;
         ControlError::require("mean_over", mean_over, mean_over >= 1, "at least 1 value")?;
         Ok(Reduction { rule: self.clone(), state: ReductionState::default() }.into())
@@ -183,8 +183,8 @@ impl Describe for Plateau {
 /// As the chain of calls that makes it.
 impl fmt::Display for Plateau {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let default = Self::new(self.signal.clone(), self.goal);
-        write!(f, "Plateau::{})", beginning(self.goal, &self.signal))?;
+        let default = Self::new(self.signal.clone(), self.mode);
+        write!(f, "Plateau::{})", beginning(self.mode, &self.signal))?;
         write!(f, ".factor({})", self.factor)?;
         write!(f, ".patience({})", self.patience)?;
         if self.threshold != default.threshold {
@@ -240,7 +240,7 @@ impl Default for ReductionState {
 impl Reduction {
     fn judge(&mut self, value: f64) {
         let Self { rule, state } = self;
-        if rule.goal.is_better(rule.threshold, value, state.best) {
+        if rule.mode.is_better(rule.threshold, value, state.best) {
             (state.best, state.bad) = (Some(value), 0);
         } else {
             state.bad += 1;
@@ -470,7 +470,7 @@ mod tests {
         let rule = Plateau::max(MetricOf::valid("Accuracy")).factor(0.5).min_rate(1e-6);
         let text = serde_json::to_string(&rule).unwrap();
         assert_eq!(serde_json::from_str::<Plateau>(&text).unwrap(), rule);
-        let least = r#"{ "signal": "valid Loss", "goal": "min" }"#;
+        let least = r#"{ "signal": "valid Loss", "mode": "min" }"#;
         assert_eq!(serde_json::from_str::<Plateau>(least).unwrap(), valid_loss());
         let chain =
             "Plateau::max(MetricOf::valid(\"Accuracy\")).factor(0.5).patience(10).min_rate(1e-6)";

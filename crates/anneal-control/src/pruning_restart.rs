@@ -128,10 +128,6 @@ mod tests {
     use crate::driver::Driver;
     use crate::{Announcement, Controllers, Due, Observation, RunLength};
 
-    fn rates(driver: &mut Driver, updates: usize) -> Vec<f64> {
-        (0..updates).map(|_| driver.update(&Observation::default())).collect()
-    }
-
     /// Halved h times by the h-th root of ½, one update after another.
     fn decayed(factor: f64, half_life: f64, updates: usize) -> Vec<f64> {
         let ratio = 0.5f64.powf(1.0 / half_life);
@@ -150,11 +146,11 @@ mod tests {
     fn it_jumps_at_each_announcement_and_decays() {
         for factor in [4.0, 0.25] {
             let mut driver = Driver::new(PruningRestart::new(factor, 7));
-            assert_eq!(rates(&mut driver, 5), [1.0; 5]);
+            assert_eq!(driver.rates(5), [1.0; 5]);
             driver.announce("pruned", None);
-            close(&rates(&mut driver, 40), &decayed(factor, 7.0, 40));
+            close(&driver.rates(40), &decayed(factor, 7.0, 40));
             driver.announce("pruned", Some(f64::NAN));
-            close(&rates(&mut driver, 40), &decayed(factor, 7.0, 40));
+            close(&driver.rates(40), &decayed(factor, 7.0, 40));
         }
     }
 
@@ -164,7 +160,7 @@ mod tests {
         let rule = PruningRestart::new(3.0, Span::percent(2.0)).announced_as("masked");
         let mut driver = Driver::new(rule);
         driver.announce("masked", None);
-        let rates = rates(&mut driver, 41);
+        let rates = driver.rates(41);
         assert_eq!([rates[0], rates[20], rates[40]], [3.0, 2.0, 1.5]);
     }
 
@@ -185,7 +181,7 @@ mod tests {
     fn long_after_it_the_rate_is_the_schedules() {
         let mut driver = Driver::new(PruningRestart::new(100.0, 1));
         driver.announce("pruned", None);
-        assert_eq!(rates(&mut driver, 1_200)[1_199], 1.0);
+        assert_eq!(driver.rates(1_200)[1_199], 1.0);
     }
 
     #[test]
@@ -193,11 +189,11 @@ mod tests {
         for before in [0, 1, 9] {
             let rule = || PruningRestart::new(4.0, 7);
             let mut whole = Driver::new(rule());
-            rates(&mut whole, 3);
+            whole.rates(3);
             whole.announce("pruned", None);
-            rates(&mut whole, before);
+            whole.rates(before);
             let mut resumed = Driver::new(rule()).resume(&whole);
-            assert_eq!(rates(&mut resumed, 9), rates(&mut whole, 9));
+            assert_eq!(resumed.rates(9), whole.rates(9));
         }
     }
 

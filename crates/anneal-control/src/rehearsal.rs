@@ -124,17 +124,13 @@ mod tests {
     use crate::{Announcement, Controllers, Due, Observation, RunLength};
     use anneal_schedule::prelude::{Build, Decay, exponential};
 
-    fn rates(driver: &mut Driver, updates: usize) -> Vec<f64> {
-        (0..updates).map(|_| driver.update(&Observation::default())).collect()
-    }
-
     /// An exponential of half-life R that is repeated every R updates is the same, open loop.
     #[test]
     fn counted_it_is_a_repeated_exponential() {
         let every = Span::steps(7);
         let repeated = exponential(1.0, Decay::HalfLife(every)).repeat(every);
         let schedule = repeated.resolve(RunLength::updates(1_000)).unwrap();
-        for (step, rate) in rates(&mut Driver::new(Rehearsal::every(7)), 100).iter().enumerate() {
+        for (step, rate) in Driver::new(Rehearsal::every(7)).rates(100).iter().enumerate() {
             assert!((rate / schedule.rate(step as u64) - 1.0).abs() < 1e-14, "{step}");
         }
     }
@@ -142,13 +138,13 @@ mod tests {
     #[test]
     fn announced_it_goes_on_falling_until_then() {
         let mut driver = Driver::new(Rehearsal::every(2).announced_as("replay"));
-        assert_eq!(rates(&mut driver, 7)[6], 0.125);
+        assert_eq!(driver.rates(7)[6], 0.125);
         driver.announce("replay", None);
-        assert_eq!(rates(&mut driver, 3), [1.0, 0.5f64.sqrt(), 0.5]);
+        assert_eq!(driver.rates(3), [1.0, 0.5f64.sqrt(), 0.5]);
         // What is so small that it rounds to 0 is 0.
-        assert_eq!(rates(&mut driver, 3_000)[2_999], 0.0);
+        assert_eq!(driver.rates(3_000)[2_999], 0.0);
         driver.announce("replay", Some(1.0));
-        assert_eq!(rates(&mut driver, 1), [1.0]);
+        assert_eq!(driver.rates(1), [1.0]);
     }
 
     #[test]
@@ -169,19 +165,19 @@ mod tests {
     fn in_a_part_of_the_run_its_first_update_is_a_rehearsal() {
         let mut driver = Driver::new(Rehearsal::every(4).after(2));
         let half = 0.5f64;
-        assert_eq!(rates(&mut driver, 7)[..5], [1.0, 1.0, 1.0, half.powf(0.25), half.powf(0.5)]);
+        assert_eq!(driver.rates(7)[..5], [1.0, 1.0, 1.0, half.powf(0.25), half.powf(0.5)]);
     }
 
     #[test]
     fn it_resumes_exactly() {
         for rule in [Rehearsal::every(7), Rehearsal::every(7).announced_as("replay")] {
             let mut whole = Driver::new(rule.clone());
-            rates(&mut whole, 11);
+            whole.rates(11);
             if rule.announced_as.is_some() {
                 whole.announce("replay", None);
             }
             let mut resumed = Driver::new(rule).resume(&whole);
-            assert_eq!(rates(&mut resumed, 20), rates(&mut whole, 20));
+            assert_eq!(resumed.rates(20), whole.rates(20));
         }
     }
 

@@ -15,7 +15,7 @@ macro_rules! rules {
         /// use anneal_control::{MetricOf, Plateau, Rule, Scoped};
         ///
         /// let text = r#"{
-        ///     "rule": {"plateau": {"goal": "min", "signal": "valid Loss", "patience": 3}},
+        ///     "rule": {"plateau": {"mode": "min", "signal": "valid Loss", "patience": 3}},
         ///     "group": "head",
         ///     "after": "5ep"
         /// }"#;

@@ -14,7 +14,7 @@ use std::str::FromStr;
 /// | [`GradientNorm`](Self::GradientNorm) | `gradient_norm` | an update |
 /// | [`GradientL1`](Self::GradientL1) | `gradient_l1` | an update |
 /// | [`LargestGradient`](Self::LargestGradient) | `largest_gradient` | an update |
-/// | [`Movement`](Self::Movement) | `movement` | an update |
+/// | [`UpdateNorm`](Self::UpdateNorm) | `update_norm` | an update |
 /// | [`Announced`](Self::Announced) | `announced NAME` | an announcement |
 ///
 /// ```
@@ -35,8 +35,8 @@ pub enum Signal {
     GradientL1,
     /// The largest entry of the gradient of one batch.
     LargestGradient,
-    /// How far the update before moved the weights.
-    Movement,
+    /// ‖Δw‖₂: how far the update before moved the weights.
+    UpdateNorm,
     /// A number that the loop announces under this name.
     Announced(String),
 }
@@ -51,7 +51,7 @@ impl Signal {
             Self::GradientNorm => Needs { gradient_norm: true, ..none },
             Self::GradientL1 => Needs { gradient_l1: true, ..none },
             Self::LargestGradient => Needs { largest_gradient: true, ..none },
-            Self::Movement => Needs { last_movement: true, ..none },
+            Self::UpdateNorm => Needs { last_movement: true, ..none },
         }
     }
 
@@ -89,7 +89,7 @@ impl Signal {
             Self::GradientNorm => of_update.gradient_norm,
             Self::GradientL1 => of_update.gradient_l1,
             Self::LargestGradient => of_update.largest_gradient,
-            Self::Movement => of_update.last_movement,
+            Self::UpdateNorm => of_update.last_movement,
             Self::Metric(_) | Self::Announced(_) => None,
         };
         Some(value.unwrap_or(f64::NAN))
@@ -141,7 +141,7 @@ impl fmt::Display for Signal {
             Self::GradientNorm => f.write_str("gradient_norm"),
             Self::GradientL1 => f.write_str("gradient_l1"),
             Self::LargestGradient => f.write_str("largest_gradient"),
-            Self::Movement => f.write_str("movement"),
+            Self::UpdateNorm => f.write_str("update_norm"),
             Self::Announced(name) => write!(f, "announced {name}"),
         }
     }
@@ -161,10 +161,10 @@ impl FromStr for Signal {
                 "gradient_norm" => Self::GradientNorm,
                 "gradient_l1" => Self::GradientL1,
                 "largest_gradient" => Self::LargestGradient,
-                "movement" => Self::Movement,
+                "update_norm" => Self::UpdateNorm,
                 _ => {
                     let allowed = "`valid NAME`, `train NAME`, `announced NAME`, `loss`, `gradient_norm`, \
-                                   `gradient_l1`, `largest_gradient` or `movement`";
+                                   `gradient_l1`, `largest_gradient` or `update_norm`";
                     let value = format!("`{text}`");
                     return Err(ControlError { field: "signal", value, allowed });
                 }
@@ -235,7 +235,7 @@ mod tests {
             Signal::GradientNorm,
             Signal::GradientL1,
             Signal::LargestGradient,
-            Signal::Movement,
+            Signal::UpdateNorm,
             Signal::Announced("temperature".into()),
         ];
         for signal in all {

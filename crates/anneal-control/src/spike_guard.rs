@@ -498,7 +498,7 @@ mod tests {
         let run = RunLength::updates(10).resolve().unwrap();
         let field = |rule: SpikeGuard| rule.build(&run).unwrap_err().field;
         assert_eq!(field(SpikeGuard::clip().signal(Signal::Loss)), "signal");
-        assert_eq!(field(SpikeGuard::skip(1).signal(Signal::Movement)), "signal");
+        assert_eq!(field(SpikeGuard::skip(1).signal(Signal::UpdateNorm)), "signal");
         for memory in [0.0, 1.0, f64::NAN] {
             assert_eq!(field(SpikeGuard::clip().memory(memory)), "memory");
         }

@@ -130,21 +130,25 @@ impl Exploration {
     }
 
     /// So many go on.
+    #[must_use]
     pub fn keep(self, candidates: usize) -> Self {
         Self { keep: candidates, ..self }
     }
 
     /// A loss above so many times the first drops a candidate.
+    #[must_use]
     pub fn rise(self, rise: f64) -> Self {
         Self { rise, ..self }
     }
 
     /// Those that go on have so many drops by this factor, at even distances.
+    #[must_use]
     pub fn step_decay(self, factor: f64, drops: u64) -> Self {
         Self { factor, drops, ..self }
     }
 
     /// Candidates are compared by the mean loss of so many updates, the last.
+    #[must_use]
     pub fn mean_over(self, updates: u64) -> Self {
         Self { mean_over: Some(updates), ..self }
     }

@@ -52,7 +52,7 @@ use std::fmt;
 /// rate = 0.1
 /// [controller.rule.plateau]
 /// signal = "valid Loss"
-/// goal = "min"
+/// mode = "min"
 /// factor = 0.5
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -267,7 +267,7 @@ mod tests {
         let (toml, json) = (file::to_toml(&found).unwrap(), file::to_json(&found).unwrap());
         assert_eq!(file::from_toml::<Translation>(&toml, "toml").unwrap(), found, "{toml}");
         assert_eq!(file::from_json::<Translation>(&json, "json").unwrap(), found, "{json}");
-        let least = "[schedule.constant]\nrate = 0.1\n[controller.rule.plateau]\nsignal = \"loss\"\ngoal = \"min\"\n";
+        let least = "[schedule.constant]\nrate = 0.1\n[controller.rule.plateau]\nsignal = \"loss\"\nmode = \"min\"\n";
         let read: Translation = file::from_toml(least, "toml").unwrap();
         let plateau = Rule::from(crate::Plateau::min(Signal::Loss));
         assert_eq!(read.controller.unwrap().rule, plateau);

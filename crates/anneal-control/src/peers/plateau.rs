@@ -1,7 +1,7 @@
 //! torch's `ReduceLROnPlateau`, and timm's, which wraps it.
 
 use super::bound;
-use crate::{AtEnd, Goal, MetricOf, Plateau, Rule, Scoped, Threshold};
+use crate::{AtEnd, MetricOf, Mode, Plateau, Rule, Scoped, Threshold};
 use anneal_schedule::peers::{Arguments, PeerError};
 use anneal_schedule::{Build, ScheduleConfig, Span, constant, linear};
 
@@ -10,11 +10,11 @@ pub(super) fn torch(
     base_lr: f64,
 ) -> Result<(ScheduleConfig, Scoped<Rule>), PeerError> {
     arguments.ignore("verbose");
-    let goal = goal(arguments, &["min", "max"])?;
-    let rule = plateau(goal)
+    let mode = mode(arguments, &["min", "max"])?;
+    let rule = plateau(mode)
         .factor(factor(arguments, "factor", 0.1)?)
         .patience(arguments.count_or("patience", 10)?)
-        .threshold(threshold(arguments, goal, 1e-4, &["rel", "abs"])?)
+        .threshold(threshold(arguments, mode, 1e-4, &["rel", "abs"])?)
         .cooldown(arguments.count_or("cooldown", 0)?)
         .min_rate(bound(arguments, "min_lr", 0.0)?)
         .smallest_change(arguments.not_negative_or("eps", 1e-8)?);
@@ -29,10 +29,10 @@ pub(super) fn timm(
         arguments.refuse(noise, "no noise: it comes from timm's own random generator")?;
     }
     arguments.ignore("initialize");
-    let goal = goal(arguments, &["max", "min"])?;
+    let mode = mode(arguments, &["max", "min"])?;
     let threshold = arguments.not_negative_or("threshold", 1e-4)?;
-    let threshold = in_range(arguments, goal, Threshold::Relative(threshold))?;
-    let rule = plateau(goal)
+    let threshold = in_range(arguments, mode, Threshold::Relative(threshold))?;
+    let rule = plateau(mode)
         .factor(factor(arguments, "decay_rate", 0.1)?)
         .patience(arguments.count_or("patience_t", 10)?)
         .threshold(threshold)
@@ -49,16 +49,16 @@ pub(super) fn timm(
     Ok((rate.into(), controller.after(length)))
 }
 
-fn plateau(goal: Goal) -> Plateau {
-    match goal {
-        Goal::Min => Plateau::min(metric(goal)),
-        Goal::Max => Plateau::max(metric(goal)),
+fn plateau(mode: Mode) -> Plateau {
+    match mode {
+        Mode::Min => Plateau::min(metric(mode)),
+        Mode::Max => Plateau::max(metric(mode)),
     }
 }
 
 /// The metric that is meant, as far as one can tell.
-pub(super) fn metric(goal: Goal) -> MetricOf {
-    MetricOf::valid(if goal == Goal::Min { "Loss" } else { "Accuracy" })
+pub(super) fn metric(mode: Mode) -> MetricOf {
+    MetricOf::valid(if mode == Mode::Min { "Loss" } else { "Accuracy" })
 }
 
 /// In the whole run, on all groups.
@@ -67,11 +67,11 @@ pub(super) fn always(rule: Rule) -> Scoped<Rule> {
 }
 
 /// The `mode`; the first is the default.
-pub(super) fn goal(
+pub(super) fn mode(
     arguments: &Arguments<'_>,
     modes: &[&'static str; 2],
-) -> Result<Goal, PeerError> {
-    Ok(if arguments.choice("mode", modes)? == "min" { Goal::Min } else { Goal::Max })
+) -> Result<Mode, PeerError> {
+    Ok(if arguments.choice("mode", modes)? == "min" { Mode::Min } else { Mode::Max })
 }
 
 pub(super) fn factor(
@@ -86,7 +86,7 @@ pub(super) fn factor(
 /// The `threshold` in its mode; the first is the default.
 pub(super) fn threshold(
     arguments: &Arguments<'_>,
-    goal: Goal,
+    mode: Mode,
     default: f64,
     modes: &[&'static str; 2],
 ) -> Result<Threshold, PeerError> {
@@ -96,16 +96,16 @@ pub(super) fn threshold(
         true => Threshold::Relative(threshold),
         false => Threshold::Absolute(threshold),
     };
-    in_range(arguments, goal, threshold)
+    in_range(arguments, mode, threshold)
 }
 
 fn in_range(
     arguments: &Arguments<'_>,
-    goal: Goal,
+    mode: Mode,
     threshold: Threshold,
 ) -> Result<Threshold, PeerError> {
     let (Threshold::Relative(x) | Threshold::Absolute(x)) = threshold;
-    match threshold.check(goal) {
+    match threshold.check(mode) {
         Ok(()) => Ok(threshold),
         Err(error) => Err(arguments.wrong("threshold", format!("{x:?}"), error.allowed)),
     }

@@ -131,6 +131,7 @@ impl Seesaw {
     }
 
     /// The share a of the schedule's rate at which a stage ends and the next begins.
+    #[must_use]
     pub fn reduction(mut self, reduction: f64) -> Self {
         self.reduction = reduction;
         self

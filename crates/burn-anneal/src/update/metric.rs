@@ -191,10 +191,7 @@ impl UpdateMetric {
             Quantity::Norm => read(report.norms),
             Quantity::LossScale => report.loss_scale,
             Quantity::Skipped => Some(f64::from(u8::from(decision.answer.skip.is_some()))),
-            Quantity::Factor(index) => {
-                let answer = report.answers.get(*index)?;
-                Some(answer.factor.unwrap_or(1.0) * answer.limit.unwrap_or(1.0))
-            }
+            Quantity::Factor(index) => Some(report.answers.get(*index)?.total_factor()),
             Quantity::Floor(index) => report.answers.get(*index)?.floor,
             Quantity::Cap(index) => report.answers.get(*index)?.cap,
             Quantity::Gradients(index) => report.answers.get(*index)?.gradient_factor,

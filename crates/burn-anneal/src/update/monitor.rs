@@ -317,7 +317,7 @@ impl Monitor {
             loss_scale: state.controllers.loss_scale(),
             skipped: state.clock.skipped,
             behind: state.clock.behind.saturating_sub(state.origin),
-            factor: factor_of(&state.decision.answer),
+            factor: state.decision.answer.total_factor(),
             not_finite: state.ledger.not_finite,
             controllers: controllers.collect(),
         };
@@ -341,9 +341,4 @@ impl Monitor {
 fn controllers_of(state: &State) -> (Vec<String>, bool) {
     let names = state.controllers.names().map(String::from);
     (names.collect(), state.controllers.loss_scale().is_some())
-}
-
-/// What an answer multiplies rates by, where no floor and no cap comes into it.
-fn factor_of(answer: &Answer) -> f64 {
-    answer.factor.unwrap_or(1.0) * answer.limit.unwrap_or(1.0)
 }
