@@ -1,8 +1,9 @@
 //! A PID controller of the rate.
 
-use crate::plant::{Complex, Plant, roots};
+use crate::plant::{Plant, roots};
 use crate::signal::Heard;
 use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Run, Signal, Stop};
+use num_complex::Complex64;
 use serde::{Deserialize, Serialize};
 
 /// Moves the rate by how far a signal is from where it should be, for how long, and how fast it moves: a PID
@@ -174,7 +175,7 @@ impl Pid {
     ///
     /// # Errors
     /// [`ControlError`] for a description or a plant that is none.
-    pub fn roots(&self, plant: &Plant) -> Result<Vec<Complex>, ControlError> {
+    pub fn roots(&self, plant: &Plant) -> Result<Vec<Complex64>, ControlError> {
         self.check()?;
         plant.check()?;
         let (n, m) = self.transfer();
@@ -211,10 +212,14 @@ impl Pid {
     fn warnings(&self) -> Result<Vec<String>, ControlError> {
         let Some(plant) = self.plant else { return Ok(vec![]) };
         let largest = self.roots(&plant)?.first().copied().unwrap_or_default();
-        let modulus = largest.modulus();
+        let modulus = largest.norm();
         // A root at 1 that is a multiple one is known to some 1e-8.
         let unstable = modulus > 1.0 - 1e-6;
         let warning = || {
+            let largest = match largest.im == 0.0 {
+                true => format!("{:.4}", largest.re),
+                false => format!("{largest:.4}"),
+            };
             format!(
                 "with these gains the closed loop with {plant} is not stable: its largest root is {largest} \
                  (modulus {modulus:.4}, which must be below 1); lower the gains, or look at their signs"

@@ -1,10 +1,10 @@
 //! Whether a closed loop settles: the roots of its characteristic polynomial.
 
 use crate::ControlError;
+use num_complex::Complex64;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 use std::fmt;
-use std::ops::{Add, Div, Mul, Sub};
 
 /// How a signal answers to the output of a controller: a linear model of it, around where it works.
 ///
@@ -77,73 +77,11 @@ impl fmt::Display for Plant {
     }
 }
 
-/// A complex number.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Complex {
-    /// Its real part.
-    pub re: f64,
-    /// Its imaginary part.
-    pub im: f64,
-}
-
-impl Complex {
-    /// Its distance from 0.
-    pub fn modulus(self) -> f64 {
-        self.re.hypot(self.im)
-    }
-}
-
-impl fmt::Display for Complex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.im == 0.0 {
-            true => write!(f, "{:.4}", self.re),
-            false => write!(f, "{:.4} {:+.4}i", self.re, self.im),
-        }
-    }
-}
-
-impl Add for Complex {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self { re: self.re + other.re, im: self.im + other.im }
-    }
-}
-
-impl Sub for Complex {
-    type Output = Self;
-
-    fn sub(self, other: Self) -> Self {
-        Self { re: self.re - other.re, im: self.im - other.im }
-    }
-}
-
-impl Mul for Complex {
-    type Output = Self;
-
-    fn mul(self, other: Self) -> Self {
-        Self {
-            re: self.re * other.re - self.im * other.im,
-            im: self.re * other.im + self.im * other.re,
-        }
-    }
-}
-
-impl Div for Complex {
-    type Output = Self;
-
-    fn div(self, other: Self) -> Self {
-        let size = other.re * other.re + other.im * other.im;
-        let Self { re, im } = self * Self { re: other.re, im: -other.im };
-        Self { re: re / size, im: im / size }
-    }
-}
-
 /// The roots of a polynomial whose coefficients begin with that of the highest power, which is 1; the root of
 /// the largest modulus comes first.
 ///
 /// By Aberth's iteration: Newton's, with the roots pushed off each other.
-pub(crate) fn roots(coefficients: &[f64]) -> Vec<Complex> {
+pub(crate) fn roots(coefficients: &[f64]) -> Vec<Complex64> {
     let degree = coefficients.len() - 1;
     // No root is beyond twice this unit, and in it no coefficient is beyond 1.
     let size = |(k, c): (usize, &f64)| c.abs().powf(1.0 / k as f64);
@@ -151,42 +89,42 @@ pub(crate) fn roots(coefficients: &[f64]) -> Vec<Complex> {
     let scaled = |(k, c): (usize, &f64)| (0..k).fold(*c, |c, _| c / unit);
     let scaled: Vec<f64> = coefficients.iter().enumerate().map(scaled).collect();
     let on_circle = |i: usize| (TAU * i as f64 / degree as f64 + 0.4).sin_cos();
-    let start = (0..degree).map(on_circle).map(|(im, re)| Complex { re, im });
-    let mut all: Vec<Complex> = start.collect();
+    let start = (0..degree).map(on_circle).map(|(im, re)| Complex64 { re, im });
+    let mut all: Vec<Complex64> = start.collect();
     for _ in 0..500 {
         let mut moved = 0.0f64;
         for i in 0..degree {
             let step = step(&scaled, &all, i);
-            if step.modulus().is_finite() {
-                all[i] = all[i] - step;
-                moved = moved.max(step.modulus());
+            if step.norm().is_finite() {
+                all[i] -= step;
+                moved = moved.max(step.norm());
             }
         }
         if moved < 1e-16 {
             break;
         }
     }
-    let real = |z: Complex| if z.im.abs() < 1e-12 * z.modulus() { 0.0 } else { z.im };
-    let unscaled = |z: &Complex| Complex { re: z.re * unit, im: real(*z) * unit };
-    let mut all: Vec<Complex> = all.iter().map(unscaled).collect();
-    all.sort_by(|a, b| b.modulus().total_cmp(&a.modulus()));
+    let real = |z: Complex64| if z.im.abs() < 1e-12 * z.norm() { 0.0 } else { z.im };
+    let unscaled = |z: &Complex64| Complex64 { re: z.re * unit, im: real(*z) * unit };
+    let mut all: Vec<Complex64> = all.iter().map(unscaled).collect();
+    all.sort_by(|a, b| b.norm().total_cmp(&a.norm()));
     all
 }
 
 /// How far the i-th root is from where it belongs.
-fn step(coefficients: &[f64], all: &[Complex], i: usize) -> Complex {
+fn step(coefficients: &[f64], all: &[Complex64], i: usize) -> Complex64 {
     let z = all[i];
-    let (mut value, mut slope) = (Complex::default(), Complex::default());
+    let (mut value, mut slope) = (Complex64::default(), Complex64::default());
     for &c in coefficients {
         slope = slope * z + value;
-        value = value * z + Complex { re: c, im: 0.0 };
+        value = value * z + Complex64 { re: c, im: 0.0 };
     }
-    if value == Complex::default() {
+    if value == Complex64::default() {
         return value;
     }
-    let one = Complex { re: 1.0, im: 0.0 };
+    let one = Complex64 { re: 1.0, im: 0.0 };
     let others = all.iter().enumerate().filter(|(j, other)| *j != i && **other != z);
-    let push = others.fold(Complex::default(), |sum, (_, other)| sum + one / (z - *other));
+    let push = others.fold(Complex64::default(), |sum, (_, other)| sum + one / (z - *other));
     value / (slope - value * push)
 }
 
@@ -202,10 +140,10 @@ mod tests {
     }
 
     /// (x − r₁)(x − r₂)…
-    fn polynomial(roots: &[Complex]) -> Vec<f64> {
-        let mut all = vec![Complex { re: 1.0, im: 0.0 }];
+    fn polynomial(roots: &[Complex64]) -> Vec<f64> {
+        let mut all = vec![Complex64 { re: 1.0, im: 0.0 }];
         for root in roots {
-            all.push(Complex::default());
+            all.push(Complex64::default());
             for i in (1..all.len()).rev() {
                 all[i] = all[i] - all[i - 1] * *root;
             }
@@ -213,23 +151,22 @@ mod tests {
         all.iter().map(|c| c.re).collect()
     }
 
-    fn real(re: f64) -> Complex {
-        Complex { re, im: 0.0 }
+    fn real(re: f64) -> Complex64 {
+        Complex64 { re, im: 0.0 }
     }
 
-    fn close(found: &[Complex], expected: &[Complex], within: f64) {
+    fn close(found: &[Complex64], expected: &[Complex64], within: f64) {
         assert_eq!(found.len(), expected.len());
         for root in expected {
-            let nearest =
-                found.iter().map(|z| (*z - *root).modulus()).fold(f64::INFINITY, f64::min);
-            assert!(nearest <= within * root.modulus().max(1e-9), "{root} in {found:?}");
+            let nearest = found.iter().map(|z| (*z - *root).norm()).fold(f64::INFINITY, f64::min);
+            assert!(nearest <= within * root.norm().max(1e-9), "{root} in {found:?}");
         }
     }
 
     #[test]
     fn roots_are_those_calculated_by_hand() {
         close(&roots(&[1.0, -3.0, 2.0]), &[real(2.0), real(1.0)], 1e-14);
-        let i = |im| Complex { re: 0.0, im };
+        let i = |im| Complex64 { re: 0.0, im };
         close(&roots(&[1.0, 0.0, 4.0]), &[i(2.0), i(-2.0)], 1e-14);
         close(&roots(&[1.0, -1e9, 1.0]), &[real(1e9), real(1e-9)], 1e-9);
         close(&roots(&[1.0, 0.0, 0.0]), &[real(0.0), real(0.0)], 0.0);
@@ -238,9 +175,7 @@ mod tests {
         close(&roots(&[1.0, -3.0, 3.0, -1.0]), &[real(1.0); 3], 1e-4);
         // The fifth roots of 1.
         assert!(
-            roots(&[1.0, 0.0, 0.0, 0.0, 0.0, -1.0])
-                .iter()
-                .all(|z| (z.modulus() - 1.0).abs() < 1e-14)
+            roots(&[1.0, 0.0, 0.0, 0.0, 0.0, -1.0]).iter().all(|z| (z.norm() - 1.0).abs() < 1e-14)
         );
     }
 
@@ -250,12 +185,12 @@ mod tests {
             reals in prop::collection::vec(-3.0f64..3.0, 0..4),
             pairs in prop::collection::vec((-2.0f64..2.0, 0.1f64..2.0), 1..4),
         ) {
-            let mut all: Vec<Complex> = reals.into_iter().map(real).collect();
+            let mut all: Vec<Complex64> = reals.into_iter().map(real).collect();
             for (re, im) in pairs {
-                all.extend([Complex { re, im }, Complex { re, im: -im }]);
+                all.extend([Complex64 { re, im }, Complex64 { re, im: -im }]);
             }
             let apart = (0..all.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
-            let apart = apart.map(|(i, j)| (all[i] - all[j]).modulus()).fold(f64::INFINITY, f64::min);
+            let apart = apart.map(|(i, j)| (all[i] - all[j]).norm()).fold(f64::INFINITY, f64::min);
             prop_assume!(apart > 0.1);
             close(&roots(&polynomial(&all)), &all, 1e-6 / apart.min(0.1));
         }
@@ -270,12 +205,12 @@ mod tests {
         ) {
             let polynomial = Plant::new(a, b).delay(delay).closed_loop(&n, &[1.0, -1.0]);
             for z in roots(&polynomial) {
-                let (mut value, mut size) = (Complex::default(), 0.0);
+                let (mut value, mut size) = (Complex64::default(), 0.0);
                 for &c in &polynomial {
                     value = value * z + real(c);
-                    size = size * z.modulus() + c.abs();
+                    size = size * z.norm() + c.abs();
                 }
-                prop_assert!(value.modulus() <= 1e-9 * size, "{} of {}", value, size);
+                prop_assert!(value.norm() <= 1e-9 * size, "{} of {}", value, size);
             }
         }
     }
@@ -311,7 +246,7 @@ mod tests {
             (change([0.0, -0.05, 0.0]), 0.99, 0.5, 0),
         ] {
             let plant = Plant::new(a, b).delay(delay as u64);
-            let largest = rule.roots(&plant).unwrap()[0].modulus();
+            let largest = rule.roots(&plant).unwrap()[0].norm();
             let grows = growth(rule.clone(), a, b, delay);
             assert!((grows - largest).abs() < 2e-3, "{rule:?}: {grows}, not {largest}");
             let stable = grows < 1.0;
@@ -332,7 +267,7 @@ mod tests {
         controllers.add("pid", rule.build(&run).unwrap());
         // z² − z/2 + 2 has the roots ¼ ± i √31/4, of modulus √2.
         let expected = "pid: with these gains the closed loop with y_{t+1} = 0.5 y_t + 0.5 u_{t−1} is not stable: \
-                        its largest root is 0.2500 +1.3919i (modulus 1.4142, which must be below 1); lower the \
+                        its largest root is 0.2500+1.3919i (modulus 1.4142, which must be below 1); lower the \
                         gains, or look at their signs";
         let warnings = controllers.warnings();
         assert_eq!(warnings[0].replace("-1.3919i", "+1.3919i"), expected);
