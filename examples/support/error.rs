@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn_anneal::prelude::{
-    BuildError, CheckpointError, FileError, GroupError, ScheduleError, Span, UpdateError,
+    BuildError, CheckpointError, FileError, FindError, GroupError, ScheduleError, Span, UpdateError,
 };
 
 use crate::backend::BackendError;
@@ -55,6 +55,9 @@ pub enum ExampleError {
         /// What is wrong with the weight decay that it makes.
         source: ScheduleError,
     },
+    /// No rate can be looked for.
+    #[error(transparent)]
+    Finder(#[from] FindError),
     /// The learner cannot be built.
     #[error(transparent)]
     Learner(BuildError),

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -41,7 +41,7 @@ pub struct ImageLoader {
     order: Order,
     tables: Arc<[[f32; 256]]>,
     /// Shared by the copies on all devices, because they stand for the same loader.
-    next_epoch: Arc<AtomicUsize>,
+    next_epoch: Arc<AtomicU64>,
     device: Device,
 }
 
@@ -86,7 +86,7 @@ impl ImageLoader {
             batch_size: batch_size.max(1),
             order,
             tables: (0..channels).map(|channel| normalization.table(channel)).collect(),
-            next_epoch: Arc::new(AtomicUsize::new(1)),
+            next_epoch: Arc::new(AtomicU64::new(1)),
             device: device.clone(),
             images,
         }
@@ -94,7 +94,7 @@ impl ImageLoader {
 
     /// The same loader, whose first epoch is `epoch` (Burn counts epochs from 1).
     pub fn starting_at(self, epoch: usize) -> Self {
-        Self { next_epoch: Arc::new(AtomicUsize::new(epoch)), ..self }
+        Self { next_epoch: Arc::new(AtomicU64::new(epoch as u64)), ..self }
     }
 
     /// The batches of one epoch. Does not touch the epoch that `iter` gives next.
@@ -157,13 +157,8 @@ impl ImageLoader {
 impl DataLoader<ImageBatch> for ImageLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<ImageBatch> + 'a> {
         // A run that goes on in mid-epoch asks for the rest of that epoch.
-        let Some(start) = EpochStart::take(self.batch_size) else {
-            let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
-            return Box::new(BurnBatches(self.epoch(epoch)));
-        };
-        let epoch = start.epoch as usize;
-        self.next_epoch.store(epoch + 1, Ordering::Relaxed);
-        Box::new(BurnBatches(self.rest_of(epoch, start.batches)))
+        let start = EpochStart::begin(self.batch_size, &self.next_epoch);
+        Box::new(BurnBatches(self.rest_of(start.epoch as usize, start.batches)))
     }
 
     fn num_items(&self) -> usize {
@@ -182,7 +177,7 @@ impl DataLoader<ImageBatch> for ImageLoader {
         let next = self.next_epoch.load(Ordering::Relaxed);
         Arc::new(Self {
             items: (first + start).min(end)..end,
-            next_epoch: Arc::new(AtomicUsize::new(next)),
+            next_epoch: Arc::new(AtomicU64::new(next)),
             ..self.clone()
         })
     }

@@ -30,6 +30,9 @@ pub enum Experiment {
     Pid(Settings),
     /// A rate that falls where the validation loss gets no better, beside fixed schedules
     Plateau(Settings),
+    /// What a range test suggests, beside the best of a real grid of rates
+    #[command(name = "range_test")]
+    RangeTest(RangeTestSettings),
     /// Broken batches, with and without a guard against spikes of the gradient
     Spikes(Settings),
 }
@@ -48,6 +51,17 @@ pub struct Settings {
     /// Folder for the table and the pictures [default: docs/experiments]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+}
+
+/// What the range test can be told besides.
+#[derive(Debug, Clone, Args)]
+pub struct RangeTestSettings {
+    #[command(flatten)]
+    pub shared: Settings,
+
+    /// EfficientNet-Lite0's weights, as PyTorch saved them, to fine-tune; the example finetune_efficientnet says where they are
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
 }
 
 impl Settings {

@@ -16,6 +16,7 @@ mod model;
 mod picture;
 mod pid;
 mod plateau;
+mod range_test;
 mod spikes;
 mod table;
 
@@ -25,18 +26,18 @@ use anneal_examples::prelude::*;
 use clap::Parser;
 
 use cli::{Arguments, Experiment};
-use harness::Report;
 
 fn main() -> ExitCode {
     conclude(run(&Arguments::parse().experiment))
 }
 
-fn run(experiment: &Experiment) -> Result<Report, ExampleError> {
+fn run(experiment: &Experiment) -> Result<String, ExampleError> {
     match experiment {
-        Experiment::Gan(settings) => gan::run(settings),
-        Experiment::Hypergradient(settings) => hypergradient::run(settings),
-        Experiment::Pid(settings) => pid::run(settings),
-        Experiment::Plateau(settings) => plateau::run(settings),
-        Experiment::Spikes(settings) => spikes::run(settings),
+        Experiment::Gan(settings) => Ok(gan::run(settings)?.to_string()),
+        Experiment::Hypergradient(settings) => Ok(hypergradient::run(settings)?.to_string()),
+        Experiment::Pid(settings) => Ok(pid::run(settings)?.to_string()),
+        Experiment::Plateau(settings) => Ok(plateau::run(settings)?.to_string()),
+        Experiment::RangeTest(settings) => range_test::run(settings),
+        Experiment::Spikes(settings) => Ok(spikes::run(settings)?.to_string()),
     }
 }

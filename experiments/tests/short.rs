@@ -48,6 +48,24 @@ fn gan() {
 }
 
 #[test]
+fn range_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_experiments"));
+    let arguments = ["range_test", "--short", "--seeds", "1", "--out"];
+    let done = program.args(arguments).arg(folder.path()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+
+    let text = fs::read_to_string(folder.path().join("range_test.md")).unwrap();
+    for word in ["| MNIST | 0 |", "| CIFAR sample | 0 |", "needs `--weights FILE`", "- valley: "] {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+    for name in ["range_test", "range_test_mnist", "range_test_cifar_sample"] {
+        let picture = fs::read_to_string(folder.path().join(format!("{name}.svg"))).unwrap();
+        assert!(picture.contains("<svg"), "{name}");
+    }
+}
+
+#[test]
 fn hypergradient() {
     let folder = tempfile::tempdir().unwrap();
     let arms = [

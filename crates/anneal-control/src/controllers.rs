@@ -277,6 +277,12 @@ impl Controllers {
         self.named.push(Named { name, controller, group, steps, answered });
     }
 
+    /// Leaves out all but those that `keep` keeps, by their names and whether they decide the scale of losses.
+    pub fn retain(&mut self, keep: impl Fn(&str, bool) -> bool) {
+        self.named.retain(|named| keep(&named.name, named.controller.loss_scale().is_some()));
+        self.floor = None;
+    }
+
     /// Sets what factors may not take any rate below: see [`Answer::floor`].
     ///
     /// # Errors

@@ -95,7 +95,7 @@ impl<M: TrainStep + Module> Annealed<M> {
 }
 
 /// The model's own way to make an update.
-fn optimize<M: TrainStep + Module>(
+pub(crate) fn optimize<M: TrainStep + Module>(
     model: M,
     optimizer: &mut ModuleOptimizer,
     rates: ModuleLearningRate,

@@ -24,6 +24,7 @@ mod builder;
 mod checkpoint;
 pub mod decay;
 mod epoch_events;
+mod finder;
 pub mod groups;
 mod launch;
 mod loader;
@@ -36,12 +37,14 @@ mod training_loop;
 mod update;
 
 pub use anneal_control as control;
+pub use anneal_plan as plan;
 pub use anneal_schedule as schedule;
 pub use annealed::Annealed;
 pub use build_error::BuildError;
 pub use builder::{GradientReduction, LearnerBuilder, NotFinite, Resume};
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 pub use epoch_events::EpochEvents;
+pub use finder::{FindError, FinderProgress, FirstRateFound, LrFinder, WarmupFound};
 pub use launch::Finished;
 pub use loader::{ChaCha8Rng, EpochStart, SeededBatcher, SeededLoader};
 pub use resume::OnMismatch;
@@ -61,9 +64,9 @@ pub mod prelude {
     pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
     pub use crate::{
         Annealed, BuildError, Checkpoint, CheckpointError, Checkpoints, EpochEvents, EpochStart,
-        Finished, GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder, LogUpdates,
-        Monitored, NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler,
-        SeededBatcher, SeededLoader, TrainingLoop, UpdateError, Watch,
+        FindError, Finished, GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder,
+        LogUpdates, LrFinder, Monitored, NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward,
+        Scheduler, SeededBatcher, SeededLoader, TrainingLoop, UpdateError, Watch,
     };
     pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::*;

@@ -8,20 +8,23 @@ use burn::module::{Module, ParamGroup};
 use burn::optim::{ModuleOptimizer, Optimizer};
 use burn::tensor::Device;
 use std::fmt;
+use std::sync::Arc;
 
 /// One optimizer, or several by selection.
+#[derive(Clone)]
 pub(crate) struct Optimizers {
     all: Vec<Bare>,
 }
 
 /// A bare optimizer.
+#[derive(Clone)]
 struct Bare {
     name: String,
     /// What it is for; the first is for all that the others are not.
     selection: Option<Selection>,
     /// As it is, to see what it does.
     plain: ModuleOptimizer,
-    make: Box<dyn FnOnce(Made) -> ModuleOptimizer>,
+    make: Arc<dyn Fn(Made) -> ModuleOptimizer>,
 }
 
 /// What an optimizer becomes part of.
@@ -119,7 +122,7 @@ impl Bare {
     fn new<O: Optimizer>(selection: Option<Selection>, optimizer: O) -> Self {
         let plain = optimizer.clone().into();
         let make = move |made: Made| {
-            let steered = Steered::new(optimizer);
+            let steered = Steered::new(optimizer.clone());
             match made {
                 Made { has_masters: false, others: None } => steered.into(),
                 Made { has_masters: true, others: None } => MasterWeights::new(steered).into(),
@@ -135,7 +138,7 @@ impl Bare {
             name: short_name(std::any::type_name::<O>()),
             selection,
             plain,
-            make: Box::new(make),
+            make: Arc::new(make),
         }
     }
 }

@@ -111,7 +111,8 @@ impl Course {
         let origin = if restarts { number } else { was.share_of(was.origin, number) };
         let waited = if restarts { 0 } else { was.clock.behind.saturating_sub(was.origin) };
         let skipped = was.clock.skipped;
-        let clock = Clock { number, behind: origin + waited, left_out: 0, skipped };
+        let clock =
+            Clock { number, behind: origin + waited, left_out: 0, skipped, ..Clock::default() };
         let schedule = resolve(origin)?;
         let how = match restarts {
             true => "the schedule starts at its step 0, over what is left to train".to_string(),

@@ -3,7 +3,8 @@
 use crate::checkpoint::{Checkpoint, CheckpointError, save_epoch};
 use crate::precision::with_master_weights;
 use crate::update::{
-    Failed, How, Monitor, Monitored, PassAgain, UpdateError, Updated, Updater, step_optimizer, sum,
+    Failed, How, Monitor, Monitored, Optimize, PassAgain, UpdateError, Updated, Updater,
+    learner_scheduler, step_optimizer, sum,
 };
 use anneal_control::MetricOf;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -50,12 +51,12 @@ use std::sync::Arc;
 pub struct TrainingLoop<M> {
     /// Not there only while it is updated.
     model: Option<M>,
-    updater: Updater,
+    pub(crate) updater: Updater,
     optimizer: ModuleOptimizer,
     /// For its record: the state of the run is the updater's too.
     scheduler: ModuleLrScheduler,
     /// Those of the passes since the last update.
-    gradients: Option<GradientsParams>,
+    pub(crate) gradients: Option<GradientsParams>,
 }
 
 impl<M> Monitored for TrainingLoop<M> {
@@ -72,6 +73,27 @@ impl<M: Module> TrainingLoop<M> {
         scheduler: ModuleLrScheduler,
     ) -> Self {
         Self { model: Some(model), updater, optimizer, scheduler, gradients: None }
+    }
+
+    /// A copy that goes its own way, running statistics included.
+    pub(crate) fn detached(&self) -> Self {
+        let updater = self.updater.detached();
+        let slot = updater.monitor.slot();
+        let schedule = self.groups().schedule().clone();
+        let model = self.model().valid().train();
+        let copy = Self::new(
+            model,
+            updater,
+            self.optimizer.clone(),
+            learner_scheduler(Arc::new(schedule), slot),
+        );
+        copy.prepared()
+    }
+
+    /// With the model ready for the next update.
+    pub(crate) fn prepared(mut self) -> Self {
+        self.model = self.model.take().map(|model| self.updater.monitor.prepare(model));
+        self
     }
 
     /// The model.
@@ -102,8 +124,18 @@ impl<M: Module> TrainingLoop<M> {
     ///
     /// Controllers find the loss in an output of Burn's, or in one that is the loss.
     pub fn pass<O: 'static>(&mut self, run: impl FnOnce(&M) -> TrainOutput<O>) -> O {
+        self.pass_batch((), |model, ()| run(model))
+    }
+
+    /// As [`pass`](Self::pass), of a batch that is cast to the precision of the model.
+    pub(crate) fn pass_batch<I: 'static, O: 'static>(
+        &mut self,
+        batch: I,
+        run: impl FnOnce(&M, I) -> TrainOutput<O>,
+    ) -> O {
         let model = self.model.as_ref().expect("an update puts it back");
-        let TrainOutput { grads, item } = self.updater.pass(model, (), |()| run(model));
+        let TrainOutput { grads, item } =
+            self.updater.pass(model, batch, |batch| run(model, batch));
         self.gradients = Some(match self.gradients.take() {
             Some(before) => sum(model, before, grads),
             None => grads,
@@ -116,7 +148,7 @@ impl<M: Module> TrainingLoop<M> {
     /// # Errors
     /// [`UpdateError`] where training cannot go on.
     pub fn update(&mut self) -> Result<Updated, Arc<UpdateError>> {
-        self.make(None)
+        self.make(&step_optimizer, None)
     }
 
     /// As [`update`](Self::update), for controllers that look at a batch again after it, as
@@ -131,14 +163,19 @@ impl<M: Module> TrainingLoop<M> {
     ) -> Result<Updated, Arc<UpdateError>> {
         let again = Cell::new(Some(again));
         let run = |model: &M, _: Option<Box<dyn Any + Send>>| Some(again.take()?(model).grads);
-        self.make(Some(&run))
+        self.make(&step_optimizer, Some(&run))
     }
 
-    fn make(&mut self, again: Option<&PassAgain<'_, M>>) -> Result<Updated, Arc<UpdateError>> {
+    /// Makes the update as `optimize` runs the optimizer.
+    pub(crate) fn make(
+        &mut self,
+        optimize: &Optimize<'_, M>,
+        again: Option<&PassAgain<'_, M>>,
+    ) -> Result<Updated, Arc<UpdateError>> {
         let tag = self.updater.monitor.issue();
         let gradients = self.gradients.take().unwrap_or_default().into();
         let model = self.model.take().expect("an update puts it back");
-        let how = How { optimize: &step_optimizer, again, is_shared: false };
+        let how = How { optimize, again, is_shared: false };
         let updated = self.updater.update(model, Some(tag), gradients, &mut self.optimizer, how);
         let (model, result) = match updated {
             Ok(model) => (model, Ok(())),

@@ -2,7 +2,7 @@
 
 mod parts;
 
-pub(crate) use parts::{Driver, For, Parts, Passes};
+pub(crate) use parts::{Driver, FINITE_GUARD, For, Parts, Passes};
 
 use crate::annealed::Annealed;
 use crate::build_error::BuildError;
@@ -29,7 +29,8 @@ use std::sync::Arc;
 /// [`build`](Self::build) makes a `Learner` for Burn's own loop, [`build_loop`](Self::build_loop) a [`TrainingLoop`] of
 /// one's own.
 ///
-/// What is required is an argument, what is optional a call; everything is checked before training.
+/// What is required is an argument, what is optional a call; everything is checked before training. A clone begins a run
+/// of its own, with the same model, optimizer and all the rest.
 ///
 /// ```no_run
 /// # use burn::train::{LearnerModel, SupervisedTraining};
@@ -45,6 +46,7 @@ use std::sync::Arc;
 /// # }
 /// ```
 #[must_use]
+#[derive(Clone)]
 pub struct LearnerBuilder<M> {
     pub(crate) model: M,
     optimizers: Optimizers,
@@ -58,7 +60,7 @@ pub struct LearnerBuilder<M> {
     half: Option<HalfPrecision>,
     loss_scaling: Option<LossScaling>,
     rate_cap: Option<RateCap>,
-    controllers: Vec<(String, Box<dyn Describe>)>,
+    controllers: Vec<(String, Arc<dyn Describe>)>,
     rate_floor: Option<f64>,
     on_skip: Option<OnSkip>,
     not_finite: NotFinite,
@@ -72,10 +74,20 @@ pub struct LearnerBuilder<M> {
     resume_from: Option<Checkpoint>,
     resume: Resume,
     pub(crate) checkpoints: Option<Checkpoints>,
-    pub(crate) execution: Option<ExecutionStrategy>,
+    pub(crate) execution: Option<Arc<ExecutionStrategy>>,
     metrics: Vec<RunMetrics>,
     log: Option<LogUpdates>,
-    watch: Watch,
+    watch: OwnWatch,
+}
+
+/// A watch that a copy of the builder does not share, because it begins a run of its own.
+#[derive(Default)]
+struct OwnWatch(Watch);
+
+impl Clone for OwnWatch {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// Whether a run goes on from a checkpoint.
@@ -155,7 +167,7 @@ impl<M: Module> LearnerBuilder<M> {
             execution: None,
             metrics: vec![],
             log: None,
-            watch: Watch::default(),
+            watch: OwnWatch::default(),
         }
     }
 
@@ -279,7 +291,7 @@ impl<M: Module> LearnerBuilder<M> {
     /// # }
     /// ```
     pub fn controller(mut self, name: impl Into<String>, controller: impl Describe) -> Self {
-        self.controllers.push((name.into(), Box::new(controller)));
+        self.controllers.push((name.into(), Arc::new(controller)));
         self
     }
 
@@ -372,7 +384,7 @@ impl<M: Module> LearnerBuilder<M> {
     /// # }
     /// ```
     pub fn execution(mut self, execution: ExecutionStrategy) -> Self {
-        self.execution = Some(execution);
+        self.execution = Some(Arc::new(execution));
         self
     }
 
@@ -390,7 +402,7 @@ impl<M: Module> LearnerBuilder<M> {
 
     /// To look at the run that [`launch`](Self::launch) trains, while it trains and after it.
     pub fn watch(&self) -> Watch {
-        self.watch.clone()
+        self.watch.0.clone()
     }
 
     /// Checks all parts and builds a loop of one's own, resumed where that is asked for.
@@ -406,6 +418,11 @@ impl<M: Module> LearnerBuilder<M> {
         let how = For { run, saved, driver: Driver::OwnLoop, passes: None, interrupter: None };
         let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
         Ok(TrainingLoop::new(model, updater, optimizer, scheduler))
+    }
+
+    /// As it is for copies that nobody looks at.
+    pub(crate) fn unlogged(self) -> Self {
+        Self { log: None, metrics: vec![], ..self }
     }
 
     fn run_of_loop(&self) -> Result<RunLength, BuildError> {

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 /// The name of loss scaling among the controllers.
 const LOSS_SCALE: &str = "loss scale";
 /// That of what skips updates that are not finite.
-const FINITE_GUARD: &str = "finite guard";
+pub(crate) const FINITE_GUARD: &str = "finite guard";
 /// That of the cap on the rate.
 pub(crate) const RATE_CAP: &str = "rate cap";
 
@@ -150,7 +150,7 @@ impl<M: Module> LearnerBuilder<M> {
         let slot = Slot::new(state);
         let scheduler = learner_scheduler(Arc::new(course.schedule), slot.clone());
         let updater = Updater::new(Arc::new(plan), slot);
-        self.watch.begin(&updater.monitor);
+        self.watch.0.begin(&updater.monitor);
         Ok(Parts { model, updater, optimizer, scheduler })
     }
 
@@ -230,7 +230,7 @@ impl<M: Module> LearnerBuilder<M> {
         let groups = self.described_groups()?.0;
         let groups = groups.resolve_parameters(&parameters(&self.model), &schedule, long)?;
         let (names, scales) = self.controller_names(&long.resolve()?);
-        let of = |metrics: &RunMetrics| metrics.of(&groups, &names, scales, &self.watch);
+        let of = |metrics: &RunMetrics| metrics.of(&groups, &names, scales, &self.watch.0);
         Ok(self.metrics.iter().flat_map(of).collect())
     }
 

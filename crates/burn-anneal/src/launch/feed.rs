@@ -1,13 +1,13 @@
 //! The batches of an epoch, round by round: one for each device that has any left.
 
-use crate::loader::{EpochStart, open};
+use crate::loader::{EpochStart, look, open};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The batches of an epoch.
-pub(super) struct Feed<'a, I> {
+pub(crate) struct Feed<'a, I> {
     lanes: Vec<Lane<'a, I>>,
 }
 
@@ -25,12 +25,15 @@ struct Lane<'a, I> {
 impl<'a, I> Feed<'a, I> {
     /// The epoch of this number, from 1; without its first `skip` rounds where the loaders know their batches.
     pub fn open(loaders: &'a [Arc<dyn DataLoader<I>>], epoch: u64, skip: usize) -> Self {
-        let lane = |loader: &'a Arc<dyn DataLoader<I>>| {
-            let (iterator, batch_size) = open(loader.as_ref(), EpochStart { epoch, batches: skip });
-            let progress = iterator.progress();
-            Lane { iterator, batch_size, ahead: VecDeque::new(), progress, is_live: true }
+        let open = |loader: &'a Arc<dyn DataLoader<I>>| {
+            Lane::new(open(loader.as_ref(), EpochStart { epoch, batches: skip }))
         };
-        Self { lanes: loaders.iter().map(lane).collect() }
+        Self { lanes: loaders.iter().map(open).collect() }
+    }
+
+    /// The epoch of this number of one loader, which stays where it is if it knows its epochs.
+    pub fn look(loader: &'a dyn DataLoader<I>, epoch: u64) -> Self {
+        Self { lanes: vec![Lane::new(look(loader, EpochStart { epoch, batches: 0 }))] }
     }
 
     /// Whether every loader is one of which the batches of an epoch are known.
@@ -90,7 +93,12 @@ impl<'a, I> Feed<'a, I> {
     }
 }
 
-impl<I> Lane<'_, I> {
+impl<'a, I> Lane<'a, I> {
+    fn new((iterator, batch_size): (Box<dyn DataLoaderIterator<I> + 'a>, Option<usize>)) -> Self {
+        let progress = iterator.progress();
+        Self { iterator, batch_size, ahead: VecDeque::new(), progress, is_live: true }
+    }
+
     fn next(&mut self) -> Option<Result<I, DatasetError>> {
         let (item, progress) = match self.ahead.pop_front() {
             Some(ahead) => ahead,

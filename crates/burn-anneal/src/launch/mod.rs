@@ -23,7 +23,7 @@ use burn::train::{
     SupervisedLearningStrategy, SupervisedTraining, SupervisedTrainingEventProcessor, TrainLoader,
     TrainingComponents, TrainingStrategy, ValidLoader,
 };
-use feed::Feed;
+pub(crate) use feed::Feed;
 use run::{InEpoch, Run};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -59,10 +59,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     ///
     /// # Errors
     /// [`BuildError`] says which part, which field of it, and what is allowed.
-    pub fn launch(
-        mut self,
-        training: SupervisedTraining<M>,
-    ) -> Result<LearningResult<M>, BuildError> {
+    pub fn launch(self, training: SupervisedTraining<M>) -> Result<LearningResult<M>, BuildError> {
         let devices = self.devices()?;
         let metrics = self.asked_metrics()?;
         let store = match &self.checkpoints {
@@ -108,16 +105,16 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     }
 
     /// Where it trains; the first updates the model.
-    fn devices(&mut self) -> Result<Vec<Device>, BuildError> {
+    pub(crate) fn devices(&self) -> Result<Vec<Device>, BuildError> {
         let refused = |strategy, instead| Err(BuildError::Execution { strategy, instead });
         if self.model.devices().is_empty() {
             return Err(GroupError::NoParameters { parameters: 0 }.into());
         }
-        let devices = match self.execution.take() {
+        let devices = match self.execution.as_deref() {
             None => self.model.devices().into_iter().take(1).collect(),
-            Some(ExecutionStrategy::SingleDevice(device)) => vec![device],
+            Some(ExecutionStrategy::SingleDevice(device)) => vec![device.clone()],
             Some(ExecutionStrategy::MultiDevice(devices, MultiDeviceOptim::OptimMainDevice)) => {
-                devices
+                devices.clone()
             }
             Some(ExecutionStrategy::MultiDevice(..)) => {
                 let instead = "launch updates the model on the first device; train with \

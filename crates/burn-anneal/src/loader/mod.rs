@@ -4,7 +4,7 @@ mod ahead;
 mod start;
 
 pub use start::EpochStart;
-pub(crate) use start::open;
+pub(crate) use start::{look, open};
 
 use ahead::{Ahead, Workers};
 use burn::data::dataloader::batcher::Batcher;
@@ -217,13 +217,9 @@ impl<I: 'static, O: Send + 'static> SeededLoader<I, O> {
 
 impl<I: 'static, O: Send + 'static> DataLoader<O> for SeededLoader<I, O> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<O> + 'a> {
-        match EpochStart::take(self.batch_size) {
-            Some(EpochStart { epoch, batches: skip }) => {
-                self.next_epoch.store(epoch.wrapping_add(1), Ordering::Relaxed);
-                self.batches(epoch, skip)
-            }
-            None => self.batches(self.next_epoch.fetch_add(1, Ordering::Relaxed), 0),
-        }
+        let EpochStart { epoch, batches: skip } =
+            EpochStart::begin(self.batch_size, &self.next_epoch);
+        self.batches(epoch, skip)
     }
 
     fn num_items(&self) -> usize {

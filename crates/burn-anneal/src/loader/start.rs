@@ -2,22 +2,21 @@
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where an epoch begins that [`launch`](crate::LearnerBuilder::launch) asks a loader for.
 ///
-/// [`SeededLoader`](crate::SeededLoader) looks at it by itself. A [`DataLoader`] of your own whose batches depend on the epoch alone takes it in
-/// its `iter`, and can then be gone on with in mid-epoch:
+/// [`SeededLoader`](crate::SeededLoader) looks at it by itself. A [`DataLoader`] of your own whose batches depend on the epoch
+/// alone begins its `iter` with it, and can then be gone on with in mid-epoch:
 ///
 /// ```
 /// use burn_anneal::EpochStart;
+/// use std::sync::atomic::{AtomicU64, Ordering};
 ///
-/// /// The epoch to give, and how many of its items are done.
-/// fn begin(batch_size: usize, next_epoch: &mut u64) -> (u64, usize) {
-///     let start = EpochStart::take(batch_size).unwrap_or(EpochStart { epoch: *next_epoch, batches: 0 });
-///     *next_epoch = start.epoch + 1;
-///     (start.epoch, start.batches * batch_size)
-/// }
-/// assert_eq!(begin(32, &mut 5), (5, 0), "nobody asks");
+/// let next_epoch = AtomicU64::new(5);
+/// let start = EpochStart::begin(32, &next_epoch);
+/// assert_eq!(start, EpochStart { epoch: 5, batches: 0 }, "nobody asks: the loader counts");
+/// assert_eq!(next_epoch.load(Ordering::Relaxed), 6);
 /// ```
 ///
 /// The progress of such an iterator counts what is done already.
@@ -30,29 +29,53 @@ pub struct EpochStart {
 }
 
 impl EpochStart {
-    /// What is asked for now, on this thread; the batch size is told in turn. `None` where nobody asks, as in Burn's own
-    /// loop: the loader then counts epochs itself.
-    pub fn take(batch_size: usize) -> Option<Self> {
-        let (start, before) = OFFER.get()?;
-        OFFER.set(Some((start, before.or(Some(batch_size)))));
-        Some(start)
+    /// Where an `iter` begins on this thread: at the start that is asked for, which is told the batch size in turn, or where
+    /// nobody asks, as in Burn's own loop, at the next epoch. `next_epoch` is then the one after it, unless the batches are
+    /// only looked at, as a rate finder does.
+    pub fn begin(batch_size: usize, next_epoch: &AtomicU64) -> Self {
+        let Some(offer) = OFFER.get() else {
+            return Self { epoch: next_epoch.fetch_add(1, Ordering::Relaxed), batches: 0 };
+        };
+        OFFER.set(Some(Offer { batch_size: offer.batch_size.or(Some(batch_size)), ..offer }));
+        if offer.moves {
+            next_epoch.store(offer.start.epoch.wrapping_add(1), Ordering::Relaxed);
+        }
+        offer.start
     }
 }
 
-thread_local! {
-    /// What [`open`] offers to the loaders behind an `iter`, and the batch size of the first that took it.
-    static OFFER: Cell<Option<(EpochStart, Option<usize>)>> = const { Cell::new(None) };
+/// What [`open`] and [`look`] offer to the loaders behind an `iter`.
+#[derive(Clone, Copy)]
+struct Offer {
+    start: EpochStart,
+    /// Whether the loader goes on from there.
+    moves: bool,
+    /// That of the first loader that took it.
+    batch_size: Option<usize>,
 }
+
+thread_local! {
+    static OFFER: Cell<Option<Offer>> = const { Cell::new(None) };
+}
+
+/// The batches of a loader, and its batch size where it took the start.
+type Opened<'a, O> = (Box<dyn DataLoaderIterator<O> + 'a>, Option<usize>);
 
 /// Iterates over a loader from `start` on, and gives the batch size if a [`SeededLoader`] took the start; its next `iter`
 /// then gives the epoch after it, and what is skipped counts as processed. Any other loader gives what its `iter` always
 /// gives.
 ///
 /// The start goes through the thread, and so to the loader inside of a user's own, or to each of several.
-pub(crate) fn open<'a, O>(
-    loader: &'a dyn DataLoader<O>,
-    start: EpochStart,
-) -> (Box<dyn DataLoaderIterator<O> + 'a>, Option<usize>) {
+pub(crate) fn open<O>(loader: &dyn DataLoader<O>, start: EpochStart) -> Opened<'_, O> {
+    offer(loader, start, true)
+}
+
+/// As [`open`], and leaves a loader that took the start where it is.
+pub(crate) fn look<O>(loader: &dyn DataLoader<O>, start: EpochStart) -> Opened<'_, O> {
+    offer(loader, start, false)
+}
+
+fn offer<O>(loader: &dyn DataLoader<O>, start: EpochStart, moves: bool) -> Opened<'_, O> {
     /// Takes the offer back even if `iter` panics.
     struct TakeBack;
     impl Drop for TakeBack {
@@ -60,8 +83,8 @@ pub(crate) fn open<'a, O>(
             OFFER.set(None);
         }
     }
-    OFFER.set(Some((start, None)));
+    OFFER.set(Some(Offer { start, moves, batch_size: None }));
     let _take_back = TakeBack;
     let batches = loader.iter();
-    (batches, OFFER.get().and_then(|(_, batch_size)| batch_size))
+    (batches, OFFER.get().and_then(|offer| offer.batch_size))
 }

@@ -26,12 +26,15 @@ pub(crate) struct Clock {
     pub left_out: u64,
     /// Updates skipped so far.
     pub skipped: u64,
+    /// The step that the schedule is held at, whatever the updates are.
+    #[serde(skip)]
+    pub held: Option<u64>,
 }
 
 impl Clock {
     /// The step of the schedule that the update of this number is made at.
     pub fn step_of(&self, number: u64) -> u64 {
-        number.saturating_sub(self.behind)
+        self.held.unwrap_or(number.saturating_sub(self.behind))
     }
 
     /// The step of the next update.

@@ -56,5 +56,9 @@ pub(crate) use reports::Reports;
 pub(crate) use schedule::{SAYS_NOTHING, Tag, learner_scheduler, saved_state};
 pub(crate) use state::{Expected, Identity, Place, Saved, Slot, State};
 pub(crate) use steered::Steered;
-pub(crate) use tensors::{half_parameters, in_f32, is_half, largest_entries, precisions, sum};
-pub(crate) use updater::{Failed, How, PassAgain, Updater, panic_message, step_optimizer};
+pub(crate) use tensors::{
+    ByParameter, half_parameters, in_f32, is_half, largest_entries, precisions, sum,
+};
+pub(crate) use updater::{
+    Failed, How, Optimize, PassAgain, Updater, panic_message, step_optimizer,
+};

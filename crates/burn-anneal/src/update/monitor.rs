@@ -6,6 +6,7 @@ use super::metric::{RunMetrics, UpdateMetric};
 use super::reduce::GlobalNormClip;
 use super::reports::{Report, Reports};
 use super::schedule::{Tag, cloned};
+use super::signals::numbers;
 use super::state::{Slot, State};
 use super::updater::fail;
 use super::watch::Watch;
@@ -72,6 +73,29 @@ pub(crate) struct Plan {
     pub log: Option<Log>,
     /// The state that the last update changed: clones of a model that Burn made before it look at another.
     pub live: Mutex<Option<Slot>>,
+}
+
+impl Plan {
+    /// For a copy of the model that goes its own way.
+    pub(super) fn detached(&self) -> Self {
+        Self {
+            groups: self.groups.clone(),
+            cast_inputs: self.cast_inputs.clone(),
+            loss_of: self.loss_of.clone(),
+            resumed: None,
+            warnings: vec![],
+            expects: None,
+            is_own_loop: false,
+            // Its controllers are others, and hear at once.
+            delayed: false,
+            gradients_within: None,
+            interrupter: None,
+            reports: Reports::default(),
+            log: None,
+            live: Mutex::default(),
+            ..*self
+        }
+    }
 }
 
 /// Finds the loss in an output of which only its owner knows the type.
@@ -221,7 +245,7 @@ impl Monitor {
         Self { plan: self.plan.clone(), link }
     }
 
-    pub(super) fn slot(&self) -> Slot {
+    pub(crate) fn slot(&self) -> Slot {
         self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -288,6 +312,14 @@ impl Monitor {
     /// Requires gradients again where the run froze parameters.
     pub(crate) fn release<M: Module>(&self, model: M) -> M {
         self.plan.groups.release(model)
+    }
+
+    /// The mean loss of the passes since the last update, which are forgotten.
+    pub(crate) fn take_loss(&self) -> Option<f64> {
+        let batches = self.slot().lock().batches.take();
+        let losses: Vec<Tensor<1>> = batches.into_iter().filter_map(|batch| batch.loss).collect();
+        let count = losses.len() as f64;
+        (count > 0.0).then(|| numbers(losses).into_iter().sum::<f64>() / count)
     }
 
     pub(crate) fn next_update(&self) -> u64 {

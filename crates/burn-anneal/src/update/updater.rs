@@ -50,7 +50,8 @@ pub(crate) struct How<'a, M> {
     pub is_shared: bool,
 }
 
-type Optimize<'a, M> = dyn Fn(M, &mut ModuleOptimizer, ModuleLearningRate, GradAdaptor) -> M + 'a;
+pub(crate) type Optimize<'a, M> =
+    dyn Fn(M, &mut ModuleOptimizer, ModuleLearningRate, GradAdaptor) -> M + 'a;
 pub(crate) type PassAgain<'a, M> =
     dyn Fn(&M, Option<Box<dyn Any + Send>>) -> Option<GradientsParams> + 'a;
 
@@ -68,6 +69,13 @@ impl Updater {
             clones: AtomicU64::new(0),
             expects_ids: true,
         }
+    }
+
+    /// For a copy of the model that goes its own way: it shares nothing, is not logged, and tells nobody.
+    pub fn detached(&self) -> Self {
+        let slot = self.monitor.slot().detached();
+        let monitor = Monitor::new(Arc::new(self.plan().detached()), slot);
+        Self { monitor, lane: 0, clones: AtomicU64::new(0), expects_ids: self.expects_ids }
     }
 
     fn plan(&self) -> &Plan {

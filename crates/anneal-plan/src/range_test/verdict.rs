@@ -1,0 +1,366 @@
+//! Whether a curve says anything.
+
+use super::{Ended, RangeTest, Rule};
+use crate::picture::short;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Fewer points than this say nothing.
+pub(super) const FEWEST: usize = 20;
+/// Standard errors of noise that a fall must reach.
+const ERRORS: f64 = 5.0;
+/// A fall by less than this part of the loss is flat.
+const FLAT: f64 = 1e-3;
+/// Factor by which the rules may disagree about one curve.
+const RULES_APART: f64 = 1000.0;
+/// The rules that read where the fall is, whatever the size of the loss.
+const COMPARED: [Rule; 3] = [Rule::Valley, Rule::Steep, Rule::Minimum];
+
+/// Whether a range test says anything.
+///
+/// A curve says something where its raw loss fell further than noise explains: [`Fall`] has the formula. Else there is no
+/// suggestion at all.
+///
+/// | verdict | where |
+/// | --- | --- |
+/// | `Nothing` | fewer than 20 points; a fall within the noise, or below 1/1000 of the loss |
+/// | `Wide` | a fall, but `valley`, `steep` and `minimum` disagree by more than 1000 times, or `valley` between seeds by more than 10 |
+/// | `Clear` | otherwise |
+///
+/// On a smooth curve the three rules lie up to 100 times apart, as `valley` reads the first half of a fall and `minimum` its
+/// end, a sliding mean of 50 points later. A rule that mistakes noise for the fall answers from the ends of the sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// A fall, and agreement about where it is.
+    Clear,
+    /// A fall, and no agreement about where it is.
+    Wide {
+        /// The largest rate over the smallest.
+        factor: f64,
+        /// Who disagrees.
+        between: Apart,
+    },
+    /// No fall. There is no suggestion.
+    Nothing(NothingSeen),
+}
+
+/// Who disagrees in [`Verdict::Wide`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Apart {
+    /// `valley`, `steep` and `minimum`.
+    Rules,
+    /// `valley` of different seeds.
+    Seeds,
+}
+
+/// Why a range test says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NothingSeen {
+    /// Too few points.
+    TooFew {
+        /// How many there are.
+        points: usize,
+    },
+    /// The loss hardly moved, by less than 1/1000.
+    Flat {
+        /// The loss at the lowest rates.
+        loss: f64,
+    },
+    /// The loss was not finite at the first update.
+    NotFinite,
+    /// The loss diverged, or was not finite, before it fell.
+    Diverged {
+        /// At which rate.
+        rate: f64,
+    },
+    /// The noise is larger than the fall.
+    Noise {
+        /// How far the loss fell.
+        fall: f64,
+        /// How far noise alone may let it seem to fall.
+        needed: f64,
+    },
+}
+
+/// How far the raw loss of a sweep fell, against its noise.
+///
+/// ```text
+/// m      = max(5, ⌊points/10⌋)
+/// before = median of the first m losses
+/// after  = the lowest median of m losses in a row that come after them
+/// noise  = median |loss_{i+1} − loss_i| / (0.6745 √2), up to the end of those
+/// needed = 5 · noise · √(π/m)
+/// ```
+///
+/// Noise from neighbours does not count a slow fall as noise. The median of |x| of a normal x is 0.6745 of its standard
+/// deviation; a median of m normal values has the variance π/(2m), so √(π/m) is the standard error of the difference of two.
+/// Five of them keep a chance fall rare over all the places that `after` may be at: below 1 in 100 curves of flat noise, be it
+/// normal or of heavy tails. Medians, as one bad batch is no fall.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fall {
+    /// The loss at the lowest rates.
+    pub before: f64,
+    /// The loss where it is lowest.
+    pub after: f64,
+    /// The standard deviation of the loss from batch to batch.
+    pub noise: f64,
+    /// How far noise alone may let the loss seem to fall.
+    pub needed: f64,
+}
+
+impl Fall {
+    pub(super) fn of(losses: &[f64]) -> Option<Self> {
+        if losses.len() < FEWEST {
+            return None;
+        }
+        let m = (losses.len() / 10).max(5);
+        let before = median(&losses[..m]);
+        let (window, after) =
+            losses[m..].windows(m).map(median).enumerate().min_by(|a, b| a.1.total_cmp(&b.1))?;
+        let fallen = &losses[..window + 2 * m];
+        let steps: Vec<f64> = fallen.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
+        let noise = median(&steps) / (0.6745 * std::f64::consts::SQRT_2);
+        let needed = ERRORS * noise * (std::f64::consts::PI / m as f64).sqrt();
+        Some(Self { before, after, noise, needed })
+    }
+
+    /// How far the loss fell; below 0 where it only rose.
+    pub fn size(&self) -> f64 {
+        self.before - self.after
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        1 => sorted[middle],
+        _ => 0.5 * sorted[middle - 1] + 0.5 * sorted[middle],
+    }
+}
+
+impl Verdict {
+    pub(super) fn of(test: &RangeTest) -> Self {
+        match nothing(test) {
+            Some(why) => Self::Nothing(why),
+            None => Self::rules(COMPARED.into_iter().filter_map(|rule| test.read(rule))),
+        }
+    }
+
+    /// Of a curve that fell, whose rules read these rates.
+    pub(super) fn rules(rates: impl Iterator<Item = f64>) -> Self {
+        match spread(rates) {
+            factor if factor > RULES_APART => Self::Wide { factor, between: Apart::Rules },
+            _ => Self::Clear,
+        }
+    }
+
+    /// The rules whose agreement counts.
+    pub(super) fn compared() -> [Rule; 3] {
+        COMPARED
+    }
+}
+
+/// The largest over the smallest.
+pub(super) fn spread(rates: impl Iterator<Item = f64>) -> f64 {
+    let ends = |(low, high): (f64, f64), rate: f64| (low.min(rate), high.max(rate));
+    let (low, high) = rates.fold((f64::INFINITY, 0.0), ends);
+    if low < high { high / low } else { 1.0 }
+}
+
+fn nothing(test: &RangeTest) -> Option<NothingSeen> {
+    let fall = test.fall();
+    if let Some(fall) = fall.filter(|fall| fall.size() > fall.needed) {
+        let flat = fall.size() < FLAT * fall.before.abs();
+        return flat.then_some(NothingSeen::Flat { loss: fall.before });
+    }
+    if matches!(test.ended(), Ended::NotFinite { .. }) && test.points().is_empty() {
+        return Some(NothingSeen::NotFinite);
+    }
+    if let Ended::Diverged { rate } | Ended::NotFinite { rate } = test.ended() {
+        return Some(NothingSeen::Diverged { rate });
+    }
+    let Some(fall) = fall else {
+        return Some(NothingSeen::TooFew { points: test.points().len() });
+    };
+    Some(match fall.needed < FLAT * fall.before.abs() || fall.needed == 0.0 {
+        true => NothingSeen::Flat { loss: fall.before },
+        false => NothingSeen::Noise { fall: fall.size(), needed: fall.needed },
+    })
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clear => f.write_str("clear: the loss fell further than its noise explains"),
+            Self::Wide { factor, between } => {
+                let between = match between {
+                    Apart::Rules => "valley, steep and minimum",
+                    Apart::Seeds => "the seeds",
+                };
+                write!(f, "wide: the loss fell, but {between} disagree by {} times", short(*factor))
+            }
+            Self::Nothing(why) => write!(f, "nothing: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for NothingSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::TooFew { points } => write!(f, "{points} points are too few"),
+            Self::Flat { loss } => write!(f, "the loss stayed at {}", short(loss)),
+            Self::NotFinite => f.write_str("the loss was not finite at the first update"),
+            Self::Diverged { rate } => {
+                write!(f, "the loss diverged at {} and had not fallen before", short(rate))
+            }
+            Self::Noise { fall, needed } if fall > 0.0 => write!(
+                f,
+                "the loss fell by {}, and noise alone may look like a fall of {}",
+                short(fall),
+                short(needed)
+            ),
+            Self::Noise { .. } => f.write_str("the loss did not fall"),
+        }
+    }
+}
+
+impl NothingSeen {
+    /// What to try next.
+    pub(super) fn next(&self) -> &'static str {
+        match self {
+            Self::TooFew { .. } => "sweep over 100 updates, at least 20",
+            Self::Flat { .. } => "raise the highest rate, and see that the parameters are trained",
+            Self::NotFinite => {
+                "look for NaN in the data, and for what overflows in the model: no rate mends that"
+            }
+            Self::Diverged { .. } => "begin at a rate 1000 times lower",
+            Self::Noise { .. } => {
+                "take more updates, larger batches or a higher highest rate, over several seeds"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sweep;
+    use super::super::synthetic::{Normal, curve};
+    use super::*;
+
+    const SEEDS: u64 = 1000;
+
+    /// The share of seeds whose sweep of `updates` has a verdict that `is` accepts.
+    fn share(
+        updates: u64,
+        loss: impl Fn(f64, &mut Normal) -> f64,
+        is: impl Fn(Verdict) -> bool,
+    ) -> f64 {
+        let verdict = |seed: u64| {
+            let mut noise = Normal::new(seed);
+            Sweep::default().updates(updates).run(|rate| loss(rate, &mut noise)).unwrap().verdict()
+        };
+        (0..SEEDS).filter(|&seed| is(verdict(seed))).count() as f64 / SEEDS as f64
+    }
+
+    fn says_nothing(verdict: Verdict) -> bool {
+        matches!(verdict, Verdict::Nothing(_))
+    }
+
+    #[test]
+    fn flat_noise_says_nothing() {
+        type Noise = fn(&mut Normal) -> f64;
+        let normal: Noise = Normal::next;
+        // Losses of a batch have heavy tails upwards.
+        let exponential: Noise = |normal| -normal.uniform().ln();
+        let heavy: Noise = |normal| normal.next() / normal.uniform().sqrt();
+        for updates in [20, 40, 100, 400] {
+            for (name, noise) in
+                [("normal", normal), ("exponential", exponential), ("heavy", heavy)]
+            {
+                let found = share(updates, |_, n| 2.3 + 0.1 * noise(n), says_nothing);
+                assert!(found >= 0.99, "{name}, {updates} updates: {found}");
+            }
+        }
+    }
+
+    /// Noise on a loss that is flat, then diverges.
+    #[test]
+    fn a_rise_is_no_fall() {
+        let rising = |rate: f64, n: &mut Normal| curve(rate, 0.0) + 0.1 * n.next();
+        let diverged =
+            |v| matches!(v, Verdict::Nothing(NothingSeen::Diverged { rate }) if rate > 0.3);
+        assert!(share(100, rising, diverged) >= 0.99);
+    }
+
+    /// A fall of 10 times the noise: more than the 2.8 that 100 updates need at least.
+    #[test]
+    fn a_fall_is_clear() {
+        let falling = |rate: f64, n: &mut Normal| curve(rate, 1.5) + 0.05 * n.next();
+        assert!(share(100, falling, |verdict| verdict == Verdict::Clear) >= 0.99);
+        // As large as the noise: not to be told from it.
+        let lost = |rate: f64, n: &mut Normal| curve(rate, 0.1) + 0.1 * n.next();
+        assert!(share(100, lost, says_nothing) >= 0.95);
+        // Somewhere between it is found, though the rules may differ.
+        let noisy = |rate: f64, n: &mut Normal| curve(rate, 1.5) + 0.2 * n.next();
+        assert!(share(100, noisy, |verdict| !says_nothing(verdict)) >= 0.99);
+    }
+
+    /// For 100 updates needed = 5 σ √(π/10), and σ is found.
+    #[test]
+    fn noise_is_measured() {
+        let mut normal = Normal::new(7);
+        let losses: Vec<f64> =
+            (0..5000).map(|i| 3.0 - 1e-4 * f64::from(i) + 0.2 * normal.next()).collect();
+        let fall = Fall::of(&losses).unwrap();
+        assert!((fall.noise / 0.2 - 1.0).abs() < 0.05, "{fall:?}");
+        let standard_error = 0.2 * (std::f64::consts::PI / 500.0).sqrt();
+        assert!((fall.needed / (5.0 * standard_error) - 1.0).abs() < 0.05, "{fall:?}");
+        // Middles of the first and the last 500.
+        assert!((fall.size() - 0.45).abs() < 5.0 * standard_error, "{fall:?}");
+    }
+
+    #[test]
+    fn reasons_are_told_apart() {
+        let sweep = Sweep::default();
+        let why = |loss: fn(f64) -> f64| match sweep.run(loss).unwrap().verdict() {
+            Verdict::Nothing(why) => why,
+            other => panic!("{other}"),
+        };
+        assert_eq!(why(|_| 2.5), NothingSeen::Flat { loss: 2.5 });
+        assert!(matches!(why(|rate| 2.5 - 1e-5 * rate), NothingSeen::Flat { .. }));
+        assert!(
+            matches!(why(|rate| 1.0 + 1e9 * rate), NothingSeen::Diverged { rate } if rate < 1e-6)
+        );
+        assert_eq!(why(|_| f64::NAN), NothingSeen::NotFinite);
+        assert!(matches!(
+            why(|rate| 1.0 + 0.3 * (1e3 * rate.ln()).sin()),
+            NothingSeen::Noise { .. }
+        ));
+        let mut short = sweep.begin().unwrap();
+        (0..19).for_each(|i| short.hear(10.0 - f64::from(i)));
+        let verdict = short.finish().verdict();
+        assert_eq!(verdict, Verdict::Nothing(NothingSeen::TooFew { points: 19 }));
+        // A loss that falls among the first points, and so to no rate of the sweep.
+        assert_eq!(why(|rate| if rate < 1e-5 { 1.0 } else { 2.0 }).next(), why(|_| 1.0).next());
+    }
+
+    #[test]
+    fn extreme_losses_have_a_verdict() {
+        for large in [f64::MAX, -f64::MAX, 1e-300, 0.0] {
+            for pattern in [[large, -large], [0.0, large], [large, large]] {
+                let mut i = 0;
+                let loss = |_| {
+                    i += 1;
+                    pattern[i % 2]
+                };
+                let test = Sweep::default().run(loss).unwrap();
+                assert!(says_nothing(test.verdict()), "{large}: {:?}", test.verdict());
+            }
+        }
+    }
+}

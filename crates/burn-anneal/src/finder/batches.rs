@@ -1,0 +1,44 @@
+//! The batches of a loader, over and over, without moving it on.
+
+use super::FindError;
+use crate::launch::Feed;
+use burn::data::dataloader::DataLoader;
+use std::sync::Arc;
+
+/// Batches of a loader: those of one epoch after those of another.
+pub(super) struct Batches<'a, I> {
+    loader: &'a Arc<dyn DataLoader<I>>,
+    feed: Feed<'a, I>,
+    /// The epoch that is looked at, from 1.
+    epoch: u64,
+    /// How many epochs on is the next.
+    stride: u64,
+    /// Epochs that came to their end.
+    pub ended: u64,
+}
+
+impl<'a, I> Batches<'a, I> {
+    /// From the epoch of this number on, and then those that are `stride` further.
+    pub fn new(loader: &'a Arc<dyn DataLoader<I>>, epoch: u64, stride: u64) -> Self {
+        let feed = Feed::look(loader.as_ref(), epoch);
+        Self { loader, feed, epoch, stride, ended: 0 }
+    }
+
+    /// The next so many.
+    pub fn many(&mut self, count: u64) -> Result<Vec<I>, FindError> {
+        (0..count).map(|_| self.next()).collect()
+    }
+
+    pub fn next(&mut self) -> Result<I, FindError> {
+        for _ in 0..2 {
+            let failed = |error| FindError::Loader { reason: format!("{error}") };
+            if let Some((_, item)) = self.feed.round().map_err(failed)?.pop() {
+                return Ok(item);
+            }
+            self.ended += 1;
+            self.epoch += self.stride;
+            self.feed = Feed::look(self.loader.as_ref(), self.epoch);
+        }
+        Err(FindError::NoBatches)
+    }
+}

@@ -1,0 +1,203 @@
+//! The largest rate that the next update can have.
+
+use super::batches::Batches;
+use super::{FindError, LrFinder, Seeded, Subject};
+use crate::annealed::optimize;
+use crate::builder::LearnerBuilder;
+use crate::training_loop::TrainingLoop;
+use crate::update::ByParameter;
+use anneal_plan::{FirstRate, FoundRate, LargestStable, TwoSteps};
+use burn::module::Module;
+use burn::train::{LearnerModel, TrainLoader, TrainOutput, TrainStep};
+use std::fmt;
+
+/// The largest rate at which an update does not raise the loss of its own batch, and what shows it: see
+/// [`LrFinder::first_rate`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct FirstRateFound {
+    /// Where it lies, and how many updates were tried.
+    pub found: FoundRate,
+    /// The loss before the update.
+    pub loss: f64,
+    /// The rates that were tried, and the loss after each, in the order in which they were tried. Infinite after an update
+    /// that was skipped.
+    pub tried: Vec<(f64, f64)>,
+}
+
+impl FirstRateFound {
+    /// A rate that does not raise the loss, as large as was found.
+    pub fn rate(&self) -> Option<f64> {
+        self.found.largest.rate()
+    }
+
+    /// The gradient along the update u and the curvature along it, from the losses after two updates: those whose rates
+    /// are nearest to a quarter and to a half of the largest.
+    ///
+    /// ```text
+    /// loss(w − η u) = loss − η g·u + ½ η² uᵀHu
+    /// gradient_squared = g·u        curvature = uᵀHu / g·u
+    /// ```
+    ///
+    /// For plain SGD u = g, so the curvature is the Rayleigh quotient of the gradient, at most the largest eigenvalue of the
+    /// Hessian; for another optimizer it is the quotient in the optimizer's own measure. `None` where the losses do not
+    /// fall, or too few were tried.
+    pub fn along_update(&self) -> Option<TwoSteps> {
+        let largest = self.rate()?;
+        let nearest = |rate: f64| {
+            let distance = |tried: &(f64, f64)| (tried.0 / rate).ln().abs();
+            let finite = self.tried.iter().filter(|(_, loss)| loss.is_finite());
+            finite.min_by(|a, b| distance(a).total_cmp(&distance(b))).copied()
+        };
+        TwoSteps::new(self.loss, nearest(0.25 * largest)?, nearest(0.5 * largest)?).ok()
+    }
+}
+
+impl fmt::Display for FirstRateFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { found, loss, .. } = self;
+        match found.largest {
+            LargestStable::Between { stable, rises } => {
+                write!(
+                    f,
+                    "largest stable first rate {stable:.2e}: the loss of {loss:.4} rises at {rises:.2e}"
+                )?;
+            }
+            LargestStable::AtLeast { highest } => {
+                write!(
+                    f,
+                    "the loss of {loss:.4} does not rise up to {highest:.2e}: try higher rates"
+                )?;
+            }
+            LargestStable::Below { lowest } => {
+                write!(f, "the loss of {loss:.4} rises even at {lowest:.2e}: try lower rates")?;
+            }
+        }
+        write!(f, " ({} updates tried)", found.evaluations)
+    }
+}
+
+/// What a copy is passed, and how it makes an update of that.
+pub(super) struct Trial<'a, M> {
+    pub pass: &'a mut dyn FnMut(&mut TrainingLoop<M>),
+    pub make: &'a dyn Fn(&mut TrainingLoop<M>) -> Result<bool, FindError>,
+}
+
+/// Tries the next update of `base` at one rate after another, with its schedule held at `step`.
+pub(super) fn first_rate<M: Module>(
+    base: &TrainingLoop<M>,
+    step: u64,
+    bounds: FirstRate,
+    seeded: &Seeded,
+    trial: Trial<'_, M>,
+) -> Result<FirstRateFound, FindError> {
+    let Trial { pass, make } = trial;
+    let mut loss_of = |copy: &mut TrainingLoop<M>| {
+        // The same random numbers each time.
+        seeded.begin(0);
+        pass(copy);
+        copy.updater.monitor.take_loss().unwrap_or(f64::NAN)
+    };
+    let mut first = base.steered(step, vec![]);
+    let loss = loss_of(&mut first);
+    let gradients = first.gradients.take().unwrap_or_default();
+    let gradients = ByParameter::copy(first.model(), &gradients);
+    let mut tried = vec![];
+    let found = bounds.find(loss, |rate| {
+        let mut copy = base.steered(step, vec![rate]);
+        copy.gradients = Some(gradients.clone().into_single(copy.model()));
+        let after = if make(&mut copy)? { loss_of(&mut copy) } else { f64::INFINITY };
+        tried.push((rate, after));
+        Ok::<f64, FindError>(after)
+    })?;
+    Ok(FirstRateFound { found, loss, tried })
+}
+
+impl LrFinder {
+    /// Looks for the largest rate at which the first update does not raise the loss of its own batch, by bisection:
+    ///
+    /// ```text
+    /// loss(w − η u) ≤ loss(w)
+    /// ```
+    ///
+    /// with the update u of what the builder trains, groups, decay and precision included. It is a bound: a warm-up begins
+    /// well below it. It takes about a dozen updates, each with a pass of the same batch, in which dropout drops the same.
+    /// The bounds are those of the [`sweep`](Self::sweep).
+    ///
+    /// ```no_run
+    /// # use burn::train::{LearnerModel, TrainLoader};
+    /// # use burn_anneal::prelude::*;
+    /// # fn look<M: LearnerModel>(builder: &LearnerBuilder<M>, loader: &TrainLoader<M>) -> Result<(), FindError>
+    /// # where
+    /// #     M::Input: Clone,
+    /// # {
+    /// println!("{}", LrFinder::new().first_rate(builder, loader)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`FindError`] where the run cannot be built, or its loss is not finite.
+    pub fn first_rate<M: LearnerModel>(
+        &self,
+        builder: &LearnerBuilder<M>,
+        loader: &TrainLoader<M>,
+    ) -> Result<FirstRateFound, FindError>
+    where
+        <M as TrainStep>::Input: Clone,
+    {
+        let Subject { base, loader, batches_per_update, .. } = builder.subject(loader)?;
+        let mut batches = Batches::new(&loader, 1, 1);
+        let batches = batches.many(batches_per_update)?;
+        let (step, seeded) = self.begin(&base)?;
+        let mut pass = |copy: &mut TrainingLoop<M>| pass_all(copy, &batches);
+        let trial = Trial { pass: &mut pass, make: &made };
+        first_rate(&base, step, self.bounds_beyond(0.0), &seeded, trial)
+    }
+
+    /// As [`first_rate`](Self::first_rate), for the next update of a loop of one's own: `pass` runs a forward and a backward
+    /// pass, of the same batch each time.
+    ///
+    /// # Errors
+    /// [`FindError`] where training cannot go on, or the loss is not finite.
+    pub fn first_rate_in<M: Module, O: 'static>(
+        &self,
+        training: &TrainingLoop<M>,
+        mut pass: impl FnMut(&M) -> TrainOutput<O>,
+    ) -> Result<FirstRateFound, FindError> {
+        let (step, seeded) = self.begin(training)?;
+        let mut pass = |copy: &mut TrainingLoop<M>| drop(copy.pass(&mut pass));
+        let make = |copy: &mut TrainingLoop<M>| Ok(copy.update()?.skipped.is_none());
+        let trial = Trial { pass: &mut pass, make: &make };
+        first_rate(training, step, self.bounds_beyond(0.0), &seeded, trial)
+    }
+
+    pub(super) fn begin<M: Module>(
+        &self,
+        base: &TrainingLoop<M>,
+    ) -> Result<(u64, Seeded), FindError> {
+        let step = self.step_of(crate::Monitored::groups(base).schedule(), base.next_update())?;
+        Ok((step, Seeded::new(base.model(), self.seed)))
+    }
+
+    /// The rates of the sweep, and those up to `rate` and a little beyond.
+    pub(super) fn bounds_beyond(&self, rate: f64) -> FirstRate {
+        FirstRate::new(self.sweep.rate(0), self.sweep.rate(u64::MAX).max(1.5 * rate))
+    }
+}
+
+/// Passes all batches of an update.
+pub(super) fn pass_all<M: LearnerModel>(
+    copy: &mut TrainingLoop<M>,
+    batches: &[<M as TrainStep>::Input],
+) where
+    <M as TrainStep>::Input: Clone,
+{
+    for batch in batches {
+        copy.pass_batch(batch.clone(), TrainStep::step);
+    }
+}
+
+/// Makes an update as the model's own `TrainStep::optimize` does, and says whether it was not skipped.
+pub(super) fn made<M: LearnerModel>(copy: &mut TrainingLoop<M>) -> Result<bool, FindError> {
+    Ok(copy.make(&optimize, None)?.skipped.is_none())
+}

@@ -1,0 +1,271 @@
+//! The range test.
+
+use super::batches::Batches;
+use super::steered::held_at;
+use super::{FindError, Seeded, Subject};
+use crate::annealed::optimize;
+use crate::builder::LearnerBuilder;
+use crate::training_loop::TrainingLoop;
+use crate::update::{Monitored, UpdateError, Updated};
+use anneal_plan::{PlanError, RangeTests, Sweep};
+use anneal_schedule::{Schedule, Span};
+use burn::module::Module;
+use burn::train::{LearnerModel, TrainLoader, TrainOutput, TrainStep};
+use std::fmt;
+use std::sync::Arc;
+
+/// A range test: trains copies of a model at rates from very low to very high, and reads from their losses which rate to
+/// train with.
+///
+/// It sweeps what will train, not one number: the schedule is held where its rate is highest, and with it the rates of all
+/// groups are multiplied, with their weight decay, momentum, clipping and precision. What it finds is the schedule's peak,
+/// to be put in its place. Groups that are frozen where the schedule is held stay so. Loss scaling works as it will;
+/// controllers of your own and the cap on the rate are left out, for they would answer to the sweep.
+///
+/// The model, the optimizer, the schedule and a [`SeededLoader`](crate::SeededLoader) are bit for bit as before, also after an
+/// error. What cannot be put back is said: Burn's random generators are seeded before each sweep, and again at the end, with
+/// [`seed`](Self::seed); another loader than a `SeededLoader` that shuffles has moved on.
+///
+/// | | | default |
+/// | --- | --- | --- |
+/// | [`sweep`](Self::sweep) | the rates, and how many updates | 100 updates from 1e-7 to 10 |
+/// | [`sweeps`](Self::sweeps) | how often, with other batches and other random numbers | 3 |
+/// | [`at`](Self::at) | where the schedule is held | where its rate is highest |
+/// | [`seed`](Self::seed) | what Burn's generators begin with | 0 |
+///
+/// ```no_run
+/// use burn::train::{LearnerModel, TrainLoader};
+/// use burn_anneal::plan::Sweep;
+/// use burn_anneal::prelude::*;
+///
+/// # fn find<M: LearnerModel>(builder: LearnerBuilder<M>, loader: TrainLoader<M>) -> Result<(), Box<dyn std::error::Error>> {
+/// let found = builder.find_rate(&loader)?;
+/// println!("{found}");
+/// if let Some(rate) = found.suggestion() {
+///     println!("cosine({rate:.1e})");
+/// }
+///
+/// // In other bounds, with progress:
+/// let finder = LrFinder::new()
+///     .sweep(Sweep::new(1e-6, 1.0).updates(200))
+///     .on_progress(|progress| eprintln!("{progress}"));
+/// std::fs::write("range_test.svg", finder.find(&builder, &loader)?.svg())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct LrFinder {
+    pub(super) sweep: Sweep,
+    sweeps: u64,
+    pub(super) at: Option<Span>,
+    pub(super) seed: u64,
+    pub(super) progress: Arc<dyn Fn(&FinderProgress) + Send + Sync>,
+}
+
+/// How far a range test is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FinderProgress {
+    /// The sweep, from 1, and how many there are.
+    pub sweep: (u64, u64),
+    /// The updates of it that are done, and how many there are if it does not diverge.
+    pub update: (u64, u64),
+    /// The rate of the last update.
+    pub rate: f64,
+    /// The loss before it; NaN where it is not a number.
+    pub loss: f64,
+}
+
+impl fmt::Display for FinderProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ((sweep, sweeps), (update, updates)) = (self.sweep, self.update);
+        let (rate, loss) = (self.rate, self.loss);
+        write!(
+            f,
+            "sweep {sweep} of {sweeps}, update {update} of {updates}: rate {rate:.2e}, loss {loss:.4}"
+        )
+    }
+}
+
+impl Default for LrFinder {
+    fn default() -> Self {
+        Self {
+            sweep: Sweep::default(),
+            sweeps: 3,
+            at: None,
+            seed: 0,
+            progress: Arc::new(|progress| log::debug!("range test: {progress}")),
+        }
+    }
+}
+
+impl fmt::Debug for LrFinder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sweep, sweeps, at, seed, .. } = self;
+        let mut shown = f.debug_struct("LrFinder");
+        shown.field("sweep", sweep).field("sweeps", sweeps).field("at", at).field("seed", seed);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl LrFinder {
+    /// Three sweeps of 100 updates from 1e-7 to 10.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The rates, and how many updates.
+    pub fn sweep(mut self, sweep: Sweep) -> Self {
+        self.sweep = sweep;
+        self
+    }
+
+    /// How often it sweeps, at least once: each time from the same weights, with other batches and other random numbers.
+    /// One sweep is quick, and cannot tell whether another would find the same.
+    pub fn sweeps(mut self, sweeps: u64) -> Self {
+        self.sweeps = sweeps;
+        self
+    }
+
+    /// Holds the schedule there, and with it what is frozen, instead of where its rate is highest.
+    pub fn at(mut self, at: impl Into<Span>) -> Self {
+        self.at = Some(at.into());
+        self
+    }
+
+    /// Burn's generators of random numbers begin sweep i, from 0, with `seed` + i, and what comes after the test with `seed`.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Is told of each update; by default the log is, at debug level.
+    pub fn on_progress(
+        mut self,
+        progress: impl Fn(&FinderProgress) + Send + Sync + 'static,
+    ) -> Self {
+        self.progress = Arc::new(progress);
+        self
+    }
+
+    /// Where the schedule of a run is held that goes on from update `from`.
+    pub(super) fn step_of(&self, schedule: &Schedule, from: u64) -> Result<u64, FindError> {
+        held_at(schedule, from, self.at)
+    }
+
+    /// Sweeps copies of `base`, of which `update` makes one update in the sweep of a number.
+    fn sweep_all<M: Module>(
+        &self,
+        base: &TrainingLoop<M>,
+        mut update: impl FnMut(&mut TrainingLoop<M>, u64) -> Result<Updated, FindError>,
+    ) -> Result<RangeTests, FindError> {
+        let planned = self.sweep.begin()?;
+        PlanError::require("sweeps", self.sweeps, self.sweeps > 0, "at least 1")?;
+        let rates: Vec<f64> = (0..self.sweep.length()).map(|i| self.sweep.rate(i)).collect();
+        let step = self.step_of(base.groups().schedule(), base.next_update())?;
+        let seeded = Seeded::new(base.model(), self.seed);
+        let mut tests = vec![];
+        for number in 0..self.sweeps {
+            seeded.begin(number);
+            let mut copy = base.steered(step, rates.clone());
+            let mut sweeping = planned.clone();
+            let mut done = 0;
+            while let Some(rate) = sweeping.rate() {
+                let loss = match update(&mut copy, number) {
+                    Err(FindError::Training(error)) if is_divergence(&error) => f64::NAN,
+                    Err(error) => return Err(error),
+                    Ok(_) => copy.observation().loss.unwrap_or(f64::NAN),
+                };
+                let skipped = copy.last_update().is_some_and(|last| last.skipped.is_some());
+                match skipped && loss.is_finite() {
+                    true => sweeping.skip(),
+                    false => sweeping.hear(loss),
+                }
+                done += 1;
+                (self.progress)(&FinderProgress {
+                    sweep: (number + 1, self.sweeps),
+                    update: (done, self.sweep.length()),
+                    rate,
+                    loss,
+                });
+            }
+            tests.push(sweeping.finish());
+        }
+        Ok(RangeTests::new(tests)?)
+    }
+}
+
+/// Whether a run that is stopped so has diverged: what guards it gave up.
+fn is_divergence(error: &UpdateError) -> bool {
+    matches!(error, UpdateError::Controller(_))
+}
+
+impl<M: LearnerModel> LearnerBuilder<M> {
+    /// Looks for the peak of the schedule with a range test of what would train, on batches of this loader: see
+    /// [`LrFinder`], which does it otherwise too.
+    ///
+    /// # Errors
+    /// [`FindError`] where the run cannot be built, or cannot train.
+    pub fn find_rate(&self, loader: &TrainLoader<M>) -> Result<RangeTests, FindError> {
+        LrFinder::new().find(self, loader)
+    }
+}
+
+impl LrFinder {
+    /// Sweeps what a builder would train, on batches of this loader.
+    ///
+    /// # Errors
+    /// [`FindError`] where a setting is out of its range, or the run cannot be built, or cannot train.
+    pub fn find<M: LearnerModel>(
+        &self,
+        builder: &LearnerBuilder<M>,
+        loader: &TrainLoader<M>,
+    ) -> Result<RangeTests, FindError> {
+        let Subject { base, loader, stays, batches_per_update } = builder.subject(loader)?;
+        let stride = self.sweeps.max(1);
+        let mut current = None;
+        let mut repeated = 0;
+        let mut found = self.sweep_all(&base, |copy, number| {
+            if current.as_ref().is_none_or(|(of, _)| *of != number) {
+                current = Some((number, Batches::new(&loader, number + 1, stride)));
+            }
+            let Some((_, batches)) = &mut current else { return Err(FindError::NoBatches) };
+            for _ in 0..batches_per_update {
+                copy.pass_batch(batches.next()?, TrainStep::step);
+            }
+            repeated = repeated.max(batches.ended);
+            Ok(copy.make(&optimize, None)?)
+        })?;
+        if repeated > 0 {
+            found = found.note(format!(
+                "the loader has fewer batches than a sweep needs: it was gone through {} times",
+                repeated + 1
+            ));
+        }
+        if !stays {
+            found = found.note(
+                "the loader is no SeededLoader: if it shuffles, its next epoch is another than it would have been",
+            );
+        }
+        Ok(found)
+    }
+
+    /// Sweeps a loop of one's own from where it is, for the rate to go on with: `pass` runs one forward and backward pass
+    /// of the next batch, and an update takes `batches` of them. The schedule is held where its rate is highest from here
+    /// on. The loop is as before; what `pass` takes batches from has moved on.
+    ///
+    /// # Errors
+    /// [`FindError`] where a setting is out of its range, or training cannot go on.
+    pub fn find_in<M: Module, O: 'static>(
+        &self,
+        training: &TrainingLoop<M>,
+        batches: u64,
+        mut pass: impl FnMut(&M) -> TrainOutput<O>,
+    ) -> Result<RangeTests, FindError> {
+        self.sweep_all(training, |copy, _| {
+            for _ in 0..batches.max(1) {
+                copy.pass(&mut pass);
+            }
+            Ok(copy.update()?)
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! How long a warm-up should be.
+
+use super::batches::Batches;
+use super::first_rate::{Trial, first_rate, made, pass_all};
+use super::{FindError, FinderProgress, LrFinder, Subject};
+use crate::Monitored;
+use crate::builder::LearnerBuilder;
+use crate::training_loop::TrainingLoop;
+use anneal_plan::{LargestStable, PlanError, StableAt, Warmup, WarmupAdvice};
+use burn::train::{LearnerModel, TrainLoader, TrainStep};
+use std::fmt;
+
+/// Which part of a stable rate training uses.
+const SAFETY: f64 = 0.5;
+
+/// How long a warm-up should be, and what shows it: see [`LrFinder::warmup`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct WarmupFound {
+    /// The rate that the warm-up leads to: the largest of the schedule.
+    pub peak: f64,
+    /// The largest stable rates, as they were measured.
+    pub stable: Vec<StableAt>,
+    /// Updates at which even the lowest rate raised the loss, so that nothing was measured.
+    pub unclear: Vec<u64>,
+    /// What follows from them; `None` where nothing was measured.
+    pub advice: Option<Warmup>,
+}
+
+impl fmt::Display for WarmupFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peak = self.peak;
+        writeln!(f, "{:>8}{:>14}", "update", "stable below")?;
+        for StableAt { update, rate } in &self.stable {
+            match rate.is_finite() {
+                true => writeln!(f, "{update:>8}{rate:>14.2e}")?,
+                false => writeln!(f, "{update:>8}{:>14}", "any")?,
+            }
+        }
+        for update in &self.unclear {
+            writeln!(f, "{update:>8}{:>14}", "unclear")?;
+        }
+        match &self.advice {
+            None => write!(f, "nothing is known: every update raised the loss, however small"),
+            Some(Warmup::NotNeeded) => {
+                write!(
+                    f,
+                    "a peak of {peak:.2e} needs no warm-up: it is below half of every stable rate"
+                )
+            }
+            Some(Warmup::Updates { length, binds_at }) => write!(
+                f,
+                "a peak of {peak:.2e} needs a warm-up of {length} updates, for the stable rate at update {binds_at}: \
+                 .warmup(Span::steps({length}))"
+            ),
+            Some(Warmup::NotMeasured { last, highest_peak }) => write!(
+                f,
+                "a peak of {peak:.2e} is too high at update {last} still: measure more updates, or lower it to \
+                 {highest_peak:.2e}"
+            ),
+        }
+    }
+}
+
+impl LrFinder {
+    /// Looks how long a linear warm-up to the peak of the schedule should be: trains a copy for `updates` updates at half of
+    /// the largest stable rate, at most at the peak, and measures that rate as [`first_rate`](Self::first_rate) does, before
+    /// updates 0, 1, 2, 4, 8, and so on. A warm-up has to stay below half of it.
+    ///
+    /// Curvature is mostly highest at the beginning, and falls as training goes on: where it does, the peak is stable soon,
+    /// and the warm-up short.
+    ///
+    /// It costs about a dozen passes and updates for each place that is measured, beside the `updates`.
+    ///
+    /// ```no_run
+    /// # use burn::train::{LearnerModel, TrainLoader};
+    /// # use burn_anneal::prelude::*;
+    /// # fn look<M: LearnerModel>(builder: &LearnerBuilder<M>, loader: &TrainLoader<M>) -> Result<(), FindError>
+    /// # where
+    /// #     M::Input: Clone,
+    /// # {
+    /// println!("{}", LrFinder::new().warmup(builder, loader, 64)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`FindError`] where `updates` is 0, the run cannot be built, or cannot train.
+    pub fn warmup<M: LearnerModel>(
+        &self,
+        builder: &LearnerBuilder<M>,
+        loader: &TrainLoader<M>,
+        updates: u64,
+    ) -> Result<WarmupFound, FindError>
+    where
+        <M as TrainStep>::Input: Clone,
+    {
+        PlanError::require("updates", updates, updates > 0, "at least 1")?;
+        let Subject { base, loader, batches_per_update, .. } = builder.subject(loader)?;
+        let (step, seeded) = self.begin(&base)?;
+        let peak = base.groups().schedule().rate(step);
+        let mut batches = Batches::new(&loader, 1, 1);
+        let bounds = self.bounds_beyond(peak / SAFETY);
+        let (mut stable, mut unclear) = (vec![], vec![]);
+        let mut rate = self.sweep.rate(0).min(peak);
+        let mut copy = base.steered(step, vec![rate]);
+        for update in 0..=updates {
+            let batch = batches.many(batches_per_update)?;
+            if update == 0 || update.is_power_of_two() || update == updates {
+                let mut pass = |copy: &mut TrainingLoop<M>| pass_all(copy, &batch);
+                let trial = Trial { pass: &mut pass, make: &made };
+                let found = first_rate(&copy, step, bounds, &seeded, trial)?;
+                let at = match found.found.largest {
+                    LargestStable::Between { stable, .. } => Some(stable),
+                    LargestStable::AtLeast { .. } => Some(f64::INFINITY),
+                    LargestStable::Below { .. } => None,
+                };
+                match at {
+                    Some(at) => {
+                        stable.push(StableAt { update, rate: at });
+                        rate = (SAFETY * at).min(peak);
+                    }
+                    None => unclear.push(update),
+                }
+                copy = copy.steered(step, vec![rate]);
+            }
+            pass_all(&mut copy, &batch);
+            made(&mut copy)?;
+            let loss = copy.observation().loss.unwrap_or(f64::NAN);
+            let update = (update, updates);
+            (self.progress)(&FinderProgress { sweep: (1, 1), update, rate, loss });
+        }
+        let advice = (!stable.is_empty())
+            .then(|| WarmupAdvice::new(peak).safety(SAFETY).advise(&stable))
+            .transpose()?;
+        Ok(WarmupFound { peak, stable, unclear, advice })
+    }
+}

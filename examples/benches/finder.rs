@@ -1,0 +1,76 @@
+//! What a range test costs, in updates of training.
+//!
+//! ```text
+//! cargo bench --workspace --profile dev --bench finder
+//! ```
+//!
+//! The network of `cifar_cosine`: 100 updates of a loop of one's own, and a sweep of 100 updates, in turns.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anneal_examples::loader::ImageBatch;
+use anneal_examples::prelude::*;
+use burn::data::dataloader::DataLoader;
+use burn::optim::AdamWConfig;
+use burn::train::TrainStep;
+use burn_anneal::plan::Sweep;
+use burn_anneal::prelude::*;
+use clap::Parser;
+
+const ROUNDS: usize = 7;
+const UPDATES: u64 = 100;
+
+#[derive(Parser)]
+struct BenchArguments {
+    #[command(flatten)]
+    shared: Arguments,
+
+    /// What `cargo bench` says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let about = "Times what a range test costs, in updates of training";
+    let defaults = Defaults { about, epochs: 1, batch_size: 64, learning_rate: 4e-3 };
+    let folder = tempfile::tempdir()?;
+    let arguments = defaults.parse::<BenchArguments>().shared;
+    let arguments = Arguments { out: Some(folder.path().join("run")), ..arguments };
+    let session = Session::open("bench", Dataset::Cifar10, Augmentation::NONE, &arguments)?;
+    say(format_args!("{session}"));
+    let device = session.device();
+    let loader = session.train_loader();
+    let shared: Arc<dyn DataLoader<ImageBatch>> = Arc::new(loader.clone());
+    let model = ResidualNetworkConfig::default().init(&device);
+    let adamw = AdamWConfig::new().with_weight_decay(0.02).build();
+    let builder =
+        LearnerBuilder::new(model, adamw, constant(1e-3)).run(RunLength::updates(1 << 20));
+    // Low enough to go through all of its updates.
+    let finder = LrFinder::new().sweep(Sweep::new(1e-7, 1e-3).updates(UPDATES)).sweeps(1);
+    let mut ratios = vec![];
+    // The first round warms up, and compiles kernels.
+    for round in 0..=ROUNDS {
+        let started = Instant::now();
+        let mut training = builder.clone().build_loop()?;
+        let batches = (1..).flat_map(|epoch| loader.epoch(epoch)).take(UPDATES as usize);
+        for batch in batches {
+            training.pass(|model| TrainStep::step(model, batch));
+            training.update()?;
+        }
+        device.sync()?;
+        let trained = started.elapsed().as_secs_f64();
+        let started = Instant::now();
+        let found = finder.find(&builder, &shared)?;
+        let swept = started.elapsed().as_secs_f64();
+        assert_eq!(found.tests()[0].points().len() as u64, UPDATES);
+        if round > 0 {
+            say(format_args!("{UPDATES} updates {trained:.2} s, a sweep {swept:.2} s"));
+            ratios.push(swept / trained);
+        }
+    }
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[ratios.len() / 2];
+    say(format_args!("a sweep of {UPDATES} updates costs {:.1} updates", median * UPDATES as f64));
+    Ok(())
+}
