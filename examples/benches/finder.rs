@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let builder =
         LearnerBuilder::new(model, adamw, constant(1e-3)).run(RunLength::updates(1 << 20));
     // Low enough to go through all of its updates.
-    let finder = LrFinder::new().sweep(Sweep::new(1e-7, 1e-3).updates(UPDATES)).sweeps(1);
+    let finder = LrFinder::new().sweep(Sweep::new(1e-7, 1e-3).updates(UPDATES)).seeds(1);
     let mut ratios = vec![];
     // The first round warms up, and compiles kernels.
     for round in 0..=ROUNDS {

@@ -7,6 +7,8 @@ use burn_anneal::prelude::{
     BuildError, CheckpointError, FileError, FindError, GroupError, ScheduleError, Span, UpdateError,
 };
 
+use burn_anneal::plan::SearchError;
+
 use crate::backend::BackendError;
 use crate::data::DataError;
 use crate::weights::WeightsError;
@@ -55,6 +57,9 @@ pub enum ExampleError {
         /// What is wrong with the weight decay that it makes.
         source: ScheduleError,
     },
+    /// A search cannot be made.
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// No rate can be looked for.
     #[error(transparent)]
     Finder(#[from] FindError),

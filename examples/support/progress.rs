@@ -10,11 +10,10 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
     MetricsRendererTraining, default_renderer,
 };
+use burn_anneal::FinderProgress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::history::{EpochRecord, SharedHistory};
-
-const BAR: &str = "{prefix} {bar:30} {pos:>5}/{len} images   {msg}";
 
 /// What shows the training: Burn's full-screen display in a build with `--features tui` on a
 /// terminal, a [`ProgressRenderer`] otherwise.
@@ -33,14 +32,34 @@ pub fn renderer(
 
 /// A bar that counts images on standard error; hidden where that is no terminal.
 pub(crate) fn bar() -> ProgressBar {
+    bar_of("images")
+}
+
+fn bar_of(counted: &str) -> ProgressBar {
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template(BAR) {
+    let template = format!("{{prefix}} {{bar:30}} {{pos:>5}}/{{len}} {counted}   {{msg}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("━╸ "));
     }
     bar
 }
 
 /// The words that start what is said about an epoch; no label is an empty one.
+/// What shows how far a rate finder is.
+pub fn of_finder() -> impl Fn(&FinderProgress) + Send + Sync {
+    let bar = bar_of("updates");
+    move |progress| {
+        let ((seed, seeds), (update, updates)) = (progress.seed, progress.update);
+        bar.set_prefix(format!("seed {seed} of {seeds}"));
+        bar.set_length(updates);
+        bar.set_position(update);
+        bar.set_message(format!("rate {:.1e}   loss {:.3}", progress.rate, progress.loss));
+        if (seed, update) == (seeds, updates) {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 pub(crate) fn epoch_of_epochs(label: &str, epoch: usize, epochs: usize) -> String {
     let width = epochs.to_string().len();
     let space = if label.is_empty() { "" } else { "   " };

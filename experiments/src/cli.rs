@@ -33,6 +33,8 @@ pub enum Experiment {
     /// What a range test suggests, beside the best of a real grid of rates
     #[command(name = "range_test")]
     RangeTest(RangeTestSettings),
+    /// Random, grid, Gaussian-process and halving searches for a rate, at equal budget
+    Search(Settings),
     /// Broken batches, with and without a guard against spikes of the gradient
     Spikes(Settings),
 }

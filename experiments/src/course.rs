@@ -46,6 +46,20 @@ impl Plan {
         seed: u64,
         builder: impl FnOnce(Classifier) -> LearnerBuilder<Classifier>,
     ) -> Result<Course, ExampleError> {
+        self.train_while(digits, seed, builder, |_, _| Ok(true))
+    }
+
+    /// As [`train`](Self::train), and ends after an epoch where `keep` says so of its number and validation loss.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train), and those of `keep`.
+    pub fn train_while(
+        &self,
+        digits: &Digits,
+        seed: u64,
+        builder: impl FnOnce(Classifier) -> LearnerBuilder<Classifier>,
+        mut keep: impl FnMut(u64, f64) -> Result<bool, ExampleError>,
+    ) -> Result<Course, ExampleError> {
         digits.device.seed(seed);
         let classifier = Classifier::new(&digits.device.clone().autodiff());
         let run = RunLength::from_items(digits.train.len(), self.batch_size).epochs(self.epochs);
@@ -63,6 +77,9 @@ impl Plan {
             let valid = evaluate(&training.model().valid(), &valid_digits)?;
             training.end_epoch([(MetricOf::valid("Loss"), valid.loss)])?;
             course.valid.push(valid);
+            if !keep(epoch as u64, valid.loss)? {
+                break;
+            }
         }
         let model = training.into_model().valid();
         course.test = evaluate(&model, &digits.loader_of(&digits.test))?;

@@ -8,6 +8,7 @@
 
 mod cli;
 mod course;
+mod curvature;
 mod digits;
 mod gan;
 mod harness;
@@ -17,6 +18,7 @@ mod picture;
 mod pid;
 mod plateau;
 mod range_test;
+mod search;
 mod spikes;
 mod table;
 
@@ -38,6 +40,7 @@ fn run(experiment: &Experiment) -> Result<String, ExampleError> {
         Experiment::Pid(settings) => Ok(pid::run(settings)?.to_string()),
         Experiment::Plateau(settings) => Ok(plateau::run(settings)?.to_string()),
         Experiment::RangeTest(settings) => range_test::run(settings),
+        Experiment::Search(settings) => Ok(search::run(settings)?.to_string()),
         Experiment::Spikes(settings) => Ok(spikes::run(settings)?.to_string()),
     }
 }

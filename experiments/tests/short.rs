@@ -66,6 +66,21 @@ fn range_test() {
 }
 
 #[test]
+fn search() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "linear random",
+        "log random",
+        "grid",
+        "Sobol",
+        "Gaussian process",
+        "halving, random",
+        "halving, Gaussian process",
+    ];
+    check(&short("search", folder.path(), "1"), &arms, &arms[1..]);
+}
+
+#[test]
 fn hypergradient() {
     let folder = tempfile::tempdir().unwrap();
     let arms = [

@@ -3,6 +3,7 @@
 //!
 //! The environment variable `ANNEAL_GOLDEN` names another folder with these files.
 
+mod gaussian_process;
 mod range_test;
 
 use anneal_tests::golden_lines;
@@ -12,11 +13,11 @@ use std::collections::BTreeMap;
 /// Compares a line with what is computed here.
 type Compare = fn(Value) -> Result<(), String>;
 
-const KINDS: [(&str, Compare); 1] = [("range_test", range_test::compare)];
+const KINDS: [(&str, Compare); 2] =
+    [("gaussian_process", gaussian_process::compare), ("range_test", range_test::compare)];
 
 /// Kinds of lines that are for other tests.
-const ELSEWHERE: [&str; 10] = [
-    "gaussian_process",
+const ELSEWHERE: [&str; 9] = [
     "grad_scaler",
     "greedy",
     "pid",

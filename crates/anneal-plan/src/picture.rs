@@ -2,7 +2,8 @@
 
 use kuva::backend::svg::SvgBackend;
 use kuva::backend::terminal::TerminalBackend;
-use kuva::plot::BandPlot;
+pub(crate) use kuva::plot::scatter::MarkerShape;
+use kuva::plot::{BandPlot, ScatterPlot};
 use kuva::prelude::{Layout, LinePlot, Plot, TextAnnotation, Theme, TickFormat};
 use kuva::render::annotations::ReferenceLine;
 use kuva::render::render::{Scene, render_multiple};
@@ -37,6 +38,7 @@ pub(crate) struct Picture {
     pub lines: Vec<Line>,
     pub band: Option<Band>,
     pub marks: Vec<Mark>,
+    pub dots: Vec<Dots>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -67,6 +69,16 @@ pub(crate) struct Band {
 pub(crate) struct Mark {
     pub at: f64,
     pub label: String,
+}
+
+/// Single points, all drawn alike; one sign stands for each in a terminal.
+#[derive(Clone, Debug)]
+pub(crate) struct Dots {
+    pub name: String,
+    pub points: Vec<(f64, f64)>,
+    pub color: &'static str,
+    pub shape: MarkerShape,
+    pub sign: char,
 }
 
 impl Axis {
@@ -150,6 +162,7 @@ impl Picture {
             );
         }
         let drawn = |(_, mark): &(usize, &Mark)| self.x.place(mark.at).is_some();
+        lines.extend(self.dots.iter().map(|dots| format!("{}  {}", dots.sign, dots.name)));
         let marks = self.marks.iter().enumerate().filter(drawn);
         lines.extend(marks.map(|(i, mark)| format!("{}  {}", i + 1, mark.label)));
         let lines = lines.iter().filter(|line| !line.trim().is_empty());
@@ -159,21 +172,30 @@ impl Picture {
     }
 
     fn drawn(&self, size: (f64, f64), terminal: bool) -> Scene {
-        let lines: Vec<Vec<(f64, f64)>> = self.lines.iter().map(|line| self.placed(line)).collect();
+        let lines: Vec<Vec<(f64, f64)>> =
+            self.lines.iter().map(|line| self.placed(&line.points)).collect();
+        let dots: Vec<Vec<(f64, f64)>> =
+            self.dots.iter().map(|dots| self.placed(&dots.points)).collect();
         let band: Vec<(f64, f64, f64)> =
             self.band.iter().flat_map(|band| self.placed_band(band)).collect();
         let marks = self.marks.iter().filter_map(|mark| self.x.place(mark.at));
-        let points = || lines.iter().flatten();
+        let points = || lines.iter().chain(&dots).flatten();
         let x = points().map(|p| p.0).chain(marks).chain(band.iter().map(|b| b.0));
         let y = points().map(|p| p.1).chain(band.iter().flat_map(|b| [b.1, b.2]));
         let ends = (self.x.ends(x), self.y.ends(y));
 
         let mut plots = self.band_plots(&band, terminal);
-        let named = (self.lines.len() > 1 || self.band.is_some()) && !terminal;
+        let alone = self.lines.len() + self.dots.len() <= 1 && self.band.is_none();
+        let named = !alone && !terminal;
         for (line, points) in self.lines.iter().zip(&lines) {
             let plot = LinePlot::new().with_data(points.clone()).with_color(line.color);
             let plot = if line.dashed { plot.with_dashed() } else { plot };
             plots.push(Plot::Line(if named { plot.with_legend(&line.name) } else { plot }));
+        }
+        for (kind, points) in self.dots.iter().zip(&dots).filter(|_| !terminal) {
+            let plot = ScatterPlot::new().with_data(points.clone()).with_color(kind.color);
+            let plot = plot.with_marker(kind.shape).with_size(4.5);
+            plots.push(Plot::Scatter(if named { plot.with_legend(&kind.name) } else { plot }));
         }
         if plots.is_empty() {
             plots.push(Plot::Line(LinePlot::new()));
@@ -184,6 +206,11 @@ impl Picture {
                 // Each at a place of its own along its line.
                 let at = points[(points.len() - 1) * (i + 1) / (lines.len() + 1)];
                 layout = layout.with_annotation(TextAnnotation::new(letter(i), at.0, at.1));
+            }
+        }
+        for (kind, points) in self.dots.iter().zip(&dots).filter(|_| terminal) {
+            for (x, y) in points {
+                layout = layout.with_annotation(TextAnnotation::new(kind.sign, *x, *y));
             }
         }
         render_multiple(plots, self.marked(layout, ends, terminal))
@@ -219,9 +246,9 @@ impl Picture {
         layout
     }
 
-    fn placed(&self, line: &Line) -> Vec<(f64, f64)> {
+    fn placed(&self, points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         let place = |&(x, y): &(f64, f64)| Some((self.x.place(x)?, self.y.place(y)?));
-        line.points.iter().filter_map(place).collect()
+        points.iter().filter_map(place).collect()
     }
 
     fn placed_band(&self, band: &Band) -> Vec<(f64, f64, f64)> {
@@ -258,6 +285,21 @@ impl Picture {
             false => layout.with_title(&self.title).with_title_wrap(64).with_y_label(&self.y.title),
         }
     }
+}
+
+/// One below the other, as one SVG.
+pub(crate) fn stacked(pictures: impl Iterator<Item = Picture>) -> String {
+    let (width, height) = SVG;
+    let placed: Vec<String> = pictures
+        .enumerate()
+        .map(|(i, picture)| {
+            // A name is for the whole of a file.
+            let svg = picture.svg().replace("kuva-clip-", &format!("picture-{i}-clip-"));
+            format!("<g transform=\"translate(0 {})\">{svg}</g>", i as f64 * height)
+        })
+        .collect();
+    let size = format!("width=\"{width}\" height=\"{}\"", placed.len() as f64 * height);
+    format!("<svg xmlns=\"http://www.w3.org/2000/svg\" {size}>{}</svg>", placed.concat())
 }
 
 /// How far the middle of a label lies from its line at `at`, so that it stands beside it.
@@ -303,6 +345,13 @@ mod tests {
                 Mark { at: 1e-3, label: "valley".into() },
                 Mark { at: f64::NAN, label: "steep".into() },
             ],
+            dots: vec![Dots {
+                name: "failed".into(),
+                points,
+                color: COLORS[3],
+                shape: MarkerShape::Cross,
+                sign: 'x',
+            }],
         }
     }
 
@@ -314,12 +363,28 @@ mod tests {
     fn both_pictures_carry_their_words() {
         let picture = picture(curve(), true);
         let svg = picture.svg();
-        for word in ["<svg", "range test", "learning rate", "loss", "seed 1", "valley", "interval"]
-        {
+        for word in [
+            "<svg",
+            "range test",
+            "learning rate",
+            "loss",
+            "seed 1",
+            "valley",
+            "interval",
+            "failed",
+        ] {
             assert!(svg.contains(word), "{word} is not in the picture");
         }
         let text = picture.terminal(70);
-        for word in ["range test", "learning rate", "loss", "a  seed 1", "b  seed 2", "1  valley"] {
+        for word in [
+            "range test",
+            "learning rate",
+            "loss",
+            "a  seed 1",
+            "b  seed 2",
+            "1  valley",
+            "x  failed",
+        ] {
             assert!(text.contains(word), "{word} is not in\n{text}");
         }
         assert!(!text.contains('\x1b'));
@@ -341,7 +406,7 @@ mod tests {
     fn a_falling_line_falls() {
         let mut falling =
             picture((0..50).map(|i| (f64::from(i), 50.0 - f64::from(i))).collect(), false);
-        (falling.band, falling.marks) = (None, vec![]);
+        (falling.band, falling.marks, falling.dots) = (None, vec![], vec![]);
         falling.lines.truncate(1);
         let text = falling.terminal(60);
         let dots = |line: &str| line.chars().position(|c| ('\u{2801}'..='\u{28ff}').contains(&c));

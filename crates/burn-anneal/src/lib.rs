@@ -33,6 +33,7 @@ mod optimizers;
 pub mod precision;
 mod resume;
 mod scheduler;
+mod search;
 mod training_loop;
 mod update;
 
@@ -49,6 +50,7 @@ pub use launch::Finished;
 pub use loader::{ChaCha8Rng, EpochStart, SeededBatcher, SeededLoader};
 pub use resume::OnMismatch;
 pub use scheduler::{InitScheduler, SavedStep, Scheduler};
+pub use search::{SearchTrainings, Searched};
 pub use training_loop::TrainingLoop;
 pub use update::{
     ClipError, Clipped, GlobalNormClip, LogUpdates, Monitor, Monitored, OnSkip, RunMetrics,
@@ -66,7 +68,7 @@ pub mod prelude {
         Annealed, BuildError, Checkpoint, CheckpointError, Checkpoints, EpochEvents, EpochStart,
         FindError, Finished, GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder,
         LogUpdates, LrFinder, Monitored, NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward,
-        Scheduler, SeededBatcher, SeededLoader, TrainingLoop, UpdateError, Watch,
+        Scheduler, SearchTrainings, SeededBatcher, SeededLoader, TrainingLoop, UpdateError, Watch,
     };
     pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::*;

@@ -201,6 +201,7 @@ impl RangeTests {
             y: Axis { title: "smoothed loss".into(), logarithmic: false },
             lines: self.tests.iter().enumerate().map(line).collect(),
             band: None,
+            dots: vec![],
             marks: Rule::ALL.into_iter().filter_map(mark).collect(),
         }
     }

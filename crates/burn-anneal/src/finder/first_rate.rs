@@ -145,9 +145,9 @@ impl LrFinder {
     where
         <M as TrainStep>::Input: Clone,
     {
-        let Subject { base, loader, batches_per_update, .. } = builder.subject(loader)?;
+        let Subject { base, loader, run, .. } = builder.subject(loader)?;
         let mut batches = Batches::new(&loader, 1, 1);
-        let batches = batches.many(batches_per_update)?;
+        let batches = batches.many(run.batches_per_update(base.next_update()))?;
         let (step, seeded) = self.begin(&base)?;
         let mut pass = |copy: &mut TrainingLoop<M>| pass_all(copy, &batches);
         let trial = Trial { pass: &mut pass, make: &made };
@@ -175,8 +175,7 @@ impl LrFinder {
         &self,
         base: &TrainingLoop<M>,
     ) -> Result<(u64, Seeded), FindError> {
-        let step = self.step_of(crate::Monitored::groups(base).schedule(), base.next_update())?;
-        Ok((step, Seeded::new(base.model(), self.seed)))
+        Ok((self.step_of(base)?, Seeded::new(base.model(), self.seed)))
     }
 
     /// The rates of the sweep, and those up to `rate` and a little beyond.

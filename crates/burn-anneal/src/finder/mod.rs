@@ -32,7 +32,7 @@ struct Subject<M: LearnerModel> {
     loader: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
     /// Whether the loader gives next what it would have given.
     stays: bool,
-    batches_per_update: u64,
+    run: RunLength,
 }
 
 impl<M: LearnerModel> LearnerBuilder<M> {
@@ -65,8 +65,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let stays = feed.is_known();
         drop(feed);
         let base = TrainingLoop::new(model, updater, optimizer, scheduler);
-        let batches_per_update = run.batches_per_update(base.next_update());
-        Ok(Subject { base, loader, stays, batches_per_update })
+        Ok(Subject { base, loader, stays, run })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::builder::LearnerBuilder;
 use crate::training_loop::TrainingLoop;
 use crate::update::{Monitored, UpdateError, Updated};
 use anneal_plan::{PlanError, RangeTests, Sweep};
-use anneal_schedule::{Schedule, Span};
+use anneal_schedule::Span;
 use burn::module::Module;
 use burn::train::{LearnerModel, TrainLoader, TrainOutput, TrainStep};
 use std::fmt;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// | | | default |
 /// | --- | --- | --- |
 /// | [`sweep`](Self::sweep) | the rates, and how many updates | 100 updates from 1e-7 to 10 |
-/// | [`sweeps`](Self::sweeps) | how often, with other batches and other random numbers | 3 |
+/// | [`seeds`](Self::seeds) | how many sweeps, each with other batches and other random numbers | 3 |
 /// | [`at`](Self::at) | where the schedule is held | where its rate is highest |
 /// | [`seed`](Self::seed) | what Burn's generators begin with | 0 |
 ///
@@ -56,7 +56,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct LrFinder {
     pub(super) sweep: Sweep,
-    sweeps: u64,
+    seeds: u64,
     pub(super) at: Option<Span>,
     pub(super) seed: u64,
     pub(super) progress: Arc<dyn Fn(&FinderProgress) + Send + Sync>,
@@ -65,8 +65,8 @@ pub struct LrFinder {
 /// How far a range test is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FinderProgress {
-    /// The sweep, from 1, and how many there are.
-    pub sweep: (u64, u64),
+    /// The seed that is swept with, from 1, and how many there are.
+    pub seed: (u64, u64),
     /// The updates of it that are done, and how many there are if it does not diverge.
     pub update: (u64, u64),
     /// The rate of the last update.
@@ -77,11 +77,11 @@ pub struct FinderProgress {
 
 impl fmt::Display for FinderProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ((sweep, sweeps), (update, updates)) = (self.sweep, self.update);
+        let ((seed, seeds), (update, updates)) = (self.seed, self.update);
         let (rate, loss) = (self.rate, self.loss);
         write!(
             f,
-            "sweep {sweep} of {sweeps}, update {update} of {updates}: rate {rate:.2e}, loss {loss:.4}"
+            "seed {seed} of {seeds}, update {update} of {updates}: rate {rate:.2e}, loss {loss:.4}"
         )
     }
 }
@@ -90,7 +90,7 @@ impl Default for LrFinder {
     fn default() -> Self {
         Self {
             sweep: Sweep::default(),
-            sweeps: 3,
+            seeds: 3,
             at: None,
             seed: 0,
             progress: Arc::new(|progress| log::debug!("range test: {progress}")),
@@ -100,9 +100,9 @@ impl Default for LrFinder {
 
 impl fmt::Debug for LrFinder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sweep, sweeps, at, seed, .. } = self;
+        let Self { sweep, seeds, at, seed, .. } = self;
         let mut shown = f.debug_struct("LrFinder");
-        shown.field("sweep", sweep).field("sweeps", sweeps).field("at", at).field("seed", seed);
+        shown.field("sweep", sweep).field("seeds", seeds).field("at", at).field("seed", seed);
         shown.finish_non_exhaustive()
     }
 }
@@ -119,10 +119,10 @@ impl LrFinder {
         self
     }
 
-    /// How often it sweeps, at least once: each time from the same weights, with other batches and other random numbers.
+    /// How many sweeps, at least 1: each from the same weights, with other batches and other random numbers.
     /// One sweep is quick, and cannot tell whether another would find the same.
-    pub fn sweeps(mut self, sweeps: u64) -> Self {
-        self.sweeps = sweeps;
+    pub fn seeds(mut self, seeds: u64) -> Self {
+        self.seeds = seeds;
         self
     }
 
@@ -147,9 +147,10 @@ impl LrFinder {
         self
     }
 
-    /// Where the schedule of a run is held that goes on from update `from`.
-    pub(super) fn step_of(&self, schedule: &Schedule, from: u64) -> Result<u64, FindError> {
-        held_at(schedule, from, self.at)
+    /// Where the schedule of a run is held.
+    pub(super) fn step_of<M: Module>(&self, run: &TrainingLoop<M>) -> Result<u64, FindError> {
+        let next = run.monitor().slot().lock().clock.next_step();
+        held_at(run.groups().schedule(), next, self.at)
     }
 
     /// Sweeps copies of `base`, of which `update` makes one update in the sweep of a number.
@@ -159,12 +160,12 @@ impl LrFinder {
         mut update: impl FnMut(&mut TrainingLoop<M>, u64) -> Result<Updated, FindError>,
     ) -> Result<RangeTests, FindError> {
         let planned = self.sweep.begin()?;
-        PlanError::require("sweeps", self.sweeps, self.sweeps > 0, "at least 1")?;
+        PlanError::require("seeds", self.seeds, self.seeds > 0, "at least 1")?;
         let rates: Vec<f64> = (0..self.sweep.length()).map(|i| self.sweep.rate(i)).collect();
-        let step = self.step_of(base.groups().schedule(), base.next_update())?;
+        let step = self.step_of(base)?;
         let seeded = Seeded::new(base.model(), self.seed);
         let mut tests = vec![];
-        for number in 0..self.sweeps {
+        for number in 0..self.seeds {
             seeded.begin(number);
             let mut copy = base.steered(step, rates.clone());
             let mut sweeping = planned.clone();
@@ -182,7 +183,7 @@ impl LrFinder {
                 }
                 done += 1;
                 (self.progress)(&FinderProgress {
-                    sweep: (number + 1, self.sweeps),
+                    seed: (number + 1, self.seeds),
                     update: (done, self.sweep.length()),
                     rate,
                     loss,
@@ -220,8 +221,8 @@ impl LrFinder {
         builder: &LearnerBuilder<M>,
         loader: &TrainLoader<M>,
     ) -> Result<RangeTests, FindError> {
-        let Subject { base, loader, stays, batches_per_update } = builder.subject(loader)?;
-        let stride = self.sweeps.max(1);
+        let Subject { base, loader, stays, run } = builder.subject(loader)?;
+        let stride = self.seeds.max(1);
         let mut current = None;
         let mut repeated = 0;
         let mut found = self.sweep_all(&base, |copy, number| {
@@ -229,7 +230,7 @@ impl LrFinder {
                 current = Some((number, Batches::new(&loader, number + 1, stride)));
             }
             let Some((_, batches)) = &mut current else { return Err(FindError::NoBatches) };
-            for _ in 0..batches_per_update {
+            for _ in 0..run.batches_per_update(copy.next_update()) {
                 copy.pass_batch(batches.next()?, TrainStep::step);
             }
             repeated = repeated.max(batches.ended);

@@ -95,7 +95,7 @@ impl LrFinder {
         <M as TrainStep>::Input: Clone,
     {
         PlanError::require("updates", updates, updates > 0, "at least 1")?;
-        let Subject { base, loader, batches_per_update, .. } = builder.subject(loader)?;
+        let Subject { base, loader, run, .. } = builder.subject(loader)?;
         let (step, seeded) = self.begin(&base)?;
         let peak = base.groups().schedule().rate(step);
         let mut batches = Batches::new(&loader, 1, 1);
@@ -104,7 +104,7 @@ impl LrFinder {
         let mut rate = self.sweep.rate(0).min(peak);
         let mut copy = base.steered(step, vec![rate]);
         for update in 0..=updates {
-            let batch = batches.many(batches_per_update)?;
+            let batch = batches.many(run.batches_per_update(copy.next_update()))?;
             if update == 0 || update.is_power_of_two() || update == updates {
                 let mut pass = |copy: &mut TrainingLoop<M>| pass_all(copy, &batch);
                 let trial = Trial { pass: &mut pass, make: &made };
@@ -127,7 +127,7 @@ impl LrFinder {
             made(&mut copy)?;
             let loss = copy.observation().loss.unwrap_or(f64::NAN);
             let update = (update, updates);
-            (self.progress)(&FinderProgress { sweep: (1, 1), update, rate, loss });
+            (self.progress)(&FinderProgress { seed: (1, 1), update, rate, loss });
         }
         let advice = (!stable.is_empty())
             .then(|| WarmupAdvice::new(peak).safety(SAFETY).advise(&stable))

@@ -1,4 +1,6 @@
-//! A range test sweeps what would train, and leaves everything as it was.
+//! A range test sweeps what would train, and leaves everything as it was; a search trains many.
+
+mod search;
 
 use anneal_tests::{Points, TinyModel, Weight, batches, flat, points, seeded, shuffled};
 use burn::data::dataloader::DataLoader;
@@ -64,7 +66,7 @@ fn bits(model: &impl Module) -> Vec<u32> {
 }
 
 fn quick() -> LrFinder {
-    LrFinder::new().sweep(Sweep::new(1e-6, 10.0).updates(20)).sweeps(2)
+    LrFinder::new().sweep(Sweep::new(1e-6, 10.0).updates(20)).seeds(2)
 }
 
 #[test]
@@ -250,7 +252,7 @@ fn the_whole_schedule_is_swept_with_its_groups_and_their_decay() {
     let sweep = Sweep::new(1e-3, 1.0).updates(30);
     let found = LrFinder::new()
         .sweep(sweep.clone())
-        .sweeps(1)
+        .seeds(1)
         .find_in(&training, 1, |model: &Vec<Weight>| {
             let [first, rest] = [&model[0], &model[1]].map(|part| quadratic(part, 1.0));
             let loss = first + rest;
@@ -278,7 +280,7 @@ fn it_stops_where_the_loss_diverges_and_counts_updates() {
     let training = weights(constant(0.1)).build_loop().unwrap();
     let mut passes = 0;
     let found = LrFinder::new()
-        .sweeps(1)
+        .seeds(1)
         .find_in(&training, 3, |model: &Vec<Weight>| {
             passes += 1;
             let loss = quadratic(&model[1], 30.0);
@@ -312,14 +314,14 @@ fn accumulation_and_epochs_of_the_run_are_respected() {
     let _alone = alone();
     let builder = sgd(TinyModel::seeded(1, &device()))
         .run(RunLength::of_training().gradient_accumulation(2).epochs(3));
-    let found = quick().sweeps(1).find(&builder, &seeded(600, 6, 3)).unwrap();
+    let found = quick().seeds(1).find(&builder, &seeded(600, 6, 3)).unwrap();
     assert!(!found.to_string().contains("fewer batches"), "{found}");
-    let found = quick().sweeps(1).find(&builder, &seeded(120, 6, 3)).unwrap();
+    let found = quick().seeds(1).find(&builder, &seeded(120, 6, 3)).unwrap();
     assert!(found.to_string().contains("gone through 2 times"), "{found}");
 
     // In a run of so many updates.
     let builder = sgd(TinyModel::seeded(1, &device())).run(RunLength::updates(50));
-    quick().sweeps(1).find(&builder, &batches(60, 6, 0)).unwrap();
+    quick().seeds(1).find(&builder, &batches(60, 6, 0)).unwrap();
 }
 
 #[test]
@@ -332,7 +334,7 @@ fn bad_input_is_refused_by_name() {
     };
     let high_to_low = error(LrFinder::new().sweep(Sweep::new(1.0, 1e-3)));
     assert!(high_to_low.starts_with("highest: 0.001"), "{high_to_low}");
-    assert!(error(LrFinder::new().sweeps(0)).starts_with("sweeps: 0"));
+    assert!(error(LrFinder::new().seeds(0)).starts_with("seeds: 0"));
     let at = error(LrFinder::new().at(Span::steps(1 << 40)));
     assert!(at.contains("at: "), "{at}");
 

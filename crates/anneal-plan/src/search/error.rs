@@ -1,0 +1,58 @@
+//! Why a search cannot go on.
+
+use crate::PlanError;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a search cannot begin, or cannot go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// A setting, or a value of the search, is out of its range.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The file of the search cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The file holds no search that could go on.
+    #[error("{} cannot be resumed: {why}; move it away to begin anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file holds a search with another setting.
+    #[error(
+        "{} holds another search: its {setting} is {stored}, not {asked}; set it so, or name another file",
+        path.display()
+    )]
+    OtherSearch {
+        /// The file.
+        path: PathBuf,
+        /// The setting that differs.
+        setting: &'static str,
+        /// What it is in the file, as JSON.
+        stored: String,
+        /// What it is here, as JSON.
+        asked: String,
+    },
+    /// The file is no longer as this search left it.
+    #[error("{} was changed by someone else; only one search may use it at a time", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The outcome of a trial came twice.
+    #[error("trial {number} has ended already")]
+    Ended {
+        /// Its number.
+        number: usize,
+    },
+}

@@ -1,0 +1,162 @@
+//! What was tried, and the file that holds it.
+
+use super::description::Search;
+use super::error::SearchError;
+use super::space::Values;
+use crate::PlanError;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A trial of a [`Study`](crate::Study).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrialRecord {
+    /// Its number, from 0.
+    pub number: usize,
+    /// What it tries.
+    pub values: Values,
+    /// What it reported at the rungs of [`Halving`](crate::Halving) that it came to; none where that was not finite.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rungs: Vec<Option<f64>>,
+    /// How it stands.
+    pub status: Status,
+}
+
+/// How a trial stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Status {
+    /// It has begun. Where it is read from a file, it is run again.
+    Running,
+    /// It came to its end, with this value.
+    Finished(f64),
+    /// It was stopped early: what its value would have been is not known.
+    Stopped {
+        /// The resource at which it was stopped.
+        at: u64,
+        /// What it reported then; none if that was not finite.
+        value: Option<f64>,
+    },
+    /// It has no value, and why: an error, a panic, or a value that is not finite.
+    Failed(String),
+}
+
+impl TrialRecord {
+    /// Its value, if it has finished.
+    pub fn value(&self) -> Option<f64> {
+        match self.status {
+            Status::Finished(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// The value, if it is a number to go by.
+pub(super) fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+/// What the file holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    version: u32,
+    search: Search,
+    trials: Vec<TrialRecord>,
+}
+
+const VERSION: u32 = 1;
+
+/// The file of a search. It is written beside its place and renamed, so that it is there whole or not at all.
+#[derive(Debug)]
+pub(super) struct TrialsFile {
+    path: PathBuf,
+    /// What it holds, if it is there.
+    written: Option<Vec<u8>>,
+}
+
+impl TrialsFile {
+    /// The file and the trials in it, none if it is not there.
+    pub(super) fn open(
+        path: &Path,
+        search: &Search,
+    ) -> Result<(Self, Vec<TrialRecord>), SearchError> {
+        let written = read(path)?;
+        let trials = match &written {
+            Some(bytes) => trials_of(bytes, path, search)?,
+            None => vec![],
+        };
+        Ok((Self { path: path.into(), written }, trials))
+    }
+
+    pub(super) fn save(
+        &mut self,
+        search: &Search,
+        trials: &[TrialRecord],
+    ) -> Result<(), SearchError> {
+        let path = &self.path;
+        if read(path)? != self.written {
+            return Err(SearchError::Changed { path: path.clone() });
+        }
+        let stored =
+            Stored { version: VERSION, search: search.identity(), trials: trials.to_vec() };
+        let bytes = serde_json::to_vec_pretty(&stored)
+            .map_err(io::Error::other)
+            .and_then(|bytes| replace(path, &bytes).map(|()| bytes))
+            .map_err(|source| SearchError::File { path: path.clone(), source })?;
+        self.written = Some(bytes);
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, SearchError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(SearchError::File { path: path.into(), source }),
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(beside, path)
+}
+
+fn trials_of(bytes: &[u8], path: &Path, search: &Search) -> Result<Vec<TrialRecord>, SearchError> {
+    let damaged = |why: String| SearchError::Damaged { path: path.into(), why };
+    // The version first: a file of another one has other fields.
+    let any: serde_json::Value =
+        serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+    if any["version"] != VERSION {
+        return Err(damaged(format!("its version is {}, not {VERSION}", any["version"])));
+    }
+    let Stored { search: stored, trials, .. } =
+        serde_json::from_value(any).map_err(|error| damaged(error.to_string()))?;
+    if let Some((setting, stored, asked)) = stored.difference(search) {
+        return Err(SearchError::OtherSearch { path: path.into(), setting, stored, asked });
+    }
+    for (i, trial) in trials.iter().enumerate() {
+        check(trial, i, search).map_err(|error| damaged(format!("trial {i}: {error}")))?;
+    }
+    Ok(trials)
+}
+
+fn check(trial: &TrialRecord, number: usize, search: &Search) -> Result<(), PlanError> {
+    PlanError::require("number", trial.number, trial.number == number, number.to_string())?;
+    search.space.point(&trial.values)?;
+    let rungs = search.halving.as_ref().map_or(0, |halving| halving.rungs().len());
+    PlanError::require(
+        "rungs",
+        &trial.rungs,
+        trial.rungs.len() <= rungs,
+        format!("{rungs} at most"),
+    )
+}
