@@ -501,6 +501,7 @@ const EVERYTHING: Needs = Needs {
     gradient_norm: true,
     gradient_l1: true,
     gradient_dot: true,
+    batch_gradient_norm: true,
     largest_gradient: true,
     movement: true,
     last_movement: true,
@@ -512,8 +513,9 @@ const EVERYTHING: Needs = Needs {
 fn assert_near(found: &Observation, expected: &Observation, what: &str) {
     let numbers = |seen: &Observation| {
         let Observation { loss, gradient_norm, gradient_l1, gradient_dot, .. } = *seen;
-        let moved = [seen.largest_gradient, seen.movement, seen.last_movement];
-        [[loss, gradient_norm, gradient_l1, gradient_dot].as_slice(), &moved].concat()
+        let of_batches = [seen.batch_gradient_norm, seen.mean_gradient_norm, seen.largest_gradient];
+        let moved = [seen.movement, seen.last_movement];
+        [[loss, gradient_norm, gradient_l1, gradient_dot].as_slice(), &of_batches, &moved].concat()
     };
     for (number, expected) in numbers(found).into_iter().zip(numbers(expected)) {
         let near = match (number, expected) {
@@ -537,6 +539,8 @@ fn what_a_controller_needs_is_measured() {
         gradient_norm: Some(13.0),
         gradient_l1: Some(17.0),
         gradient_dot: None,
+        batch_gradient_norm: Some(f64::sqrt((25.0 + 68.0) / 2.0)),
+        mean_gradient_norm: Some(6.5),
         largest_gradient: Some(8.0),
         movement: Some(RATE * 13.0),
         last_movement: None,
@@ -553,6 +557,8 @@ fn what_a_controller_needs_is_measured() {
         loss: Some(-5.0),
         gradient_norm: Some(5.0),
         gradient_l1: Some(7.0),
+        batch_gradient_norm: Some(5.0),
+        mean_gradient_norm: Some(5.0),
         largest_gradient: Some(4.0),
         movement: Some(RATE * 5.0),
         batches: Some(1),
@@ -651,13 +657,14 @@ fn what_nobody_needs_is_not_measured() {
         (Needs { loss: true, ..none }, Some(0)),
         (Needs { gradient_norm: true, ..none }, Some(1)),
         (Needs { gradient_l1: true, ..none }, Some(2)),
+        (Needs { batch_gradient_norm: true, ..none }, Some(7)),
         (Needs { largest_gradient: true, ..none }, Some(3)),
         (Needs { movement: true, ..none }, Some(4)),
         (Needs { last_movement: true, ..none }, Some(5)),
         (Needs { gradient_dot: true, ..none }, Some(6)),
     ];
     for (needs, known) in cases {
-        let known: [bool; 7] = std::array::from_fn(|i| Some(i) == known);
+        let known: [bool; 8] = std::array::from_fn(|i| Some(i) == known);
         for mut training in
             Training::plain(|| terms(&[1.0, -2.0]).controller("told", Told::needs(needs)))
         {
@@ -675,6 +682,7 @@ fn what_nobody_needs_is_not_measured() {
                 seen.movement,
                 seen.last_movement,
                 seen.gradient_dot,
+                seen.batch_gradient_norm,
             ]
             .map(|number| number.is_some());
             // The loss is known anyway, and read with what is.

@@ -6,11 +6,15 @@
 //!
 //! The network of `cifar_cosine` on the same batches, in turns: as it is; with a controller that needs nothing measured;
 //! with controllers that need the loss, the norm of the gradients and the product of successive ones; with the log
-//! alone; and with all of it.
+//! alone; and with all of it. Then with the norm of an update's gradient, and with that of its one batch besides, as a
+//! noise scale needs it of each of several.
 
 mod common;
 
-use burn_anneal::control::{Hypergradient, MetricOf, Pid, Plateau, Signal, SpikeGuard};
+use burn_anneal::control::{
+    Answer, ControlError, Controller, Event, Hypergradient, MetricOf, Needs, Pid, Plateau, Signal,
+    SpikeGuard, Stop,
+};
 use burn_anneal::prelude::*;
 use common::{Builder, Variant, compare};
 use std::path::PathBuf;
@@ -30,8 +34,51 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         variant("all", |builder, folder| {
             controllers(builder).log_updates(LogUpdates::to(folder).gradient_l1())
         }),
+        variant("norm of the gradients", |builder, _| builder.controller("needs", Asks(NORM))),
+        Variant {
+            beside: 5,
+            ..variant("norm of each batch too", |builder, _| {
+                let needs = Needs { batch_gradient_norm: true, ..NORM };
+                builder.controller("needs", Asks(needs))
+            })
+        },
     ];
     compare("Times what signals, controllers and the log add to an update", variants)
+}
+
+const NORM: Needs = Needs {
+    loss: false,
+    gradient_norm: true,
+    gradient_l1: false,
+    gradient_dot: false,
+    batch_gradient_norm: false,
+    largest_gradient: false,
+    movement: false,
+    last_movement: false,
+    batch_again: None,
+    now: false,
+};
+
+/// Needs something measured, and answers nothing.
+#[derive(Clone, Debug)]
+struct Asks(Needs);
+
+impl Controller for Asks {
+    type State = ();
+
+    fn needs(&self) -> Needs {
+        self.0
+    }
+
+    fn hear(&mut self, _: &Event<'_>) -> Result<Answer, Stop> {
+        Ok(Answer::default())
+    }
+
+    fn state(&self) {}
+
+    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+        Ok(())
+    }
 }
 
 fn plateau(builder: Builder) -> Builder {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn_anneal::control::ControlError;
 use burn_anneal::prelude::{
     BuildError, CheckpointError, FileError, FindError, GroupError, ScheduleError, Span, UpdateError,
 };
@@ -31,6 +32,9 @@ pub enum ExampleError {
     /// The schedule does not fit the run.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// A controller, or what it is asked, is wrong.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The groups do not fit the network or the run.
     #[error(transparent)]
     Groups(#[from] GroupError),

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 /// Where results go unless said otherwise.
 const OUT: &str = "docs/experiments";
 
-/// Measures what schedules and controllers do to the training of small networks on MNIST
+/// Measures what schedules and controllers do to the training of small networks on MNIST and CIFAR-10
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Arguments {
@@ -26,6 +26,9 @@ pub enum Experiment {
     Gan(Settings),
     /// Gradient descent on the rate of SGD, from rates far too low and too high
     Hypergradient(Settings),
+    /// The noise scale of gradients over a training, and batch sizes with the rates and costs that it predicts
+    #[command(name = "noise_scale")]
+    NoiseScale(Settings),
     /// A rate far too high, with and without a PID controller that answers to the loss
     Pid(Settings),
     /// A rate that falls where the validation loss gets no better, beside fixed schedules

@@ -1,4 +1,4 @@
-//! What Anneal's schedules and controllers do on real digits, measured over seeds.
+//! What Anneal's schedules and controllers do on real digits and pictures, measured over seeds.
 //!
 //! ```text
 //! cargo run --bin experiments -- gan                                 table and pictures in docs/experiments
@@ -14,6 +14,7 @@ mod gan;
 mod harness;
 mod hypergradient;
 mod model;
+mod noise_scale;
 mod picture;
 mod pid;
 mod plateau;
@@ -37,6 +38,7 @@ fn run(experiment: &Experiment) -> Result<String, ExampleError> {
     match experiment {
         Experiment::Gan(settings) => Ok(gan::run(settings)?.to_string()),
         Experiment::Hypergradient(settings) => Ok(hypergradient::run(settings)?.to_string()),
+        Experiment::NoiseScale(settings) => Ok(noise_scale::run(settings)?.to_string()),
         Experiment::Pid(settings) => Ok(pid::run(settings)?.to_string()),
         Experiment::Plateau(settings) => Ok(plateau::run(settings)?.to_string()),
         Experiment::RangeTest(settings) => range_test::run(settings),

@@ -96,6 +96,17 @@ fn hypergradient() {
 }
 
 #[test]
+fn noise_scale() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = ["16", "32", "64", "128", "256", "256, linear"];
+    let rows = short("noise_scale", folder.path(), "1");
+
+    check(&rows, &arms, &arms[..2]);
+    let picture = fs::read_to_string(folder.path().join("noise_scale_over_training.svg")).unwrap();
+    assert!(picture.contains("seed 0, low"));
+}
+
+#[test]
 fn pid() {
     let folder = tempfile::tempdir().unwrap();
     let arms = [

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod log;
+mod noise_scale;
 mod plans;
 mod resume;
 mod scope;

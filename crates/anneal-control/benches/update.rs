@@ -6,8 +6,8 @@
 
 use anneal_control::{
     Controllers, Cooldown, Curriculum, Describe, Due, FiniteGuard, Follow, Greedy, Hypergradient,
-    LocalSteps, LossScaling, MetricOf, Observation, Pid, Plateau, PruningRestart, RateCap,
-    Rehearsal, RunLength, Signal, SpikeGuard,
+    LocalSteps, LossScaling, MetricOf, NoiseScale, Observation, Pid, Plateau, PruningRestart,
+    RateCap, Rehearsal, RunLength, Signal, SpikeGuard,
 };
 use divan::{Bencher, black_box};
 
@@ -26,6 +26,7 @@ fn rules() -> Vec<(&'static str, Box<dyn Describe>)> {
         ("hypergradient", Box::new(Hypergradient::on_log(1e-3))),
         ("local steps", Box::new(LocalSteps::new(8).budget(0.1).step_decay(0.5, 10))),
         ("loss scaling", Box::new(LossScaling::new().build().unwrap())),
+        ("noise scale", Box::new(NoiseScale::new().batch_size(32))),
         ("pid", Box::new(Pid::change_of(Signal::Loss, [1.0, 0.1, 0.1]))),
         ("plateau of each loss", Box::new(Plateau::min(Signal::Loss))),
         ("plateau of a metric", Box::new(Plateau::min(MetricOf::valid("Loss")))),
@@ -42,7 +43,7 @@ fn names() -> Vec<&'static str> {
 
 #[divan::bench(args = names())]
 fn thousand_updates(bencher: Bencher, name: &str) {
-    let run = RunLength::updates(1_000_000).resolve().unwrap();
+    let run = RunLength::updates(1_000_000).gradient_accumulation(4).resolve().unwrap();
     let mut controllers = Controllers::default();
     for (of, rule) in rules() {
         if of == name || name == "all of them" {
@@ -53,6 +54,9 @@ fn thousand_updates(bencher: Bencher, name: &str) {
         loss: Some(1.0 / (t as f64 + 1.0)),
         gradient_norm: Some(1.0 + (t as f64).sin() / 10.0),
         gradient_dot: Some(0.01),
+        batch_gradient_norm: Some(2.0),
+        mean_gradient_norm: Some(1.0),
+        batches: Some(4),
         largest_gradient: Some(0.1),
         movement: Some(0.1),
         ..Observation::default()

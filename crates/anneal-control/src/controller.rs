@@ -1,6 +1,6 @@
 //! What answers to training: one trait, its events and its answers.
 
-use crate::{ControlError, Decision, EpochMetrics, MetricOf, Observation, Signal};
+use crate::{ControlError, Decision, EpochMetrics, GradientNoise, MetricOf, Observation, Signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -65,6 +65,11 @@ pub trait Controller: Clone + fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// What it has found of the noise of gradients, where it measures that.
+    fn gradient_noise(&self) -> Option<GradientNoise> {
+        None
+    }
+
     /// The metrics of an epoch that it needs, such as `MetricOf::valid("Loss")`; each must exist.
     fn metrics(&self) -> Vec<MetricOf> {
         self.signal().map_or(vec![], Signal::metrics)
@@ -118,6 +123,9 @@ pub struct Needs {
     /// g·g′ with the gradient g′ of the update before. A copy of the gradients, which checkpoints hold, and a sum
     /// over them.
     pub gradient_dot: bool,
+    /// The norm of each batch's gradient; with [`gradient_norm`](Self::gradient_norm) also that of their mean. A sum over
+    /// the gradients of each batch.
+    pub batch_gradient_norm: bool,
     /// The largest entry of a batch's gradient. A maximum over the gradients of each batch.
     pub largest_gradient: bool,
     /// How far this update moves the weights: it is made once to see that, and taken back where it is made
@@ -140,6 +148,7 @@ impl Needs {
             gradient_norm: self.gradient_norm || other.gradient_norm,
             gradient_l1: self.gradient_l1 || other.gradient_l1,
             gradient_dot: self.gradient_dot || other.gradient_dot,
+            batch_gradient_norm: self.batch_gradient_norm || other.batch_gradient_norm,
             largest_gradient: self.largest_gradient || other.largest_gradient,
             movement: self.movement || other.movement,
             last_movement: self.last_movement || other.last_movement,

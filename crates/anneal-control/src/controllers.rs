@@ -2,7 +2,8 @@
 
 use crate::{
     Announcement, Answer, AnyController, BatchChange, ControlError, Controller, Decision, Due,
-    EpochMetrics, EpochSeen, Event, LossScale, MetricOf, Needs, Observation, Seen, Stop,
+    EpochMetrics, EpochSeen, Event, GradientNoise, LossScale, MetricOf, Needs, Observation, Seen,
+    Stop,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -208,6 +209,7 @@ pub(crate) trait Erased: fmt::Debug + Send + Sync {
     fn is_of_update(&self) -> bool;
     fn warnings(&self) -> Vec<String>;
     fn loss_scale(&self) -> Option<LossScale>;
+    fn gradient_noise(&self) -> Option<GradientNoise>;
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop>;
     fn save(&self) -> Value;
     fn restore(&mut self, saved: Value) -> Result<(), String>;
@@ -241,6 +243,10 @@ impl<C: Controller> Erased for C {
 
     fn loss_scale(&self) -> Option<LossScale> {
         Controller::loss_scale(self)
+    }
+
+    fn gradient_noise(&self) -> Option<GradientNoise> {
+        Controller::gradient_noise(self)
     }
 
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
@@ -364,6 +370,11 @@ impl Controllers {
     /// The scale of the next loss; `None` where none is scaled.
     pub fn loss_scale(&self) -> Option<f64> {
         self.loss_scale.map(|scale| scale.next)
+    }
+
+    /// What the first that measures it has found of the noise of gradients; `None` where it has seen no update yet.
+    pub fn gradient_noise(&self) -> Option<GradientNoise> {
+        self.named.iter().find_map(|named| named.controller.gradient_noise())
     }
 
     /// What must be measured of the next update.

@@ -16,6 +16,7 @@
 //!   [`PruningRestart`]: a higher rate after pruning, which decays back.
 //! - [`Follow`]: a rate that follows a batch size, noise level, momentum, temperature or difficulty as it is announced.
 //! - [`LocalSteps`]: the rate of a client between synchronizations; [`ServerRate`]: that of the server.
+//! - [`NoiseScale`]: answers nothing; measures how noisy gradients are, and so how large a batch still pays.
 //! - [`Cooldown`]: half the rate for a while after a loss that is not finite; the pattern for one of your own.
 //!
 //! Plans, not controllers: [`Seesaw`] has larger batches instead of a part of the rate's fall, and [`Exploration`] begins
@@ -46,6 +47,7 @@ mod local_steps;
 mod log;
 mod loss_scaler;
 mod metrics;
+mod noise_scale;
 mod observation;
 pub mod peers;
 mod pid;
@@ -86,6 +88,7 @@ pub use local_steps::LocalSteps;
 pub use log::{LogError, LogStart, LoggedAnswer, LoggedUpdate, UpdateLog};
 pub use loss_scaler::{LossScaler, LossScalerState, LossScaling, ScaledUpdate, ScalingError};
 pub use metrics::{EpochMetrics, MetricOf, Split};
+pub use noise_scale::{BatchAdvice, BatchCost, GradientNoise, NoiseScale, NoiseScaleEstimate};
 pub use num_complex::Complex64;
 pub use observation::Observation;
 pub use pid::Pid;

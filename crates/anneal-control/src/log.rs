@@ -82,6 +82,12 @@ pub struct LoggedUpdate {
     /// ‖g‖₁ of all gradients, before clipping, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
     pub gradient_l1: Option<f64>,
+    /// The root mean square of ‖g‖₂ of its batches, where a controller needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
+    pub batch_gradient_norm: Option<f64>,
+    /// ‖g‖₂ of the mean of its batches, before clipping, where a controller needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
+    pub mean_gradient_norm: Option<f64>,
     /// ‖Δw‖₂: how far it moved all weights.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
     pub update_norm: Option<f64>,

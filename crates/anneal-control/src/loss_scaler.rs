@@ -370,6 +370,8 @@ mod tests {
         gradient_norm: None,
         gradient_l1: None,
         gradient_dot: None,
+        batch_gradient_norm: None,
+        mean_gradient_norm: None,
         largest_gradient: None,
         movement: None,
         last_movement: None,

@@ -23,6 +23,13 @@ pub struct Observation {
     /// g·g′ of the gradients of this update, clipped, and of the last that was made, as the optimizer got them.
     #[serde(with = "bits")]
     pub gradient_dot: Option<f64>,
+    /// The root mean square, over its batches, of ‖g‖₂ of the gradient of each; `None` where a batch may have fewer
+    /// items than the others.
+    #[serde(with = "bits")]
+    pub batch_gradient_norm: Option<f64>,
+    /// ‖g‖₂ of the mean of its batches' gradients, also where an update is their sum; known where both other norms are.
+    #[serde(with = "bits")]
+    pub mean_gradient_norm: Option<f64>,
     /// The largest absolute entry of the gradient of one batch.
     #[serde(with = "bits")]
     pub largest_gradient: Option<f64>,

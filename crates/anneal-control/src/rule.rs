@@ -2,7 +2,7 @@
 
 use crate::{
     AnyController, ControlError, Curriculum, Describe, Follow, Greedy, Hypergradient, LocalSteps,
-    Pid, Plateau, PruningRestart, Rehearsal, Run, SpikeGuard,
+    NoiseScale, Pid, Plateau, PruningRestart, Rehearsal, Run, SpikeGuard,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,5 +56,6 @@ rules!(
     Rehearsal,
     Follow,
     LocalSteps,
-    PruningRestart
+    PruningRestart,
+    NoiseScale
 );

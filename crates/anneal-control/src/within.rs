@@ -1,7 +1,9 @@
 //! A controller for a part of the run.
 
 use crate::controllers::Erased;
-use crate::{Answer, ControlError, Controller, Event, LossScale, MetricOf, Needs, Stop};
+use crate::{
+    Answer, ControlError, Controller, Event, GradientNoise, LossScale, MetricOf, Needs, Stop,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::ops::Range;
@@ -97,6 +99,10 @@ impl Controller for Within {
 
     fn loss_scale(&self) -> Option<LossScale> {
         self.inner.loss_scale()
+    }
+
+    fn gradient_noise(&self) -> Option<GradientNoise> {
+        self.inner.gradient_noise()
     }
 
     fn metrics(&self) -> Vec<MetricOf> {

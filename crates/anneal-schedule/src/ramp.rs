@@ -78,6 +78,14 @@ impl Ramp {
         }
     }
 
+    /// The most batches of an update; more than a short run comes to.
+    pub fn most(&self, full: u64) -> u64 {
+        match self {
+            Self::Line { from, .. } => full.max(*from),
+            Self::Steps(steps) => steps.steps().iter().fold(full, |most, step| most.max(step.1)),
+        }
+    }
+
     pub fn check(&self) -> Result<(), ScheduleError> {
         match self {
             Self::Line { from, updates } => {

@@ -197,6 +197,28 @@ impl RunLength {
         self.accumulation_of(number).saturating_mul(self.devices.unwrap_or(1))
     }
 
+    /// Those of the largest update.
+    fn most_batches(&self) -> u64 {
+        let full = self.gradient_accumulation.unwrap_or(1);
+        let most = self.ramp.map_or(full, |ramp| ramp.most(full));
+        most.saturating_mul(self.devices.unwrap_or(1))
+    }
+
+    /// Whether all batches of update `index` of an epoch, counted from 0, have the same number of items: not where
+    /// the last batch of a device may be a short one. True where nobody knows, for want of epochs or under a ramp.
+    #[doc(hidden)]
+    pub fn has_even_batches(&self, index: u64) -> bool {
+        let in_epoch = self.resolve().ok().and_then(|run| run.updates_per_epoch());
+        let Some(in_epoch) = in_epoch.filter(|_| !self.has_ramp()) else { return true };
+        let index = index % in_epoch;
+        let Some(MadeOf { items, batch_size, accumulation, devices }) = self.made_of() else {
+            return index + 1 < in_epoch;
+        };
+        let each = items / devices;
+        let is_even = items % devices == 0 && each % batch_size == 0;
+        is_even || (index + 1).saturating_mul(accumulation).saturating_mul(batch_size) <= each
+    }
+
     /// Whether the number of batches in an update changes.
     pub fn has_ramp(&self) -> bool {
         self.ramp.is_some()
@@ -287,6 +309,11 @@ impl RunLength {
             ramp.check()?;
         }
         let run = self.whole()?;
+        let run = Run {
+            batch_size: self.made_of().map(|made_of| made_of.batch_size),
+            most_batches: self.most_batches(),
+            ..run
+        };
         match run.updates {
             Some(updates) if self.done >= updates => {
                 let allowed = format!("fewer than the {updates} updates of the run");
@@ -319,11 +346,11 @@ impl RunLength {
                 if updates == 0 || updates > MOST_UPDATES {
                     return Err(out_of_range("updates", updates, "1 to 2^63"));
                 }
-                Ok(Run { updates: Some(updates), updates_per_epoch: None })
+                Ok(Run { updates: Some(updates), ..Run::default() })
             }
             Count::Unbounded => {
                 self.no_epochs()?;
-                Ok(Run { updates: None, updates_per_epoch: None })
+                Ok(Run::default())
             }
         }
     }
@@ -333,7 +360,7 @@ impl RunLength {
         let updates = ramp.updates(epochs, rounds, self.gradient_accumulation.unwrap_or(1));
         let updates = u64::try_from(updates).ok().filter(|updates| *updates <= MOST_UPDATES);
         let too_many = || out_of_range("epochs", epochs, "at most 2^63 updates in all");
-        Ok(Run { updates: Some(updates.ok_or_else(too_many)?), updates_per_epoch: None })
+        Ok(Run { updates: Some(updates.ok_or_else(too_many)?), ..Run::default() })
     }
 
     fn of_epochs(&self, updates_per_epoch: u64) -> Result<Run, ScheduleError> {
@@ -345,7 +372,8 @@ impl RunLength {
                 let allowed = format!("at most 2^63 updates in all, {updates_per_epoch} per epoch");
                 out_of_range("epochs", epochs, &allowed)
             })?;
-        Ok(Run { updates: Some(updates), updates_per_epoch: Some(updates_per_epoch) })
+        let updates_per_epoch = Some(updates_per_epoch);
+        Ok(Run { updates: Some(updates), updates_per_epoch, ..Run::default() })
     }
 
     fn no_epochs(&self) -> Result<(), ScheduleError> {
@@ -380,10 +408,12 @@ pub(crate) fn out_of_range(field: &str, value: impl ToString, allowed: &str) -> 
 }
 
 /// A run whose updates are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     updates: Option<u64>,
     updates_per_epoch: Option<u64>,
+    batch_size: Option<u64>,
+    most_batches: u64,
 }
 
 impl Run {
@@ -395,6 +425,16 @@ impl Run {
     /// Updates of one epoch; `None` for a run without epochs.
     pub fn updates_per_epoch(&self) -> Option<u64> {
         self.updates_per_epoch
+    }
+
+    /// Items of a full batch; `None` for a run that is not counted in items.
+    pub fn batch_size(&self) -> Option<u64> {
+        self.batch_size
+    }
+
+    /// Batches of the largest update, of all devices together.
+    pub fn most_batches_per_update(&self) -> u64 {
+        self.most_batches
     }
 }
 
@@ -475,6 +515,53 @@ mod tests {
             }
         }
         assert_eq!(RunLength::updates(4).batches_in_epoch(0), None);
+    }
+
+    /// Against the items of every batch, one by one.
+    #[test]
+    fn updates_with_a_short_batch_are_known() {
+        for (items, batch, devices, accumulation) in
+            [(60, 6, 1, 4), (61, 6, 1, 4), (41, 4, 2, 2), (40, 5, 2, 3), (100, 7, 3, 5)]
+        {
+            let run = RunLength::from_items(items, batch).devices(devices);
+            let run = run.gradient_accumulation(accumulation);
+            let each = items / devices;
+            let updates = run.resolve().unwrap().updates_per_epoch().unwrap();
+            for update in 0..2 * updates as usize {
+                let is_full = |device: usize, round: usize| {
+                    let last = device + 1 == devices;
+                    let on = if last { items - each * (devices - 1) } else { each };
+                    on >= (round + 1) * batch || on <= round * batch
+                };
+                let first = update % updates as usize * accumulation;
+                let mut rounds = first..first + accumulation;
+                let full = rounds.all(|round| (0..devices).all(|device| is_full(device, round)));
+                // A device that has no batch left tells that another may have a short one.
+                assert!(full || !run.has_even_batches(update as u64), "{run:?} {update}");
+                let whole = (first + accumulation) * batch <= each;
+                assert!(!whole || run.has_even_batches(update as u64), "{run:?} {update}");
+            }
+        }
+        assert!(RunLength::from_items(60, 6).gradient_accumulation(4).has_even_batches(2));
+        let counted = RunLength::updates_per_epoch(3);
+        assert_eq!(
+            [0, 1, 2, 3, 5].map(|i| counted.has_even_batches(i)),
+            [true, true, false, true, false]
+        );
+        assert!(RunLength::updates(3).has_even_batches(2));
+    }
+
+    #[test]
+    fn a_run_knows_its_batches() {
+        let of = |run: RunLength| {
+            let run = run.resolve().unwrap();
+            (run.batch_size(), run.most_batches_per_update())
+        };
+        let items = RunLength::from_items(100, 5);
+        assert_eq!(of(items.gradient_accumulation(4).devices(2)), (Some(5), 8));
+        assert_eq!(of(items.gradient_accumulation_steps(&[(3, 7), (5, 2)])), (Some(5), 7));
+        assert_eq!(of(items.gradient_accumulation_ramp(6, 3)), (Some(5), 6));
+        assert_eq!(of(RunLength::updates(9)), (None, 1));
     }
 
     #[test]

@@ -126,11 +126,11 @@ impl<M: Module> LearnerBuilder<M> {
         }
         let open = |log: &LogUpdates| open_log(log, &groups, &state, resumed.is_some());
         let log = self.log.as_ref().map(open).transpose()?;
-        let is_mean = self.reduction == GradientReduction::Mean;
         let plan = Plan {
             groups,
             clip,
-            mean_over: is_mean.then_some(run),
+            run,
+            is_mean: self.reduction == GradientReduction::Mean,
             expects: (driver == Driver::BurnsLoop).then_some(run),
             is_own_loop: driver == Driver::OwnLoop,
             is_half: self.half.is_some(),

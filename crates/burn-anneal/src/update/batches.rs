@@ -35,6 +35,8 @@ pub(crate) struct Batch {
     pub learns: bool,
     /// Before it was scaled.
     pub loss: Option<Tensor<1>>,
+    /// ‖g‖₂ of its scaled gradient, where somebody needs it.
+    pub norm: Option<Tensor<1>>,
     /// The largest entry of its scaled gradient, where somebody needs it.
     pub largest: Option<Tensor<1>>,
     pub again: Option<Again>,

@@ -14,8 +14,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Writes a line for each update into `updates.jsonl` in the folder of a run: loss, gradient norm, how far the weights
-/// moved, the rate of each group, what controllers answered, and skips. [`UpdateLog`] reads it, and says what the
-/// lines are.
+/// moved, the rate of each group, what controllers answered, and skips; where a
+/// [`NoiseScale`](anneal_control::NoiseScale) measures, the norms of which it makes its own. [`UpdateLog`] reads it, and
+/// says what the lines are.
 ///
 /// It costs a sum over the gradients, which clipping shares, and one over the weights; all of it is read by a thread
 /// of its own. A run that is resumed goes on where its checkpoint was.
@@ -252,6 +253,8 @@ impl Unwritten {
             loss: seen.loss,
             gradient_norm: seen.gradient_norm,
             gradient_l1: seen.gradient_l1,
+            batch_gradient_norm: seen.batch_gradient_norm,
+            mean_gradient_norm: seen.mean_gradient_norm,
             update_norm: moved.and_then(|moved| moved.first().copied()),
             ..self.line
         }

@@ -50,6 +50,9 @@ pub enum RunMetrics {
     /// `Loss Scale`, `Skipped` and `Factor NAME` of controllers, a limit included: see
     /// [`Monitored::control_metrics`](super::Monitored::control_metrics).
     Control,
+    /// `Noise Scale`, the gradient noise scale where a controller measures it: see
+    /// [`Monitored::noise_scale_metrics`](super::Monitored::noise_scale_metrics).
+    NoiseScale,
     /// `Floor NAME`, `Cap NAME` and `Gradients NAME` of controllers: see
     /// [`Monitored::answer_metrics`](super::Monitored::answer_metrics).
     Answers,
@@ -95,6 +98,7 @@ impl RunMetrics {
                 let factor = |(i, name)| of_run(format!("Factor {name}"), Quantity::Factor(i));
                 scale.into_iter().chain([skipped]).chain(names().map(factor)).collect()
             }
+            Self::NoiseScale => vec![of_run("Noise Scale".into(), Quantity::NoiseScale)],
             Self::Answers => {
                 let all = |(i, name): (usize, &String)| {
                     let floor = of_run(format!("Floor {name}"), Quantity::Floor(i));
@@ -122,6 +126,7 @@ pub(super) enum Quantity {
     Norm,
     LossScale,
     Skipped,
+    NoiseScale,
     /// Of the controller of this index.
     Factor(usize),
     Floor(usize),
@@ -191,6 +196,7 @@ impl UpdateMetric {
             Quantity::Norm => read(report.norms),
             Quantity::LossScale => report.loss_scale,
             Quantity::Skipped => Some(f64::from(u8::from(decision.answer.skip.is_some()))),
+            Quantity::NoiseScale => report.noise_scale,
             Quantity::Factor(index) => Some(report.answers.get(*index)?.total_factor()),
             Quantity::Floor(index) => report.answers.get(*index)?.floor,
             Quantity::Cap(index) => report.answers.get(*index)?.cap,

@@ -13,7 +13,7 @@ use super::watch::Watch;
 use super::{CopyItem, OnSkip};
 use crate::groups::{ControlSummary, ExplainedController, Explanation, Groups};
 use crate::precision::Casts;
-use anneal_control::{AnnounceError, Announcement, Answer, Observation};
+use anneal_control::{AnnounceError, Announcement, Answer, GradientNoise, Observation};
 use anneal_schedule::RunLength;
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -44,8 +44,10 @@ pub struct Updated {
 pub(crate) struct Plan {
     pub groups: Groups,
     pub clip: Option<GlobalNormClip>,
-    /// The run over whose batches gradients are averaged; `None` where they are summed.
-    pub mean_over: Option<RunLength>,
+    /// The run that is trained.
+    pub run: RunLength,
+    /// Whether gradients are averaged over the batches of an update, or summed.
+    pub is_mean: bool,
     /// What Burn's own loop must show; `None` where the loop is ours, or a user's.
     pub expects: Option<RunLength>,
     /// Whether a user's own loop ends epochs.
@@ -178,6 +180,12 @@ pub trait Monitored {
         self.monitor().slot().lock().seen
     }
 
+    /// How noisy gradients are, and the noise scale, where a [`NoiseScale`](anneal_control::NoiseScale) is among the
+    /// controllers; `None` without one, and before it has measured an update.
+    fn gradient_noise(&self) -> Option<GradientNoise> {
+        self.monitor().slot().lock().controllers.gradient_noise()
+    }
+
     /// Why training was stopped, where it was: Burn's `LearningResult::error` has the same in words.
     fn failure(&self) -> Option<Arc<UpdateError>> {
         self.monitor().slot().lock().failure.clone()
@@ -217,6 +225,12 @@ pub trait Monitored {
     /// and `Factor NAME`, what each controller multiplied the rates by. None without controllers.
     fn control_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().metrics(RunMetrics::Control)
+    }
+
+    /// The metric `Noise Scale`, the best estimate of a [`NoiseScale`](anneal_control::NoiseScale); absent where it is
+    /// not known.
+    fn noise_scale_metrics(&self) -> Vec<UpdateMetric> {
+        self.monitor().metrics(RunMetrics::NoiseScale)
     }
 
     /// Metrics of the rest that controllers answer: `Floor NAME`, what factors may not take rates below, `Cap NAME`,
@@ -264,6 +278,7 @@ impl Monitor {
             RunMetrics::Steps,
             RunMetrics::Norms,
             RunMetrics::Control,
+            RunMetrics::NoiseScale,
             RunMetrics::Answers,
         ];
         let slot = self.slot();

@@ -15,7 +15,6 @@ use super::tensors::{ByParameter, in_f32_gradients};
 use super::updater::{How, step_optimizer};
 use crate::groups::{ResolvedGroup, Table};
 use anneal_control::{BatchChange, Decision, Due, Needs, Observation};
-use anneal_schedule::RunLength;
 use burn::module::Module;
 use burn::optim::{GradAdaptor, ModuleOptimizer};
 use burn::tensor::Tensor;
@@ -64,6 +63,10 @@ impl<M: Module> Update<'_, M> {
             Err(error) => return Err((model, error)),
         };
         let mut signals = signals_of(&mut batches, loss_scale);
+        let is_whole = signals.batch_norms.len() == batches.len();
+        if !is_whole || !self.plan.run.has_even_batches(self.state.place.updates) {
+            signals.batch_norms.clear();
+        }
         if needs.loss && signals.losses.is_empty() && batches.iter().any(|batch| batch.learns) {
             return Err((model, UpdateError::LossUnknown));
         }
@@ -72,9 +75,11 @@ impl<M: Module> Update<'_, M> {
         }
         let last_movement = std::mem::take(&mut self.state.last_movement);
         signals.last_movement = last_movement.filter(|_| needs.last_movement);
-        let batches_of = |run: RunLength| run.batches_per_update(self.number) as f64;
-        let mean = self.plan.mean_over.map_or(1.0, batches_of);
-        let factor = 1.0 / mean / loss_scale.unwrap_or(1.0);
+        signals.divided_by = match self.plan.is_mean {
+            true => self.plan.run.batches_per_update(self.number) as f64,
+            false => 1.0,
+        };
+        let factor = 1.0 / signals.divided_by / loss_scale.unwrap_or(1.0);
         let rescale = Rescale { factor, clip: self.plan.clip };
         let gradients = match rescale.is_none(&all_needs) && !needs.tries() {
             true => Gradients::Raw(gradients),
@@ -429,8 +434,19 @@ impl<M: Module> Update<'_, M> {
         self.state.decision = decision.clone();
         let (number, step) = (self.number, self.step);
         let answers = self.state.controllers.answers().map(|(_, answer)| answer).collect();
-        let report =
-            Report { number, step, next_step, loss_scale, decision, answers, steps, norms };
+        let noise_scale = self.state.controllers.gradient_noise().and_then(|noise| noise.scale);
+        let noise_scale = noise_scale.map(|scale| scale.value);
+        let report = Report {
+            number,
+            step,
+            next_step,
+            loss_scale,
+            decision,
+            answers,
+            noise_scale,
+            steps,
+            norms,
+        };
         self.plan.reports.push(report);
         self.state.place.updates += 1;
         if groups.freezes_differ(step, next_step) {
@@ -496,6 +512,7 @@ fn scale_of(batches: &[Batch], next: Option<f64>) -> Result<Option<f64>, UpdateE
 fn signals_of(batches: &mut [Batch], loss_scale: Option<f64>) -> Signals {
     Signals {
         losses: batches.iter_mut().filter_map(|batch| batch.loss.take()).collect(),
+        batch_norms: batches.iter_mut().filter_map(|batch| batch.norm.take()).collect(),
         largest: batches.iter_mut().filter_map(|batch| batch.largest.take()).collect(),
         batches: batches.len() as u64,
         loss_scale,

@@ -36,6 +36,8 @@ pub(crate) struct Report {
     pub decision: Decision,
     /// What each controller answered, in order.
     pub answers: Vec<Answer>,
+    /// The gradient noise scale as it was known after it.
+    pub noise_scale: Option<f64>,
     /// The root of the mean square of what it added to the weights of each group, on the device.
     pub steps: Vec<Option<Tensor<1>>>,
     /// ‖w‖₂ of the weights of each group after it.

@@ -14,7 +14,11 @@ pub(crate) struct Signals {
     pub dot: Option<Tensor<1>>,
     /// Of each batch.
     pub losses: Vec<Tensor<1>>,
-    /// Of each batch, scaled.
+    /// ‖g‖₂ of each batch, scaled; none where batches may differ in their items.
+    pub batch_norms: Vec<Tensor<1>>,
+    /// What the sum over all batches was divided by.
+    pub divided_by: f64,
+    /// The largest entry of each batch, scaled.
     pub largest: Vec<Tensor<1>>,
     pub loss_scale: Option<f64>,
     pub movement: Option<Tensor<1>>,
@@ -52,24 +56,29 @@ impl Signals {
             self.l1,
             self.dot,
             on_one_device(self.losses).map(Tensor::mean),
+            on_one_device(self.batch_norms).map(|norms| norms.square().mean().sqrt()),
             on_one_device(self.largest).map(Tensor::max),
             self.movement,
             last_movement,
         ];
         let known = values.each_ref().map(Option::is_some);
         let mut numbers = numbers(values.into_iter().flatten().collect()).into_iter();
-        let [gradient_norm, gradient_l1, gradient_dot, loss, largest, movement, last_movement] =
+        let [norm, gradient_l1, gradient_dot, loss, of_batches, largest, movement, last_movement] =
             known.map(|known| if known { numbers.next() } else { None });
+        let unscaled = |scaled: f64| scaled / self.loss_scale.unwrap_or(1.0);
+        let of_mean = |norm: f64| norm * self.divided_by / self.batches as f64;
         Observation {
             loss,
-            gradient_norm,
+            gradient_norm: norm,
             gradient_l1,
             gradient_dot,
-            largest_gradient: largest.map(|largest| largest / self.loss_scale.unwrap_or(1.0)),
+            batch_gradient_norm: of_batches.map(unscaled),
+            mean_gradient_norm: of_batches.and(norm).map(of_mean),
+            largest_gradient: largest.map(unscaled),
             movement,
             last_movement: last_movement.or(read_before),
             batches: Some(self.batches).filter(|batches| *batches > 0),
-            overflow: gradient_norm.is_some_and(|norm| !norm.is_finite()),
+            overflow: norm.is_some_and(|norm| !norm.is_finite()),
         }
     }
 }

@@ -108,6 +108,7 @@ impl Updater {
         let learns = !grads.is_empty();
         let grads = if self.plan().is_half { in_f32_gradients(model, grads) } else { grads };
         let copied = |grads: &GradientsParams| ByParameter::copy(model, grads);
+        let norm = needs.batch_gradient_norm.then(|| copied(&grads).norm()).flatten();
         let largest = needs.largest_gradient.then(|| copied(&grads).largest()).flatten();
         let again = is_looked_at_again.then(|| Again {
             item: copy,
@@ -116,7 +117,7 @@ impl Updater {
         });
         let loss = (self.plan().loss_of)(&output).map(|loss| value(&loss)).or(scaled_loss);
         let lane = self.lane;
-        let batch = Batch { lane, loss_scale, scaled, learns, loss, largest, again };
+        let batch = Batch { lane, loss_scale, scaled, learns, loss, norm, largest, again };
         slot.lock().batches.push(batch);
         TrainOutput { grads, item: output }
     }
