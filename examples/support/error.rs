@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use burn_anneal::control::ControlError;
 use burn_anneal::prelude::{
-    BuildError, CheckpointError, FileError, FindError, GroupError, ScheduleError, Span, UpdateError,
+    BuildError, CheckpointError, EnsembleError, FileError, FindError, GroupError, ScheduleError,
+    Span, UpdateError,
 };
 
 use burn_anneal::plan::SearchError;
@@ -73,6 +74,9 @@ pub enum ExampleError {
     /// The checkpoints of the run to resume cannot be used.
     #[error("{}{}", .0, flag_of_the_rule(.0))]
     Checkpoint(#[from] CheckpointError),
+    /// Models cannot answer together.
+    #[error(transparent)]
+    Ensemble(#[from] EnsembleError),
     /// A run of a comparison failed.
     #[error("{run}: {source}")]
     OfRun {

@@ -38,6 +38,8 @@ pub enum Experiment {
     RangeTest(RangeTestSettings),
     /// Random, grid, Gaussian-process and halving searches for a rate, at equal budget
     Search(Settings),
+    /// One training that ends once, beside ensembles of the models that restarts leave
+    Snapshots(Settings),
     /// Broken batches, with and without a guard against spikes of the gradient
     Spikes(Settings),
 }

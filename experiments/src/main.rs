@@ -1,4 +1,4 @@
-//! What Anneal's schedules and controllers do on real digits and pictures, measured over seeds.
+//! What Anneal's schedules and controllers do on real images, measured over seeds.
 //!
 //! ```text
 //! cargo run --bin experiments -- gan                                 table and pictures in docs/experiments
@@ -20,6 +20,7 @@ mod pid;
 mod plateau;
 mod range_test;
 mod search;
+mod snapshots;
 mod spikes;
 mod table;
 
@@ -43,6 +44,7 @@ fn run(experiment: &Experiment) -> Result<String, ExampleError> {
         Experiment::Plateau(settings) => Ok(plateau::run(settings)?.to_string()),
         Experiment::RangeTest(settings) => range_test::run(settings),
         Experiment::Search(settings) => Ok(search::run(settings)?.to_string()),
+        Experiment::Snapshots(settings) => Ok(snapshots::run(settings)?.to_string()),
         Experiment::Spikes(settings) => Ok(spikes::run(settings)?.to_string()),
     }
 }

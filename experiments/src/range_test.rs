@@ -36,11 +36,14 @@ const NEAR: f64 = 3.0;
 /// Images tested at once.
 const TESTED_AT_ONCE: usize = 100;
 
+/// Makes a network, with random parameters where it has any.
+type Make<M> = Box<dyn Fn(&Device) -> Result<M, ExampleError>>;
+
 /// A network, what it learns, and how.
 struct Problem<M> {
     name: &'static str,
     how: &'static str,
-    make: Box<dyn Fn(&Device) -> Result<M, ExampleError>>,
+    make: Make<M>,
     builder: fn(M, f64) -> LearnerBuilder<M>,
     train: Arc<Images>,
     valid: Arc<Images>,

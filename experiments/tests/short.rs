@@ -132,6 +132,22 @@ fn plateau_twice_is_the_same() {
 }
 
 #[test]
+fn snapshots() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "one cosine",
+        "along one cosine",
+        "3 cycles, low",
+        "3 cycles",
+        "3 cycles, high",
+        "6 cycles, low",
+        "6 cycles",
+        "6 cycles, high",
+    ];
+    check(&short("snapshots", folder.path(), "1"), &arms, &arms);
+}
+
+#[test]
 fn spikes() {
     let folder = tempfile::tempdir().unwrap();
     let arms = [

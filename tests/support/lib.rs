@@ -46,6 +46,11 @@ pub struct FeedbackPage;
 #[doc = include_str!("../../docs/launch.md")]
 pub struct LaunchPage;
 
+/// The examples of the page on snapshots, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/snapshots.md")]
+pub struct SnapshotsPage;
+
 /// The examples of the page on half precision, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/half_precision.md")]

@@ -88,6 +88,10 @@ macro_rules! nodes {
                 match self {$(Self::$variant(inner) => inner.pieces(steps),)*}
             }
 
+            fn cycle_end(&self, from: u64) -> Option<u64> {
+                match self {$(Self::$variant(inner) => inner.cycle_end(from),)*}
+            }
+
             fn inner(&self) -> Vec<Inner<'_>> {
                 match self {$(Self::$variant(inner) => inner.inner(),)*}
             }

@@ -72,6 +72,59 @@ impl Schedule {
         self.run.updates()
     }
 
+    /// The last update of each of its cycles, in order, and the last of the run.
+    ///
+    /// A cycle ends with the last update before a part of the schedule begins its course again, or,
+    /// where it is a wave, with the one at which it is lowest before it rises:
+    ///
+    /// | what goes in cycles | its cycles end |
+    /// | --- | --- |
+    /// | [`WarmRestarts`](crate::WarmRestarts), [`Repeat`](crate::Repeat), restarts of peers | before each restart |
+    /// | [`Cyclic`](crate::Cyclic) | at its lower rate |
+    /// | [`Cosine`](crate::Cosine) of more than half a wave, or one that continues | at the bottom of each wave |
+    /// | [`Polynomial`](crate::Polynomial) that cycles | at its end |
+    /// | [`Sequence`](crate::Sequence) | where a part that has fallen gives way to one that goes higher |
+    ///
+    /// Those of a schedule inside a combinator are its own, moved as it is; of several, those of
+    /// each. A cycle that nothing follows, such as the last of a limited number, ends with the run.
+    /// What has no cycles has one end, that of the run; so have a [`Custom`](crate::Custom) curve, a
+    /// [`Table`](crate::Table), and a rate that follows a batch size, noise or a momentum. A run
+    /// without an end has no last update, and cycles without number.
+    ///
+    /// Each is found by arithmetic, not by a scan of the rates.
+    ///
+    /// ```
+    /// use anneal_schedule::prelude::*;
+    /// let cycles = warm_restarts(0.1, Span::steps(20)).multiplier(2.0).warmup(Span::steps(5));
+    /// let schedule = cycles.resolve(RunLength::updates(100))?;
+    /// // Restarts at 5 + 20 and 5 + 60.
+    /// assert_eq!(schedule.cycle_ends().collect::<Vec<_>>(), [24, 64, 99]);
+    /// let plain = cosine(0.1).resolve(RunLength::updates(100))?;
+    /// assert_eq!(plain.cycle_ends().collect::<Vec<_>>(), [99]);
+    /// # Ok::<(), ScheduleError>(())
+    /// ```
+    pub fn cycle_ends(&self) -> impl Iterator<Item = u64> + '_ {
+        let mut next = Some(0);
+        std::iter::from_fn(move || {
+            let end = self.cycle_end(next?)?;
+            next = end.checked_add(1);
+            Some(end)
+        })
+    }
+
+    /// Whether update `step` is one of [`cycle_ends`](Self::cycle_ends).
+    pub fn ends_cycle(&self, step: u64) -> bool {
+        self.cycle_end(step) == Some(step)
+    }
+
+    /// The first of them from `from` on.
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        let end = self.node.cycle_end(from);
+        let Some(updates) = self.run.updates() else { return end };
+        let last = updates.checked_sub(1).filter(|last| from <= *last)?;
+        Some(end.map_or(last, |end| end.min(last)))
+    }
+
     /// The run that it was resolved for.
     pub fn run(&self) -> Run {
         self.run

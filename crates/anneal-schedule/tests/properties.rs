@@ -533,6 +533,22 @@ proptest! {
         }
     }
 
+    /// Ends of cycles ascend, are what they say, and nobody loops over updates or cycles to find one.
+    #[test]
+    fn ends_of_cycles_ascend_to_the_end_of_the_run(
+        config in description_with_code(), run in run(), any in any::<u64>(),
+    ) {
+        let Ok(schedule) = config.resolve(run) else { return Ok(()) };
+        let ends: Vec<u64> = schedule.cycle_ends().take(300).collect();
+        prop_assert!(ends.is_sorted_by(|a, b| a < b), "{schedule}: {ends:?}");
+        prop_assert!(ends.iter().all(|&end| schedule.ends_cycle(end)), "{schedule}: {ends:?}");
+        let between = ends.windows(2).find(|pair| pair[1] - pair[0] > 1);
+        prop_assert!(between.is_none_or(|pair| !schedule.ends_cycle(pair[0] + 1)), "{schedule}");
+        let last = schedule.length().map(|updates| updates - 1);
+        prop_assert!(ends.len() == 300 || last.is_none_or(|last| ends.last() == Some(&last)));
+        prop_assert!(!schedule.ends_cycle(any) || last.is_none_or(|last| any <= last), "{schedule}");
+    }
+
     #[test]
     fn files_and_text_give_back_the_same_schedule(config in description(), run in run()) {
         let Ok(schedule) = config.clone().resolve(run) else { return Ok(()) };

@@ -194,6 +194,25 @@ pub enum BuildError {
         /// The folder of the run.
         directory: PathBuf,
     },
+    /// A value of [`Snapshots`](crate::Snapshots) is out of its range.
+    #[error("snapshots: {field}: {value} is not allowed; allowed: {allowed}")]
+    Snapshots {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A new run that would leave its snapshots among those of an old one.
+    #[error(
+        "snapshots: {} holds those of an earlier run; resume that run, give another folder, or remove them",
+        directory.display()
+    )]
+    OldSnapshots {
+        /// The folder of the run.
+        directory: PathBuf,
+    },
     /// A part that only `launch` has a use for.
     #[error("{part}: does nothing here; call LearnerBuilder::launch, or leave it out")]
     OnlyLaunch {

@@ -23,6 +23,7 @@ mod build_error;
 mod builder;
 mod checkpoint;
 pub mod decay;
+mod ensemble;
 mod epoch_events;
 mod finder;
 pub mod groups;
@@ -34,6 +35,7 @@ pub mod precision;
 mod resume;
 mod scheduler;
 mod search;
+mod snapshots;
 mod training_loop;
 mod update;
 
@@ -44,6 +46,7 @@ pub use annealed::Annealed;
 pub use build_error::BuildError;
 pub use builder::{GradientReduction, LearnerBuilder, NotFinite, Resume};
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
+pub use ensemble::{Average, Ensemble, EnsembleError, Pairs, PredictionDiversity, WeightDiversity};
 pub use epoch_events::EpochEvents;
 pub use finder::{FindError, FinderProgress, FirstRateFound, LrFinder, WarmupFound};
 pub use launch::Finished;
@@ -51,6 +54,7 @@ pub use loader::{ChaCha8Rng, EpochStart, SeededBatcher, SeededLoader};
 pub use resume::OnMismatch;
 pub use scheduler::{InitScheduler, SavedStep, Scheduler};
 pub use search::{SearchTrainings, Searched};
+pub use snapshots::{Snapshot, Snapshots};
 pub use training_loop::TrainingLoop;
 pub use update::{
     ClipError, Clipped, GlobalNormClip, LogUpdates, Monitor, Monitored, OnSkip, RunMetrics,
@@ -65,10 +69,11 @@ pub mod prelude {
     pub use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
     pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
     pub use crate::{
-        Annealed, BuildError, Checkpoint, CheckpointError, Checkpoints, EpochEvents, EpochStart,
-        FindError, Finished, GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder,
-        LogUpdates, LrFinder, Monitored, NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward,
-        Scheduler, SearchTrainings, SeededBatcher, SeededLoader, TrainingLoop, UpdateError, Watch,
+        Annealed, Average, BuildError, Checkpoint, CheckpointError, Checkpoints, Ensemble,
+        EnsembleError, EpochEvents, EpochStart, FindError, Finished, GlobalNormClip,
+        GradientReduction, InitScheduler, LearnerBuilder, LogUpdates, LrFinder, Monitored,
+        NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler, SearchTrainings,
+        SeededBatcher, SeededLoader, Snapshot, Snapshots, TrainingLoop, UpdateError, Watch,
     };
     pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::*;

@@ -103,7 +103,7 @@ impl<M: Module> TrainingLoop<M> {
 
     /// Gives the model back, which requires gradients where it did before the run.
     pub fn into_model(self) -> M {
-        self.updater.monitor.close_log();
+        self.updater.monitor.close();
         self.updater.monitor.release(self.model.expect("an update puts it back"))
     }
 

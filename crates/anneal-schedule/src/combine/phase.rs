@@ -60,6 +60,10 @@ impl Rate for Phase<u64> {
         self.schedule.peak()
     }
 
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        self.schedule.cycle_end(from.checked_add(self.shift)?)?.checked_sub(self.shift)
+    }
+
     fn tail(&self) -> Tail {
         self.schedule.tail()
     }

@@ -95,6 +95,18 @@ impl Rate for Repeat<u64> {
         }
     }
 
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        let (repetitions, rest) = (from / self.length, from % self.length);
+        if self.is_over(repetitions) {
+            return None;
+        }
+        let last = self.length - 1;
+        let inside = self.schedule.cycle_end(rest).filter(|end| *end < self.length);
+        let border = (!self.is_over(repetitions + 1)).then_some(last);
+        let end = inside.into_iter().chain(border).min()?;
+        (repetitions * self.length).checked_add(end)
+    }
+
     fn inner(&self) -> Vec<Inner<'_>> {
         vec![Inner { length: self.length, ..Inner::whole(&self.schedule) }]
     }

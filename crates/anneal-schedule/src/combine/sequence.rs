@@ -1,7 +1,7 @@
 //! One schedule after another.
 
 use crate::curve::pieces::{Piece, Shape, cut};
-use crate::curve::{Describe, Inner, Rate, tail::Tail};
+use crate::curve::{Describe, Inner, Rate, cycle::end_in_parts, tail::Tail};
 use crate::{Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +154,10 @@ impl Rate for Sequence<u64> {
         }
         pieces.extend(cut([(left, Shape::Constant(self.rate(u64::MAX)))], left));
         Some(pieces)
+    }
+
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        end_in_parts(&self.parts, &self.starts, from)
     }
 
     fn inner(&self) -> Vec<Inner<'_>> {

@@ -1,6 +1,6 @@
 //! A slower or faster schedule.
 
-use crate::curve::{Describe, Rate, tail::Tail};
+use crate::curve::{Describe, Rate, pieces::leading, tail::Tail};
 use crate::{Node, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +79,12 @@ impl Rate for Stretch<u64> {
 
     fn peak(&self) -> f64 {
         self.schedule.peak()
+    }
+
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        let end = self.schedule.cycle_end(inner_step(from, self.factor))?;
+        let until = leading(u64::MAX - from, |step| inner_step(from + step, self.factor) <= end);
+        Some(from + until.saturating_sub(1))
     }
 
     fn tail(&self) -> Tail {

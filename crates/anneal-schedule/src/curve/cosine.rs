@@ -1,7 +1,7 @@
 //! Cosine annealing.
 
 use super::pieces::{Piece, Shape, cut};
-use super::{Describe, Rate, mix, power, tail::Tail};
+use super::{Describe, Rate, cycle::lowest_of_wave, mix, power, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
@@ -187,6 +187,18 @@ impl Rate for Cosine<u64> {
 
     fn peak(&self) -> f64 {
         self.peak
+    }
+
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        if self.length == 0 || self.end == self.peak {
+            return None;
+        }
+        let length = self.length as f64;
+        let waves = self.cycles * (from as f64 / length).powf(self.k);
+        let at = |passed: f64| length * (passed / self.cycles).powf(self.k.recip());
+        let end = lowest_of_wave(from, waves, at, |step| self.rate(step))?;
+        // What holds does not rise again.
+        (self.after == AfterEnd::Continue || end < self.length).then_some(end)
     }
 
     fn tail(&self) -> Tail {

@@ -3,6 +3,7 @@
 use super::{Describe, Rate, mix, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// Straight up from `base` to `peak` over u updates and straight down over d, again and again.
 /// With n = ⌊t/(u+d)⌋ the cycle and r = t − n(u+d) the update in it:
@@ -131,6 +132,18 @@ impl Rate for Cyclic<u64> {
 
     fn peak(&self) -> f64 {
         self.peak.max(self.base)
+    }
+
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        // Where it falls first, it is lowest at the turn.
+        let first = match self.base.partial_cmp(&self.peak)? {
+            Ordering::Less => 0,
+            Ordering::Greater => self.up,
+            Ordering::Equal => return None,
+        };
+        let length = self.up.saturating_add(self.down.unwrap_or(self.up)).max(1);
+        let cycles = from.saturating_sub(first).div_ceil(length).max(u64::from(first == 0));
+        cycles.checked_mul(length)?.checked_add(first)
     }
 
     fn tail(&self) -> Tail {

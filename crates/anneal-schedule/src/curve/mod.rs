@@ -3,6 +3,7 @@
 mod constant;
 mod cosine;
 mod custom;
+pub(crate) mod cycle;
 mod cyclic;
 mod exponential;
 mod inverse_curvature;
@@ -97,6 +98,14 @@ pub(crate) trait Rate {
         None
     }
 
+    /// The first update from `from` on that ends a cycle: see
+    /// [`Schedule::cycle_ends`](crate::Schedule::cycle_ends). Of the schedules that it is made of,
+    /// unless it says otherwise.
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        let ends = self.inner().into_iter().filter_map(|inner| inner.cycle_end(from));
+        ends.min()
+    }
+
     /// The schedules that it is made of, where their updates are its own and their values are rates:
     /// nothing where time runs faster or values are batch sizes.
     fn inner(&self) -> Vec<Inner<'_>> {
@@ -118,6 +127,12 @@ impl<'a> Inner<'a> {
     /// A schedule that is used from the start to the end.
     pub(crate) fn whole(node: &'a Node<u64>) -> Self {
         Self { node, start: 0, length: u64::MAX }
+    }
+
+    /// The first update of the combinator from `from` on that ends one of its cycles.
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        let end = self.node.cycle_end(from.saturating_sub(self.start))?;
+        (end < self.length).then(|| self.start.saturating_add(end))
     }
 }
 

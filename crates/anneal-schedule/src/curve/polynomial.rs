@@ -125,6 +125,12 @@ impl Rate for Polynomial<u64> {
         Some(mix(self.start, self.end, 1.0 - x.min(1.0)))
     }
 
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        // The end belongs to T, and the update after it begins anew.
+        let cycles = self.cycle && self.length > 1;
+        from.max(1).checked_next_multiple_of(self.length).filter(|_| cycles)
+    }
+
     fn tail(&self) -> Tail {
         // In cycles the n-th ends n·T after the start and falls from about (1/n)^p.
         if self.cycle && self.end == 0.0 && self.length > 1 {

@@ -1,6 +1,6 @@
 //! Cosine annealing with warm restarts.
 
-use super::{Describe, Rate, half_cosine, mix, tail::Tail};
+use super::{Describe, Rate, cycle::last_of_cycle, half_cosine, mix, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
@@ -229,6 +229,12 @@ impl Rate for WarmRestarts<u64> {
 
     fn peak(&self) -> f64 {
         self.peak
+    }
+
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        let restarts = |cycle: u64| self.limit.is_none_or(|limit| cycle + 1 < limit);
+        let is_followed = restarts(self.locate(from).cycle);
+        last_of_cycle(from, |step| self.locate(step).cycle).filter(|_| is_followed)
     }
 
     fn tail(&self) -> Tail {

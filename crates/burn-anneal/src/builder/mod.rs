@@ -11,6 +11,7 @@ use crate::groups::{GroupsConfig, Selection};
 use crate::optimizers::Optimizers;
 use crate::precision::{HalfPrecision, LossScaling, OwnCast, RateCap, own_cast};
 use crate::resume::OnMismatch;
+use crate::snapshots::Snapshots;
 use crate::training_loop::TrainingLoop;
 use crate::update::{
     CopyItem, LogUpdates, LossOf, OnSkip, RunMetrics, Watch, copy_of, is_known_output, known_loss,
@@ -74,6 +75,7 @@ pub struct LearnerBuilder<M> {
     resume_from: Option<Checkpoint>,
     resume: Resume,
     pub(crate) checkpoints: Option<Checkpoints>,
+    snapshots: Option<Snapshots>,
     pub(crate) execution: Option<Arc<ExecutionStrategy>>,
     metrics: Vec<RunMetrics>,
     log: Option<LogUpdates>,
@@ -164,6 +166,7 @@ impl<M: Module> LearnerBuilder<M> {
             resume_from: None,
             resume: Resume::Never,
             checkpoints: None,
+            snapshots: None,
             execution: None,
             metrics: vec![],
             log: None,
@@ -370,6 +373,12 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
+    /// Leaves the model at the end of each cycle of the schedule in a file of its own: see [`Snapshots`].
+    pub fn snapshots(mut self, snapshots: Snapshots) -> Self {
+        self.snapshots = Some(snapshots);
+        self
+    }
+
     /// Where [`launch`](Self::launch) trains: on the device of the model unless said otherwise. Of several devices
     /// the first updates the model with the sum of all gradients, in the order of the devices.
     ///
@@ -420,9 +429,9 @@ impl<M: Module> LearnerBuilder<M> {
         Ok(TrainingLoop::new(model, updater, optimizer, scheduler))
     }
 
-    /// As it is for copies that nobody looks at.
-    pub(crate) fn unlogged(self) -> Self {
-        Self { log: None, metrics: vec![], ..self }
+    /// As it is for copies, which leave nothing behind.
+    pub(crate) fn traceless(self) -> Self {
+        Self { log: None, metrics: vec![], snapshots: None, ..self }
     }
 
     fn run_of_loop(&self) -> Result<RunLength, BuildError> {

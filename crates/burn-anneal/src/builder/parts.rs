@@ -8,6 +8,7 @@ use crate::decay::DecayError;
 use crate::groups::{Groups, GroupsConfig, parameters};
 use crate::precision::{Casts, LossScaling};
 use crate::resume::{Course, OnMismatch};
+use crate::snapshots::Writer;
 use crate::update::{
     Expected, GlobalNormClip, Identity, Index, Log, LogUpdates, Plan, Reports, RunMetrics,
     SAYS_NOTHING, Slot, State, UpdateMetric, Updater, half_parameters, learner_scheduler,
@@ -33,6 +34,12 @@ pub(crate) const RATE_CAP: &str = "rate cap";
 const SUMS_OF_MORE: &str = "the number of batches in an update changes, and their gradients are summed, so that they \
                             grow with it; a rate that is meant for their mean needs \
                             gradient_reduction(GradientReduction::Mean)";
+
+/// What is said of snapshots without cycles.
+const ONE_SNAPSHOT: &str =
+    "snapshots: the schedule has no cycles, so there is one snapshot, at the end of the run";
+const NO_SNAPSHOT: &str =
+    "snapshots: the schedule has no cycles and the run no end, so there is no snapshot";
 
 /// What trains, checked.
 pub(crate) struct Parts<M> {
@@ -92,6 +99,12 @@ impl<M: Module> LearnerBuilder<M> {
         if course.run.has_ramp() && self.reduction == GradientReduction::Sum {
             warnings.push(SUMS_OF_MORE.into());
         }
+        if self.snapshots.is_some() && course.schedule.cycle_ends().nth(1).is_none() {
+            warnings.push(match course.schedule.length() {
+                Some(_) => ONE_SNAPSHOT.into(),
+                None => NO_SNAPSHOT.into(),
+            });
+        }
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         let identity = Identity {
             groups: asked_for_groups.then(|| groups.fingerprint()),
@@ -126,6 +139,8 @@ impl<M: Module> LearnerBuilder<M> {
         }
         let open = |log: &LogUpdates| open_log(log, &groups, &state, resumed.is_some());
         let log = self.log.as_ref().map(open).transpose()?;
+        let open = |snapshots| Writer::open(snapshots, state.clock.number, resumed.is_some());
+        let snapshots = self.snapshots.as_ref().map(open).transpose()?;
         let plan = Plan {
             groups,
             clip,
@@ -145,6 +160,7 @@ impl<M: Module> LearnerBuilder<M> {
             interrupter,
             reports: Reports::wanting(&self.metrics),
             log,
+            snapshots,
             live: Mutex::default(),
         };
         let slot = Slot::new(state);

@@ -17,6 +17,7 @@ use burn::lr_scheduler::LrSchedulerRecord;
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
+use burn::tensor::Bytes;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -168,8 +169,7 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Damaged`] where it is the checkpoint of another model.
     pub fn load_in_f32<M: Module>(&self, model: M) -> Result<M, CheckpointError> {
-        let loaded = model.try_load_record(self.model()?);
-        let model = loaded.map_err(|error| self.damaged("model", error))?;
+        let model = load_model(&self.path("model"), model)?;
         Ok(with_master_weights(model, self.optimizer()?))
     }
 
@@ -213,6 +213,16 @@ impl Checkpoint {
     pub(crate) fn damaged(&self, name: &str, reason: impl ToString) -> CheckpointError {
         CheckpointError::Damaged { path: self.path(name), reason: reason.to_string() }
     }
+}
+
+/// The model with the weights of the record in a file, all of them read: those of a record that Burn loads are read
+/// when they are first used, and the file may be gone by then, or be another one.
+pub(crate) fn load_model<M: Module>(path: &Path, model: M) -> Result<M, CheckpointError> {
+    let damaged = |reason: String| CheckpointError::Damaged { path: path.to_path_buf(), reason };
+    let bytes = std::fs::read(path).map_err(|error| damaged(error.to_string()))?;
+    let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes));
+    let loaded = record.and_then(|record| model.try_load_record(record));
+    loaded.map_err(|error| damaged(error.to_string()))
 }
 
 /// Where the checkpoints of a run are.

@@ -48,7 +48,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let found = RunLength::from_items(feed.items(), batch_size);
         let run = run_of(self.run.unwrap_or(RunLength::of_training()), found)?;
         let passes = self.passes();
-        let mut builder = self.clone().unlogged();
+        let mut builder = self.clone().traceless();
         builder.model = builder.model.valid().train().fork(&device);
         let how = For {
             run,

@@ -82,7 +82,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         if self.components.interrupter.interruption().is_some() {
             self.save_in_epoch(true);
         }
-        self.model.monitor().close_log();
+        self.model.monitor().close();
         if let Some(in_epoch) = self.in_epoch.take()
             && let Err(error) = in_epoch.finish()
         {
@@ -303,7 +303,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
             return;
         }
         let named = Named { epoch: place.epochs as usize, batches: place.rounds as usize };
-        self.model.monitor().flush_log();
+        self.model.monitor().flush();
         // Running statistics are those of all passes in the `valid()` form only.
         let (model, optimizer) = (self.model.inner().valid(), self.optimizer.to_record());
         let scheduler = self.scheduler.to_record();

@@ -23,6 +23,14 @@ pub enum UpdateError {
         /// Why.
         reason: String,
     },
+    /// A snapshot cannot be written, or an old one not deleted.
+    #[error("snapshots: {}: {reason}", path.display())]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The gradients are not those of a scaled loss.
     #[error(
         "loss scaling is on, but the loss was not scaled; write `loss.scaled_backward()` in the place of \

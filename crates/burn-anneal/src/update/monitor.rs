@@ -13,6 +13,7 @@ use super::watch::Watch;
 use super::{CopyItem, OnSkip};
 use crate::groups::{ControlSummary, ExplainedController, Explanation, Groups};
 use crate::precision::Casts;
+use crate::snapshots::Writer;
 use anneal_control::{AnnounceError, Announcement, Answer, GradientNoise, Observation};
 use anneal_schedule::RunLength;
 use burn::module::Module;
@@ -73,6 +74,7 @@ pub(crate) struct Plan {
     pub interrupter: Option<Interrupter>,
     pub reports: Reports,
     pub log: Option<Log>,
+    pub snapshots: Option<Writer>,
     /// The state that the last update changed: clones of a model that Burn made before it look at another.
     pub live: Mutex<Option<Slot>>,
 }
@@ -94,6 +96,7 @@ impl Plan {
             interrupter: None,
             reports: Reports::default(),
             log: None,
+            snapshots: None,
             live: Mutex::default(),
             ..*self
         }

@@ -5,6 +5,7 @@ use super::log::Log;
 use super::monitor::Monitor;
 use super::state::Place;
 use super::updater::fail;
+use crate::snapshots::Writer;
 use anneal_control::{EpochMetrics, MetricOf};
 
 impl Monitor {
@@ -40,7 +41,7 @@ impl Monitor {
             state.place.epochs
         };
         self.tell_epoch(epoch, metrics);
-        self.flush_log();
+        self.flush();
     }
 
     /// Tells controllers of an epoch that is over.
@@ -55,19 +56,23 @@ impl Monitor {
 
     /// So many epochs are over, as the owner of a loop counts them.
     pub(crate) fn at_epoch(&self, epochs: u64) {
-        self.flush_log();
+        self.flush();
         let slot = self.slot();
         let mut state = slot.lock();
         state.place = Place { epochs, updates: 0, rounds: 0, ..state.place };
     }
 
-    /// Waits until the log has all updates.
-    pub(crate) fn flush_log(&self) {
+    /// Waits until the log has all updates, and snapshots are written.
+    pub(crate) fn flush(&self) {
         self.plan.log.iter().for_each(Log::flush);
+        if let Some(Err(error)) = self.plan.snapshots.as_ref().map(Writer::wait) {
+            self.stop(error);
+        }
     }
 
     /// The run is over: its log has all of it.
-    pub(crate) fn close_log(&self) {
+    pub(crate) fn close(&self) {
+        self.flush();
         self.plan.log.iter().for_each(Log::close);
     }
 

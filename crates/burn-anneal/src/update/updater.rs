@@ -8,6 +8,7 @@ use super::one_update::Update;
 use super::pass::{Pass, value};
 use super::state::{Slot, State};
 use super::tensors::{ByParameter, in_f32_gradients};
+use crate::precision::with_master_weights;
 use crate::scheduler::{past_end, tell};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
@@ -154,6 +155,9 @@ impl Updater {
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             fail(self.plan(), &mut state, UpdateError::OtherEpoch { epoch, found, expected });
         }
+        drop(state);
+        // Burn saves a checkpoint next.
+        self.monitor.flush();
     }
 
     /// Why this update may not be made: the log, or what Burn's loop shows of it that the run does not say.
@@ -238,11 +242,43 @@ impl Updater {
         let keeps = how.is_shared || !state.controllers.is_empty();
         let before = keeps.then(|| model.clone());
         let mut update = Update { plan, state: &mut state, number, step, optimizer, how };
-        update.run(model, gradients, batches, looks_up).map_err(|(model, error)| {
+        let updated = update.run(model, gradients, batches, looks_up).and_then(|model| {
+            match snapshot(plan, &state, (number, step), &model, optimizer) {
+                Ok(()) => Ok(model),
+                Err(error) => Err((model, error)),
+            }
+        });
+        updated.map_err(|(model, error)| {
             let error = fail(plan, &mut state, error);
             Failed { model: before.unwrap_or(model), error }
         })
     }
+}
+
+/// Writes a snapshot after the last update of a cycle, and after that of the run.
+fn snapshot<M: Module>(
+    plan: &Plan,
+    state: &State,
+    (number, step): (u64, u64),
+    model: &M,
+    optimizer: &ModuleOptimizer,
+) -> Result<(), UpdateError> {
+    let Some(writer) = &plan.snapshots else { return Ok(()) };
+    let schedule = plan.groups.schedule();
+    let is_last = schedule.length().is_some_and(|length| number + 1 == state.origin + length);
+    // A schedule that waits while updates are skipped ends its cycle with the one that is made.
+    let ends_cycle = schedule.ends_cycle(step) && state.clock.next_step() > step;
+    if !is_last && !ends_cycle {
+        return Ok(());
+    }
+    let model = match plan.is_half {
+        true => with_master_weights(model.clone(), optimizer.to_record()).valid(),
+        // Running statistics are those of all passes in the `valid()` form only.
+        false => model.valid(),
+    };
+    writer.write(number, model.into_record())?;
+    // Nobody may hear of what goes wrong later.
+    if is_last { writer.wait() } else { Ok(()) }
 }
 
 /// Runs the optimizer.

@@ -1,6 +1,6 @@
 //! Warm restarts as keras computes them.
 
-use crate::curve::{Describe, Rate};
+use crate::curve::{Describe, Rate, cycle::last_of_cycle};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
@@ -105,6 +105,10 @@ impl Rate for KerasRestarts<u64> {
         // Where a cycle begins, up to a rounding error, the one before has reached its end.
         let into = x * self.multiplier.powf(cycle) * self.cycle as f64;
         if step > 0 && into < 1e-6 { self.low() } else { self.rate(step) }
+    }
+
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        last_of_cycle(from, |step| self.locate(step).0)
     }
 
     fn peak(&self) -> f64 {

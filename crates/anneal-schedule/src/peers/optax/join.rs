@@ -1,6 +1,6 @@
 //! Schedules one after another that may be cut short.
 
-use crate::curve::{Describe, Rate};
+use crate::curve::{Describe, Rate, cycle::end_in_parts};
 use crate::{Part, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +79,10 @@ impl Rate for OptaxJoin<u64> {
         // A part that would begin at `step` has not begun.
         let i = self.starts.partition_point(|&start| start < step).saturating_sub(1);
         self.parts[i].schedule.held(step - self.starts[i])
+    }
+
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        end_in_parts(&self.parts, &self.starts, from)
     }
 
     fn peak(&self) -> f64 {

@@ -1,6 +1,6 @@
 //! timm's decay in cycles.
 
-use crate::curve::{Describe, Rate, falling_tanh, half_cosine, mix};
+use crate::curve::{Describe, Rate, cycle::last_of_cycle, falling_tanh, half_cosine, mix};
 use crate::{ScheduleError, scope::Scope};
 use serde::{Deserialize, Serialize};
 
@@ -207,6 +207,11 @@ impl Rate for TimmCycles {
         let before = step.checked_sub(1).and_then(|last| self.locate(last));
         let begins = before.filter(|before| self.locate(step).is_none_or(|at| at.0 != before.0));
         begins.map_or_else(|| self.rate(step), |(cycle, _)| self.rate_in(cycle, 1.0))
+    }
+
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        let is_followed = self.locate(from)?.0 + 1.0 < self.cycle_limit as f64;
+        last_of_cycle(from, |step| self.locate(step).map(|at| at.0)).filter(|_| is_followed)
     }
 
     fn peak(&self) -> f64 {

@@ -419,6 +419,17 @@ impl Rate for TorchChain {
         self.rate(if jumps { step.saturating_sub(1) } else { step })
     }
 
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        let ends = self.tracks.iter().flat_map(|track| {
+            let next = track.iter().skip(1).map(TorchPhase::at).chain([u64::MAX]);
+            track.iter().zip(next).filter_map(move |(phase, next)| {
+                let end = phase.link().cycle_end(from.saturating_sub(phase.at()))?;
+                Some(phase.at().saturating_add(end)).filter(|end| *end < next)
+            })
+        });
+        ends.min()
+    }
+
     fn peak(&self) -> f64 {
         let alone = self.tracks.len() == 1;
         let phases = || self.tracks.iter().flatten();

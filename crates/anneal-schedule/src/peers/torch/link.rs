@@ -1,5 +1,6 @@
 //! What one torch scheduler does to the rate at each of its epochs, in closed form.
 
+use crate::curve::cycle::lowest_of_wave;
 use crate::curve::{Anneal, Rate, WarmRestarts, half_cosine, mix};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
@@ -269,6 +270,28 @@ impl TorchLink {
             Self::OneCycleLr { .. } => self.one_cycle(epoch),
             Self::Swalr { swa_lr, .. } => *swa_lr,
             _ => 0.0,
+        }
+    }
+
+    /// The first of its epochs from `from` on that ends a cycle.
+    pub(super) fn cycle_end(&self, from: u64) -> Option<u64> {
+        match self {
+            Self::CosineAnnealingLr { t_max, .. } => {
+                let waves = from.saturating_sub(*t_max).div_ceil(t_max.saturating_mul(2));
+                waves.checked_mul(2)?.checked_add(1)?.checked_mul(*t_max)
+            }
+            Self::CosineAnnealingWarmRestarts { t_0, t_mult, .. } => {
+                restarting_wave(*t_0, *t_mult).cycle_end(from)
+            }
+            // Its height is a wave that begins at the bottom, where rates rise.
+            Self::CyclicLr { base_lr, max_lr, step_size_up, step_size_down, .. }
+                if base_lr < max_lr =>
+            {
+                let cycle = step_size_up + step_size_down;
+                let at = |passed: f64| (passed + 0.5) * cycle;
+                lowest_of_wave(from, from as f64 / cycle - 0.5, at, |epoch| self.value(epoch))
+            }
+            _ => None,
         }
     }
 

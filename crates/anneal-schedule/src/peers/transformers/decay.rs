@@ -1,5 +1,6 @@
 //! transformers' decays where they leave the usual path.
 
+use crate::curve::cycle::{last_of_cycle, lowest_of_wave};
 use crate::curve::{Describe, Rate, half_cosine};
 use crate::{ScheduleError, scope::Scope};
 use serde::{Deserialize, Serialize};
@@ -129,6 +130,21 @@ impl Rate for TransformersDecay {
                 self.rate_at(0.0)
             }
             _ => self.rate(step),
+        }
+    }
+
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        match self.shape {
+            Falling::Waves(cycles) if cycles != 0.0 => {
+                let (cycles, length) = (cycles.abs(), self.length as f64);
+                let at = |passed: f64| passed / cycles * length - self.offset as f64;
+                lowest_of_wave(from, cycles * self.x(from), at, |step| self.rate(step))
+            }
+            Falling::Restarts(cycles) => {
+                let end = last_of_cycle(from, |step| (cycles * self.x(step)).floor())?;
+                (self.x(end.saturating_add(1)) < 1.0).then_some(end)
+            }
+            _ => None,
         }
     }
 

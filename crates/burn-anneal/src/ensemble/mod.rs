@@ -1,0 +1,286 @@
+//! Several models that answer together.
+
+mod diversity;
+mod error;
+mod pairs;
+
+pub use diversity::{PredictionDiversity, WeightDiversity};
+pub use error::EnsembleError;
+pub use pairs::Pairs;
+
+use crate::checkpoint::load_model;
+use crate::loader::{EpochStart, open};
+use crate::update::in_f32;
+use burn::data::dataloader::DataLoader;
+use burn::data::dataset::DatasetError;
+use burn::module::Module;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Bool, FloatDType, Tensor};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+/// Several models of one architecture that answer together: the snapshots of a run, or any others.
+///
+/// Members in files are loaded one after the other, and each passes over the data once: memory holds one model, the
+/// predictions so far and its own, however many members there are. To answer batch by batch instead, load all of
+/// them once: [`loaded`](Self::loaded). Members are in their `valid()` form, and predictions in f32 at least.
+///
+/// ```
+/// use burn_anneal::prelude::*;
+/// # use burn::nn::{Linear, LinearConfig};
+/// # use burn::tensor::{Device, Tensor};
+/// # let device = Device::default();
+/// # let models = [(); 3].map(|()| LinearConfig::new(4, 2).init(&device));
+/// // From files: Ensemble::of(Snapshots::list("runs/mine")?, model)
+/// let ensemble = Ensemble::of_models(models).average(Average::Probabilities);
+/// let batch = Tensor::<2>::ones([8, 4], &device);
+/// let logits: Tensor<2> = ensemble.predict_batch(batch, |model: &Linear, batch| model.forward(batch))?;
+/// assert_eq!(logits.dims(), [8, 2]);
+/// println!("{}", ensemble.weight_diversity()?);
+/// # Ok::<(), EnsembleError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Ensemble<M> {
+    members: Members<M>,
+    average: Average,
+}
+
+/// What is averaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Average {
+    /// Probabilities, the softmax over the last dimension of what a model gives. What comes back are their logarithms,
+    /// which are logits too: a softmax of them gives the mean of m members,
+    ///
+    /// ```text
+    /// ln p̄ = ln Σ_i e^(ln p_i) − ln m
+    /// ```
+    ///
+    /// summed so that nothing overflows, and no small probability becomes 0.
+    #[default]
+    Probabilities,
+    /// What a model gives, as it is: logits, or the values of a regression. The softmax of mean logits is the
+    /// geometric mean of the probabilities, scaled to add up to 1.
+    Outputs,
+}
+
+#[derive(Clone, Debug)]
+enum Members<M> {
+    /// Records, and what each is loaded into.
+    Files(Vec<PathBuf>, M),
+    Models(Vec<M>),
+}
+
+impl<M: Module> Ensemble<M> {
+    /// Of records of models in files, such as [`Snapshot`](crate::Snapshot)s, each to be loaded into `model`.
+    pub fn of<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, model: M) -> Self {
+        let files = files.into_iter().map(|path| path.as_ref().to_path_buf()).collect();
+        Self { members: Members::Files(files, model), average: Average::default() }
+    }
+
+    /// Of models, which are kept.
+    pub fn of_models(models: impl IntoIterator<Item = M>) -> Self {
+        let models = models.into_iter().map(|model| model.valid()).collect();
+        Self { members: Members::Models(models), average: Average::default() }
+    }
+
+    /// What is averaged: probabilities unless said otherwise.
+    #[must_use]
+    pub fn average(mut self, average: Average) -> Self {
+        self.average = average;
+        self
+    }
+
+    /// The number of members.
+    pub fn len(&self) -> usize {
+        match &self.members {
+            Members::Files(files, _) => files.len(),
+            Members::Models(models) => models.len(),
+        }
+    }
+
+    /// Whether it has none, and can answer nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// With all members in memory.
+    ///
+    /// # Errors
+    /// [`EnsembleError::Member`] where one cannot be loaded.
+    pub fn loaded(self) -> Result<Self, EnsembleError> {
+        let models = (0..self.len()).map(|index| self.member(index).map(Cow::into_owned));
+        let models: Vec<M> = models.collect::<Result<_, _>>()?;
+        Ok(Self::of_models(models).average(self.average))
+    }
+
+    /// The mean of all members for each batch of a loader, in order.
+    ///
+    /// Each member takes a pass over the loader, which must give the same batches each time: a test loader does, a
+    /// [`SeededLoader`](crate::SeededLoader) gives its first epoch, one that Burn shuffles must not be used. Progress is
+    /// logged, a line for each member.
+    ///
+    /// # Errors
+    /// [`EnsembleError`] where there are no members or no batches, a member cannot be loaded or gives something else
+    /// than the first, or a prediction is NaN or infinite.
+    pub fn predict<B, const D: usize>(
+        &self,
+        loader: &dyn DataLoader<B>,
+        forward: impl Fn(&M, B) -> Tensor<D>,
+    ) -> Result<Vec<Tensor<D>>, EnsembleError> {
+        self.mean(|| epoch(loader), forward)
+    }
+
+    /// The mean of all members for one batch; those in files are loaded anew each time.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub fn predict_batch<B: Clone, const D: usize>(
+        &self,
+        batch: B,
+        forward: impl Fn(&M, B) -> Tensor<D>,
+    ) -> Result<Tensor<D>, EnsembleError> {
+        let mean = self.mean(|| [Ok(batch.clone())].into_iter(), forward)?;
+        mean.into_iter().next().ok_or(EnsembleError::NoBatches)
+    }
+
+    fn mean<B, I: Iterator<Item = Result<B, DatasetError>>, const D: usize>(
+        &self,
+        batches: impl Fn() -> I,
+        forward: impl Fn(&M, B) -> Tensor<D>,
+    ) -> Result<Vec<Tensor<D>>, EnsembleError> {
+        let mut sums: Vec<Tensor<D>> = vec![];
+        for member in 0..self.len() {
+            let answers = self.answers(member, batches(), &forward, self.average)?;
+            sums = match member {
+                0 => answers,
+                _ => {
+                    self.alike(member, sums, answers)?.map(|pair| self.average.add(pair)).collect()
+                }
+            };
+        }
+        let mean = |sum: Tensor<D>| match self.average {
+            Average::Probabilities => sum - (self.len() as f64).ln(),
+            Average::Outputs => sum / self.len() as f64,
+        };
+        match sums.is_empty() {
+            true => Err(EnsembleError::NoMembers),
+            false => Ok(sums.into_iter().map(mean).collect()),
+        }
+    }
+
+    /// What a member gives for each batch, ready to be averaged.
+    fn answers<B, const D: usize>(
+        &self,
+        member: usize,
+        batches: impl Iterator<Item = Result<B, DatasetError>>,
+        forward: impl Fn(&M, B) -> Tensor<D>,
+        average: Average,
+    ) -> Result<Vec<Tensor<D>>, EnsembleError> {
+        let model = self.member(member)?;
+        log::info!("{} answers", self.name(member));
+        let answer = |batch: Result<B, DatasetError>| {
+            let batch = batch.map_err(|error| EnsembleError::Data { reason: error.to_string() })?;
+            Ok(average.term(in_f32(forward(&model, batch).without_autodiff())))
+        };
+        let answers: Vec<Tensor<D>> = batches.map(answer).collect::<Result<_, _>>()?;
+        if answers.is_empty() {
+            return Err(EnsembleError::NoBatches);
+        }
+        let wrong = answers.iter().map(|answer| average.wrong(answer.clone())).collect();
+        match numbers(wrong)?.iter().all(|wrong| *wrong == 0.0) {
+            true => Ok(answers),
+            false => Err(EnsembleError::NotFinite { member: self.name(member) }),
+        }
+    }
+
+    /// What a member and those before it give for the same batches.
+    fn alike<const D: usize>(
+        &self,
+        member: usize,
+        before: Vec<Tensor<D>>,
+        answers: Vec<Tensor<D>>,
+    ) -> Result<impl Iterator<Item = (Tensor<D>, Tensor<D>)>, EnsembleError> {
+        let (found, expected) = (answers.len(), before.len());
+        if found != expected {
+            return Err(EnsembleError::Batches { member: self.name(member), found, expected });
+        }
+        let pairs = || before.iter().zip(&answers).map(|(one, other)| (one.dims(), other.dims()));
+        if let Some((batch, (expected, found))) =
+            pairs().enumerate().find(|(_, (one, other))| one != other)
+        {
+            let (found, expected) = (found.to_vec(), expected.to_vec());
+            let member = self.name(member);
+            return Err(EnsembleError::Shape { member, batch, found, expected });
+        }
+        Ok(before.into_iter().zip(answers))
+    }
+
+    fn member(&self, index: usize) -> Result<Cow<'_, M>, EnsembleError> {
+        match &self.members {
+            Members::Models(models) => Ok(Cow::Borrowed(&models[index])),
+            Members::Files(files, model) => match load_model(&files[index], model.clone()) {
+                Ok(model) => Ok(Cow::Owned(model.valid())),
+                Err(error) => {
+                    let (member, source) = (self.name(index), Box::new(error));
+                    Err(EnsembleError::Member { member, source })
+                }
+            },
+        }
+    }
+
+    fn name(&self, index: usize) -> String {
+        let member = format!("member {index} of {}", self.len());
+        match &self.members {
+            Members::Files(files, _) => format!("{member}, {}", files[index].display()),
+            Members::Models(_) => member,
+        }
+    }
+}
+
+/// The first epoch of a loader that knows its epochs, each time.
+fn epoch<B>(loader: &dyn DataLoader<B>) -> impl Iterator<Item = Result<B, DatasetError>> {
+    open(loader, EpochStart { epoch: 1, batches: 0 }).0
+}
+
+/// The values of tensors of one element.
+fn numbers(tensors: Vec<Tensor<1>>) -> Result<Vec<f64>, EnsembleError> {
+    let Some(device) = tensors.first().map(Tensor::device) else { return Ok(vec![]) };
+    let tensors = tensors.into_iter().map(|tensor| tensor.to_device(&device).cast(FloatDType::F32));
+    let read = Tensor::cat(tensors.collect(), 0).try_into_data();
+    let data = read.map_err(|error| EnsembleError::Device { reason: error.to_string() })?;
+    Ok(data.iter::<f64>().collect())
+}
+
+impl Average {
+    /// What is added up.
+    fn term<const D: usize>(self, output: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Probabilities => log_softmax(output, D - 1),
+            Self::Outputs => output,
+        }
+    }
+
+    /// 0 where all may be added up: the logarithm of a probability of 0 may, NaN may not.
+    fn wrong<const D: usize>(self, term: Tensor<D>) -> Tensor<1> {
+        let wrong: Tensor<D, Bool> = match self {
+            Self::Probabilities => term.is_nan(),
+            Self::Outputs => term.is_finite().bool_not(),
+        };
+        wrong.any().float()
+    }
+
+    fn add<const D: usize>(self, (sum, term): (Tensor<D>, Tensor<D>)) -> Tensor<D> {
+        match self {
+            Self::Probabilities => log_add_exp(sum, term),
+            Self::Outputs => sum + term,
+        }
+    }
+}
+
+/// ln(e^a + e^b), with the larger taken out.
+fn log_add_exp<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    let larger = a.clone().max_pair(b.clone());
+    // Of two that are −∞ nothing can be taken out.
+    let larger = larger.clone().mask_fill(larger.is_inf(), 0.0);
+    ((a - larger.clone()).exp() + (b - larger.clone()).exp()).log() + larger
+}

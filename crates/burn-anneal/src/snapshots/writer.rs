@@ -1,0 +1,112 @@
+//! Writing snapshots while training goes on.
+
+use super::{PREFIX, SUFFIX, Snapshot, Snapshots, folder};
+use crate::build_error::BuildError;
+use crate::checkpoint::{CheckpointError, file_names};
+use crate::update::UpdateError;
+use burn::store::ModuleRecord;
+use std::fs;
+use std::io;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Writes the snapshots of a run.
+pub(crate) struct Writer {
+    snapshots: Snapshots,
+    state: Mutex<Writing>,
+}
+
+#[derive(Default)]
+struct Writing {
+    /// The update of the last; replicas of a model come to the same one.
+    last: Option<u64>,
+    thread: Option<JoinHandle<Result<(), UpdateError>>>,
+}
+
+impl Writer {
+    /// Makes the folder ready for the snapshots of a run, whose next update is `next`; `goes_on` says whether it had
+    /// some before.
+    pub fn open(snapshots: &Snapshots, next: u64, goes_on: bool) -> Result<Self, BuildError> {
+        if snapshots.last == Some(0) {
+            let allowed = "at least 1";
+            return Err(BuildError::Snapshots { field: "keep_last", value: "0".into(), allowed });
+        }
+        let there = Snapshots::list(&snapshots.directory)?;
+        if !goes_on && !there.is_empty() {
+            let directory = snapshots.directory.clone();
+            return Err(BuildError::OldSnapshots { directory });
+        }
+        let folder = folder(&snapshots.directory);
+        let failed = |path: &Path, error: io::Error| {
+            let (path, reason) = (path.to_path_buf(), error.to_string());
+            BuildError::from(CheckpointError::Write { path, reason })
+        };
+        fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
+        let later = there.into_iter().filter(|snapshot| snapshot.update >= next);
+        // Burn writes beside a file, and renames.
+        let is_scratch = |name: &String| name.starts_with(PREFIX) && name.ends_with(".tmp");
+        let scratch = file_names(&folder)?.into_iter().filter(is_scratch);
+        let left = later.map(|snapshot| snapshot.path).chain(scratch.map(|name| folder.join(name)));
+        for path in left {
+            fs::remove_file(&path).map_err(|error| failed(&path, error))?;
+        }
+        // What cannot be written is said now, and not after the first cycle.
+        let probe = folder.join(format!("{PREFIX}{SUFFIX}.tmp"));
+        fs::write(&probe, "")
+            .and_then(|()| fs::remove_file(&probe))
+            .map_err(|error| failed(&probe, error))?;
+        Ok(Self { snapshots: snapshots.clone(), state: Mutex::default() })
+    }
+
+    /// Writes the model after an update, when the one before is written.
+    pub fn write(&self, update: u64, model: ModuleRecord) -> Result<(), UpdateError> {
+        self.wait()?;
+        let mut state = self.state();
+        if state.last.replace(update) == Some(update) {
+            return Ok(());
+        }
+        let snapshots = self.snapshots.clone();
+        state.thread = Some(std::thread::spawn(move || snapshots.save(update, model)));
+        Ok(())
+    }
+
+    /// Waits until the last is written.
+    pub fn wait(&self) -> Result<(), UpdateError> {
+        match self.state().thread.take() {
+            Some(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            None => Ok(()),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Writing> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Err(error) = self.wait() {
+            log::error!("{error}");
+        }
+    }
+}
+
+impl Snapshots {
+    fn save(&self, update: u64, model: ModuleRecord) -> Result<(), UpdateError> {
+        let failed = |path: &Path, reason: String| UpdateError::Snapshot {
+            path: path.to_path_buf(),
+            reason,
+        };
+        let new = Snapshot::at(&folder(&self.directory), update);
+        model.save(&new.path).map_err(|error| failed(&new.path, error.to_string()))?;
+        let Some(kept) = self.last else { return Ok(()) };
+        let all = Self::list(&self.directory);
+        let all = all.map_err(|error| failed(&new.path, error.to_string()))?;
+        for old in all.into_iter().rev().skip(kept) {
+            fs::remove_file(&old.path).map_err(|error| failed(&old.path, error.to_string()))?;
+        }
+        Ok(())
+    }
+}
