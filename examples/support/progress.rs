@@ -44,22 +44,25 @@ fn bar_of(counted: &str) -> ProgressBar {
     bar
 }
 
-/// The words that start what is said about an epoch; no label is an empty one.
 /// What shows how far a rate finder is.
 pub fn of_finder() -> impl Fn(&FinderProgress) + Send + Sync {
     let bar = bar_of("updates");
     move |progress| {
         let ((seed, seeds), (update, updates)) = (progress.seed, progress.update);
+        if update == 1 {
+            bar.reset();
+        }
         bar.set_prefix(format!("seed {seed} of {seeds}"));
         bar.set_length(updates);
         bar.set_position(update);
         bar.set_message(format!("rate {:.1e}   loss {:.3}", progress.rate, progress.loss));
-        if (seed, update) == (seeds, updates) {
+        if progress.ended && seed == seeds {
             bar.finish_and_clear();
         }
     }
 }
 
+/// The words that start what is said about an epoch; no label is an empty one.
 pub(crate) fn epoch_of_epochs(label: &str, epoch: usize, epochs: usize) -> String {
     let width = epochs.to_string().len();
     let space = if label.is_empty() { "" } else { "   " };

@@ -22,6 +22,8 @@ pub struct Arguments {
 /// The experiments.
 #[derive(Debug, Subcommand)]
 pub enum Experiment {
+    /// The curvature by the first update, by a sweep, and by power iteration
+    Curvature(Settings),
     /// A GAN whose two players have rates in cycles, in phase and half a period apart
     Gan(Settings),
     /// Gradient descent on the rate of SGD, from rates far too low and too high

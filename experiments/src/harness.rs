@@ -136,12 +136,15 @@ impl Study {
             })
             .collect();
         let lost = match table.lost_by(adaptive) {
-            lost if lost.is_empty() => "nowhere in this table".to_owned(),
-            lost => lost.join("; "),
+            _ if adaptive.is_empty() => String::new(),
+            lost if lost.is_empty() => {
+                "- Where it does not win: nowhere in this table.\n".to_owned()
+            }
+            lost => format!("- Where it does not win: {}.\n", lost.join("; ")),
         };
         format!(
             "# {}\n\n`cargo run --bin experiments -- {} --seeds {seeds}{flags}`\n\n{}\n{spread} The picture is of \
-             the first seed. {note}\n\nExpected: {words}\n\n{seen}- Where it does not win: {lost}.\n",
+             the first seed. {note}\n\nExpected: {words}\n\n{seen}{lost}",
             self.title,
             self.name,
             table.markdown(),

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment) -> Result<String, ExampleError> {
     match experiment {
+        Experiment::Curvature(settings) => Ok(curvature::run(settings)?.to_string()),
         Experiment::Gan(settings) => Ok(gan::run(settings)?.to_string()),
         Experiment::Hypergradient(settings) => Ok(hypergradient::run(settings)?.to_string()),
         Experiment::NoiseScale(settings) => Ok(noise_scale::run(settings)?.to_string()),

@@ -21,7 +21,6 @@ use burn_anneal::plan::{RangeTests, Rule, Sweep, Verdict};
 use burn_anneal::prelude::*;
 
 use crate::cli::{RangeTestSettings, Settings};
-use crate::curvature;
 use crate::harness::write;
 use crate::model::Classifier;
 
@@ -73,12 +72,7 @@ pub fn run(arguments: &RangeTestSettings) -> Result<String, ExampleError> {
     let device = SelectedDevice::select(None)?.device;
     let mut measured = vec![];
     let mut hows = String::new();
-    let digits = digits(settings)?;
-    digits.measure(settings, &device, &mut measured, &mut hows)?;
-    let training = device.clone().autodiff();
-    let loaders: Vec<(u64, ImageLoader)> =
-        settings.seeds().map(|seed| (seed, digits.loader(seed, &training))).collect();
-    let curvatures = curvature::table(&loaders, &training)?;
+    digits(settings)?.measure(settings, &device, &mut measured, &mut hows)?;
     things(settings)?.measure(settings, &device, &mut measured, &mut hows)?;
     match &arguments.weights {
         Some(weights) => {
@@ -90,17 +84,13 @@ pub fn run(arguments: &RangeTestSettings) -> Result<String, ExampleError> {
     let folder = settings.folder();
     let mut files = vec![];
     for first in measured.iter().filter(|measured| measured.seed == 0) {
-        let name = first.problem.to_lowercase().replace(' ', "_");
+        let name = first.problem.to_lowercase().replace([' ', '-'], "_");
         files.push(folder.join(format!("range_test_{name}.svg")));
         write(&files[files.len() - 1], first.found.svg())?;
     }
     files.push(folder.join("range_test.svg"));
     write(&files[files.len() - 1], plot::panels(TITLE, &panels(&measured)))?;
-    let text = text(settings, arguments.weights.is_some(), &measured, &hows)
-        + "\n## Curvature\nThe network of MNIST at random weights, under plain SGD. The first three are of one batch: the largest \
-           eigenvalue as `Curvature::measure` finds it by power iteration, and what `LrFinder::first_rate` shows; the sweep is of \
-           100 batches.\n\n"
-        + &curvatures;
+    let text = text(settings, arguments.weights.is_some(), &measured, &hows);
     files.push(folder.join("range_test.md"));
     write(&files[files.len() - 1], &text)?;
     let files: Vec<String> = files.iter().map(|file| format!("  {}", file.display())).collect();

@@ -48,6 +48,17 @@ fn gan() {
 }
 
 #[test]
+fn curvature() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_experiments"));
+    let arguments = ["curvature", "--short", "--seeds", "1", "--out"];
+    let done = program.args(arguments).arg(folder.path()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = fs::read_to_string(folder.path().join("curvature.md")).unwrap();
+    assert!(text.contains("| after 100 updates | ") && !text.contains("not win"), "{text}");
+}
+
+#[test]
 fn range_test() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_experiments"));

@@ -32,7 +32,7 @@ pub fn compare(line: Value) -> Result<(), String> {
     let likelihood = posterior.log_marginal_likelihood();
     agree("log marginal likelihood", likelihood, case.log_marginal_likelihood)?;
     for (i, at) in case.at.iter().enumerate() {
-        let prediction = posterior.predict(&[*at]);
+        let prediction = posterior.predict(&[*at]).map_err(|error| error.to_string())?;
         agree(&format!("mean at {at}"), prediction.mean, case.mean[i])?;
         agree(&format!("standard deviation at {at}"), prediction.std, case.std_of_function[i])?;
     }

@@ -97,7 +97,7 @@ fn a_run_of_ones_own_goes_on_as_if_nobody_had_looked() {
                     let batch = batch.unwrap();
                     if looks && index == 2 && epoch == 0 {
                         let pass = |model: &TinyModel| TrainStep::step(model, batch.clone());
-                        let found = quick().find_in(&training, 2, pass).unwrap();
+                        let found = quick().find_in(&training, pass).unwrap();
                         assert_eq!(found.tests().len(), 2);
                     }
                     training.pass(|model| TrainStep::step(model, batch));
@@ -200,7 +200,7 @@ fn looked_at(finder: Option<LrFinder>) -> (Vec<u32>, TensorData) {
         training.update().unwrap();
     }
     match finder {
-        Some(finder) => drop(finder.seed(5).find_in(&training, 1, pass).unwrap()),
+        Some(finder) => drop(finder.seed(5).find_in(&training, pass).unwrap()),
         None => device.seed(5),
     }
     let drawn = Tensor::<1>::random([4], Distribution::Default, &device).into_data();
@@ -215,6 +215,23 @@ fn looked_at(finder: Option<LrFinder>) -> (Vec<u32>, TensorData) {
 fn running_statistics_stay_and_generators_go_on_from_the_seed() {
     let _alone = alone();
     assert_eq!(looked_at(Some(quick())), looked_at(None));
+}
+
+#[test]
+fn a_clone_of_a_builder_trains_with_statistics_of_its_own() {
+    let _alone = alone();
+    let builder = noisy();
+    let trained = |builder: LearnerBuilder<Noisy>| {
+        let device = device();
+        device.seed(3);
+        let mut training = builder.build_loop().unwrap();
+        for _ in 0..3 {
+            training.pass(|model| TrainStep::step(model, points(&[1, 2, 3, 4], &device)));
+            training.update().unwrap();
+        }
+        bits(&training.into_model().valid())
+    };
+    assert_eq!(trained(builder.clone()), trained(builder));
 }
 
 #[test]
@@ -253,7 +270,7 @@ fn the_whole_schedule_is_swept_with_its_groups_and_their_decay() {
     let found = LrFinder::new()
         .sweep(sweep.clone())
         .seeds(1)
-        .find_in(&training, 1, |model: &Vec<Weight>| {
+        .find_in(&training, |model: &Vec<Weight>| {
             let [first, rest] = [&model[0], &model[1]].map(|part| quadratic(part, 1.0));
             let loss = first + rest;
             TrainOutput::new(model, loss.clone().scaled_backward(), loss)
@@ -277,11 +294,12 @@ fn the_whole_schedule_is_swept_with_its_groups_and_their_decay() {
 #[test]
 fn it_stops_where_the_loss_diverges_and_counts_updates() {
     let _alone = alone();
-    let training = weights(constant(0.1)).build_loop().unwrap();
+    let run = RunLength::updates(1_000).gradient_accumulation(3);
+    let training = weights(constant(0.1)).run(run).build_loop().unwrap();
     let mut passes = 0;
     let found = LrFinder::new()
         .seeds(1)
-        .find_in(&training, 3, |model: &Vec<Weight>| {
+        .find_in(&training, |model: &Vec<Weight>| {
             passes += 1;
             let loss = quadratic(&model[1], 30.0);
             TrainOutput::new(model, loss.clone().scaled_backward(), loss)
@@ -358,7 +376,7 @@ fn a_loss_that_is_nan_from_the_first_update_on_gives_no_rate() {
     let _alone = alone();
     let training = weights(constant(0.1)).build_loop().unwrap();
     let found = LrFinder::new()
-        .find_in(&training, 1, |model: &Vec<Weight>| {
+        .find_in(&training, |model: &Vec<Weight>| {
             let loss = quadratic(&model[1], f32::NAN);
             TrainOutput::new(model, loss.clone().scaled_backward(), loss)
         })
@@ -366,6 +384,10 @@ fn a_loss_that_is_nan_from_the_first_update_on_gives_no_rate() {
     assert!(matches!(found.verdict(), Verdict::Nothing(_)), "{found}");
     assert!(Rule::ALL.into_iter().all(|rule| found.suggestion_by(rule).is_none()));
     assert!(found.to_string().contains("first"), "{found}");
+}
+
+fn training_of_one() -> TrainingLoop<Vec<Weight>> {
+    weights(constant(0.01)).build_loop().unwrap()
 }
 
 #[test]
@@ -392,6 +414,29 @@ fn the_largest_first_rate_of_a_quadratic_is_that_of_its_curvature() {
     assert!((along.curvature / (sum(3) / sum(2)) - 1.0).abs() < 1e-2, "{along:?}");
     assert!(along.curvature <= 20.0);
     assert_eq!(bits(training.model()), before);
+
+    // An update of the mean of two batches is that of one.
+    let run = RunLength::updates(1_000).gradient_accumulation(2);
+    let training = weights(constant(0.01)).gradient_reduction(GradientReduction::Mean).run(run);
+    let mean = LrFinder::new().first_rate_in(&training.build_loop().unwrap(), pass).unwrap();
+    assert_eq!(mean.rate(), Some(rate));
+    // That of their sum is twice as long.
+    let sum_of_two = weights(constant(0.01)).run(run).build_loop().unwrap();
+    let twice = LrFinder::new().first_rate_in(&sum_of_two, pass).unwrap().rate().unwrap();
+    assert!(2.0 * twice <= largest && largest < 2.2 * twice, "{twice} for {largest}");
+
+    let broken = |model: &Vec<Weight>| {
+        let loss = quadratic(&model[0], f32::NAN);
+        TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+    };
+    let error = LrFinder::new().first_rate_in(&training_of_one(), broken).unwrap_err();
+    assert!(error.to_string().contains("NaN before any update"), "{error}");
+    let unknown = |model: &Vec<Weight>| {
+        let loss = quadratic(&model[0], 1.0);
+        TrainOutput::new(model, loss.backward(), "no loss")
+    };
+    let error = LrFinder::new().first_rate_in(&training_of_one(), unknown).unwrap_err();
+    assert!(error.to_string().contains("rate finder"), "{error}");
 
     // A group with half of the rate has half of the curvature along the update.
     let groups = GroupsConfig::new()
@@ -471,6 +516,7 @@ fn a_warmup_is_as_long_as_the_curvature_asks_for() {
     assert_eq!(warmup(1e-3, 8).advice, Some(Warmup::NotNeeded));
     let high = warmup(1e3, 1);
     assert!(matches!(high.advice, Some(Warmup::NotMeasured { last: 1, .. })), "{high}");
+    assert!(found.to_string().contains("fewer batches than"), "{found}");
     let builder = sgd(TinyModel::seeded(1, &device()));
     let error = LrFinder::new().warmup(&builder, &loader, 0).unwrap_err().to_string();
     assert!(error.starts_with("updates: 0"), "{error}");

@@ -19,7 +19,7 @@ fn training(folder: &Path, number: usize) -> SupervisedTraining<TinyModel> {
         .metrics((LossMetric::new(),))
 }
 
-fn builder(values: &Values) -> LearnerBuilder<TinyModel> {
+fn builder(values: &Values, _number: usize) -> LearnerBuilder<TinyModel> {
     assert!(values["rate"] < 0.5, "a rate that somebody's code does not bear");
     let model = TinyModel::seeded(1, &device());
     LearnerBuilder::new(model, SgdConfig::new().build(), constant(values["rate"]))
@@ -27,7 +27,7 @@ fn builder(values: &Values) -> LearnerBuilder<TinyModel> {
 
 /// The mean validation loss in the last epoch of a run without a search.
 fn loss_at(rate: f64) -> f64 {
-    let mut training = builder(&Values::from_iter([("rate", rate)]))
+    let mut training = builder(&Values::from_iter([("rate", rate)]), 0)
         .run(RunLength::from_items(60, 6).epochs(4))
         .build_loop()
         .unwrap();

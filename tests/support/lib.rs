@@ -4,6 +4,7 @@
 mod flat;
 mod golden;
 mod model;
+mod peers;
 mod program;
 mod quiet;
 mod recorder;
@@ -14,6 +15,7 @@ mod weight;
 pub use flat::flat;
 pub use golden::{golden_file, golden_lines};
 pub use model::{FEATURES, Points, TinyModel, batches, points, seeded, shuffled};
+pub use peers::{Compare, agree_with_peers};
 pub use program::{Outcome, Program};
 pub use quiet::Quiet;
 pub use recorder::RateRecorder;
@@ -40,6 +42,11 @@ pub struct WeightDecayPage;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/feedback.md")]
 pub struct FeedbackPage;
+
+/// The examples of the page on finding rates, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/finding_rates.md")]
+pub struct FindingRatesPage;
 
 /// The examples of the page on launching, compiled.
 #[cfg(doctest)]

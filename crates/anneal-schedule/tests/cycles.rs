@@ -159,6 +159,29 @@ fn a_restart_that_begins_low_ends_a_cycle_before_it() {
     assert_eq!(ends(alike, 25), [9, 19, 24]);
 }
 
+/// A warm-up may begin lower than its part ends.
+#[test]
+fn a_part_that_warms_up_and_falls_ends_a_cycle() {
+    let parts: [ScheduleConfig; 3] = [
+        cosine(1.0).end(0.1).into(),
+        // Constant at the end.
+        linear(1.0, 0.1).floor(0.3).into(),
+        linear(0.2, 1.0).into(),
+    ];
+    for part in parts {
+        for warmup in [0, 1, 5, 20, 49] {
+            let warmed = || match warmup {
+                0 => part.clone(),
+                _ => part.clone().warmup(Span::steps(warmup)).into(),
+            };
+            let schedule = resolved(warmed().then(Span::steps(50), constant(2.0)), 100);
+            assert_eq!(schedule.cycle_ends().collect::<Vec<_>>(), scanned(&schedule), "{schedule}");
+            let again = resolved(warmed().then(Span::steps(50), warmed()), 100);
+            assert!(again.cycle_ends().eq(schedule.cycle_ends()), "{again}");
+        }
+    }
+}
+
 #[test]
 fn ends_are_exact_far_out_and_without_an_end() {
     // Cycle n of a doubling length 10 begins at 10(2ⁿ − 1).

@@ -14,8 +14,9 @@ const NAME: &str = "search";
 /// Searches over trainings.
 pub trait SearchTrainings {
     /// Trains each trial with [`LearnerBuilder::launch`], and searches for the best value that a metric has at the end of a
-    /// training. `builder` says what is trained with the values of a trial; `training` gives the training of the trial of
-    /// a number, in a folder of its own.
+    /// training. `builder` says what is trained with the values of the trial of a number; `training` gives its training, in a
+    /// folder of its own, as are logs, checkpoints and snapshots. A model that is to begin with the same weights each time
+    /// is cloned, or made after `device.seed(…)`.
     ///
     /// At the end of each epoch the metric is [reported](Trial::report): with [halving](Search::halving), whose resource is
     /// epochs, a trial that is not among the best ends there. One that cannot be built, is stopped by an error, or panics
@@ -38,7 +39,7 @@ pub trait SearchTrainings {
     ///     .file("runs/search.json")                    // a search that was killed goes on where it was
     ///     .launch(
     ///         MetricOf::valid("Loss"),
-    ///         |values| {
+    ///         |values, _| {
     ///             let optimizer = AdamWConfig::new().with_weight_decay(0.0).build();
     ///             LearnerBuilder::new(model(), optimizer, cosine(values["rate"])).weight_decay(values["decay"])
     ///         },
@@ -63,7 +64,7 @@ pub trait SearchTrainings {
     ) -> Result<Searched<Builder>, SearchError>
     where
         M: LearnerModel,
-        Builder: FnMut(&Values) -> LearnerBuilder<M>;
+        Builder: FnMut(&Values, usize) -> LearnerBuilder<M>;
 }
 
 /// A search that has come to its end.
@@ -78,9 +79,10 @@ impl<Builder> Searched<Builder> {
     /// What the best trial was trained with, made anew; `None` where none has finished.
     pub fn best_builder<M>(&mut self) -> Option<LearnerBuilder<M>>
     where
-        Builder: FnMut(&Values) -> LearnerBuilder<M>,
+        Builder: FnMut(&Values, usize) -> LearnerBuilder<M>,
     {
-        Some((self.builder)(&self.study.best()?.values))
+        let best = self.study.best()?;
+        Some((self.builder)(&best.values, best.number))
     }
 }
 
@@ -93,7 +95,7 @@ impl SearchTrainings for Search {
     ) -> Result<Searched<Builder>, SearchError>
     where
         M: LearnerModel,
-        Builder: FnMut(&Values) -> LearnerBuilder<M>,
+        Builder: FnMut(&Values, usize) -> LearnerBuilder<M>,
     {
         let study = self.run(|trial| {
             let training = training(trial.number());
@@ -104,7 +106,7 @@ impl SearchTrainings for Search {
                 last: Arc::clone(&last),
                 interrupter: training.interrupter(),
             };
-            let builder = builder(trial.values()).controller(NAME, reporter);
+            let builder = builder(trial.values(), trial.number()).controller(NAME, reporter);
             builder.launch(training)?.finished()?;
             // What a trial that was stopped returns does not count.
             let last = *last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -90,6 +90,11 @@ impl<M: Module> TrainingLoop<M> {
         copy.prepared()
     }
 
+    /// The batches of the next update, as the run says.
+    pub(crate) fn batches_per_update(&self) -> u64 {
+        self.updater.monitor.plan.run.batches_per_update(self.next_update())
+    }
+
     /// With the model ready for the next update.
     pub(crate) fn prepared(mut self) -> Self {
         self.model = self.model.take().map(|model| self.updater.monitor.prepare(model));

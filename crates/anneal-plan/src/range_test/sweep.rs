@@ -17,9 +17,11 @@ use std::fmt;
 /// | --- | --- | --- |
 /// | `lowest` | 1e-7 | above 0, finite |
 /// | `highest` | 10 | above `lowest`, finite |
-/// | `updates` | 100 | at least 20: fewer say nothing, see [`Verdict`](super::Verdict) |
+/// | `updates` | 100 | at least 20: fewer points say nothing, see [`Verdict`](super::Verdict) |
 /// | `shape` | exponential | |
 /// | `diverges_at` | 4 | above 1, finite; see [`Divergence`] |
+///
+/// A sweep of the least 20 updates that diverges before the last of them says nothing.
 ///
 /// Source: Smith 2017, arXiv 1506.01186; defaults of fastai's `lr_find`, whose last rate is one step short of the highest.
 ///

@@ -23,7 +23,7 @@ const COMPARED: [Rule; 3] = [Rule::Valley, Rule::Steep, Rule::Minimum];
 ///
 /// | verdict | where |
 /// | --- | --- |
-/// | `Nothing` | fewer than 20 points; a fall within the noise, or below 1/1000 of the loss |
+/// | `Nothing` | fewer than 20 points; a fall within the noise, or below 1/1000 of the loss; none left of which `valley` is read |
 /// | `Wide` | a fall, but `valley`, `steep` and `minimum` disagree by more than 1000 times, or `valley` between seeds by more than 10 |
 /// | `Clear` | otherwise |
 ///
@@ -41,7 +41,7 @@ pub enum Verdict {
         /// Who disagrees.
         between: Apart,
     },
-    /// No fall. There is no suggestion.
+    /// No fall, or none that could be read. There is no suggestion.
     Nothing(NothingSeen),
 }
 
@@ -59,9 +59,19 @@ pub enum Apart {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NothingSeen {
-    /// Too few points.
+    /// Fewer than 20 points.
     TooFew {
         /// How many there are.
+        points: usize,
+    },
+    /// Too few points, as more updates were skipped than done.
+    Skipped {
+        /// How many were skipped.
+        updates: u64,
+    },
+    /// The loss fell, and the sweep ended within what no rule reads: the first tenth of its updates and the last 5 points.
+    BrokeOff {
+        /// How many points there are.
         points: usize,
     },
     /// The loss hardly moved, by less than 1/1000.
@@ -71,7 +81,8 @@ pub enum NothingSeen {
     },
     /// The loss was not finite at the first update.
     NotFinite,
-    /// The loss diverged, or was not finite, before it fell.
+    /// The loss diverged, or was not finite, before it fell; where there are fewer than 20 points, before any of them was
+    /// below the first.
     Diverged {
         /// At which rate.
         rate: f64,
@@ -176,21 +187,43 @@ fn nothing(test: &RangeTest) -> Option<NothingSeen> {
     let fall = test.fall();
     if let Some(fall) = fall.filter(|fall| fall.size() > fall.needed) {
         let flat = fall.size() < FLAT * fall.before.abs();
-        return flat.then_some(NothingSeen::Flat { loss: fall.before });
+        if flat {
+            return Some(NothingSeen::Flat { loss: fall.before });
+        }
+        let points = test.points().len();
+        let unread = test.read(Rule::Valley).is_none();
+        return unread.then(|| skipped(test).unwrap_or(NothingSeen::BrokeOff { points }));
     }
-    if matches!(test.ended(), Ended::NotFinite { .. }) && test.points().is_empty() {
-        return Some(NothingSeen::NotFinite);
-    }
+    let Some(fall) = fall else { return Some(too_few(test)) };
     if let Ended::Diverged { rate } | Ended::NotFinite { rate } = test.ended() {
         return Some(NothingSeen::Diverged { rate });
     }
-    let Some(fall) = fall else {
-        return Some(NothingSeen::TooFew { points: test.points().len() });
-    };
     Some(match fall.needed < FLAT * fall.before.abs() || fall.needed == 0.0 {
         true => NothingSeen::Flat { loss: fall.before },
         false => NothingSeen::Noise { fall: fall.size(), needed: fall.needed },
     })
+}
+
+/// Why there are so few points.
+fn too_few(test: &RangeTest) -> NothingSeen {
+    let points = test.points();
+    let Some(first) = points.first() else {
+        return match test.ended() {
+            Ended::NotFinite { .. } => NothingSeen::NotFinite,
+            _ => skipped(test).unwrap_or(NothingSeen::TooFew { points: 0 }),
+        };
+    };
+    let fell = points.iter().any(|point| point.loss < first.loss);
+    match test.ended().rate() {
+        Some(rate) if !fell => NothingSeen::Diverged { rate },
+        _ => skipped(test).unwrap_or(NothingSeen::TooFew { points: points.len() }),
+    }
+}
+
+/// Where more updates were skipped than done.
+fn skipped(test: &RangeTest) -> Option<NothingSeen> {
+    let updates = test.skipped();
+    (updates > test.points().len() as u64).then_some(NothingSeen::Skipped { updates })
 }
 
 impl fmt::Display for Verdict {
@@ -213,6 +246,12 @@ impl fmt::Display for NothingSeen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::TooFew { points } => write!(f, "{points} points are too few"),
+            Self::Skipped { updates } => {
+                write!(f, "{updates} updates were skipped, and too few were left")
+            }
+            Self::BrokeOff { points } => {
+                write!(f, "it broke off too early to be read, after {points} points")
+            }
             Self::Flat { loss } => write!(f, "the loss stayed at {}", short(loss)),
             Self::NotFinite => f.write_str("the loss was not finite at the first update"),
             Self::Diverged { rate } => {
@@ -233,7 +272,14 @@ impl NothingSeen {
     /// What to try next.
     pub(super) fn next(&self) -> &'static str {
         match self {
-            Self::TooFew { .. } => "sweep over 100 updates, at least 20",
+            Self::TooFew { .. } => "begin lower, or take more updates",
+            Self::Skipped { .. } => {
+                "begin with a lower scale of the loss, and look for NaN and infinity in the gradients"
+            }
+            // More updates alone do not help before the tenth of them.
+            Self::BrokeOff { .. } => {
+                "begin lower: the first tenth of the updates and the last 5 points are not read"
+            }
             Self::Flat { .. } => "raise the highest rate, and see that the parameters are trained",
             Self::NotFinite => {
                 "look for NaN in the data, and for what overflows in the model: no rate mends that"
@@ -248,8 +294,8 @@ impl NothingSeen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sweep;
     use super::super::synthetic::{Normal, curve};
+    use super::super::{RangeTests, Sweep};
     use super::*;
 
     const SEEDS: u64 = 1000;
@@ -347,6 +393,77 @@ mod tests {
         assert_eq!(verdict, Verdict::Nothing(NothingSeen::TooFew { points: 19 }));
         // A loss that falls among the first points, and so to no rate of the sweep.
         assert_eq!(why(|rate| if rate < 1e-5 { 1.0 } else { 2.0 }).next(), why(|_| 1.0).next());
+    }
+
+    /// A loss that falls by a fifth with each update, and is 1000 from update `end` on.
+    fn breaking(sweep: Sweep, end: usize) -> RangeTest {
+        let mut update = 0;
+        let run = sweep.run(|_| {
+            update += 1;
+            if update > end { 1000.0 } else { 2.3 * 0.8f64.powi(update as i32) }
+        });
+        run.unwrap()
+    }
+
+    #[test]
+    fn what_breaks_off_before_it_is_read_says_nothing() {
+        // Rules read from point 40 on, to the fifth before the last.
+        for (end, read) in [(20, false), (30, false), (44, false), (45, true), (60, true)] {
+            let test = breaking(Sweep::new(0.01, 10.0).updates(400), end);
+            let points = test.points().len();
+            assert_eq!(points, end + 1);
+            let broke_off = Verdict::Nothing(NothingSeen::BrokeOff { points });
+            assert_eq!(test.verdict() != broke_off, read, "{end}: {}", test.verdict());
+            assert_eq!((test.suggestion().is_some(), test.curvature(0.0).is_some()), (read, read));
+            let words = RangeTests::from(test).to_string();
+            assert_eq!(words.contains("too early to be read"), !read, "{words}");
+            let next = if read { "next: " } else { "next: begin lower" };
+            assert!(words.contains(next) && !words.ends_with("next: "), "{words}");
+        }
+    }
+
+    #[test]
+    fn few_points_that_fell_did_not_diverge_at_once() {
+        for sweep in [Sweep::new(1e-4, 10.0).updates(20), Sweep::default()] {
+            for end in [3, 10, 18] {
+                let test = breaking(sweep.clone(), end);
+                let points = test.points().len();
+                let too_few = NothingSeen::TooFew { points };
+                assert_eq!((points, test.verdict()), (end + 1, Verdict::Nothing(too_few)));
+                assert_eq!(too_few.next(), "begin lower, or take more updates");
+            }
+            let at_once = Verdict::Nothing(NothingSeen::Diverged { rate: sweep.rate(1) });
+            assert_eq!(breaking(sweep.clone(), 1).verdict(), at_once);
+            let mut rising = 1.0;
+            let test = sweep.run(|_| {
+                rising *= 1.1;
+                if rising > 3.0 { f64::NAN } else { rising }
+            });
+            let verdict = test.unwrap().verdict();
+            assert!(matches!(verdict, Verdict::Nothing(NothingSeen::Diverged { .. })), "{verdict}");
+        }
+    }
+
+    #[test]
+    fn skipped_updates_are_no_lack_of_updates() {
+        let falling = |skipped: u64, heard: u64, factor: f64| {
+            let sweep = Sweep::default().updates((skipped + heard).max(20));
+            let mut sweeping = sweep.begin().unwrap();
+            (0..skipped).for_each(|_| sweeping.skip());
+            (0..heard).for_each(|i| sweeping.hear(factor.powi(i as i32)));
+            match sweeping.finish().verdict() {
+                Verdict::Nothing(why) => why,
+                other => panic!("{other}"),
+            }
+        };
+        let why = |skipped: u64, heard: u64| falling(skipped, heard, 1.0);
+        assert_eq!(why(100, 0), NothingSeen::Skipped { updates: 100 });
+        assert_eq!(why(85, 15), NothingSeen::Skipped { updates: 85 });
+        assert!(why(100, 0).next().contains("gradients"));
+        assert_eq!(why(3, 15), NothingSeen::TooFew { points: 15 });
+        assert_eq!(why(0, 0), NothingSeen::TooFew { points: 0 });
+        assert_eq!(why(80, 20), NothingSeen::Flat { loss: 1.0 });
+        assert_eq!(falling(379, 21, 0.8), NothingSeen::Skipped { updates: 379 });
     }
 
     #[test]

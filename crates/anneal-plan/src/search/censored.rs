@@ -149,11 +149,11 @@ mod tests {
         let scale = |posterior: &Posterior| posterior.process().length_scales()[0];
         assert!(scale(&posterior) > 1.2 * scale(&plateau));
         for (x, y) in x.iter().zip(&line) {
-            let error = |posterior: &Posterior| (posterior.predict(x).mean - y).abs();
+            let error = |posterior: &Posterior| (posterior.at(x).mean - y).abs();
             if *y > 0.8 {
                 assert!(error(&posterior) < error(&plateau), "{y}");
             } else {
-                assert!(error(&posterior) < 0.1, "{y} {}", posterior.predict(x).mean);
+                assert!(error(&posterior) < 0.1, "{y} {}", posterior.at(x).mean);
             }
         }
     }

@@ -177,21 +177,17 @@ impl Search {
         self.strategy.check()?;
         self.halving.as_ref().map_or(Ok(()), Halving::check)?;
         let Self { trials, budget, halving, .. } = self;
-        PlanError::require("trials", trials, *trials != Some(0), "at least 1")?;
-        PlanError::require("budget", budget, *budget != Some(0), "at least 1")?;
+        PlanError::require("trials", 0, *trials != Some(0), "at least 1")?;
+        PlanError::require("budget", 0, *budget != Some(0), "at least 1")?;
         let counted = budget.is_none() || halving.is_some();
-        PlanError::require(
-            "budget",
-            budget,
-            counted,
-            "with halving, which knows what a trial takes",
-        )
+        let allowed = "with halving, which knows what a trial takes";
+        PlanError::require("budget", budget.unwrap_or(0), counted, allowed)
     }
 
     /// That it ends by itself.
     pub(super) fn check_end(&self) -> Result<(), PlanError> {
         let ends = self.most_trials().is_some() || self.budget.is_some();
-        PlanError::require("trials", self.trials, ends, "a number, or a budget")
+        PlanError::require("trials", format_args!("none"), ends, "a number, or a budget")
     }
 
     /// Whether another trial may begin after so many that spent so much.

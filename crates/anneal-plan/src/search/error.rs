@@ -2,7 +2,7 @@
 
 use crate::PlanError;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Why a search cannot begin, or cannot go on.
@@ -13,7 +13,7 @@ pub enum SearchError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The file of the search cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), folder_missing(path, source))]
     File {
         /// The file.
         path: PathBuf,
@@ -55,4 +55,14 @@ pub enum SearchError {
         /// Its number.
         number: usize,
     },
+}
+
+/// What to do where the folder is not there. A file that is not there is no error.
+fn folder_missing(path: &Path, source: &io::Error) -> String {
+    match path.parent() {
+        Some(folder) if source.kind() == io::ErrorKind::NotFound => {
+            format!("; create the folder {} first", folder.display())
+        }
+        _ => String::new(),
+    }
 }

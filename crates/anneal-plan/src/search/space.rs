@@ -180,10 +180,16 @@ impl Space {
         }
         let coordinate = |axis: &Axis| {
             let Axis { name, low, high, .. } = axis;
-            let value = values.get(name);
-            let inside = value.is_some_and(|value| (*low..=*high).contains(&value));
-            PlanError::require(name, value, inside, format!("{low:?} to {high:?}"))?;
-            Ok(axis.unit(value.unwrap_or(*low)))
+            let allowed = format!("{low:?} to {high:?}");
+            let Some(value) = values.get(name) else {
+                return Err(PlanError::OutOfRange {
+                    field: name.clone(),
+                    value: "none".into(),
+                    allowed,
+                });
+            };
+            PlanError::require(name, value, (*low..=*high).contains(&value), allowed)?;
+            Ok(axis.unit(value))
         };
         self.axes.iter().map(coordinate).collect()
     }
@@ -305,9 +311,9 @@ mod tests {
             |values: &[(&str, f64)]| space.point(&Values::from_iter(values.iter().copied()));
         assert!(point(&[("rate", 0.1)]).is_ok());
         for (values, field) in [
-            (&[("rate", 2.0)][..], "rate: Some(2.0)"),
-            (&[("rate", f64::NAN)], "rate: Some(NaN)"),
-            (&[], "rate: None"),
+            (&[("rate", 2.0)][..], "rate: 2.0 is not allowed; allowed: 0.001 to 1.0"),
+            (&[("rate", f64::NAN)], "rate: NaN is"),
+            (&[], "rate: none is not allowed; allowed: 0.001 to 1.0"),
             (&[("rate", 0.1), ("decay", 0.1)], "decay: 0.1"),
         ] {
             let error = point(values).unwrap_err().to_string();

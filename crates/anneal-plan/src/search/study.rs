@@ -136,8 +136,9 @@ impl Study {
         Ok(Surrogate::new(&ledger.search, &ledger.trials, kernel)?)
     }
 
-    /// What the trials have taken, in halving's resource: a finished one all, a stopped one as much as it had reported, one
-    /// that runs or failed as much as its last rung. None without halving.
+    /// What the trials have taken, in halving's resource: a finished one all, a stopped one as much as it had reported and
+    /// at least 1, one that runs as much as its last rung, and one that failed as much as its last rung and at least the
+    /// first, so that a budget ends a search of which all trials fail. None without halving.
     pub fn spent(&self) -> Option<u64> {
         let ledger = lock(&self.ledger);
         ledger.search.halving.as_ref().map(|halving| ledger.spent(halving))
@@ -272,10 +273,9 @@ impl Ledger {
         let rungs = halving.rungs();
         let of = |trial: &TrialRecord| match trial.status {
             Status::Finished(_) => halving.most(),
-            Status::Stopped { at, .. } => at,
-            Status::Running | Status::Failed(_) => {
-                trial.rungs.len().checked_sub(1).map_or(0, |last| rungs[last])
-            }
+            Status::Stopped { at, .. } => at.max(1),
+            Status::Running => trial.rungs.len().checked_sub(1).map_or(0, |last| rungs[last]),
+            Status::Failed(_) => rungs[trial.rungs.len().saturating_sub(1)],
         };
         self.trials.iter().map(of).fold(0, u64::saturating_add)
     }

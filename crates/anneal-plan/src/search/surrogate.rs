@@ -10,7 +10,8 @@ use crate::PlanError;
 /// A Gaussian process over the unit cube of a space, fitted to the trials of a search.
 ///
 /// Values far worse than the median are moved nearer, as how far a training diverged says nothing about the good ones:
-/// to where they are worse than it by twice what the best is better. Then all are brought to mean 0 and standard
+/// to where they are worse than it by twice what the best is better. Where the median is the best, the next worse value
+/// says how far: to where they are worse by twice what that is. Then all are brought to mean 0 and standard
 /// deviation 1.
 ///
 /// **Trials that were stopped early** are censored: their final value is unknown, and what they had at the rung is not
@@ -106,7 +107,7 @@ impl Surrogate {
     }
 
     pub(super) fn at(&self, place: &[f64]) -> Prediction {
-        let Prediction { mean, std } = self.posterior.predict(place);
+        let Prediction { mean, std } = self.posterior.at(place);
         Prediction { mean: self.value(mean), std: self.scale * std }
     }
 
@@ -124,7 +125,7 @@ impl Surrogate {
 
     pub(super) fn best_place(&self) -> &[f64] {
         let finished = self.trials().filter(|(_, _, outcome)| *outcome == Outcome::Finished);
-        let means = finished.map(|(place, ..)| (self.posterior.predict(place).mean, place));
+        let means = finished.map(|(place, ..)| (self.posterior.at(place).mean, place));
         means.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(&[], |(_, place)| place)
     }
 
@@ -138,7 +139,7 @@ impl Surrogate {
 struct Scores {
     direction: Direction,
     sorted: Vec<f64>,
-    /// Higher ones are moved to here.
+    /// Higher ones are moved to here; infinite where all are equal.
     cut: f64,
 }
 
@@ -147,10 +148,12 @@ impl Scores {
         let finished = trials.iter().filter_map(TrialRecord::value);
         let mut sorted: Vec<f64> = finished.map(|value| score(direction, value)).collect();
         sorted.sort_by(f64::total_cmp);
-        let cut = match (sorted.first(), median(&sorted)) {
-            (Some(best), Some(median)) if median > *best => median + 2.0 * (median - best),
-            _ => f64::INFINITY,
-        };
+        let cut = median(&sorted).and_then(|median| {
+            let best = sorted[0];
+            let worse = sorted.iter().find(|score| **score >= median && **score > best)?;
+            Some(median + 2.0 * (worse - best))
+        });
+        let cut = cut.unwrap_or(f64::INFINITY);
         Self { direction, sorted, cut }
     }
 
@@ -302,6 +305,24 @@ mod tests {
         assert!((scores.worst() - cut).abs() < 1e-12);
         let (_, taken, _) = surrogate.trials().last().unwrap();
         assert!((taken - cut).abs() < 1e-9, "{taken}");
+    }
+
+    /// Where the best is the median too, by the next worse: 1 + 2·(1.2 − 1).
+    #[test]
+    fn a_value_far_off_is_moved_where_most_are_equal() {
+        let finished = |values: &[f64]| {
+            let trials = values.iter().enumerate();
+            trials.map(|(i, y)| trial(i, i as f64 / 9.0, Status::Finished(*y))).collect::<Vec<_>>()
+        };
+        let known = finished(&[1e9, 1.0, 1.0, 1.2, 1.0, 1.0]);
+        let scores = Scores::new(Direction::Minimize, &known);
+        assert!((scores.worst() - 1.4).abs() < 1e-12, "{}", scores.worst());
+        let at = Values::from_iter([("u", 1.0 / 3.0)]);
+        let mean = surrogate(&known).predict(&at).unwrap().mean;
+        assert!((mean - 1.2).abs() < 0.1, "{mean}");
+        // The only value that is worse says how far the worse ones lie, and equal ones are as they are.
+        assert_eq!(Scores::new(Direction::Minimize, &finished(&[1.0, 1.0, 9.0])).worst(), 9.0);
+        assert_eq!(Scores::new(Direction::Maximize, &finished(&[1.0; 4])).worst(), -1.0);
     }
 
     #[test]

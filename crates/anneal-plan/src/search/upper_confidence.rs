@@ -85,7 +85,7 @@ impl UpperConfidence {
         let Self { kappa, initial, .. } = self;
         let ok = kappa.is_finite() && *kappa >= 0.0;
         PlanError::require("kappa", kappa, ok, "finite, at least 0")?;
-        PlanError::require("initial", initial, *initial != Some(0), "at least 1")
+        PlanError::require("initial", 0, *initial != Some(0), "at least 1")
     }
 
     pub(super) fn suggest(
@@ -107,7 +107,7 @@ impl UpperConfidence {
             running.map(|trial| space.point(&trial.values)).collect::<Result<_, _>>()?;
         let posterior = surrogate.posterior().with_means(&running)?;
         let bound = |place: &[f64]| {
-            let prediction = posterior.predict(place);
+            let prediction = posterior.at(place);
             prediction.mean - self.kappa * prediction.std
         };
         let sobol = Sobol::new(dimensions, mixed(seed ^ mixed(number)))?;
@@ -206,8 +206,7 @@ mod tests {
         }
         let hallucinated = before.posterior().with_means(&batch).unwrap();
         for place in [[0.1, 0.9], [0.5, 0.5], [0.8, 0.2]] {
-            let (with, without) =
-                (hallucinated.predict(&place), before.posterior().predict(&place));
+            let (with, without) = (hallucinated.at(&place), before.posterior().at(&place));
             assert!((with.mean - without.mean).abs() < 1e-6 && with.std <= without.std + 1e-9);
         }
     }

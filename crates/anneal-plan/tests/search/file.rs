@@ -65,8 +65,11 @@ fn a_damaged_file_is_refused() {
         (good.replacen("\"number\": 1", "\"number\": 7", 1), "trial 1: number: 7"),
         (good.replacen("\"number\": 1", "\"number\": 1, \"epoch\": 3", 1), "unknown field `epoch`"),
         (good.replacen("\"momentum\":", "\"decay\":", 1), "trial 0: decay"),
-        (good.replacen("\"momentum\": 0.", "\"momentum\": 1.", 1), "trial 0: momentum: Some(1."),
-        (good.replacen("\"rungs\": [", "\"rungs\": [1, 1, 1, ", 1), "rungs"),
+        (good.replacen("\"momentum\": 0.", "\"momentum\": 1.", 1), "trial 0: momentum: 1."),
+        (
+            good.replacen("\"rungs\": [", "\"rungs\": [1, 1, 1, ", 1),
+            "rungs: 5 is not allowed; allowed: 2 at most",
+        ),
     ];
     for (text, expected) in damage {
         assert_ne!(text, good);
@@ -121,7 +124,10 @@ fn a_place_that_cannot_be_written_ends_the_search() {
     let nowhere = folder.path().join("no").join("search.json");
     let error = Search::new(space()).trials(3).file(&nowhere).run(train).unwrap_err();
     assert!(matches!(&error, SearchError::File { path, .. } if *path == nowhere));
-    assert!(error.to_string().contains("search.json"), "{error}");
+    let words = error.to_string();
+    let advice = format!("; create the folder {} first", folder.path().join("no").display());
+    assert!(words.contains("search.json: ") && words.ends_with(&advice), "{words}");
     let error = Search::new(space()).file(folder.path()).build().unwrap_err();
     assert!(matches!(error, SearchError::File { .. }), "a folder is no file");
+    assert!(!error.to_string().contains("create"), "{error}");
 }

@@ -145,12 +145,13 @@ fn settings_out_of_range_are_refused() {
     let search = || Search::new(space());
     let cases = [
         (Search::new(Space::new()), "axes: 0"),
-        (search().trials(0), "trials: Some(0)"),
-        (search().budget(9), "budget: Some(9) is not allowed; allowed: with halving"),
+        (search().trials(0), "trials: 0 is not allowed; allowed: at least 1"),
+        (search().budget(0), "budget: 0 is not allowed; allowed: at least 1"),
+        (search().budget(9), "budget: 9 is not allowed; allowed: with halving"),
         (search().strategy(Strategy::Grid(0)), "grid: 0"),
         (search().strategy(UpperConfidence::new().kappa(f64::NAN)), "kappa: NaN"),
         (search().strategy(UpperConfidence::new().kappa(-1.0)), "kappa: -1"),
-        (search().strategy(UpperConfidence::new().initial(0)), "initial: Some(0)"),
+        (search().strategy(UpperConfidence::new().initial(0)), "initial: 0 is"),
         (search().halving(anneal_plan::Halving::new(3, 3)), "halving.most: 3"),
     ];
     for (search, expected) in cases {
@@ -158,7 +159,7 @@ fn settings_out_of_range_are_refused() {
         assert!(error.starts_with(expected), "{error}");
     }
     let endless = search().run(|_| Ok::<_, String>(0.0)).unwrap_err().to_string();
-    assert_eq!(endless, "trials: None is not allowed; allowed: a number, or a budget");
+    assert_eq!(endless, "trials: none is not allowed; allowed: a number, or a budget");
 }
 
 /// Huge and equal values, one finite value among failures: whatever comes, there are suggestions within the space.

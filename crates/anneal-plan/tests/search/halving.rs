@@ -34,7 +34,11 @@ fn trials_are_stopped_by_the_rule_and_cost_what_they_took() {
                 spent += at;
                 stopped += 1;
             }
-            Status::Failed(_) => assert!(trial.rungs.is_empty()),
+            // Before the first rung, which it is taken to have cost.
+            Status::Failed(_) => {
+                assert!(trial.rungs.is_empty());
+                spent += 1;
+            }
             Status::Running => panic!("trial {} still runs", trial.number),
         }
     }
@@ -49,6 +53,32 @@ fn a_budget_ends_the_search() {
     assert!((50..59).contains(&spent), "{spent}");
     let endless = Search::new(space()).strategy(Strategy::Random).halving(Halving::new(1, 9));
     assert!(endless.budget(50).run(train).is_ok());
+}
+
+/// What fails before it has reported anything costs the first rung, what fails later the last one that it came to; one
+/// that stops before it has done anything costs 1.
+#[test]
+fn a_budget_ends_a_search_of_which_nothing_comes() {
+    let search = || Search::new(space()).strategy(Strategy::Random).halving(Halving::new(2, 18));
+    // 200 trials at most, so that the test ends where the budget does not end the search.
+    let count = |objective: fn(&anneal_plan::Trial) -> Result<f64, String>| {
+        let study = search().budget(90).trials(200).run(objective).unwrap();
+        (study.trials().len(), study.spent())
+    };
+    assert_eq!(count(|_| Err("cannot be built".into())), (45, Some(90)));
+    assert_eq!(count(|_| panic!("at once")), (45, Some(90)));
+    assert_eq!(count(|_| Ok(f64::NAN)), (45, Some(90)));
+    // The first goes on to the second rung, at 6, and so do those that are as good.
+    let late = count(|trial| {
+        trial.report(6, 1.0).map_err(|error| error.to_string())?;
+        Err("no room".into())
+    });
+    assert_eq!(late, (15, Some(90)));
+    let nothing = count(|trial| {
+        trial.report(0, f64::NAN).map_err(|error| error.to_string())?;
+        Ok(0.0)
+    });
+    assert_eq!(nothing, (90, Some(90)));
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Rate for Repeat<u64> {
         }
         let last = self.length - 1;
         let inside = self.schedule.cycle_end(rest).filter(|end| *end < self.length);
-        let border = (!self.is_over(repetitions + 1)).then_some(last);
+        let border = (!self.is_over(repetitions.saturating_add(1))).then_some(last);
         let end = inside.into_iter().chain(border).min()?;
         (repetitions * self.length).checked_add(end)
     }

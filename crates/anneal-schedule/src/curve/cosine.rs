@@ -194,7 +194,7 @@ impl Rate for Cosine<u64> {
             return None;
         }
         let length = self.length as f64;
-        let waves = self.cycles * (from as f64 / length).powf(self.k);
+        let waves = |step: u64| self.cycles * (step as f64 / length).powf(self.k);
         let at = |passed: f64| length * (passed / self.cycles).powf(self.k.recip());
         let end = lowest_of_wave(from, waves, at, |step| self.rate(step))?;
         // What holds does not rise again.

@@ -13,11 +13,11 @@ pub(crate) fn last_of_cycle<N: PartialEq>(from: u64, number: impl Fn(u64) -> N) 
 }
 
 /// The first update from `from` on at which a wave is lowest: of the two around each of its turns,
-/// that with the lower rate. `waves` have passed at `from`, and `at` says when so many have; they
-/// begin at the top.
+/// that with the lower rate. `waves` says how many have passed at an update, and `at` when so many
+/// have; they begin at the top. `None` where numbers of f64 no longer tell single waves apart.
 pub(crate) fn lowest_of_wave(
     from: u64,
-    waves: f64,
+    waves: impl Fn(u64) -> f64,
     at: impl Fn(f64) -> f64,
     rate: impl Fn(u64) -> f64,
 ) -> Option<u64> {
@@ -27,8 +27,11 @@ pub(crate) fn lowest_of_wave(
         if rate(after) <= rate(before) { after } else { before }
     };
     // Waves of less than an update have several turns in one.
-    let first = (waves - 0.5).floor().max(0.0);
-    (0..64).map(|wave| turn(first + f64::from(wave) + 0.5)).find(|&update| update >= from)
+    let lowest = |from: u64| {
+        let first = (waves(from) - 0.5).floor().max(0.0);
+        (0..64).map(|wave| turn(first + f64::from(wave) + 0.5)).find(|&update| update >= from)
+    };
+    lowest(from).filter(|&update| lowest(update) == Some(update))
 }
 
 /// The first update from `from` on that ends a cycle in one of these parts, or a part that has
@@ -39,8 +42,13 @@ pub(crate) fn end_in_parts(parts: &[Part<u64>], starts: &[u64], from: u64) -> Op
     };
     let borders = parts.windows(2).zip(&starts[1..]).filter_map(|(pair, &next)| {
         let [Part { length, schedule: before }, after] = pair else { return None };
-        let lowest = before.rate(length.saturating_sub(1));
-        let is_end = lowest < before.rate(0) && after.schedule.peak() > lowest;
+        let last = length.saturating_sub(1);
+        let lowest = before.rate(last);
+        // Below its first rate, or, as a warm-up may begin lower, below what it had before it stayed.
+        let stayed = leading(last, |back| before.rate(last - 1 - back) == lowest);
+        let earlier = before.rate((last - stayed).saturating_sub(1));
+        let has_fallen = lowest < before.rate(0) || lowest < earlier;
+        let is_end = has_fallen && after.schedule.peak() > lowest;
         (is_end && next > from).then(|| next - 1)
     });
     parts.iter().zip(starts).filter_map(inner).chain(borders).min()

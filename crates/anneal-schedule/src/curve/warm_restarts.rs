@@ -232,7 +232,7 @@ impl Rate for WarmRestarts<u64> {
     }
 
     fn cycle_end(&self, from: u64) -> Option<u64> {
-        let restarts = |cycle: u64| self.limit.is_none_or(|limit| cycle + 1 < limit);
+        let restarts = |cycle: u64| self.limit.is_none_or(|limit| cycle.saturating_add(1) < limit);
         let is_followed = restarts(self.locate(from).cycle);
         last_of_cycle(from, |step| self.locate(step).cycle).filter(|_| is_followed)
     }

@@ -85,6 +85,8 @@ impl<M: Module> LearnerBuilder<M> {
     pub(crate) fn parts(mut self, how: For) -> Result<Parts<M>, BuildError> {
         let clip = self.max_norm.map(GlobalNormClip::new).transpose()?;
         self.check_model()?;
+        // With running statistics of its own: those of clones of a model are one.
+        self.model = self.model.valid().train();
         let course = self.course(&how)?;
         let mut controllers = self.all_controllers(&course.run.resolve()?)?;
         if let Some(passes) = how.passes {

@@ -9,7 +9,7 @@ pub use error::EnsembleError;
 pub use pairs::Pairs;
 
 use crate::checkpoint::load_model;
-use crate::loader::{EpochStart, open};
+use crate::loader::{EpochStart, look};
 use crate::update::in_f32;
 use burn::data::dataloader::DataLoader;
 use burn::data::dataset::DatasetError;
@@ -239,7 +239,7 @@ impl<M: Module> Ensemble<M> {
 
 /// The first epoch of a loader that knows its epochs, each time.
 fn epoch<B>(loader: &dyn DataLoader<B>) -> impl Iterator<Item = Result<B, DatasetError>> {
-    open(loader, EpochStart { epoch: 1, batches: 0 }).0
+    look(loader, EpochStart { epoch: 1, batches: 0 }).0
 }
 
 /// The values of tensors of one element.

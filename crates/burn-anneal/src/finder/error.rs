@@ -32,6 +32,14 @@ pub enum FindError {
     /// The loader is empty.
     #[error("the loader has no batches; give it a dataset with at least one item")]
     NoBatches,
+    /// There is nothing to compare with.
+    #[error(
+        "the loss is {loss} before any update; look for NaN in the data, and for what overflows in the model: no rate mends that"
+    )]
+    NotFinite {
+        /// It.
+        loss: f64,
+    },
     /// The schedule cannot be held there.
     #[error(
         "at: {at} is no place in this run; give it in updates, or tell the builder the length of the run"

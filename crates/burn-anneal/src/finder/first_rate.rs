@@ -3,6 +3,7 @@
 use super::batches::Batches;
 use super::{FindError, LrFinder, Seeded, Subject};
 use crate::annealed::optimize;
+use crate::build_error::BuildError;
 use crate::builder::LearnerBuilder;
 use crate::training_loop::TrainingLoop;
 use crate::update::ByParameter;
@@ -22,7 +23,12 @@ pub struct FirstRateFound {
     /// The rates that were tried, and the loss after each, in the order in which they were tried. Infinite after an update
     /// that was skipped.
     pub tried: Vec<(f64, f64)>,
+    /// Two small rates, and the loss after each, from which the curvature is read; `None` where no rate is stable.
+    pub small: Option<[(f64, f64); 2]>,
 }
+
+/// What the small rates are of the largest: so small that a loss is nearly quadratic, so large that f32 sees it.
+const SMALL: [f64; 2] = [1.0 / 64.0, 1.0 / 32.0];
 
 impl FirstRateFound {
     /// A rate that does not raise the loss, as large as was found.
@@ -30,8 +36,7 @@ impl FirstRateFound {
         self.found.largest.rate()
     }
 
-    /// The gradient along the update u and the curvature along it, from the losses after two updates: those whose rates
-    /// are nearest to a quarter and to a half of the largest.
+    /// The gradient along the update u and the curvature along it, from the losses after two small updates.
     ///
     /// ```text
     /// loss(w − η u) = loss − η g·u + ½ η² uᵀHu
@@ -39,16 +44,11 @@ impl FirstRateFound {
     /// ```
     ///
     /// For plain SGD u = g, so the curvature is the Rayleigh quotient of the gradient, at most the largest eigenvalue of the
-    /// Hessian; for another optimizer it is the quotient in the optimizer's own measure. `None` where the losses do not
-    /// fall, or too few were tried.
+    /// Hessian; for another optimizer it is the quotient in the optimizer's own measure. `None` where no rate is stable, or
+    /// the losses do not fall.
     pub fn along_update(&self) -> Option<TwoSteps> {
-        let largest = self.rate()?;
-        let nearest = |rate: f64| {
-            let distance = |tried: &(f64, f64)| (tried.0 / rate).ln().abs();
-            let finite = self.tried.iter().filter(|(_, loss)| loss.is_finite());
-            finite.min_by(|a, b| distance(a).total_cmp(&distance(b))).copied()
-        };
-        TwoSteps::new(self.loss, nearest(0.25 * largest)?, nearest(0.5 * largest)?).ok()
+        let [first, second] = self.small?;
+        TwoSteps::new(self.loss, first, second).ok()
     }
 }
 
@@ -95,21 +95,39 @@ pub(super) fn first_rate<M: Module>(
         // The same random numbers each time.
         seeded.begin(0);
         pass(copy);
-        copy.updater.monitor.take_loss().unwrap_or(f64::NAN)
+        copy.updater.monitor.take_loss()
     };
     let mut first = base.steered(step, vec![]);
-    let loss = loss_of(&mut first);
+    let controller = "rate finder".to_string();
+    let loss = loss_of(&mut first).ok_or(BuildError::LossUnknown { controller })?;
+    if !loss.is_finite() {
+        return Err(FindError::NotFinite { loss });
+    }
     let gradients = first.gradients.take().unwrap_or_default();
     let gradients = ByParameter::copy(first.model(), &gradients);
-    let mut tried = vec![];
-    let found = bounds.find(loss, |rate| {
+    let mut loss_after = |rate: f64| {
         let mut copy = base.steered(step, vec![rate]);
         copy.gradients = Some(gradients.clone().into_single(copy.model()));
-        let after = if make(&mut copy)? { loss_of(&mut copy) } else { f64::INFINITY };
+        Ok::<f64, FindError>(if make(&mut copy)? {
+            loss_of(&mut copy).unwrap_or(f64::NAN)
+        } else {
+            f64::INFINITY
+        })
+    };
+    let mut tried = vec![];
+    let found = bounds.find(loss, |rate| {
+        let after = loss_after(rate)?;
         tried.push((rate, after));
         Ok::<f64, FindError>(after)
     })?;
-    Ok(FirstRateFound { found, loss, tried })
+    let small = match found.largest.rate() {
+        Some(largest) => {
+            let [first, second] = SMALL.map(|part| part * largest);
+            Some([(first, loss_after(first)?), (second, loss_after(second)?)])
+        }
+        None => None,
+    };
+    Ok(FirstRateFound { found, loss, tried, small })
 }
 
 impl LrFinder {
@@ -145,9 +163,9 @@ impl LrFinder {
     where
         <M as TrainStep>::Input: Clone,
     {
-        let Subject { base, loader, run, .. } = builder.subject(loader)?;
+        let Subject { base, loader, .. } = builder.subject(loader)?;
         let mut batches = Batches::new(&loader, 1, 1);
-        let batches = batches.many(run.batches_per_update(base.next_update()))?;
+        let batches = batches.many(base.batches_per_update())?;
         let (step, seeded) = self.begin(&base)?;
         let mut pass = |copy: &mut TrainingLoop<M>| pass_all(copy, &batches);
         let trial = Trial { pass: &mut pass, make: &made };
@@ -155,7 +173,7 @@ impl LrFinder {
     }
 
     /// As [`first_rate`](Self::first_rate), for the next update of a loop of one's own: `pass` runs a forward and a backward
-    /// pass, of the same batch each time.
+    /// pass, of the same batch each time; where the run accumulates, of as many in turns.
     ///
     /// # Errors
     /// [`FindError`] where training cannot go on, or the loss is not finite.
@@ -165,7 +183,11 @@ impl LrFinder {
         mut pass: impl FnMut(&M) -> TrainOutput<O>,
     ) -> Result<FirstRateFound, FindError> {
         let (step, seeded) = self.begin(training)?;
-        let mut pass = |copy: &mut TrainingLoop<M>| drop(copy.pass(&mut pass));
+        let mut pass = |copy: &mut TrainingLoop<M>| {
+            for _ in 0..copy.batches_per_update() {
+                copy.pass(&mut pass);
+            }
+        };
         let make = |copy: &mut TrainingLoop<M>| Ok(copy.update()?.skipped.is_none());
         let trial = Trial { pass: &mut pass, make: &make };
         first_rate(training, step, self.bounds_beyond(0.0), &seeded, trial)

@@ -32,7 +32,6 @@ struct Subject<M: LearnerModel> {
     loader: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
     /// Whether the loader gives next what it would have given.
     stays: bool,
-    run: RunLength,
 }
 
 impl<M: LearnerModel> LearnerBuilder<M> {
@@ -49,6 +48,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let run = run_of(self.run.unwrap_or(RunLength::of_training()), found)?;
         let passes = self.passes();
         let mut builder = self.clone().traceless();
+        // Forked, the running statistics of clones would move too.
         builder.model = builder.model.valid().train().fork(&device);
         let how = For {
             run,
@@ -65,7 +65,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let stays = feed.is_known();
         drop(feed);
         let base = TrainingLoop::new(model, updater, optimizer, scheduler);
-        Ok(Subject { base, loader, stays, run })
+        Ok(Subject { base, loader, stays })
     }
 }
 
@@ -79,6 +79,20 @@ fn run_of(said: RunLength, found: RunLength) -> Result<RunLength, AgreementError
         Err(AgreementError::Contradiction(Contradiction { what: "updates", .. })) => Ok(said),
         agreed => agreed,
     }
+}
+
+/// What is to be said of the loader: how often it came to its end, and whether it gives next what it would have given.
+fn notes(ended: u64, stays: bool) -> Vec<String> {
+    let repeated = (ended > 0).then(|| {
+        format!(
+            "the loader has fewer batches than are needed: it was gone through {} times",
+            ended + 1
+        )
+    });
+    let moved = (!stays).then(|| {
+        "the loader is no SeededLoader: if it shuffles, its next epoch is another than it would have been".into()
+    });
+    repeated.into_iter().chain(moved).collect()
 }
 
 /// Seeds the generators of devices, and again when it is dropped: Burn's cannot be read, and so not be put back.

@@ -2,7 +2,7 @@
 
 use super::batches::Batches;
 use super::steered::held_at;
-use super::{FindError, Seeded, Subject};
+use super::{FindError, Seeded, Subject, notes};
 use crate::annealed::optimize;
 use crate::builder::LearnerBuilder;
 use crate::training_loop::TrainingLoop;
@@ -32,6 +32,8 @@ use std::sync::Arc;
 /// | [`seeds`](Self::seeds) | how many sweeps, each with other batches and other random numbers | 3 |
 /// | [`at`](Self::at) | where the schedule is held | where its rate is highest |
 /// | [`seed`](Self::seed) | what Burn's generators begin with | 0 |
+///
+/// [`first_rate`](Self::first_rate) and [`warmup`](Self::warmup) take the ends of the sweep for their bounds, and one seed.
 ///
 /// ```no_run
 /// use burn::train::{LearnerModel, TrainLoader};
@@ -73,6 +75,8 @@ pub struct FinderProgress {
     pub rate: f64,
     /// The loss before it; NaN where it is not a number.
     pub loss: f64,
+    /// Whether the seed has no further update.
+    pub ended: bool,
 }
 
 impl fmt::Display for FinderProgress {
@@ -93,7 +97,10 @@ impl Default for LrFinder {
             seeds: 3,
             at: None,
             seed: 0,
-            progress: Arc::new(|progress| log::debug!("range test: {progress}")),
+            progress: Arc::new(|progress| match progress.ended {
+                true => log::info!("rate finder: {progress}"),
+                false => log::debug!("rate finder: {progress}"),
+            }),
         }
     }
 }
@@ -138,7 +145,7 @@ impl LrFinder {
         self
     }
 
-    /// Is told of each update; by default the log is, at debug level.
+    /// Is told of each update; by default the log is, of the end of each seed at info level, of the rest at debug level.
     pub fn on_progress(
         mut self,
         progress: impl Fn(&FinderProgress) + Send + Sync + 'static,
@@ -187,6 +194,7 @@ impl LrFinder {
                     update: (done, self.sweep.length()),
                     rate,
                     loss,
+                    ended: sweeping.rate().is_none(),
                 });
             }
             tests.push(sweeping.finish());
@@ -221,37 +229,26 @@ impl LrFinder {
         builder: &LearnerBuilder<M>,
         loader: &TrainLoader<M>,
     ) -> Result<RangeTests, FindError> {
-        let Subject { base, loader, stays, run } = builder.subject(loader)?;
+        let Subject { base, loader, stays } = builder.subject(loader)?;
         let stride = self.seeds.max(1);
         let mut current = None;
         let mut repeated = 0;
-        let mut found = self.sweep_all(&base, |copy, number| {
+        let found = self.sweep_all(&base, |copy, number| {
             if current.as_ref().is_none_or(|(of, _)| *of != number) {
                 current = Some((number, Batches::new(&loader, number + 1, stride)));
             }
             let Some((_, batches)) = &mut current else { return Err(FindError::NoBatches) };
-            for _ in 0..run.batches_per_update(copy.next_update()) {
+            for _ in 0..copy.batches_per_update() {
                 copy.pass_batch(batches.next()?, TrainStep::step);
             }
             repeated = repeated.max(batches.ended);
             Ok(copy.make(&optimize, None)?)
         })?;
-        if repeated > 0 {
-            found = found.note(format!(
-                "the loader has fewer batches than a sweep needs: it was gone through {} times",
-                repeated + 1
-            ));
-        }
-        if !stays {
-            found = found.note(
-                "the loader is no SeededLoader: if it shuffles, its next epoch is another than it would have been",
-            );
-        }
-        Ok(found)
+        Ok(notes(repeated, stays).into_iter().fold(found, RangeTests::note))
     }
 
     /// Sweeps a loop of one's own from where it is, for the rate to go on with: `pass` runs one forward and backward pass
-    /// of the next batch, and an update takes `batches` of them. The schedule is held where its rate is highest from here
+    /// of the next batch, and an update takes as many as the run of the builder says. The schedule is held where its rate is highest from here
     /// on. The loop is as before; what `pass` takes batches from has moved on.
     ///
     /// # Errors
@@ -259,11 +256,10 @@ impl LrFinder {
     pub fn find_in<M: Module, O: 'static>(
         &self,
         training: &TrainingLoop<M>,
-        batches: u64,
         mut pass: impl FnMut(&M) -> TrainOutput<O>,
     ) -> Result<RangeTests, FindError> {
         self.sweep_all(training, |copy, _| {
-            for _ in 0..batches.max(1) {
+            for _ in 0..copy.batches_per_update() {
                 copy.pass(&mut pass);
             }
             Ok(copy.update()?)

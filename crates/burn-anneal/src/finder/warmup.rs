@@ -2,7 +2,7 @@
 
 use super::batches::Batches;
 use super::first_rate::{Trial, first_rate, made, pass_all};
-use super::{FindError, FinderProgress, LrFinder, Subject};
+use super::{FindError, FinderProgress, LrFinder, Subject, notes};
 use crate::Monitored;
 use crate::builder::LearnerBuilder;
 use crate::training_loop::TrainingLoop;
@@ -24,6 +24,8 @@ pub struct WarmupFound {
     pub unclear: Vec<u64>,
     /// What follows from them; `None` where nothing was measured.
     pub advice: Option<Warmup>,
+    /// What is to be said of how it was measured.
+    pub notes: Vec<String>,
 }
 
 impl fmt::Display for WarmupFound {
@@ -39,6 +41,7 @@ impl fmt::Display for WarmupFound {
         for update in &self.unclear {
             writeln!(f, "{update:>8}{:>14}", "unclear")?;
         }
+        self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;
         match &self.advice {
             None => write!(f, "nothing is known: every update raised the loss, however small"),
             Some(Warmup::NotNeeded) => {
@@ -95,7 +98,7 @@ impl LrFinder {
         <M as TrainStep>::Input: Clone,
     {
         PlanError::require("updates", updates, updates > 0, "at least 1")?;
-        let Subject { base, loader, run, .. } = builder.subject(loader)?;
+        let Subject { base, loader, stays } = builder.subject(loader)?;
         let (step, seeded) = self.begin(&base)?;
         let peak = base.groups().schedule().rate(step);
         let mut batches = Batches::new(&loader, 1, 1);
@@ -104,7 +107,7 @@ impl LrFinder {
         let mut rate = self.sweep.rate(0).min(peak);
         let mut copy = base.steered(step, vec![rate]);
         for update in 0..=updates {
-            let batch = batches.many(run.batches_per_update(copy.next_update()))?;
+            let batch = batches.many(copy.batches_per_update())?;
             if update == 0 || update.is_power_of_two() || update == updates {
                 let mut pass = |copy: &mut TrainingLoop<M>| pass_all(copy, &batch);
                 let trial = Trial { pass: &mut pass, make: &made };
@@ -126,12 +129,13 @@ impl LrFinder {
             pass_all(&mut copy, &batch);
             made(&mut copy)?;
             let loss = copy.observation().loss.unwrap_or(f64::NAN);
-            let update = (update, updates);
-            (self.progress)(&FinderProgress { seed: (1, 1), update, rate, loss });
+            let (ended, update) = (update == updates, (update + 1, updates + 1));
+            (self.progress)(&FinderProgress { seed: (1, 1), update, rate, loss, ended });
         }
         let advice = (!stable.is_empty())
             .then(|| WarmupAdvice::new(peak).safety(SAFETY).advise(&stable))
             .transpose()?;
-        Ok(WarmupFound { peak, stable, unclear, advice })
+        let notes = notes(batches.ended, stays);
+        Ok(WarmupFound { peak, stable, unclear, advice, notes })
     }
 }

@@ -3,11 +3,10 @@
 use super::{PREFIX, SUFFIX, Snapshot, Snapshots, folder};
 use crate::build_error::BuildError;
 use crate::checkpoint::{CheckpointError, file_names};
-use crate::update::UpdateError;
+use crate::update::{UpdateError, panic_message};
 use burn::store::ModuleRecord;
 use std::fs;
 use std::io;
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -75,7 +74,10 @@ impl Writer {
     /// Waits until the last is written.
     pub fn wait(&self) -> Result<(), UpdateError> {
         match self.state().thread.take() {
-            Some(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Some(thread) => thread.join().unwrap_or_else(|panic| {
+                let path = folder(&self.snapshots.directory);
+                Err(UpdateError::Snapshot { path, reason: panic_message(&*panic) })
+            }),
             None => Ok(()),
         }
     }

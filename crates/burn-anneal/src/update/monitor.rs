@@ -128,7 +128,7 @@ outputs!(ClassificationOutput, MultiLabelClassificationOutput, RegressionOutput,
 /// What a run has come to: see [`Monitored`].
 #[derive(Clone)]
 pub struct Monitor {
-    pub(super) plan: Arc<Plan>,
+    pub(crate) plan: Arc<Plan>,
     link: Link,
 }
 

@@ -54,7 +54,7 @@ impl GaussianProcess {
     /// let x: Vec<Vec<f64>> = (0..20).map(|i| vec![f64::from(i) / 20.0]).collect();
     /// let y: Vec<f64> = x.iter().map(|x| (9.0 * x[0]).sin()).collect();
     /// let fitted = GaussianProcess::fit(Kernel::Matern52, &x, &y)?;
-    /// let prediction = fitted.observe(&x, &y)?.predict(&[0.52]);
+    /// let prediction = fitted.observe(&x, &y)?.predict(&[0.52])?;
     /// assert!((prediction.mean - (9.0f64 * 0.52).sin()).abs() < 0.02);
     /// # Ok::<(), anneal_plan::PlanError>(())
     /// ```

@@ -40,9 +40,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// let process = GaussianProcess::new(Kernel::Rbf, 1.0, vec![0.3]).noise(1e-6);
 /// let posterior = process.observe(&[vec![0.0], vec![0.5]], &[1.0, -1.0])?;
-/// let near = posterior.predict(&[0.0]);
+/// let near = posterior.predict(&[0.0])?;
 /// assert!((near.mean - 1.0).abs() < 1e-4 && near.std < 1e-2);
-/// let far = posterior.predict(&[9.0]);
+/// let far = posterior.predict(&[9.0])?;
 /// assert!(far.mean.abs() < 1e-9 && (far.std - 1.0).abs() < 1e-9);
 /// # Ok::<(), anneal_plan::PlanError>(())
 /// ```

@@ -47,8 +47,25 @@ impl Posterior {
         (&self.x, self.y.as_slice())
     }
 
-    /// What is known of the function at a place, which has as many coordinates as those observed.
-    pub fn predict(&self, place: &[f64]) -> Prediction {
+    /// What is known of the function at a place.
+    ///
+    /// # Errors
+    /// The place has not as many coordinates as those observed, or one that is not finite.
+    pub fn predict(&self, place: &[f64]) -> Result<Prediction, PlanError> {
+        let scales = self.process.length_scales.len();
+        // A single length scale without observations fits any place.
+        let dimensions = match self.x.first() {
+            Some(x) => x.len(),
+            None if scales > 1 => scales,
+            None => place.len(),
+        };
+        let ok = place.len() == dimensions && place.iter().all(|x| x.is_finite());
+        PlanError::require("place", place, ok, format!("{dimensions} finite numbers"))?;
+        Ok(self.at(place))
+    }
+
+    /// [`predict`](Self::predict), at a place of which the coordinates are known to be right.
+    pub(crate) fn at(&self, place: &[f64]) -> Prediction {
         let covariances = self.x.iter().map(|x| self.process.covariance(x, place));
         let mut k = DVector::from_iterator(self.x.len(), covariances);
         let mean = k.dot(&self.weights);
@@ -98,7 +115,7 @@ impl Posterior {
         if places.is_empty() {
             return Ok(self.clone());
         }
-        let means = places.iter().map(|place| self.predict(place).mean);
+        let means = places.iter().map(|place| self.at(place).mean);
         let y: Vec<f64> = self.y.iter().copied().chain(means).collect();
         self.process.observe(&[&self.x, places].concat(), &y)
     }

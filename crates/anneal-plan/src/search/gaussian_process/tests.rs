@@ -50,8 +50,8 @@ fn scikit_learn_predicts_the_same_with_a_length_scale_for_each_dimension() {
         let posterior = process.observe(&x, &y).unwrap();
         close(posterior.log_marginal_likelihood(), likelihood);
         for (i, at) in [[0.5, 0.5], [0.4, 0.2]].into_iter().enumerate() {
-            close(posterior.predict(&at).mean, means[i]);
-            close(posterior.predict(&at).std, stds[i]);
+            close(posterior.predict(&at).unwrap().mean, means[i]);
+            close(posterior.predict(&at).unwrap().std, stds[i]);
         }
     }
 }
@@ -170,10 +170,10 @@ fn little_noise_interpolates_and_far_away_the_prior_is_back() {
     let y: Vec<f64> = x.iter().map(|x| x[0].powi(3)).collect();
     let posterior = process.observe(&x, &y).unwrap();
     for (x, y) in x.iter().zip(&y) {
-        let Prediction { mean, std } = posterior.predict(x);
+        let Prediction { mean, std } = posterior.predict(x).unwrap();
         assert!((mean - y).abs() < 1e-8 && std < 1e-4);
     }
-    let Prediction { mean, std } = posterior.predict(&[50.0]);
+    let Prediction { mean, std } = posterior.predict(&[50.0]).unwrap();
     assert!(mean.abs() < 1e-12 && (std - 2f64.sqrt()).abs() < 1e-12);
 }
 
@@ -182,7 +182,7 @@ fn little_noise_interpolates_and_far_away_the_prior_is_back() {
 fn values_at_one_place_are_averaged() {
     let process = GaussianProcess::new(Kernel::Rbf, 2.0, vec![0.2]).noise(0.5);
     let posterior = process.observe(&vec![vec![0.3]; 4], &[1.0, 2.0, 3.0, 4.0]).unwrap();
-    let Prediction { mean, std } = posterior.predict(&[0.3]);
+    let Prediction { mean, std } = posterior.predict(&[0.3]).unwrap();
     close(mean, 4.0 * 2.0 * 2.5 / (4.0 * 2.0 + 0.5));
     close(std, (2.0f64 * 0.5 / (4.0 * 2.0 + 0.5)).sqrt());
 }
@@ -191,15 +191,15 @@ fn values_at_one_place_are_averaged() {
 fn duplicates_without_noise_and_a_few_values_are_no_obstacle() {
     let exact = GaussianProcess::new(Kernel::Rbf, 1.0, vec![0.5]);
     let posterior = exact.observe(&[vec![0.1], vec![0.1], vec![0.1]], &[1.0, 1.0, 1.0]).unwrap();
-    assert!((posterior.predict(&[0.1]).mean - 1.0).abs() < 1e-6);
-    let prior = exact.observe(&[], &[]).unwrap().predict(&[0.3]);
+    assert!((posterior.predict(&[0.1]).unwrap().mean - 1.0).abs() < 1e-6);
+    let prior = exact.observe(&[], &[]).unwrap().predict(&[0.3]).unwrap();
     assert_eq!((prior.mean, prior.std), (0.0, 1.0));
     for values in [&[][..], &[0.0], &[0.0, 0.0], &[-1.0, 1.0], &[0.0; 30]] {
         let spread: Vec<Vec<f64>> = (0..values.len()).map(|i| vec![i as f64 / 40.0, 0.5]).collect();
         let same = vec![vec![0.5, 0.5]; values.len()];
         for x in [spread, same] {
             let fitted = GaussianProcess::fit(Kernel::Matern52, &x, values).unwrap();
-            let prediction = fitted.observe(&x, values).unwrap().predict(&[0.5, 0.5]);
+            let prediction = fitted.observe(&x, values).unwrap().predict(&[0.5, 0.5]).unwrap();
             assert!(prediction.mean.is_finite() && prediction.std.is_finite(), "{values:?}");
         }
     }
@@ -226,4 +226,22 @@ fn what_is_out_of_range_is_refused() {
     refused(process(1.0, vec![1.0], 0.0), &[vec![0.0], vec![0.0, 1.0]], &[0.0; 2], "x");
     refused(process(1.0, vec![1.0], 0.0), &[vec![]], &[0.0], "x");
     assert!(GaussianProcess::fit(Kernel::Rbf, &x, &[0.0, nan]).is_err());
+}
+
+/// A place has as many coordinates as those observed, or else as there are length scales.
+#[test]
+fn no_place_of_another_length_is_predicted() {
+    let process = |l| GaussianProcess::new(Kernel::Rbf, 1.0, l);
+    let posterior = process(vec![1.0]).observe(&[vec![0.1, 0.2]], &[1.0]).unwrap();
+    for place in [&[][..], &[0.1], &[0.1, 0.2, 0.3], &[0.1, f64::NAN], &[f64::INFINITY, 0.2]] {
+        let error = posterior.predict(place).unwrap_err().to_string();
+        let expected = format!("place: {place:?} is not allowed; allowed: 2 finite numbers");
+        assert_eq!(error, expected);
+    }
+    assert!((posterior.predict(&[0.1, 0.2]).unwrap().mean - 1.0).abs() < 1e-9);
+    let prior = |l| process(l).observe(&[], &[]).unwrap();
+    assert!(prior(vec![1.0; 2]).predict(&[0.1]).is_err());
+    assert!(prior(vec![1.0; 2]).predict(&[0.1, 0.2]).is_ok());
+    assert!(prior(vec![1.0]).predict(&[0.1, 0.2]).is_ok());
+    assert!(prior(vec![1.0]).predict(&[f64::NAN]).is_err());
 }

@@ -289,7 +289,12 @@ impl TorchLink {
             {
                 let cycle = step_size_up + step_size_down;
                 let at = |passed: f64| (passed + 0.5) * cycle;
-                lowest_of_wave(from, from as f64 / cycle - 0.5, at, |epoch| self.value(epoch))
+                lowest_of_wave(
+                    from,
+                    |epoch| epoch as f64 / cycle - 0.5,
+                    at,
+                    |epoch| self.value(epoch),
+                )
             }
             _ => None,
         }

@@ -138,7 +138,7 @@ impl Rate for TransformersDecay {
             Falling::Waves(cycles) if cycles != 0.0 => {
                 let (cycles, length) = (cycles.abs(), self.length as f64);
                 let at = |passed: f64| passed / cycles * length - self.offset as f64;
-                lowest_of_wave(from, cycles * self.x(from), at, |step| self.rate(step))
+                lowest_of_wave(from, |step| cycles * self.x(step), at, |step| self.rate(step))
             }
             Falling::Restarts(cycles) => {
                 let end = last_of_cycle(from, |step| (cycles * self.x(step)).floor())?;
