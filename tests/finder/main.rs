@@ -8,7 +8,7 @@ use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig};
-use burn::optim::{AdamWConfig, SgdConfig};
+use burn::optim::{AdamWConfig, GradientsParams, SgdConfig};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use burn::train::{ClassificationOutput, InferenceStep, RegressionOutput, TrainOutput, TrainStep};
 use burn_anneal::plan::{Ended, Rule, Sweep, Verdict, Warmup};
@@ -520,4 +520,31 @@ fn a_warmup_is_as_long_as_the_curvature_asks_for() {
     let builder = sgd(TinyModel::seeded(1, &device()));
     let error = LrFinder::new().warmup(&builder, &loader, 0).unwrap_err().to_string();
     assert!(error.starts_with("updates: 0"), "{error}");
+}
+
+#[test]
+fn a_parameter_in_two_places_is_swept_as_burns_loop_trains_it() {
+    let _alone = alone();
+    let weight = Weight::new(&[1.0]);
+    let mut by_hand = vec![weight.clone(), weight];
+    let builder = LearnerBuilder::new(by_hand.clone(), SgdConfig::new().build(), constant(0.01));
+    let training = builder.run(RunLength::updates(10)).build_loop().unwrap();
+    let loss = |model: &Vec<Weight>| quadratic(&model[0], 1.0) + quadratic(&model[1], 3.0);
+    let sweep = Sweep::new(1e-3, 0.1).updates(20);
+    let found = LrFinder::new()
+        .sweep(sweep.clone())
+        .seeds(1)
+        .find_in(&training, |model: &Vec<Weight>| {
+            let loss = loss(model);
+            TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+        })
+        .unwrap();
+    let mut optimizer = SgdConfig::new().init();
+    for (index, point) in found.tests()[0].points().iter().enumerate() {
+        let loss = loss(&by_hand);
+        let expected = f64::from(loss.clone().into_scalar::<f32>());
+        assert!((point.loss / expected - 1.0).abs() < 1e-5, "{index}: {}, {expected}", point.loss);
+        let gradients = GradientsParams::from_grads(loss.backward(), &by_hand);
+        by_hand = optimizer.step(sweep.rate(index as u64), by_hand, gradients);
+    }
 }

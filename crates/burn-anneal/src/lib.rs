@@ -23,6 +23,7 @@ mod build_error;
 mod builder;
 mod checkpoint;
 pub mod decay;
+mod deep_copy;
 mod ensemble;
 mod epoch_events;
 mod finder;

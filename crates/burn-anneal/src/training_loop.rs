@@ -1,6 +1,7 @@
 //! A training loop of one's own.
 
 use crate::checkpoint::{Checkpoint, CheckpointError, save_epoch};
+use crate::deep_copy::deep_copy;
 use crate::precision::with_master_weights;
 use crate::update::{
     Failed, How, Monitor, Monitored, Optimize, PassAgain, UpdateError, Updated, Updater,
@@ -80,7 +81,7 @@ impl<M: Module> TrainingLoop<M> {
         let updater = self.updater.detached();
         let slot = updater.monitor.slot();
         let schedule = self.groups().schedule().clone();
-        let model = self.model().valid().train();
+        let model = deep_copy(self.model());
         let copy = Self::new(
             model,
             updater,

@@ -5,6 +5,7 @@ use crate::annealed::is_annealed;
 use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, CheckpointError, Records, SavedRun};
 use crate::decay::DecayError;
+use crate::deep_copy::deep_copy;
 use crate::groups::{Groups, GroupsConfig, parameters};
 use crate::precision::{Casts, LossScaling};
 use crate::resume::{Course, OnMismatch};
@@ -86,7 +87,7 @@ impl<M: Module> LearnerBuilder<M> {
         let clip = self.max_norm.map(GlobalNormClip::new).transpose()?;
         self.check_model()?;
         // With running statistics of its own: those of clones of a model are one.
-        self.model = self.model.valid().train();
+        self.model = deep_copy(&self.model);
         let course = self.course(&how)?;
         let mut controllers = self.all_controllers(&course.run.resolve()?)?;
         if let Some(passes) = how.passes {

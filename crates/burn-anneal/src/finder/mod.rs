@@ -14,6 +14,7 @@ pub use warmup::WarmupFound;
 
 use crate::build_error::BuildError;
 use crate::builder::{Driver, For, LearnerBuilder, Parts};
+use crate::deep_copy::deep_copy;
 use crate::launch::Feed;
 use crate::training_loop::TrainingLoop;
 use anneal_schedule::{AgreementError, Contradiction, RunLength};
@@ -48,8 +49,10 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let run = run_of(self.run.unwrap_or(RunLength::of_training()), found)?;
         let passes = self.passes();
         let mut builder = self.clone().traceless();
-        // Forked, the running statistics of clones would move too.
-        builder.model = builder.model.valid().train().fork(&device);
+        if builder.model.devices() != [device.clone()] {
+            // Forked, the running statistics of clones would move too.
+            builder.model = deep_copy(&builder.model).fork(&device);
+        }
         let how = For {
             run,
             saved: self.records()?,
