@@ -142,11 +142,11 @@ impl LrFinder {
     /// The bounds are those of the [`sweep`](Self::sweep).
     ///
     /// ```no_run
-    /// # use burn::train::{LearnerModel, TrainLoader};
+    /// # use burn::train::{LearnerModel, TrainLoader, TrainStep};
     /// # use burn_anneal::prelude::*;
     /// # fn look<M: LearnerModel>(builder: &LearnerBuilder<M>, loader: &TrainLoader<M>) -> Result<(), FindError>
     /// # where
-    /// #     M::Input: Clone,
+    /// #     <M as TrainStep>::Input: Clone,
     /// # {
     /// println!("{}", LrFinder::new().first_rate(builder, loader)?);
     /// # Ok(())

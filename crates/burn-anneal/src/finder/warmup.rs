@@ -75,11 +75,11 @@ impl LrFinder {
     /// It costs about a dozen passes and updates for each place that is measured, beside the `updates`.
     ///
     /// ```no_run
-    /// # use burn::train::{LearnerModel, TrainLoader};
+    /// # use burn::train::{LearnerModel, TrainLoader, TrainStep};
     /// # use burn_anneal::prelude::*;
     /// # fn look<M: LearnerModel>(builder: &LearnerBuilder<M>, loader: &TrainLoader<M>) -> Result<(), FindError>
     /// # where
-    /// #     M::Input: Clone,
+    /// #     <M as TrainStep>::Input: Clone,
     /// # {
     /// println!("{}", LrFinder::new().warmup(builder, loader, 64)?);
     /// # Ok(())
