@@ -18,7 +18,7 @@ use burn_anneal::plan::Sweep;
 use burn_anneal::prelude::*;
 use clap::Parser;
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 const UPDATES: u64 = 100;
 
 #[derive(Parser)]

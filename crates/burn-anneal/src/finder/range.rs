@@ -248,8 +248,8 @@ impl LrFinder {
     }
 
     /// Sweeps a loop of one's own from where it is, for the rate to go on with: `pass` runs one forward and backward pass
-    /// of the next batch, and an update takes as many as the run of the builder says. The schedule is held where its rate is highest from here
-    /// on. The loop is as before; what `pass` takes batches from has moved on.
+    /// of the next batch, and an update takes as many as the run of the builder says. The schedule is held where its rate is
+    /// highest from here on. The loop is as before; what `pass` takes batches from has moved on.
     ///
     /// # Errors
     /// [`FindError`] where a setting is out of its range, or training cannot go on.
