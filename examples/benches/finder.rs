@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use anneal_examples::arguments::BenchArguments;
 use anneal_examples::loader::ImageBatch;
 use anneal_examples::prelude::*;
 use burn::data::dataloader::DataLoader;
@@ -16,20 +17,9 @@ use burn::optim::AdamWConfig;
 use burn::train::TrainStep;
 use burn_anneal::plan::Sweep;
 use burn_anneal::prelude::*;
-use clap::Parser;
 
 const ROUNDS: usize = 5;
 const UPDATES: u64 = 100;
-
-#[derive(Parser)]
-struct BenchArguments {
-    #[command(flatten)]
-    shared: Arguments,
-
-    /// What `cargo bench` says to every benchmark
-    #[arg(long, hide = true)]
-    bench: bool,
-}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let about = "Times what a range test costs, in updates of training";

@@ -11,6 +11,18 @@ use crate::backend::Backend;
 use crate::data::DataSource;
 use crate::error::ExampleError;
 
+/// What a user can choose for a benchmark.
+#[derive(Debug, Clone, Parser)]
+pub struct BenchArguments {
+    /// As for an example.
+    #[command(flatten)]
+    pub shared: Arguments,
+
+    /// What `cargo bench` says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
 /// What a user can choose for any example.
 #[derive(Debug, Clone, PartialEq, Parser)]
 #[command(version)]

@@ -430,7 +430,7 @@ fn the_largest_first_rate_of_a_quadratic_is_that_of_its_curvature() {
         TrainOutput::new(model, loss.clone().scaled_backward(), loss)
     };
     let error = LrFinder::new().first_rate_in(&training_of_one(), broken).unwrap_err();
-    assert!(error.to_string().contains("NaN before any update"), "{error}");
+    assert!(error.to_string().contains("NaN before the update"), "{error}");
     let unknown = |model: &Vec<Weight>| {
         let loss = quadratic(&model[0], 1.0);
         TrainOutput::new(model, loss.backward(), "no loss")

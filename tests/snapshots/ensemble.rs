@@ -207,6 +207,19 @@ fn a_seeded_loader_gives_the_same_batches_to_each() {
         rows(Tensor::cat(ensemble.predict(&*loader, logits).unwrap(), 0))
     };
     assert_eq!(pass(&once), pass(&once));
+    // A run that has it goes on with its third epoch.
+    let first = |loader: &dyn DataLoader<Points>| {
+        loader.iter().next().unwrap().unwrap().features.into_data()
+    };
+    let epochs = |looks: bool| {
+        let loader = seeded(20, 6, 4);
+        let begun = [first(&*loader), first(&*loader)];
+        if looks {
+            once.predict(&*loader, logits).unwrap();
+        }
+        (begun, first(&*loader))
+    };
+    assert_eq!(epochs(true), epochs(false));
     let direct: Vec<Tensor<2>> = {
         let items = seeded(20, 6, 4);
         let models = [1, 2, 3].map(tiny);

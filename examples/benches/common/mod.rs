@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use anneal_examples::arguments::BenchArguments;
 use anneal_examples::loader::ImageBatch;
 use anneal_examples::model::ResidualNetwork;
 use anneal_examples::prelude::*;
@@ -9,22 +10,11 @@ use burn::optim::AdamWConfig;
 use burn::tensor::{Device, ExecutionError};
 use burn::train::{Interrupter, Learner};
 use burn_anneal::prelude::*;
-use clap::Parser;
 
 pub type Builder = LearnerBuilder<ResidualNetwork>;
 type Timed = Learner<Annealed<ResidualNetwork>>;
 
 const ROUNDS: usize = 9;
-
-#[derive(Parser)]
-struct BenchArguments {
-    #[command(flatten)]
-    shared: Arguments,
-
-    /// What `cargo bench` says to every benchmark
-    #[arg(long, hide = true)]
-    bench: bool,
-}
 
 /// A way to train, and the one of the list that it is compared with.
 pub struct Variant {

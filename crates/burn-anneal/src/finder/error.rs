@@ -34,7 +34,7 @@ pub enum FindError {
     NoBatches,
     /// There is nothing to compare with.
     #[error(
-        "the loss is {loss} before any update; look for NaN in the data, and for what overflows in the model: no rate mends that"
+        "the loss is {loss} before the update; look for NaN in the data, and for what overflows in the model: no rate mends that"
     )]
     NotFinite {
         /// It.

@@ -43,8 +43,8 @@ impl FirstRateFound {
     /// gradient_squared = g·u        curvature = uᵀHu / g·u
     /// ```
     ///
-    /// For plain SGD u = g, so the curvature is the Rayleigh quotient of the gradient, at most the largest eigenvalue of the
-    /// Hessian; for another optimizer it is the quotient in the optimizer's own measure. `None` where no rate is stable, or
+    /// For plain SGD u = g, so the curvature is the Rayleigh quotient of the gradient: where the loss is smooth, at most the
+    /// largest eigenvalue of the Hessian. For another optimizer it is the quotient in the optimizer's own measure. `None` where no rate is stable, or
     /// the losses do not fall.
     pub fn along_update(&self) -> Option<TwoSteps> {
         let [first, second] = self.small?;

@@ -103,10 +103,8 @@ mod tests {
         assert_eq!(held_at(&schedule, 400, None).unwrap(), 400);
         assert_eq!(held_at(&schedule, 0, Some(Span::percent(50.0))).unwrap(), 500);
         assert!(matches!(held_at(&schedule, 999, None), Ok(999)));
-        let zero = constant(0.0).resolve(run);
-        if let Ok(zero) = zero {
-            assert!(matches!(held_at(&zero, 0, None), Err(FindError::NoRate { step: 0 })));
-        }
+        // A run that is over has come down to 0.
+        assert!(matches!(held_at(&schedule, 1_000, None), Err(FindError::NoRate { step: 1_000 })));
         let endless = constant(0.1).resolve(RunLength::unbounded()).unwrap();
         assert_eq!(held_at(&endless, 7, None).unwrap(), 7);
         assert!(held_at(&endless, 0, Some(Span::percent(1.0))).is_err());
