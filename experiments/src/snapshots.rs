@@ -137,14 +137,14 @@ impl Bench {
         let (members, rates) = self.train(arm, seed)?;
         let score = |members: &[ColorClassifier], average| self.score(members, average);
         let each = members.iter().map(|member| {
-            score(std::slice::from_ref(member), Average::Probabilities).map(|score| score.accuracy)
+            score(std::slice::from_ref(member), MeanOf::Probabilities).map(|score| score.accuracy)
         });
         let each: Vec<f64> = each.collect::<Result<_, _>>()?;
         let counts = 1..=members.len();
         let means =
-            counts.map(|count| score(&members[members.len() - count..], Average::Probabilities));
+            counts.map(|count| score(&members[members.len() - count..], MeanOf::Probabilities));
         let means: Vec<Evaluation> = means.collect::<Result<_, _>>()?;
-        let logits = score(&members, Average::Outputs)?;
+        let logits = score(&members, MeanOf::Outputs)?;
         let ensemble = Ensemble::of_models(members);
         let weights = ensemble.weight_diversity()?.distance;
         let predictions = ensemble.prediction_diversity(&self.test_loader(), forward)?;
@@ -208,10 +208,10 @@ impl Bench {
     fn score(
         &self,
         members: &[ColorClassifier],
-        average: Average,
+        mean_of: MeanOf,
     ) -> Result<Evaluation, ExampleError> {
         let loader = self.test_loader();
-        let ensemble = Ensemble::of_models(members.iter().cloned()).average(average);
+        let ensemble = Ensemble::of_models(members.iter().cloned()).mean_of(mean_of);
         let logits = Tensor::cat(ensemble.predict(&loader, forward)?, 0);
         let targets = Tensor::cat(loader.epoch(1).map(|batch| batch.targets).collect(), 0);
         let right = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(targets.clone());

@@ -96,7 +96,7 @@ fn means_are_those_of_the_definition() {
     };
     let ensemble = Ensemble::of_models(models);
     assert_eq!(ensemble.len(), 3);
-    let outputs = ensemble.clone().average(Average::Outputs);
+    let outputs = ensemble.clone().mean_of(MeanOf::Outputs);
     close(&predicted(&outputs, 20, 6), &over(&|logits| logits.to_vec()), 1e-6);
     // Logarithms of probabilities that add up to 1.
     let logarithms = predicted(&ensemble, 20, 6);
@@ -129,7 +129,7 @@ fn small_probabilities_keep_their_logarithms() {
 
 #[test]
 fn a_regression_has_the_mean_of_its_values() {
-    let ensemble = Ensemble::of_models([1.0, 2.0, 6.0].map(scalar)).average(Average::Outputs);
+    let ensemble = Ensemble::of_models([1.0, 2.0, 6.0].map(scalar)).mean_of(MeanOf::Outputs);
     let batch = Tensor::<1>::from_floats([1.0, -2.0], &Device::default());
     let found: Tensor<1> =
         ensemble.predict_batch(batch, |model, batch| batch * model.weight.val()).unwrap();
@@ -335,8 +335,8 @@ fn what_members_cannot_say_together_is_refused() {
         model.head.weight = Param::from_tensor(weight.mul_scalar(0.0).add_scalar(value));
         model
     };
-    for average in [Average::Probabilities, Average::Outputs] {
-        let ensemble = Ensemble::of_models([tiny(1), broken(f32::NAN)]).average(average);
+    for mean_of in [MeanOf::Probabilities, MeanOf::Outputs] {
+        let ensemble = Ensemble::of_models([tiny(1), broken(f32::NAN)]).mean_of(mean_of);
         let error = ensemble.predict(&*loader, logits).unwrap_err();
         assert!(matches!(error, EnsembleError::NotFinite { .. }), "{error}");
         assert!(error.to_string().contains("member 1 of 2"), "{error}");

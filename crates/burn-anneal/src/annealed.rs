@@ -1,5 +1,6 @@
 //! The module that the builder puts around the user's model.
 
+use crate::average::Recompute;
 use crate::update::{Failed, How, Monitor, Monitored, Tag, Updater};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
@@ -23,13 +24,15 @@ use std::fmt;
 pub struct Annealed<M> {
     model: M,
     updater: Updater,
+    /// Makes the running statistics of averages.
+    statistics: Option<Recompute<M>>,
     /// Whether it is but the bare model.
     is_over: bool,
 }
 
 impl<M> Annealed<M> {
-    pub(crate) fn new(model: M, updater: Updater) -> Self {
-        Self { model, updater, is_over: false }
+    pub(crate) fn new(model: M, updater: Updater, statistics: Option<Recompute<M>>) -> Self {
+        Self { model, updater, statistics, is_over: false }
     }
 
     /// The user's model.
@@ -43,6 +46,21 @@ impl<M> Annealed<M> {
         M: Module,
     {
         self.updater.monitor.release(self.model)
+    }
+
+    /// The model of the result: that which is validated. The raw weights are kept for
+    /// [`with_weights`](Monitored::with_weights).
+    pub(crate) fn into_result(self) -> M
+    where
+        M: Module,
+    {
+        let evaluated = self.updater.valid(&self.model, self.statistics.as_ref());
+        let slot = self.updater.monitor.slot();
+        {
+            let mut state = slot.lock();
+            state.raw = state.evaluated.weights_of(&self.model);
+        }
+        self.updater.monitor.release(evaluated.train())
     }
 
     /// Changes the model, which may get other parameter ids by it, as it does when a record is loaded.
@@ -78,9 +96,10 @@ impl<M: TrainStep + Module> Annealed<M> {
         rates: ModuleLearningRate,
         gradients: GradAdaptor,
     ) -> Self {
-        let Self { model, mut updater, is_over } = self;
+        let Self { model, mut updater, statistics, is_over } = self;
         if is_over {
-            return Self { model: optimize(model, optimizer, rates, gradients), updater, is_over };
+            let model = optimize(model, optimizer, rates, gradients);
+            return Self { model, updater, statistics, is_over };
         }
         let again = |model: &M, item: Option<Box<dyn Any + Send>>| {
             let item = item?.downcast::<M::Input>().ok()?;
@@ -90,7 +109,7 @@ impl<M: TrainStep + Module> Annealed<M> {
         let how = How { optimize: &optimize, again: Some(&again), is_shared: true };
         let updated = updater.update(model, Tag::of(&rates), gradients, optimizer, how);
         let model = updated.unwrap_or_else(|Failed { model, .. }| model);
-        Self { model, updater, is_over }
+        Self { model, updater, statistics, is_over }
     }
 }
 
@@ -138,9 +157,14 @@ impl<M: Module> Module for Annealed<M> {
         Self { is_over: true, ..self.with(|model| monitor.release(model.train())) }
     }
 
+    /// The model that is evaluated: with the averages, where there are some.
     fn valid(&self) -> Self {
-        let updater = self.updater.clone();
-        Self { model: self.model.valid(), updater, is_over: self.is_over }
+        let model = match self.is_over {
+            true => self.model.valid(),
+            false => self.updater.valid(&self.model, self.statistics.as_ref()),
+        };
+        let (updater, statistics) = (self.updater.clone(), self.statistics.clone());
+        Self { model, updater, statistics, is_over: self.is_over }
     }
 
     fn materialize(self) -> Self {

@@ -1,5 +1,6 @@
 //! Why nothing could be built.
 
+use crate::average::AverageError;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::decay::DecayError;
 use crate::groups::GroupError;
@@ -42,6 +43,9 @@ pub enum BuildError {
     /// The groups do not fit the model or the run.
     #[error(transparent)]
     Groups(#[from] GroupError),
+    /// The averages do not fit the model or the run.
+    #[error(transparent)]
+    Average(#[from] AverageError),
     /// The optimizer has a weight decay of its own.
     #[error(transparent)]
     Decay(#[from] DecayError),

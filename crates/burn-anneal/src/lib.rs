@@ -19,6 +19,7 @@
 //! one of your own in a [`TrainingLoop`]; `Learner::new(model, optimizer, schedule.init(run)?)` works too.
 
 mod annealed;
+mod average;
 mod build_error;
 mod builder;
 mod checkpoint;
@@ -44,10 +45,14 @@ pub use anneal_control as control;
 pub use anneal_plan as plan;
 pub use anneal_schedule as schedule;
 pub use annealed::Annealed;
+pub use average::{
+    Average, AverageError, AveragedModel, EvaluateError, Evaluation, Weights, evaluate,
+    recompute_statistics,
+};
 pub use build_error::BuildError;
 pub use builder::{GradientReduction, LearnerBuilder, NotFinite, Resume};
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
-pub use ensemble::{Average, Ensemble, EnsembleError, Pairs, PredictionDiversity, WeightDiversity};
+pub use ensemble::{Ensemble, EnsembleError, MeanOf, Pairs, PredictionDiversity, WeightDiversity};
 pub use epoch_events::EpochEvents;
 pub use finder::{FindError, FinderProgress, FirstRateFound, LrFinder, WarmupFound};
 pub use launch::Finished;
@@ -70,11 +75,12 @@ pub mod prelude {
     pub use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
     pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
     pub use crate::{
-        Annealed, Average, BuildError, Checkpoint, CheckpointError, Checkpoints, Ensemble,
-        EnsembleError, EpochEvents, EpochStart, FindError, Finished, GlobalNormClip,
-        GradientReduction, InitScheduler, LearnerBuilder, LogUpdates, LrFinder, Monitored,
+        Annealed, Average, AveragedModel, BuildError, Checkpoint, CheckpointError, Checkpoints,
+        Ensemble, EnsembleError, EpochEvents, EpochStart, FindError, Finished, GlobalNormClip,
+        GradientReduction, InitScheduler, LearnerBuilder, LogUpdates, LrFinder, MeanOf, Monitored,
         NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler, SearchTrainings,
         SeededBatcher, SeededLoader, Snapshot, Snapshots, TrainingLoop, UpdateError, Watch,
+        Weights,
     };
     pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::*;

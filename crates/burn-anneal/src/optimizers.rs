@@ -30,6 +30,8 @@ struct Bare {
 /// What an optimizer becomes part of.
 struct Made {
     has_masters: bool,
+    /// Whether the optimizer itself says what is evaluated.
+    evaluates: bool,
     /// The optimizers before it, and the parameters that it has of theirs.
     others: Option<(ModuleOptimizer, ParamGroup)>,
 }
@@ -61,6 +63,12 @@ impl Optimizers {
             let decays = decays && decays_by_itself(&bare.plain, device);
             (bare.name.clone(), what_it_asks(&bare.plain, device), decays)
         })
+    }
+
+    /// The first that says itself what is evaluated.
+    pub fn evaluating(&self, device: &Device) -> Option<String> {
+        let evaluates = |bare: &&Bare| what_it_asks(&bare.plain, device).evaluation;
+        self.all.iter().find(evaluates).map(|bare| bare.name.clone())
     }
 
     /// Makes one of them all, for the parameters of a model.
@@ -112,7 +120,9 @@ impl Optimizers {
             let paths = all.iter().zip(&of).filter(|(_, of)| **of == index);
             let paths: Vec<String> = paths.map(|(parameter, _)| parameter.path.clone()).collect();
             let others = made.map(|others| (others, ParamGroup::from_paths(paths)));
-            made = Some((bare.make)(Made { has_masters, others }));
+            let asked = device.as_ref().map(|device| what_it_asks(&bare.plain, device));
+            let evaluates = asked.is_some_and(|asked| asked.evaluation);
+            made = Some((bare.make)(Made { has_masters, evaluates, others }));
         }
         Ok(made.expect("there is always a first"))
     }
@@ -122,14 +132,13 @@ impl Bare {
     fn new<O: Optimizer>(selection: Option<Selection>, optimizer: O) -> Self {
         let plain = optimizer.clone().into();
         let make = move |made: Made| {
-            let steered = Steered::new(optimizer.clone());
-            match made {
-                Made { has_masters: false, others: None } => steered.into(),
-                Made { has_masters: true, others: None } => MasterWeights::new(steered).into(),
-                Made { has_masters: false, others: Some((others, of)) } => {
-                    others.with_group(of, steered, None)
-                }
-                Made { has_masters: true, others: Some((others, of)) } => {
+            let Made { has_masters, evaluates, others } = made;
+            let steered = Steered::new(optimizer.clone(), evaluates);
+            match (has_masters, others) {
+                (false, None) => steered.into(),
+                (true, None) => MasterWeights::new(steered).into(),
+                (false, Some((others, of))) => others.with_group(of, steered, None),
+                (true, Some((others, of))) => {
                     others.with_group(of, MasterWeights::new(steered), None)
                 }
             }

@@ -1,5 +1,6 @@
 //! A training loop of one's own.
 
+use crate::average::Recompute;
 use crate::checkpoint::{Checkpoint, CheckpointError, save_epoch};
 use crate::deep_copy::deep_copy;
 use crate::precision::with_master_weights;
@@ -56,6 +57,8 @@ pub struct TrainingLoop<M> {
     optimizer: ModuleOptimizer,
     /// For its record: the state of the run is the updater's too.
     scheduler: ModuleLrScheduler,
+    /// Makes the running statistics of averages.
+    statistics: Option<Recompute<M>>,
     /// Those of the passes since the last update.
     pub(crate) gradients: Option<GradientsParams>,
 }
@@ -72,8 +75,9 @@ impl<M: Module> TrainingLoop<M> {
         updater: Updater,
         optimizer: ModuleOptimizer,
         scheduler: ModuleLrScheduler,
+        statistics: Option<Recompute<M>>,
     ) -> Self {
-        Self { model: Some(model), updater, optimizer, scheduler, gradients: None }
+        Self { model: Some(model), updater, optimizer, scheduler, statistics, gradients: None }
     }
 
     /// A copy that goes its own way, running statistics included.
@@ -87,6 +91,7 @@ impl<M: Module> TrainingLoop<M> {
             updater,
             self.optimizer.clone(),
             learner_scheduler(Arc::new(schedule), slot),
+            None,
         );
         copy.prepared()
     }
@@ -105,6 +110,26 @@ impl<M: Module> TrainingLoop<M> {
     /// The model.
     pub fn model(&self) -> &M {
         self.model.as_ref().expect("an update puts it back")
+    }
+
+    /// The model that is to be validated, in its `valid()` form: with the averages of
+    /// [`LearnerBuilder::average`](crate::LearnerBuilder::average), or the weights that a schedule-free optimizer
+    /// evaluates, unless [`evaluate_with`](crate::LearnerBuilder::evaluate_with) asks for the raw weights.
+    pub fn valid(&self) -> M {
+        self.updater.valid(self.model(), self.statistics.as_ref())
+    }
+
+    /// The model with the averages, in its `valid()` form; without any, and before they begin, with its weights.
+    pub fn averaged(&self) -> M {
+        self.updater.averaged(self.model(), self.statistics.as_ref())
+    }
+
+    /// As [`averaged`](Self::averaged), in f32 where the model is in half precision.
+    pub fn averaged_in_f32(&self) -> M {
+        let model = self.model_in_f32().valid();
+        let slot = self.updater.monitor.slot();
+        let state = slot.lock();
+        state.evaluated.put(model)
     }
 
     /// Gives the model back, which requires gradients where it did before the run.

@@ -5,6 +5,7 @@ mod parts;
 pub(crate) use parts::{Driver, FINITE_GUARD, For, Parts, Passes};
 
 use crate::annealed::Annealed;
+use crate::average::{Average, Recompute, Weights, recompute_over};
 use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, Checkpoints, Records};
 use crate::groups::{GroupsConfig, Selection};
@@ -18,10 +19,13 @@ use crate::update::{
 };
 use anneal_control::Describe;
 use anneal_schedule::{RateDrop, RunLength, ScheduleConfig, WeightDecay};
+use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::optim::Optimizer;
 use burn::tensor::FloatDType;
-use burn::train::{ExecutionStrategy, Interrupter, Learner, LearnerModel, TrainStep};
+use burn::train::{
+    ExecutionStrategy, InferenceStep, Interrupter, Learner, LearnerModel, TrainStep,
+};
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -76,6 +80,10 @@ pub struct LearnerBuilder<M> {
     resume: Resume,
     pub(crate) checkpoints: Option<Checkpoints>,
     snapshots: Option<Snapshots>,
+    averages: Vec<Average>,
+    evaluate_with: Weights,
+    averages_statistics: bool,
+    pub(crate) statistics: Option<Recompute<M>>,
     pub(crate) execution: Option<Arc<ExecutionStrategy>>,
     metrics: Vec<RunMetrics>,
     log: Option<LogUpdates>,
@@ -167,6 +175,10 @@ impl<M: Module> LearnerBuilder<M> {
             resume: Resume::Never,
             checkpoints: None,
             snapshots: None,
+            averages: vec![],
+            evaluate_with: Weights::Average,
+            averages_statistics: false,
+            statistics: None,
             execution: None,
             metrics: vec![],
             log: None,
@@ -379,6 +391,41 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
+    /// Averages the weights of the run: see [`Average`]. Several, of which the last that selects a parameter counts.
+    ///
+    /// Validation, the choice of the best checkpoint, snapshots and the model of the result then have the averages
+    /// unless [`evaluate_with`](Self::evaluate_with) says otherwise; training goes on with the weights. Checkpoints hold
+    /// both. Running statistics of batch norms are those of the weights that train; see
+    /// [`average_statistics`](Self::average_statistics) and [`recompute_statistics`](Self::recompute_statistics).
+    ///
+    /// ```no_run
+    /// # use burn::train::{LearnerModel, SupervisedTraining};
+    /// use burn_anneal::prelude::*;
+    ///
+    /// # fn train<M: LearnerModel>(builder: LearnerBuilder<M>, training: SupervisedTraining<M>) -> Result<M, BuildError> {
+    /// builder.average(Average::half_life(Span::epochs(2))).launch(training)?.finished()
+    /// # }
+    /// ```
+    pub fn average(mut self, average: Average) -> Self {
+        self.averages.push(average);
+        self
+    }
+
+    /// Which weights are evaluated where there are averages, or a schedule-free optimizer: the averages, unless said
+    /// otherwise. [`evaluate`](crate::evaluate) of [`with_weights`](crate::Monitored::with_weights) gives what the
+    /// others achieve.
+    pub fn evaluate_with(mut self, weights: Weights) -> Self {
+        self.evaluate_with = weights;
+        self
+    }
+
+    /// Averages running statistics as the weights are, as timm's `ModelEmaV3` does, and whatever else the model does
+    /// not train.
+    pub fn average_statistics(mut self) -> Self {
+        self.averages_statistics = true;
+        self
+    }
+
     /// Where [`launch`](Self::launch) trains: on the device of the model unless said otherwise. Of several devices
     /// the first updates the model with the sum of all gradients, in the order of the devices.
     ///
@@ -425,13 +472,16 @@ impl<M: Module> LearnerBuilder<M> {
         }
         let (run, saved) = (self.run_of_loop()?, self.named_records()?);
         let how = For { run, saved, driver: Driver::OwnLoop, passes: None, interrupter: None };
+        let statistics = self.statistics.clone();
         let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
-        Ok(TrainingLoop::new(model, updater, optimizer, scheduler))
+        Ok(TrainingLoop::new(model, updater, optimizer, scheduler, statistics))
     }
 
     /// As it is for copies, which leave nothing behind.
     pub(crate) fn traceless(self) -> Self {
-        Self { log: None, metrics: vec![], snapshots: None, ..self }
+        let (metrics, averages) = (vec![], vec![]);
+        let evaluated = Self { averages, averages_statistics: false, statistics: None, ..self };
+        Self { log: None, metrics, snapshots: None, ..evaluated }
     }
 
     fn run_of_loop(&self) -> Result<RunLength, BuildError> {
@@ -489,14 +539,32 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         }
         let (interrupter, passes) = (Some(interrupter), Some(self.passes()));
         let how = For { run, saved, driver: Driver::BurnsLoop, passes, interrupter };
+        let statistics = self.statistics.clone();
         let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
-        Ok(Learner::new(Annealed::new(model, updater), optimizer, scheduler))
+        Ok(Learner::new(Annealed::new(model, updater, statistics), optimizer, scheduler))
     }
 
     /// What controllers can have of a pass of the model's own.
     pub(crate) fn passes(&self) -> Passes {
         let known = self.knows_loss || is_known_output(TypeId::of::<<M as TrainStep>::Output>());
         Passes { knows_loss: known, copies_batches: self.copy_item.is_some() }
+    }
+}
+
+impl<M: InferenceStep + Module> LearnerBuilder<M> {
+    /// Gives averaged weights running statistics of their own each time that they are evaluated, by forward passes
+    /// over the first `batches` of a loader: see [`recompute_statistics`](crate::recompute_statistics()). It is mostly the
+    /// training data as the model validates it; the loader may be on any device.
+    pub fn recompute_statistics(
+        mut self,
+        loader: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
+        batches: usize,
+    ) -> Self
+    where
+        <M as InferenceStep>::Input: Clone + Send + Sync + 'static,
+    {
+        self.statistics = Some(recompute_over(loader, batches));
+        self
     }
 }
 

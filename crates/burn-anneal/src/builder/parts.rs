@@ -2,6 +2,7 @@
 
 use super::{GradientReduction, LearnerBuilder, NotFinite};
 use crate::annealed::is_annealed;
+use crate::average::{AverageError, averaging};
 use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, CheckpointError, Records, SavedRun};
 use crate::decay::DecayError;
@@ -11,8 +12,9 @@ use crate::precision::{Casts, LossScaling};
 use crate::resume::{Course, OnMismatch};
 use crate::snapshots::Writer;
 use crate::update::{
-    Expected, GlobalNormClip, Identity, Index, Log, LogUpdates, Plan, Reports, RunMetrics,
-    SAYS_NOTHING, Slot, State, UpdateMetric, Updater, half_parameters, learner_scheduler,
+    Averaging, Expected, GlobalNormClip, Identity, Index, Log, LogUpdates, Plan, Reports,
+    RunMetrics, SAYS_NOTHING, Slot, State, UpdateMetric, Updater, half_parameters,
+    learner_scheduler,
 };
 use anneal_control::{ControlError, Controllers, FiniteGuard, LogStart};
 use anneal_schedule::{Build, Run, RunLength, Schedule, constant};
@@ -108,16 +110,18 @@ impl<M: Module> LearnerBuilder<M> {
                 None => NO_SNAPSHOT.into(),
             });
         }
-        warnings.iter().for_each(|warning| log::warn!("{warning}"));
         let identity = Identity {
             groups: asked_for_groups.then(|| groups.fingerprint()),
             optimizer: self.optimizers.identity(&self.model),
         };
+        let averaging = self.averaging(&groups, how.run)?;
         let learner = LEARNERS.fetch_add(1, Ordering::Relaxed);
         let index = Index::new(learner, self.gradients_within.is_some());
         let mut state = State::new(identity, controllers, index);
+        state.averages = averaging.kinds();
         if let Some((saved, records)) = &how.saved {
-            self.go_on(&mut state, saved, &records.run, &course)?;
+            let said = self.go_on(&mut state, saved, &records.run, &course)?;
+            warnings.extend(said);
         }
         course.apply(&mut state);
         let thawed = groups.keep_thawed(&state.thawed, state.prepared);
@@ -132,7 +136,10 @@ impl<M: Module> LearnerBuilder<M> {
         let For { run, saved, driver, interrupter, .. } = how;
         if let Some((saved, records)) = saved {
             let loaded = saved.load_model(records.model, &model)?;
-            let fed = saved.load_optimizer(records.optimizer, &optimizer)?;
+            let mut fed = saved.load_optimizer(records.optimizer, &optimizer)?;
+            if averaging.is_any() {
+                state.evaluated = averaging.take(None, &loaded, &mut fed);
+            }
             if driver != Driver::BurnsLoop {
                 (model, optimizer) = (loaded, fed);
             } else {
@@ -140,6 +147,7 @@ impl<M: Module> LearnerBuilder<M> {
                 state.expects_record = Some(Expected { epoch: saved.epoch(), step });
             }
         }
+        warnings.iter().for_each(|warning| log::warn!("{warning}"));
         let open = |log: &LogUpdates| open_log(log, &groups, &state, resumed.is_some());
         let log = self.log.as_ref().map(open).transpose()?;
         let open = |snapshots| Writer::open(snapshots, state.clock.number, resumed.is_some());
@@ -164,6 +172,7 @@ impl<M: Module> LearnerBuilder<M> {
             reports: Reports::wanting(&self.metrics),
             log,
             snapshots,
+            averaging,
             live: Mutex::default(),
         };
         let slot = Slot::new(state);
@@ -184,13 +193,14 @@ impl<M: Module> LearnerBuilder<M> {
     }
 
     /// Checks that a checkpoint is one of this run, and takes over what it says of controllers and of what was measured.
+    /// Gives what is to be said of its averages.
     fn go_on(
         &self,
         state: &mut State,
         checkpoint: &Checkpoint,
         saved: &SavedRun,
         course: &Course,
-    ) -> Result<(), BuildError> {
+    ) -> Result<Option<String>, BuildError> {
         let may_differ = self.on_mismatch != OnMismatch::Refuse;
         checkpoint.check_identity(saved, &state.identity, may_differ)?;
         checkpoint.check_controllers(saved, &state.controllers)?;
@@ -205,7 +215,8 @@ impl<M: Module> LearnerBuilder<M> {
         if course.restarts {
             state.forget_measured();
         }
-        Ok(())
+        let saved = saved.state.as_ref().map_or(&[][..], |saved| &saved.averages);
+        Ok(state.averages_differ(saved))
     }
 
     /// Where the run begins, or goes on.
@@ -229,6 +240,42 @@ impl<M: Module> LearnerBuilder<M> {
     ) -> Result<(Groups, bool), BuildError> {
         let (groups, asked) = self.described_groups()?;
         Ok((groups.resolve_for(&self.model, self.half.is_some(), schedule, run)?, asked))
+    }
+
+    /// What is averaged, and evaluated.
+    fn averaging(&self, groups: &Groups, run: RunLength) -> Result<Averaging, BuildError> {
+        let run = run.resolve()?;
+        let all = parameters(&self.model);
+        let averages = averaging(&self.averages, self.averages_statistics, &all, groups, &run)?;
+        let device = self.model.devices().into_iter().next();
+        let by_itself = device.and_then(|device| self.optimizers.evaluating(&device));
+        let refused = |part, reason| Err(AverageError::Statistics { part, reason }.into());
+        match (&by_itself, averages.averages.is_empty()) {
+            (Some(optimizer), false) => {
+                return Err(AverageError::Twice { optimizer: optimizer.clone() }.into());
+            }
+            (_, true) if self.averages_statistics => {
+                return refused(
+                    "average_statistics",
+                    "there is no average; call LearnerBuilder::average(…) too",
+                );
+            }
+            (None, true) if self.statistics.is_some() => {
+                return refused(
+                    "recompute_statistics",
+                    "there is no average; call LearnerBuilder::average(…) too",
+                );
+            }
+            _ if self.averages_statistics && self.statistics.is_some() => {
+                return refused(
+                    "average_statistics",
+                    "given beside recompute_statistics; leave one of the two out",
+                );
+            }
+            _ => {}
+        }
+        let (by_optimizer, weights) = (by_itself.is_some(), self.evaluate_with);
+        Ok(Averaging { by_optimizer, weights, ..averages })
     }
 
     fn described_groups(&self) -> Result<(GroupsConfig, bool), BuildError> {

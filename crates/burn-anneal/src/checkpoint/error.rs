@@ -25,6 +25,14 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A checkpoint without averages.
+    #[error(
+        "{checkpoint}: it holds no averages; load its weights with Checkpoint::load_in_f32, or train with LearnerBuilder::average"
+    )]
+    NoAverage {
+        /// The checkpoint.
+        checkpoint: Checkpoint,
+    },
     /// There are checkpoints, but none is whole.
     #[error(
         "no checkpoint in {} is whole; the newest fails with: {newest}. Remove the folder and start \

@@ -11,6 +11,7 @@ pub use store::Checkpoints;
 pub(crate) use store::{Store, save_epoch};
 
 use crate::SavedStep;
+use crate::average::with_averages;
 use crate::precision::with_master_weights;
 use crate::update::{Saved, saved_state};
 use burn::lr_scheduler::LrSchedulerRecord;
@@ -171,6 +172,21 @@ impl Checkpoint {
     pub fn load_in_f32<M: Module>(&self, model: M) -> Result<M, CheckpointError> {
         let model = load_model(&self.path("model"), model)?;
         Ok(with_master_weights(model, self.optimizer()?))
+    }
+
+    /// The model in f32 with the averages of its weights, which
+    /// [`LearnerBuilder::average`](crate::LearnerBuilder::average) made; what is not averaged is as in
+    /// [`load_in_f32`](Self::load_in_f32).
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoAverage`] where there are none;
+    /// [`CheckpointError::Damaged`] where it is the checkpoint of another model.
+    pub fn load_averaged<M: Module>(&self, model: M) -> Result<M, CheckpointError> {
+        let model = self.load_in_f32(model)?;
+        match with_averages(&model, self.optimizer()?) {
+            Some(averaged) => Ok(averaged),
+            None => Err(CheckpointError::NoAverage { checkpoint: self.clone() }),
+        }
     }
 
     /// The step that an Anneal scheduler saved; `None` where another scheduler was used.

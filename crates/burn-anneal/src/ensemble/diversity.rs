@@ -1,6 +1,6 @@
 //! How far the members of an ensemble are from each other.
 
-use super::{Average, Ensemble, EnsembleError, Pairs, epoch, numbers};
+use super::{Ensemble, EnsembleError, MeanOf, Pairs, epoch, numbers};
 use crate::update::{ByParameter, in_f32};
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
@@ -91,7 +91,7 @@ impl<M: Module> Ensemble<M> {
         let mut all: Vec<Vec<Tensor<D>>> = vec![];
         let (mut disagreements, mut divergences) = (vec![], vec![]);
         for member in 0..self.len() {
-            let answers = self.answers(member, epoch(loader), &forward, Average::Probabilities)?;
+            let answers = self.answers(member, epoch(loader), &forward, MeanOf::Probabilities)?;
             for before in &all {
                 let (mut differ, mut diverge, mut count) = (vec![], vec![], 0);
                 for (p, q) in self.alike(member, before.clone(), answers.clone())? {

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 /// # let device = Device::default();
 /// # let models = [(); 3].map(|()| LinearConfig::new(4, 2).init(&device));
 /// // From files: Ensemble::of(Snapshots::list("runs/mine")?, model)
-/// let ensemble = Ensemble::of_models(models).average(Average::Probabilities);
+/// let ensemble = Ensemble::of_models(models).mean_of(MeanOf::Probabilities);
 /// let batch = Tensor::<2>::ones([8, 4], &device);
 /// let logits: Tensor<2> = ensemble.predict_batch(batch, |model: &Linear, batch| model.forward(batch))?;
 /// assert_eq!(logits.dims(), [8, 2]);
@@ -42,12 +42,12 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Ensemble<M> {
     members: Members<M>,
-    average: Average,
+    mean_of: MeanOf,
 }
 
 /// What is averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Average {
+pub enum MeanOf {
     /// Probabilities, the softmax over the last dimension of what a model gives. What comes back are their logarithms,
     /// which are logits too: a softmax of them gives the mean of m members,
     ///
@@ -74,19 +74,19 @@ impl<M: Module> Ensemble<M> {
     /// Of records of models in files, such as [`Snapshot`](crate::Snapshot)s, each to be loaded into `model`.
     pub fn of<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, model: M) -> Self {
         let files = files.into_iter().map(|path| path.as_ref().to_path_buf()).collect();
-        Self { members: Members::Files(files, model), average: Average::default() }
+        Self { members: Members::Files(files, model), mean_of: MeanOf::default() }
     }
 
     /// Of models, which are kept.
     pub fn of_models(models: impl IntoIterator<Item = M>) -> Self {
         let models = models.into_iter().map(|model| model.valid()).collect();
-        Self { members: Members::Models(models), average: Average::default() }
+        Self { members: Members::Models(models), mean_of: MeanOf::default() }
     }
 
     /// What is averaged: probabilities unless said otherwise.
     #[must_use]
-    pub fn average(mut self, average: Average) -> Self {
-        self.average = average;
+    pub fn mean_of(mut self, mean_of: MeanOf) -> Self {
+        self.mean_of = mean_of;
         self
     }
 
@@ -110,7 +110,7 @@ impl<M: Module> Ensemble<M> {
     pub fn loaded(self) -> Result<Self, EnsembleError> {
         let models = (0..self.len()).map(|index| self.member(index).map(Cow::into_owned));
         let models: Vec<M> = models.collect::<Result<_, _>>()?;
-        Ok(Self::of_models(models).average(self.average))
+        Ok(Self::of_models(models).mean_of(self.mean_of))
     }
 
     /// The mean of all members for each batch of a loader, in order.
@@ -150,17 +150,17 @@ impl<M: Module> Ensemble<M> {
     ) -> Result<Vec<Tensor<D>>, EnsembleError> {
         let mut sums: Vec<Tensor<D>> = vec![];
         for member in 0..self.len() {
-            let answers = self.answers(member, batches(), &forward, self.average)?;
+            let answers = self.answers(member, batches(), &forward, self.mean_of)?;
             sums = match member {
                 0 => answers,
                 _ => {
-                    self.alike(member, sums, answers)?.map(|pair| self.average.add(pair)).collect()
+                    self.alike(member, sums, answers)?.map(|pair| self.mean_of.add(pair)).collect()
                 }
             };
         }
-        let mean = |sum: Tensor<D>| match self.average {
-            Average::Probabilities => sum - (self.len() as f64).ln(),
-            Average::Outputs => sum / self.len() as f64,
+        let mean = |sum: Tensor<D>| match self.mean_of {
+            MeanOf::Probabilities => sum - (self.len() as f64).ln(),
+            MeanOf::Outputs => sum / self.len() as f64,
         };
         match sums.is_empty() {
             true => Err(EnsembleError::NoMembers),
@@ -174,19 +174,19 @@ impl<M: Module> Ensemble<M> {
         member: usize,
         batches: impl Iterator<Item = Result<B, DatasetError>>,
         forward: impl Fn(&M, B) -> Tensor<D>,
-        average: Average,
+        mean_of: MeanOf,
     ) -> Result<Vec<Tensor<D>>, EnsembleError> {
         let model = self.member(member)?;
         log::info!("{} answers", self.name(member));
         let answer = |batch: Result<B, DatasetError>| {
             let batch = batch.map_err(|error| EnsembleError::Data { reason: error.to_string() })?;
-            Ok(average.term(in_f32(forward(&model, batch).without_autodiff())))
+            Ok(mean_of.term(in_f32(forward(&model, batch).without_autodiff())))
         };
         let answers: Vec<Tensor<D>> = batches.map(answer).collect::<Result<_, _>>()?;
         if answers.is_empty() {
             return Err(EnsembleError::NoBatches);
         }
-        let wrong = answers.iter().map(|answer| average.wrong(answer.clone())).collect();
+        let wrong = answers.iter().map(|answer| mean_of.wrong(answer.clone())).collect();
         match numbers(wrong)?.iter().all(|wrong| *wrong == 0.0) {
             true => Ok(answers),
             false => Err(EnsembleError::NotFinite { member: self.name(member) }),
@@ -251,7 +251,7 @@ fn numbers(tensors: Vec<Tensor<1>>) -> Result<Vec<f64>, EnsembleError> {
     Ok(data.iter::<f64>().collect())
 }
 
-impl Average {
+impl MeanOf {
     /// What is added up.
     fn term<const D: usize>(self, output: Tensor<D>) -> Tensor<D> {
         match self {

@@ -67,7 +67,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         }
         let stays = feed.is_known();
         drop(feed);
-        let base = TrainingLoop::new(model, updater, optimizer, scheduler);
+        let base = TrainingLoop::new(model, updater, optimizer, scheduler, None);
         Ok(Subject { base, loader, stays })
     }
 }

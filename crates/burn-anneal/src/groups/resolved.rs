@@ -205,6 +205,18 @@ impl Groups {
         self.table.of_path.get(path).map(|&group| self.table.groups[group].name.as_str())
     }
 
+    /// That there is a group of this name, which stands in `field`.
+    pub(crate) fn check_group(&self, field: &str, name: &str) -> Result<(), GroupError> {
+        match self.names().any(|group| group == name) {
+            true => Ok(()),
+            false => Err(GroupError::UnknownGroup {
+                field: field.into(),
+                name: name.into(),
+                groups: self.names().map(String::from).collect(),
+            }),
+        }
+    }
+
     /// The rate of the parameter with this path in update `step`; `None` where it is not trained then.
     pub fn rate_of(&self, path: &str, step: u64) -> Option<f64> {
         let group = &self.table.groups[*self.table.of_path.get(path)?];

@@ -256,6 +256,7 @@ impl<M: LearnerModel> Start<M> {
             length => length,
         };
         let interrupter = Some(components.interrupter.clone());
+        let statistics = builder.statistics.clone();
         let parts = run.and_then(|run| {
             let passes = Some(builder.passes());
             let how = For { run, saved, driver: Driver::Launch, passes, interrupter };
@@ -271,7 +272,7 @@ impl<M: LearnerModel> Start<M> {
             Err(error) => return Err((error, shown)),
         };
         drop(shown);
-        let run = Run::new(parts, run, devices, in_epoch, components);
+        let run = Run::new(parts, statistics, run, devices, in_epoch, components);
         Ok(run.train(&loaders, first, valid))
     }
 }

@@ -4,6 +4,7 @@ use super::feed::Feed;
 use super::metrics::epoch_metrics;
 use super::workers::{Passed, Workers};
 use crate::annealed::Annealed;
+use crate::average::Recompute;
 use crate::builder::Parts;
 use crate::checkpoint::{CheckpointError, Checkpoints, Named, Store};
 use crate::loader::{EpochStart, open};
@@ -46,13 +47,14 @@ pub(super) struct Run<'a, M: LearnerModel> {
 impl<'a, M: LearnerModel> Run<'a, M> {
     pub fn new(
         parts: Parts<M>,
+        statistics: Option<Recompute<M>>,
         run: RunLength,
         devices: Vec<Device>,
         in_epoch: Option<InEpoch>,
         components: &'a mut TrainingComponents<M>,
     ) -> Self {
         let Parts { model, updater, optimizer, scheduler } = parts;
-        let model = Annealed::new(model, updater).fork(&devices[0]);
+        let model = Annealed::new(model, updater, statistics).fork(&devices[0]);
         let workers = (devices.len() > 1).then(|| Workers::new(&devices));
         let rates = 0.0.into();
         Self { model, optimizer, scheduler, rates, run, devices, workers, in_epoch, components }
@@ -88,7 +90,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         {
             self.components.interrupter.fail(checkpoint_error(error));
         }
-        self.model.into_inner()
+        self.model.into_result()
     }
 
     /// Trains and validates an epoch, and says whether another may follow.

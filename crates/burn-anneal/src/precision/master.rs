@@ -2,7 +2,7 @@
 
 use super::to_precision;
 use crate::groups::parameters;
-use crate::update::{in_f32, introduction, is_half, precisions};
+use crate::update::{in_f32, introduction, is_averaging, is_half, precisions};
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::optim::{
     GradientsParams, LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord, RecordState,
@@ -101,6 +101,11 @@ impl<O: Optimizer> Optimizer for MasterWeights<O> {
         }
         if !is_half(dtype) {
             let (weight, inner) = self.inner.step(rate, weight, gradient, inner);
+            return (weight, Some(MasterState { master, inner }));
+        }
+        if is_averaging() {
+            let shown = current(master.clone(), weight.clone());
+            let (_, inner) = self.inner.step(rate, shown, gradient, inner);
             return (weight, Some(MasterState { master, inner }));
         }
         let master = current(master, weight);

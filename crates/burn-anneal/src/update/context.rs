@@ -6,6 +6,7 @@
 //! thread. Passes and updates of several learners may lie inside each other, where a thread takes up other work
 //! while it waits; each puts its own in the place of the outer one, and that back when it ends.
 
+use super::average::Rule;
 use super::measure::{Step, Sum};
 use super::signals::on_one_device;
 use super::tensors::in_f32;
@@ -16,6 +17,9 @@ use burn::tensor::{FloatDType, Tensor};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// The weights that a parameter is evaluated at: Σ factor · tensor, in f32 at least.
+pub(crate) type Evaluated = Vec<(Tensor<1>, f64)>;
 
 /// What happens to the parameters of a group in one update.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,11 @@ pub(crate) struct Shrink {
     pub share: f64,
     /// Whether only weights shrink that the update moves towards 0, or leaves.
     pub cautious: bool,
+}
+
+impl Shrink {
+    /// Where nothing decays.
+    pub const NONE: Self = Self { share: 0.0, cautious: false };
 }
 
 /// The momentum of a group in one update.
@@ -57,6 +66,8 @@ pub(crate) struct Asked {
     pub drop: bool,
     /// It has master weights of its own.
     pub masters: bool,
+    /// It trains at other weights than those that are evaluated, and decays them itself.
+    pub evaluation: bool,
 }
 
 /// Whose state an optimizer holds.
@@ -92,6 +103,8 @@ pub(crate) struct Settings {
     pub movement: Option<Sum>,
     /// Whether each parameter keeps its gradient, to be compared with that of the next update.
     pub keeps_gradients: bool,
+    /// Whether there are averages.
+    pub keeps_averages: bool,
 }
 
 /// More than that is no factor that somebody made of a rate of 0, but a rate of their own.
@@ -130,6 +143,12 @@ enum Context {
     /// Gradients times those of the update before, which the states hold.
     Comparison {
         products: Vec<Tensor<1>>,
+    },
+    /// A parameter is shown as it is now, for its average, and does not move.
+    Averaging {
+        id: ParamId,
+        rule: Option<Rule>,
+        evaluated: Option<Evaluated>,
     },
     /// One group, of which nobody needs to be told.
     Probe {
@@ -174,6 +193,11 @@ impl Scope {
         Self::begin(Context::Comparison { products: vec![] })
     }
 
+    /// Takes a parameter into its average by a rule, or only looks at the average.
+    pub fn averaging(id: ParamId, rule: Option<Rule>) -> Self {
+        Self::begin(Context::Averaging { id, rule, evaluated: None })
+    }
+
     pub fn probe(setting: Setting) -> Self {
         Self::begin(Context::Probe { setting, asked: Asked::default() })
     }
@@ -204,6 +228,14 @@ impl Scope {
         })
     }
 
+    /// What the parameter that was shown is evaluated at; `None` for its weight as it is.
+    pub fn evaluated(self) -> Option<Evaluated> {
+        CONTEXT.with_borrow_mut(|context| match context {
+            Some(Context::Averaging { evaluated, .. }) => evaluated.take(),
+            _ => None,
+        })
+    }
+
     /// What optimizers asked for.
     pub fn asked(self) -> Asked {
         CONTEXT.with_borrow(|context| match context {
@@ -219,13 +251,15 @@ impl Drop for Scope {
     }
 }
 
-/// What is measured of a parameter while it is updated.
+/// What is measured of a parameter while it is updated, and kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measures {
     pub step: bool,
     pub movement: bool,
     /// Its gradient is kept.
     pub gradient: bool,
+    /// Its average is kept.
+    pub average: bool,
 }
 
 /// What an optimizer does with a parameter.
@@ -236,6 +270,8 @@ pub(crate) enum Told {
     Update { owner: Owner, rate: f64, shrink: Shrink, measures: Measures },
     /// Compare its gradient with the one before, and leave it as it is.
     Compare,
+    /// Take it into the average, where there is something to do, and leave it as it is.
+    Average { owner: Owner, rule: Option<Rule> },
     /// Leave it as it is.
     Leave,
 }
@@ -287,10 +323,14 @@ pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
                     step: settings.steps.is_some(),
                     movement: settings.movement.is_some(),
                     gradient: settings.keeps_gradients,
+                    average: settings.keeps_averages,
                 },
             }
         }
         Some(Context::Comparison { .. }) => Told::Compare,
+        Some(Context::Averaging { id, rule, .. }) => {
+            Told::Average { owner: owner.unwrap_or(Owner::Id(*id)), rule: *rule }
+        }
         _ => miss(owner),
     })
 }
@@ -342,6 +382,34 @@ pub(crate) fn introduction() -> Option<Introduction> {
     CONTEXT.with_borrow(|context| match context {
         Some(Context::Introduction(introduction)) => Some(*introduction),
         _ => None,
+    })
+}
+
+/// Whether a parameter is only shown, to say by [`evaluate_at`] what it is evaluated at. For optimizers that train at
+/// other weights.
+pub(crate) fn is_averaging() -> bool {
+    current(|asked| asked.evaluation = true);
+    CONTEXT.with_borrow(|context| matches!(context, Some(Context::Averaging { .. })))
+}
+
+/// Says what the parameter that is shown is evaluated at.
+pub(crate) fn evaluate_at(weights: Evaluated) {
+    CONTEXT.with_borrow_mut(|context| {
+        if let Some(Context::Averaging { evaluated, .. }) = context {
+            *evaluated = Some(weights);
+        }
+    });
+}
+
+/// What the decay of the parameter that is updated now takes at this rate. For optimizers that train at other weights,
+/// which decay them themselves.
+pub(crate) fn current_shrink(rate: f64) -> Shrink {
+    CONTEXT.with_borrow(|context| match context {
+        Some(Context::Update { settings, current: Some(group), .. }) => {
+            let shrinkage = &settings.resolved.table.groups[*group].shrinkage;
+            Shrink { share: shrinkage.at(settings.step, rate), cautious: shrinkage.is_cautious() }
+        }
+        _ => Shrink::NONE,
     })
 }
 

@@ -31,6 +31,12 @@ pub enum UpdateError {
         /// Why.
         reason: String,
     },
+    /// The data that running statistics are recomputed over cannot be had.
+    #[error("recompute_statistics: the loader fails: {reason}")]
+    Statistics {
+        /// What it says.
+        reason: String,
+    },
     /// The gradients are not those of a scaled loss.
     #[error(
         "loss scaling is on, but the loss was not scaled; write `loss.scaled_backward()` in the place of \

@@ -1,12 +1,13 @@
 //! Which parameter of a model is which, by its id.
 
+use super::card::Card;
 use super::context::{Introduction, Known, Scope};
 use super::error::UpdateError;
 use super::tensors::ByParameter;
 use crate::groups::{Groups, parameters};
-use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -214,60 +215,12 @@ impl ModuleVisitor for Introducer<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(index) = self.new.remove(&param.id) else { return };
         let is_master = self.masters.contains(&param.id);
-        // A gradient of one element is enough for a state to be made; the context says that nothing
-        // is to be updated.
         let device = param.val().device();
         let tiny = Tensor::<D>::zeros([1; D], &device);
-        let mut gradients = GradientsParams::new();
-        gradients.register(param.id, tiny.clone().inner());
         let shown = if is_master { param.base() } else { tiny };
-        let card = Card { param: Param::initialized(param.id, shown), path: self.path.clone() };
+        let card = Card::new(param.id, shown, self.path.clone());
         let _introducing =
             Scope::introduction(Introduction { learner: self.learner, index, is_master });
-        self.optimizer.step(0.0, card, gradients);
-    }
-}
-
-/// A module of one parameter, to introduce an id to an optimizer.
-#[derive(Clone, Debug)]
-struct Card<const D: usize> {
-    param: Param<Tensor<D>>,
-    path: Vec<String>,
-}
-
-impl<const D: usize> Module for Card<D> {
-    fn map<Mapper: ModuleMapper>(self, mapper: &mut Mapper) -> Self {
-        for name in &self.path {
-            mapper.enter_module(name, "");
-        }
-        Self { param: mapper.map_float(self.param), path: self.path }
-    }
-
-    fn visit<Visitor: ModuleVisitor>(&self, visitor: &mut Visitor) {
-        visitor.visit_float(&self.param);
-    }
-
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        self.param.collect_devices(devices)
-    }
-
-    fn fork(self, device: &Device) -> Self {
-        Self { param: self.param.fork(device), path: self.path }
-    }
-
-    fn to_device(self, device: &Device) -> Self {
-        Self { param: self.param.to_device(device), path: self.path }
-    }
-
-    fn train(self) -> Self {
-        Self { param: self.param.train(), path: self.path }
-    }
-
-    fn valid(&self) -> Self {
-        Self { param: self.param.valid(), path: self.path.clone() }
-    }
-
-    fn materialize(self) -> Self {
-        self
+        card.show(self.optimizer);
     }
 }

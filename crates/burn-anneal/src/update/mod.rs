@@ -11,7 +11,10 @@
 //! ```
 
 mod apply;
+mod average;
+mod averaging;
 mod batches;
+mod card;
 mod clock;
 mod context;
 mod error;
@@ -45,15 +48,21 @@ pub use reduce::{ClipError, Clipped, GlobalNormClip};
 pub use watch::Watch;
 
 pub(crate) use apply::step;
+pub(crate) use average::Rule;
+pub(crate) use averaging::{Averaging, Points, Taken, Timed};
 pub(crate) use batches::{CopyItem, copy_of};
 pub(crate) use clock::Clock;
-pub(crate) use context::{Asked, Shrink, current_drop, current_momentum, introduction};
+pub(crate) use context::{
+    Asked, Shrink, current_drop, current_momentum, current_shrink, evaluate_at, introduction,
+    is_averaging,
+};
 pub(crate) use index::Index;
 pub(crate) use log::Log;
 pub(crate) use monitor::{LossOf, Plan, is_known_output, known_loss};
 pub(crate) use probe::{decays_by_itself, refusal, state_tensors, what_it_asks};
 pub(crate) use reports::Reports;
 pub(crate) use schedule::{SAYS_NOTHING, Tag, learner_scheduler, saved_state};
+pub(crate) use signals::numbers;
 pub(crate) use state::{Expected, Identity, Place, Saved, Slot, State};
 pub(crate) use steered::Steered;
 pub(crate) use tensors::{

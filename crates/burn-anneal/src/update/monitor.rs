@@ -1,5 +1,6 @@
 //! What can be asked of a run while it trains.
 
+use super::averaging::Averaging;
 use super::error::UpdateError;
 use super::log::Log;
 use super::metric::{RunMetrics, UpdateMetric};
@@ -11,6 +12,7 @@ use super::state::{Slot, State};
 use super::updater::fail;
 use super::watch::Watch;
 use super::{CopyItem, OnSkip};
+use crate::average::Weights;
 use crate::groups::{ControlSummary, ExplainedController, Explanation, Groups};
 use crate::precision::Casts;
 use crate::snapshots::Writer;
@@ -75,6 +77,7 @@ pub(crate) struct Plan {
     pub reports: Reports,
     pub log: Option<Log>,
     pub snapshots: Option<Writer>,
+    pub averaging: Averaging,
     /// The state that the last update changed: clones of a model that Burn made before it look at another.
     pub live: Mutex<Option<Slot>>,
 }
@@ -97,6 +100,7 @@ impl Plan {
             reports: Reports::default(),
             log: None,
             snapshots: None,
+            averaging: Averaging::default(),
             live: Mutex::default(),
             ..*self
         }
@@ -187,6 +191,17 @@ pub trait Monitored {
     /// controllers; `None` without one, and before it has measured an update.
     fn gradient_noise(&self) -> Option<GradientNoise> {
         self.monitor().slot().lock().controllers.gradient_noise()
+    }
+
+    /// The model of this run in its `valid()` form, with these weights, whichever it has: of a run that has ended the
+    /// model of the result, for instance. Running statistics are those that the model has, unless they are averaged.
+    fn with_weights<M: Module>(&self, model: &M, weights: Weights) -> M {
+        let slot = self.monitor().live().slot();
+        let state = slot.lock();
+        match weights {
+            Weights::Average => state.evaluated.put(model.valid()),
+            Weights::Raw => state.raw.put(model.valid()),
+        }
     }
 
     /// Why training was stopped, where it was: Burn's `LearningResult::error` has the same in words.

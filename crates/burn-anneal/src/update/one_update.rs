@@ -354,6 +354,7 @@ impl<M: Module> Update<'_, M> {
             steps: self.plan.reports.wants_steps().then(|| vec![Step::default(); groups.len()]),
             movement: measures_movement.then(Sum::default),
             keeps_gradients: needs.gradient_dot,
+            keeps_averages: self.plan.averaging.is_any(),
             base: decision.answer.rate(base).max(f64::MIN_POSITIVE),
             step,
             resolved: self.plan.groups.clone(),

@@ -20,7 +20,7 @@ pub(crate) fn what_it_asks(optimizer: &ModuleOptimizer, device: &Device) -> Aske
     let scope = Scope::probe(Setting {
         rate: 0.0,
         cap: f64::INFINITY,
-        shrink: Shrink { share: 0.0, cautious: false },
+        shrink: Shrink::NONE,
         frozen: false,
         momentum: Momentum { momentum: Some(0.5), drop: DropEffect::NONE },
     });

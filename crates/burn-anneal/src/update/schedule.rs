@@ -160,7 +160,11 @@ fn load(state: &mut State, record: &LrSchedulerRecord, schedule: &Schedule) -> R
         Some(saved) if saved.place.is_some_and(|place| place.rounds > 0) => {
             Err("it was saved in mid-epoch, where only LearnerBuilder::launch goes on".into())
         }
-        Some(saved) => state.restore(saved),
+        Some(saved) => {
+            let said = state.averages_differ(&saved.averages);
+            said.into_iter().for_each(|said| log::warn!("{said}"));
+            state.restore(saved)
+        }
         None if state.keeps_nothing() => {
             state.clock.number = step.step;
             Ok(())

@@ -1,5 +1,6 @@
 //! What a run has come to, and how the parts of a learner share it.
 
+use super::averaging::Points;
 use super::batches::Batches;
 use super::clock::Clock;
 use super::error::UpdateError;
@@ -49,6 +50,12 @@ pub(crate) struct State {
     pub epochs_heard: u64,
     /// Whether somebody was told that the schedule has ended.
     pub is_past_end: bool,
+    /// The averages by their kinds.
+    pub averages: Vec<String>,
+    /// What is evaluated in the place of the weights.
+    pub evaluated: Points,
+    /// The weights that trained, where the run is over and its model is the average.
+    pub raw: Points,
     pub ledger: Ledger,
     pub failure: Option<Arc<UpdateError>>,
 }
@@ -125,6 +132,8 @@ pub(crate) struct Saved {
     #[serde(default)]
     pub thawed: Vec<String>,
     #[serde(default)]
+    pub averages: Vec<String>,
+    #[serde(default)]
     unread: Option<Observation>,
     #[serde(default)]
     last_movement: Option<u64>,
@@ -164,6 +173,9 @@ impl State {
             expects_record: None,
             epochs_heard: 0,
             is_past_end: false,
+            averages: vec![],
+            evaluated: Points::default(),
+            raw: Points::default(),
             ledger: Ledger::default(),
             failure: None,
         }
@@ -186,6 +198,7 @@ impl State {
             made_of: self.made_of,
             generation: self.generation,
             thawed: self.thawed.clone(),
+            averages: self.averages.clone(),
             unread,
             last_movement: movement.map(f64::to_bits),
         };
@@ -203,6 +216,21 @@ impl State {
         self.unread = saved.unread.map(Unread::Read);
         self.last_movement = saved.last_movement.map(|bits| Reading::Read(f64::from_bits(bits)));
         Ok(())
+    }
+
+    /// What is to be said where a checkpoint has other averages.
+    pub fn averages_differ(&self, saved: &[String]) -> Option<String> {
+        let in_words = |averages: &[String]| match averages {
+            [] => "no averages".to_string(),
+            some => some.join(" and "),
+        };
+        let what = match (saved, &self.averages[..]) {
+            (saved, now) if saved == now => return None,
+            (_, []) => "it is left out",
+            _ => "the average begins with the weights",
+        };
+        let (saved, now) = (in_words(saved), in_words(&self.averages));
+        Some(format!("average: the checkpoint has {saved}, and the run {now}; {what}"))
     }
 
     /// Whether there is nothing that a checkpoint would have to say but the step.

@@ -1,7 +1,10 @@
 //! An optimizer that treats each parameter as the update that runs says.
 
 use super::apply::{self, Outcome};
-use super::context::{Owner, Told, ask, measure_movement, measure_product, measure_step};
+use super::average::Averaged;
+use super::context::{
+    Owner, Shrink, Told, ask, evaluate_at, measure_movement, measure_product, measure_step,
+};
 use super::tensors::flat;
 use burn::module::ParamId;
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
@@ -12,15 +15,17 @@ use burn::tensor::{Device, Tensor};
 /// Burn tells an optimizer neither the name nor the id of the parameter, only its state. So the state
 /// says which parameter it is of: one that is new is introduced by [`Index`](super::index::Index), and Burn's record
 /// has the id in the name of each of its entries. The record is that of the wrapped optimizer, and has the last
-/// gradient besides where a controller compares gradients.
+/// gradient besides where a controller compares gradients, and the average where there is one.
 #[derive(Clone)]
 pub(crate) struct Steered<O> {
     inner: O,
+    /// Whether the optimizer itself says what is evaluated, and decays.
+    evaluates: bool,
 }
 
 impl<O: Optimizer> Steered<O> {
-    pub fn new(inner: O) -> Self {
-        Self { inner }
+    pub fn new(inner: O, evaluates: bool) -> Self {
+        Self { inner, evaluates }
     }
 }
 
@@ -31,6 +36,7 @@ pub(crate) struct SteeredState<S> {
     inner: Option<S>,
     /// The gradient of the last update, where it is kept.
     gradient: Option<Tensor<1>>,
+    average: Option<Averaged>,
 }
 
 /// The name of a kept gradient in a record.
@@ -44,6 +50,9 @@ impl<S: RecordState> RecordState for SteeredState<S> {
         if let Some(gradient) = &self.gradient {
             out.push_tensor(prefix, GRADIENT, gradient.to_data());
         }
+        if let Some(average) = &self.average {
+            average.flatten(prefix, out);
+        }
     }
 
     fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
@@ -53,7 +62,8 @@ impl<S: RecordState> RecordState for SteeredState<S> {
             let dtype = gradient.dtype();
             Tensor::from_data(gradient, (device, dtype))
         });
-        Some(Self { of, inner: S::state_unflatten(prefix, source, device), gradient })
+        let average = Averaged::unflatten(prefix, source, device);
+        Some(Self { of, inner: S::state_unflatten(prefix, source, device), gradient, average })
     }
 }
 
@@ -67,14 +77,15 @@ impl<O: Optimizer> Optimizer for Steered<O> {
         gradient: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let (of, inner, last) = match state {
-            Some(state) => (Some(state.of), state.inner, state.gradient),
-            None => (None, None, None),
+        let (owner, inner, last, average) = match state {
+            Some(state) => (Some(state.of), state.inner, state.gradient, state.average),
+            None => (None, None, None, None),
         };
-        match ask(of, rate) {
+        match ask(owner, rate) {
             Told::Update { owner: of, rate, shrink, measures } => {
                 let before = measures.movement.then(|| tensor.clone());
                 let last = measures.gradient.then(|| flat(gradient.clone()));
+                let shrink = if self.evaluates { Shrink::NONE } else { shrink };
                 let Outcome { weight, state: inner, decayed } =
                     apply::step(&self.inner, rate, shrink, tensor, gradient, inner, measures.step);
                 if let Some(before) = before {
@@ -83,22 +94,39 @@ impl<O: Optimizer> Optimizer for Steered<O> {
                 if let Some(decayed) = decayed {
                     measure_step(decayed, weight.clone());
                 }
-                (weight, Some(SteeredState { of, inner, gradient: last }))
+                let average = average.filter(|_| measures.average);
+                (weight, Some(SteeredState { of, inner, gradient: last, average }))
             }
-            Told::Compare => {
-                if let Some(last) = &last {
+            Told::Average { owner: of, rule } => {
+                let average = match rule {
+                    Some(rule) => Some(Averaged::take(average, rule, tensor.clone())),
+                    None => average,
+                };
+                if let Some(average) = &average {
+                    evaluate_at(average.evaluated());
+                }
+                // It leaves the parameter as it is, and has the last word.
+                let (tensor, inner) = match self.evaluates {
+                    true => self.inner.step(rate, tensor, gradient, inner),
+                    false => (tensor, inner),
+                };
+                (tensor, Some(SteeredState { of, inner, gradient: last, average }))
+            }
+            told => {
+                if let (Told::Compare, Some(last)) = (&told, &last) {
                     measure_product(flat(gradient), last.clone());
                 }
-                (tensor, of.map(|of| SteeredState { of, inner, gradient: last }))
+                let of = if let Told::Remember(of) = told { Some(of) } else { owner };
+                let state = of.map(|of| SteeredState { of, inner, gradient: last, average });
+                (tensor, state)
             }
-            Told::Remember(of) => (tensor, Some(SteeredState { of, inner, gradient: last })),
-            Told::Leave => (tensor, of.map(|of| SteeredState { of, inner, gradient: last })),
         }
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
         let inner = state.inner.map(|inner| O::to_device(inner, device));
         let gradient = state.gradient.map(|gradient| gradient.to_device(device));
-        SteeredState { of: state.of, inner, gradient }
+        let average = state.average.map(|average| average.to_device(device));
+        SteeredState { of: state.of, inner, gradient, average }
     }
 }

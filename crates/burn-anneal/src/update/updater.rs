@@ -1,6 +1,7 @@
 //! What Burn's learner and a loop of one's own have in common: passes, and updates with their failures.
 
 use super::Tag;
+use super::averaging::{Points, Taken};
 use super::batches::{Again, Batch};
 use super::error::UpdateError;
 use super::monitor::{Monitor, Plan};
@@ -8,6 +9,7 @@ use super::one_update::Update;
 use super::pass::{Pass, value};
 use super::state::{Slot, State};
 use super::tensors::{ByParameter, in_f32_gradients};
+use crate::average::{Recompute, Weights};
 use crate::precision::with_master_weights;
 use crate::scheduler::{past_end, tell};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
@@ -139,6 +141,26 @@ impl Updater {
         })
     }
 
+    /// The model that is validated, in its `valid()` form: with the averages, unless the raw weights are asked for.
+    pub fn valid<M: Module>(&self, model: &M, statistics: Option<&Recompute<M>>) -> M {
+        match self.plan().averaging.weights {
+            Weights::Average => self.averaged(model, statistics),
+            Weights::Raw => model.valid(),
+        }
+    }
+
+    /// The model with the averages, in its `valid()` form.
+    pub fn averaged<M: Module>(&self, model: &M, statistics: Option<&Recompute<M>>) -> M {
+        let evaluated = self.monitor.slot().lock().evaluated.clone();
+        let averaged = evaluated.put(model.valid());
+        let Some(recompute) = statistics.filter(|_| !evaluated.is_empty()) else { return averaged };
+        recompute(averaged.clone(), self).unwrap_or_else(|error| {
+            let reason = error.to_string();
+            self.monitor.stop(UpdateError::Statistics { reason });
+            averaged
+        })
+    }
+
     /// Ends an epoch of Burn's own loop, where its validation begins.
     pub fn validates(&self) {
         let Some(run) = self.plan().expects else { return };
@@ -241,8 +263,13 @@ impl Updater {
         }
         let keeps = how.is_shared || !state.controllers.is_empty();
         let before = keeps.then(|| model.clone());
+        if plan.averaging.by_optimizer {
+            // It holds the tensors that the optimizer is to change.
+            state.evaluated = Points::default();
+        }
         let mut update = Update { plan, state: &mut state, number, step, optimizer, how };
         let updated = update.run(model, gradients, batches, looks_up).and_then(|model| {
+            average(plan, &mut state, number, &model, optimizer);
             match snapshot(plan, &state, (number, step), &model, optimizer) {
                 Ok(()) => Ok(model),
                 Err(error) => Err((model, error)),
@@ -252,6 +279,22 @@ impl Updater {
             let error = fail(plan, &mut state, error);
             Failed { model: before.unwrap_or(model), error }
         })
+    }
+}
+
+/// Takes the weights after an update into the averages.
+fn average<M: Module>(
+    plan: &Plan,
+    state: &mut State,
+    number: u64,
+    model: &M,
+    optimizer: &mut ModuleOptimizer,
+) {
+    let taken = Taken { number, is_made: state.decision.answer.skip.is_none() };
+    if plan.averaging.is_due(taken) {
+        // So that nobody else holds the averages, which can then be changed in place.
+        state.evaluated = Points::default();
+        state.evaluated = plan.averaging.take(Some(taken), model, optimizer);
     }
 }
 
@@ -275,6 +318,10 @@ fn snapshot<M: Module>(
         true => with_master_weights(model.clone(), optimizer.to_record()).valid(),
         // Running statistics are those of all passes in the `valid()` form only.
         false => model.valid(),
+    };
+    let model = match plan.averaging.weights {
+        Weights::Average => state.evaluated.put(model),
+        Weights::Raw => model,
     };
     writer.write(number, model.into_record())?;
     // Nobody may hear of what goes wrong later.

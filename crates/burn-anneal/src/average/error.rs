@@ -1,0 +1,63 @@
+//! What can be wrong with averages.
+
+use crate::groups::GroupError;
+use anneal_schedule::ScheduleError;
+use thiserror::Error;
+
+/// Why weights cannot be averaged so.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum AverageError {
+    /// A value outside its range.
+    #[error("average.{field}: {value} is not allowed; allowed: {allowed}")]
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// An average that would take no weights.
+    #[error(
+        "average: `{average}` takes no weights in the {updates} updates of the run; let it start earlier, or take them \
+         more often"
+    )]
+    Never {
+        /// The average.
+        average: String,
+        /// The updates of the run.
+        updates: u64,
+    },
+    /// An average of nothing.
+    #[error(
+        "average: all that `{average}` is of is selected again after it, and the last one counts"
+    )]
+    Unused {
+        /// The average.
+        average: String,
+    },
+    /// Statistics of an average that is not there, or two ways to have them.
+    #[error("{part}: {reason}")]
+    Statistics {
+        /// The part of the builder.
+        part: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An average beside an optimizer that averages by itself.
+    #[error(
+        "average: {optimizer} averages its weights itself, and those are evaluated; leave LearnerBuilder::average out, or \
+         train with another optimizer"
+    )]
+    Twice {
+        /// The optimizer.
+        optimizer: String,
+    },
+    /// The run has no length that can be.
+    #[error(transparent)]
+    Run(#[from] ScheduleError),
+    /// A selection or a group that is not there.
+    #[error(transparent)]
+    Groups(#[from] GroupError),
+}

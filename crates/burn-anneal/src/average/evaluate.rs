@@ -1,0 +1,105 @@
+//! What a model achieves.
+
+use crate::loader::{EpochStart, look};
+use crate::update::known_loss;
+use burn::data::dataloader::DataLoader;
+use burn::data::dataset::DatasetError;
+use burn::module::Module;
+use burn::tensor::TensorReadError;
+use burn::train::{ClassificationOutput, InferenceStep};
+use std::any::Any;
+use thiserror::Error;
+
+/// What a model achieves on the items of a loader.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The mean of the losses, each batch counted by its items.
+    pub loss: f64,
+    /// The share of items that are classified right, from 0 to 1; `None` where the model does not classify.
+    pub accuracy: Option<f64>,
+    /// How many items there were.
+    pub items: usize,
+}
+
+/// Why a model could not be evaluated.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// The loader gives nothing.
+    #[error("evaluate: the loader has no items; give it a data set with at least one")]
+    NoItems,
+    /// The loader fails.
+    #[error("evaluate: the loader fails: {0}")]
+    Loader(DatasetError),
+    /// An output in which nobody finds the loss.
+    #[error(
+        "evaluate: the output of the model's InferenceStep is of a type in which nobody finds the loss; allowed: an \
+         output of Burn's, or a tensor that is the loss"
+    )]
+    NoLoss,
+    /// The device fails.
+    #[error("evaluate: the device fails: {0}")]
+    Device(TensorReadError),
+}
+
+/// Runs a model, in its `valid()` form, over all batches of a loader: its first epoch where it knows its epochs.
+///
+/// Burn's training validates one model, the average or the raw weights; this gives what the other achieves.
+///
+/// ```no_run
+/// # use burn::data::dataloader::DataLoader;
+/// # use burn::train::{InferenceStep, LearnerModel, SupervisedTraining, ValidLoader};
+/// use burn_anneal::prelude::*;
+/// use burn_anneal::evaluate;
+///
+/// # fn compare<M: LearnerModel>(
+/// #     builder: LearnerBuilder<M>, training: SupervisedTraining<M>, test: ValidLoader<M>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let builder = builder.average(Average::ema(0.999));
+/// let watch = builder.watch();
+/// let averaged = builder.launch(training)?.finished()?;
+/// println!("average: {:?}", evaluate(&averaged, &*test)?);
+/// if let Some(run) = watch.run() {
+///     println!("raw weights: {:?}", evaluate(&run.with_weights(&averaged, Weights::Raw), &*test)?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`EvaluateError`] where the loader is empty or fails, or the loss is not known.
+pub fn evaluate<M: InferenceStep + Module>(
+    model: &M,
+    loader: &dyn DataLoader<M::Input>,
+) -> Result<Evaluation, EvaluateError>
+where
+    M::Output: 'static,
+{
+    let (mut batches, _) = look(loader, EpochStart { epoch: 1, batches: 0 });
+    let (mut loss, mut right, mut classified, mut items) = (0.0, 0.0, true, 0);
+    while let Some(batch) = batches.next() {
+        let batch = batch.map_err(EvaluateError::Loader)?;
+        let done = batches.progress().items_processed;
+        let size = done.saturating_sub(items);
+        items = done;
+        let output = model.step(batch);
+        let of_batch = known_loss(&output).ok_or(EvaluateError::NoLoss)?.mean();
+        loss += size as f64 * of_batch.try_into_scalar::<f64>().map_err(EvaluateError::Device)?;
+        match right_of(&output) {
+            Some(of_batch) => right += of_batch.map_err(EvaluateError::Device)?,
+            None => classified = false,
+        }
+    }
+    if items == 0 {
+        return Err(EvaluateError::NoItems);
+    }
+    let mean = |sum: f64| sum / items as f64;
+    Ok(Evaluation { loss: mean(loss), accuracy: classified.then(|| mean(right)), items })
+}
+
+/// How many items an output classifies right.
+fn right_of(output: &dyn Any) -> Option<Result<f64, TensorReadError>> {
+    let output = output.downcast_ref::<ClassificationOutput>()?;
+    let classes = output.output.clone().argmax(1).squeeze_dim::<1>(1);
+    Some(classes.equal(output.targets.clone()).int().sum().try_into_scalar::<f64>())
+}

@@ -1,0 +1,140 @@
+//! An average of a model's weights in a loop of one's own.
+
+use super::{Average, AverageError, On};
+use crate::update::{Averaging, Points, Steered, Taken};
+use anneal_schedule::RunLength;
+use burn::module::Module;
+use burn::optim::{LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord};
+use burn::tensor::{Device, Tensor};
+
+/// An average of the weights of a model that Burn's own optimizers train, beside it.
+///
+/// ```
+/// use burn_anneal::prelude::*;
+/// # use burn::nn::LinearConfig;
+/// # use burn::module::Module;
+/// # use burn::optim::{GradientsParams, SgdConfig};
+/// # use burn::tensor::{Device, Tensor};
+/// # let device = Device::default().autodiff();
+/// # let mut model = LinearConfig::new(2, 1).init(&device);
+/// # let mut optimizer = SgdConfig::new().init();
+/// # let input = Tensor::<2>::ones([4, 2], &device);
+/// let mut average = AveragedModel::new(Average::ema(0.999).warmup())?;
+/// for _ in 0..10 {
+///     let gradients = model.forward(input.clone()).powi_scalar(2).mean().backward();
+///     let gradients = GradientsParams::from_grads(gradients, &model);
+///     model = optimizer.step(0.1, model, gradients);
+///     average.update(&model);
+/// }
+/// let averaged = average.valid(&model); // to be evaluated, saved, or trained on
+/// # assert_ne!(averaged.weight.val().into_data(), model.valid().weight.val().into_data());
+/// # Ok::<(), AverageError>(())
+/// ```
+///
+/// It averages the parameters that are trained, in f32 at least, and shares nothing with the model; what else a model
+/// has is that of the model that is given to [`valid`](Self::valid). A [`TrainingLoop`](crate::TrainingLoop) has
+/// [`LearnerBuilder::average`](crate::LearnerBuilder::average) instead.
+#[derive(Clone)]
+pub struct AveragedModel {
+    averaging: Averaging,
+    /// It makes no update, and its state of a parameter is the average.
+    keeper: ModuleOptimizer,
+    updates: u64,
+    points: Points,
+}
+
+impl AveragedModel {
+    /// Of all parameters that are trained, with lengths in updates.
+    ///
+    /// # Errors
+    /// [`AverageError`] names the field, its value and what is allowed; an average [`on`](Average::on) a part of the
+    /// model is one for [`LearnerBuilder::average`](crate::LearnerBuilder::average).
+    pub fn new(average: Average) -> Result<Self, AverageError> {
+        Self::in_run(average, RunLength::unbounded())
+    }
+
+    /// As [`new`](Self::new), in a run of this length, so that lengths may be epochs and percentages.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn in_run(average: Average, run: RunLength) -> Result<Self, AverageError> {
+        let run = run.resolve()?;
+        if let Some(On::Selection(_) | On::Group(_)) = &average.on {
+            let allowed = "nothing here: it is of all that is trained";
+            return Err(AverageError::OutOfRange {
+                field: "on",
+                value: average.to_string(),
+                allowed,
+            });
+        }
+        let averages: Vec<_> = average.resolve(&run)?.into_iter().collect();
+        let of_others = (!averages.is_empty()).then_some(0);
+        Ok(Self {
+            averaging: Averaging { averages, of_others, ..Averaging::default() },
+            keeper: Steered::new(Still, false).into(),
+            updates: 0,
+            points: Points::default(),
+        })
+    }
+
+    /// Takes the weights in after an update, where it is one that counts.
+    pub fn update<M: Module>(&mut self, model: &M) {
+        let taken = Taken { number: self.updates, is_made: true };
+        self.updates += 1;
+        if self.averaging.is_due(taken) {
+            self.points = Points::default();
+            self.points = self.averaging.take(Some(taken), model, &mut self.keeper);
+        }
+    }
+
+    /// A model in its `valid()` form with the averages: the weights themselves until the first is taken.
+    pub fn valid<M: Module>(&self, model: &M) -> M {
+        self.points.put(model.valid())
+    }
+
+    /// How many updates it has seen.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// What is to be saved, with the number of [`updates`](Self::updates), to go on later.
+    pub fn to_record(&self) -> OptimizerRecord {
+        self.keeper.to_record()
+    }
+
+    /// Goes on with an average that was saved after so many updates, of this model.
+    #[must_use]
+    pub fn load_record<M: Module>(self, record: OptimizerRecord, updates: u64, model: &M) -> Self {
+        let mut keeper = self.keeper.load_record(record);
+        let points = self.averaging.take(None, model, &mut keeper);
+        Self { averaging: self.averaging, keeper, updates, points }
+    }
+}
+
+/// A model with the averages of an optimizer's record; `None` where there are none.
+pub(crate) fn with_averages<M: Module>(model: &M, record: OptimizerRecord) -> Option<M> {
+    let averaging = Averaging { by_optimizer: true, ..Averaging::default() };
+    let mut keeper = ModuleOptimizer::from(Steered::new(Still, false)).load_record(record);
+    let averages = averaging.take(None, model, &mut keeper);
+    (!averages.is_empty()).then(|| averages.put(model.valid()))
+}
+
+/// An optimizer that leaves all as it is.
+#[derive(Clone)]
+struct Still;
+
+impl Optimizer for Still {
+    type State<const D: usize> = ();
+
+    fn step<const D: usize>(
+        &self,
+        _rate: LearningRate,
+        weight: Tensor<D>,
+        _gradient: Tensor<D>,
+        _state: Option<()>,
+    ) -> (Tensor<D>, Option<()>) {
+        (weight, None)
+    }
+
+    fn to_device<const D: usize>(_state: (), _device: &Device) {}
+}

@@ -1,0 +1,208 @@
+//! The weights that a model is evaluated at: averages, or those that an optimizer keeps beside.
+
+use super::average::Rule;
+use super::card::Card;
+use super::context::{Evaluated, Scope};
+use super::tensors::in_f32;
+use crate::average::Weights;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::ModuleOptimizer;
+use burn::tensor::Tensor;
+use std::collections::{HashMap, HashSet};
+
+/// An average, and the updates after which it takes weights in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Timed {
+    pub rule: Rule,
+    /// The first update that counts.
+    pub start: u64,
+    /// Every so many from there.
+    pub every: u64,
+}
+
+impl Timed {
+    fn is_due(&self, Taken { number, is_made }: Taken) -> bool {
+        let is_counted = is_made || self.every > 1;
+        let counted = number.checked_sub(self.start).map(|since| since + 1);
+        is_counted && counted.is_some_and(|counted| counted.is_multiple_of(self.every))
+    }
+}
+
+/// An update after which weights may be taken in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub number: u64,
+    /// Whether it was made, and not skipped.
+    pub is_made: bool,
+}
+
+/// What is averaged of a model.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Averaging {
+    pub averages: Vec<Timed>,
+    /// Which average each parameter has.
+    pub of_path: HashMap<String, usize>,
+    /// Which average those have that came in mid-run.
+    pub of_others: Option<usize>,
+    /// Which average running statistics have, where they are averaged.
+    pub of_statistics: Option<usize>,
+    /// Whether an optimizer says what is evaluated.
+    pub by_optimizer: bool,
+    /// What is validated.
+    pub weights: Weights,
+}
+
+impl Averaging {
+    /// What a checkpoint says of the averages.
+    pub fn kinds(&self) -> Vec<String> {
+        self.averages.iter().map(|average| average.rule.to_string()).collect()
+    }
+
+    /// Whether there are averages, or what is evaluated is something else for another reason.
+    pub fn is_any(&self) -> bool {
+        self.by_optimizer || !self.averages.is_empty()
+    }
+
+    /// Whether an update changes what is evaluated.
+    pub fn is_due(&self, taken: Taken) -> bool {
+        self.by_optimizer || self.averages.iter().any(|average| average.is_due(taken))
+    }
+
+    /// Takes the weights of a model into the averages that an update is for, and gives what is evaluated.
+    pub fn take<M: Module>(
+        &self,
+        taken: Option<Taken>,
+        model: &M,
+        optimizer: &mut ModuleOptimizer,
+    ) -> Points {
+        let mut show = Show {
+            averaging: self,
+            taken,
+            is_statistics: false,
+            optimizer,
+            path: vec![],
+            seen: HashSet::new(),
+            points: Points::default(),
+        };
+        model.visit(&mut show);
+        if self.of_statistics.is_some() {
+            // Those of all passes are in the `valid()` form only.
+            show.is_statistics = true;
+            model.valid().visit(&mut show);
+        }
+        show.points
+    }
+
+    /// The average of a parameter.
+    fn of(&self, path: &str) -> Option<&Timed> {
+        let index = self.of_path.get(path).copied().or(self.of_others)?;
+        Some(&self.averages[index])
+    }
+}
+
+/// Shows the parameters of a model to its optimizer, which has their averages.
+struct Show<'a> {
+    averaging: &'a Averaging,
+    taken: Option<Taken>,
+    /// Whether parameters are shown that are not trained, or those that are.
+    is_statistics: bool,
+    optimizer: &'a mut ModuleOptimizer,
+    path: Vec<String>,
+    seen: HashSet<ParamId>,
+    points: Points,
+}
+
+impl ModuleVisitor for Show<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let averaging = self.averaging;
+        let path = self.path.join(".");
+        // A frozen parameter is trained at other times.
+        let is_trained = averaging.of_path.contains_key(&path) || param.is_require_grad();
+        let average = match self.is_statistics {
+            true => averaging.of_statistics.map(|index| &averaging.averages[index]),
+            false => averaging.of(&path).filter(|_| is_trained),
+        };
+        let is_asked = average.is_some() || averaging.by_optimizer && is_trained;
+        if self.is_statistics && is_trained || !is_asked || !self.seen.insert(param.id) {
+            return;
+        }
+        let weight = param.base();
+        if !weight.dtype().is_float() {
+            return;
+        }
+        let weight = if weight.device().is_autodiff() { weight.inner() } else { weight };
+        let due = |average: &&Timed| self.taken.is_some_and(|taken| average.is_due(taken));
+        let rule = average.filter(due).map(|average| average.rule);
+        let scope = Scope::averaging(param.id, rule);
+        Card::new(param.id, Tensor::from_inner(weight), self.path.clone()).show(self.optimizer);
+        if let Some(evaluated) = scope.evaluated() {
+            self.points.0.insert(param.id, evaluated);
+        }
+    }
+}
+
+/// What parameters are evaluated at that are evaluated at something else than their weights.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Points(HashMap<ParamId, Evaluated>);
+
+impl Points {
+    /// Of flat tensors.
+    pub fn of(each: impl Iterator<Item = (ParamId, Tensor<1>)>) -> Self {
+        Self(each.map(|(id, tensor)| (id, vec![(tensor, 1.0)])).collect())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Puts them into a model that shares nothing with others.
+    pub fn put<M: Module>(&self, model: M) -> M {
+        match self.is_empty() {
+            true => model,
+            false => model.map(&mut Put(&self.0)),
+        }
+    }
+
+    /// The weights of the same parameters, as they are in a model.
+    pub fn weights_of<M: Module>(&self, model: &M) -> Self {
+        let weights = super::ByParameter::weights(model, |id, _| self.0.contains_key(&id));
+        Self::of(weights.iter().cloned())
+    }
+}
+
+struct Put<'a>(&'a HashMap<ParamId, Evaluated>);
+
+impl ModuleMapper for Put<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(evaluated) = self.0.get(&param.id) else { return param };
+        let (id, tensor, mapper) = param.consume();
+        let (device, is_autodiff) = (tensor.device(), tensor.device().is_autodiff());
+        let inner = if is_autodiff { device.inner() } else { device };
+        let Some(value) = sum(evaluated) else {
+            return Param::from_mapped_value(id, tensor, mapper);
+        };
+        let value = value.reshape::<D, _>(tensor.shape()).to_device(&inner).cast(tensor.dtype());
+        let value = match is_autodiff {
+            true => Tensor::from_inner(value).set_require_grad(tensor.is_require_grad()),
+            false => value,
+        };
+        Param::from_mapped_value(id, value, mapper)
+    }
+}
+
+/// Σ factor · tensor, in f32 at least.
+fn sum(evaluated: &Evaluated) -> Option<Tensor<1>> {
+    let terms = evaluated.iter().map(|(tensor, factor)| match *factor {
+        1.0 => in_f32(tensor.clone()),
+        factor => in_f32(tensor.clone()).mul_scalar(factor),
+    });
+    terms.reduce(|sum, term| sum + term)
+}
