@@ -42,7 +42,7 @@ fn agrees_with_flex(device: Device) {
 }
 
 /// Loss scaling in a loop of one's own, from a scale that overflows: the losses, the skipped updates, and the
-/// master weights in the end.
+/// master weights in the end with their average.
 fn half_precision(device: &Device, weights: &TinyModel) -> (Vec<f32>, u64, Vec<f32>) {
     let device = device.clone().autodiff();
     let record = weights.clone().into_record();
@@ -53,6 +53,7 @@ fn half_precision(device: &Device, weights: &TinyModel) -> (Vec<f32>, u64, Vec<f
     let mut training = LearnerBuilder::new(model, adamw, constant(0.05))
         .run(run)
         .half_precision(half)
+        .average(Average::ema(0.9))
         .build_loop()
         .unwrap();
     let items: Vec<usize> = (0..12).collect();
@@ -70,7 +71,9 @@ fn half_precision(device: &Device, weights: &TinyModel) -> (Vec<f32>, u64, Vec<f
     let saved = Checkpoint::open(folder.path(), 1).unwrap();
     let exported = saved.load_in_f32(TinyModel::new(&device)).unwrap().head.weight.val();
     assert_eq!(exported.dtype(), DType::F32);
-    let masters = exported.into_data().iter::<f32>().collect();
+    let averaged = saved.load_averaged(TinyModel::new(&device)).unwrap().head.weight.val();
+    let masters = exported.into_data().iter::<f32>().collect::<Vec<_>>();
+    let masters = masters.into_iter().chain(averaged.into_data().iter::<f32>()).collect();
     (losses, training.explain().control.unwrap().skipped, masters)
 }
 

@@ -45,8 +45,17 @@ fn half(model: TinyModel) -> LearnerBuilder<TinyModel> {
         .half_precision(HalfPrecision::f16())
 }
 
-const RECIPES: [(&str, Recipe); 3] =
-    [("SGD", sgd), ("AdamW in groups", adam_in_groups), ("f16", half)];
+fn schedule_free(model: TinyModel) -> LearnerBuilder<TinyModel> {
+    let optimizer = ScheduleFree::adamw().warmup(3).build().unwrap();
+    LearnerBuilder::new(model, optimizer, constant(0.01)).weight_decay(0.05)
+}
+
+const RECIPES: [(&str, Recipe); 4] = [
+    ("SGD", sgd),
+    ("AdamW in groups", adam_in_groups),
+    ("f16", half),
+    ("schedule-free", schedule_free),
+];
 
 /// Bits of the weights after two epochs of a loader, from where it stands.
 fn trained(builder: LearnerBuilder<TinyModel>, loader: &dyn DataLoader<Points>) -> Vec<u32> {

@@ -1,6 +1,7 @@
 //! What the tests of the whole share: a small model with data that trains in milliseconds, a
 //! metric that records the rate of every update, and a renderer that shows nothing.
 
+mod digits;
 mod flat;
 mod golden;
 mod model;
@@ -9,9 +10,11 @@ mod program;
 mod quiet;
 mod recorder;
 mod term;
+mod torch_spec;
 mod training;
 mod weight;
 
+pub use digits::{DigitBatch, DigitModel, Digits};
 pub use flat::flat;
 pub use golden::{golden_file, golden_lines};
 pub use model::{FEATURES, Points, TinyModel, batches, points, seeded, shuffled};
@@ -20,6 +23,7 @@ pub use program::{Outcome, Program};
 pub use quiet::Quiet;
 pub use recorder::RateRecorder;
 pub use term::{Term, TermModel};
+pub use torch_spec::TorchSpec;
 pub use training::{supervised, trained};
 pub use weight::Weight;
 
@@ -32,6 +36,11 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/fine_tuning.md")]
 pub struct FineTuning;
+
+/// The examples of the page on averages, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/averages.md")]
+pub struct AveragesPage;
 
 /// The examples of the page on weight decay, compiled.
 #[cfg(doctest)]
@@ -52,6 +61,11 @@ pub struct FindingRatesPage;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/launch.md")]
 pub struct LaunchPage;
+
+/// The examples of the page on schedule-free training, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/schedule_free.md")]
+pub struct ScheduleFreePage;
 
 /// The examples of the page on snapshots, compiled.
 #[cfg(doctest)]

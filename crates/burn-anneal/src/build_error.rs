@@ -73,6 +73,24 @@ pub enum BuildError {
         /// The optimizer.
         optimizer: String,
     },
+    /// A schedule that lowers a rate beside an average that takes the place of that.
+    #[error(
+        "schedule: {optimizer} averages weights in the place of a rate that falls, and that of `{group}` falls from \
+         {before} to {rate} at update {update}; train at a constant rate, as constant(…) or \
+         constant(…).warmup(…), or with another optimizer"
+    )]
+    RateFalls {
+        /// The optimizer.
+        optimizer: String,
+        /// The group.
+        group: String,
+        /// The first update that was found with a lower rate.
+        update: u64,
+        /// That rate.
+        rate: f64,
+        /// The largest before.
+        before: f64,
+    },
     /// An optimizer whose master weights would not hear of what groups do to the weights.
     #[error(
         "optimizer: its master weights would not hear of rates and decays; give the bare optimizer, and call \

@@ -35,6 +35,7 @@ pub mod momentum;
 mod optimizers;
 pub mod precision;
 mod resume;
+pub mod schedule_free;
 mod scheduler;
 mod search;
 mod snapshots;
@@ -74,6 +75,7 @@ pub mod prelude {
     pub use crate::groups::{Group, GroupError, GroupsConfig, LayerMap, Selection, layer_decay};
     pub use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
     pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
+    pub use crate::schedule_free::ScheduleFree;
     pub use crate::{
         Annealed, Average, AveragedModel, BuildError, Checkpoint, CheckpointError, Checkpoints,
         Ensemble, EnsembleError, EpochEvents, EpochStart, FindError, Finished, GlobalNormClip,

@@ -65,18 +65,8 @@ impl Optimizers {
         })
     }
 
-    /// The first that says itself what is evaluated.
-    pub fn evaluating(&self, device: &Device) -> Option<String> {
-        let evaluates = |bare: &&Bare| what_it_asks(&bare.plain, device).evaluation;
-        self.all.iter().find(evaluates).map(|bare| bare.name.clone())
-    }
-
-    /// Makes one of them all, for the parameters of a model.
-    pub fn build<M: Module>(
-        self,
-        model: &M,
-        has_masters: bool,
-    ) -> Result<ModuleOptimizer, BuildError> {
+    /// The trained parameters of a model, and which optimizer each has.
+    fn assigned<M: Module>(&self, model: &M) -> Result<(Vec<Parameter>, Vec<usize>), BuildError> {
         let all: Vec<Parameter> = parameters(model).into_iter().filter(|p| p.trainable).collect();
         let mut of = vec![0; all.len()];
         for (index, bare) in self.all.iter().enumerate() {
@@ -91,6 +81,32 @@ impl Optimizers {
                 .filter(|(_, selected)| *selected)
                 .for_each(|(of, _)| *of = index);
         }
+        Ok((all, of))
+    }
+
+    /// The name and the parameters of each optimizer that says itself what is evaluated.
+    pub fn evaluating<M: Module>(
+        &self,
+        model: &M,
+        device: &Device,
+    ) -> Result<Vec<(&str, Vec<String>)>, BuildError> {
+        let (all, of) = self.assigned(model)?;
+        let paths = |index: usize| {
+            let own = all.iter().zip(&of).filter(|(_, of)| **of == index);
+            own.map(|(parameter, _)| parameter.path.clone()).collect()
+        };
+        let evaluates = |bare: &Bare| what_it_asks(&bare.plain, device).evaluation;
+        let all = self.all.iter().enumerate().filter(|(_, bare)| evaluates(bare));
+        Ok(all.map(|(index, bare)| (bare.name.as_str(), paths(index))).collect())
+    }
+
+    /// Makes one of them all, for the parameters of a model.
+    pub fn build<M: Module>(
+        self,
+        model: &M,
+        has_masters: bool,
+    ) -> Result<ModuleOptimizer, BuildError> {
+        let (all, of) = self.assigned(model)?;
         for (index, Bare { selection, .. }) in self.all.iter().enumerate().skip(1) {
             if !of.contains(&index) {
                 let group = selection.as_ref().map_or_else(String::new, Selection::to_string);

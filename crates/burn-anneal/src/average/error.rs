@@ -37,14 +37,15 @@ pub enum AverageError {
         /// The average.
         average: String,
     },
-    /// Statistics of an average that is not there, or two ways to have them.
-    #[error("{part}: {reason}")]
-    Statistics {
+    /// A part that does nothing without an average.
+    #[error("{part}: does nothing without an average; call LearnerBuilder::average(…) too")]
+    Needed {
         /// The part of the builder.
         part: &'static str,
-        /// Why.
-        reason: &'static str,
     },
+    /// Two ways to have running statistics.
+    #[error("average_statistics: given beside recompute_statistics; leave one of the two out")]
+    StatisticsTwice,
     /// An average beside an optimizer that averages by itself.
     #[error(
         "average: {optimizer} averages its weights itself, and those are evaluated; leave LearnerBuilder::average out, or \

@@ -1,6 +1,7 @@
 //! An average of a model's weights in a loop of one's own.
 
 use super::{Average, AverageError, On};
+use crate::schedule_free::ScheduleFree;
 use crate::update::{Averaging, Points, Steered, Taken};
 use anneal_schedule::RunLength;
 use burn::module::Module;
@@ -111,12 +112,12 @@ impl AveragedModel {
     }
 }
 
-/// A model with the averages of an optimizer's record; `None` where there are none.
+/// A model with what an optimizer's record says that it is evaluated at: averages, or those of a schedule-free
+/// optimizer. `None` where it says nothing.
 pub(crate) fn with_averages<M: Module>(model: &M, record: OptimizerRecord) -> Option<M> {
-    let averaging = Averaging { by_optimizer: true, ..Averaging::default() };
-    let mut keeper = ModuleOptimizer::from(Steered::new(Still, false)).load_record(record);
-    let averages = averaging.take(None, model, &mut keeper);
-    (!averages.is_empty()).then(|| averages.put(model.valid()))
+    let keeper = ModuleOptimizer::from(Steered::new(ScheduleFree::around(Still), true));
+    let points = Averaging::by_optimizer(model, keeper.load_record(record));
+    (!points.is_empty()).then(|| points.put(model.valid()))
 }
 
 /// An optimizer that leaves all as it is.

@@ -81,7 +81,7 @@ pub struct LearnerBuilder<M> {
     pub(crate) checkpoints: Option<Checkpoints>,
     snapshots: Option<Snapshots>,
     averages: Vec<Average>,
-    evaluate_with: Weights,
+    evaluate_with: Option<Weights>,
     averages_statistics: bool,
     pub(crate) statistics: Option<Recompute<M>>,
     pub(crate) execution: Option<Arc<ExecutionStrategy>>,
@@ -176,7 +176,7 @@ impl<M: Module> LearnerBuilder<M> {
             checkpoints: None,
             snapshots: None,
             averages: vec![],
-            evaluate_with: Weights::Average,
+            evaluate_with: None,
             averages_statistics: false,
             statistics: None,
             execution: None,
@@ -415,7 +415,7 @@ impl<M: Module> LearnerBuilder<M> {
     /// otherwise. [`evaluate`](crate::evaluate) of [`with_weights`](crate::Monitored::with_weights) gives what the
     /// others achieve.
     pub fn evaluate_with(mut self, weights: Weights) -> Self {
-        self.evaluate_with = weights;
+        self.evaluate_with = Some(weights);
         self
     }
 
@@ -480,8 +480,8 @@ impl<M: Module> LearnerBuilder<M> {
     /// As it is for copies, which leave nothing behind.
     pub(crate) fn traceless(self) -> Self {
         let (metrics, averages) = (vec![], vec![]);
-        let evaluated = Self { averages, averages_statistics: false, statistics: None, ..self };
-        Self { log: None, metrics, snapshots: None, ..evaluated }
+        let bare = Self { averages, averages_statistics: false, statistics: None, ..self };
+        Self { log: None, metrics, snapshots: None, evaluate_with: None, ..bare }
     }
 
     fn run_of_loop(&self) -> Result<RunLength, BuildError> {

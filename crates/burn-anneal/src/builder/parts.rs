@@ -10,6 +10,7 @@ use crate::deep_copy::deep_copy;
 use crate::groups::{Groups, GroupsConfig, parameters};
 use crate::precision::{Casts, LossScaling};
 use crate::resume::{Course, OnMismatch};
+use crate::schedule_free::{Fall, first_fall};
 use crate::snapshots::Writer;
 use crate::update::{
     Averaging, Expected, GlobalNormClip, Identity, Index, Log, LogUpdates, Plan, Reports,
@@ -247,34 +248,31 @@ impl<M: Module> LearnerBuilder<M> {
         let run = run.resolve()?;
         let all = parameters(&self.model);
         let averages = averaging(&self.averages, self.averages_statistics, &all, groups, &run)?;
-        let device = self.model.devices().into_iter().next();
-        let by_itself = device.and_then(|device| self.optimizers.evaluating(&device));
-        let refused = |part, reason| Err(AverageError::Statistics { part, reason }.into());
-        match (&by_itself, averages.averages.is_empty()) {
-            (Some(optimizer), false) => {
-                return Err(AverageError::Twice { optimizer: optimizer.clone() }.into());
-            }
-            (_, true) if self.averages_statistics => {
-                return refused(
-                    "average_statistics",
-                    "there is no average; call LearnerBuilder::average(…) too",
-                );
-            }
-            (None, true) if self.statistics.is_some() => {
-                return refused(
-                    "recompute_statistics",
-                    "there is no average; call LearnerBuilder::average(…) too",
-                );
-            }
-            _ if self.averages_statistics && self.statistics.is_some() => {
-                return refused(
-                    "average_statistics",
-                    "given beside recompute_statistics; leave one of the two out",
-                );
-            }
-            _ => {}
+        let by_itself = match self.model.devices().first() {
+            Some(device) => self.optimizers.evaluating(&self.model, device)?,
+            None => vec![],
+        };
+        let is_averaged = |path: &String| averages.of_path.contains_key(path);
+        let both = by_itself.iter().find(|(_, paths)| paths.iter().any(is_averaged));
+        if let Some((optimizer, _)) = both {
+            return Err(AverageError::Twice { optimizer: optimizer.to_string() }.into());
         }
-        let (by_optimizer, weights) = (by_itself.is_some(), self.evaluate_with);
+        if self.averages_statistics && self.statistics.is_some() {
+            return Err(AverageError::StatisticsTwice.into());
+        }
+        let (by_optimizer, none) = (!by_itself.is_empty(), averages.averages.is_empty());
+        let part = match self {
+            _ if !none => None,
+            Self { averages_statistics: true, .. } => Some("average_statistics"),
+            _ if by_optimizer => None,
+            Self { statistics: Some(_), .. } => Some("recompute_statistics"),
+            Self { evaluate_with: Some(_), .. } => Some("evaluate_with"),
+            _ => None,
+        };
+        if let Some(part) = part {
+            return Err(AverageError::Needed { part }.into());
+        }
+        let weights = self.evaluate_with.unwrap_or_default();
         Ok(Averaging { by_optimizer, weights, ..averages })
     }
 
@@ -437,6 +435,12 @@ impl<M: Module> LearnerBuilder<M> {
             }
             if !asked.drop && table.rate_drop.changes_something() {
                 return Err(BuildError::RateDropIgnored { optimizer: name });
+            }
+        }
+        for (name, paths) in self.optimizers.evaluating(&self.model, &device)? {
+            if let Some(Fall { group, update, rate, before }) = first_fall(groups, &paths) {
+                let optimizer = name.to_string();
+                return Err(BuildError::RateFalls { optimizer, group, update, rate, before });
             }
         }
         Ok(())

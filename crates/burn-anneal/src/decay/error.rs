@@ -33,6 +33,16 @@ pub enum DecayError {
         /// The decay.
         weight_decay: String,
     },
+    /// A decay around an optimizer that trains at other weights than it moves.
+    #[error(
+        "weight_decay: {weight_decay} is outside of ScheduleFree, which it would tell nothing; give it to \
+         LearnerBuilder::weight_decay, which is for a loop of your own too, or write \
+         ScheduleFree::around(Decayed::new(…)?)"
+    )]
+    OutsideOfScheduleFree {
+        /// The decay.
+        weight_decay: String,
+    },
     /// A decay around master weights, which would decay those of half precision.
     #[error(
         "weight_decay: {weight_decay} is outside of MasterWeights, where half precision would round it \

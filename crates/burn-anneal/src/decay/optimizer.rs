@@ -53,7 +53,8 @@ impl<O: Optimizer> Decayed<O> {
     /// # Errors
     /// [`DecayedError`] for a value out of its range, a share of 1 or more at any update of the run, a
     /// decay that the optimizer has already, one that needs the step, and one around
-    /// [`MasterWeights`](crate::precision::MasterWeights).
+    /// [`MasterWeights`](crate::precision::MasterWeights) or
+    /// [`ScheduleFree`](crate::schedule_free::ScheduleFree).
     pub fn new(
         optimizer: O,
         decay: &WeightDecay,
@@ -66,8 +67,13 @@ impl<O: Optimizer> Decayed<O> {
         }
         if !shrinkage.is_none() {
             let inside = ModuleOptimizer::from(optimizer.clone());
-            if what_it_asks(&inside, &Device::default()).masters {
+            let asked = what_it_asks(&inside, &Device::default());
+            if asked.masters {
                 return Err(DecayError::OutsideOfMasters { weight_decay: decay.to_string() }.into());
+            }
+            if asked.evaluation {
+                let weight_decay = decay.to_string();
+                return Err(DecayError::OutsideOfScheduleFree { weight_decay }.into());
             }
             if decays_by_itself(&inside, &Device::default()) {
                 let weight_decay = format!("weight_decay: {decay}");

@@ -15,7 +15,7 @@ pub struct MomentumError {
 }
 
 impl MomentumError {
-    pub(super) fn require(
+    pub(crate) fn require(
         field: &'static str,
         value: f64,
         ok: bool,
@@ -25,7 +25,7 @@ impl MomentumError {
     }
 
     /// A share of what was before that stays: in [0, 1).
-    pub(super) fn check_momentum(field: &'static str, value: f64) -> Result<(), Self> {
+    pub(crate) fn check_momentum(field: &'static str, value: f64) -> Result<(), Self> {
         Self::require(field, value, (0.0..1.0).contains(&value), "at least 0, below 1")
     }
 }

@@ -75,21 +75,22 @@ impl Averaging {
         model: &M,
         optimizer: &mut ModuleOptimizer,
     ) -> Points {
-        let mut show = Show {
-            averaging: self,
-            taken,
-            is_statistics: false,
-            optimizer,
-            path: vec![],
-            seen: HashSet::new(),
-            points: Points::default(),
-        };
+        let mut show = Show::new(self, taken, optimizer);
         model.visit(&mut show);
         if self.of_statistics.is_some() {
             // Those of all passes are in the `valid()` form only.
             show.is_statistics = true;
             model.valid().visit(&mut show);
         }
+        show.points
+    }
+
+    /// What an optimizer says that trained parameters are evaluated at, whether it is of ours or not.
+    pub fn by_optimizer<M: Module>(model: &M, mut optimizer: ModuleOptimizer) -> Points {
+        let averaging = Self { by_optimizer: true, ..Self::default() };
+        let mut show = Show::new(&averaging, None, &mut optimizer);
+        show.is_steered = false;
+        model.visit(&mut show);
         show.points
     }
 
@@ -106,10 +107,31 @@ struct Show<'a> {
     taken: Option<Taken>,
     /// Whether parameters are shown that are not trained, or those that are.
     is_statistics: bool,
+    /// Whether all of the optimizer knows that it is only shown them.
+    is_steered: bool,
     optimizer: &'a mut ModuleOptimizer,
     path: Vec<String>,
     seen: HashSet<ParamId>,
     points: Points,
+}
+
+impl<'a> Show<'a> {
+    fn new(
+        averaging: &'a Averaging,
+        taken: Option<Taken>,
+        optimizer: &'a mut ModuleOptimizer,
+    ) -> Self {
+        Self {
+            averaging,
+            taken,
+            is_statistics: false,
+            is_steered: true,
+            optimizer,
+            path: vec![],
+            seen: HashSet::new(),
+            points: Points::default(),
+        }
+    }
 }
 
 impl ModuleVisitor for Show<'_> {
@@ -142,7 +164,9 @@ impl ModuleVisitor for Show<'_> {
         let due = |average: &&Timed| self.taken.is_some_and(|taken| average.is_due(taken));
         let rule = average.filter(due).map(|average| average.rule);
         let scope = Scope::averaging(param.id, rule);
-        Card::new(param.id, Tensor::from_inner(weight), self.path.clone()).show(self.optimizer);
+        let shape = if self.is_steered { [1; D] } else { weight.dims() };
+        let card = Card::new(param.id, Tensor::from_inner(weight), self.path.clone());
+        card.show(self.optimizer, shape);
         if let Some(evaluated) = scope.evaluated() {
             self.points.0.insert(param.id, evaluated);
         }

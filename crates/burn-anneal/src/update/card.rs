@@ -17,11 +17,11 @@ impl<const D: usize> Card<D> {
     }
 
     /// Lets the optimizer make a step with it, in which a [`Scope`](super::context::Scope) says that nothing is to be
-    /// updated. A gradient of one element is enough for it to be made.
-    pub fn show(self, optimizer: &mut ModuleOptimizer) {
+    /// updated. A gradient of one element is enough for that; optimizers that no scope reaches need one of its `shape`.
+    pub fn show(self, optimizer: &mut ModuleOptimizer, shape: [usize; D]) {
         let device = self.param.base().device().inner();
         let mut gradients = GradientsParams::new();
-        gradients.register(self.param.id, Tensor::<D>::zeros([1; D], &device));
+        gradients.register(self.param.id, Tensor::<D>::zeros(shape, &device));
         optimizer.step(0.0, self, gradients);
     }
 }

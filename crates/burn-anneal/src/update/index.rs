@@ -221,6 +221,6 @@ impl ModuleVisitor for Introducer<'_> {
         let card = Card::new(param.id, shown, self.path.clone());
         let _introducing =
             Scope::introduction(Introduction { learner: self.learner, index, is_master });
-        card.show(self.optimizer);
+        card.show(self.optimizer, [1; D]);
     }
 }

@@ -53,8 +53,8 @@ pub(crate) use averaging::{Averaging, Points, Taken, Timed};
 pub(crate) use batches::{CopyItem, copy_of};
 pub(crate) use clock::Clock;
 pub(crate) use context::{
-    Asked, Shrink, current_drop, current_momentum, current_shrink, evaluate_at, introduction,
-    is_averaging,
+    Asked, Evaluated, Shrink, current_drop, current_momentum, current_shrink, evaluate_at,
+    introduction, is_averaging,
 };
 pub(crate) use index::Index;
 pub(crate) use log::Log;
@@ -66,7 +66,7 @@ pub(crate) use signals::numbers;
 pub(crate) use state::{Expected, Identity, Place, Saved, Slot, State};
 pub(crate) use steered::Steered;
 pub(crate) use tensors::{
-    ByParameter, half_parameters, in_f32, is_half, largest_entries, precisions, sum,
+    ByParameter, flat, half_parameters, in_f32, is_half, largest_entries, precisions, sum,
 };
 pub(crate) use updater::{
     Failed, How, Optimize, PassAgain, Updater, panic_message, step_optimizer,

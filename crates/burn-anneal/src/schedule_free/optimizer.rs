@@ -1,0 +1,240 @@
+//! Any optimizer, made schedule-free.
+
+use super::second_moment::SecondMoment;
+use super::state::ScheduleFreeState;
+use crate::momentum::MomentumError;
+use crate::update::{
+    Shrink, current_shrink, evaluate_at, in_f32, is_averaging, is_half, what_it_asks,
+};
+use burn::optim::{LearningRate, ModuleOptimizer, Optimizer, Sgd, SgdConfig};
+use burn::tensor::{Device, Tensor};
+
+/// An optimizer that averages its weights as it goes, so that no schedule has to lower the rate.
+///
+/// The model holds y, at which gradients g are taken; z is what the optimizer inside moves, and x the average of the z
+/// so far, which is evaluated:
+///
+/// ```text
+/// γ  = η · min(1, n / warmup)
+/// z' = step(z, g, γ) − d(γ) y
+/// x' = (1 − c) x + c z',      c = weight / Σ weights,  weight = n^polynomial · (largest γ)^weight_power
+/// y' = β x' + (1 − β) z'
+/// ```
+///
+/// η is the rate, n counts the updates of the parameter from 1, step is the optimizer inside, and d(γ) the share that a
+/// weight decay takes at rate γ, such as γ ω. Only y and z are kept: x = y/β + (1 − 1/β) z. So the memory is that of the
+/// optimizer inside and one more tensor; of [`adamw`](Self::adamw) as much as of AdamW.
+///
+/// With [`LearnerBuilder`](crate::LearnerBuilder) all else goes as ever: the rate, a warm-up, groups, weight decay,
+/// clipping, half precision. A schedule in which a rate falls is refused, as the average is there instead. In a loop
+/// with a bare `ModuleOptimizer` [`evaluated`](super::evaluated) gives the model at x.
+///
+/// | field | default | range |
+/// | --- | --- | --- |
+/// | `momentum`, β | 0.9 | above 0, at most 1, which makes y = x |
+/// | `warmup`, in updates of a parameter | 0 | |
+/// | `weight_power` | 2 | finite, at least 0 |
+/// | `polynomial` | 0 | finite |
+/// | `beta_2`, of `adamw` | 0.999 | at least 0, below 1 |
+/// | `epsilon`, of `adamw` | 1e-8 | finite, above 0 |
+///
+/// Sources: Defazio et al. 2024, "The Road Less Scheduled", arXiv 2405.15682; SGD and AdamW as in the Python package
+/// schedulefree 1.4.1, any other as `optax.contrib.schedule_free`.
+///
+/// ```
+/// use burn_anneal::prelude::*;
+///
+/// # fn train<M: burn::module::Module>(model: M, run: RunLength) -> Result<(), BuildError> {
+/// let optimizer = ScheduleFree::adamw().momentum(0.95).warmup(500).build()?;
+/// let training = LearnerBuilder::new(model, optimizer, constant(2.5e-3)).run(run)
+///     .weight_decay(0.05)
+///     .build_loop()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ScheduleFree<O> {
+    base: O,
+    check: fn(&O) -> Result<(), MomentumError>,
+    momentum: f64,
+    warmup: u64,
+    weight_power: f64,
+    polynomial: f64,
+}
+
+impl ScheduleFree<Sgd> {
+    /// SGD, whose momentum β is: z' = z − γ (g + ω y). Its authors begin with 10 to 50 times the rate of SGD with
+    /// momentum.
+    pub fn sgd() -> Self {
+        Self::around(SgdConfig::new().build())
+    }
+}
+
+impl ScheduleFree<SecondMoment> {
+    /// AdamW, whose β₁ is β: z' = z − γ (g/(√(v/(1 − β₂ⁿ)) + ε) + ω y), v ← β₂ v + (1 − β₂) g². Its authors
+    /// begin with 1 to 10 times the rate of AdamW under a schedule.
+    pub fn adamw() -> Self {
+        let base = SecondMoment { beta_2: 0.999, epsilon: 1e-8 };
+        Self { check: SecondMoment::check, ..Self::around(base) }
+    }
+
+    /// The decay of the second moment.
+    pub fn beta_2(mut self, beta_2: f64) -> Self {
+        self.base.beta_2 = beta_2;
+        self
+    }
+
+    /// What is added to the root of the second moment.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.base.epsilon = epsilon;
+        self
+    }
+}
+
+impl<O: Optimizer> ScheduleFree<O> {
+    /// Any bare optimizer of Burn's. One without momentum of its own: β is there for that, and a velocity besides
+    /// averages twice. A weight decay of its own acts on z, one of the builder or of its groups on y.
+    ///
+    /// ```
+    /// use burn::optim::RmsPropConfig;
+    /// use burn_anneal::prelude::*;
+    ///
+    /// let inside = RmsPropConfig::new().with_momentum(0.0).build();
+    /// let optimizer = ScheduleFree::around(inside).warmup(100).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn around(optimizer: O) -> Self {
+        Self {
+            base: optimizer,
+            check: |_| Ok(()),
+            momentum: 0.9,
+            warmup: 0,
+            weight_power: 2.0,
+            polynomial: 0.0,
+        }
+    }
+
+    /// β, how near to the average gradients are taken: schedulefree's `momentum` of SGD and `beta1` of AdamW. Long
+    /// runs like 0.95 or 0.98.
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// Raises the rate over the first updates of each parameter: the first has 1/`updates` of it, the one of this
+    /// number all of it. A warm-up of the schedule does as well, and is in the plots of it.
+    pub fn warmup(mut self, updates: u64) -> Self {
+        self.warmup = updates;
+        self
+    }
+
+    /// The power of the largest rate so far in the weight of an update: during a warm-up later updates count more.
+    /// With 0 all count alike.
+    pub fn weight_power(mut self, power: f64) -> Self {
+        self.weight_power = power;
+        self
+    }
+
+    /// The power of its number in the weight of an update, schedulefree's `r`: above 0 later updates count more.
+    pub fn polynomial(mut self, power: f64) -> Self {
+        self.polynomial = power;
+        self
+    }
+
+    /// Checks it.
+    ///
+    /// # Errors
+    /// [`MomentumError`] names the field, the value, and what is allowed.
+    pub fn build(self) -> Result<Self, MomentumError> {
+        let Self { momentum, weight_power, polynomial, .. } = self;
+        let ok = momentum > 0.0 && momentum <= 1.0;
+        MomentumError::require("momentum", momentum, ok, "above 0, at most 1")?;
+        let ok = weight_power >= 0.0 && weight_power.is_finite();
+        MomentumError::require("weight_power", weight_power, ok, "a finite number, at least 0")?;
+        let ok = polynomial.is_finite();
+        MomentumError::require("polynomial", polynomial, ok, "a finite number")?;
+        (self.check)(&self.base)?;
+        let inside = ModuleOptimizer::from(self.base.clone());
+        match what_it_asks(&inside, &Device::default()).evaluation {
+            true => Err(MomentumError {
+                field: "around",
+                value: "an optimizer that is schedule-free already".into(),
+                allowed: "any other",
+            }),
+            false => Ok(self),
+        }
+    }
+
+    /// γ of the update after so many.
+    fn warmed(&self, rate: f64, updates: u64) -> f64 {
+        match updates < self.warmup {
+            true => rate * ((updates + 1) as f64 / self.warmup as f64),
+            false => rate,
+        }
+    }
+}
+
+impl<O: Optimizer> Optimizer for ScheduleFree<O> {
+    type State<const D: usize> = ScheduleFreeState<O::State<D>, D>;
+
+    fn step<const D: usize>(
+        &self,
+        rate: LearningRate,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        if is_averaging() {
+            if let Some(state) = &state {
+                evaluate_at(state.evaluated(weight.clone()));
+            }
+            return (weight, state);
+        }
+        let dtype = weight.dtype();
+        // In half precision the average would be rounded, and an ε of 1e-8 be 0.
+        let (mut y, gradient) = (in_f32(weight), in_f32(gradient));
+        let begin = || ScheduleFreeState::begin(y.clone(), self.momentum);
+        let ScheduleFreeState { z, momentum, progress, base } = state.unwrap_or_else(begin);
+        if momentum != self.momentum {
+            // A run that goes on with another β has the same average.
+            y = z.clone() + (y - z.clone()).mul_scalar(self.momentum / momentum);
+        }
+        let rate = self.warmed(rate, progress.updates);
+        let progress = progress.next(rate, self.weight_power, self.polynomial);
+        let share = progress.share();
+        let (moved, base) = self.base.step(rate, z.clone(), gradient, base);
+        let moved = decayed(moved, &z, &y, current_shrink(rate));
+        let step = (moved.clone() - z.clone()).mul_scalar(1.0 - self.momentum * (1.0 - share));
+        let y = y.clone() + (z - y).mul_scalar(share) + step;
+        let y = if is_half(dtype) { y.cast(dtype) } else { y };
+        let momentum = self.momentum;
+        (y, Some(ScheduleFreeState { z: moved, momentum, progress, base }))
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        ScheduleFreeState {
+            z: state.z.to_device(device),
+            base: state.base.map(|base| O::to_device(base, device)),
+            ..state
+        }
+    }
+}
+
+/// z after its update, less the share of y that the decay takes. A cautious decay takes it where the update moves y
+/// towards 0, or leaves it.
+fn decayed<const D: usize>(
+    moved: Tensor<D>,
+    z: &Tensor<D>,
+    y: &Tensor<D>,
+    shrink: Shrink,
+) -> Tensor<D> {
+    if shrink.share == 0.0 {
+        return moved;
+    }
+    let taken = y.clone().mul_scalar(shrink.share);
+    if !shrink.cautious {
+        return moved - taken;
+    }
+    let towards_zero = (z.clone() - moved.clone()).sign().mul(y.clone().sign());
+    moved - taken.mask_fill(towards_zero.lower_elem(0.0), 0.0)
+}

@@ -1,0 +1,77 @@
+//! What an average of the weights costs an update.
+//!
+//! ```text
+//! cargo bench --workspace --profile dev --config docs/benchmarks.toml --bench average
+//! ```
+//!
+//! The network of `cifar_cosine` in loops of one's own, with averages and without, an update of each in turns.
+
+use std::time::Instant;
+
+use anneal_examples::arguments::BenchArguments;
+use anneal_examples::prelude::*;
+use burn::optim::AdamWConfig;
+use burn::train::TrainStep;
+use burn_anneal::prelude::*;
+
+const UPDATES: usize = 150;
+const WARMUP: usize = 20;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let about = "Times what an average of the weights costs an update";
+    let defaults = Defaults { about, epochs: 1, batch_size: 64, learning_rate: 4e-3 };
+    let folder = tempfile::tempdir()?;
+    let arguments = defaults.parse::<BenchArguments>().shared;
+    let arguments = Arguments { out: Some(folder.path().join("run")), ..arguments };
+    let session = Session::open("bench", Dataset::Cifar10, Augmentation::NONE, &arguments)?;
+    say(format_args!("{session}"));
+    let device = session.device();
+    let loader = session.train_loader();
+    let model = ResidualNetworkConfig::default().init(&device);
+    let adamw = AdamWConfig::new().with_weight_decay(0.02).build();
+    let builder =
+        LearnerBuilder::new(model, adamw, constant(1e-3)).run(RunLength::updates(1 << 20));
+    let ema = || Average::ema(0.999);
+    let arms = [
+        ("no average", builder.clone()),
+        ("no average, again", builder.clone()),
+        ("ema", builder.clone().average(ema())),
+        ("ema every 10", builder.clone().average(ema().every(Span::steps(10)))),
+        ("ema, with statistics", builder.clone().average(ema()).average_statistics()),
+        ("latest 5, every 50", builder.average(Average::latest(5, Span::steps(50)))),
+    ];
+    let mut loops = vec![];
+    for (name, builder) in arms {
+        loops.push((name, builder.build_loop()?, vec![]));
+    }
+    let batches = (1..).flat_map(|epoch| loader.epoch(epoch)).take(WARMUP + UPDATES);
+    for (number, batch) in batches.enumerate() {
+        for (_, training, seconds) in &mut loops {
+            let batch = batch.clone();
+            let started = Instant::now();
+            training.pass(|model| TrainStep::step(model, batch));
+            training.update()?;
+            device.sync()?;
+            if number >= WARMUP {
+                seconds.push(started.elapsed().as_secs_f64());
+            }
+        }
+    }
+    let plain = median(loops[0].2.clone());
+    for (name, _, seconds) in &loops {
+        // Of each update with that of no average just before: the machine is as fast for both.
+        let ratios = seconds.iter().zip(&loops[0].2).map(|(one, other)| one / other);
+        let ratio = median(ratios.collect());
+        say(format_args!(
+            "{name:22} {:6.2} ms   {:+.1} %",
+            1e3 * plain * ratio,
+            100.0 * (ratio - 1.0)
+        ));
+    }
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
