@@ -258,7 +258,10 @@ fn a_run_goes_on_bitwise_from_its_checkpoint() {
         (0..10).for_each(|number| step(&mut first, number));
         first.end_epoch([]).unwrap();
         let saved = first.save(folder.path(), 1).unwrap();
+        let exported = saved.load_averaged(TinyModel::new(&Device::default())).unwrap();
+        assert_eq!(flat(&exported), flat(&first.averaged_in_f32()));
         let mut second = builder().resume_from(&saved).build_loop().unwrap();
+        assert_eq!(flat(&second.valid()), flat(&first.valid()));
         (10..20).for_each(|number| step(&mut second, number));
         assert_eq!(flat(second.model()), flat(whole.model()));
         // Nor is the average another.

@@ -55,11 +55,6 @@ impl<M> Annealed<M> {
         M: Module,
     {
         let evaluated = self.updater.valid(&self.model, self.statistics.as_ref());
-        let slot = self.updater.monitor.slot();
-        {
-            let mut state = slot.lock();
-            state.raw = state.evaluated.weights_of(&self.model);
-        }
         self.updater.monitor.release(evaluated.train())
     }
 

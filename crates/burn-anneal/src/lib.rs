@@ -77,12 +77,12 @@ pub mod prelude {
     pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
     pub use crate::schedule_free::ScheduleFree;
     pub use crate::{
-        Annealed, Average, AveragedModel, BuildError, Checkpoint, CheckpointError, Checkpoints,
-        Ensemble, EnsembleError, EpochEvents, EpochStart, FindError, Finished, GlobalNormClip,
-        GradientReduction, InitScheduler, LearnerBuilder, LogUpdates, LrFinder, MeanOf, Monitored,
-        NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler, SearchTrainings,
-        SeededBatcher, SeededLoader, Snapshot, Snapshots, TrainingLoop, UpdateError, Watch,
-        Weights,
+        Annealed, Average, AverageError, AveragedModel, BuildError, Checkpoint, CheckpointError,
+        Checkpoints, Ensemble, EnsembleError, EpochEvents, EpochStart, FindError, Finished,
+        GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder, LogUpdates, LrFinder,
+        MeanOf, Monitored, NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler,
+        SearchTrainings, SeededBatcher, SeededLoader, Snapshot, Snapshots, TrainingLoop,
+        UpdateError, Watch, Weights,
     };
     pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::*;

@@ -5,7 +5,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, save_epoch};
 use crate::deep_copy::deep_copy;
 use crate::precision::with_master_weights;
 use crate::update::{
-    Failed, How, Monitor, Monitored, Optimize, PassAgain, UpdateError, Updated, Updater,
+    Failed, How, Monitor, Monitored, Optimize, PassAgain, Points, UpdateError, Updated, Updater,
     learner_scheduler, step_optimizer, sum,
 };
 use anneal_control::MetricOf;
@@ -124,8 +124,12 @@ impl<M: Module> TrainingLoop<M> {
         self.updater.averaged(self.model(), self.statistics.as_ref())
     }
 
-    /// As [`averaged`](Self::averaged), in f32 where the model is in half precision.
+    /// As [`averaged`](Self::averaged), in f32 where the model is in half precision; there its running statistics are
+    /// not made anew.
     pub fn averaged_in_f32(&self) -> M {
+        if self.statistics.is_some() && !self.updater.monitor.plan.is_half {
+            return self.averaged();
+        }
         let model = self.model_in_f32().valid();
         let slot = self.updater.monitor.slot();
         let state = slot.lock();
@@ -146,6 +150,7 @@ impl<M: Module> TrainingLoop<M> {
     /// Changes the model, for instance by loading weights into it.
     pub fn map_model(&mut self, change: impl FnOnce(M) -> M) {
         self.updater.expects_ids = true;
+        self.updater.monitor.slot().lock().raw = Points::default();
         let prepare = |model| self.updater.monitor.prepare(model);
         self.model = self.model.take().map(change).map(prepare);
     }

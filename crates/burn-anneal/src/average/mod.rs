@@ -186,17 +186,18 @@ impl Average {
         };
         let start = self.start.map_or(Ok(0), |start| updates("start", start, 0))?;
         let every = self.every.map_or(Ok(1), |every| updates("every", every, 1))?;
-        let ema = |field, value: String, decay: f64, warmup| match (0.0..1.0).contains(&decay) {
-            true => Ok(Some(Rule::Ema { decay, warmup })),
-            false => Err(out_of(field, value, "at least 0, below 1")),
-        };
         let rule = match self.kind {
             Kind::None => None,
-            Kind::Ema { decay, warmup } => ema("decay", decay.to_string(), decay, warmup)?,
+            Kind::Ema { decay, warmup } if (0.0..1.0).contains(&decay) => {
+                Some(Rule::Ema { decay, warmup })
+            }
+            Kind::Ema { decay, .. } => {
+                return Err(out_of("decay", decay.to_string(), "at least 0, below 1"));
+            }
             Kind::HalfLife { half_life, warmup } => {
                 let updates = updates("half_life", half_life, 1)?;
                 let decay = (-(every as f64) / updates as f64).exp2();
-                ema("half_life", half_life.to_string(), decay, warmup)?
+                Some(Rule::Ema { decay, warmup })
             }
             Kind::Mean => Some(Rule::Mean),
             Kind::Latest { count: 0 } => return Err(out_of("latest", "0".into(), "at least 1")),
@@ -240,7 +241,8 @@ pub(crate) fn averaging(
         let selected = average.selects(&all, groups)?;
         of.iter_mut().zip(selected).filter(|(_, is)| *is).for_each(|(of, _)| *of = Some(index));
     }
-    let mut found = Averaging::default();
+    let none = all.iter().map(|parameter| (parameter.path.clone(), None));
+    let mut found = Averaging { of_path: none.collect(), ..Averaging::default() };
     for (index, average) in averages.iter().enumerate() {
         if !of.contains(&Some(index)) {
             return Err(AverageError::Unused { average: average.to_string() });
@@ -249,7 +251,7 @@ pub(crate) fn averaging(
         let place = found.averages.len();
         found.averages.push(timed);
         let paths = all.iter().zip(&of).filter(|(_, of)| **of == Some(index));
-        found.of_path.extend(paths.map(|(parameter, _)| (parameter.path.clone(), place)));
+        found.of_path.extend(paths.map(|(parameter, _)| (parameter.path.clone(), Some(place))));
         if average.on.is_none() {
             found.of_others = Some(place);
         }

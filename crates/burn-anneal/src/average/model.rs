@@ -80,7 +80,7 @@ impl AveragedModel {
 
     /// Takes the weights in after an update, where it is one that counts.
     pub fn update<M: Module>(&mut self, model: &M) {
-        let taken = Taken { number: self.updates, is_made: true };
+        let taken = Taken { number: self.updates, is_made: true, are_new: false };
         self.updates += 1;
         if self.averaging.is_due(taken) {
             self.points = Points::default();

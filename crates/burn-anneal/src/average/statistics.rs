@@ -19,8 +19,8 @@ use std::sync::Arc;
 /// alike, whatever the momentum of a layer is. A model without running statistics, and one whose norms are frozen, comes
 /// back as it is, as it does without batches. The result is in the form in which the model is.
 ///
-/// It takes a pass for each batch, and two more for the first: a layer that moves a statistic r to (1 − m) r + m b leaves
-/// m b of r = 0, and of r = 1 what is 1 − m more.
+/// It takes a pass for each batch, and three more for the first: a layer that moves a statistic r to (1 − m) r + m b
+/// leaves m b of r = 0, and of another r what is (1 − m) r more.
 ///
 /// ```
 /// use burn::nn::{BatchNorm, BatchNormConfig};
@@ -56,13 +56,19 @@ pub fn recompute_statistics<M: Module, I: Clone>(
     let moving = before.iter().zip(differences).filter(|(_, difference)| *difference != 0.0);
     let moving: Vec<(ParamId, Tensor<1>)> =
         moving.map(|((id, before), _)| (*id, before.clone())).collect();
-    let filled = |value: f64| {
+    let filled = |value: &dyn Fn(&ParamId, &Tensor<1>) -> Tensor<1>| {
         let each = moving.iter();
-        Points::of(each.map(|(id, before)| (*id, before.zeros_like().add_scalar(value))))
+        Points::of(each.map(|(id, before)| (*id, value(id, before))))
     };
-    let (zeros, with_ones) = (filled(0.0), after(&filled(1.0), first.clone()));
-    let with_zeros = after(&zeros, first);
-    let momentum = |id: &ParamId| (with_zeros[id].clone() - with_ones[id].clone()).add_scalar(1.0);
+    let zeros = filled(&|_, before| before.zeros_like());
+    let with_zeros = after(&zeros, first.clone());
+    // As large as m b, so that the difference is as exact.
+    let size = |id: &ParamId| with_zeros[id].clone().abs().add_scalar(1.0);
+    let with_sizes = after(&filled(&|id, _| size(id)), first);
+    let momentum = |id: &ParamId| {
+        let stays = (with_sizes[id].clone() - with_zeros[id].clone()) / size(id);
+        stays.neg().add_scalar(1.0)
+    };
     let mut count = 0.0;
     let mut sums: HashMap<ParamId, Tensor<1>> = HashMap::new();
     for batch in batches {
@@ -77,8 +83,8 @@ pub fn recompute_statistics<M: Module, I: Clone>(
     means.put(if is_training { training.clone() } else { model.valid() })
 }
 
-/// Gives averaged weights statistics of their own.
-pub(crate) type Recompute<M> = Arc<dyn Fn(M, &Updater) -> Result<M, DatasetError> + Send + Sync>;
+/// Gives averaged weights statistics of their own, or says why it cannot.
+pub(crate) type Recompute<M> = Arc<dyn Fn(M, &Updater) -> Result<M, String> + Send + Sync>;
 
 /// That of the first batches of a loader.
 pub(crate) fn recompute_over<M: InferenceStep + Module>(
@@ -94,7 +100,11 @@ where
             None => loader.clone(),
         };
         let (all, _) = look(loader.as_ref(), EpochStart { epoch: 1, batches: 0 });
-        let batches: Vec<M::Input> = all.take(batches).collect::<Result<_, _>>()?;
+        let batches: Result<Vec<M::Input>, DatasetError> = all.take(batches).collect();
+        let batches = batches.map_err(|error| format!("the loader fails: {error}"))?;
+        if batches.is_empty() {
+            return Err("the loader has no batches".into());
+        }
         Ok(recompute_statistics(model, batches, |model, batch| {
             updater.run(batch, |batch| drop(model.step(batch)));
         }))

@@ -83,7 +83,8 @@ pub struct LearnerBuilder<M> {
     averages: Vec<Average>,
     evaluate_with: Option<Weights>,
     averages_statistics: bool,
-    pub(crate) statistics: Option<Recompute<M>>,
+    /// Over how many batches running statistics are made, and how.
+    statistics: Option<(usize, Recompute<M>)>,
     pub(crate) execution: Option<Arc<ExecutionStrategy>>,
     metrics: Vec<RunMetrics>,
     log: Option<LogUpdates>,
@@ -472,9 +473,14 @@ impl<M: Module> LearnerBuilder<M> {
         }
         let (run, saved) = (self.run_of_loop()?, self.named_records()?);
         let how = For { run, saved, driver: Driver::OwnLoop, passes: None, interrupter: None };
-        let statistics = self.statistics.clone();
+        let statistics = self.recompute();
         let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
         Ok(TrainingLoop::new(model, updater, optimizer, scheduler, statistics))
+    }
+
+    /// How averages get their running statistics.
+    pub(crate) fn recompute(&self) -> Option<Recompute<M>> {
+        self.statistics.as_ref().map(|(_, recompute)| recompute.clone())
     }
 
     /// As it is for copies, which leave nothing behind.
@@ -539,7 +545,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         }
         let (interrupter, passes) = (Some(interrupter), Some(self.passes()));
         let how = For { run, saved, driver: Driver::BurnsLoop, passes, interrupter };
-        let statistics = self.statistics.clone();
+        let statistics = self.recompute();
         let Parts { model, updater, optimizer, scheduler } = self.parts(how)?;
         Ok(Learner::new(Annealed::new(model, updater, statistics), optimizer, scheduler))
     }
@@ -563,7 +569,7 @@ impl<M: InferenceStep + Module> LearnerBuilder<M> {
     where
         <M as InferenceStep>::Input: Clone + Send + Sync + 'static,
     {
-        self.statistics = Some(recompute_over(loader, batches));
+        self.statistics = Some((batches, recompute_over(loader, batches)));
         self
     }
 }

@@ -252,13 +252,18 @@ impl<M: Module> LearnerBuilder<M> {
             Some(device) => self.optimizers.evaluating(&self.model, device)?,
             None => vec![],
         };
-        let is_averaged = |path: &String| averages.of_path.contains_key(path);
+        let is_averaged = |path: &String| matches!(averages.of_path.get(path), Some(Some(_)));
         let both = by_itself.iter().find(|(_, paths)| paths.iter().any(is_averaged));
         if let Some((optimizer, _)) = both {
             return Err(AverageError::Twice { optimizer: optimizer.to_string() }.into());
         }
         if self.averages_statistics && self.statistics.is_some() {
             return Err(AverageError::StatisticsTwice.into());
+        }
+        if let Some((0, _)) = self.statistics {
+            let (value, allowed) = ("0 batches".into(), "at least 1");
+            let field = "recompute_statistics";
+            return Err(AverageError::OutOfRange { field, value, allowed }.into());
         }
         let (by_optimizer, none) = (!by_itself.is_empty(), averages.averages.is_empty());
         let part = match self {

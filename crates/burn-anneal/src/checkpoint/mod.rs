@@ -183,10 +183,10 @@ impl Checkpoint {
     /// [`CheckpointError::Damaged`] where it is the checkpoint of another model.
     pub fn load_averaged<M: Module>(&self, model: M) -> Result<M, CheckpointError> {
         let model = self.load_in_f32(model)?;
-        match with_averages(&model, self.optimizer()?) {
-            Some(averaged) => Ok(averaged),
-            None => Err(CheckpointError::NoAverage { checkpoint: self.clone() }),
-        }
+        // Parameters that train no more may still have those of an earlier run.
+        let has_some = self.saved_run()?.state.is_some_and(|state| !state.averages.is_empty());
+        let averaged = if has_some { with_averages(&model, self.optimizer()?) } else { None };
+        averaged.ok_or_else(|| CheckpointError::NoAverage { checkpoint: self.clone() })
     }
 
     /// The step that an Anneal scheduler saved; `None` where another scheduler was used.

@@ -256,7 +256,7 @@ impl<M: LearnerModel> Start<M> {
             length => length,
         };
         let interrupter = Some(components.interrupter.clone());
-        let statistics = builder.statistics.clone();
+        let statistics = builder.recompute();
         let parts = run.and_then(|run| {
             let passes = Some(builder.passes());
             let how = For { run, saved, driver: Driver::Launch, passes, interrupter };

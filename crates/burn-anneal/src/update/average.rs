@@ -23,7 +23,7 @@ impl Rule {
         match self {
             Self::Ema { .. } => 1,
             Self::Mean => 2,
-            Self::Latest(count) => 2 + count as u64,
+            Self::Latest(count) => (count as u64).saturating_add(2),
         }
     }
 
@@ -49,6 +49,19 @@ impl fmt::Display for Rule {
     }
 }
 
+/// What becomes of the average of a parameter that is shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shown {
+    /// The weights are taken in.
+    Taken(Rule),
+    /// It is looked at; one of another kind is forgotten.
+    Kept(Rule),
+    /// It is looked at, whatever it is.
+    Any,
+    /// There is none any more.
+    LeftOut,
+}
+
 /// The average of a parameter, in f32 at least.
 #[derive(Clone, Debug)]
 pub(crate) struct Averaged {
@@ -65,8 +78,22 @@ const TAKEN: &str = "average_taken";
 const KIND: &str = "average_kind";
 
 impl Averaged {
+    /// What is left of an average, or begins, where its weights are shown.
+    pub fn shown<const D: usize>(
+        average: Option<Self>,
+        shown: Shown,
+        weight: Tensor<D>,
+    ) -> Option<Self> {
+        match shown {
+            Shown::Taken(rule) => Some(Self::take(average, rule, weight)),
+            Shown::Kept(rule) => average.filter(|found| found.kind == rule.kind()),
+            Shown::Any => average,
+            Shown::LeftOut => None,
+        }
+    }
+
     /// Takes weights in; an average that is not there, or of another kind, begins with them.
-    pub fn take<const D: usize>(average: Option<Self>, rule: Rule, weight: Tensor<D>) -> Self {
+    fn take<const D: usize>(average: Option<Self>, rule: Rule, weight: Tensor<D>) -> Self {
         let weight = in_f32(flat(weight));
         let kind = rule.kind();
         let Some(Self { mut tensors, taken, .. }) = average.filter(|found| found.kind == kind)
@@ -113,8 +140,8 @@ impl Averaged {
         (!tensors.is_empty()).then_some(Self { tensors, taken, kind })
     }
 
-    pub fn to_device(self, device: &Device) -> Self {
-        let tensors = self.tensors.into_iter().map(|tensor| tensor.to_device(device)).collect();
-        Self { tensors, ..self }
+    pub fn to_device(&self, device: &Device) -> Self {
+        let tensors = self.tensors.iter().map(|tensor| tensor.clone().to_device(device)).collect();
+        Self { tensors, taken: self.taken, kind: self.kind }
     }
 }

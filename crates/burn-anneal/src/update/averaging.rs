@@ -1,6 +1,6 @@
 //! The weights that a model is evaluated at: averages, or those that an optimizer keeps beside.
 
-use super::average::Rule;
+use super::average::{Rule, Shown};
 use super::card::Card;
 use super::context::{Evaluated, Scope};
 use super::tensors::in_f32;
@@ -9,6 +9,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Tensor;
 use std::collections::{HashMap, HashSet};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// An average, and the updates after which it takes weights in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +22,7 @@ pub(crate) struct Timed {
 }
 
 impl Timed {
-    fn is_due(&self, Taken { number, is_made }: Taken) -> bool {
+    fn is_due(&self, Taken { number, is_made, .. }: Taken) -> bool {
         let is_counted = is_made || self.every > 1;
         let counted = number.checked_sub(self.start).map(|since| since + 1);
         is_counted && counted.is_some_and(|counted| counted.is_multiple_of(self.every))
@@ -34,20 +35,24 @@ pub(crate) struct Taken {
     pub number: u64,
     /// Whether it was made, and not skipped.
     pub is_made: bool,
+    /// Whether somebody may have loaded other averages before it.
+    pub are_new: bool,
 }
 
 /// What is averaged of a model.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Averaging {
     pub averages: Vec<Timed>,
-    /// Which average each parameter has.
-    pub of_path: HashMap<String, usize>,
+    /// Which average each trained parameter has.
+    pub of_path: HashMap<String, Option<usize>>,
     /// Which average those have that came in mid-run.
     pub of_others: Option<usize>,
     /// Which average running statistics have, where they are averaged.
     pub of_statistics: Option<usize>,
     /// Whether an optimizer says what is evaluated.
     pub by_optimizer: bool,
+    /// Whether any average is looked at, whatever the run has: to load them.
+    pub of_any: bool,
     /// What is validated.
     pub weights: Weights,
 }
@@ -55,7 +60,8 @@ pub(crate) struct Averaging {
 impl Averaging {
     /// What a checkpoint says of the averages.
     pub fn kinds(&self) -> Vec<String> {
-        self.averages.iter().map(|average| average.rule.to_string()).collect()
+        let rules = self.averages.iter().map(|average| average.rule.to_string());
+        rules.chain(self.by_optimizer.then(|| "an optimizer's own".into())).collect()
     }
 
     /// Whether there are averages, or what is evaluated is something else for another reason.
@@ -63,9 +69,11 @@ impl Averaging {
         self.by_optimizer || !self.averages.is_empty()
     }
 
-    /// Whether an update changes what is evaluated.
+    /// Whether an update may change what is evaluated.
     pub fn is_due(&self, taken: Taken) -> bool {
-        self.by_optimizer || self.averages.iter().any(|average| average.is_due(taken))
+        self.by_optimizer
+            || !self.averages.is_empty() && taken.are_new
+            || self.averages.iter().any(|average| average.is_due(taken))
     }
 
     /// Takes the weights of a model into the averages that an update is for, and gives what is evaluated.
@@ -77,7 +85,9 @@ impl Averaging {
     ) -> Points {
         let mut show = Show::new(self, taken, optimizer);
         model.visit(&mut show);
-        if self.of_statistics.is_some() {
+        // Those that an earlier run has left are forgotten.
+        let are_new = taken.is_none_or(|taken| taken.are_new) && !self.averages.is_empty();
+        if self.of_statistics.is_some() || are_new {
             // Those of all passes are in the `valid()` form only.
             show.is_statistics = true;
             model.valid().visit(&mut show);
@@ -85,9 +95,9 @@ impl Averaging {
         show.points
     }
 
-    /// What an optimizer says that trained parameters are evaluated at, whether it is of ours or not.
+    /// What an optimizer says that parameters are evaluated at, whatever it is.
     pub fn by_optimizer<M: Module>(model: &M, mut optimizer: ModuleOptimizer) -> Points {
-        let averaging = Self { by_optimizer: true, ..Self::default() };
+        let averaging = Self { of_any: true, ..Self::default() };
         let mut show = Show::new(&averaging, None, &mut optimizer);
         show.is_steered = false;
         model.visit(&mut show);
@@ -96,7 +106,7 @@ impl Averaging {
 
     /// The average of a parameter.
     fn of(&self, path: &str) -> Option<&Timed> {
-        let index = self.of_path.get(path).copied().or(self.of_others)?;
+        let index = self.of_path.get(path).copied().unwrap_or(self.of_others)?;
         Some(&self.averages[index])
     }
 }
@@ -132,6 +142,19 @@ impl<'a> Show<'a> {
             points: Points::default(),
         }
     }
+
+    fn show<const D: usize>(
+        &mut self,
+        id: ParamId,
+        shown: Shown,
+        weight: Tensor<D>,
+    ) -> Option<Evaluated> {
+        let shape = if self.is_steered { [1; D] } else { weight.dims() };
+        let scope = Scope::averaging(id, shown);
+        let card = Card::new(id, Tensor::from_inner(weight), self.path.clone());
+        card.show(self.optimizer, shape);
+        scope.evaluated()
+    }
 }
 
 impl ModuleVisitor for Show<'_> {
@@ -150,24 +173,31 @@ impl ModuleVisitor for Show<'_> {
         let is_trained = averaging.of_path.contains_key(&path) || param.is_require_grad();
         let average = match self.is_statistics {
             true => averaging.of_statistics.map(|index| &averaging.averages[index]),
-            false => averaging.of(&path).filter(|_| is_trained),
+            false => averaging.of(&path),
         };
-        let is_asked = average.is_some() || averaging.by_optimizer && is_trained;
-        if self.is_statistics && is_trained || !is_asked || !self.seen.insert(param.id) {
-            return;
-        }
+        let is_asked = averaging.of_any || is_trained != self.is_statistics;
         let weight = param.base();
-        if !weight.dtype().is_float() {
+        if !is_asked || !weight.dtype().is_float() || !self.seen.insert(param.id) {
             return;
         }
         let weight = if weight.device().is_autodiff() { weight.inner() } else { weight };
-        let due = |average: &&Timed| self.taken.is_some_and(|taken| average.is_due(taken));
-        let rule = average.filter(due).map(|average| average.rule);
-        let scope = Scope::averaging(param.id, rule);
-        let shape = if self.is_steered { [1; D] } else { weight.dims() };
-        let card = Card::new(param.id, Tensor::from_inner(weight), self.path.clone());
-        card.show(self.optimizer, shape);
-        if let Some(evaluated) = scope.evaluated() {
+        let is_due = |average: &Timed| self.taken.is_some_and(|taken| average.is_due(taken));
+        let shown = match average {
+            _ if averaging.of_any => Shown::Any,
+            Some(average) if is_due(average) => Shown::Taken(average.rule),
+            Some(average) => Shown::Kept(average.rule),
+            None => Shown::LeftOut,
+        };
+        // Running statistics have another id in each model that a record is loaded into.
+        let of_path = ParamId::from(xxh3_64(path.as_bytes()));
+        let mut evaluated = None;
+        if !self.is_statistics || average.is_none() {
+            evaluated = self.show(param.id, shown, weight.clone());
+        }
+        if self.is_statistics || averaging.of_any {
+            evaluated = evaluated.or_else(|| self.show(of_path, shown, weight));
+        }
+        if let Some(evaluated) = evaluated {
             self.points.0.insert(param.id, evaluated);
         }
     }

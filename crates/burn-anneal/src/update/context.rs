@@ -6,7 +6,7 @@
 //! thread. Passes and updates of several learners may lie inside each other, where a thread takes up other work
 //! while it waits; each puts its own in the place of the outer one, and that back when it ends.
 
-use super::average::Rule;
+use super::average::Shown;
 use super::measure::{Step, Sum};
 use super::signals::on_one_device;
 use super::tensors::in_f32;
@@ -147,7 +147,7 @@ enum Context {
     /// A parameter is shown as it is now, for its average, and does not move.
     Averaging {
         id: ParamId,
-        rule: Option<Rule>,
+        shown: Shown,
         evaluated: Option<Evaluated>,
     },
     /// One group, of which nobody needs to be told.
@@ -193,9 +193,9 @@ impl Scope {
         Self::begin(Context::Comparison { products: vec![] })
     }
 
-    /// Takes a parameter into its average by a rule, or only looks at the average.
-    pub fn averaging(id: ParamId, rule: Option<Rule>) -> Self {
-        Self::begin(Context::Averaging { id, rule, evaluated: None })
+    /// Shows a parameter for its average.
+    pub fn averaging(id: ParamId, shown: Shown) -> Self {
+        Self::begin(Context::Averaging { id, shown, evaluated: None })
     }
 
     pub fn probe(setting: Setting) -> Self {
@@ -270,8 +270,8 @@ pub(crate) enum Told {
     Update { owner: Owner, rate: f64, shrink: Shrink, measures: Measures },
     /// Compare its gradient with the one before, and leave it as it is.
     Compare,
-    /// Take it into the average, where there is something to do, and leave it as it is.
-    Average { owner: Owner, rule: Option<Rule> },
+    /// See to its average, and leave it as it is.
+    Average { owner: Owner, shown: Shown },
     /// Leave it as it is.
     Leave,
 }
@@ -328,8 +328,8 @@ pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
             }
         }
         Some(Context::Comparison { .. }) => Told::Compare,
-        Some(Context::Averaging { id, rule, .. }) => {
-            Told::Average { owner: owner.unwrap_or(Owner::Id(*id)), rule: *rule }
+        Some(Context::Averaging { id, shown, .. }) => {
+            Told::Average { owner: owner.unwrap_or(Owner::Id(*id)), shown: *shown }
         }
         _ => miss(owner),
     })

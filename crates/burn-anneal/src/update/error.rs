@@ -32,9 +32,9 @@ pub enum UpdateError {
         reason: String,
     },
     /// The data that running statistics are recomputed over cannot be had.
-    #[error("recompute_statistics: the loader fails: {reason}")]
+    #[error("recompute_statistics: {reason}")]
     Statistics {
-        /// What it says.
+        /// Why.
         reason: String,
     },
     /// The gradients are not those of a scaled loss.

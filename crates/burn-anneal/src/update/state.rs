@@ -54,7 +54,7 @@ pub(crate) struct State {
     pub averages: Vec<String>,
     /// What is evaluated in the place of the weights.
     pub evaluated: Points,
-    /// The weights that trained, where the run is over and its model is the average.
+    /// The weights that train, since the averages were put in their place.
     pub raw: Points,
     pub ledger: Ledger,
     pub failure: Option<Arc<UpdateError>>,

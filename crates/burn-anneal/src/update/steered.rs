@@ -97,11 +97,8 @@ impl<O: Optimizer> Optimizer for Steered<O> {
                 let average = average.filter(|_| measures.average);
                 (weight, Some(SteeredState { of, inner, gradient: last, average }))
             }
-            Told::Average { owner: of, rule } => {
-                let average = match rule {
-                    Some(rule) => Some(Averaged::take(average, rule, tensor.clone())),
-                    None => average,
-                };
+            Told::Average { owner: of, shown } => {
+                let average = Averaged::shown(average, shown, tensor.clone());
                 if let Some(average) = &average {
                     evaluate_at(average.evaluated());
                 }

@@ -151,11 +151,19 @@ impl Updater {
 
     /// The model with the averages, in its `valid()` form.
     pub fn averaged<M: Module>(&self, model: &M, statistics: Option<&Recompute<M>>) -> M {
-        let evaluated = self.monitor.slot().lock().evaluated.clone();
-        let averaged = evaluated.put(model.valid());
+        // Running statistics are those of all passes in the `valid()` form only.
+        let model = model.valid();
+        let evaluated = {
+            let slot = self.monitor.slot();
+            let mut state = slot.lock();
+            if state.raw.is_empty() {
+                state.raw = state.evaluated.weights_of(&model);
+            }
+            state.evaluated.clone()
+        };
+        let averaged = evaluated.put(model);
         let Some(recompute) = statistics.filter(|_| !evaluated.is_empty()) else { return averaged };
-        recompute(averaged.clone(), self).unwrap_or_else(|error| {
-            let reason = error.to_string();
+        recompute(averaged.clone(), self).unwrap_or_else(|reason| {
             self.monitor.stop(UpdateError::Statistics { reason });
             averaged
         })
@@ -261,6 +269,7 @@ impl Updater {
             state.is_past_end = true;
             tell(&past_end(schedule, schedule.rate(step)));
         }
+        state.raw = Points::default();
         let keeps = how.is_shared || !state.controllers.is_empty();
         let before = keeps.then(|| model.clone());
         if plan.averaging.by_optimizer {
@@ -269,7 +278,9 @@ impl Updater {
         }
         let mut update = Update { plan, state: &mut state, number, step, optimizer, how };
         let updated = update.run(model, gradients, batches, looks_up).and_then(|model| {
-            average(plan, &mut state, number, &model, optimizer);
+            let is_made = state.decision.answer.skip.is_none();
+            let taken = Taken { number, is_made, are_new: looks_up };
+            average(plan, &mut state, taken, &model, optimizer);
             match snapshot(plan, &state, (number, step), &model, optimizer) {
                 Ok(()) => Ok(model),
                 Err(error) => Err((model, error)),
@@ -286,11 +297,10 @@ impl Updater {
 fn average<M: Module>(
     plan: &Plan,
     state: &mut State,
-    number: u64,
+    taken: Taken,
     model: &M,
     optimizer: &mut ModuleOptimizer,
 ) {
-    let taken = Taken { number, is_made: state.decision.answer.skip.is_none() };
     if plan.averaging.is_due(taken) {
         // So that nobody else holds the averages, which can then be changed in place.
         state.evaluated = Points::default();
