@@ -3,11 +3,11 @@
 
 #![cfg(any(feature = "wgpu", feature = "ndarray"))]
 
-use anneal_tests::{TinyModel, points};
+use anneal_tests::{TinyModel, Weight, points};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams};
-use burn::tensor::{DType, Device, FloatDType};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdConfig};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 use burn::train::{Interrupter, TrainOutput, TrainStep};
 use burn_anneal::prelude::*;
 
@@ -142,6 +142,49 @@ fn a_cap_measures_where_the_batch_is(other: Device) {
     }
     let control = learner.model().explain().control.unwrap();
     assert!(control.state("rate cap", "smoothness").is_some(), "{control}");
+}
+
+/// A model with a parameter on each of two devices, whose averages stay where they are.
+fn averages_are_where_their_parameters_are(other: Device) {
+    let device = other.clone().autodiff();
+    let model = vec![Weight::new(&[1.0, 2.0]), Weight::new(&[3.0]).fork(&device)];
+    let ids = [model[0].weight.id, model[1].weight.id];
+    let mut training = LearnerBuilder::new(model, SgdConfig::new().build(), constant(1.0))
+        .run(RunLength::updates(2))
+        .average(Average::mean_from(0))
+        .build_loop()
+        .unwrap();
+    for _ in 0..2 {
+        training.pass(|_| {
+            let mut grads = GradientsParams::new();
+            grads.register(ids[0], Tensor::<1>::from_floats([1.0, -1.0], &Device::flex()));
+            grads.register(ids[1], Tensor::<1>::from_floats([0.5], &other));
+            TrainOutput { grads, item: () }
+        });
+        training.update().unwrap();
+    }
+    // The means of 0 and −1, of 3 and 4, and of 2.5 and 2.
+    let averaged = training.valid();
+    assert_eq!(averaged[0].values(), [-0.5, 3.5]);
+    assert_eq!(averaged[1].values(), [2.25]);
+    assert_eq!(averaged[1].weight.val().device(), other);
+    let folder = tempfile::tempdir().unwrap();
+    let saved = training.save(folder.path(), 1).unwrap();
+    let loaded = saved.load_averaged(training.into_model()).unwrap();
+    assert_eq!([loaded[0].values(), loaded[1].values()], [vec![-0.5, 3.5], vec![2.25]]);
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn averages_of_flex_and_wgpu() {
+    averages_are_where_their_parameters_are(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice));
+}
+
+#[cfg(feature = "ndarray")]
+#[test]
+#[allow(deprecated)]
+fn averages_of_flex_and_ndarray() {
+    averages_are_where_their_parameters_are(Device::ndarray());
 }
 
 #[cfg(feature = "wgpu")]

@@ -12,7 +12,7 @@ use burn_anneal::control::{MetricOf, Plateau};
 use burn_anneal::decay::{Decayed, DecayedError};
 use burn_anneal::precision::to_precision;
 use burn_anneal::prelude::*;
-use burn_anneal::schedule_free::evaluated;
+use burn_anneal::schedule_free::averaged;
 
 /// Two parameters of two weights, on Σ ½ λ (w − target)².
 type Pair = Vec<Weight>;
@@ -197,6 +197,30 @@ fn a_warm_up_inside_is_one_of_the_schedule() {
     assert_ne!(expected, values(outside, constant(0.5).into()));
 }
 
+/// The decay of a bare optimizer is the builder's coupled one, and both together are refused.
+#[test]
+fn a_decay_of_its_own_is_that_of_the_builder() {
+    let own = || ScheduleFree::adamw().weight_decay(0.1).warmup(10).build().unwrap();
+    let plain = ScheduleFree::adamw().warmup(10).build().unwrap();
+    let mut optimizer = ModuleOptimizer::from(own());
+    let mut model = pair();
+    for _ in 0..UPDATES {
+        let gradients = gradients(&model);
+        model = optimizer.step(0.02, model, gradients);
+    }
+    let mut training = builder(plain, constant(0.02)).weight_decay(0.1).build_loop().unwrap();
+    (0..UPDATES).for_each(|_| update(&mut training));
+    let near = |found: &Pair, expected: &Pair| {
+        let pairs = flat(found).into_iter().zip(flat(expected));
+        pairs.for_each(|(found, expected)| assert!((found - expected).abs() < 1e-6));
+    };
+    near(&model, training.model());
+    near(&averaged(&model, &optimizer), &training.valid());
+    let both = builder(own(), constant(0.02)).weight_decay(0.1).build_loop().err().unwrap();
+    assert!(matches!(both, BuildError::Decay(_)), "{both}");
+    assert!(ScheduleFree::sgd().weight_decay(-0.1).build().is_err());
+}
+
 /// The optimizer inside moves z as it would move a model of its own with the same gradients.
 #[test]
 fn any_optimizer_of_burns_goes_inside() {
@@ -225,7 +249,7 @@ fn any_optimizer_of_burns_goes_inside() {
             *x += (f64::from(z) - *x) / n as f64;
         }
     }
-    for (found, expected) in flat(&evaluated(&y, &optimizer)).into_iter().zip(x) {
+    for (found, expected) in flat(&averaged(&y, &optimizer)).into_iter().zip(x) {
         assert!((f64::from(found) - expected).abs() < 3e-6, "{found}, not {expected}");
     }
 }
@@ -287,11 +311,11 @@ fn another_momentum_keeps_the_average() {
     let other = ModuleOptimizer::from(ScheduleFree::sgd().momentum(0.5).build().unwrap());
     let mut other = other.load_record(optimizer.to_record());
     // Before it makes an update, what it holds was made with the old one.
-    let before = evaluated(&model, &optimizer).values();
-    assert_eq!(evaluated(&model, &other).values(), before);
+    let before = averaged(&model, &optimizer).values();
+    assert_eq!(averaged(&model, &other).values(), before);
     // An update at a rate of 0 changes no average, only where gradients are taken.
     let moved = push(&mut other, model.clone(), 0.0);
-    let found = evaluated(&moved, &other).values();
+    let found = averaged(&moved, &other).values();
     let z = |x: f32, y: f32| (y - 0.9 * x) / 0.1;
     for j in 0..2 {
         let z = z(before[j], model.values()[j]);
@@ -348,7 +372,7 @@ fn a_bare_optimizer_in_half_precision_makes_numbers() {
     let model = optimizer.step(0.125, model, gradients);
     assert_eq!(model.weight.val().dtype(), DType::F16);
     assert_eq!(model.values(), [1.0, 0.875]);
-    assert_eq!(evaluated(&model, &optimizer).values(), [1.0, 0.875]);
+    assert_eq!(averaged(&model, &optimizer).values(), [1.0, 0.875]);
 }
 
 #[test]
@@ -491,7 +515,7 @@ fn what_cannot_be_is_refused() {
         let error = wrong.build().err().unwrap().to_string();
         assert!(error.starts_with(says), "{error}");
     }
-    let twice = ScheduleFree::around(sgd()).build().err().unwrap().to_string();
+    let twice = ScheduleFree::around(sgd().build().unwrap()).build().err().unwrap().to_string();
     assert!(twice.contains("schedule-free already"), "{twice}");
 
     // A momentum schedule has nothing to say to β.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use burn_anneal::control::ControlError;
 use burn_anneal::prelude::{
-    BuildError, CheckpointError, EnsembleError, FileError, FindError, GroupError, ScheduleError,
-    Span, UpdateError,
+    BuildError, CheckpointError, EnsembleError, FileError, FindError, GroupError, MergeError,
+    ScheduleError, Span, UpdateError,
 };
 
 use burn_anneal::plan::SearchError;
@@ -77,6 +77,9 @@ pub enum ExampleError {
     /// Models cannot answer together.
     #[error(transparent)]
     Ensemble(#[from] EnsembleError),
+    /// Checkpoints that cannot be merged.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     /// A run of a comparison failed.
     #[error("{run}: {source}")]
     OfRun {

@@ -94,6 +94,12 @@ fn the_best_checkpoint_is_that_of_the_weights_that_are_validated() {
             (0..10).for_each(|_| update(&mut training));
             losses[0].push(evaluate(&training.averaged(), &*valid()).unwrap().loss);
             losses[1].push(evaluate(&training.model().valid(), &*valid()).unwrap().loss);
+            let by_run = [Weights::Average, Weights::Raw]
+                .map(|weights| training.evaluate(training.model(), weights, &*valid()).unwrap());
+            assert_eq!(
+                by_run.map(|found| found.loss),
+                losses.each_ref().map(|all| all[all.len() - 1])
+            );
         }
         let expected = losses.map(best);
         have_differed |= expected[0] != expected[1];

@@ -22,7 +22,8 @@ fn bad_input_is_named_with_value_and_range() {
         (Average::half_life(Span::percent(-5)), ["average.half_life", "-5%", "at least 1 update"]),
         (Average::ema(0.9).start(Span::percent(f64::NAN)), ["average.start", "NaN", "percentage"]),
         (Average::mean_from(30), ["mean()", "30 updates", "start earlier"]),
-        (Average::mean_from(25).every(6), ["mean()", "30 updates", "start earlier"]),
+        (Average::mean_from(25).every(8), ["mean()", "30 updates", "start earlier"]),
+        (Average::half_life(u64::MAX), ["average.half_life", "18446744073709551615", "below 1"]),
         (Average::latest(2, u64::MAX), ["latest(2)", "30 updates", "start earlier"]),
         (Average::ema(0.9).on("tail"), ["average", "tail", "matches no trained parameter"]),
         (Average::ema(0.9).on_group("tail"), ["average.on_group", "tail", "no group"]),
@@ -35,8 +36,8 @@ fn bad_input_is_named_with_value_and_range() {
     let endless = RunLength::unbounded();
     for (average, words) in [
         (Average::mean_from(percent), ["average.start", "50%", "a run that ends"]),
-        (Average::half_life(Span::epochs(2)), ["average.half_life", "2ep", "of a known length"]),
-        (Average::latest(2, Span::epochs(1)), ["average.every", "1ep", "of a known length"]),
+        (Average::half_life(Span::epochs(2)), ["average.half_life", "2ep", "how long an epoch is"]),
+        (Average::latest(2, Span::epochs(1)), ["average.every", "1ep", "how long an epoch is"]),
     ] {
         refused(builder().average(average.clone()), endless, &words);
         let error = AveragedModel::new(average).err().unwrap().to_string();
@@ -55,7 +56,6 @@ fn the_ends_of_ranges_are_allowed() {
         Average::mean_from(29),
         Average::latest(1, 30),
         Average::half_life(1),
-        Average::half_life(u64::MAX),
         Average::latest(usize::MAX, 1),
     ] {
         let what = average.to_string();
@@ -68,7 +68,7 @@ fn the_ends_of_ranges_are_allowed() {
 #[test]
 fn what_goes_together_with_nothing_is_refused() {
     let unused = builder().average(Average::ema(0.9).on("head")).average(Average::ema(0.5));
-    refused(unused, run(), &["ema(0.9).on(", "head", "the last one counts"]);
+    refused(unused, run(), &["ema(0.9).on(", "head", "later averages"]);
     let without = || builder().recompute_statistics(batches(60, 6, 0), 1);
     refused(builder().average_statistics(), run(), &["average_statistics", "without an average"]);
     refused(without(), run(), &["recompute_statistics", "without an average"]);

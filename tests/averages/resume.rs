@@ -29,7 +29,7 @@ fn a_loop_goes_on_as_if_nothing_had_happened() {
         (0..10).for_each(|_| update(&mut whole));
         let saved = whole.save(folder.path(), 1).unwrap();
         let mut resumed = a_loop(averaged(&average).resume_from(&saved));
-        assert_eq!(resumed.explain().notes, [""; 0]);
+        assert_eq!(resumed.explain().notes, [format!("average: `{average}` of 4 parameters")]);
         for number in 10..UPDATES {
             let what = format!("{average}, update {number}");
             assert_eq!(flat(&resumed.valid()), flat(&whole.valid()), "{what}");
@@ -155,7 +155,7 @@ fn an_average_that_is_new_begins_with_the_weights() {
         let saved = saved_by(before, folder.path());
         let mut resumed = a_loop(averaged(&Average::mean_from(0)).resume_from(&saved));
         let notes = resumed.explain().notes.join("\n");
-        assert!(notes.contains("begins with the weights"), "{notes}");
+        assert!(notes.contains("begins with"), "{notes}");
         assert_eq!(flat(&resumed.valid()), path[9]);
         for number in 10..20 {
             update(&mut resumed);
@@ -179,6 +179,33 @@ fn an_average_of_another_kind_is_not_evaluated() {
     }
     update(&mut resumed);
     assert_eq!(flat(&resumed.valid()), path[20]);
+}
+
+/// One of the same kind that begins later holds no weights from before.
+#[test]
+fn an_average_that_now_begins_later_begins_anew() {
+    let path = path(builder());
+    let folder = tempfile::tempdir().unwrap();
+    let saved = saved_by(averaged(&Average::mean_from(0)), folder.path());
+    let mut resumed = a_loop(averaged(&Average::mean_from(20)).resume_from(&saved));
+    let notes = resumed.explain().notes.join("\n");
+    assert!(notes.contains("mean().start(0)") && notes.contains("mean().start(20)"), "{notes}");
+    assert_eq!(flat(&resumed.valid()), path[9]);
+    for number in 10..25 {
+        update(&mut resumed);
+        let expected = mean(&path[20.min(number)..=number]);
+        assert_near(&flat(&resumed.valid()), &expected, &format!("update {number}"));
+    }
+}
+
+/// Of another selection: what begins is said.
+#[test]
+fn an_average_of_something_else_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = saved_by(builder().average(Average::ema(0.9).on("head")), folder.path());
+    let resumed = a_loop(builder().average(Average::ema(0.9).on("hidden")).resume_from(&saved));
+    let notes = resumed.explain().notes.join("\n");
+    assert!(notes.contains("head") && notes.contains("begins with its weights"), "{notes}");
 }
 
 #[test]
@@ -220,7 +247,7 @@ fn a_part_that_is_no_longer_averaged_is_left_out() {
 fn a_checkpoint_without_averages_has_none_to_load() {
     let folder = tempfile::tempdir().unwrap();
     let error = saved_by(builder(), folder.path()).load_averaged(model()).unwrap_err();
-    assert!(error.to_string().contains("it holds no averages"), "{error}");
+    assert!(error.to_string().contains("the run had no averages"), "{error}");
     let mut training = a_loop(averaged(&Average::ema(0.9)));
     (0..10).for_each(|_| update(&mut training));
     let saved = training.save(folder.path(), 1).unwrap();

@@ -14,7 +14,7 @@ enum Of {
 
 /// What it comes to after all these weights, taken from one on every so often.
 fn value(of: Of, start: usize, every: usize, path: &[Vec<f32>]) -> Vec<f64> {
-    let taken = |i: &usize| *i >= start && (i - start) % every == every - 1;
+    let taken = |i: &usize| *i >= start && (i + 1).is_multiple_of(every);
     let taken: Vec<Vec<f32>> = (0..path.len()).filter(taken).map(|i| path[i].clone()).collect();
     let Some(last) = taken.last() else { return mean(&path[path.len() - 1..]) };
     match of {
@@ -65,6 +65,7 @@ fn all() -> Vec<(Average, Of, usize, usize)> {
         (Average::latest(1, 1), Of::Latest(1), 0, 1),
         (Average::latest(4, 1), Of::Latest(4), 0, 1),
         (Average::latest(3, 4).start(2), Of::Latest(3), 2, 4),
+        (Average::mean_from(15).every(Span::epochs(1)), Of::Mean, 15, 10),
         (Average::latest(2, Span::epochs(1)), Of::Latest(2), 0, 10),
         (Average::latest(100, 1), Of::Latest(100), 0, 1),
     ]
@@ -140,13 +141,45 @@ fn one_beside_a_plain_optimizer_goes_on_from_its_record() {
         let mut whole = AveragedModel::new(average.clone()).unwrap();
         (0..8).for_each(|number| whole.update(&step(number)));
         let fresh = AveragedModel::new(average.clone()).unwrap();
-        let mut again = fresh.load_record(whole.to_record(), whole.updates(), &step(7));
+        let record = || (whole.to_record(), whole.updates());
+        let load = |average: AveragedModel, model: &TinyModel| {
+            let (record, updates) = record();
+            average.load_record(record, updates, model)
+        };
+        let mut again = load(fresh.clone(), &step(7)).unwrap();
+        // Other ids, and another average.
+        assert!(matches!(load(fresh, &TinyModel::new(&device())), Err(AverageError::OtherRecord)));
+        let other = AveragedModel::new(Average::latest(9, 1)).unwrap();
+        assert!(matches!(load(other, &step(7)), Err(AverageError::OtherRecord)));
         for number in 8..20 {
             assert_eq!(values(&again), values(&whole), "{average}, update {number}");
             assert_ne!(values(&again), flat(&step(7)), "{average}, update {number}");
             whole.update(&step(number));
             again.update(&step(number));
         }
+    }
+}
+
+/// Weights that were loaded, and are not to be trained.
+#[test]
+fn models_without_autodiff_are_averaged_whole() {
+    let plain = model().valid();
+    let mut average = AveragedModel::new(Average::mean_from(0)).unwrap();
+    for factor in [1.0, 2.0, 6.0] {
+        average.update(&plain.clone().map(&mut Scaled(factor)));
+    }
+    let expected: Vec<f64> = flat(&plain).iter().map(|weight| 3.0 * f64::from(*weight)).collect();
+    assert_near(&flat(&average.valid(&plain)), &expected, "mean of 1, 2 and 6");
+}
+
+struct Scaled(f64);
+
+impl burn::module::ModuleMapper for Scaled {
+    fn map_float<const D: usize>(
+        &mut self,
+        param: burn::module::Param<burn::tensor::Tensor<D>>,
+    ) -> burn::module::Param<burn::tensor::Tensor<D>> {
+        param.map(|tensor| tensor.mul_scalar(self.0))
     }
 }
 

@@ -283,6 +283,34 @@ fn large_statistics_are_as_exact() {
     }
 }
 
+/// As a model comes back from a loop or a merge.
+#[test]
+fn a_model_in_training_is_evaluated_in_its_valid_form() {
+    let model = Normed::new();
+    pass(&model, batch(4));
+    let before = model.statistics();
+    let found = evaluate(&model, &*batches(20, 6, 0)).unwrap();
+    assert_eq!(found, evaluate(&model.valid(), &*batches(20, 6, 0)).unwrap());
+    assert_eq!(model.statistics(), before);
+}
+
+/// The first batch leaves the mean of a fresh norm at 0.
+#[test]
+fn a_first_batch_that_moves_nothing_counts() {
+    for first in [[-1.0, 1.0], [0.0, 0.0]] {
+        let batches = [first, [5.0, 7.0]]
+            .map(|[a, b]| Tensor::<2>::from_data([[a, a + 4.0], [b, 4.0 - a]], &device()));
+        let norm = BatchNormConfig::new(2).init(&device());
+        let norm = recompute_statistics(norm, batches, |norm: &BatchNorm, batch| {
+            drop(norm.forward(batch));
+        });
+        let found = numbers(norm.running_mean.value_sync());
+        let near = |found: f32, expected: f32| (found - expected).abs() < 1e-4;
+        // (0 + 6)/2, and (4 + 4)/2.
+        assert!(near(found[0], 3.0) && near(found[1], 4.0), "{first:?}: {found:?}");
+    }
+}
+
 #[test]
 fn what_has_none_or_freezes_them_comes_back() {
     let tiny = model();

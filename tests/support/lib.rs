@@ -72,6 +72,11 @@ pub struct ScheduleFreePage;
 #[doc = include_str!("../../docs/snapshots.md")]
 pub struct SnapshotsPage;
 
+/// The examples of the page on merging checkpoints, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/merging.md")]
+pub struct MergingPage;
+
 /// The examples of the page on half precision, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/half_precision.md")]

@@ -31,6 +31,7 @@ mod finder;
 pub mod groups;
 mod launch;
 mod loader;
+mod merge;
 pub mod momentum;
 mod optimizers;
 pub mod precision;
@@ -58,6 +59,7 @@ pub use epoch_events::EpochEvents;
 pub use finder::{FindError, FinderProgress, FirstRateFound, LrFinder, WarmupFound};
 pub use launch::Finished;
 pub use loader::{ChaCha8Rng, EpochStart, SeededBatcher, SeededLoader};
+pub use merge::{MergeError, SavedWeights, merge};
 pub use resume::OnMismatch;
 pub use scheduler::{InitScheduler, SavedStep, Scheduler};
 pub use search::{SearchTrainings, Searched};
@@ -80,9 +82,9 @@ pub mod prelude {
         Annealed, Average, AverageError, AveragedModel, BuildError, Checkpoint, CheckpointError,
         Checkpoints, Ensemble, EnsembleError, EpochEvents, EpochStart, FindError, Finished,
         GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder, LogUpdates, LrFinder,
-        MeanOf, Monitored, NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward, Scheduler,
-        SearchTrainings, SeededBatcher, SeededLoader, Snapshot, Snapshots, TrainingLoop,
-        UpdateError, Watch, Weights,
+        MeanOf, MergeError, Monitored, NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward,
+        Scheduler, SearchTrainings, SeededBatcher, SeededLoader, Snapshot, Snapshots, TrainingLoop,
+        UpdateError, Watch, Weights, merge,
     };
     pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::*;

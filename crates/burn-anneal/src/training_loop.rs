@@ -114,7 +114,9 @@ impl<M: Module> TrainingLoop<M> {
 
     /// The model that is to be validated, in its `valid()` form: with the averages of
     /// [`LearnerBuilder::average`](crate::LearnerBuilder::average), or the weights that a schedule-free optimizer
-    /// evaluates, unless [`evaluate_with`](crate::LearnerBuilder::evaluate_with) asks for the raw weights.
+    /// evaluates, unless [`evaluate_with`](crate::LearnerBuilder::evaluate_with) asks for the raw weights. Where
+    /// [`recompute_statistics`](crate::LearnerBuilder::recompute_statistics) fails, the next update says so, and
+    /// [`failure`](Monitored::failure) at once.
     pub fn valid(&self) -> M {
         self.updater.valid(self.model(), self.statistics.as_ref())
     }
@@ -136,7 +138,8 @@ impl<M: Module> TrainingLoop<M> {
         state.evaluated.put(model)
     }
 
-    /// Gives the model back, which requires gradients where it did before the run.
+    /// Gives the model back with the weights that train, which require gradients where they did before the run; with the
+    /// averages see [`averaged`](Self::averaged).
     pub fn into_model(self) -> M {
         self.updater.monitor.close();
         self.updater.monitor.release(self.model.expect("an update puts it back"))
@@ -147,7 +150,7 @@ impl<M: Module> TrainingLoop<M> {
         with_master_weights(self.model().clone(), self.optimizer.to_record())
     }
 
-    /// Changes the model, for instance by loading weights into it.
+    /// Changes the model, for instance by loading weights into it. Averages stay what they are.
     pub fn map_model(&mut self, change: impl FnOnce(M) -> M) {
         self.updater.expects_ids = true;
         self.updater.monitor.slot().lock().raw = Points::default();

@@ -30,7 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod accumulator;
+pub(crate) mod accumulator;
 mod adam_step;
 mod cooling;
 mod deviation;

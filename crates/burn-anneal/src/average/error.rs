@@ -30,13 +30,17 @@ pub enum AverageError {
         updates: u64,
     },
     /// An average of nothing.
-    #[error(
-        "average: all that `{average}` is of is selected again after it, and the last one counts"
-    )]
+    #[error("average: `{average}` averages nothing: later averages select all of its parameters")]
     Unused {
         /// The average.
         average: String,
     },
+    /// A record of something else.
+    #[error(
+        "average: the record has no average of this kind for the parameters of the model; load the weights that were saved \
+         beside it first, which brings their ids back, and describe the same average"
+    )]
+    OtherRecord,
     /// A part that does nothing without an average.
     #[error("{part}: does nothing without an average; call LearnerBuilder::average(…) too")]
     Needed {

@@ -33,8 +33,8 @@ pub enum EvaluateError {
     Loader(DatasetError),
     /// An output in which nobody finds the loss.
     #[error(
-        "evaluate: the output of the model's InferenceStep is of a type in which nobody finds the loss; allowed: an \
-         output of Burn's, or a tensor that is the loss"
+        "evaluate: the output of the model's InferenceStep has no known loss; allowed: an output of Burn's, or a tensor that \
+         is the loss"
     )]
     NoLoss,
     /// The device fails.
@@ -42,9 +42,10 @@ pub enum EvaluateError {
     Device(TensorReadError),
 }
 
-/// Runs a model, in its `valid()` form, over all batches of a loader: its first epoch where it knows its epochs.
+/// Runs a model in its `valid()` form over all batches of a loader: its first epoch where it knows its epochs.
 ///
-/// Burn's training validates one model, the average or the raw weights; this gives what the other achieves.
+/// Burn's training validates one model, the average or the raw weights;
+/// [`Monitored::evaluate`](crate::Monitored::evaluate) gives what the other achieves, and casts batches to the precision of the run.
 ///
 /// ```no_run
 /// # use burn::data::dataloader::DataLoader;
@@ -60,7 +61,7 @@ pub enum EvaluateError {
 /// let averaged = builder.launch(training)?.finished()?;
 /// println!("average: {:?}", evaluate(&averaged, &*test)?);
 /// if let Some(run) = watch.run() {
-///     println!("raw weights: {:?}", evaluate(&run.with_weights(&averaged, Weights::Raw), &*test)?);
+///     println!("raw weights: {:?}", run.evaluate(&averaged, Weights::Raw, &*test)?);
 /// }
 /// # Ok(())
 /// # }
@@ -75,31 +76,51 @@ pub fn evaluate<M: InferenceStep + Module>(
 where
     M::Output: 'static,
 {
+    evaluate_by(model, loader, |model, batch| model.step(batch))
+}
+
+/// As [`evaluate`], by passes as somebody runs them.
+pub(crate) fn evaluate_by<M: InferenceStep + Module>(
+    model: &M,
+    loader: &dyn DataLoader<M::Input>,
+    pass: impl Fn(&M, M::Input) -> M::Output,
+) -> Result<Evaluation, EvaluateError>
+where
+    M::Output: 'static,
+{
+    let model = model.valid();
     let (mut batches, _) = look(loader, EpochStart { epoch: 1, batches: 0 });
-    let (mut loss, mut right, mut classified, mut items) = (0.0, 0.0, true, 0);
+    let (mut loss, mut right, mut items, mut done) = (0.0, Some(0.0), 0, 0);
     while let Some(batch) = batches.next() {
         let batch = batch.map_err(EvaluateError::Loader)?;
-        let done = batches.progress().items_processed;
-        let size = done.saturating_sub(items);
-        items = done;
-        let output = model.step(batch);
+        let output = pass(&model, batch);
         let of_batch = known_loss(&output).ok_or(EvaluateError::NoLoss)?.mean();
+        let classified = right_of(&output);
+        let before = std::mem::replace(&mut done, batches.progress().items_processed);
+        let size = match &classified {
+            Some((size, _)) => *size,
+            None => done.saturating_sub(before).max(1),
+        };
+        items += size;
         loss += size as f64 * of_batch.try_into_scalar::<f64>().map_err(EvaluateError::Device)?;
-        match right_of(&output) {
-            Some(of_batch) => right += of_batch.map_err(EvaluateError::Device)?,
-            None => classified = false,
-        }
+        right = match (right, classified) {
+            (Some(right), Some((_, of_batch))) => {
+                Some(right + of_batch.map_err(EvaluateError::Device)?)
+            }
+            _ => None,
+        };
     }
     if items == 0 {
         return Err(EvaluateError::NoItems);
     }
     let mean = |sum: f64| sum / items as f64;
-    Ok(Evaluation { loss: mean(loss), accuracy: classified.then(|| mean(right)), items })
+    Ok(Evaluation { loss: mean(loss), accuracy: right.map(mean), items })
 }
 
-/// How many items an output classifies right.
-fn right_of(output: &dyn Any) -> Option<Result<f64, TensorReadError>> {
+/// The items of an output, and how many it classifies right.
+fn right_of(output: &dyn Any) -> Option<(usize, Result<f64, TensorReadError>)> {
     let output = output.downcast_ref::<ClassificationOutput>()?;
     let classes = output.output.clone().argmax(1).squeeze_dim::<1>(1);
-    Some(classes.equal(output.targets.clone()).int().sum().try_into_scalar::<f64>())
+    let right = classes.equal(output.targets.clone()).int().sum().try_into_scalar::<f64>();
+    Some((output.targets.dims()[0], right))
 }

@@ -6,6 +6,7 @@ mod model;
 mod statistics;
 
 pub use error::AverageError;
+pub(crate) use evaluate::evaluate_by;
 pub use evaluate::{EvaluateError, Evaluation, evaluate};
 pub use model::AveragedModel;
 pub(crate) use model::with_averages;
@@ -14,7 +15,7 @@ pub(crate) use statistics::{Recompute, recompute_over};
 
 use crate::groups::{Groups, Parameter, Selection};
 use crate::update::{Averaging, Rule, Timed};
-use anneal_schedule::{Run, Span};
+use anneal_schedule::{Every, Run, Span};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -27,10 +28,9 @@ use std::fmt;
 /// | [`mean_from(s)`](Self::mean_from) | the mean of all weights from s on | Izmailov et al. 2018 (SWA) |
 /// | [`latest(k, s)`](Self::latest) | the mean of the last k, taken every s | Kaddour 2022 (LAWA) |
 ///
-/// Each begins with the first weights that it takes, as torch's `AveragedModel` does. Weights are taken after an
-/// update; after every one unless [`every`](Self::every) says otherwise, and after one that is skipped only where it
-/// does. An average is in f32 at least: in half precision it is that of the master weights. Frozen parameters are what
-/// they are, and those of integers too.
+/// Each begins with the first weights that it takes, as torch's `AveragedModel` does. Weights are taken after each
+/// update, or [`every`](Self::every) so many; an update that is skipped is left out, unless `every` is set. An average is in
+/// f32 at least: in half precision it is that of the master weights. Frozen and integer parameters are copied from the model.
 ///
 /// [`LearnerBuilder::average`](crate::LearnerBuilder::average) takes one for all parameters, or several, each
 /// [`on`](Self::on) a selection. In a loop of Burn's own optimizers [`AveragedModel`] is all that is needed.
@@ -149,7 +149,7 @@ impl Average {
         self
     }
 
-    /// Takes weights after every so many updates from its start: `Span::epochs(1)`, at the end of each.
+    /// Takes weights after every so many updates of the run, from its start on: `Span::epochs(1)`, at the end of each.
     #[must_use]
     pub fn every(mut self, every: impl Into<Span>) -> Self {
         self.every = Some(every.into());
@@ -174,18 +174,19 @@ impl Average {
     fn resolve(&self, run: &Run) -> Result<Option<Timed>, AverageError> {
         let out_of =
             |field, value: String, allowed| AverageError::OutOfRange { field, value, allowed };
-        let updates = |field, span: Span, least: u64| {
-            let found = span.update_in(run).filter(|updates| *updates >= least);
-            let allowed = match least {
-                0 => "updates, epochs of a known length, or a percentage of a run that ends",
-                _ => {
-                    "at least 1 update, epochs of a known length, or a percentage of a run that ends"
-                }
-            };
-            found.ok_or_else(|| out_of(field, span.to_string(), allowed))
+        let every = |field, span: Span| {
+            Every::new(span, *run).map_err(|allowed| out_of(field, span.to_string(), allowed))
         };
-        let start = self.start.map_or(Ok(0), |start| updates("start", start, 0))?;
-        let every = self.every.map_or(Ok(1), |every| updates("every", every, 1))?;
+        let start = self.start.map_or(Some(0), |start| start.update_in(run));
+        let start = start.ok_or_else(|| {
+            let start = self.start.map_or_else(String::new, |start| start.to_string());
+            let allowed = "updates, epochs of a known length, or a percentage of a run that ends";
+            out_of("start", start, allowed)
+        })?;
+        let often = self.every.map(|span| every("every", span)).transpose()?;
+        // Each update is no distance.
+        let often = often.filter(|every| every.length() > 1.0);
+        let distance = often.map_or(1.0, |every| every.length());
         let rule = match self.kind {
             Kind::None => None,
             Kind::Ema { decay, warmup } if (0.0..1.0).contains(&decay) => {
@@ -195,8 +196,11 @@ impl Average {
                 return Err(out_of("decay", decay.to_string(), "at least 0, below 1"));
             }
             Kind::HalfLife { half_life, warmup } => {
-                let updates = updates("half_life", half_life, 1)?;
-                let decay = (-(every as f64) / updates as f64).exp2();
+                let decay = (-distance / every("half_life", half_life)?.length()).exp2();
+                if decay == 1.0 {
+                    let allowed = "so short that 2^(−1/h) is below 1 in f64";
+                    return Err(out_of("half_life", half_life.to_string(), allowed));
+                }
                 Some(Rule::Ema { decay, warmup })
             }
             Kind::Mean => Some(Rule::Mean),
@@ -204,10 +208,12 @@ impl Average {
             Kind::Latest { count } => Some(Rule::Latest(count)),
         };
         let Some(rule) = rule else { return Ok(None) };
-        if let Some(end) = run.updates().filter(|end| start.saturating_add(every) > *end) {
-            return Err(AverageError::Never { average: self.to_string(), updates: end });
+        let first = start.saturating_add(1);
+        let first = often.map_or(first, |every| every.first_from(first));
+        if let Some(updates) = run.updates().filter(|end| first > *end) {
+            return Err(AverageError::Never { average: self.to_string(), updates });
         }
-        Ok(Some(Timed { rule, start, every }))
+        Ok(Some(Timed { rule, start, every: often }))
     }
 
     /// For each trained parameter, whether it is of this average.
@@ -250,6 +256,7 @@ pub(crate) fn averaging(
         let Some(timed) = resolved[index] else { continue };
         let place = found.averages.len();
         found.averages.push(timed);
+        found.described.push(format!("`{average}`"));
         let paths = all.iter().zip(&of).filter(|(_, of)| **of == Some(index));
         found.of_path.extend(paths.map(|(parameter, _)| (parameter.path.clone(), Some(place))));
         if average.on.is_none() {

@@ -27,13 +27,13 @@ use burn::tensor::{Device, Tensor};
 ///     model = optimizer.step(0.1, model, gradients);
 ///     average.update(&model);
 /// }
-/// let averaged = average.valid(&model); // to be evaluated, saved, or trained on
+/// let averaged = average.valid(&model); // to be evaluated or saved; after `train()` to be trained on
 /// # assert_ne!(averaged.weight.val().into_data(), model.valid().weight.val().into_data());
 /// # Ok::<(), AverageError>(())
 /// ```
 ///
-/// It averages the parameters that are trained, in f32 at least, and shares nothing with the model; what else a model
-/// has is that of the model that is given to [`valid`](Self::valid). A [`TrainingLoop`](crate::TrainingLoop) has
+/// It averages the parameters that are trained, in f32 at least, or all of a model without autodiff, and shares nothing with
+/// the model; what else a model has is that of the model that is given to [`valid`](Self::valid). A [`TrainingLoop`](crate::TrainingLoop) has
 /// [`LearnerBuilder::average`](crate::LearnerBuilder::average) instead.
 #[derive(Clone)]
 pub struct AveragedModel {
@@ -61,7 +61,8 @@ impl AveragedModel {
     pub fn in_run(average: Average, run: RunLength) -> Result<Self, AverageError> {
         let run = run.resolve()?;
         if let Some(On::Selection(_) | On::Group(_)) = &average.on {
-            let allowed = "nothing here: it is of all that is trained";
+            let allowed =
+                "an average of the whole model; one of a part is for LearnerBuilder::average";
             return Err(AverageError::OutOfRange {
                 field: "on",
                 value: average.to_string(),
@@ -84,7 +85,7 @@ impl AveragedModel {
         self.updates += 1;
         if self.averaging.is_due(taken) {
             self.points = Points::default();
-            self.points = self.averaging.take(Some(taken), model, &mut self.keeper);
+            self.points = self.averaging.take(taken, model, &mut self.keeper);
         }
     }
 
@@ -104,20 +105,31 @@ impl AveragedModel {
     }
 
     /// Goes on with an average that was saved after so many updates, of this model.
-    #[must_use]
-    pub fn load_record<M: Module>(self, record: OptimizerRecord, updates: u64, model: &M) -> Self {
+    ///
+    /// # Errors
+    /// [`AverageError::OtherRecord`] where the record has none of this kind for the parameters of the model.
+    pub fn load_record<M: Module>(
+        self,
+        record: OptimizerRecord,
+        updates: u64,
+        model: &M,
+    ) -> Result<Self, AverageError> {
+        let is_empty = record.is_empty();
         let mut keeper = self.keeper.load_record(record);
-        let points = self.averaging.take(None, model, &mut keeper);
-        Self { averaging: self.averaging, keeper, updates, points }
+        let points = self.averaging.look(updates, model, &mut keeper);
+        match points.is_empty() && !is_empty {
+            true => Err(AverageError::OtherRecord),
+            false => Ok(Self { averaging: self.averaging, keeper, updates, points }),
+        }
     }
 }
 
 /// A model with what an optimizer's record says that it is evaluated at: averages, or those of a schedule-free
 /// optimizer. `None` where it says nothing.
 pub(crate) fn with_averages<M: Module>(model: &M, record: OptimizerRecord) -> Option<M> {
-    let keeper = ModuleOptimizer::from(Steered::new(ScheduleFree::around(Still), true));
+    let keeper = ModuleOptimizer::from(Steered::new(ScheduleFree::reader(Still), true));
     let points = Averaging::by_optimizer(model, keeper.load_record(record));
-    (!points.is_empty()).then(|| points.put(model.valid()))
+    (!points.is_empty()).then(|| points.put(model.clone()))
 }
 
 /// An optimizer that leaves all as it is.

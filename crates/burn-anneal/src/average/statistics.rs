@@ -5,11 +5,10 @@ use crate::loader::{EpochStart, look};
 use crate::update::Updater;
 use crate::update::{ByParameter, Points, in_f32, numbers};
 use burn::data::dataloader::DataLoader;
-use burn::data::dataset::DatasetError;
 use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use burn::train::InferenceStep;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A model whose running statistics, such as those of batch norms, are the means over these batches: what torch calls
@@ -38,49 +37,74 @@ pub fn recompute_statistics<M: Module, I: Clone>(
     batches: impl IntoIterator<Item = I>,
     mut pass: impl FnMut(&M, I),
 ) -> M {
-    let mut batches = batches.into_iter().peekable();
-    let Some(first) = batches.peek().cloned() else { return model };
+    let mut batches = batches.into_iter();
+    let Some(first) = batches.next() else { return model };
     let is_training = model.devices().iter().all(|device| device.is_autodiff());
     let training = if is_training { deep_copy(&model) } else { model.valid().train() };
-    let mut after = |before: &Points, batch: I| {
-        let copy = before.put(deep_copy(&training));
+    // What a pass leaves of other values in the place of what is not trained.
+    let mut after = |before: &Values, batch: I| {
+        let values = before.iter().map(|(id, value)| (*id, value.clone()));
+        let copy = Points::of(values).put(deep_copy(&training));
         pass(&copy, batch);
         // Those of all passes are in the `valid()` form only.
-        floats(&copy.valid())
+        let mut left = floats(&copy.valid(), |_| true);
+        left.retain(|id, _| before.contains_key(id));
+        left
     };
-    let before = floats(&training.valid());
-    let moved = after(&Points::default(), first.clone());
-    let difference =
-        |(id, before): (&ParamId, &Tensor<1>)| (moved[id].clone() - before.clone()).max_abs();
-    let differences = numbers(before.iter().map(difference).collect());
-    let moving = before.iter().zip(differences).filter(|(_, difference)| *difference != 0.0);
-    let moving: Vec<(ParamId, Tensor<1>)> =
-        moving.map(|((id, before), _)| (*id, before.clone())).collect();
-    let filled = |value: &dyn Fn(&ParamId, &Tensor<1>) -> Tensor<1>| {
-        let each = moving.iter();
-        Points::of(each.map(|(id, before)| (*id, value(id, before))))
-    };
-    let zeros = filled(&|_, before| before.zeros_like());
-    let with_zeros = after(&zeros, first.clone());
+    // A batch may leave a statistic where it is, but not two values of it.
+    let is_trained = trained(&training);
+    let now = floats(&training.valid(), |id| !is_trained.contains(&id));
+    let shifted = map(&now, |_, value| value.add_scalar(1.0));
+    let mut moving = moved(&now, &after(&now, first.clone()));
+    moving.extend(moved(&shifted, &after(&shifted, first.clone())));
+    let now: Values = now.into_iter().filter(|(id, _)| moving.contains(id)).collect();
+    if now.is_empty() {
+        return model;
+    }
+    let zeros = map(&now, |_, value| value.zeros_like());
+    let of_first = after(&zeros, first.clone());
     // As large as m b, so that the difference is as exact.
-    let size = |id: &ParamId| with_zeros[id].clone().abs().add_scalar(1.0);
-    let with_sizes = after(&filled(&|id, _| size(id)), first);
-    let momentum = |id: &ParamId| {
-        let stays = (with_sizes[id].clone() - with_zeros[id].clone()) / size(id);
-        stays.neg().add_scalar(1.0)
-    };
-    let mut count = 0.0;
-    let mut sums: HashMap<ParamId, Tensor<1>> = HashMap::new();
+    let sizes = map(&of_first, |_, value| value.abs().add_scalar(1.0));
+    let with_sizes = after(&sizes, first);
+    let stays = map(&of_first, |id, value| (with_sizes[&id].clone() - value) / sizes[&id].clone());
+    let (mut count, mut sums) = (1.0, of_first);
     for batch in batches {
         count += 1.0;
-        for (id, value) in after(&zeros, batch) {
-            let sum = sums.remove(&id);
-            sums.insert(id, sum.map_or(value.clone(), |sum| sum + value));
-        }
+        let of_batch = after(&zeros, batch);
+        sums = map(&sums, |id, sum| sum + of_batch[&id].clone());
     }
-    let mean = |id: &ParamId| (*id, sums[id].clone().div_scalar(count) / momentum(id));
-    let means = Points::of(moving.iter().map(|(id, _)| mean(id)));
-    means.put(if is_training { training.clone() } else { model.valid() })
+    let means = map(&sums, |id, sum| sum / count / stays[&id].clone().neg().add_scalar(1.0));
+    let copy = if is_training { training.clone() } else { model.valid() };
+    Points::of(means.into_iter()).put(copy)
+}
+
+/// Flat tensors by parameter.
+type Values = HashMap<ParamId, Tensor<1>>;
+
+fn map(values: &Values, of: impl Fn(ParamId, Tensor<1>) -> Tensor<1>) -> Values {
+    values.iter().map(|(id, value)| (*id, of(*id, value.clone()))).collect()
+}
+
+/// Those that differ.
+fn moved(before: &Values, after: &Values) -> HashSet<ParamId> {
+    let (ids, differences): (Vec<_>, Vec<_>) = before
+        .iter()
+        .map(|(id, before)| (*id, (after[id].clone() - before.clone()).max_abs()))
+        .unzip();
+    let moved = ids.into_iter().zip(numbers(differences));
+    moved.filter(|(_, difference)| *difference != 0.0).map(|(id, _)| id).collect()
+}
+
+/// All floating-point parameters and buffers of a module that are wanted and have elements, in f32 at least.
+fn floats<M: Module>(model: &M, is_wanted: impl Fn(ParamId) -> bool) -> Values {
+    let all = ByParameter::weights(model, |id, _| is_wanted(id));
+    let filled = all.iter().filter(|(_, tensor)| tensor.shape().num_elements() > 0);
+    filled.map(|(id, tensor)| (*id, in_f32(tensor.clone()))).collect()
+}
+
+/// The parameters that are trained.
+fn trained<M: Module>(model: &M) -> HashSet<ParamId> {
+    ByParameter::weights(model, |_, is_trained| is_trained).iter().map(|(id, _)| *id).collect()
 }
 
 /// Gives averaged weights statistics of their own, or says why it cannot.
@@ -100,20 +124,22 @@ where
             None => loader.clone(),
         };
         let (all, _) = look(loader.as_ref(), EpochStart { epoch: 1, batches: 0 });
-        let batches: Result<Vec<M::Input>, DatasetError> = all.take(batches).collect();
-        let batches = batches.map_err(|error| format!("the loader fails: {error}"))?;
-        if batches.is_empty() {
-            return Err("the loader has no batches".into());
-        }
-        Ok(recompute_statistics(model, batches, |model, batch| {
+        let (mut count, mut failure) = (0, None);
+        let batches = all.take(batches).map_while(|batch| match batch {
+            Ok(batch) => Some(batch),
+            Err(error) => {
+                failure = Some(format!("the loader fails: {error}"));
+                None
+            }
+        });
+        let batches = batches.inspect(|_| count += 1);
+        let model = recompute_statistics(model, batches, |model, batch| {
             updater.run(batch, |batch| drop(model.step(batch)));
-        }))
+        });
+        match failure {
+            Some(failure) => Err(failure),
+            None if count == 0 => Err("the loader has no batches".into()),
+            None => Ok(model),
+        }
     })
-}
-
-/// All floating-point parameters and buffers that have elements, in f32 at least.
-fn floats<M: Module>(model: &M) -> HashMap<ParamId, Tensor<1>> {
-    let all = ByParameter::weights(model, |_, _| true);
-    let filled = all.iter().filter(|(_, tensor)| tensor.shape().num_elements() > 0);
-    filled.map(|(id, tensor)| (*id, in_f32(tensor.clone()))).collect()
 }

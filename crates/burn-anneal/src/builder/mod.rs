@@ -386,7 +386,7 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
-    /// Leaves the model at the end of each cycle of the schedule in a file of its own: see [`Snapshots`].
+    /// Leaves the model at the end of each cycle of the schedule, or every so often, in a file of its own: see [`Snapshots`].
     pub fn snapshots(mut self, snapshots: Snapshots) -> Self {
         self.snapshots = Some(snapshots);
         self
@@ -421,7 +421,7 @@ impl<M: Module> LearnerBuilder<M> {
     }
 
     /// Averages running statistics as the weights are, as timm's `ModelEmaV3` does, and whatever else the model does
-    /// not train.
+    /// not train, a frozen base too: by the last average of the whole model, or the first where there is none.
     pub fn average_statistics(mut self) -> Self {
         self.averages_statistics = true;
         self
@@ -559,8 +559,9 @@ impl<M: LearnerModel> LearnerBuilder<M> {
 
 impl<M: InferenceStep + Module> LearnerBuilder<M> {
     /// Gives averaged weights running statistics of their own each time that they are evaluated, by forward passes
-    /// over the first `batches` of a loader: see [`recompute_statistics`](crate::recompute_statistics()). It is mostly the
-    /// training data as the model validates it; the loader may be on any device.
+    /// over the first `batches` of a loader, at least 1: see [`recompute_statistics`](crate::recompute_statistics()). Usually
+    /// the training data, batched as for validation; the loader may be on any device. Snapshots, and what
+    /// [`Checkpoint::load_averaged`](crate::Checkpoint::load_averaged) gives, have the statistics of the weights that train.
     pub fn recompute_statistics(
         mut self,
         loader: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,

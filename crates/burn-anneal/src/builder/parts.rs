@@ -11,7 +11,7 @@ use crate::groups::{Groups, GroupsConfig, parameters};
 use crate::precision::{Casts, LossScaling};
 use crate::resume::{Course, OnMismatch};
 use crate::schedule_free::{Fall, first_fall};
-use crate::snapshots::Writer;
+use crate::snapshots::{Snapshots, Writer};
 use crate::update::{
     Averaging, Expected, GlobalNormClip, Identity, Index, Log, LogUpdates, Plan, Reports,
     RunMetrics, SAYS_NOTHING, Slot, State, UpdateMetric, Updater, half_parameters,
@@ -105,7 +105,9 @@ impl<M: Module> LearnerBuilder<M> {
         if course.run.has_ramp() && self.reduction == GradientReduction::Sum {
             warnings.push(SUMS_OF_MORE.into());
         }
-        if self.snapshots.is_some() && course.schedule.cycle_ends().nth(1).is_none() {
+        if self.snapshots.as_ref().is_some_and(Snapshots::follow_cycles)
+            && course.schedule.cycle_ends().nth(1).is_none()
+        {
             warnings.push(match course.schedule.length() {
                 Some(_) => ONE_SNAPSHOT.into(),
                 None => NO_SNAPSHOT.into(),
@@ -119,7 +121,7 @@ impl<M: Module> LearnerBuilder<M> {
         let learner = LEARNERS.fetch_add(1, Ordering::Relaxed);
         let index = Index::new(learner, self.gradients_within.is_some());
         let mut state = State::new(identity, controllers, index);
-        state.averages = averaging.kinds();
+        state.averages = averaging.in_words();
         if let Some((saved, records)) = &how.saved {
             let said = self.go_on(&mut state, saved, &records.run, &course)?;
             warnings.extend(said);
@@ -139,7 +141,7 @@ impl<M: Module> LearnerBuilder<M> {
             let loaded = saved.load_model(records.model, &model)?;
             let mut fed = saved.load_optimizer(records.optimizer, &optimizer)?;
             if averaging.is_any() {
-                state.evaluated = averaging.take(None, &loaded, &mut fed);
+                state.evaluated = averaging.look(state.clock.number, &loaded, &mut fed);
             }
             if driver != Driver::BurnsLoop {
                 (model, optimizer) = (loaded, fed);
@@ -151,7 +153,9 @@ impl<M: Module> LearnerBuilder<M> {
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         let open = |log: &LogUpdates| open_log(log, &groups, &state, resumed.is_some());
         let log = self.log.as_ref().map(open).transpose()?;
-        let open = |snapshots| Writer::open(snapshots, state.clock.number, resumed.is_some());
+        let whole = run.resolve()?;
+        let open =
+            |snapshots| Writer::open(snapshots, whole, state.clock.number, resumed.is_some());
         let snapshots = self.snapshots.as_ref().map(open).transpose()?;
         let plan = Plan {
             groups,

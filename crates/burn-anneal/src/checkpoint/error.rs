@@ -27,7 +27,7 @@ pub enum CheckpointError {
     },
     /// A checkpoint without averages.
     #[error(
-        "{checkpoint}: it holds no averages; load its weights with Checkpoint::load_in_f32, or train with LearnerBuilder::average"
+        "{checkpoint}: the run had no averages; load its weights with Checkpoint::load_in_f32, or train with LearnerBuilder::average"
     )]
     NoAverage {
         /// The checkpoint.

@@ -175,8 +175,9 @@ impl Checkpoint {
     }
 
     /// The model in f32 with the averages of its weights, which
-    /// [`LearnerBuilder::average`](crate::LearnerBuilder::average) made; what is not averaged is as in
-    /// [`load_in_f32`](Self::load_in_f32).
+    /// [`LearnerBuilder::average`](crate::LearnerBuilder::average) or a schedule-free optimizer made; what is not averaged, or
+    /// not yet, is as in [`load_in_f32`](Self::load_in_f32), and so are running statistics that are not averaged: see
+    /// [`recompute_statistics`](crate::recompute_statistics()).
     ///
     /// # Errors
     /// [`CheckpointError::NoAverage`] where there are none;
@@ -185,13 +186,24 @@ impl Checkpoint {
         let model = self.load_in_f32(model)?;
         // Parameters that train no more may still have those of an earlier run.
         let has_some = self.saved_run()?.state.is_some_and(|state| !state.averages.is_empty());
-        let averaged = if has_some { with_averages(&model, self.optimizer()?) } else { None };
-        averaged.ok_or_else(|| CheckpointError::NoAverage { checkpoint: self.clone() })
+        if !has_some {
+            return Err(CheckpointError::NoAverage { checkpoint: self.clone() });
+        }
+        let averaged = with_averages(&model, self.optimizer()?);
+        Ok(averaged.unwrap_or(model))
     }
 
     /// The step that an Anneal scheduler saved; `None` where another scheduler was used.
     pub fn saved_step(&self) -> Result<Option<SavedStep>, CheckpointError> {
         Ok(SavedStep::from_record(&self.scheduler()?))
+    }
+
+    /// The updates that were made before it, skipped ones included.
+    pub(crate) fn updates(&self) -> Result<u64, CheckpointError> {
+        let run = self.saved_run()?;
+        let number = run.state.map(|state| state.clock.number);
+        let number = number.or(run.step.map(|step| step.step));
+        number.ok_or_else(|| CheckpointError::ForeignScheduler { path: self.path("scheduler") })
     }
 
     /// Reads all of it.

@@ -27,12 +27,13 @@ use burn::tensor::{Device, Tensor};
 ///
 /// With [`LearnerBuilder`](crate::LearnerBuilder) all else goes as ever: the rate, a warm-up, groups, weight decay,
 /// clipping, half precision. A schedule in which a rate falls is refused, as the average is there instead. In a loop
-/// with a bare `ModuleOptimizer` [`evaluated`](super::evaluated) gives the model at x.
+/// with a bare `ModuleOptimizer` [`averaged`](super::averaged) gives the model at x.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `momentum`, β | 0.9 | above 0, at most 1, which makes y = x |
 /// | `warmup`, in updates of a parameter | 0 | |
+/// | `weight_decay`, ω, without the builder's | 0 | finite, at least 0 |
 /// | `weight_power` | 2 | finite, at least 0 |
 /// | `polynomial` | 0 | finite |
 /// | `beta_2`, of `adamw` | 0.999 | at least 0, below 1 |
@@ -53,11 +54,17 @@ use burn::tensor::{Device, Tensor};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct ScheduleFree<O> {
+pub struct ScheduleFree<O>(ScheduleFreeConfig<O>);
+
+/// A [`ScheduleFree`] optimizer that is not checked yet: the description, which [`build`](Self::build) checks.
+#[must_use]
+#[derive(Clone)]
+pub struct ScheduleFreeConfig<O> {
     base: O,
     check: fn(&O) -> Result<(), MomentumError>,
     momentum: f64,
     warmup: u64,
+    weight_decay: f64,
     weight_power: f64,
     polynomial: f64,
 }
@@ -65,7 +72,7 @@ pub struct ScheduleFree<O> {
 impl ScheduleFree<Sgd> {
     /// SGD, whose momentum β is: z' = z − γ (g + ω y). Its authors begin with 10 to 50 times the rate of SGD with
     /// momentum.
-    pub fn sgd() -> Self {
+    pub fn sgd() -> ScheduleFreeConfig<Sgd> {
         Self::around(SgdConfig::new().build())
     }
 }
@@ -73,11 +80,44 @@ impl ScheduleFree<Sgd> {
 impl ScheduleFree<SecondMoment> {
     /// AdamW, whose β₁ is β: z' = z − γ (g/(√(v/(1 − β₂ⁿ)) + ε) + ω y), v ← β₂ v + (1 − β₂) g². Its authors
     /// begin with 1 to 10 times the rate of AdamW under a schedule.
-    pub fn adamw() -> Self {
+    pub fn adamw() -> ScheduleFreeConfig<SecondMoment> {
         let base = SecondMoment { beta_2: 0.999, epsilon: 1e-8 };
-        Self { check: SecondMoment::check, ..Self::around(base) }
+        ScheduleFreeConfig { check: SecondMoment::check, ..Self::around(base) }
+    }
+}
+
+impl<O: Optimizer> ScheduleFree<O> {
+    /// Any bare optimizer of Burn's. One without momentum of its own: β is there for that, and a velocity besides
+    /// averages twice. A weight decay of its own acts on z, [`weight_decay`](ScheduleFreeConfig::weight_decay) and one of the
+    /// builder or of its groups on y.
+    ///
+    /// ```
+    /// use burn::optim::RmsPropConfig;
+    /// use burn_anneal::prelude::*;
+    ///
+    /// let inside = RmsPropConfig::new().with_momentum(0.0).build();
+    /// let optimizer = ScheduleFree::around(inside).warmup(100).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn around(optimizer: O) -> ScheduleFreeConfig<O> {
+        ScheduleFreeConfig {
+            base: optimizer,
+            check: |_| Ok(()),
+            momentum: 0.9,
+            warmup: 0,
+            weight_decay: 0.0,
+            weight_power: 2.0,
+            polynomial: 0.0,
+        }
     }
 
+    /// As it is, unchecked, for one of ours that reads records.
+    pub(crate) fn reader(optimizer: O) -> Self {
+        Self(Self::around(optimizer))
+    }
+}
+
+impl ScheduleFreeConfig<SecondMoment> {
     /// The decay of the second moment.
     pub fn beta_2(mut self, beta_2: f64) -> Self {
         self.base.beta_2 = beta_2;
@@ -91,29 +131,7 @@ impl ScheduleFree<SecondMoment> {
     }
 }
 
-impl<O: Optimizer> ScheduleFree<O> {
-    /// Any bare optimizer of Burn's. One without momentum of its own: β is there for that, and a velocity besides
-    /// averages twice. A weight decay of its own acts on z, one of the builder or of its groups on y.
-    ///
-    /// ```
-    /// use burn::optim::RmsPropConfig;
-    /// use burn_anneal::prelude::*;
-    ///
-    /// let inside = RmsPropConfig::new().with_momentum(0.0).build();
-    /// let optimizer = ScheduleFree::around(inside).warmup(100).build()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn around(optimizer: O) -> Self {
-        Self {
-            base: optimizer,
-            check: |_| Ok(()),
-            momentum: 0.9,
-            warmup: 0,
-            weight_power: 2.0,
-            polynomial: 0.0,
-        }
-    }
-
+impl<O: Optimizer> ScheduleFreeConfig<O> {
     /// β, how near to the average gradients are taken: schedulefree's `momentum` of SGD and `beta1` of AdamW. Long
     /// runs like 0.95 or 0.98.
     pub fn momentum(mut self, momentum: f64) -> Self {
@@ -125,6 +143,13 @@ impl<O: Optimizer> ScheduleFree<O> {
     /// number all of it. A warm-up of the schedule does as well, and is in the plots of it.
     pub fn warmup(mut self, updates: u64) -> Self {
         self.warmup = updates;
+        self
+    }
+
+    /// ω, a decay at y of γ ω of each weight, as schedulefree's; 0 unless said otherwise. For a loop with a bare
+    /// `ModuleOptimizer`: the builder has [policies and exclusions](crate::LearnerBuilder::weight_decay), and refuses both.
+    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
+        self.weight_decay = weight_decay;
         self
     }
 
@@ -145,10 +170,12 @@ impl<O: Optimizer> ScheduleFree<O> {
     ///
     /// # Errors
     /// [`MomentumError`] names the field, the value, and what is allowed.
-    pub fn build(self) -> Result<Self, MomentumError> {
-        let Self { momentum, weight_power, polynomial, .. } = self;
+    pub fn build(self) -> Result<ScheduleFree<O>, MomentumError> {
+        let Self { momentum, weight_decay, weight_power, polynomial, .. } = self;
         let ok = momentum > 0.0 && momentum <= 1.0;
         MomentumError::require("momentum", momentum, ok, "above 0, at most 1")?;
+        let ok = weight_decay >= 0.0 && weight_decay.is_finite();
+        MomentumError::require("weight_decay", weight_decay, ok, "a finite number, at least 0")?;
         let ok = weight_power >= 0.0 && weight_power.is_finite();
         MomentumError::require("weight_power", weight_power, ok, "a finite number, at least 0")?;
         let ok = polynomial.is_finite();
@@ -161,7 +188,7 @@ impl<O: Optimizer> ScheduleFree<O> {
                 value: "an optimizer that is schedule-free already".into(),
                 allowed: "any other",
             }),
-            false => Ok(self),
+            false => Ok(ScheduleFree(self)),
         }
     }
 
@@ -190,24 +217,27 @@ impl<O: Optimizer> Optimizer for ScheduleFree<O> {
             }
             return (weight, state);
         }
+        let Self(config) = self;
         let dtype = weight.dtype();
         // In half precision the average would be rounded, and an ε of 1e-8 be 0.
         let (mut y, gradient) = (in_f32(weight), in_f32(gradient));
-        let begin = || ScheduleFreeState::begin(y.clone(), self.momentum);
+        let begin = || ScheduleFreeState::begin(y.clone(), config.momentum);
         let ScheduleFreeState { z, momentum, progress, base } = state.unwrap_or_else(begin);
-        if momentum != self.momentum {
+        if momentum != config.momentum {
             // A run that goes on with another β has the same average.
-            y = z.clone() + (y - z.clone()).mul_scalar(self.momentum / momentum);
+            y = z.clone() + (y - z.clone()).mul_scalar(config.momentum / momentum);
         }
-        let rate = self.warmed(rate, progress.updates);
-        let progress = progress.next(rate, self.weight_power, self.polynomial);
+        let rate = config.warmed(rate, progress.updates);
+        let progress = progress.next(rate, config.weight_power, config.polynomial);
         let share = progress.share();
-        let (moved, base) = self.base.step(rate, z.clone(), gradient, base);
-        let moved = decayed(moved, &z, &y, current_shrink(rate));
-        let step = (moved.clone() - z.clone()).mul_scalar(1.0 - self.momentum * (1.0 - share));
+        let (moved, base) = config.base.step(rate, z.clone(), gradient, base);
+        let shrink = current_shrink(rate);
+        let shrink = Shrink { share: shrink.share + rate * config.weight_decay, ..shrink };
+        let moved = decayed(moved, &z, &y, shrink);
+        let step = (moved.clone() - z.clone()).mul_scalar(1.0 - config.momentum * (1.0 - share));
         let y = y.clone() + (z - y).mul_scalar(share) + step;
         let y = if is_half(dtype) { y.cast(dtype) } else { y };
-        let momentum = self.momentum;
+        let momentum = config.momentum;
         (y, Some(ScheduleFreeState { z: moved, momentum, progress, base }))
     }
 

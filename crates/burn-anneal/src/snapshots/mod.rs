@@ -1,20 +1,21 @@
-//! The model at the end of each cycle of the schedule, in a file of its own.
+//! The model at the end of each cycle of the schedule, or every so often, in a file of its own.
 
 mod writer;
 
 pub(crate) use writer::Writer;
 
 use crate::checkpoint::{CheckpointError, file_names, load_model};
+use anneal_schedule::Span;
 use burn::module::Module;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where a run leaves the model at the end of each cycle of its schedule, and which it keeps.
+/// Where a run leaves the model at the end of each cycle of its schedule, or [every](Self::every) so often, and which it keeps.
 ///
 /// A snapshot is the model's record, in its `valid()` form, after the last update of a cycle, in mid-epoch too, and
 /// after the last of the run: [`Schedule::cycle_ends`](anneal_schedule::Schedule::cycle_ends) of the run's schedule says
 /// which those are. A restart then takes the weights elsewhere, so that one training leaves several models, which an
-/// [`Ensemble`](crate::Ensemble) averages. In half precision it holds the master weights, in f32. Where the last update
+/// [`Ensemble`](crate::Ensemble) averages. In half precision it holds the master weights, in f32, and in a run that averages the averages. Where the last update
 /// of a cycle is skipped, it is written after that all the same.
 ///
 /// A thread writes it while training goes on, whole or not at all. No checkpoint is written before those before it are
@@ -49,16 +50,33 @@ use std::path::{Path, PathBuf};
 /// let model = snapshots[0].load(training.into_model())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Snapshots {
     directory: PathBuf,
+    every: Option<Span>,
     last: Option<usize>,
 }
 
 impl Snapshots {
     /// In `snapshots/` of the run's folder. All are kept.
     pub fn new(directory: impl AsRef<Path>) -> Self {
-        Self { directory: directory.as_ref().to_path_buf(), last: None }
+        Self { directory: directory.as_ref().to_path_buf(), every: None, last: None }
+    }
+
+    /// After every so many updates of the run, epochs, or percent of it, and after its last update, in place of the ends of
+    /// cycles; above 0. A run that is shorter leaves the last alone. What [`merge`](crate::merge()) needs of a phase at a constant rate.
+    ///
+    /// The n-th is written after n times the span, rounded to a whole update: every third of an epoch of ten updates after 3, 7,
+    /// 10, 13, …
+    ///
+    /// ```
+    /// use burn_anneal::prelude::*;
+    /// let snapshots = Snapshots::new("runs/mine").every(Span::percent(2)).keep_last(10);
+    /// ```
+    #[must_use]
+    pub fn every(mut self, span: impl Into<Span>) -> Self {
+        self.every = Some(span.into());
+        self
     }
 
     /// Keeps the last `count`, at least 1; an older one is deleted when a newer one is there.
@@ -66,6 +84,11 @@ impl Snapshots {
     pub fn keep_last(mut self, count: usize) -> Self {
         self.last = Some(count);
         self
+    }
+
+    /// Whether they are written at the ends of cycles.
+    pub(crate) fn follow_cycles(&self) -> bool {
+        self.every.is_none()
     }
 
     /// Those in the run's folder, in the order of their updates; none where nothing was saved.
@@ -91,7 +114,7 @@ fn folder(directory: &Path) -> PathBuf {
 
 /// The model after an update, in a file: see [`Snapshots`].
 ///
-/// As a path it is a member of an [`Ensemble`](crate::Ensemble).
+/// As a path it is a member of an [`Ensemble`](crate::Ensemble); several can be [merged](crate::merge()).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     path: PathBuf,

@@ -4,6 +4,7 @@ use super::{PREFIX, SUFFIX, Snapshot, Snapshots, folder};
 use crate::build_error::BuildError;
 use crate::checkpoint::{CheckpointError, file_names};
 use crate::update::{UpdateError, panic_message};
+use anneal_schedule::{Every, Run, Span};
 use burn::store::ModuleRecord;
 use std::fs;
 use std::io;
@@ -14,6 +15,7 @@ use std::thread::JoinHandle;
 /// Writes the snapshots of a run.
 pub(crate) struct Writer {
     snapshots: Snapshots,
+    every: Option<Every>,
     state: Mutex<Writing>,
 }
 
@@ -27,11 +29,23 @@ struct Writing {
 impl Writer {
     /// Makes the folder ready for the snapshots of a run, whose next update is `next`; `goes_on` says whether it had
     /// some before.
-    pub fn open(snapshots: &Snapshots, next: u64, goes_on: bool) -> Result<Self, BuildError> {
+    pub fn open(
+        snapshots: &Snapshots,
+        run: Run,
+        next: u64,
+        goes_on: bool,
+    ) -> Result<Self, BuildError> {
         if snapshots.last == Some(0) {
             let allowed = "at least 1";
             return Err(BuildError::Snapshots { field: "keep_last", value: "0".into(), allowed });
         }
+        let check = |span: Span| {
+            Every::new(span, run).map_err(|allowed| {
+                let value = span.to_string();
+                BuildError::Snapshots { field: "every", value, allowed }
+            })
+        };
+        let every = snapshots.every.map(check).transpose()?;
         let there = Snapshots::list(&snapshots.directory)?;
         if !goes_on && !there.is_empty() {
             let directory = snapshots.directory.clone();
@@ -56,7 +70,12 @@ impl Writer {
         fs::write(&probe, "")
             .and_then(|()| fs::remove_file(&probe))
             .map_err(|error| failed(&probe, error))?;
-        Ok(Self { snapshots: snapshots.clone(), state: Mutex::default() })
+        Ok(Self { snapshots: snapshots.clone(), every, state: Mutex::default() })
+    }
+
+    /// Whether one is due after this update of the run; `None` where the schedule says so.
+    pub fn is_due(&self, update: u64) -> Option<bool> {
+        Some(self.every?.is_after(update.saturating_add(1)))
     }
 
     /// Writes the model after an update, when the one before is written.

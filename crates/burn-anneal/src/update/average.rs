@@ -4,7 +4,6 @@ use super::context::Evaluated;
 use super::tensors::{flat, in_f32};
 use burn::optim::{StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
-use std::fmt;
 
 /// How weights become an average.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,17 +33,6 @@ impl Rule {
             Self::Ema { decay, warmup: false } => 1.0 - decay,
             Self::Ema { decay, warmup: true } => 1.0 - decay.min((1.0 + n) / (10.0 + n)),
             Self::Mean | Self::Latest(_) => 1.0 / (n + 1.0),
-        }
-    }
-}
-
-/// Its kind, in words.
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ema { .. } => write!(f, "a moving average"),
-            Self::Mean => write!(f, "a mean"),
-            Self::Latest(count) => write!(f, "a mean of the latest {count}"),
         }
     }
 }
@@ -96,8 +84,8 @@ impl Averaged {
     fn take<const D: usize>(average: Option<Self>, rule: Rule, weight: Tensor<D>) -> Self {
         let weight = in_f32(flat(weight));
         let kind = rule.kind();
-        let Some(Self { mut tensors, taken, .. }) = average.filter(|found| found.kind == kind)
-        else {
+        let is_same = |found: &Self| found.kind == kind && found.tensors[0].dims() == weight.dims();
+        let Some(Self { mut tensors, taken, .. }) = average.filter(is_same) else {
             return Self { tensors: vec![weight], taken: 1, kind };
         };
         match rule {

@@ -5,6 +5,7 @@ use super::card::Card;
 use super::context::{Evaluated, Scope};
 use super::tensors::in_f32;
 use crate::average::Weights;
+use anneal_schedule::Every;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Tensor;
@@ -17,15 +18,13 @@ pub(crate) struct Timed {
     pub rule: Rule,
     /// The first update that counts.
     pub start: u64,
-    /// Every so many from there.
-    pub every: u64,
+    /// Every so often in the run; each where it is `None`.
+    pub every: Option<Every>,
 }
 
 impl Timed {
     fn is_due(&self, Taken { number, is_made, .. }: Taken) -> bool {
-        let is_counted = is_made || self.every > 1;
-        let counted = number.checked_sub(self.start).map(|since| since + 1);
-        is_counted && counted.is_some_and(|counted| counted.is_multiple_of(self.every))
+        number >= self.start && self.every.map_or(is_made, |every| every.is_after(number + 1))
     }
 }
 
@@ -43,6 +42,8 @@ pub(crate) struct Taken {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Averaging {
     pub averages: Vec<Timed>,
+    /// Each in words.
+    pub described: Vec<String>,
     /// Which average each trained parameter has.
     pub of_path: HashMap<String, Option<usize>>,
     /// Which average those have that came in mid-run.
@@ -59,9 +60,17 @@ pub(crate) struct Averaging {
 
 impl Averaging {
     /// What a checkpoint says of the averages.
-    pub fn kinds(&self) -> Vec<String> {
-        let rules = self.averages.iter().map(|average| average.rule.to_string());
-        rules.chain(self.by_optimizer.then(|| "an optimizer's own".into())).collect()
+    pub fn in_words(&self) -> Vec<String> {
+        let own = self.by_optimizer.then(|| "that of the optimizer".to_string());
+        self.described.iter().cloned().chain(own).collect()
+    }
+
+    /// What is averaged, for a table of the groups.
+    pub fn explained(&self) -> impl Iterator<Item = String> {
+        self.described.iter().enumerate().map(|(index, average)| {
+            let count = self.of_path.values().filter(|of| **of == Some(index)).count();
+            format!("average: {average} of {count} parameters")
+        })
     }
 
     /// Whether there are averages, or what is evaluated is something else for another reason.
@@ -79,11 +88,31 @@ impl Averaging {
     /// Takes the weights of a model into the averages that an update is for, and gives what is evaluated.
     pub fn take<M: Module>(
         &self,
+        taken: Taken,
+        model: &M,
+        optimizer: &mut ModuleOptimizer,
+    ) -> Points {
+        self.show(taken.number, Some(taken), model, optimizer)
+    }
+
+    /// What is evaluated after so many updates.
+    pub fn look<M: Module>(
+        &self,
+        updates: u64,
+        model: &M,
+        optimizer: &mut ModuleOptimizer,
+    ) -> Points {
+        self.show(updates.saturating_sub(1), None, model, optimizer)
+    }
+
+    fn show<M: Module>(
+        &self,
+        number: u64,
         taken: Option<Taken>,
         model: &M,
         optimizer: &mut ModuleOptimizer,
     ) -> Points {
-        let mut show = Show::new(self, taken, optimizer);
+        let mut show = Show::new(self, number, taken, optimizer);
         model.visit(&mut show);
         // Those that an earlier run has left are forgotten.
         let are_new = taken.is_none_or(|taken| taken.are_new) && !self.averages.is_empty();
@@ -98,7 +127,7 @@ impl Averaging {
     /// What an optimizer says that parameters are evaluated at, whatever it is.
     pub fn by_optimizer<M: Module>(model: &M, mut optimizer: ModuleOptimizer) -> Points {
         let averaging = Self { of_any: true, ..Self::default() };
-        let mut show = Show::new(&averaging, None, &mut optimizer);
+        let mut show = Show::new(&averaging, 0, None, &mut optimizer);
         show.is_steered = false;
         model.visit(&mut show);
         show.points
@@ -114,6 +143,9 @@ impl Averaging {
 /// Shows the parameters of a model to its optimizer, which has their averages.
 struct Show<'a> {
     averaging: &'a Averaging,
+    /// That of the update before.
+    number: u64,
+    /// Where the update is one to take weights after.
     taken: Option<Taken>,
     /// Whether parameters are shown that are not trained, or those that are.
     is_statistics: bool,
@@ -128,11 +160,13 @@ struct Show<'a> {
 impl<'a> Show<'a> {
     fn new(
         averaging: &'a Averaging,
+        number: u64,
         taken: Option<Taken>,
         optimizer: &'a mut ModuleOptimizer,
     ) -> Self {
         Self {
             averaging,
+            number,
             taken,
             is_statistics: false,
             is_steered: true,
@@ -169,21 +203,26 @@ impl ModuleVisitor for Show<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let averaging = self.averaging;
         let path = self.path.join(".");
-        // A frozen parameter is trained at other times.
-        let is_trained = averaging.of_path.contains_key(&path) || param.is_require_grad();
+        let weight = param.base();
+        // A frozen parameter is trained at other times, and all are of a model that is not to be trained.
+        let is_trained = averaging.of_path.contains_key(&path)
+            || param.is_require_grad()
+            || !self.is_statistics && !weight.device().is_autodiff();
         let average = match self.is_statistics {
             true => averaging.of_statistics.map(|index| &averaging.averages[index]),
             false => averaging.of(&path),
         };
         let is_asked = averaging.of_any || is_trained != self.is_statistics;
-        let weight = param.base();
         if !is_asked || !weight.dtype().is_float() || !self.seen.insert(param.id) {
             return;
         }
         let weight = if weight.device().is_autodiff() { weight.inner() } else { weight };
         let is_due = |average: &Timed| self.taken.is_some_and(|taken| average.is_due(taken));
+        let is_early = |average: &Timed| self.number < average.start;
         let shown = match average {
             _ if averaging.of_any => Shown::Any,
+            // One of an earlier run, which began before.
+            Some(average) if is_early(average) => Shown::LeftOut,
             Some(average) if is_due(average) => Shown::Taken(average.rule),
             Some(average) => Shown::Kept(average.rule),
             None => Shown::LeftOut,
@@ -225,10 +264,9 @@ impl Points {
         }
     }
 
-    /// The weights of the same parameters, as they are in a model.
-    pub fn weights_of<M: Module>(&self, model: &M) -> Self {
-        let weights = super::ByParameter::weights(model, |id, _| self.0.contains_key(&id));
-        Self::of(weights.iter().cloned())
+    /// All parameters of a model as they are, and its running statistics.
+    pub fn of_model<M: Module>(model: &M) -> Self {
+        Self::of(super::ByParameter::weights(model, |_, _| true).iter().cloned())
     }
 }
 

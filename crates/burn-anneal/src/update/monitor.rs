@@ -12,17 +12,18 @@ use super::state::{Slot, State};
 use super::updater::fail;
 use super::watch::Watch;
 use super::{CopyItem, OnSkip};
-use crate::average::Weights;
+use crate::average::{EvaluateError, Evaluation, Weights, evaluate_by};
 use crate::groups::{ControlSummary, ExplainedController, Explanation, Groups};
 use crate::precision::Casts;
 use crate::snapshots::Writer;
 use anneal_control::{AnnounceError, Announcement, Answer, GradientNoise, Observation};
 use anneal_schedule::RunLength;
+use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::train::{
-    ClassificationOutput, Interrupter, MultiLabelClassificationOutput, RegressionOutput,
-    SequenceOutput,
+    ClassificationOutput, InferenceStep, Interrupter, MultiLabelClassificationOutput,
+    RegressionOutput, SequenceOutput,
 };
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -193,8 +194,32 @@ pub trait Monitored {
         self.monitor().slot().lock().controllers.gradient_noise()
     }
 
+    /// What the model of this run achieves with these weights, whichever it has, on the items of a loader: see
+    /// [`evaluate`](crate::evaluate()). Batches are cast as those of the run are.
+    ///
+    /// # Errors
+    /// [`EvaluateError`] where the loader is empty or fails, or the loss is not known.
+    fn evaluate<M: InferenceStep + Module>(
+        &self,
+        model: &M,
+        weights: Weights,
+        loader: &dyn DataLoader<M::Input>,
+    ) -> Result<Evaluation, EvaluateError>
+    where
+        M::Input: 'static,
+        M::Output: 'static,
+    {
+        let casts = self.monitor().plan.cast_inputs.as_ref();
+        let model = self.with_weights(model, weights);
+        evaluate_by(&model, loader, |model, batch| match casts {
+            Some(casts) => model.step(casts.cast(batch)),
+            None => model.step(batch),
+        })
+    }
+
     /// The model of this run in its `valid()` form, with these weights, whichever it has: of a run that has ended the
-    /// model of the result, for instance. Running statistics are those that the model has, unless they are averaged.
+    /// model of the result, for instance. Averages have the running statistics that the model has, unless they are averaged
+    /// too.
     fn with_weights<M: Module>(&self, model: &M, weights: Weights) -> M {
         let slot = self.monitor().live().slot();
         let state = slot.lock();
@@ -388,6 +413,7 @@ impl Monitor {
         };
         let says_something = !control.controllers.is_empty() || control.not_finite > 0;
         let mut explanation = self.plan.groups.explain(state.clock.next_step());
+        explanation.notes.extend(self.plan.averaging.explained());
         explanation.notes.extend(self.plan.warnings.iter().cloned());
         if let Some(report) = self.plan.reports.last().filter(|_| !state.controllers.is_empty()) {
             let rates = self.plan.groups.decided(&report.decision, report.step);

@@ -50,7 +50,7 @@ pub(crate) struct State {
     pub epochs_heard: u64,
     /// Whether somebody was told that the schedule has ended.
     pub is_past_end: bool,
-    /// The averages by their kinds.
+    /// The averages in words.
     pub averages: Vec<String>,
     /// What is evaluated in the place of the weights.
     pub evaluated: Points,
@@ -227,7 +227,10 @@ impl State {
         let what = match (saved, &self.averages[..]) {
             (saved, now) if saved == now => return None,
             (_, []) => "it is left out",
-            _ => "the average begins with the weights",
+            ([], _) => "the average begins with the weights",
+            _ => {
+                "a parameter whose average is of the same kind goes on with it, any other begins with its weights"
+            }
         };
         let (saved, now) = (in_words(saved), in_words(&self.averages));
         Some(format!("average: the checkpoint has {saved}, and the run {now}; {what}"))

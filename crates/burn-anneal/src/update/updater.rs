@@ -156,8 +156,8 @@ impl Updater {
         let evaluated = {
             let slot = self.monitor.slot();
             let mut state = slot.lock();
-            if state.raw.is_empty() {
-                state.raw = state.evaluated.weights_of(&model);
+            if state.raw.is_empty() && !state.evaluated.is_empty() {
+                state.raw = Points::of_model(&model);
             }
             state.evaluated.clone()
         };
@@ -287,8 +287,11 @@ impl Updater {
             }
         });
         updated.map_err(|(model, error)| {
-            let error = fail(plan, &mut state, error);
-            Failed { model: before.unwrap_or(model), error }
+            let (model, error) = (before.unwrap_or(model), fail(plan, &mut state, error));
+            if plan.averaging.by_optimizer {
+                state.evaluated = plan.averaging.look(number, &model, optimizer);
+            }
+            Failed { model, error }
         })
     }
 }
@@ -304,11 +307,11 @@ fn average<M: Module>(
     if plan.averaging.is_due(taken) {
         // So that nobody else holds the averages, which can then be changed in place.
         state.evaluated = Points::default();
-        state.evaluated = plan.averaging.take(Some(taken), model, optimizer);
+        state.evaluated = plan.averaging.take(taken, model, optimizer);
     }
 }
 
-/// Writes a snapshot after the last update of a cycle, and after that of the run.
+/// Writes a snapshot where one is due: after the last update of a cycle or every so often, and after that of the run.
 fn snapshot<M: Module>(
     plan: &Plan,
     state: &State,
@@ -320,8 +323,8 @@ fn snapshot<M: Module>(
     let schedule = plan.groups.schedule();
     let is_last = schedule.length().is_some_and(|length| number + 1 == state.origin + length);
     // A schedule that waits while updates are skipped ends its cycle with the one that is made.
-    let ends_cycle = schedule.ends_cycle(step) && state.clock.next_step() > step;
-    if !is_last && !ends_cycle {
+    let ends_cycle = || schedule.ends_cycle(step) && state.clock.next_step() > step;
+    if !is_last && !writer.is_due(number).unwrap_or_else(ends_cycle) {
         return Ok(());
     }
     let model = match plan.is_half {

@@ -16,7 +16,7 @@ use burn::optim::ModuleOptimizer;
 /// use burn::optim::{GradientsParams, ModuleOptimizer};
 /// use burn::tensor::{Device, Tensor};
 /// use burn_anneal::prelude::*;
-/// use burn_anneal::schedule_free::evaluated;
+/// use burn_anneal::schedule_free::averaged;
 ///
 /// let device = Device::default().autodiff();
 /// let mut model = LinearConfig::new(2, 1).init(&device);
@@ -26,9 +26,9 @@ use burn::optim::ModuleOptimizer;
 ///     let gradients = GradientsParams::from_grads(loss.backward(), &model);
 ///     model = optimizer.step(0.1, model, gradients);
 /// }
-/// let to_use = evaluated(&model, &optimizer);
+/// let to_use = averaged(&model, &optimizer);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn evaluated<M: Module>(model: &M, optimizer: &ModuleOptimizer) -> M {
+pub fn averaged<M: Module>(model: &M, optimizer: &ModuleOptimizer) -> M {
     Averaging::by_optimizer(model, optimizer.clone()).put(model.valid())
 }

@@ -1,0 +1,247 @@
+//! Snapshots every so often.
+
+use super::*;
+use anneal_tests::{Points, Quiet, batches, seeded};
+use burn::data::dataloader::DataLoader;
+use burn::train::SupervisedTraining;
+use burn::train::metric::LossMetric;
+use burn_anneal::control::{Answer, ControlError, Controller, Event, Stop};
+use std::fmt;
+use std::sync::Arc;
+
+fn builder(schedule: impl Into<ScheduleConfig>) -> LearnerBuilder<TinyModel> {
+    LearnerBuilder::new(TinyModel::seeded(7, &device()), SgdConfig::new().build(), schedule)
+}
+
+fn numbers(folder: &Path) -> Vec<u64> {
+    Snapshots::list(folder).unwrap().iter().map(Snapshot::update).collect()
+}
+
+fn saved(folder: &Path) -> Vec<(u64, Vec<f32>)> {
+    let read = |snapshot: Snapshot| (snapshot.update(), flat(&snapshot.load(tiny(0)).unwrap()));
+    Snapshots::list(folder).unwrap().into_iter().map(read).collect()
+}
+
+/// The update of this number of ten an epoch, in batches of six.
+fn update(training: &mut TrainingLoop<TinyModel>) {
+    let first = training.next_update() as usize % 10 * 6;
+    let batch = points(&(first..first + 6).collect::<Vec<_>>(), &device());
+    training.pass(|model| TrainStep::step(model, batch));
+    training.update().unwrap();
+}
+
+/// The weights after these updates of a run without snapshots.
+fn weights_after(updates: &[u64]) -> Vec<(u64, Vec<f32>)> {
+    let run = RunLength::updates(30);
+    let mut training = builder(constant(0.05)).run(run).build_loop().unwrap();
+    let mut found = vec![];
+    for number in 0..30 {
+        update(&mut training);
+        if updates.contains(&number) {
+            found.push((number, flat(training.model())));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_loop_leaves_them_after_each_span_and_at_the_end() {
+    let epochs = RunLength::updates_per_epoch(10).epochs(3);
+    for (span, expected) in [
+        (Span::steps(7), vec![6, 13, 20, 27, 29]),
+        (Span::steps(10), vec![9, 19, 29]),
+        (Span::epochs(1), vec![9, 19, 29]),
+        (Span::epochs(0.75), vec![7, 14, 22, 29]),
+        (Span::percent(40), vec![11, 23, 29]),
+        (Span::steps(31), vec![29]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::new(folder.path()).every(span);
+        let builder = builder(constant(0.05)).run(epochs).snapshots(snapshots);
+        let mut training = builder.build_loop().unwrap();
+        assert!(training.explain().notes.is_empty(), "no word of cycles");
+        (0..30).for_each(|_| update(&mut training));
+        drop(training);
+        assert_eq!(saved(folder.path()), weights_after(&expected), "{span}");
+    }
+}
+
+/// Those at the ends of cycles give way.
+#[test]
+fn cycles_do_not_count_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::new(folder.path()).every(6).keep_last(3);
+    let cycles = builder(warm_restarts(0.05, Span::steps(4))).run(RunLength::updates(20));
+    let mut training = cycles.snapshots(snapshots).build_loop().unwrap();
+    (0..20).for_each(|_| update(&mut training));
+    drop(training);
+    assert_eq!(numbers(folder.path()), [11, 17, 19]);
+}
+
+#[test]
+fn a_run_without_an_end_leaves_them_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::new(folder.path()).every(5);
+    let endless = builder(constant(0.05)).run(RunLength::unbounded()).snapshots(snapshots);
+    let mut training = endless.build_loop().unwrap();
+    (0..12).for_each(|_| update(&mut training));
+    training.into_model();
+    assert_eq!(numbers(folder.path()), [4, 9]);
+}
+
+fn training(folder: &Path, train: Arc<dyn DataLoader<Points>>) -> SupervisedTraining<TinyModel> {
+    SupervisedTraining::new(folder, train, batches(6, 3, 0))
+        .num_epochs(3)
+        .renderer(Box::new(Quiet))
+        .with_application_logger(None)
+        .metrics((LossMetric::new(),))
+}
+
+#[test]
+fn launch_leaves_the_same_and_they_are_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::new(folder.path()).every(Span::epochs(0.7));
+    let builder = builder(constant(0.05)).snapshots(snapshots);
+    let model = builder.launch(training(folder.path(), batches(60, 6, 0))).unwrap();
+    let model = model.finished().unwrap();
+    let expected = weights_after(&[6, 13, 20, 27, 29]);
+    assert_eq!(saved(folder.path()), expected);
+
+    let last = Snapshots::list(folder.path()).unwrap().split_off(2);
+    let merged = merge(cosine(1.0), last, model).unwrap();
+    let weights: Vec<_> = expected.into_iter().skip(2).map(|(_, weights)| weights).collect();
+    close(&flat(&merged), &by_formula(&[20, 27, 29], &weights, half_wave), 1e-6);
+}
+
+/// Interrupted before and after a snapshot that was due, and gone on with.
+#[test]
+fn a_run_that_is_resumed_has_each_once() {
+    let mut reference: Option<Vec<(u64, Vec<f32>)>> = None;
+    for stop in [None, Some(6), Some(7), Some(14), Some(23)] {
+        let folder = tempfile::tempdir().unwrap();
+        let launch = |stop: Option<u64>| {
+            let training = training(folder.path(), seeded(60, 6, 5));
+            let interrupter = training.interrupter();
+            let stops = Arc::new(move || interrupter.stop(Some("enough")));
+            builder(constant(0.05))
+                .controller("stops", Before(stop.unwrap_or(u64::MAX), stops))
+                .snapshots(Snapshots::new(folder.path()).every(Span::epochs(0.75)))
+                .checkpoints(Checkpoints::new(folder.path()).every_updates(4))
+                .resume(Newest)
+                .launch(training)
+                .unwrap()
+                .finished()
+                .unwrap()
+        };
+        if stop.is_some() {
+            launch(stop);
+            assert!(numbers(folder.path()).len() < 4, "{stop:?}");
+        }
+        launch(None);
+        assert_eq!(numbers(folder.path()), [7, 14, 22, 29], "{stop:?}");
+        let found = saved(folder.path());
+        assert_eq!(&found, reference.get_or_insert(found.clone()), "{stop:?}");
+    }
+}
+
+/// They count the updates of the run, wherever the schedule begins.
+#[test]
+fn a_restarted_schedule_does_not_move_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = |schedule: ScheduleConfig| {
+        let snapshots = Snapshots::new(folder.path()).every(Span::percent(25));
+        builder(schedule).run(RunLength::updates(20)).snapshots(snapshots)
+    };
+    let mut training = builder(constant(0.05).into()).build_loop().unwrap();
+    (0..7).for_each(|_| update(&mut training));
+    let checkpoint = training.save(folder.path(), 1).unwrap();
+    drop(training);
+    let resumed = builder(cosine(0.05).into()).resume_from(&checkpoint);
+    let mut training = resumed.on_mismatch(OnMismatch::Restart).build_loop().unwrap();
+    (7..20).for_each(|_| update(&mut training));
+    drop(training);
+    assert_eq!(numbers(folder.path()), [4, 9, 14, 19]);
+}
+
+#[test]
+fn a_skipped_update_leaves_one_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = TermModel::new(&[1.0]);
+    let mut training = LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.1))
+        .run(RunLength::updates(9))
+        .loss_scaling(LossScaling::new())
+        .on_skip(OnSkip::Hold)
+        .snapshots(Snapshots::new(folder.path()).every(3))
+        .build_loop()
+        .unwrap();
+    for number in 0..9 {
+        let slope = if number == 2 { f32::INFINITY } else { 0.5 };
+        training.pass(|model| TrainStep::step(model, Term::new(&[vec![0.0]], &[slope])));
+        training.update().unwrap();
+    }
+    drop(training);
+    assert_eq!(numbers(folder.path()), [2, 5, 8]);
+}
+
+#[test]
+fn what_is_wrong_with_a_span_is_said_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = |span: Span, run: RunLength| {
+        let snapshots = Snapshots::new(folder.path()).every(span);
+        let built = builder(constant(0.05)).run(run).snapshots(snapshots).build_loop();
+        match built.err().unwrap() {
+            BuildError::Snapshots { field: "every", value, allowed } => {
+                assert_eq!(value, span.to_string());
+                allowed
+            }
+            other => panic!("{other}"),
+        }
+    };
+    let epochs = RunLength::updates_per_epoch(10).epochs(3);
+    for span in [
+        Span::steps(0),
+        Span::epochs(0.0),
+        Span::epochs(-1.0),
+        Span::epochs(f64::NAN),
+        Span::epochs(f64::INFINITY),
+        Span::percent(0.0),
+        Span::percent(100.5),
+        Span::percent(f64::NAN),
+        Span::Rest,
+    ] {
+        assert!(error(span, epochs).starts_with("at least 1 update"), "{span}");
+    }
+    let allowed = error(Span::epochs(1), RunLength::updates(10));
+    assert!(allowed.contains("how long an epoch is"), "{allowed}");
+    let allowed = error(Span::percent(1), RunLength::unbounded());
+    assert!(allowed.contains("no end"), "{allowed}");
+}
+
+/// Does something before an update.
+#[derive(Clone)]
+struct Before(u64, Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Before {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "before {}", self.0)
+    }
+}
+
+impl Controller for Before {
+    type State = ();
+
+    fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
+        if let Event::Update(seen) = event
+            && seen.number == self.0
+        {
+            self.1();
+        }
+        Ok(Answer::default())
+    }
+
+    fn state(&self) {}
+
+    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+        Ok(())
+    }
+}
