@@ -1,7 +1,7 @@
 //! What an average of the weights costs an update.
 //!
 //! ```text
-//! cargo bench --workspace --profile dev --config docs/benchmarks.toml --bench average
+//! cargo bench --workspace --profile dev --bench average
 //! ```
 //!
 //! The network of `cifar_cosine` in loops of one's own, with averages and without, an update of each in turns.

@@ -22,12 +22,19 @@ pub struct Arguments {
 /// The experiments.
 #[derive(Debug, Subcommand)]
 pub enum Experiment {
+    /// Averages of weights, merged snapshots and schedule-free training beside decays, at any time of the run
+    Averages(Settings),
+    /// The same on 10,000 images of the whole CIFAR-10, which is downloaded once
+    #[command(name = "averages_10000")]
+    Averages10000(Settings),
     /// The curvature by the first update, by a sweep, and by power iteration
     Curvature(Settings),
     /// A GAN whose two players have rates in cycles, in phase and half a period apart
     Gan(Settings),
     /// Gradient descent on the rate of SGD, from rates far too low and too high
     Hypergradient(Settings),
+    /// Checkpoints of a constant rate, merged, beside decaying over the same part of the run
+    Merge(Settings),
     /// The noise scale of gradients over a training, and batch sizes with the rates and costs that it predicts
     #[command(name = "noise_scale")]
     NoiseScale(Settings),

@@ -6,6 +6,7 @@
 //! cargo run --bin experiments -- gan --short --out FOLDER            a few seconds, to see that it works
 //! ```
 
+mod averages;
 mod cli;
 mod course;
 mod curvature;
@@ -13,6 +14,7 @@ mod digits;
 mod gan;
 mod harness;
 mod hypergradient;
+mod merge;
 mod model;
 mod noise_scale;
 mod picture;
@@ -37,9 +39,12 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment) -> Result<String, ExampleError> {
     match experiment {
+        Experiment::Averages(settings) => Ok(averages::run(settings, false)?.to_string()),
+        Experiment::Averages10000(settings) => Ok(averages::run(settings, true)?.to_string()),
         Experiment::Curvature(settings) => Ok(curvature::run(settings)?.to_string()),
         Experiment::Gan(settings) => Ok(gan::run(settings)?.to_string()),
         Experiment::Hypergradient(settings) => Ok(hypergradient::run(settings)?.to_string()),
+        Experiment::Merge(settings) => Ok(merge::run(settings)?.to_string()),
         Experiment::NoiseScale(settings) => Ok(noise_scale::run(settings)?.to_string()),
         Experiment::Pid(settings) => Ok(pid::run(settings)?.to_string()),
         Experiment::Plateau(settings) => Ok(plateau::run(settings)?.to_string()),

@@ -110,3 +110,12 @@ impl TrainStep for ColorClassifier {
         training_step(self, batch, 0.0)
     }
 }
+
+impl InferenceStep for ColorClassifier {
+    type Input = ImageBatch;
+    type Output = ClassificationOutput;
+
+    fn step(&self, batch: ImageBatch) -> ClassificationOutput {
+        inference_step(self, batch)
+    }
+}

@@ -31,6 +31,21 @@ fn check(rows: &[String], arms: &[&str], finite: &[&str]) {
 }
 
 #[test]
+fn averages() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "cosine",
+        "trapezoid",
+        "constant",
+        "constant, EMA",
+        "constant, SWA",
+        "constant, merged",
+        "schedule-free",
+    ];
+    check(&short("averages", folder.path(), "1"), &arms, &arms);
+}
+
+#[test]
 fn gan() {
     let folder = tempfile::tempdir().unwrap();
     let rows = short("gan", folder.path(), "2");
@@ -104,6 +119,21 @@ fn hypergradient() {
         "fitting",
     ];
     check(&short("hypergradient", folder.path(), "1"), &arms, &arms[..3]);
+}
+
+#[test]
+fn merge() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "as it is",
+        "merged, linear",
+        "merged, cosine",
+        "merged, 1 − √",
+        "decayed, linear",
+        "decayed, cosine",
+        "decayed, 1 − √",
+    ];
+    check(&short("merge", folder.path(), "2"), &arms, &arms);
 }
 
 #[test]

@@ -1,0 +1,239 @@
+//! Averages of weights in the place of a decay, at any time of the run.
+
+use std::sync::Arc;
+
+use anneal_examples::backend::SelectedDevice;
+use anneal_examples::data::{self, Augmentation, DataSource, Dataset, Images};
+use anneal_examples::loader::ImageLoader;
+use anneal_examples::model::ImageNetwork;
+use anneal_examples::plot::Scale;
+use anneal_examples::prelude::*;
+use burn::optim::AdamWConfig;
+use burn::tensor::Device;
+use burn::train::TrainStep;
+use burn_anneal::prelude::*;
+use burn_anneal::recompute_statistics;
+
+use crate::cli::Settings;
+use crate::harness::{Drawn, Expected, Report, Study, Trial};
+use crate::model::ColorClassifier;
+use crate::table::Column;
+
+/// Of a curve that ends at 0, of one that stays, and of schedule-free training.
+const DECAYING: f64 = 1.6e-2;
+const CONSTANT: f64 = 4e-3;
+const SCHEDULE_FREE: f64 = 1.6e-2;
+
+const WEIGHT_DECAY: f64 = 0.02;
+const BATCH: usize = 50;
+
+/// Images tested at once.
+const TESTED_AT_ONCE: usize = 250;
+
+/// How often in the run all is evaluated; divisible by 4.
+const LOOKS: usize = 12;
+
+/// Batches that averaged weights get statistics of their batch norms over.
+const STATISTICS: usize = 20;
+
+/// What of the run so far is merged, and how many snapshots that is at its end.
+const MERGED: f64 = 0.4;
+const SNAPSHOTS: f64 = 12.0;
+
+const STUDY: Study = Study {
+    name: "averages",
+    title: "Averages in the place of a decay, on the CIFAR-10 sample",
+    columns: &[
+        Column::share("at ¼"),
+        Column::share("at ½"),
+        Column::share("at ¾"),
+        Column::share("at the end"),
+        Column::lower("loss at the end"),
+    ],
+    panels: &[
+        Drawn::new("share of the run, %", "test accuracy", Scale::Percent),
+        Drawn::new("update", "learning rate", Scale::Rate),
+    ],
+    expected: Expected {
+        words: "a rate that decays pays off at the end of the run and not before; averages of a run at a constant rate, \
+                and schedule-free training, are about as good at its end, and better at any time before, so that the \
+                length of the run need not be known.",
+        better: &[
+            ("constant, EMA", "cosine"),
+            ("constant, SWA", "cosine"),
+            ("constant, merged", "cosine"),
+            ("schedule-free", "cosine"),
+            ("constant, EMA", "constant"),
+        ],
+        by: 1,
+        adaptive: &["constant, EMA", "constant, SWA", "constant, merged", "schedule-free"],
+    },
+};
+
+const ON_MORE: Study = Study {
+    name: "averages_10000",
+    title: "Averages in the place of a decay, on 10,000 images of CIFAR-10",
+    ..STUDY
+};
+
+/// What is evaluated of a run.
+#[derive(Clone, Copy)]
+enum Kind {
+    Weights,
+    Ema,
+    Swa,
+    Merged,
+    ScheduleFree,
+}
+
+/// Trains all arms, on the sample or on `more` images.
+///
+/// # Errors
+/// When a run fails, or a file cannot be written.
+pub fn run(settings: &Settings, more: bool) -> Result<Report, ExampleError> {
+    let bench = Bench::load(settings, more)?;
+    let stays = || ScheduleConfig::from(constant(CONSTANT).warmup(Span::percent(2.0)));
+    let arms = [
+        ("cosine", (cosine(DECAYING).warmup(Span::percent(2.0)).into(), Kind::Weights)),
+        (
+            "trapezoid",
+            (
+                stable_decay(DECAYING, Span::percent(25.0)).warmup(Span::percent(2.0)).into(),
+                Kind::Weights,
+            ),
+        ),
+        ("constant", (stays(), Kind::Weights)),
+        ("constant, EMA", (stays(), Kind::Ema)),
+        ("constant, SWA", (stays(), Kind::Swa)),
+        ("constant, merged", (stays(), Kind::Merged)),
+        (
+            "schedule-free",
+            (constant(SCHEDULE_FREE).warmup(Span::percent(2.0)).into(), Kind::ScheduleFree),
+        ),
+    ];
+    let note = format!(
+        "Three convolutions on {} CIFAR-10 images with crops and flips, for {} epochs in every arm, tested on {}: one image is \
+         {:.2} %. AdamW. EMA has a half-life of 3 % of the run, SWA is the mean of all weights from a tenth of the run on, \
+         merged are the snapshots of the last {:.0} % of the run so far, as 1 − √ would have decayed; averaged weights get the statistics of their \
+         batch norms over {STATISTICS} batches. Rates are the best of a grid by factors of two for the end of the run, on the sample \
+         and two other seeds: {DECAYING} for the cosine, which the trapezoid has too, {CONSTANT} where the rate stays, {SCHEDULE_FREE} \
+         schedule-free.",
+        bench.train.len(),
+        bench.epochs,
+        bench.test.len(),
+        100.0 / bench.test.len() as f64,
+        100.0 * MERGED,
+    );
+    let study = if more { ON_MORE } else { STUDY };
+    study.conduct(settings, &arms, &note, |(schedule, kind), seed| {
+        bench.trial(schedule, *kind, seed)
+    })
+}
+
+/// What all arms share.
+struct Bench {
+    device: Device,
+    train: Arc<Images>,
+    test: Arc<Images>,
+    epochs: usize,
+}
+
+impl Bench {
+    fn load(settings: &Settings, more: bool) -> Result<Self, ExampleError> {
+        let device = SelectedDevice::select(None)?.device;
+        let (source, counts, epochs) = match more {
+            true => (DataSource::Full, [10_000, 2_000], 12),
+            false => (DataSource::Sample, [2_000, 500], settings.either(36, 12)),
+        };
+        let splits = data::load(Dataset::Cifar10, source, None)?;
+        let normalization = Dataset::Cifar10.normalization();
+        let images = |images: Images, count: usize| {
+            let count = settings.either(count, count / 20);
+            Arc::new(images.balanced_first(count).with_normalization(normalization))
+        };
+        let (train, test) = (images(splits.train, counts[0]), images(splits.test, counts[1]));
+        Ok(Self { device, train, test, epochs })
+    }
+
+    fn trial(
+        &self,
+        schedule: &ScheduleConfig,
+        kind: Kind,
+        seed: u64,
+    ) -> Result<Trial, ExampleError> {
+        let device = self.device.clone().autodiff();
+        self.device.seed(seed);
+        let folder = tempfile::tempdir()
+            .map_err(|source| ExampleError::File { path: std::env::temp_dir(), source })?;
+        let loader = ImageLoader::train(
+            Arc::clone(&self.train),
+            BATCH,
+            Augmentation::CROP_AND_FLIP,
+            seed,
+            &device,
+        );
+        let model = ColorClassifier::new(&device);
+        let adamw = AdamWConfig::new().with_weight_decay(0.0).build();
+        let builder = match kind {
+            Kind::ScheduleFree => LearnerBuilder::new(
+                model,
+                ScheduleFree::adamw().build().map_err(BuildError::from)?,
+                schedule.clone(),
+            ),
+            _ => LearnerBuilder::new(model, adamw, schedule.clone()),
+        };
+        let every = Span::percent(100.0 * MERGED / SNAPSHOTS);
+        let builder = match kind {
+            Kind::Ema => builder.average(Average::half_life(Span::percent(3.0)).warmup()),
+            Kind::Swa => builder.average(Average::mean_from(Span::percent(10.0))),
+            Kind::Merged => builder.snapshots(Snapshots::new(folder.path()).every(every)),
+            Kind::Weights | Kind::ScheduleFree => builder,
+        };
+        let builder = match kind {
+            Kind::Weights | Kind::Merged => builder,
+            _ => builder.recompute_statistics(Arc::new(loader.clone()), STATISTICS),
+        };
+        let run = RunLength::from_items(self.train.len(), BATCH).epochs(self.epochs);
+        let mut training = builder.run(run).weight_decay(WEIGHT_DECAY).build_loop()?;
+        let test = ImageLoader::test(Arc::clone(&self.test), TESTED_AT_ONCE, &self.device);
+        let (mut looks, mut rates) = (vec![], vec![]);
+        for epoch in 1..=self.epochs {
+            for batch in loader.epoch(epoch) {
+                training.pass(|model| TrainStep::step(model, batch));
+                let updated = training.update()?;
+                rates.push((updated.number as f64, updated.rate));
+            }
+            // All snapshots are written then.
+            training.end_epoch([])?;
+            if !(epoch * LOOKS).is_multiple_of(self.epochs) {
+                continue;
+            }
+            let model = match kind {
+                Kind::Merged => merged(&training, folder.path(), &loader)?,
+                _ => training.valid(),
+            };
+            let share = 100.0 * epoch as f64 / self.epochs as f64;
+            looks.push((share, evaluate(&model, &test)?));
+        }
+        let accuracy = |look: usize| looks[look].1.accuracy;
+        let quarters = (1..=4).map(|quarter| accuracy(quarter * LOOKS / 4 - 1));
+        let numbers = quarters.chain([looks[LOOKS - 1].1.loss]).collect();
+        let line = (0..LOOKS).map(|look| (looks[look].0, accuracy(look)));
+        Ok(Trial { numbers, lines: vec![line.collect(), rates] })
+    }
+}
+
+/// The model that a decay over the last part of the run so far would have left, about.
+fn merged(
+    training: &TrainingLoop<ColorClassifier>,
+    folder: &std::path::Path,
+    loader: &ImageLoader,
+) -> Result<ColorClassifier, ExampleError> {
+    let all = Snapshots::list(folder)?;
+    let intervals = (MERGED * all.len() as f64).ceil() as usize;
+    let latest = &all[all.len().saturating_sub(intervals + 1)..];
+    let decay = stable_decay(1.0, Span::percent(100.0)).shape(DecayShape::OneMinusSqrt);
+    let merged = merge(decay, latest, training.valid())?;
+    let batches = loader.epoch(1).take(STATISTICS);
+    Ok(recompute_statistics(merged, batches, |model, batch| drop(model.forward(batch.images))))
+}
