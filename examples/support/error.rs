@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn_anneal::EvaluateError;
 use burn_anneal::control::ControlError;
 use burn_anneal::prelude::{
     BuildError, CheckpointError, EnsembleError, FileError, FindError, GroupError, MergeError,
@@ -77,6 +78,9 @@ pub enum ExampleError {
     /// Models cannot answer together.
     #[error(transparent)]
     Ensemble(#[from] EnsembleError),
+    /// A network could not be tested.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
     /// Checkpoints that cannot be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),

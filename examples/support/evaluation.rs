@@ -1,7 +1,6 @@
 //! Testing a trained network.
 
-use burn::tensor::TensorReadError;
-use burn::train::InferenceStep;
+use burn_anneal::EvaluateError;
 
 use crate::loader::ImageLoader;
 use crate::model::ImageClassifier;
@@ -15,22 +14,14 @@ pub struct Evaluation {
     pub accuracy: f64,
 }
 
-/// Tests a network, which must be in its `valid()` form, on all images of a loader.
+/// Tests a classifier on all images of a loader.
 ///
 /// # Errors
-/// When the device fails.
+/// When there are no images, or the device fails.
 pub fn evaluate<M: ImageClassifier>(
     model: &M,
     images: &ImageLoader,
-) -> Result<Evaluation, TensorReadError> {
-    let (mut loss, mut right, mut count) = (0.0, 0.0, 0.0);
-    for batch in images.epoch(1) {
-        let size = batch.targets.dims()[0] as f64;
-        let output = InferenceStep::step(model, batch);
-        let classes = output.output.argmax(1).squeeze_dim::<1>(1);
-        right += classes.equal(output.targets).int().sum().try_into_scalar::<f64>()?;
-        loss += size * output.loss.try_into_scalar::<f64>()?;
-        count += size;
-    }
-    Ok(Evaluation { loss: loss / count, accuracy: right / count })
+) -> Result<Evaluation, EvaluateError> {
+    let found = burn_anneal::evaluate(model, images)?;
+    Ok(Evaluation { loss: found.loss, accuracy: found.accuracy.unwrap_or_default() })
 }

@@ -1,5 +1,5 @@
-//! Learning-rate schedules, weight decay, momentum, rates per layer, half precision and a learner builder for
-//! [Burn](https://burn.dev).
+//! Learning-rate schedules, weight decay, momentum, rates per layer, averages of weights, half precision and a learner
+//! builder for [Burn](https://burn.dev).
 //!
 //! ```
 //! use burn_anneal::prelude::*;

@@ -206,6 +206,7 @@ pub trait Monitored {
         loader: &dyn DataLoader<M::Input>,
     ) -> Result<Evaluation, EvaluateError>
     where
+        Self: Sized,
         M::Input: 'static,
         M::Output: 'static,
     {
@@ -220,7 +221,10 @@ pub trait Monitored {
     /// The model of this run in its `valid()` form, with these weights, whichever it has: of a run that has ended the
     /// model of the result, for instance. Averages have the running statistics that the model has, unless they are averaged
     /// too.
-    fn with_weights<M: Module>(&self, model: &M, weights: Weights) -> M {
+    fn with_weights<M: Module>(&self, model: &M, weights: Weights) -> M
+    where
+        Self: Sized,
+    {
         let slot = self.monitor().live().slot();
         let state = slot.lock();
         match weights {
