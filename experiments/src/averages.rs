@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use anneal_examples::backend::SelectedDevice;
-use anneal_examples::data::{self, Augmentation, DataSource, Dataset, Images};
+use anneal_examples::data::{Augmentation, DataSource};
 use anneal_examples::loader::ImageLoader;
 use anneal_examples::model::ImageNetwork;
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
 use burn::optim::AdamWConfig;
-use burn::tensor::Device;
 use burn::train::TrainStep;
 use burn_anneal::prelude::*;
 use burn_anneal::recompute_statistics;
 
 use crate::cli::Settings;
+use crate::colors::Colors;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::ColorClassifier;
 use crate::table::Column;
@@ -118,10 +117,10 @@ pub fn run(settings: &Settings, more: bool) -> Result<Report, ExampleError> {
          batch norms over {STATISTICS} batches. Rates are the best of a grid by factors of two for the end of the run, on the sample \
          and two other seeds: {DECAYING} for the cosine, which the trapezoid has too, {CONSTANT} where the rate stays, {SCHEDULE_FREE} \
          schedule-free.",
-        bench.train.len(),
+        bench.colors.train.len(),
         bench.epochs,
-        bench.test.len(),
-        100.0 / bench.test.len() as f64,
+        bench.colors.test.len(),
+        100.0 / bench.colors.test.len() as f64,
         100.0 * MERGED,
     );
     let study = if more { ON_MORE } else { STUDY };
@@ -132,27 +131,17 @@ pub fn run(settings: &Settings, more: bool) -> Result<Report, ExampleError> {
 
 /// What all arms share.
 struct Bench {
-    device: Device,
-    train: Arc<Images>,
-    test: Arc<Images>,
+    colors: Colors,
     epochs: usize,
 }
 
 impl Bench {
     fn load(settings: &Settings, more: bool) -> Result<Self, ExampleError> {
-        let device = SelectedDevice::select(None)?.device;
-        let (source, counts, epochs) = match more {
-            true => (DataSource::Full, [10_000, 2_000], 12),
-            false => (DataSource::Sample, [2_000, 500], settings.either(36, 12)),
+        let (colors, epochs) = match more {
+            true => (Colors::load(settings, DataSource::Full, [10_000, 2_000])?, 12),
+            false => (Colors::sample(settings)?, settings.either(36, 12)),
         };
-        let splits = data::load(Dataset::Cifar10, source, None)?;
-        let normalization = Dataset::Cifar10.normalization();
-        let images = |images: Images, count: usize| {
-            let count = settings.either(count, count / 20);
-            Arc::new(images.balanced_first(count).with_normalization(normalization))
-        };
-        let (train, test) = (images(splits.train, counts[0]), images(splits.test, counts[1]));
-        Ok(Self { device, train, test, epochs })
+        Ok(Self { colors, epochs })
     }
 
     fn trial(
@@ -161,12 +150,12 @@ impl Bench {
         kind: Kind,
         seed: u64,
     ) -> Result<Trial, ExampleError> {
-        let device = self.device.clone().autodiff();
-        self.device.seed(seed);
+        let device = self.colors.device.clone().autodiff();
+        self.colors.device.seed(seed);
         let folder = tempfile::tempdir()
             .map_err(|source| ExampleError::File { path: std::env::temp_dir(), source })?;
         let loader = ImageLoader::train(
-            Arc::clone(&self.train),
+            Arc::clone(&self.colors.train),
             BATCH,
             Augmentation::CROP_AND_FLIP,
             seed,
@@ -193,9 +182,10 @@ impl Bench {
             Kind::Weights | Kind::Merged => builder,
             _ => builder.recompute_statistics(Arc::new(loader.clone()), STATISTICS),
         };
-        let run = RunLength::from_items(self.train.len(), BATCH).epochs(self.epochs);
+        let run = RunLength::from_items(self.colors.train.len(), BATCH).epochs(self.epochs);
         let mut training = builder.run(run).weight_decay(WEIGHT_DECAY).build_loop()?;
-        let test = ImageLoader::test(Arc::clone(&self.test), TESTED_AT_ONCE, &self.device);
+        let test =
+            ImageLoader::test(Arc::clone(&self.colors.test), TESTED_AT_ONCE, &self.colors.device);
         let (mut looks, mut rates) = (vec![], vec![]);
         for epoch in 1..=self.epochs {
             for batch in loader.epoch(epoch) {

@@ -8,6 +8,7 @@
 
 mod averages;
 mod cli;
+mod colors;
 mod course;
 mod curvature;
 mod digits;

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use anneal_examples::backend::SelectedDevice;
-use anneal_examples::data::{self, Augmentation, DataSource, Dataset, Images};
+use anneal_examples::data::{Augmentation, Images};
 use anneal_examples::evaluation::{Evaluation, evaluate};
 use anneal_examples::loader::ImageLoader;
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
 use burn::module::Module;
 use burn::optim::AdamWConfig;
-use burn::tensor::Device;
 use burn::train::TrainStep;
 use burn_anneal::prelude::*;
 
 use crate::cli::Settings;
+use crate::colors::Colors;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::ColorClassifier;
 use crate::table::Column;
@@ -111,10 +110,10 @@ pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
          epochs in every arm, tested on {}: one image is {:.1} %. AdamW at {RATE} after a warm-up of an epoch; {IN_EPOCH} \
          snapshots in an epoch. All arms of a seed share the run at the constant rate: what is decayed goes on from its \
          checkpoint with the same batches.",
-        bench.train.len(),
+        bench.colors.train.len(),
         bench.epochs,
-        bench.test.len(),
-        100.0 / bench.test.len() as f64,
+        bench.colors.test.len(),
+        100.0 / bench.colors.test.len() as f64,
     );
     let mut stable: Option<Stable> = None;
     STUDY.conduct(settings, &arms, &note, |arm, seed| {
@@ -136,22 +135,13 @@ struct Stable {
 
 /// What all arms share.
 struct Bench {
-    device: Device,
-    train: Arc<Images>,
-    test: Arc<Images>,
+    colors: Colors,
     epochs: usize,
 }
 
 impl Bench {
     fn load(settings: &Settings) -> Result<Self, ExampleError> {
-        let device = SelectedDevice::select(None)?.device;
-        let splits = data::load(Dataset::Cifar10, DataSource::Sample, None)?;
-        let normalization = Dataset::Cifar10.normalization();
-        let [train, test] = [splits.train, splits.test].map(|images| {
-            let count = settings.either(images.len(), images.len() / 10);
-            Arc::new(images.balanced_first(count).with_normalization(normalization))
-        });
-        Ok(Self { device, train, test, epochs: settings.either(20, 10) })
+        Ok(Self { colors: Colors::sample(settings)?, epochs: settings.either(20, 10) })
     }
 
     /// The epochs before the last part.
@@ -161,7 +151,7 @@ impl Bench {
 
     /// Updates of so many epochs.
     fn updates(&self, epochs: usize) -> u64 {
-        (epochs * self.train.len().div_ceil(BATCH)) as u64
+        (epochs * self.colors.train.len().div_ceil(BATCH)) as u64
     }
 
     fn stable(&self, seed: u64) -> Result<Stable, ExampleError> {
@@ -188,10 +178,10 @@ impl Bench {
         schedule: impl Into<ScheduleConfig>,
         seed: u64,
     ) -> LearnerBuilder<ColorClassifier> {
-        self.device.seed(seed);
-        let model = ColorClassifier::new(&self.device.clone().autodiff());
+        self.colors.device.seed(seed);
+        let model = ColorClassifier::new(&self.colors.device.clone().autodiff());
         let optimizer = AdamWConfig::new().with_weight_decay(WEIGHT_DECAY).build();
-        let run = RunLength::from_items(self.train.len(), BATCH).epochs(self.epochs);
+        let run = RunLength::from_items(self.colors.train.len(), BATCH).epochs(self.epochs);
         LearnerBuilder::new(model, optimizer, schedule.into().warmup(Span::epochs(1))).run(run)
     }
 
@@ -201,8 +191,8 @@ impl Bench {
         epoch: usize,
         seed: u64,
     ) -> Result<(), ExampleError> {
-        let device = self.device.clone().autodiff();
-        let images = Arc::clone(&self.train);
+        let device = self.colors.device.clone().autodiff();
+        let images = Arc::clone(&self.colors.train);
         let loader = ImageLoader::train(images, BATCH, Augmentation::CROP_AND_FLIP, seed, &device);
         for batch in loader.epoch(epoch) {
             training.pass(|model| TrainStep::step(model, batch));
@@ -218,7 +208,7 @@ impl Bench {
             Arm::Decay(curve) => self.decayed(*curve, share, stable),
         };
         let models: Vec<_> = SHARES.into_iter().map(model).collect::<Result<_, _>>()?;
-        let [test, train] = [&self.test, &self.train].map(|images| {
+        let [test, train] = [&self.colors.test, &self.colors.train].map(|images| {
             models.iter().map(|model| self.score(model, images)).collect::<Result<Vec<_>, _>>()
         });
         let test = test?;
@@ -232,8 +222,8 @@ impl Bench {
         let as_it_is = |images| self.score(&stable.model, images).map(|score| score.loss);
         let lines = vec![
             line(&accuracies, 1.0),
-            line(&losses, as_it_is(&self.test)?),
-            line(&train, as_it_is(&self.train)?),
+            line(&losses, as_it_is(&self.colors.test)?),
+            line(&train, as_it_is(&self.colors.train)?),
         ];
         Ok(Trial { numbers: [accuracies, losses, train].concat(), lines })
     }
@@ -243,7 +233,7 @@ impl Bench {
         model: &ColorClassifier,
         images: &Arc<Images>,
     ) -> Result<Evaluation, ExampleError> {
-        let loader = ImageLoader::test(Arc::clone(images), TESTED_AT_ONCE, &self.device);
+        let loader = ImageLoader::test(Arc::clone(images), TESTED_AT_ONCE, &self.colors.device);
         Ok(evaluate(model, &loader)?)
     }
 

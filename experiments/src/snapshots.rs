@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use anneal_examples::backend::SelectedDevice;
-use anneal_examples::data::{self, Augmentation, DataSource, Dataset, Images};
+use anneal_examples::data::Augmentation;
 use anneal_examples::evaluation::Evaluation;
 use anneal_examples::loader::{ImageBatch, ImageLoader};
 use anneal_examples::model::ImageNetwork;
@@ -12,11 +11,12 @@ use anneal_examples::prelude::*;
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::AdamWConfig;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use burn::train::TrainStep;
 use burn_anneal::prelude::*;
 
 use crate::cli::Settings;
+use crate::colors::Colors;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::ColorClassifier;
 use crate::table::Column;
@@ -102,10 +102,10 @@ pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
          which flatters it. Along one cosine are six models, at each sixth of the run. Weights apart is the mean of \
          ‖w_i − w_j‖/√(‖w_i‖‖w_j‖), disagreement the share of other classes, divergence the symmetric one of Kullback \
          and Leibler in nats, each over all pairs of members; one model alone has none.",
-        bench.train.len(),
+        bench.colors.train.len(),
         bench.epochs,
-        bench.test.len(),
-        100.0 / bench.test.len() as f64,
+        bench.colors.test.len(),
+        100.0 / bench.colors.test.len() as f64,
     );
     STUDY.conduct(settings, &arms, &note, |arm, seed| bench.trial(arm, seed))
 }
@@ -115,22 +115,13 @@ type Left = (Vec<ColorClassifier>, Vec<(f64, f64)>);
 
 /// What all arms share.
 struct Bench {
-    device: Device,
-    train: Arc<Images>,
-    test: Arc<Images>,
+    colors: Colors,
     epochs: usize,
 }
 
 impl Bench {
     fn load(settings: &Settings) -> Result<Self, ExampleError> {
-        let device = SelectedDevice::select(None)?.device;
-        let splits = data::load(Dataset::Cifar10, DataSource::Sample, None)?;
-        let normalization = Dataset::Cifar10.normalization();
-        let [train, test] = [splits.train, splits.test].map(|images| {
-            let count = settings.either(images.len(), images.len() / 10);
-            Arc::new(images.balanced_first(count).with_normalization(normalization))
-        });
-        Ok(Self { device, train, test, epochs: settings.either(30, 6) })
+        Ok(Self { colors: Colors::sample(settings)?, epochs: settings.either(30, 6) })
     }
 
     fn trial(&self, arm: &Arm, seed: u64) -> Result<Trial, ExampleError> {
@@ -167,18 +158,18 @@ impl Bench {
     }
 
     fn train(&self, (schedule, parts): &Arm, seed: u64) -> Result<Left, ExampleError> {
-        let device = self.device.clone().autodiff();
-        self.device.seed(seed);
+        let device = self.colors.device.clone().autodiff();
+        self.colors.device.seed(seed);
         let folder = tempfile::tempdir()
             .map_err(|source| ExampleError::File { path: std::env::temp_dir(), source })?;
         let optimizer = AdamWConfig::new().with_weight_decay(WEIGHT_DECAY).build();
-        let run = RunLength::from_items(self.train.len(), BATCH).epochs(self.epochs);
+        let run = RunLength::from_items(self.colors.train.len(), BATCH).epochs(self.epochs);
         let mut training =
             LearnerBuilder::new(ColorClassifier::new(&device), optimizer, schedule.clone())
                 .run(run)
                 .snapshots(Snapshots::new(folder.path()))
                 .build_loop()?;
-        let images = Arc::clone(&self.train);
+        let images = Arc::clone(&self.colors.train);
         let loader = ImageLoader::train(images, BATCH, Augmentation::NONE, seed, &device);
         let (mut along, mut rates) = (vec![], vec![]);
         for epoch in 1..=self.epochs {
@@ -201,7 +192,7 @@ impl Bench {
     }
 
     fn test_loader(&self) -> ImageLoader {
-        ImageLoader::test(Arc::clone(&self.test), TESTED_AT_ONCE, &self.device)
+        ImageLoader::test(Arc::clone(&self.colors.test), TESTED_AT_ONCE, &self.colors.device)
     }
 
     /// What models achieve together.
@@ -215,7 +206,7 @@ impl Bench {
         let logits = Tensor::cat(ensemble.predict(&loader, forward)?, 0);
         let targets = Tensor::cat(loader.epoch(1).map(|batch| batch.targets).collect(), 0);
         let right = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(targets.clone());
-        let loss = CrossEntropyLossConfig::new().init(&self.device).forward(logits, targets);
+        let loss = CrossEntropyLossConfig::new().init(&self.colors.device).forward(logits, targets);
         Ok(Evaluation {
             loss: loss.try_into_scalar()?,
             accuracy: right.float().mean().try_into_scalar()?,
