@@ -51,7 +51,7 @@ fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
         let train_loss = mean(losses)?;
         let seconds = epoch_started.elapsed().as_secs_f64();
 
-        let test = evaluate(&training.model().valid(), &test_images)?;
+        let test = evaluate(&training.valid(), &test_images)?;
         history.epochs.push(EpochRecord {
             epoch,
             train_loss,

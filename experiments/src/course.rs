@@ -74,7 +74,7 @@ impl Plan {
                 course.rates.push(training.update()?.rate);
                 course.losses.push(output.loss.try_into_scalar()?);
             }
-            let valid = evaluate(&training.model().valid(), &valid_digits)?;
+            let valid = evaluate(&training.valid(), &valid_digits)?;
             training.end_epoch([(MetricOf::valid("Loss"), valid.loss)])?;
             course.valid.push(valid);
             if !keep(epoch as u64, valid.loss)? {

@@ -1,6 +1,5 @@
 //! Checkpoints of a phase at a constant rate, merged: against decaying, against the formula, and what is refused.
 
-mod every;
 mod refused;
 
 use anneal_tests::{Term, TermModel, TinyModel, flat, points};

@@ -1,6 +1,7 @@
 //! Snapshots: when they are written, what is in them, and what becomes of them; and ensembles of them.
 
 mod ensemble;
+mod every;
 
 use anneal_tests::{
     Points, Quiet, Term, TermModel, TinyModel, batches, flat, points, seeded, supervised, trained,

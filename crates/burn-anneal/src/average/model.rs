@@ -33,8 +33,8 @@ use burn::tensor::{Device, Tensor};
 /// ```
 ///
 /// It averages the parameters that are trained, in f32 at least, or all of a model without autodiff, and shares nothing with
-/// the model; what else a model has is that of the model that is given to [`valid`](Self::valid). A [`TrainingLoop`](crate::TrainingLoop) has
-/// [`LearnerBuilder::average`](crate::LearnerBuilder::average) instead.
+/// the model; what else a model has is that of the model that is given to [`valid`](Self::valid). A
+/// [`TrainingLoop`](crate::TrainingLoop) has [`LearnerBuilder::average`](crate::LearnerBuilder::average) instead.
 #[derive(Clone)]
 pub struct AveragedModel {
     averaging: Averaging,

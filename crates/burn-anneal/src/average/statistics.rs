@@ -2,8 +2,7 @@
 
 use crate::deep_copy::deep_copy;
 use crate::loader::{EpochStart, look};
-use crate::update::Updater;
-use crate::update::{ByParameter, Points, in_f32, numbers};
+use crate::update::{ByParameter, Points, Updater, in_f32, numbers};
 use burn::data::dataloader::DataLoader;
 use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;

@@ -227,14 +227,13 @@ impl ModuleVisitor for Show<'_> {
             Some(average) => Shown::Kept(average.rule),
             None => Shown::LeftOut,
         };
-        // Running statistics have another id in each model that a record is loaded into.
-        let of_path = ParamId::from(xxh3_64(path.as_bytes()));
         let mut evaluated = None;
         if !self.is_statistics || average.is_none() {
             evaluated = self.show(param.id, shown, weight.clone());
         }
-        if self.is_statistics || averaging.of_any {
-            evaluated = evaluated.or_else(|| self.show(of_path, shown, weight));
+        if evaluated.is_none() && (self.is_statistics || averaging.of_any) {
+            // Running statistics have another id in each model that a record is loaded into.
+            evaluated = self.show(ParamId::from(xxh3_64(path.as_bytes())), shown, weight);
         }
         if let Some(evaluated) = evaluated {
             self.points.0.insert(param.id, evaluated);
