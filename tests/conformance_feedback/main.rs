@@ -1,8 +1,9 @@
-//! Every trace of `tests/golden/feedback.jsonl` and `closed_loop_and_planning.jsonl` of a peer of a controller is
-//! answered as the peer answered it.
+//! Every trace of `tests/golden/feedback.jsonl` and `closed_loop_and_planning.jsonl` of a peer of a controller, or of the
+//! accountant of privacy, is answered as the peer answered it.
 //!
 //! The environment variable `ANNEAL_GOLDEN` names another folder with these files.
 
+mod dp_epsilon;
 mod grad_scaler;
 mod greedy;
 mod pid;
@@ -13,6 +14,7 @@ mod trace;
 #[test]
 fn traces_of_peers_are_answered_as_they_answered() {
     anneal_tests::agree_with_peers(&[
+        ("dp_epsilon", dp_epsilon::compare),
         ("grad_scaler", grad_scaler::compare),
         ("greedy", greedy::compare),
         ("pid", pid::compare),

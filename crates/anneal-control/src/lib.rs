@@ -16,11 +16,14 @@
 //!   [`PruningRestart`]: a higher rate after pruning, which decays back.
 //! - [`Follow`]: a rate that follows a batch size, noise level, momentum, temperature or difficulty as it is announced.
 //! - [`LocalSteps`]: the rate of a client between synchronizations; [`ServerRate`]: that of the server.
+//! - [`PrivateRate`]: the best rate of differentially private training, as its noisy gradient shows it; [`PrivacyBudget`]:
+//!   stops before more is spent.
 //! - [`NoiseScale`]: answers nothing; measures how noisy gradients are, and so how large a batch still pays.
 //! - [`Cooldown`]: half the rate for a while after a loss that is not finite; the pattern for one of your own.
 //!
 //! Plans, not controllers: [`Seesaw`] has larger batches instead of a part of the rate's fall, and [`Exploration`] begins
-//! several trainings under a high rate, of which the best go on.
+//! several trainings under a high rate, of which the best go on. [`PrivacyAccountant`] says what private training has
+//! spent, and what noise a budget needs.
 //!
 //! These names are descriptions: [`Describe::build`] checks one when the length of the run is known. It may be for [one
 //! group](Describe::on_group), or for [a part](Describe::after) of the run; a file holds it as a [`Rule`].
@@ -53,6 +56,7 @@ pub mod peers;
 mod pid;
 mod plant;
 mod plateau;
+mod privacy;
 mod pruning_restart;
 mod rate_cap;
 mod rehearsal;
@@ -94,6 +98,7 @@ pub use observation::Observation;
 pub use pid::Pid;
 pub use plant::Plant;
 pub use plateau::Plateau;
+pub use privacy::{PrivacyAccountant, PrivacyBudget, PrivateRate, PrivateStep};
 pub use pruning_restart::PruningRestart;
 pub use rate_cap::{NoRoom, RateCap, RateLimiter, RateLimiterState};
 pub use rehearsal::Rehearsal;

@@ -2,7 +2,8 @@
 
 use crate::{
     AnyController, ControlError, Curriculum, Describe, Follow, Greedy, Hypergradient, LocalSteps,
-    NoiseScale, Pid, Plateau, PruningRestart, Rehearsal, Run, SpikeGuard,
+    NoiseScale, Pid, Plateau, PrivacyBudget, PrivateRate, PruningRestart, Rehearsal, Run,
+    SpikeGuard,
 };
 use serde::{Deserialize, Serialize};
 
@@ -57,5 +58,7 @@ rules!(
     Follow,
     LocalSteps,
     PruningRestart,
+    PrivateRate,
+    PrivacyBudget,
     NoiseScale
 );

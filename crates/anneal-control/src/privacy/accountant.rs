@@ -1,0 +1,254 @@
+//! What private training has spent: a Rényi accountant.
+
+use super::check_noise_multiplier;
+use super::conversion::least_epsilon;
+use super::sampled_gaussian::divergence;
+use crate::ControlError;
+use serde::{Deserialize, Serialize};
+
+/// Counts the updates of DP-SGD, and says for which (ε, δ) they are differentially private.
+///
+/// An update draws every item for itself with probability q (Poisson sampling), clips the gradient of each drawn item
+/// to a norm of C, and adds normal noise of deviation σC to each entry of their sum. At each order α its Rényi
+/// divergence, between data sets of which one has one item more, is
+///
+/// ```text
+/// ρ(α) = ln A(α) / (α − 1)        α / 2σ² for q = 1
+/// A(α) = Σ_k C(α, k) (1 − q)^(α−k) q^k e^((k² − k) / 2σ²)        for integer α
+/// ```
+///
+/// and for other α a bound by the same paper's series, loose or infinite where q is large. The divergences of updates
+/// add up, also of updates of different noise and sampling rate, and
+///
+/// ```text
+/// ε = min over α of Σρ + ln(1 − 1/α) − ln(δ α) / (α − 1)        at least 0; 0 where δ² > 1 − e^(−Σρ) at any α
+/// ```
+///
+/// | field | default | range |
+/// | --- | --- | --- |
+/// | `noise_multiplier` σ | required | finite, above 0 |
+/// | `sampling_rate` q | required | above 0, at most 1: expected batch size over items |
+/// | `orders` α | 1.1, 1.2 … 10.9, 11, 12 … 63, 128, 256, 512, 1024 | finite, above 1 and at most 10,000 |
+///
+/// The numbers are those of dp-accounting's `RdpAccountant`. It is plain data, so a file or a checkpoint holds it as
+/// JSON: the noise, the rate and the updates of each phase. A change of noise or rate begins a phase; two of the same
+/// noise and rate are one.
+///
+/// **What ε holds for.** For all that the updates release together: the noisy gradients, and whatever is computed from
+/// them alone, such as the weights after each. δ is to be well below 1 over the number of items.
+///
+/// **What it does not.**
+/// - Batches that are cut from a shuffled epoch, or of a fixed size: sampling is Poisson, so batches vary in size, and an
+///   item may be in two that follow each other, or in none of an epoch.
+/// - A neighbour with one item replaced, for which ε is larger.
+/// - Trainings that were made to find hyperparameters; metrics of the training data; the number of items, if
+///   that is a secret. Each spends more.
+/// - Noise of floating-point numbers, which is no true normal distribution, or of a generator that is not
+///   cryptographic.
+/// - Losses, norms, or rates that come from gradients before their noise.
+///
+/// It is an upper bound: an accountant of privacy loss distributions may find a smaller ε for the same updates.
+///
+/// Source: Mironov, Talwar and Zhang 2019, "Rényi differential privacy of the sampled Gaussian mechanism", arXiv
+/// 1908.10530 (A); Canonne, Kamath and Steinke 2020, "The discrete Gaussian for differential privacy", arXiv 2004.00010,
+/// proposition 12 (ε); dp-accounting 0.6.0.
+///
+/// ```
+/// use anneal_control::PrivacyAccountant;
+///
+/// // 60,000 images, 256 of them expected in a batch, 15 epochs.
+/// let mut accountant = PrivacyAccountant::new(1.1, 256.0 / 60_000.0)?;
+/// accountant.steps(3_500);
+/// assert!((accountant.epsilon(1e-5)? - 1.2788).abs() < 1e-4);
+/// // How many more updates until ε is 2? And with how much noise would all of them have had an ε of 1?
+/// assert_eq!(accountant.steps_within(2.0, 1e-5)?, 5_142);
+/// let noise = PrivacyAccountant::noise_multiplier_for(1.0, 1e-5, 256.0 / 60_000.0, 3_500)?;
+/// assert!((noise - 1.2615).abs() < 1e-4);
+/// # Ok::<(), anneal_control::ControlError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Saved", try_from = "Saved")]
+pub struct PrivacyAccountant {
+    orders: Vec<f64>,
+    /// The last one is that of now.
+    phases: Vec<Phase>,
+}
+
+/// Updates of one noise and rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Phase {
+    noise_multiplier: f64,
+    sampling_rate: f64,
+    steps: u64,
+    /// Of one update, at each order.
+    #[serde(skip)]
+    divergences: Vec<f64>,
+}
+
+/// What a file holds of it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    #[serde(default = "default_orders", skip_serializing_if = "is_default")]
+    orders: Vec<f64>,
+    phases: Vec<Phase>,
+}
+
+fn default_orders() -> Vec<f64> {
+    let tenths = (1..100).map(|tenths| 1.0 + f64::from(tenths) / 10.0);
+    let integers = (11..64).chain([128, 256, 512, 1024]).map(f64::from);
+    tenths.chain(integers).collect()
+}
+
+fn is_default(orders: &[f64]) -> bool {
+    orders == default_orders()
+}
+
+impl PrivacyAccountant {
+    /// For updates of this noise multiplier and sampling rate, of which there was none yet.
+    ///
+    /// # Errors
+    /// [`ControlError`] for no noise, or a rate that is no probability above 0.
+    pub fn new(noise_multiplier: f64, sampling_rate: f64) -> Result<Self, ControlError> {
+        Self::with_orders(noise_multiplier, sampling_rate, default_orders())
+    }
+
+    /// As [`new`](Self::new), with Rényi orders of your own. Each is a valid bound, and the best one counts.
+    ///
+    /// # Errors
+    /// [`ControlError`] for no order or one out of its range, too.
+    pub fn with_orders(
+        noise_multiplier: f64,
+        sampling_rate: f64,
+        orders: Vec<f64>,
+    ) -> Result<Self, ControlError> {
+        let ok = |order: &f64| *order > 1.0 && *order <= 1e4;
+        let all = !orders.is_empty() && orders.iter().all(ok);
+        ControlError::require("orders", &orders, all, "at least one; above 1, at most 10,000")?;
+        let phases = vec![Phase::new(noise_multiplier, sampling_rate, &orders)?];
+        Ok(Self { orders, phases })
+    }
+
+    /// Counts an update.
+    pub fn step(&mut self) {
+        self.steps(1);
+    }
+
+    /// Counts so many updates.
+    pub fn steps(&mut self, steps: u64) {
+        if let Some(now) = self.phases.last_mut() {
+            now.steps = now.steps.saturating_add(steps);
+        }
+    }
+
+    /// The updates from here on have another noise multiplier or sampling rate. What was spent stays spent.
+    ///
+    /// # Errors
+    /// [`ControlError`] as in [`new`](Self::new); then nothing changes.
+    pub fn change(
+        &mut self,
+        noise_multiplier: f64,
+        sampling_rate: f64,
+    ) -> Result<(), ControlError> {
+        let same = |phase: &Phase| {
+            (phase.noise_multiplier, phase.sampling_rate) == (noise_multiplier, sampling_rate)
+        };
+        let now = match self.phases.iter().position(same) {
+            Some(known) => self.phases.remove(known),
+            None => Phase::new(noise_multiplier, sampling_rate, &self.orders)?,
+        };
+        self.phases.retain(|phase| phase.steps > 0);
+        self.phases.push(now);
+        Ok(())
+    }
+
+    /// All updates that were counted.
+    pub fn counted(&self) -> u64 {
+        self.phases.iter().fold(0, |sum, phase| sum.saturating_add(phase.steps))
+    }
+
+    /// The Rényi orders, in the order in which they were given.
+    pub fn orders(&self) -> &[f64] {
+        &self.orders
+    }
+
+    /// The ε of all updates that were counted, at this δ: 0 before the first; infinite where no order bounds it, as with
+    /// very little noise.
+    ///
+    /// # Errors
+    /// [`ControlError`] for a δ that is not above 0 and below 1.
+    pub fn epsilon(&self, delta: f64) -> Result<f64, ControlError> {
+        self.epsilon_after(0, delta)
+    }
+
+    /// The ε that so many more updates would make it.
+    pub(super) fn epsilon_after(&self, more: u64, delta: f64) -> Result<f64, ControlError> {
+        Ok(self.least(more, delta)?.0)
+    }
+
+    /// The Rényi order that has this ε, the first of several: one at either end says that orders beyond it might find a
+    /// smaller ε.
+    ///
+    /// # Errors
+    /// [`ControlError`] for a δ that is not above 0 and below 1.
+    pub fn best_order(&self, delta: f64) -> Result<f64, ControlError> {
+        Ok(self.least(0, delta)?.1)
+    }
+
+    /// ε after so many more updates, and its order.
+    fn least(&self, more: u64, delta: f64) -> Result<(f64, f64), ControlError> {
+        let ok = delta > 0.0 && delta < 1.0;
+        ControlError::require("delta", delta, ok, "above 0, below 1")?;
+        let mut spent = vec![0.0; self.orders.len()];
+        let last = self.phases.len() - 1;
+        for (i, phase) in self.phases.iter().enumerate() {
+            let steps = phase.steps.saturating_add(if i == last { more } else { 0 });
+            // Without updates an infinite divergence is none.
+            if steps > 0 {
+                let updates = phase.divergences.iter().map(|divergence| steps as f64 * divergence);
+                spent.iter_mut().zip(updates).for_each(|(spent, more)| *spent += more);
+            }
+        }
+        Ok(least_epsilon(self.orders.iter().copied().zip(spent), delta))
+    }
+}
+
+impl Phase {
+    fn new(
+        noise_multiplier: f64,
+        sampling_rate: f64,
+        orders: &[f64],
+    ) -> Result<Self, ControlError> {
+        check_noise_multiplier(noise_multiplier)?;
+        let ok = sampling_rate > 0.0 && sampling_rate <= 1.0;
+        ControlError::require("sampling_rate", sampling_rate, ok, "above 0, at most 1")?;
+        let of = |order: &f64| divergence(noise_multiplier, sampling_rate, *order);
+        let divergences = orders.iter().map(of).collect();
+        Ok(Self { noise_multiplier, sampling_rate, steps: 0, divergences })
+    }
+}
+
+impl From<PrivacyAccountant> for Saved {
+    fn from(PrivacyAccountant { orders, phases }: PrivacyAccountant) -> Self {
+        Self { orders, phases }
+    }
+}
+
+impl TryFrom<Saved> for PrivacyAccountant {
+    type Error = ControlError;
+
+    fn try_from(Saved { orders, phases }: Saved) -> Result<Self, ControlError> {
+        let mut phases = phases.into_iter();
+        let none = || ControlError { field: "phases", value: "[]".into(), allowed: "at least one" };
+        let first = phases.next().ok_or_else(none)?;
+        let mut accountant =
+            Self::with_orders(first.noise_multiplier, first.sampling_rate, orders)?;
+        accountant.steps(first.steps);
+        for phase in phases {
+            accountant.change(phase.noise_multiplier, phase.sampling_rate)?;
+            accountant.steps(phase.steps);
+        }
+        Ok(accountant)
+    }
+}

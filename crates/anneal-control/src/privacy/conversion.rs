@@ -1,0 +1,24 @@
+//! From Rényi divergences to ε and δ.
+
+/// The least ε over the orders, given as (α, divergence), at this δ > 0, and the order that has it.
+///
+/// ```text
+/// ε = ρ + ln(1 − 1/α) − ln(δ α) / (α − 1)      0 where δ² > 1 − e^(−ρ), and where it is below
+/// ```
+///
+/// The first bound is of no use near an order of 1, and loses its digits there: it is for orders above 1.01.
+pub fn least_epsilon(of_orders: impl Iterator<Item = (f64, f64)>, delta: f64) -> (f64, f64) {
+    let epsilon = |order: f64, divergence: f64| {
+        if delta * delta + (-divergence).exp_m1() > 0.0 {
+            return 0.0;
+        }
+        match order > 1.01 {
+            true => divergence + (-1.0 / order).ln_1p() - (delta * order).ln() / (order - 1.0),
+            false => f64::INFINITY,
+        }
+    };
+    let each = of_orders.map(|(order, divergence)| (epsilon(order, divergence), order));
+    let least = each.reduce(|least, next| if next.0 < least.0 { next } else { least });
+    let (epsilon, order) = least.unwrap_or((f64::INFINITY, 1.0));
+    (epsilon.max(0.0), order)
+}
