@@ -503,6 +503,9 @@ const EVERYTHING: Needs = Needs {
     gradient_dot: true,
     batch_gradient_norm: true,
     largest_gradient: true,
+    // Passes here have no tasks; tests/tasks has some.
+    task_cosine: false,
+    private_gradient: false,
     movement: true,
     last_movement: true,
     batch_again: None,
@@ -542,6 +545,7 @@ fn what_a_controller_needs_is_measured() {
         batch_gradient_norm: Some(f64::sqrt((25.0 + 68.0) / 2.0)),
         mean_gradient_norm: Some(6.5),
         largest_gradient: Some(8.0),
+        task_cosine: None,
         movement: Some(RATE * 13.0),
         last_movement: None,
         batches: Some(2),

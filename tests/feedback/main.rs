@@ -2,6 +2,7 @@
 //! updates, and several devices and models.
 
 mod bad_input;
+mod explore;
 mod log;
 mod noise_scale;
 mod plans;

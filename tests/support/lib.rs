@@ -5,6 +5,7 @@ mod digits;
 mod flat;
 mod golden;
 mod model;
+mod needing;
 mod peers;
 mod program;
 mod quiet;
@@ -18,6 +19,7 @@ pub use digits::{DigitBatch, DigitModel, Digits};
 pub use flat::flat;
 pub use golden::{golden_file, golden_lines};
 pub use model::{FEATURES, Points, TinyModel, batches, points, seeded, shuffled};
+pub use needing::Needing;
 pub use peers::{Compare, agree_with_peers};
 pub use program::{Outcome, Program};
 pub use quiet::Quiet;
@@ -81,3 +83,53 @@ pub struct MergingPage;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/half_precision.md")]
 pub struct HalfPrecisionPage;
+
+/// The examples of the recipe for continual learning, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes/continual.md")]
+pub struct ContinualRecipe;
+
+/// The examples of the recipe for contrastive losses, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes/contrastive.md")]
+pub struct ContrastiveRecipe;
+
+/// The examples of the recipe for curricula, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes/curriculum.md")]
+pub struct CurriculumRecipe;
+
+/// The examples of the recipe for diffusion, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes/diffusion.md")]
+pub struct DiffusionRecipe;
+
+/// The examples of the recipe for federated training, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes/federated.md")]
+pub struct FederatedRecipe;
+
+/// The examples of the recipe for local SGD, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes/local_sgd.md")]
+pub struct LocalSgdRecipe;
+
+/// The examples of the recipe for several losses, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes/multitask.md")]
+pub struct MultitaskRecipe;
+
+/// The examples of the recipe for differential privacy, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes/privacy.md")]
+pub struct PrivacyRecipe;
+
+/// The examples of the recipe for pruning, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes/pruning.md")]
+pub struct PruningRecipe;
+
+/// The examples of the recipe for searches over architectures, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes/search_architectures.md")]
+pub struct SearchArchitecturesRecipe;

@@ -7,7 +7,7 @@
 use anneal_control::{
     Controllers, Cooldown, Curriculum, Describe, Due, FiniteGuard, Follow, Greedy, Hypergradient,
     LocalSteps, LossScaling, MetricOf, NoiseScale, Observation, Pid, Plateau, PruningRestart,
-    RateCap, Rehearsal, RunLength, Signal, SpikeGuard,
+    RateCap, Rehearsal, RunLength, Signal, SpikeGuard, TaskConflict,
 };
 use divan::{Bencher, black_box};
 
@@ -34,6 +34,7 @@ fn rules() -> Vec<(&'static str, Box<dyn Describe>)> {
         ("rate cap", Box::new(RateCap::given(1.0).build().unwrap())),
         ("rehearsal", Box::new(Rehearsal::every(100))),
         ("spike guard", Box::new(SpikeGuard::clip())),
+        ("task conflict", Box::new(TaskConflict::new())),
     ]
 }
 
@@ -58,6 +59,7 @@ fn thousand_updates(bencher: Bencher, name: &str) {
         mean_gradient_norm: Some(1.0),
         batches: Some(4),
         largest_gradient: Some(0.1),
+        task_cosine: Some(-0.1),
         movement: Some(0.1),
         ..Observation::default()
     };

@@ -1,6 +1,9 @@
 //! What answers to training: one trait, its events and its answers.
 
-use crate::{ControlError, Decision, EpochMetrics, GradientNoise, MetricOf, Observation, Signal};
+use crate::{
+    ControlError, Decision, EpochMetrics, GradientNoise, MetricOf, Observation, PrivacyAccountant,
+    Signal,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -70,6 +73,11 @@ pub trait Controller: Clone + fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// What it has counted of what private training spends, where it does.
+    fn privacy(&self) -> Option<&PrivacyAccountant> {
+        None
+    }
+
     /// The metrics of an epoch that it needs, such as `MetricOf::valid("Loss")`; each must exist.
     fn metrics(&self) -> Vec<MetricOf> {
         self.signal().map_or(vec![], Signal::metrics)
@@ -128,6 +136,8 @@ pub struct Needs {
     pub batch_gradient_norm: bool,
     /// The largest entry of a batch's gradient. A maximum over the gradients of each batch.
     pub largest_gradient: bool,
+    /// The mean cosine between pairs of task gradients. Two norms and a product over the gradients for each pair.
+    pub task_cosine: bool,
     /// How far this update moves the weights: it is made once to see that, and taken back where it is made
     /// otherwise. A second copy of the weights and of the optimizer's state while it runs.
     pub movement: bool,
@@ -137,6 +147,9 @@ pub struct Needs {
     pub batch_again: Option<BatchAgain>,
     /// Whether the answer decides about this very update, so that what was seen of the one before is of no use.
     pub now: bool,
+    /// Whether it holds only where the gradient is that of differentially private training: the sum of clipped
+    /// gradients of single items, with noise. Nothing is measured; other training refuses the controller.
+    pub private_gradient: bool,
 }
 
 impl Needs {
@@ -150,6 +163,7 @@ impl Needs {
             gradient_dot: self.gradient_dot || other.gradient_dot,
             batch_gradient_norm: self.batch_gradient_norm || other.batch_gradient_norm,
             largest_gradient: self.largest_gradient || other.largest_gradient,
+            task_cosine: self.task_cosine || other.task_cosine,
             movement: self.movement || other.movement,
             last_movement: self.last_movement || other.last_movement,
             batch_again: match (self.batch_again, other.batch_again) {
@@ -157,12 +171,13 @@ impl Needs {
                 (a, b) => a.or(b),
             },
             now: self.now || other.now,
+            private_gradient: self.private_gradient || other.private_gradient,
         }
     }
 
     /// Whether anything must be measured.
     pub fn measures(&self) -> bool {
-        Self { now: false, ..*self } != Self::default()
+        Self { now: false, private_gradient: false, ..*self } != Self::default()
     }
 
     /// Whether the update itself must be tried before the answers.

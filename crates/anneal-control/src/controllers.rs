@@ -2,8 +2,8 @@
 
 use crate::{
     Announcement, Answer, AnyController, BatchChange, ControlError, Controller, Decision, Due,
-    EpochMetrics, EpochSeen, Event, GradientNoise, LossScale, MetricOf, Needs, Observation, Seen,
-    Stop,
+    EpochMetrics, EpochSeen, Event, GradientNoise, LossScale, MetricOf, Needs, Observation,
+    PrivacyAccountant, Seen, Stop,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -210,6 +210,7 @@ pub(crate) trait Erased: fmt::Debug + Send + Sync {
     fn warnings(&self) -> Vec<String>;
     fn loss_scale(&self) -> Option<LossScale>;
     fn gradient_noise(&self) -> Option<GradientNoise>;
+    fn privacy(&self) -> Option<&PrivacyAccountant>;
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop>;
     fn save(&self) -> Value;
     fn restore(&mut self, saved: Value) -> Result<(), String>;
@@ -247,6 +248,10 @@ impl<C: Controller> Erased for C {
 
     fn gradient_noise(&self) -> Option<GradientNoise> {
         Controller::gradient_noise(self)
+    }
+
+    fn privacy(&self) -> Option<&PrivacyAccountant> {
+        Controller::privacy(self)
     }
 
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
@@ -375,6 +380,11 @@ impl Controllers {
     /// What the first that measures it has found of the noise of gradients; `None` where it has seen no update yet.
     pub fn gradient_noise(&self) -> Option<GradientNoise> {
         self.named.iter().find_map(|named| named.controller.gradient_noise())
+    }
+
+    /// What the first that counts it has counted of what private training spends; `None` where none does.
+    pub fn privacy(&self) -> Option<&PrivacyAccountant> {
+        self.named.iter().find_map(|named| named.controller.privacy())
     }
 
     /// What must be measured of the next update.

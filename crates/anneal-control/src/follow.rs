@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// | --- | --- | --- | --- |
 /// | [`batch_size`](Self::batch_size) B | (B / B₀)^p, p = 1 or ½ | above 0, to the nearest sample, at least 1 | `batch size` |
 /// | [`noise_level`](Self::noise_level) β | 1 / (1 + β) | at least 0 | `noise level` |
+/// | [`curvature`](Self::curvature) c | c_min / c | above 0 | `curvature` |
 /// | [`momentum`](Self::momentum) μ | ((1−μ)/(1+μ))² / ((1−μ₀)/(1+μ₀))² | 0 to below 1 | `momentum` |
 /// | [`mechanical_momentum`](Self::mechanical_momentum) μ | ((1−μ)/(1−μ₀))² | 0 to below 1 | `momentum` |
 /// | [`temperature`](Self::temperature) τ | τ / τ₀ | above 0 | `temperature` |
@@ -18,14 +19,15 @@ use serde::{Deserialize, Serialize};
 ///
 /// The last number holds from the next update on, and before the first one the factor is 1. One that is missing,
 /// infinite, NaN, out of its range, or of a factor that is infinite is counted, and the one before it goes on
-/// holding. Where a schedule knows the number beforehand, `anneal_schedule` has the first five as combinators:
-/// [`FollowBatchSize`](anneal_schedule::FollowBatchSize) and so on.
+/// holding. Where a schedule knows the number beforehand, `anneal_schedule` has the first six:
+/// [`FollowBatchSize`](anneal_schedule::FollowBatchSize) and so on, and
+/// [`InverseCurvature`](anneal_schedule::InverseCurvature).
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | reference B₀; batch size B | required | at least 1 sample |
 /// | reference μ₀ | required | 0 to below 1 |
-/// | reference τ₀ | required | finite, above 0 |
+/// | reference τ₀; c_min | required | finite, above 0 |
 /// | ρ | required | above 0, at most 700 |
 /// | `square_root` | p = 1 | of the batch size alone |
 /// | `batches_of` | announced | at least 1 sample; of the batch size alone |
@@ -97,6 +99,15 @@ impl Follow {
     #[must_use]
     pub fn noise_level() -> Self {
         Self::new(Followed::NoiseLevel)
+    }
+
+    /// The curvature c of the update's batch, such as that of its noise level in a table; the schedule has the rate at
+    /// the `smallest` one. The product of rate and curvature stays what it is.
+    ///
+    /// Source: the stability limit 2/c of gradient descent on a quadratic of curvature c.
+    #[must_use]
+    pub fn curvature(smallest: f64) -> Self {
+        Self::new(Followed::Curvature { smallest })
     }
 
     /// A momentum, of a rate that was tuned at `reference`: as far from critical damping as it is there. On a
@@ -361,6 +372,7 @@ mod tests {
         }
         for number in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(field(Follow::temperature(number)), "reference");
+            assert_eq!(field(Follow::curvature(number)), "smallest");
             assert_eq!(field(Follow::difficulty(number)), "rho");
         }
         assert_eq!(field(Follow::noise_level().square_root()), "square_root");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Followed {
     BatchSize { reference: u64 },
     NoiseLevel,
+    Curvature { smallest: f64 },
     Momentum { reference: f64 },
     MechanicalMomentum { reference: f64 },
     Temperature { reference: f64 },
@@ -22,6 +23,7 @@ impl Followed {
         match self {
             Self::BatchSize { .. } => "batch size",
             Self::NoiseLevel => "noise level",
+            Self::Curvature { .. } => "curvature",
             Self::Momentum { .. } | Self::MechanicalMomentum { .. } => "momentum",
             Self::Temperature { .. } => "temperature",
             Self::GradientNoiseScale { .. } => "gradient noise scale",
@@ -33,6 +35,7 @@ impl Followed {
         match self {
             Self::BatchSize { .. } => "a follower of the batch size",
             Self::NoiseLevel => "a follower of the noise level",
+            Self::Curvature { .. } => "a follower of the curvature",
             Self::Momentum { .. } | Self::MechanicalMomentum { .. } => "a follower of the momentum",
             Self::Temperature { .. } => "a follower of the temperature",
             Self::GradientNoiseScale { .. } => "a follower of the gradient noise scale",
@@ -50,6 +53,7 @@ impl Followed {
             // Samples are whole, as in a `FollowBatchSize`.
             Self::BatchSize { reference } => (positive, number.round().max(1.0) / reference as f64),
             Self::NoiseLevel => (not_negative, 1.0 / (1.0 + number)),
+            Self::Curvature { smallest } => (positive, smallest / number),
             Self::Momentum { reference } => (is_momentum, damped(number) / damped(reference)),
             Self::MechanicalMomentum { reference } => {
                 (is_momentum, ((1.0 - number) / (1.0 - reference)).powi(2))
@@ -67,6 +71,10 @@ impl Followed {
         let samples = |field, samples: u64| {
             ControlError::require(field, samples, samples >= 1, "at least 1 sample")
         };
+        let positive = |field, number: f64| {
+            let ok = number.is_finite() && number > 0.0;
+            ControlError::require(field, number, ok, "finite, above 0")
+        };
         match self {
             Self::BatchSize { reference } => samples("reference", reference),
             Self::GradientNoiseScale { batch_size } => samples("batch_size", batch_size),
@@ -75,10 +83,8 @@ impl Followed {
                 let ok = (0.0..1.0).contains(&reference);
                 ControlError::require("reference", reference, ok, "at least 0, below 1")
             }
-            Self::Temperature { reference } => {
-                let ok = reference.is_finite() && reference > 0.0;
-                ControlError::require("reference", reference, ok, "finite, above 0")
-            }
+            Self::Temperature { reference } => positive("reference", reference),
+            Self::Curvature { smallest } => positive("smallest", smallest),
             Self::Difficulty { rho } => {
                 let ok = rho > 0.0 && rho <= 700.0;
                 ControlError::require("rho", rho, ok, "above 0, at most 700")
@@ -119,6 +125,15 @@ mod tests {
         let betas = || linear(1e-4, 2.0);
         let rule = Follow::noise_level();
         agrees("noise level", betas(), betas().follow_noise(0.3), rule, 0.3);
+        // At the smallest curvature the rate is the peak.
+        let curvatures = || linear(4.0, 0.25);
+        let table: Vec<f64> = {
+            let curvatures = curvatures().resolve(RunLength::updates(500)).unwrap();
+            (0..500).map(|step| curvatures.rate(step)).collect()
+        };
+        let smallest = table[499];
+        let rule = Follow::curvature(smallest);
+        agrees("curvature", curvatures(), inverse_curvature(0.3, table), rule, 0.3);
         let critical = |momentum: f64| ((1.0 - momentum) / (1.0 + momentum)).powi(2) / 2.5;
         let momenta = || linear(0.0, 0.99);
         let rule = Follow::momentum(0.9);
@@ -181,6 +196,7 @@ mod tests {
         for (name, rule, refused) in [
             ("batch size", Follow::batch_size(8), vec![0.0, -1.0]),
             ("noise level", Follow::noise_level(), vec![-0.1]),
+            ("curvature", Follow::curvature(1.0), vec![0.0, -1.0]),
             ("momentum", Follow::momentum(0.9), momenta.to_vec()),
             ("momentum", Follow::mechanical_momentum(0.9), momenta.to_vec()),
             ("temperature", Follow::temperature(1.0), vec![0.0, -1.0]),

@@ -18,6 +18,7 @@
 //! - [`LocalSteps`]: the rate of a client between synchronizations; [`ServerRate`]: that of the server.
 //! - [`PrivateRate`]: the best rate of differentially private training, as its noisy gradient shows it; [`PrivacyBudget`]:
 //!   stops before more is spent.
+//! - [`TaskConflict`]: a rate that falls while the gradients of several tasks point against each other.
 //! - [`NoiseScale`]: answers nothing; measures how noisy gradients are, and so how large a batch still pays.
 //! - [`Cooldown`]: half the rate for a while after a loss that is not finite; the pattern for one of your own.
 //!
@@ -66,6 +67,7 @@ mod server_rate;
 mod signal;
 mod since;
 mod spike_guard;
+mod task_conflict;
 mod within;
 
 pub use anneal_schedule::{Run, RunLength, Span};
@@ -107,4 +109,5 @@ pub use seesaw::{Seesaw, SeesawError, SeesawPlan, SeesawStage};
 pub use server_rate::{ServerRate, ServerRateError, ServerSteps};
 pub use signal::Signal;
 pub use spike_guard::SpikeGuard;
+pub use task_conflict::TaskConflict;
 pub use within::AtEnd;

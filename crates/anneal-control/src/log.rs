@@ -88,6 +88,9 @@ pub struct LoggedUpdate {
     /// ‖g‖₂ of the mean of its batches, before clipping, where a controller needs it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
     pub mean_gradient_norm: Option<f64>,
+    /// The mean cosine between pairs of task gradients, where passes have several tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
+    pub task_cosine: Option<f64>,
     /// ‖Δw‖₂: how far it moved all weights.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
     pub update_norm: Option<f64>,

@@ -373,6 +373,7 @@ mod tests {
         batch_gradient_norm: None,
         mean_gradient_norm: None,
         largest_gradient: None,
+        task_cosine: None,
         movement: None,
         last_movement: None,
         batches: None,

@@ -39,6 +39,10 @@ pub struct Observation {
     /// How far the update before this one moved them.
     #[serde(with = "bits")]
     pub last_movement: Option<f64>,
+    /// The mean, over its batches, of the mean cosine between pairs of task gradients: from −1 to 1, NaN where no pair
+    /// has one.
+    #[serde(with = "bits")]
+    pub task_cosine: Option<f64>,
     /// How many batches it is of, all devices together.
     pub batches: Option<u64>,
     /// Whether a gradient was infinite or NaN.

@@ -8,16 +8,17 @@ use serde::{Deserialize, Serialize};
 /// Lets the rate decay between the rehearsals of a task, and begins anew with each: the description.
 ///
 /// ```text
-/// factor(t) = 2^(−(t − t_last) / R)        t_last the update of the last rehearsal
+/// factor(t) = 2^(−(t − t_last) / h)        t_last the update of the last rehearsal
 /// ```
 ///
-/// With a rehearsal every R updates it falls from 1 to a half and jumps back. The updates 0, R, 2R, … from the
+/// With a rehearsal every R updates and h = R it falls from 1 to a half and jumps back. The updates 0, R, 2R, … from the
 /// first that it hears are rehearsals; or where the loop [announces](Self::announced_as) them, the first one and
 /// each that follows an announcement. When none comes it goes on falling.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `every` R | required | a span of at least 1 update |
+/// | `half_life` h | R | a span of at least 1 update |
 /// | `announced_as` | counted, not announced | not empty |
 ///
 /// Source: the forgetting curve of spaced repetition, Settles and Meeder 2016, "A trainable spaced repetition model
@@ -40,6 +41,8 @@ use serde::{Deserialize, Serialize};
 pub struct Rehearsal {
     every: Span,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    half_life: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     announced_as: Option<String>,
 }
 
@@ -47,10 +50,17 @@ impl Rehearsal {
     /// The task is rehearsed every so many updates, of the schedule's steps.
     #[must_use]
     pub fn every(updates: impl Into<Span>) -> Self {
-        Self { every: updates.into(), announced_as: None }
+        Self { every: updates.into(), half_life: None, announced_as: None }
     }
 
-    /// The loop announces each rehearsal under this name; `every` is then the half-life alone.
+    /// The rate falls by half within so many updates. A shorter half-life than the interval keeps more of what is
+    /// rehearsed, and learns what is new more slowly.
+    #[must_use]
+    pub fn half_life(self, updates: impl Into<Span>) -> Self {
+        Self { half_life: Some(updates.into()), ..self }
+    }
+
+    /// The loop announces each rehearsal under this name; `every` is then the half-life alone, where no other is given.
     #[must_use]
     pub fn announced_as(self, name: impl Into<String>) -> Self {
         Self { announced_as: Some(name.into()), ..self }
@@ -59,12 +69,16 @@ impl Rehearsal {
 
 impl Describe for Rehearsal {
     fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
-        let every = updates("every", self.every, run)?;
-        ControlError::require("every", every, every >= 1, "at least 1 update")?;
+        let length = |field, span| {
+            let length = updates(field, span, run)?;
+            ControlError::require(field, length, length >= 1, "at least 1 update").map(|()| length)
+        };
+        let every = length("every", self.every)?;
+        let half_life = self.half_life.map_or(Ok(every), |span| length("half_life", span))?;
         let name = self.announced_as.clone();
         let named = name.as_ref().is_none_or(|name| !name.is_empty());
         ControlError::require("announced_as", &name, named, "not empty")?;
-        Ok(Rehearsals { every, name, state: Since::announced() }.into())
+        Ok(Rehearsals { every, half_life, name, state: Since::announced() }.into())
     }
 }
 
@@ -72,6 +86,7 @@ impl Describe for Rehearsal {
 #[derive(Clone, Debug)]
 struct Rehearsals {
     every: u64,
+    half_life: u64,
     /// That of the announcement; `None` where they are counted.
     name: Option<String>,
     state: Since,
@@ -81,7 +96,7 @@ impl Rehearsals {
     fn factor(&mut self, step: u64) -> f64 {
         let steps = self.state.steps(step).unwrap_or(0);
         let since = if self.name.is_some() { steps } else { steps % self.every };
-        (-(since as f64) / self.every as f64).exp2()
+        (-(since as f64) / self.half_life as f64).exp2()
     }
 }
 
@@ -136,6 +151,16 @@ mod tests {
     }
 
     #[test]
+    fn its_half_life_may_be_another_than_the_interval() {
+        let rates = Driver::new(Rehearsal::every(4).half_life(2)).rates(6);
+        let half = 0.5f64;
+        assert_eq!(rates, [1.0, half.sqrt(), half, half.powf(1.5), 1.0, half.sqrt()]);
+
+        let announced = Rehearsal::every(4).half_life(Span::percent(0.2)).announced_as("replay");
+        assert_eq!(Driver::new(announced).rates(5)[4], 0.25);
+    }
+
+    #[test]
     fn announced_it_goes_on_falling_until_then() {
         let mut driver = Driver::new(Rehearsal::every(2).announced_as("replay"));
         assert_eq!(driver.rates(7)[6], 0.125);
@@ -170,7 +195,11 @@ mod tests {
 
     #[test]
     fn it_resumes_exactly() {
-        for rule in [Rehearsal::every(7), Rehearsal::every(7).announced_as("replay")] {
+        for rule in [
+            Rehearsal::every(7),
+            Rehearsal::every(7).half_life(3),
+            Rehearsal::every(7).announced_as("replay"),
+        ] {
             let mut whole = Driver::new(rule.clone());
             whole.rates(11);
             if rule.announced_as.is_some() {
@@ -187,11 +216,13 @@ mod tests {
         let field = |rule: Rehearsal| rule.build(&run).unwrap_err().field;
         for every in [Span::steps(0), Span::epochs(1), Span::percent(-1)] {
             assert_eq!(field(Rehearsal::every(every)), "every");
+            assert_eq!(field(Rehearsal::every(5).half_life(every)), "half_life");
         }
         assert_eq!(field(Rehearsal::every(5).announced_as("")), "announced_as");
-        for rule in
-            [Rehearsal::every(Span::epochs(2)), Rehearsal::every(5).announced_as("old task")]
-        {
+        for rule in [
+            Rehearsal::every(Span::epochs(2)),
+            Rehearsal::every(5).half_life(3).announced_as("old task"),
+        ] {
             let json = serde_json::to_string(&rule).unwrap();
             assert_eq!(serde_json::from_str::<Rehearsal>(&json).unwrap(), rule);
         }

@@ -2,8 +2,7 @@
 
 use crate::{
     AnyController, ControlError, Curriculum, Describe, Follow, Greedy, Hypergradient, LocalSteps,
-    NoiseScale, Pid, Plateau, PrivacyBudget, PrivateRate, PruningRestart, Rehearsal, Run,
-    SpikeGuard,
+    NoiseScale, Pid, Plateau, PruningRestart, Rehearsal, Run, SpikeGuard, TaskConflict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +57,6 @@ rules!(
     Follow,
     LocalSteps,
     PruningRestart,
-    PrivateRate,
-    PrivacyBudget,
+    TaskConflict,
     NoiseScale
 );

@@ -78,6 +78,11 @@ impl ServerRate {
         Self { momentum, ..self }
     }
 
+    /// The schedule over rounds.
+    pub fn schedule(&self) -> &ScheduleConfig {
+        &self.schedule
+    }
+
     /// Checks it for so many rounds: see [`LocalSteps::rounds`](crate::LocalSteps::rounds).
     ///
     /// # Errors

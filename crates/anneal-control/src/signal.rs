@@ -15,6 +15,7 @@ use std::str::FromStr;
 /// | [`GradientL1`](Self::GradientL1) | `gradient_l1` | an update |
 /// | [`LargestGradient`](Self::LargestGradient) | `largest_gradient` | an update |
 /// | [`UpdateNorm`](Self::UpdateNorm) | `update_norm` | an update |
+/// | [`TaskCosine`](Self::TaskCosine) | `task_cosine` | an update |
 /// | [`Announced`](Self::Announced) | `announced NAME` | an announcement |
 ///
 /// ```
@@ -37,6 +38,8 @@ pub enum Signal {
     LargestGradient,
     /// ‖Δw‖₂: how far the update before moved the weights.
     UpdateNorm,
+    /// The mean cosine between pairs of task gradients.
+    TaskCosine,
     /// A number that the loop announces under this name.
     Announced(String),
 }
@@ -52,6 +55,7 @@ impl Signal {
             Self::GradientL1 => Needs { gradient_l1: true, ..none },
             Self::LargestGradient => Needs { largest_gradient: true, ..none },
             Self::UpdateNorm => Needs { last_movement: true, ..none },
+            Self::TaskCosine => Needs { task_cosine: true, ..none },
         }
     }
 
@@ -90,6 +94,7 @@ impl Signal {
             Self::GradientL1 => of_update.gradient_l1,
             Self::LargestGradient => of_update.largest_gradient,
             Self::UpdateNorm => of_update.last_movement,
+            Self::TaskCosine => of_update.task_cosine,
             Self::Metric(_) | Self::Announced(_) => None,
         };
         Some(value.unwrap_or(f64::NAN))
@@ -142,6 +147,7 @@ impl fmt::Display for Signal {
             Self::GradientL1 => f.write_str("gradient_l1"),
             Self::LargestGradient => f.write_str("largest_gradient"),
             Self::UpdateNorm => f.write_str("update_norm"),
+            Self::TaskCosine => f.write_str("task_cosine"),
             Self::Announced(name) => write!(f, "announced {name}"),
         }
     }
@@ -162,9 +168,10 @@ impl FromStr for Signal {
                 "gradient_l1" => Self::GradientL1,
                 "largest_gradient" => Self::LargestGradient,
                 "update_norm" => Self::UpdateNorm,
+                "task_cosine" => Self::TaskCosine,
                 _ => {
                     let allowed = "`valid NAME`, `train NAME`, `announced NAME`, `loss`, `gradient_norm`, \
-                                   `gradient_l1`, `largest_gradient` or `update_norm`";
+                                   `gradient_l1`, `largest_gradient`, `update_norm` or `task_cosine`";
                     let value = format!("`{text}`");
                     return Err(ControlError { field: "signal", value, allowed });
                 }
@@ -236,6 +243,7 @@ mod tests {
             Signal::GradientL1,
             Signal::LargestGradient,
             Signal::UpdateNorm,
+            Signal::TaskCosine,
             Signal::Announced("temperature".into()),
         ];
         for signal in all {

@@ -2,7 +2,8 @@
 
 use crate::controllers::Erased;
 use crate::{
-    Answer, ControlError, Controller, Event, GradientNoise, LossScale, MetricOf, Needs, Stop,
+    Answer, ControlError, Controller, Event, GradientNoise, LossScale, MetricOf, Needs,
+    PrivacyAccountant, Stop,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -103,6 +104,10 @@ impl Controller for Within {
 
     fn gradient_noise(&self) -> Option<GradientNoise> {
         self.inner.gradient_noise()
+    }
+
+    fn privacy(&self) -> Option<&PrivacyAccountant> {
+        self.inner.privacy()
     }
 
     fn metrics(&self) -> Vec<MetricOf> {

@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use std::any::Any;
 use std::cell::Cell;
+use std::convert::identity;
 use std::fmt;
 
 /// A model as [`LearnerBuilder`](crate::LearnerBuilder) trains it: between the backward pass and the optimizer its
@@ -54,7 +55,7 @@ impl<M> Annealed<M> {
     where
         M: Module,
     {
-        let evaluated = self.updater.valid(&self.model, self.statistics.as_ref());
+        let evaluated = self.updater.valid(&self.model, self.statistics.as_ref(), identity);
         self.updater.monitor.release(evaluated.train())
     }
 
@@ -156,7 +157,7 @@ impl<M: Module> Module for Annealed<M> {
     fn valid(&self) -> Self {
         let model = match self.is_over {
             true => self.model.valid(),
-            false => self.updater.valid(&self.model, self.statistics.as_ref()),
+            false => self.updater.valid(&self.model, self.statistics.as_ref(), identity),
         };
         let (updater, statistics) = (self.updater.clone(), self.statistics.clone());
         Self { model, updater, statistics, is_over: self.is_over }

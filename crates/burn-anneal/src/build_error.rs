@@ -194,6 +194,49 @@ pub enum BuildError {
         /// Its name.
         controller: String,
     },
+    /// A controller that private training makes by itself.
+    #[error(
+        "controller: `{controller}` holds for differentially private training only, which makes it of its own clip and noise: \
+         give DifferentialPrivacy a budget or a best_rate, call LearnerBuilder::build_private_loop, and leave it out"
+    )]
+    OfPrivacy {
+        /// Its name.
+        controller: String,
+    },
+    /// A controller that would tell of the data of a private training.
+    #[error(
+        "controller: `{controller}` needs {of}; in private training only the noisy gradient may steer: use a controller that \
+         needs norms of the gradient, or validation metrics"
+    )]
+    HearsOfData {
+        /// Its name.
+        controller: String,
+        /// What it needs.
+        of: String,
+    },
+    /// A part that private training does not have.
+    #[error("{part}: not in private training: {reason}")]
+    NotPrivate {
+        /// The part.
+        part: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A batch norm in private training.
+    #[error(
+        "model: `{path}` is a batch norm, which normalizes by the items of a batch and keeps statistics of them, without \
+         noise; take a GroupNorm or a LayerNorm in its place, or freeze it: norm.freeze()"
+    )]
+    MixesItems {
+        /// Its path.
+        path: String,
+    },
+    /// The operating system gives no random numbers.
+    #[error("privacy: the operating system gives no random numbers: {reason}")]
+    NoRandomness {
+        /// What it says.
+        reason: String,
+    },
     /// The length of the run is not known.
     #[error(
         "run: its length is not known; give it with LearnerBuilder::run(RunLength::…), or launch, which learns it from \

@@ -13,7 +13,7 @@ pub(crate) fn deep_copy<M: Module>(model: &M) -> M {
 
 /// Puts the first parameter of an id in all of its places: made apart, each would have the gradient of its own place alone.
 #[derive(Default)]
-struct Tie(HashMap<ParamId, Box<dyn Any>>);
+pub(crate) struct Tie(HashMap<ParamId, Box<dyn Any>>);
 
 impl ModuleMapper for Tie {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

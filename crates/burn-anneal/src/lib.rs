@@ -16,7 +16,8 @@
 //!
 //! [`LearnerBuilder`] puts model, optimizer and schedule together, and [`launch`](LearnerBuilder::launch) trains them with
 //! Burn's `SupervisedTraining`, from which it learns the length of the run. For Burn's own loop it ends in a Burn `Learner`, for
-//! one of your own in a [`TrainingLoop`]; `Learner::new(model, optimizer, schedule.init(run)?)` works too.
+//! one of your own in a [`TrainingLoop`], or in a [`PrivateLoop`] with differential privacy;
+//! `Learner::new(model, optimizer, schedule.init(run)?)` works too.
 
 mod annealed;
 mod average;
@@ -27,6 +28,8 @@ pub mod decay;
 mod deep_copy;
 mod ensemble;
 mod epoch_events;
+mod explore;
+mod federation;
 mod finder;
 pub mod groups;
 mod launch;
@@ -35,11 +38,14 @@ mod merge;
 pub mod momentum;
 mod optimizers;
 pub mod precision;
+mod private;
+mod pruning;
 mod resume;
 pub mod schedule_free;
 mod scheduler;
 mod search;
 mod snapshots;
+mod tasks;
 mod training_loop;
 mod update;
 
@@ -56,14 +62,21 @@ pub use builder::{GradientReduction, LearnerBuilder, NotFinite, Resume};
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 pub use ensemble::{Ensemble, EnsembleError, MeanOf, Pairs, PredictionDiversity, WeightDiversity};
 pub use epoch_events::EpochEvents;
+pub use explore::{Candidate, ExploreError, ExploreTrainings};
+pub use federation::{
+    ClientSplit, Federation, FederationBuilder, FederationError, Round, SplitError,
+};
 pub use finder::{FindError, FinderProgress, FirstRateFound, LrFinder, WarmupFound};
 pub use launch::Finished;
 pub use loader::{ChaCha8Rng, EpochStart, SeededBatcher, SeededLoader};
 pub use merge::{MergeError, SavedWeights, merge};
+pub use private::{BestRate, DifferentialPrivacy, PoissonLoader, PrivateLoop};
+pub use pruning::{MagnitudePruning, PruningError, PruningMask};
 pub use resume::OnMismatch;
 pub use scheduler::{InitScheduler, SavedStep, Scheduler};
 pub use search::{SearchTrainings, Searched};
 pub use snapshots::{Snapshot, Snapshots};
+pub use tasks::{NoCosine, TaskCosine, TaskError, TaskGradients, TaskLoss};
 pub use training_loop::TrainingLoop;
 pub use update::{
     ClipError, Clipped, GlobalNormClip, LogUpdates, Monitor, Monitored, OnSkip, RunMetrics,
@@ -79,12 +92,14 @@ pub mod prelude {
     pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
     pub use crate::schedule_free::ScheduleFree;
     pub use crate::{
-        Annealed, Average, AverageError, AveragedModel, BuildError, Checkpoint, CheckpointError,
-        Checkpoints, Ensemble, EnsembleError, EpochEvents, EpochStart, FindError, Finished,
-        GlobalNormClip, GradientReduction, InitScheduler, LearnerBuilder, LogUpdates, LrFinder,
-        MeanOf, MergeError, Monitored, NotFinite, OnMismatch, OnSkip, RunMetrics, ScaledBackward,
-        Scheduler, SearchTrainings, SeededBatcher, SeededLoader, Snapshot, Snapshots, TrainingLoop,
-        UpdateError, Watch, Weights, merge,
+        Annealed, Average, AverageError, AveragedModel, BestRate, BuildError, Checkpoint,
+        CheckpointError, Checkpoints, ClientSplit, DifferentialPrivacy, Ensemble, EnsembleError,
+        EpochEvents, EpochStart, ExploreError, ExploreTrainings, Federation, FederationBuilder,
+        FederationError, FindError, Finished, GlobalNormClip, GradientReduction, InitScheduler,
+        LearnerBuilder, LogUpdates, LrFinder, MagnitudePruning, MeanOf, MergeError, Monitored,
+        NotFinite, OnMismatch, OnSkip, PoissonLoader, PrivateLoop, PruningMask, RunMetrics,
+        ScaledBackward, Scheduler, SearchTrainings, SeededBatcher, SeededLoader, Snapshot,
+        Snapshots, TaskGradients, TrainingLoop, UpdateError, Watch, Weights, merge,
     };
     pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::*;

@@ -2,16 +2,18 @@
 
 use crate::average::Recompute;
 use crate::checkpoint::{Checkpoint, CheckpointError, save_epoch};
-use crate::deep_copy::deep_copy;
-use crate::precision::with_master_weights;
+use crate::deep_copy::{Tie, deep_copy};
+use crate::precision::{to_precision, with_master_weights};
+use crate::pruning::PruningMask;
 use crate::update::{
-    Failed, How, Monitor, Monitored, Optimize, PassAgain, Points, UpdateError, Updated, Updater,
-    learner_scheduler, step_optimizer, sum,
+    ByParameter, Failed, How, Monitor, Monitored, Optimize, PassAgain, Points, UpdateError,
+    Updated, Updater, half_parameters, learner_scheduler, step_optimizer, sum,
 };
 use anneal_control::MetricOf;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::module::{Module, ParamId};
+use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
+use burn::tensor::{FloatDType, Tensor};
 use burn::train::TrainOutput;
 use std::any::Any;
 use std::cell::Cell;
@@ -61,6 +63,8 @@ pub struct TrainingLoop<M> {
     statistics: Option<Recompute<M>>,
     /// Those of the passes since the last update.
     pub(crate) gradients: Option<GradientsParams>,
+    /// What is pruned.
+    mask: PruningMask,
 }
 
 impl<M> Monitored for TrainingLoop<M> {
@@ -77,7 +81,8 @@ impl<M: Module> TrainingLoop<M> {
         scheduler: ModuleLrScheduler,
         statistics: Option<Recompute<M>>,
     ) -> Self {
-        Self { model: Some(model), updater, optimizer, scheduler, statistics, gradients: None }
+        let (model, mask) = (Some(model), PruningMask::default());
+        Self { model, updater, optimizer, scheduler, statistics, gradients: None, mask }
     }
 
     /// A copy that goes its own way, running statistics included.
@@ -93,7 +98,7 @@ impl<M: Module> TrainingLoop<M> {
             learner_scheduler(Arc::new(schedule), slot),
             None,
         );
-        copy.prepared()
+        Self { mask: self.mask.clone(), ..copy }.prepared()
     }
 
     /// The batches of the next update, as the run says.
@@ -118,12 +123,14 @@ impl<M: Module> TrainingLoop<M> {
     /// [`recompute_statistics`](crate::LearnerBuilder::recompute_statistics) fails, the next update says so, and
     /// [`failure`](Monitored::failure) at once.
     pub fn valid(&self) -> M {
-        self.updater.valid(self.model(), self.statistics.as_ref())
+        let prune = |model| self.mask.apply(model);
+        self.updater.valid(self.model(), self.statistics.as_ref(), prune)
     }
 
     /// The model with the averages, in its `valid()` form; without any, and before they begin, with its weights.
     pub fn averaged(&self) -> M {
-        self.updater.averaged(self.model(), self.statistics.as_ref())
+        let prune = |model| self.mask.apply(model);
+        self.updater.averaged(self.model(), self.statistics.as_ref(), prune)
     }
 
     /// As [`averaged`](Self::averaged), in f32 where the model is in half precision; there its running statistics are
@@ -135,7 +142,7 @@ impl<M: Module> TrainingLoop<M> {
         let model = self.model_in_f32().valid();
         let slot = self.updater.monitor.slot();
         let state = slot.lock();
-        state.evaluated.put(model)
+        self.mask.apply(state.evaluated.put(model))
     }
 
     /// Gives the model back with the weights that train, which require gradients where they did before the run; with the
@@ -147,15 +154,69 @@ impl<M: Module> TrainingLoop<M> {
 
     /// The model in f32: in half precision that of the [master weights](crate::precision::MasterWeights).
     pub fn model_in_f32(&self) -> M {
-        with_master_weights(self.model().clone(), self.optimizer.to_record())
+        self.mask.apply(with_master_weights(self.model().clone(), self.optimizer.to_record()))
     }
 
     /// Changes the model, for instance by loading weights into it. Averages stay what they are.
     pub fn map_model(&mut self, change: impl FnOnce(M) -> M) {
         self.updater.expects_ids = true;
+        self.replace_model(change);
+    }
+
+    fn replace_model(&mut self, change: impl FnOnce(M) -> M) {
         self.updater.monitor.slot().lock().raw = Points::default();
-        let prepare = |model| self.updater.monitor.prepare(model);
+        let prepare = |model| self.updater.monitor.prepare(self.mask.apply(model));
         self.model = self.model.take().map(change).map(prepare);
+    }
+
+    /// Sets the weights of a mask to zero, in the place of those of the mask before, and keeps them there: their
+    /// gradients count in no norm, and neither momentum nor a decay moves them. What was pruned before and is not any
+    /// more trains again, from zero.
+    ///
+    /// The model that is evaluated is pruned too, averages included; snapshots of averages hold those as they are. A
+    /// checkpoint holds the zeros, and no mask: after resuming, `training.prune(PruningMask::of_zeros(training.model()))`.
+    pub fn prune(&mut self, mask: PruningMask) {
+        self.mask = mask;
+        self.map_model(|model| model);
+    }
+
+    /// The weights, in half precision the master weights, and running statistics, in an order that models of the same
+    /// parameters share.
+    pub(crate) fn weights(&self) -> Vec<(ParamId, Tensor<1>)> {
+        // Running statistics are those of all passes in the `valid()` form only.
+        let model = match self.updater.monitor.plan.is_half {
+            true => self.model_in_f32().valid(),
+            false => self.model().valid(),
+        };
+        ByParameter::weights(&model, |_, _| true).iter().cloned().collect()
+    }
+
+    /// Puts weights of that order in the place of its own, master weights among them.
+    pub(crate) fn set_weights(&mut self, weights: &[Tensor<1>]) {
+        let own = ByParameter::weights(self.model(), |_, _| true);
+        let points = Points::of(own.iter().map(|(id, _)| *id).zip(weights.iter().cloned()));
+        self.replace_model(|model| points.put(deep_copy(&model)).map(&mut Tie::default()));
+        if self.updater.monitor.plan.is_half {
+            let masters = half_parameters(self.model());
+            let exact = points.put(to_precision(self.model().clone(), FloatDType::F32));
+            let slot = self.updater.monitor.slot();
+            slot.lock().index.introduce_masters(&masters, &exact, &mut self.optimizer);
+        }
+    }
+
+    /// Makes tensors of that order, of the parameters that are trained, the gradients of the next update.
+    pub(crate) fn set_gradients(&mut self, gradients: Vec<Tensor<1>>, is_trained: &[bool]) {
+        let own = ByParameter::weights(self.model(), |_, _| true);
+        let each = own.iter().map(|(id, _)| *id).zip(gradients).zip(is_trained);
+        let of_trained = each.filter(|(_, is_trained)| **is_trained).map(|(gradient, _)| gradient);
+        let grads = ByParameter::from_iter(of_trained).into_single(self.model());
+        self.pass(|_| TrainOutput { grads, item: () });
+    }
+
+    /// Forgets the state of the optimizer, averages too.
+    pub(crate) fn forget_optimizer(&mut self) {
+        self.updater.expects_ids = true;
+        self.optimizer = self.optimizer.clone().load_record(OptimizerRecord::default());
     }
 
     /// Runs a forward and a backward pass of a batch, and adds its gradients to those of the next update. The loss
@@ -173,8 +234,11 @@ impl<M: Module> TrainingLoop<M> {
         run: impl FnOnce(&M, I) -> TrainOutput<O>,
     ) -> O {
         let model = self.model.as_ref().expect("an update puts it back");
-        let TrainOutput { grads, item } =
-            self.updater.pass(model, batch, |batch| run(model, batch));
+        let masked = |batch| {
+            let TrainOutput { grads, item } = run(model, batch);
+            TrainOutput { grads: self.mask.of_gradients(model, grads), item }
+        };
+        let TrainOutput { grads, item } = self.updater.pass(model, batch, masked);
         self.gradients = Some(match self.gradients.take() {
             Some(before) => sum(model, before, grads),
             None => grads,
@@ -214,7 +278,15 @@ impl<M: Module> TrainingLoop<M> {
         let tag = self.updater.monitor.issue();
         let gradients = self.gradients.take().unwrap_or_default().into();
         let model = self.model.take().expect("an update puts it back");
-        let how = How { optimize, again, is_shared: false };
+        let mask = &self.mask;
+        let optimize = |model: M, optimizer: &mut _, rates, gradients| {
+            mask.apply(optimize(model, optimizer, rates, gradients))
+        };
+        let masked = |model: &M, item| {
+            again?(model, item).map(|gradients| mask.of_gradients(model, gradients))
+        };
+        let again = again.map(|_| &masked as &PassAgain<'_, M>);
+        let how = How { optimize: &optimize, again, is_shared: false };
         let updated = self.updater.update(model, Some(tag), gradients, &mut self.optimizer, how);
         let (model, result) = match updated {
             Ok(model) => (model, Ok(())),

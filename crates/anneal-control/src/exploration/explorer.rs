@@ -186,6 +186,11 @@ impl Explorer {
         self.state.candidates.iter().map(|candidate| candidate.updates).sum()
     }
 
+    /// The schedule that every candidate trains under.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
     /// The description.
     pub fn rule(&self) -> &Exploration {
         &self.rule

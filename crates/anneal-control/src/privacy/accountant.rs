@@ -3,7 +3,7 @@
 use super::check_noise_multiplier;
 use super::conversion::least_epsilon;
 use super::sampled_gaussian::divergence;
-use crate::ControlError;
+use crate::{Answer, ControlError, Controller, Event, Needs, Stop};
 use serde::{Deserialize, Serialize};
 
 /// Counts the updates of DP-SGD, and says for which (ε, δ) they are differentially private.
@@ -46,6 +46,9 @@ use serde::{Deserialize, Serialize};
 /// - Noise of floating-point numbers, which is no true normal distribution, or of a generator that is not
 ///   cryptographic.
 /// - Losses, norms, or rates that come from gradients before their noise.
+///
+/// As a [`Controller`] it counts each update, and never stops one. Restored from a checkpoint, also one of a
+/// [`PrivacyBudget`](crate::PrivacyBudget), it keeps what was counted, and goes on with its own noise and rate.
 ///
 /// It is an upper bound: an accountant of privacy loss distributions may find a smaller ε for the same updates.
 ///
@@ -183,7 +186,10 @@ impl PrivacyAccountant {
     }
 
     /// The ε that so many more updates would make it.
-    pub(super) fn epsilon_after(&self, more: u64, delta: f64) -> Result<f64, ControlError> {
+    ///
+    /// # Errors
+    /// [`ControlError`] for a δ that is not above 0 and below 1.
+    pub fn epsilon_after(&self, more: u64, delta: f64) -> Result<f64, ControlError> {
         Ok(self.least(more, delta)?.0)
     }
 
@@ -211,6 +217,41 @@ impl PrivacyAccountant {
             }
         }
         Ok(least_epsilon(self.orders.iter().copied().zip(spent), delta))
+    }
+}
+
+impl Controller for PrivacyAccountant {
+    type State = Self;
+
+    fn needs(&self) -> Needs {
+        Needs { private_gradient: true, now: true, ..Needs::default() }
+    }
+
+    fn privacy(&self) -> Option<&PrivacyAccountant> {
+        Some(self)
+    }
+
+    fn is_of_update(&self) -> bool {
+        true
+    }
+
+    fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
+        if let Event::Update(_) = event {
+            self.step();
+        }
+        Ok(Answer::default())
+    }
+
+    fn state(&self) -> Self {
+        self.clone()
+    }
+
+    fn restore(&mut self, mut state: Self) -> Result<(), ControlError> {
+        if let Some(now) = self.phases.last() {
+            state.change(now.noise_multiplier, now.sampling_rate)?;
+        }
+        *self = state;
+        Ok(())
     }
 }
 

@@ -1,14 +1,14 @@
 //! A privacy budget that training keeps to.
 
 use super::PrivacyAccountant;
-use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Run, Stop};
+use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Needs, Run, Stop};
 use serde::{Deserialize, Serialize};
 
 /// Counts each update of DP-SGD, and stops training before one that would spend more than ε at this δ: the description.
 ///
 /// [`PrivacyAccountant`] says what is counted, and what ε holds for. What was spent is the state, so a checkpoint has
-/// it, and a resumed run goes on from there, also with another noise or sampling rate. An update that is skipped counts:
-/// that it was, its data decided. A run that is longer than the budget lasts is warned of before it begins.
+/// it, and a resumed run goes on from there, also with another noise or sampling rate. A skipped update counts
+/// too: its data decided the skip. A run that is longer than the budget lasts is warned of before it begins.
 ///
 /// | field | range |
 /// | --- | --- |
@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 /// | `noise_multiplier` σ | finite, above 0 |
 /// | `sampling_rate` q | above 0, at most 1: expected batch size over items |
 ///
-/// It trusts what it is told: it neither clips nor adds noise nor draws batches. It is for whole runs; one that begins
+/// It trusts what it is told: it neither clips nor adds noise nor draws batches, so training that does none of that
+/// refuses it. [`PrivacyAccountant`] counts without a limit, and has the same state. It is for whole runs; one that begins
 /// [later](Describe::after) does not know of what was spent before.
 ///
 /// ```
@@ -91,6 +92,14 @@ impl Keeper {
 impl Controller for Keeper {
     type State = PrivacyAccountant;
 
+    fn needs(&self) -> Needs {
+        Needs { private_gradient: true, now: true, ..Needs::default() }
+    }
+
+    fn privacy(&self) -> Option<&PrivacyAccountant> {
+        Some(&self.spent)
+    }
+
     fn is_of_update(&self) -> bool {
         true
     }
@@ -124,7 +133,7 @@ impl Controller for Keeper {
 mod tests {
     use super::*;
     use crate::driver::Driver;
-    use crate::{Controllers, Due, FiniteGuard, Observation, Rule, RunLength};
+    use crate::{Controllers, Due, FiniteGuard, Observation, RunLength};
 
     const RULE: PrivacyBudget =
         PrivacyBudget { epsilon: 3.0, delta: 1e-5, noise_multiplier: 1.0, sampling_rate: 0.05 };
@@ -209,7 +218,7 @@ mod tests {
         assert_eq!(field(PrivacyBudget { delta: 1.0, ..RULE }), "delta");
         assert_eq!(field(PrivacyBudget { noise_multiplier: f64::NAN, ..RULE }), "noise_multiplier");
         assert_eq!(field(PrivacyBudget { sampling_rate: 2.0, ..RULE }), "sampling_rate");
-        let json = serde_json::to_string(&Rule::from(RULE)).unwrap();
-        assert_eq!(serde_json::from_str::<Rule>(&json).unwrap(), RULE.into());
+        let json = serde_json::to_string(&RULE).unwrap();
+        assert_eq!(serde_json::from_str::<PrivacyBudget>(&json).unwrap(), RULE);
     }
 }

@@ -28,10 +28,11 @@ use serde::{Deserialize, Serialize};
 /// gradient is: clipped for each item, and with the noise, before the optimizer's update is asked for. Where noise is
 /// added later, such as by an optimizer, the norm is the one without noise, and the rate leaks it. The gradient is the sum
 /// over the drawn items by the *expected* batch; by how many were drawn is something else, and tells how many were drawn.
-/// It is of the whole model, and can be of no single group.
+/// So it says that it needs a [private gradient](Needs::private_gradient), and training that has none refuses it. It is of
+/// the whole model, and can be of no single group.
 ///
-/// Before the first norm the rate is the schedule's. A norm that is infinite, NaN or missing is counted, and changes
-/// nothing; so does that of an update that a controller before it skips. A rate of 0 stays 0.
+/// Before the first norm the rate is the schedule's. A norm that is infinite, NaN or missing is counted and
+/// ignored. The norm of an update that a controller before it skips is ignored too. A rate of 0 stays 0.
 ///
 /// ```
 /// use anneal_control::{Controllers, Describe, Due, Observation, PrivateRate, PrivateStep, RunLength};
@@ -133,7 +134,7 @@ impl Controller for Follower {
     type State = FollowerState;
 
     fn needs(&self) -> Needs {
-        Needs { gradient_norm: true, now: true, ..Needs::default() }
+        Needs { gradient_norm: true, now: true, private_gradient: true, ..Needs::default() }
     }
 
     fn role(&self) -> Option<&'static str> {
@@ -298,8 +299,8 @@ mod tests {
             assert_eq!(field(PrivateRate::new(STEP).half_life(half_life)), "half_life");
         }
         let rule = PrivateRate::new(STEP).half_life(Span::percent(2.0)).limits(0.1, 1.0);
-        let json = serde_json::to_string(&crate::Rule::from(rule)).unwrap();
-        assert!(json.starts_with(r#"{"private_rate":{"step":{"noise_multiplier":1.0,"#), "{json}");
-        assert_eq!(serde_json::from_str::<crate::Rule>(&json).unwrap(), rule.into());
+        let json = serde_json::to_string(&rule).unwrap();
+        assert!(json.starts_with(r#"{"step":{"noise_multiplier":1.0,"#), "{json}");
+        assert_eq!(serde_json::from_str::<PrivateRate>(&json).unwrap(), rule);
     }
 }

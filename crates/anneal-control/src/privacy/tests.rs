@@ -1,6 +1,8 @@
 use super::PrivacyAccountant;
 use super::sampled_gaussian::divergence;
-use crate::ControlError;
+use crate::{
+    AnyController, ControlError, Controllers, Describe, Due, Observation, PrivacyBudget, RunLength,
+};
 use proptest::prelude::*;
 
 fn close(found: f64, expected: f64, within: f64) {
@@ -307,4 +309,41 @@ fn a_checkpoint_holds_it() {
     let no_noise = r#"{"phases":[{"noise_multiplier":0.0,"sampling_rate":0.01,"steps":7}]}"#;
     assert!(error(no_noise).contains("noise_multiplier"));
     assert!(error(r#"{"phases":[],"delta":1}"#).contains("unknown field"));
+}
+
+#[test]
+fn as_a_controller_it_counts_each_update() {
+    let named = |controller: AnyController| {
+        let mut controllers = Controllers::default();
+        controllers.add("privacy", controller);
+        controllers
+    };
+    let update = |controllers: &mut Controllers, numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let decision = controllers.update(Due::at(number, 0.1), &Observation::default());
+            assert!(decision.unwrap().answer.is_none());
+        }
+    };
+    let mut first = named(accountant(1.5, 0.01, 0).into());
+    assert!(first.needs().private_gradient && !first.needs().measures());
+    update(&mut first, 0..30);
+    assert_eq!(first.privacy(), Some(&accountant(1.5, 0.01, 30)));
+
+    // A budget goes on with what it has counted, and the other way round, each with its own noise.
+    let run = RunLength::updates(100).resolve().unwrap();
+    let budget =
+        PrivacyBudget { epsilon: 3.0, delta: 1e-5, noise_multiplier: 1.2, sampling_rate: 0.01 };
+    let mut second = named(budget.build(&run).unwrap());
+    second.restore(first.save()).unwrap();
+    update(&mut second, 30..50);
+    let mut third = named(accountant(1.5, 0.01, 0).into());
+    third.restore(second.save()).unwrap();
+    update(&mut third, 50..60);
+    let mut expected = accountant(1.5, 0.01, 40);
+    expected.change(1.2, 0.01).unwrap();
+    expected.steps(20);
+    let spent = third.privacy().unwrap();
+    close(spent.epsilon(1e-5).unwrap(), expected.epsilon(1e-5).unwrap(), 1e-12);
+    assert_eq!(spent.counted(), 60);
+    assert_eq!(Controllers::default().privacy(), None);
 }

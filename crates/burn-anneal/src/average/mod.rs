@@ -11,7 +11,7 @@ pub use evaluate::{EvaluateError, Evaluation, evaluate};
 pub use model::AveragedModel;
 pub(crate) use model::with_averages;
 pub use statistics::recompute_statistics;
-pub(crate) use statistics::{Recompute, recompute_over};
+pub(crate) use statistics::{Recompute, moved_by, recompute_over};
 
 use crate::groups::{Groups, Parameter, Selection};
 use crate::update::{Averaging, Rule, Timed};

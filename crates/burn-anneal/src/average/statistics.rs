@@ -1,6 +1,7 @@
 //! Running statistics of weights that no forward pass of training has seen.
 
 use crate::deep_copy::deep_copy;
+use crate::groups::parameters;
 use crate::loader::{EpochStart, look};
 use crate::update::{ByParameter, Points, Updater, in_f32, numbers};
 use burn::data::dataloader::DataLoader;
@@ -77,6 +78,18 @@ pub fn recompute_statistics<M: Module, I: Clone>(
     Points::of(means.into_iter()).put(copy)
 }
 
+/// Runs a pass, and gives the paths of all that it moves and that is not trained: running statistics.
+pub(crate) fn moved_by<M: Module, T>(model: &M, pass: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let is_trained = trained(model);
+    // What all passes have left is in the `valid()` form only.
+    let values = || floats(&model.valid(), |id| !is_trained.contains(&id));
+    let (before, given) = (values(), pass());
+    let moved = moved(&before, &values());
+    let named = parameters(model).into_iter();
+    let named = named.filter(|parameter| parameter.id.is_some_and(|id| moved.contains(&id)));
+    (given, named.map(|parameter| parameter.path).collect())
+}
+
 /// Flat tensors by parameter.
 type Values = HashMap<ParamId, Tensor<1>>;
 
@@ -84,14 +97,16 @@ fn map(values: &Values, of: impl Fn(ParamId, Tensor<1>) -> Tensor<1>) -> Values 
     values.iter().map(|(id, value)| (*id, of(*id, value.clone()))).collect()
 }
 
-/// Those that differ.
+/// Those that differ; an infinity, as in the mask of an attention, is the same as itself, and so is NaN.
 fn moved(before: &Values, after: &Values) -> HashSet<ParamId> {
-    let (ids, differences): (Vec<_>, Vec<_>) = before
-        .iter()
-        .map(|(id, before)| (*id, (after[id].clone() - before.clone()).max_abs()))
-        .unzip();
-    let moved = ids.into_iter().zip(numbers(differences));
-    moved.filter(|(_, difference)| *difference != 0.0).map(|(id, _)| id).collect()
+    let differs = |before: &Tensor<1>, after: &Tensor<1>| {
+        let both_nan = before.clone().is_nan().bool_and(after.clone().is_nan());
+        after.clone().equal(before.clone()).bool_or(both_nan).bool_not().any().float()
+    };
+    let (ids, differ): (Vec<_>, Vec<_>) =
+        before.iter().map(|(id, before)| (*id, differs(before, &after[id]))).unzip();
+    let moved = ids.into_iter().zip(numbers(differ));
+    moved.filter(|(_, differs)| *differs != 0.0).map(|(id, _)| id).collect()
 }
 
 /// All floating-point parameters and buffers of a module that are wanted and have elements, in f32 at least.

@@ -1,6 +1,7 @@
 //! From a model, an optimizer and a schedule to what trains: Burn's loop and ours, or a loop of one's own.
 
 mod parts;
+mod private;
 
 pub(crate) use parts::{Driver, FINITE_GUARD, For, Parts, Passes};
 
@@ -26,13 +27,14 @@ use burn::tensor::FloatDType;
 use burn::train::{
     ExecutionStrategy, InferenceStep, Interrupter, Learner, LearnerModel, TrainStep,
 };
+use private::OfPrivacy;
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Builds what trains under a schedule: [`launch`](Self::launch) trains with Burn's `SupervisedTraining`,
 /// [`build`](Self::build) makes a `Learner` for Burn's own loop, [`build_loop`](Self::build_loop) a [`TrainingLoop`] of
-/// one's own.
+/// one's own, and [`build_private_loop`](Self::build_private_loop) one whose training is differentially private.
 ///
 /// What is required is an argument, what is optional a call; everything is checked before training. A clone begins a run
 /// of its own, with the same model, optimizer and all the rest.
@@ -65,7 +67,8 @@ pub struct LearnerBuilder<M> {
     half: Option<HalfPrecision>,
     loss_scaling: Option<LossScaling>,
     rate_cap: Option<RateCap>,
-    controllers: Vec<(String, Arc<dyn Describe>)>,
+    controllers: Vec<NamedController>,
+    of_privacy: Option<OfPrivacy>,
     rate_floor: Option<f64>,
     on_skip: Option<OnSkip>,
     not_finite: NotFinite,
@@ -90,6 +93,9 @@ pub struct LearnerBuilder<M> {
     log: Option<LogUpdates>,
     watch: OwnWatch,
 }
+
+/// The description of a controller, and its name.
+pub(crate) type NamedController = (String, Arc<dyn Describe>);
 
 /// A watch that a copy of the builder does not share, because it begins a run of its own.
 #[derive(Default)]
@@ -162,6 +168,7 @@ impl<M: Module> LearnerBuilder<M> {
             loss_scaling: None,
             rate_cap: None,
             controllers: vec![],
+            of_privacy: None,
             rate_floor: None,
             on_skip: None,
             not_finite: NotFinite::Report,

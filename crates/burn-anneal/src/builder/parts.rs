@@ -102,6 +102,7 @@ impl<M: Module> LearnerBuilder<M> {
         self.check_optimizers(&groups)?;
         controllers.set_up(groups.names()).map_err(BuildError::Controllers)?;
         let mut warnings = controllers.warnings();
+        warnings.extend(self.of_privacy.iter().filter_map(|privacy| privacy.warning.clone()));
         if course.run.has_ramp() && self.reduction == GradientReduction::Sum {
             warnings.push(SUMS_OF_MORE.into());
         }
@@ -238,7 +239,7 @@ impl<M: Module> LearnerBuilder<M> {
     }
 
     /// The groups, and whether somebody asked for some.
-    fn resolve_groups(
+    pub(super) fn resolve_groups(
         &self,
         schedule: &Schedule,
         run: RunLength,
@@ -368,7 +369,8 @@ impl<M: Module> LearnerBuilder<M> {
             Some(guard) => all.add(FINITE_GUARD, guard),
             None => {}
         }
-        for (name, rule) in &self.controllers {
+        let of_privacy = self.of_privacy.iter().flat_map(|privacy| &privacy.controllers);
+        for (name, rule) in of_privacy.chain(&self.controllers) {
             let controller = rule
                 .build(run)
                 .map_err(|source| BuildError::Controller { controller: name.clone(), source })?;
@@ -389,6 +391,10 @@ impl<M: Module> LearnerBuilder<M> {
                 return Err(BuildError::SameController { name: name.to_string() });
             }
         }
+        for (name, _) in &self.controllers {
+            self.check_private_controller(&all, name)?;
+        }
+        self.check_privacy(&all)?;
         // What cannot be saved and read again would be lost on a resume.
         all.clone().restore(all.save()).map_err(BuildError::ControllerState)?;
         if let Some(rate) = self.rate_floor {

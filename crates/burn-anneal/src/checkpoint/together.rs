@@ -1,7 +1,7 @@
 //! Checkpoints of several models that are stepped in turns, each in a folder of its own.
 
 use super::{Checkpoint, CheckpointError, all_named, folder, half_written};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Checkpoint {
     /// The newest that all of these folders have whole: of models that are stepped in turns and saved after the
@@ -25,23 +25,30 @@ impl Checkpoint {
     pub fn newest_of_all<P: AsRef<Path>, const N: usize>(
         directories: [P; N],
     ) -> Result<Option<[Self; N]>, CheckpointError> {
+        let folders = directories.each_ref().map(|directory| directory.as_ref().to_path_buf());
+        let newest = Self::newest_of_each(&folders)?;
+        Ok(newest.map(|all| all.try_into().expect("one for each folder")))
+    }
+
+    /// The same of any number of folders.
+    pub(crate) fn newest_of_each(
+        directories: &[PathBuf],
+    ) -> Result<Option<Vec<Self>>, CheckpointError> {
         let mut saved = vec![];
-        for directory in &directories {
-            saved.push(whole(directory.as_ref())?);
+        for directory in directories {
+            saved.push(whole(directory)?);
         }
         let Some((first, others)) = saved.split_first() else { return Ok(None) };
         let mut common: Vec<_> = first.iter().map(|saved| saved.place).collect();
         let has = |all: &Vec<Self>, place| all.iter().any(|saved| saved.place == place);
         common.retain(|place| others.iter().all(|all| has(all, *place)));
+        let at = |place| {
+            directories.iter().map(move |directory| Self { directory: directory.clone(), place })
+        };
         match common.into_iter().next_back() {
-            Some(place) => Ok(Some(
-                directories
-                    .map(|directory| Self { directory: directory.as_ref().to_path_buf(), place }),
-            )),
+            Some(place) => Ok(Some(at(place).collect())),
             None if saved.iter().all(Vec::is_empty) => Ok(None),
-            None => Err(CheckpointError::NoneOfAll {
-                directories: directories.iter().map(|path| path.as_ref().to_path_buf()).collect(),
-            }),
+            None => Err(CheckpointError::NoneOfAll { directories: directories.to_vec() }),
         }
     }
 }

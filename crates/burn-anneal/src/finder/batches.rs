@@ -6,7 +6,7 @@ use burn::data::dataloader::DataLoader;
 use std::sync::Arc;
 
 /// Batches of a loader: those of one epoch after those of another.
-pub(super) struct Batches<'a, I> {
+pub(crate) struct Batches<'a, I> {
     loader: &'a Arc<dyn DataLoader<I>>,
     feed: Feed<'a, I>,
     /// The epoch that is looked at, from 1.
@@ -17,6 +17,23 @@ pub(super) struct Batches<'a, I> {
     pub ended: u64,
 }
 
+/// Why there is no next batch.
+pub(crate) enum NoBatch {
+    /// It cannot be loaded.
+    Failed(String),
+    /// There is none.
+    Empty,
+}
+
+impl From<NoBatch> for FindError {
+    fn from(error: NoBatch) -> Self {
+        match error {
+            NoBatch::Failed(reason) => Self::Loader { reason },
+            NoBatch::Empty => Self::NoBatches,
+        }
+    }
+}
+
 impl<'a, I> Batches<'a, I> {
     /// From the epoch of this number on, and then those that are `stride` further.
     pub fn new(loader: &'a Arc<dyn DataLoader<I>>, epoch: u64, stride: u64) -> Self {
@@ -25,13 +42,13 @@ impl<'a, I> Batches<'a, I> {
     }
 
     /// The next so many.
-    pub fn many(&mut self, count: u64) -> Result<Vec<I>, FindError> {
+    pub fn many(&mut self, count: u64) -> Result<Vec<I>, NoBatch> {
         (0..count).map(|_| self.next()).collect()
     }
 
-    pub fn next(&mut self) -> Result<I, FindError> {
+    pub fn next(&mut self) -> Result<I, NoBatch> {
         for _ in 0..2 {
-            let failed = |error| FindError::Loader { reason: format!("{error}") };
+            let failed = |error| NoBatch::Failed(format!("{error}"));
             if let Some((_, item)) = self.feed.round().map_err(failed)?.pop() {
                 return Ok(item);
             }
@@ -39,6 +56,6 @@ impl<'a, I> Batches<'a, I> {
             self.epoch += self.stride;
             self.feed = Feed::look(self.loader.as_ref(), self.epoch);
         }
-        Err(FindError::NoBatches)
+        Err(NoBatch::Empty)
     }
 }

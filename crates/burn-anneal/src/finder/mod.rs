@@ -7,6 +7,7 @@ mod range;
 mod steered;
 mod warmup;
 
+pub(crate) use batches::{Batches, NoBatch};
 pub use error::FindError;
 pub use first_rate::FirstRateFound;
 pub use range::{FinderProgress, LrFinder};

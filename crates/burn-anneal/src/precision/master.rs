@@ -94,8 +94,8 @@ impl<O: Optimizer> Optimizer for MasterWeights<O> {
         let dtype = weight.dtype();
         if let Some(introduction) = introduction() {
             // What is shown is not the model's weight: at most it is what that was cast from.
-            let first = || introduction.is_master.then(|| weight.clone().cast(FloatDType::F32));
-            let master = master.or_else(first);
+            let shown = introduction.is_master.then(|| weight.clone().cast(FloatDType::F32));
+            let master = shown.or(master);
             let (weight, inner) = self.inner.step(rate, weight, gradient, inner);
             return (weight, Some(MasterState { master, inner }));
         }

@@ -1,6 +1,7 @@
 //! What the batches of an update showed, until it is made.
 
 use super::tensors::ByParameter;
+use crate::tasks::TaskError;
 use burn::tensor::{Device, Tensor};
 use std::any::Any;
 use std::fmt;
@@ -35,6 +36,10 @@ pub(crate) struct Batch {
     pub learns: bool,
     /// Before it was scaled.
     pub loss: Option<Tensor<1>>,
+    /// The mean cosine between pairs of task gradients, where somebody needs it.
+    pub task_cosine: Option<Tensor<1>>,
+    /// Why its tasks cannot be trained.
+    pub task_error: Option<TaskError>,
     /// ‖g‖₂ of its scaled gradient, where somebody needs it.
     pub norm: Option<Tensor<1>>,
     /// The largest entry of its scaled gradient, where somebody needs it.

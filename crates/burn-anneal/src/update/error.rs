@@ -1,6 +1,7 @@
 //! Why a run cannot go on.
 
 use crate::groups::GroupError;
+use crate::tasks::TaskError;
 use anneal_control::Stopped;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -117,8 +118,8 @@ pub enum UpdateError {
     },
     /// Several losses of one pass were scaled, of which each would be scaled by itself.
     #[error(
-        "scaled_backward() was called {calls} times in one pass, which must go backward once, from the whole \
-         loss; add the losses and call it on their sum"
+        "scaled_backward() was called {calls} times in one pass, TaskGradients counting as once, which must go backward \
+         once, from the whole loss; add the losses and call it on their sum, or give each to TaskGradients"
     )]
     ScaledTwice {
         /// How often.
@@ -226,12 +227,50 @@ pub enum UpdateError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The budget of a private training allows no further update.
+    #[error(
+        "the privacy budget is spent: after {updates} updates another one would make ε more than {epsilon} at a δ of {delta}"
+    )]
+    BudgetSpent {
+        /// The updates that were made.
+        updates: u64,
+        /// The ε that may be spent.
+        epsilon: f64,
+        /// The δ at which it is.
+        delta: f64,
+    },
+    /// The dataset of a private training fails.
+    #[error("the dataset of the PoissonLoader fails: {reason}")]
+    Items {
+        /// What it says.
+        reason: String,
+    },
+    /// A pass of a private training leaves something of its item in the model.
+    #[error(
+        "private training: a pass moves `{}`, which {} not trained, and so leaves what it saw of an item there without noise; \
+         take layers that keep no running statistics",
+        paths.join("`, `"),
+        if paths.len() == 1 { "is" } else { "are" },
+    )]
+    MovesStatistics {
+        /// Their paths.
+        paths: Vec<String>,
+    },
     /// A controller needs the loss, which is not in the output of a pass.
     #[error(
         "a controller needs the loss, and the output of the pass is of a type in which nobody finds it; name it with \
          LearnerBuilder::loss(|output| output.loss.clone()), or in a loop of your own give the loss as the output"
     )]
     LossUnknown,
+    /// A controller needs the cosine between task gradients, and no pass said what its tasks are.
+    #[error(
+        "a controller needs the cosine between task gradients, and no pass of the update has tasks; give each loss to \
+         TaskGradients::of(&model) as a task of its own, and the pass its output"
+    )]
+    NoTasks,
+    /// The tasks of a pass cannot be trained.
+    #[error("TaskGradients: {0}")]
+    Tasks(#[from] TaskError),
     /// A controller looks at a batch again, which nobody can repeat.
     #[error(
         "a controller looks at a batch again after the update; call LearnerBuilder::repeat_batches, or in a loop of \

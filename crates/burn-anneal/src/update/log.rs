@@ -15,8 +15,8 @@ use std::time::Duration;
 
 /// Writes a line for each update into `updates.jsonl` in the folder of a run: loss, gradient norm, how far the weights
 /// moved, the rate of each group, what controllers answered, and skips; where a
-/// [`NoiseScale`](anneal_control::NoiseScale) measures, the norms of which it makes its own. [`UpdateLog`] reads it, and
-/// says what the lines are.
+/// [`NoiseScale`](anneal_control::NoiseScale) measures, the norms of which it makes its own; where passes have several
+/// [tasks](crate::TaskGradients), the mean cosine of their gradients. [`UpdateLog`] reads it, and says what the lines are.
 ///
 /// It costs a sum over the gradients, which clipping shares, and one over the weights; all of it is read by a thread
 /// of its own. A run that is resumed goes on where its checkpoint was.
@@ -47,7 +47,8 @@ impl LogUpdates {
     }
 
     pub(super) fn needs(&self) -> Needs {
-        Needs { gradient_norm: true, gradient_l1: self.gradient_l1, ..Needs::default() }
+        let gradient_l1 = self.gradient_l1;
+        Needs { gradient_norm: true, gradient_l1, task_cosine: true, ..Needs::default() }
     }
 }
 
@@ -255,6 +256,7 @@ impl Unwritten {
             gradient_l1: seen.gradient_l1,
             batch_gradient_norm: seen.batch_gradient_norm,
             mean_gradient_norm: seen.mean_gradient_norm,
+            task_cosine: seen.task_cosine,
             update_norm: moved.and_then(|moved| moved.first().copied()),
             ..self.line
         }

@@ -59,15 +59,18 @@ pub(crate) use context::{
 pub(crate) use index::Index;
 pub(crate) use log::Log;
 pub(crate) use monitor::{LossOf, Plan, is_known_output, known_loss};
+pub(crate) use pass::{
+    Asked as AskedOfPass, ShownTasks, asked as asked_of_pass, backward, show_tasks, value,
+};
 pub(crate) use probe::{decays_by_itself, refusal, state_tensors, what_it_asks};
 pub(crate) use reports::Reports;
 pub(crate) use schedule::{SAYS_NOTHING, Tag, learner_scheduler, saved_state};
-pub(crate) use signals::numbers;
+pub(crate) use signals::{known_mean, numbers, on_one_device};
 pub(crate) use state::{Expected, Identity, Place, Saved, Slot, State};
 pub(crate) use steered::Steered;
 pub(crate) use tensors::{
     ByParameter, flat, half_parameters, in_f32, is_half, largest_entries, precisions, sum,
 };
 pub(crate) use updater::{
-    Failed, How, Optimize, PassAgain, Updater, panic_message, step_optimizer,
+    Failed, How, Optimize, PassAgain, Updater, fail, panic_message, step_optimizer,
 };

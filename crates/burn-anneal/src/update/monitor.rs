@@ -16,7 +16,8 @@ use crate::average::{EvaluateError, Evaluation, Weights, evaluate_by};
 use crate::groups::{ControlSummary, ExplainedController, Explanation, Groups};
 use crate::precision::Casts;
 use crate::snapshots::Writer;
-use anneal_control::{AnnounceError, Announcement, Answer, GradientNoise, Observation};
+use crate::tasks::TaskLoss;
+use anneal_control::{AnnounceError, Announcement, Answer, GradientNoise, Needs, Observation};
 use anneal_schedule::RunLength;
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
@@ -84,6 +85,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// What controllers need of an update, and what the log does.
+    pub(super) fn all_needs(&self, of_controllers: Needs) -> Needs {
+        self.log.as_ref().map_or(of_controllers, |log| of_controllers.and(log.needs()))
+    }
+
     /// For a copy of the model that goes its own way.
     pub(super) fn detached(&self) -> Self {
         Self {
@@ -125,6 +131,12 @@ macro_rules! outputs {
         pub(crate) fn is_known_output(output: TypeId) -> bool {
             [$(TypeId::of::<$output>(),)* TypeId::of::<Tensor<1>>()].contains(&output)
         }
+
+        $(impl TaskLoss for $output {
+            fn task_loss(&self) -> Tensor<1> {
+                self.loss.clone()
+            }
+        })*
     };
 }
 

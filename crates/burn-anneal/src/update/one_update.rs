@@ -6,7 +6,7 @@ use super::error::UpdateError;
 use super::log::{Unwritten, line};
 use super::measure::{Step, Sum};
 use super::monitor::Plan;
-use super::pass::Pass;
+use super::pass::{Asked, Pass};
 use super::reduce::{Reduced, Rescale};
 use super::reports::Report;
 use super::signals::{Reading, Signals, numbers};
@@ -54,7 +54,7 @@ impl<M: Module> Update<'_, M> {
         looks_up: bool,
     ) -> Attempt<M, M> {
         let needs = self.state.controllers.needs();
-        let all_needs = self.plan.log.as_ref().map_or(needs, |log| needs.and(log.needs()));
+        let all_needs = self.plan.all_needs(needs);
         let loss_scale = scale_of(&batches, self.state.controllers.loss_scale());
         let met =
             loss_scale.and_then(|scale| self.meet(&model, &gradients, looks_up).map(|()| scale));
@@ -67,7 +67,14 @@ impl<M: Module> Update<'_, M> {
         if !is_whole || !self.plan.run.has_even_batches(self.state.place.updates) {
             signals.batch_norms.clear();
         }
-        if needs.loss && signals.losses.is_empty() && batches.iter().any(|batch| batch.learns) {
+        if let Some(error) = batches.iter_mut().find_map(|batch| batch.task_error.take()) {
+            return Err((model, error.into()));
+        }
+        let learns = batches.iter().any(|batch| batch.learns);
+        if needs.task_cosine && signals.task_cosines.is_empty() && learns {
+            return Err((model, UpdateError::NoTasks));
+        }
+        if needs.loss && signals.losses.is_empty() && learns {
             return Err((model, UpdateError::LossUnknown));
         }
         if needs.batch_again.is_some() && self.how.again.is_none() {
@@ -101,6 +108,9 @@ impl<M: Module> Update<'_, M> {
         }
         if !needs.gradient_l1 {
             signals.l1 = None;
+        }
+        if !needs.task_cosine {
+            signals.task_cosines.clear();
         }
         if !needs.measures() {
             signals.losses.clear();
@@ -387,7 +397,9 @@ impl<M: Module> Update<'_, M> {
             Some(device) if again.devices != after.devices() => after.clone().fork(device),
             _ => after.clone(),
         };
-        let pass = Pass::begin(loss_scale.map(|_| looked_at));
+        let scale_again = loss_scale.map(|_| looked_at);
+        let keeps_f32 = self.plan.is_half;
+        let pass = Pass::begin(Asked { scale: scale_again, keeps_f32, ..Asked::default() });
         let gradients = pass_again(&model, again.item);
         drop(pass);
         let gradients = gradients.ok_or(UpdateError::NoBatchAgain)?;
@@ -515,6 +527,7 @@ fn signals_of(batches: &mut [Batch], loss_scale: Option<f64>) -> Signals {
         losses: batches.iter_mut().filter_map(|batch| batch.loss.take()).collect(),
         batch_norms: batches.iter_mut().filter_map(|batch| batch.norm.take()).collect(),
         largest: batches.iter_mut().filter_map(|batch| batch.largest.take()).collect(),
+        task_cosines: batches.iter_mut().filter_map(|batch| batch.task_cosine.take()).collect(),
         batches: batches.len() as u64,
         loss_scale,
         ..Signals::default()

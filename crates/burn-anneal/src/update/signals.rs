@@ -20,6 +20,8 @@ pub(crate) struct Signals {
     pub divided_by: f64,
     /// The largest entry of each batch, scaled.
     pub largest: Vec<Tensor<1>>,
+    /// The mean cosine between pairs of task gradients of each batch that has tasks.
+    pub task_cosines: Vec<Tensor<1>>,
     pub loss_scale: Option<f64>,
     pub movement: Option<Tensor<1>>,
     pub last_movement: Option<Reading>,
@@ -58,13 +60,23 @@ impl Signals {
             on_one_device(self.losses).map(Tensor::mean),
             on_one_device(self.batch_norms).map(|norms| norms.square().mean().sqrt()),
             on_one_device(self.largest).map(Tensor::max),
+            on_one_device(self.task_cosines).map(known_mean),
             self.movement,
             last_movement,
         ];
         let known = values.each_ref().map(Option::is_some);
         let mut numbers = numbers(values.into_iter().flatten().collect()).into_iter();
-        let [norm, gradient_l1, gradient_dot, loss, of_batches, largest, movement, last_movement] =
-            known.map(|known| if known { numbers.next() } else { None });
+        let [
+            norm,
+            gradient_l1,
+            gradient_dot,
+            loss,
+            of_batches,
+            largest,
+            task_cosine,
+            movement,
+            last_movement,
+        ] = known.map(|known| if known { numbers.next() } else { None });
         let unscaled = |scaled: f64| scaled / self.loss_scale.unwrap_or(1.0);
         let of_mean = |norm: f64| norm * self.divided_by / self.batches as f64;
         Observation {
@@ -75,6 +87,8 @@ impl Signals {
             batch_gradient_norm: of_batches.map(unscaled),
             mean_gradient_norm: of_batches.and(norm).map(of_mean),
             largest_gradient: largest.map(unscaled),
+            // Sums are rounded.
+            task_cosine: task_cosine.map(|cosine| cosine.clamp(-1.0, 1.0)),
             movement,
             last_movement: last_movement.or(read_before),
             batches: Some(self.batches).filter(|batches| *batches > 0),
@@ -88,8 +102,15 @@ pub(crate) fn numbers(tensors: Vec<Tensor<1>>) -> Vec<f64> {
     on_one_device(tensors).map_or(vec![], |read| read.into_data().iter::<f64>().collect())
 }
 
+/// The mean of those that are not NaN; NaN where all are.
+pub(crate) fn known_mean(values: Tensor<1>) -> Tensor<1> {
+    let unknown = values.clone().is_nan();
+    let known = unknown.clone().bool_not().float().cast(values.dtype());
+    values.mask_fill(unknown, 0.0).sum() / known.sum()
+}
+
 /// All of them on the device of the first, in one tensor.
-pub(super) fn on_one_device(tensors: Vec<Tensor<1>>) -> Option<Tensor<1>> {
+pub(crate) fn on_one_device(tensors: Vec<Tensor<1>>) -> Option<Tensor<1>> {
     let device = tensors.first()?.device();
     let tensors = tensors.into_iter().map(|tensor| tensor.to_device(&device).cast(FloatDType::F32));
     Some(Tensor::cat(tensors.collect(), 0))

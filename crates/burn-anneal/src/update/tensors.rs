@@ -80,7 +80,12 @@ impl ByParameter {
 
     /// Changes each.
     pub fn map(self, mut change: impl FnMut(Tensor<1>) -> Tensor<1>) -> Self {
-        Self(self.0.into_iter().map(|(id, tensor)| (id, change(tensor))).collect())
+        self.map_each(|_, tensor| change(tensor))
+    }
+
+    /// Changes each, by its parameter.
+    pub fn map_each(self, mut change: impl FnMut(ParamId, Tensor<1>) -> Tensor<1>) -> Self {
+        self.0.into_iter().map(|(id, tensor)| (id, change(id, tensor))).collect()
     }
 
     /// Each times a number.
@@ -109,6 +114,57 @@ impl ByParameter {
             };
             Some((tensor, other.0[at].1.clone()))
         })
+    }
+
+    /// What both have of the same parameters.
+    pub fn shared(&self, other: &Self) -> (Self, Self) {
+        let of = |one: &Self, other: &Self| {
+            let ids: HashSet<ParamId> = other.0.iter().map(|(id, _)| *id).collect();
+            Self(one.0.iter().filter(|(id, _)| ids.contains(id)).cloned().collect())
+        };
+        (of(self, other), of(other, self))
+    }
+
+    /// The sum of both, parameter by parameter.
+    pub fn plus(mut self, other: Self) -> Self {
+        let places: HashMap<ParamId, usize> =
+            self.0.iter().enumerate().map(|(place, (id, _))| (*id, place)).collect();
+        for (id, tensor) in other.0 {
+            match places.get(&id) {
+                Some(place) => {
+                    let (_, sum) = &mut self.0[*place];
+                    *sum = sum.clone() + tensor;
+                }
+                None => self.0.push((id, tensor)),
+            }
+        }
+        self
+    }
+
+    /// Each in the precision of its parameter.
+    pub fn into_stored<M: Module>(self, module: &M) -> Self {
+        let weights = Self::weights(module, |_, trains| trains).0.into_iter();
+        let dtypes: HashMap<ParamId, DType> =
+            weights.map(|(id, weight)| (id, weight.dtype())).collect();
+        let cast = |(id, tensor): (ParamId, Tensor<1>)| match dtypes.get(&id) {
+            Some(dtype) => (id, tensor.cast(*dtype)),
+            None => (id, tensor),
+        };
+        Self(self.0.into_iter().map(cast).collect())
+    }
+
+    /// The sum of products with what another has of the same parameters, in f32 at least.
+    pub fn dot(self, other: Self) -> Option<Tensor<1>> {
+        let product = |(one, other): (Tensor<1>, Tensor<1>)| {
+            let (one, other) = (in_f32(one), in_f32(other));
+            (other.to_device(&one.device()).cast(one.dtype()) * one).sum()
+        };
+        super::signals::on_one_device(self.pairs(other).map(product).collect()).map(Tensor::sum)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// A number of each, in f32 at least, on the device of the first.
@@ -200,6 +256,12 @@ impl ByParameter {
         let mut put = Put { from: self.0.into_iter().collect(), slots, devices };
         module.visit(&mut put);
         put.slots
+    }
+}
+
+impl FromIterator<(ParamId, Tensor<1>)> for ByParameter {
+    fn from_iter<T: IntoIterator<Item = (ParamId, Tensor<1>)>>(tensors: T) -> Self {
+        Self(tensors.into_iter().collect())
     }
 }
 

@@ -6,7 +6,7 @@ use super::batches::{Again, Batch};
 use super::error::UpdateError;
 use super::monitor::{Monitor, Plan};
 use super::one_update::Update;
-use super::pass::{Pass, value};
+use super::pass::{Asked, Pass, Shown, value};
 use super::state::{Slot, State};
 use super::tensors::{ByParameter, in_f32_gradients};
 use crate::average::{Recompute, Weights};
@@ -105,9 +105,13 @@ impl Updater {
         let is_looked_at_again = needs.batch_again.is_some() && is_first;
         let copy = self.plan().copy_item.filter(|_| is_looked_at_again);
         let copy = copy.and_then(|copy| copy(&item));
-        let pass = Pass::begin(loss_scale);
+        let pass = Pass::begin(Asked {
+            scale: loss_scale,
+            keeps_f32: self.plan().is_half,
+            task_cosine: self.plan().all_needs(needs).task_cosine,
+        });
         let TrainOutput { grads, item: output } = self.run(item, run);
-        let (scaled, scaled_loss) = pass.end();
+        let Shown { scaled, scaled_loss, tasks } = pass.end();
         let learns = !grads.is_empty();
         let grads = if self.plan().is_half { in_f32_gradients(model, grads) } else { grads };
         let copied = |grads: &GradientsParams| ByParameter::copy(model, grads);
@@ -118,10 +122,23 @@ impl Updater {
             gradients: copied(&grads),
             devices: model.devices(),
         });
-        let loss = (self.plan().loss_of)(&output).map(|loss| value(&loss)).or(scaled_loss);
-        let lane = self.lane;
-        let batch = Batch { lane, loss_scale, scaled, learns, loss, norm, largest, again };
-        slot.lock().batches.push(batch);
+        let (task_loss, task_cosine, task_error) = match tasks {
+            Some(tasks) => (Some(tasks.loss), tasks.cosine, tasks.error),
+            None => (None, None, None),
+        };
+        let of_output = || (self.plan().loss_of)(&output).map(|loss| value(&loss));
+        slot.lock().batches.push(Batch {
+            lane: self.lane,
+            loss_scale,
+            scaled,
+            learns,
+            loss: task_loss.or_else(of_output).or(scaled_loss),
+            task_cosine,
+            task_error,
+            norm,
+            largest,
+            again,
+        });
         TrainOutput { grads, item: output }
     }
 
@@ -142,15 +159,25 @@ impl Updater {
     }
 
     /// The model that is validated, in its `valid()` form: with the averages, unless the raw weights are asked for.
-    pub fn valid<M: Module>(&self, model: &M, statistics: Option<&Recompute<M>>) -> M {
+    pub fn valid<M: Module>(
+        &self,
+        model: &M,
+        statistics: Option<&Recompute<M>>,
+        prune: impl Fn(M) -> M,
+    ) -> M {
         match self.plan().averaging.weights {
-            Weights::Average => self.averaged(model, statistics),
+            Weights::Average => self.averaged(model, statistics, prune),
             Weights::Raw => model.valid(),
         }
     }
 
-    /// The model with the averages, in its `valid()` form.
-    pub fn averaged<M: Module>(&self, model: &M, statistics: Option<&Recompute<M>>) -> M {
+    /// The model with the averages, pruned where the model is, in its `valid()` form.
+    pub fn averaged<M: Module>(
+        &self,
+        model: &M,
+        statistics: Option<&Recompute<M>>,
+        prune: impl Fn(M) -> M,
+    ) -> M {
         // Running statistics are those of all passes in the `valid()` form only.
         let model = model.valid();
         let evaluated = {
@@ -161,7 +188,7 @@ impl Updater {
             }
             state.evaluated.clone()
         };
-        let averaged = evaluated.put(model);
+        let averaged = prune(evaluated.put(model));
         let Some(recompute) = statistics.filter(|_| !evaluated.is_empty()) else { return averaged };
         recompute(averaged.clone(), self).unwrap_or_else(|reason| {
             self.monitor.stop(UpdateError::Statistics { reason });

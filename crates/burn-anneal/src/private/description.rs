@@ -1,0 +1,260 @@
+//! What is private about a training, as it is described.
+
+use super::PoissonLoader;
+use super::sum::Mechanism;
+use crate::builder::NamedController;
+use anneal_control::{
+    ControlError, Describe, PrivacyAccountant, PrivacyBudget, PrivateRate, PrivateStep,
+};
+use anneal_schedule::{RunLength, Span};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How the gradients of a training become differentially private, for
+/// [`LearnerBuilder::build_private_loop`](crate::LearnerBuilder::build_private_loop): the description.
+///
+/// ```text
+/// g̃ = (Σ_i g_i min(1, C / ‖g_i‖₂) + N(0, σ²C²)) / B
+/// ```
+///
+/// over the items of a sample, with B the *expected* batch of the [`PoissonLoader`], and noise on every entry of every
+/// parameter that trains.
+///
+/// | field | default | range |
+/// | --- | --- | --- |
+/// | `clip` C | required | 10⁻¹² to 10¹² |
+/// | `budget` ε, δ | none: what is spent is counted, without a limit | ε finite, above 0; δ above 0, below 1 over the items |
+/// | `noise_multiplier` σ | the least with which the whole run keeps to the budget | finite, above 0 |
+/// | `best_rate` | none: the schedule's own rates | what [`BestRate`] allows |
+/// | `seed` | none: from the operating system | any |
+///
+/// One of budget and noise multiplier must be given. With both, the run stops before an update that would spend more.
+///
+/// C is in the unit of the gradient of one item: near the median of their norms is a good start, on public data. Of the
+/// rates, what counts is η C: a smaller clip wants a larger rate.
+///
+/// Source: Abadi et al. 2016, "Deep learning with differential privacy", arXiv 1607.00133, algorithm 1, with its lots
+/// drawn as its analysis assumes.
+///
+/// ```
+/// use burn_anneal::DifferentialPrivacy;
+///
+/// // ε = 2 at δ = 10⁻⁵ by the end of the run, whatever its length is.
+/// let privacy = DifferentialPrivacy::clip(1.0).budget(2.0, 1e-5);
+/// // Or so much noise, until the budget is spent.
+/// let privacy = privacy.noise_multiplier(1.1);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DifferentialPrivacy {
+    clip: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    noise_multiplier: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    best_rate: Option<BestRate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Budget {
+    pub epsilon: f64,
+    pub delta: f64,
+}
+
+/// A rate for each update of a private training that is the best one as far as the noisy gradient shows it: a
+/// [`PrivateRate`], of which clip, noise, batch and the number of parameters are those of the training.
+///
+/// | field | default | range |
+/// | --- | --- | --- |
+/// | `smoothness` L | required | finite, above 0: the rate is below 1/L; of public data, or a guess |
+/// | `half_life` | none: each update by itself | a span of at least 1 update |
+/// | `limits`: least, most of the factor on the schedule's rate | 1/100, 100 | finite, 0 < least < most |
+///
+/// ```
+/// use burn_anneal::{BestRate, DifferentialPrivacy};
+/// let privacy = DifferentialPrivacy::clip(1.0)
+///     .budget(2.0, 1e-5)
+///     .best_rate(BestRate::new(4.0).half_life(20).limits(0.1, 10.0));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BestRate {
+    smoothness: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    half_life: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limits: Option<(f64, f64)>,
+}
+
+impl BestRate {
+    /// For a loss of this largest curvature.
+    pub fn new(smoothness: f64) -> Self {
+        Self { smoothness, half_life: None, limits: None }
+    }
+
+    /// The norm of the noisy gradient is a moving mean, in which an update counts half after so many.
+    #[must_use]
+    pub fn half_life(self, updates: impl Into<Span>) -> Self {
+        Self { half_life: Some(updates.into()), ..self }
+    }
+
+    /// The least and the largest factor on the schedule's rate.
+    #[must_use]
+    pub fn limits(self, least: f64, most: f64) -> Self {
+        Self { limits: Some((least, most)), ..self }
+    }
+
+    fn of(&self, mechanism: &Mechanism, parameters: u64) -> PrivateRate {
+        let rule = PrivateRate::new(PrivateStep {
+            noise_multiplier: mechanism.noise_multiplier,
+            clip: mechanism.clip,
+            batch: mechanism.batch,
+            parameters,
+            smoothness: self.smoothness,
+        });
+        let rule = self.half_life.map_or(rule, |half_life| rule.half_life(half_life));
+        self.limits.map_or(rule, |(least, most)| rule.limits(least, most))
+    }
+}
+
+impl From<f64> for BestRate {
+    fn from(smoothness: f64) -> Self {
+        Self::new(smoothness)
+    }
+}
+
+/// The name of what counts updates, or keeps to the budget, among the controllers.
+const PRIVACY: &str = "privacy";
+/// That of what chooses rates.
+const PRIVATE_RATE: &str = "private rate";
+
+impl DifferentialPrivacy {
+    /// Clips the gradient of each item to this norm.
+    pub fn clip(norm: f64) -> Self {
+        Self { clip: norm, noise_multiplier: None, budget: None, best_rate: None, seed: None }
+    }
+
+    /// The ε that the run may spend at this δ: it stops before an update that would spend more.
+    #[must_use]
+    pub fn budget(self, epsilon: f64, delta: f64) -> Self {
+        Self { budget: Some(Budget { epsilon, delta }), ..self }
+    }
+
+    /// The deviation of the noise on a sum of clipped gradients, over the clip.
+    #[must_use]
+    pub fn noise_multiplier(self, noise_multiplier: f64) -> Self {
+        Self { noise_multiplier: Some(noise_multiplier), ..self }
+    }
+
+    /// Makes each rate the best one, as the noisy gradient shows it: see [`BestRate`], or give the smoothness alone.
+    #[must_use]
+    pub fn best_rate(self, best_rate: impl Into<BestRate>) -> Self {
+        Self { best_rate: Some(best_rate.into()), ..self }
+    }
+
+    /// Draws samples and noise from generators of this seed, ChaCha20 with a stream for each update, so that the run can
+    /// be made again, and goes on from a checkpoint bit for bit.
+    ///
+    /// **For tests only.** Whoever knows the seed can take the noise away; and of two runs of one seed, such as at two
+    /// rates, the noise is the same, so that both together are not private.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// What is allowed and will hardly be meant.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let seed = self.seed?;
+        Some(format!(
+            "privacy: samples and noise come from the seed {seed}, which is for tests; what is to be private has none"
+        ))
+    }
+
+    /// Checked, with the noise that is asked for.
+    pub(crate) fn mechanism<O>(
+        &self,
+        loader: &PoissonLoader<O>,
+        run: RunLength,
+    ) -> Result<Mechanism, ControlError> {
+        let (clip, batch) = (self.clip, loader.expected_batch() as f64);
+        ControlError::require("clip", clip, (1e-12..=1e12).contains(&clip), "10⁻¹² to 10¹²")?;
+        if let Some(Budget { delta, .. }) = self.budget {
+            let ok = delta > 0.0 && delta < 1.0 / loader.items() as f64;
+            ControlError::require("budget.delta", delta, ok, "above 0, below 1 over the items")?;
+        }
+        let noise_multiplier = match self.noise_multiplier {
+            Some(noise_multiplier) => noise_multiplier,
+            None => self.noise_for(loader.sampling_rate(), run)?,
+        };
+        let deviation = noise_multiplier * clip;
+        let ok = [deviation, deviation / batch].iter().all(|it| (*it as f32).is_normal())
+            && deviation > 0.0;
+        let allowed = "finite, above 0, and so that σC and σC/B are numbers of f32: without noise nothing is private";
+        ControlError::require("noise_multiplier", noise_multiplier, ok, allowed)?;
+        Ok(Mechanism { clip, noise_multiplier, batch })
+    }
+
+    /// The least noise with which the run keeps to the budget.
+    fn noise_for(&self, sampling_rate: f64, run: RunLength) -> Result<f64, ControlError> {
+        let updates = run.resolve().ok().and_then(|run| run.updates());
+        let (Some(Budget { epsilon, delta }), Some(updates)) = (self.budget, updates) else {
+            let allowed =
+                "given, or a budget and a run of known length: without noise nothing is private";
+            let value = "none".into();
+            return Err(ControlError { field: "noise_multiplier", value, allowed });
+        };
+        PrivacyAccountant::noise_multiplier_for(epsilon, delta, sampling_rate, updates)
+    }
+
+    /// What counts updates, and chooses rates, of a training that adds noise to so many parameters.
+    pub(crate) fn controllers(
+        &self,
+        mechanism: &Mechanism,
+        sampling_rate: f64,
+        parameters: u64,
+    ) -> Result<Vec<NamedController>, ControlError> {
+        let noise_multiplier = mechanism.noise_multiplier;
+        let counts: Arc<dyn Describe> = match self.budget {
+            Some(Budget { epsilon, delta }) => {
+                Arc::new(PrivacyBudget { epsilon, delta, noise_multiplier, sampling_rate })
+            }
+            None => Arc::new(PrivacyAccountant::new(noise_multiplier, sampling_rate)?),
+        };
+        let mut controllers = vec![(PRIVACY.to_string(), counts)];
+        if let Some(best_rate) = self.best_rate {
+            let rule = best_rate.of(mechanism, parameters);
+            controllers.push((PRIVATE_RATE.to_string(), Arc::new(rule)));
+        }
+        Ok(controllers)
+    }
+
+    pub(crate) fn has_best_rate(&self) -> bool {
+        self.best_rate.is_some()
+    }
+
+    pub(super) fn budgeted(&self) -> Option<Budget> {
+        self.budget
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_holds_it() {
+        let bare = DifferentialPrivacy::clip(1.5).budget(2.0, 1e-5);
+        let text = r#"{"clip":1.5,"budget":{"epsilon":2.0,"delta":0.00001}}"#;
+        assert_eq!(serde_json::from_str::<DifferentialPrivacy>(text).unwrap(), bare);
+        let best_rate = BestRate::new(4.0).half_life(Span::percent(2.0)).limits(0.1, 1.0);
+        let all = bare.noise_multiplier(1.1).seed(7).best_rate(best_rate);
+        let text = serde_json::to_string(&all).unwrap();
+        assert_eq!(serde_json::from_str::<DifferentialPrivacy>(&text).unwrap(), all);
+        assert!(serde_json::from_str::<DifferentialPrivacy>(r#"{"clip":1.5,"nose":1}"#).is_err());
+        assert_eq!(bare.best_rate(4.0), bare.best_rate(BestRate::new(4.0)));
+    }
+}

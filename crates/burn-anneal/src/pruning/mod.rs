@@ -1,0 +1,242 @@
+//! Weights that are pruned by their magnitude.
+
+mod mask;
+
+pub use mask::PruningMask;
+
+use crate::groups::{GroupError, Parameter, Selection, parameters};
+use crate::update::{ByParameter, in_f32};
+use burn::module::{Module, ParamId};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use thiserror::Error;
+
+/// Prunes the weights of the smallest magnitude: the description.
+///
+/// ```text
+/// pruned: the k weights of the smallest |w|,   k = round(sparsity · number of weights)
+/// ```
+///
+/// They are ranked over all layers together, or [within each](Self::per_layer). Of weights of the same magnitude the
+/// first in the order of the model goes first, so that the share is met exactly. The sparsity is that of the
+/// whole, not of what is left: weights that are zero already are the smallest, so that pruning again to a higher
+/// sparsity keeps them pruned.
+///
+/// | field | default | range |
+/// | --- | --- | --- |
+/// | `sparsity` | required | at least 0, below 1 |
+/// | `per_layer` | false | |
+/// | `only` | weights of two dimensions or more that are no norm's | must select a weight |
+///
+/// Source: Han et al. 2015, "Learning both weights and connections for efficient neural networks"; PyTorch's
+/// `global_unstructured` and `l1_unstructured`.
+///
+/// ```
+/// use burn::nn::LinearConfig;
+/// use burn::optim::AdamWConfig;
+/// use burn::tensor::{Device, Tensor};
+/// use burn::train::TrainOutput;
+/// use burn_anneal::control::PruningRestart;
+/// use burn_anneal::prelude::*;
+///
+/// let device = Device::default().autodiff();
+/// let model = LinearConfig::new(8, 4).init(&device);
+/// let mut training = LearnerBuilder::new(model, AdamWConfig::new().build(), cosine(0.01))
+///     .controller("restart", PruningRestart::new(4.0, 50))
+///     .run(RunLength::updates(1_000))
+///     .build_loop()?;
+///
+/// let mask = MagnitudePruning::new(0.75).mask(training.model())?;
+/// training.prune(mask); // to zero, where they stay
+/// training.announce("pruned")?;
+///
+/// # let pass = |model: &burn::nn::Linear| {
+/// #     let loss = model.forward(Tensor::<2>::ones([2, 8], &device)).square().mean();
+/// #     TrainOutput::new(model, loss.clone().scaled_backward(), loss)
+/// # };
+/// training.pass(pass);
+/// training.update()?;
+/// let weights = training.model().weight.val().into_data();
+/// assert_eq!(weights.iter::<f32>().filter(|weight| *weight == 0.0).count(), 24);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MagnitudePruning {
+    sparsity: f64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    per_layer: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    only: Option<Selection>,
+}
+
+impl MagnitudePruning {
+    /// Prunes this share of all weights.
+    #[must_use]
+    pub fn new(sparsity: f64) -> Self {
+        Self { sparsity, per_layer: false, only: None }
+    }
+
+    /// Prunes this share of each layer. Without it a layer may lose all of its weights, and the network with it;
+    /// [`PruningMask::layers`] says what each has lost.
+    #[must_use]
+    pub fn per_layer(self) -> Self {
+        Self { per_layer: true, ..self }
+    }
+
+    /// Prunes these parameters, and leaves all others alone.
+    #[must_use]
+    pub fn only(self, selection: impl Into<Selection>) -> Self {
+        Self { only: Some(selection.into()), ..self }
+    }
+
+    /// Finds the weights that go. In half precision many have the same magnitude: give the model in f32, as
+    /// [`TrainingLoop::model_in_f32`](crate::TrainingLoop::model_in_f32) has it. The magnitudes are read from the device.
+    ///
+    /// # Errors
+    /// [`PruningError`] for a sparsity out of its range, a selection that selects no weight, and weights that are NaN
+    /// or infinite.
+    pub fn mask<M: Module>(&self, model: &M) -> Result<PruningMask, PruningError> {
+        let (sparsity, allowed) = (self.sparsity, "at least 0, below 1");
+        if !(0.0..1.0).contains(&sparsity) {
+            return Err(PruningError::OutOfRange { field: "sparsity", value: sparsity, allowed });
+        }
+        let layers = self.layers(model)?;
+        let magnitudes = |layer: &Layer| layer.magnitudes.clone();
+        let pruned = match self.per_layer {
+            true => layers.iter().flat_map(|it| smallest(&it.magnitudes, sparsity)).collect(),
+            false => smallest(&layers.iter().flat_map(magnitudes).collect::<Vec<_>>(), sparsity),
+        };
+        Ok(PruningMask::new(layers, pruned))
+    }
+
+    fn layers<M: Module>(&self, model: &M) -> Result<Vec<Layer>, PruningError> {
+        let all = parameters(model);
+        let selected = match &self.only {
+            Some(only) => only.named("pruning.only", &all)?,
+            None => all.iter().map(|parameter| parameter.rank() > 1 && !parameter.norm).collect(),
+        };
+        let selected = all.into_iter().zip(selected).filter(|(_, selected)| *selected);
+        let layers = Layer::of(model, selected.map(|(parameter, _)| parameter).collect());
+        let is_finite = |layer: &Layer| layer.magnitudes.iter().all(|it| it.is_finite());
+        match layers.iter().find(|layer| !is_finite(layer)) {
+            Some(Layer { path, .. }) => Err(PruningError::NotFinite { parameter: path.clone() }),
+            None if !layers.iter().any(Layer::is_filled) => Err(PruningError::Nothing),
+            None => Ok(layers),
+        }
+    }
+}
+
+/// The magnitudes of a parameter's weights.
+struct Layer {
+    path: String,
+    magnitudes: Vec<f64>,
+    device: Device,
+}
+
+impl Layer {
+    fn is_filled(&self) -> bool {
+        !self.magnitudes.is_empty()
+    }
+
+    /// Those of these parameters of a model that are floating-point numbers.
+    fn of<M: Module>(model: &M, parameters: Vec<Parameter>) -> Vec<Self> {
+        let wanted: HashSet<ParamId> = parameters.iter().filter_map(|it| it.id).collect();
+        let weights = ByParameter::weights(model, |id, _| wanted.contains(&id));
+        let layer = |(id, weight): &(ParamId, Tensor<1>)| {
+            let parameter = parameters.iter().find(|it| it.id == Some(*id))?;
+            let magnitudes = in_f32(Tensor::clone(weight)).abs().into_data();
+            Some(Self {
+                path: parameter.path.clone(),
+                device: weight.device(),
+                magnitudes: magnitudes.iter::<f64>().collect(),
+            })
+        };
+        weights.iter().filter_map(layer).collect()
+    }
+}
+
+/// For each magnitude whether it is among the smallest, of which there are so many; of equals the first are.
+fn smallest(magnitudes: &[f64], share: f64) -> Vec<bool> {
+    let count = (share * magnitudes.len() as f64).round() as usize;
+    let mut order: Vec<usize> = (0..magnitudes.len()).collect();
+    if count < order.len() {
+        order.select_nth_unstable_by(count, |&a, &b| {
+            magnitudes[a].total_cmp(&magnitudes[b]).then(a.cmp(&b))
+        });
+    }
+    let mut are_smallest = vec![false; magnitudes.len()];
+    order[..count].iter().for_each(|&index| are_smallest[index] = true);
+    are_smallest
+}
+
+/// Why weights cannot be pruned so.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum PruningError {
+    /// A value outside its range.
+    #[error("pruning.{field}: {value} is not allowed; allowed: {allowed}")]
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A path or a name that selects no parameter.
+    #[error(transparent)]
+    Selection(#[from] GroupError),
+    /// There is nothing to prune.
+    #[error(
+        "pruning: no weight is selected; allowed: floating-point parameters, of two dimensions or more unless \
+         MagnitudePruning::only selects others"
+    )]
+    Nothing,
+    /// Weights that are NaN or infinite.
+    #[error("pruning: `{parameter}` is NaN or infinite; prune a model whose weights are finite")]
+    NotFinite {
+        /// The parameter.
+        parameter: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By sorting, which keeps the order of equals.
+    fn by_sorting(magnitudes: &[f64], count: usize) -> Vec<bool> {
+        let mut order: Vec<usize> = (0..magnitudes.len()).collect();
+        order.sort_by(|&a, &b| magnitudes[a].total_cmp(&magnitudes[b]));
+        (0..magnitudes.len()).map(|index| order[..count].contains(&index)).collect()
+    }
+
+    #[test]
+    fn the_smallest_are_as_many_as_the_share_says() {
+        let magnitudes: Vec<f64> = (0..97).map(|i| f64::from(i * 31 % 17)).collect();
+        for (share, count) in [(0.0, 0), (0.004, 0), (0.5, 49), (0.9, 87), (0.996, 97)] {
+            assert_eq!(smallest(&magnitudes, share), by_sorting(&magnitudes, count), "{share}");
+        }
+        assert!(smallest(&[], 0.5).is_empty());
+    }
+
+    #[test]
+    fn of_equals_the_first_go_first() {
+        assert_eq!(smallest(&[1.0, 0.5, 1.0, 1.0], 0.5), [true, true, false, false]);
+        assert_eq!(smallest(&[0.0; 5], 0.6), [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn it_is_read_back() {
+        for rule in
+            [MagnitudePruning::new(0.5), MagnitudePruning::new(0.9).per_layer().only("head")]
+        {
+            let json = serde_json::to_string(&rule).unwrap();
+            assert_eq!(serde_json::from_str::<MagnitudePruning>(&json).unwrap(), rule);
+        }
+        let short: MagnitudePruning = serde_json::from_str(r#"{"sparsity":0.5}"#).unwrap();
+        assert_eq!(short, MagnitudePruning::new(0.5));
+    }
+}

@@ -1,0 +1,25 @@
+//! A controller that has something measured.
+
+use burn_anneal::control::{Answer, ControlError, Controller, Event, Needs, Stop};
+
+/// Needs this measured, and answers nothing.
+#[derive(Clone, Debug)]
+pub struct Needing(pub Needs);
+
+impl Controller for Needing {
+    type State = ();
+
+    fn needs(&self) -> Needs {
+        self.0
+    }
+
+    fn hear(&mut self, _: &Event<'_>) -> Result<Answer, Stop> {
+        Ok(Answer::default())
+    }
+
+    fn state(&self) {}
+
+    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+        Ok(())
+    }
+}
