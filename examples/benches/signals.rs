@@ -53,6 +53,8 @@ const NORM: Needs = Needs {
     gradient_dot: false,
     batch_gradient_norm: false,
     largest_gradient: false,
+    task_cosine: false,
+    private_gradient: false,
     movement: false,
     last_movement: false,
     batch_again: None,

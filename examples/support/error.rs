@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn_anneal::EvaluateError;
-use burn_anneal::control::ControlError;
+use burn_anneal::control::{AnnounceError, ControlError};
 use burn_anneal::prelude::{
-    BuildError, CheckpointError, EnsembleError, FileError, FindError, GroupError, MergeError,
-    ScheduleError, Span, UpdateError,
+    BuildError, CheckpointError, EnsembleError, FederationError, FileError, FindError, GroupError,
+    MergeError, ScheduleError, Span, UpdateError,
 };
+use burn_anneal::{EvaluateError, PruningError, SplitError};
 
 use burn_anneal::plan::SearchError;
 
@@ -37,6 +37,12 @@ pub enum ExampleError {
     /// A controller, or what it is asked, is wrong.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// Nobody hears of what is announced.
+    #[error(transparent)]
+    Announce(#[from] AnnounceError),
+    /// The network cannot be pruned so.
+    #[error(transparent)]
+    Pruning(#[from] PruningError),
     /// The groups do not fit the network or the run.
     #[error(transparent)]
     Groups(#[from] GroupError),
@@ -84,6 +90,12 @@ pub enum ExampleError {
     /// Checkpoints that cannot be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// Clients cannot be trained together.
+    #[error(transparent)]
+    Federation(#[from] FederationError),
+    /// Items cannot be dealt to clients.
+    #[error(transparent)]
+    Split(#[from] SplitError),
     /// A run of a comparison failed.
     #[error("{run}: {source}")]
     OfRun {

@@ -38,6 +38,8 @@ pub struct Bar {
 pub enum Scale {
     /// Learning rates, or other numbers from 0: all decimal, or all scientific where they are very small.
     Rate,
+    /// Numbers of either sign, below 1,000 or so.
+    Signed,
     /// Shares of 1 as percentages.
     Percent,
     /// Numbers above 0 of which the largest is many times the smallest, on a logarithmic axis.
@@ -48,6 +50,7 @@ impl Scale {
     /// How the axis of a picture writes its numbers, whose largest is `largest`.
     fn format(self, largest: f64) -> TickFormat {
         let write: fn(f64) -> String = match self {
+            Self::Signed => |value| format!("{}", rounded(value)),
             Self::Rate if largest >= 1e-3 => |rate| format!("{}", rounded(rate)),
             Self::Rate => |rate| format!("{rate:e}"),
             Self::Percent => |share| format!("{} %", rounded(100.0 * share)),
@@ -184,7 +187,7 @@ fn axes(lines: &[Plot], titles: Titles<'_>, scale: Scale, corner: (f64, f64)) ->
     match scale {
         // Otherwise half a rate may look like nothing.
         Scale::Rate => layout.with_y_axis_min(0.0),
-        Scale::Percent => layout,
+        Scale::Signed | Scale::Percent => layout,
         Scale::Logarithmic => layout.with_log_y(),
     }
 }

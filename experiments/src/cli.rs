@@ -27,14 +27,32 @@ pub enum Experiment {
     /// The same on 10,000 images of the whole CIFAR-10, which is downloaded once
     #[command(name = "averages_10000")]
     Averages10000(Settings),
+    /// Two halves of the classes in turn: what is learned and what is forgotten under rates that fall and do not
+    Continual(Settings),
+    /// The temperature of a contrastive loss and the rate, annealed together and apart
+    Contrastive(Settings),
+    /// Digits that get noisier in phases, and drops of the rate that fall with them or do not
+    Curriculum(Settings),
     /// The curvature by the first update, by a sweep, and by power iteration
     Curvature(Settings),
+    /// A denoiser of digits, whose rates answer to the level of noise
+    Diffusion(Settings),
+    /// Simulated clients with two classes of digits each: their rate, local steps, server rate and drift
+    Federated(Settings),
     /// A GAN whose two players have rates in cycles, in phase and half a period apart
     Gan(Settings),
     /// Gradient descent on the rate of SGD, from rates far too low and too high
     Hypergradient(Settings),
+    /// Workers that synchronize seldom or often, and the rate that each allows
+    #[command(name = "local_sgd")]
+    LocalSgd(Settings),
     /// Checkpoints of a constant rate, merged, beside decaying over the same part of the run
     Merge(Settings),
+    /// Class and parity of digits by one trunk: a rate that answers to conflict, and shapes of trunk and heads of their own
+    Multitask(Settings),
+    /// The same for the class of a digit and its pixels, two tasks that conflict
+    #[command(name = "multitask_pixels")]
+    MultitaskPixels(Settings),
     /// The noise scale of gradients over a training, and batch sizes with the rates and costs that it predicts
     #[command(name = "noise_scale")]
     NoiseScale(Settings),
@@ -42,11 +60,18 @@ pub enum Experiment {
     Pid(Settings),
     /// A rate that falls where the validation loss gets no better, beside fixed schedules
     Plateau(Settings),
+    /// Accuracy against ε under differential privacy, at fixed rates and at the best rate that the noisy gradient shows
+    Privacy(Settings),
+    /// Weights pruned in three shocks, under rates that fall smoothly, in steps, and start anew
+    Pruning(Settings),
     /// What a range test suggests, beside the best of a real grid of rates
     #[command(name = "range_test")]
     RangeTest(RangeTestSettings),
     /// Random, grid, Gaussian-process and halving searches for a rate, at equal budget
     Search(Settings),
+    /// Eight small nets: a stress test and then steps for the best, beside equal shares
+    #[command(name = "search_architectures")]
+    SearchArchitectures(Settings),
     /// One training that ends once, beside ensembles of the models that restarts leave
     Snapshots(Settings),
     /// Broken batches, with and without a guard against spikes of the gradient

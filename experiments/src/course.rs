@@ -70,9 +70,7 @@ impl Plan {
         for epoch in 1..=self.epochs {
             for batch in train_digits.epoch(epoch) {
                 let batch = (self.change)(training.next_update(), batch);
-                let output = training.pass(|model| TrainStep::step(model, batch));
-                course.rates.push(training.update()?.rate);
-                course.losses.push(output.loss.try_into_scalar()?);
+                course.update(&mut training, batch)?;
             }
             let valid = evaluate(&training.valid(), &valid_digits)?;
             training.end_epoch([(MetricOf::valid("Loss"), valid.loss)])?;
@@ -88,6 +86,21 @@ impl Plan {
 }
 
 impl Course {
+    /// Makes an update with a batch.
+    ///
+    /// # Errors
+    /// When a controller ends the run, or the device fails.
+    pub fn update(
+        &mut self,
+        training: &mut TrainingLoop<Classifier>,
+        batch: ImageBatch,
+    ) -> Result<(), ExampleError> {
+        let output = training.pass(|model| TrainStep::step(model, batch));
+        self.rates.push(training.update()?.rate);
+        self.losses.push(output.loss.try_into_scalar()?);
+        Ok(())
+    }
+
     /// The validation loss after the last epoch.
     pub fn valid_loss(&self) -> f64 {
         self.valid.last().map_or(f64::NAN, |valid| valid.loss)

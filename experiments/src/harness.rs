@@ -53,11 +53,11 @@ pub struct Expected {
 }
 
 /// What one run showed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trial {
     /// A number for each column.
     pub numbers: Vec<f64>,
-    /// A line for each panel.
+    /// A line for each panel; an arm without points is not drawn.
     pub lines: Vec<Vec<(f64, f64)>>,
 }
 
@@ -81,6 +81,21 @@ impl Study {
         settings: &Settings,
         arms: &[(&'static str, A)],
         note: &str,
+        run: impl FnMut(&A, u64) -> Result<Trial, ExampleError>,
+    ) -> Result<Report, ExampleError> {
+        self.conduct_for(self.name, settings, arms, note, run)
+    }
+
+    /// As [`conduct`](Self::conduct), as one of several tables of the experiment that has this name on the command line.
+    ///
+    /// # Errors
+    /// As [`conduct`](Self::conduct).
+    pub fn conduct_for<A>(
+        &self,
+        command: &str,
+        settings: &Settings,
+        arms: &[(&'static str, A)],
+        note: &str,
         mut run: impl FnMut(&A, u64) -> Result<Trial, ExampleError>,
     ) -> Result<Report, ExampleError> {
         let started = Instant::now();
@@ -99,7 +114,9 @@ impl Study {
                     for ((panel, drawn), points) in
                         panels.iter_mut().zip(self.panels).zip(trial.lines)
                     {
-                        panel.series.push(drawn.line(name, points));
+                        if !points.is_empty() {
+                            panel.series.push(drawn.line(name, points));
+                        }
                     }
                 }
             }
@@ -107,7 +124,7 @@ impl Study {
         let table = Table { columns: self.columns.into(), rows };
         let picture = folder.join(format!("{}.svg", self.name));
         write(&picture, plot::panels(self.title, &panels))?;
-        let text = self.text(&table, note, settings.flags());
+        let text = self.text(command, &table, note, settings.flags());
         let fragment = folder.join(format!("{}.md", self.name));
         write(&fragment, &text)?;
         let seconds = started.elapsed().as_secs_f64();
@@ -122,7 +139,7 @@ impl Study {
     }
 
     /// What stands in the docs.
-    fn text(&self, table: &Table, note: &str, flags: &str) -> String {
+    fn text(&self, command: &str, table: &Table, note: &str, flags: &str) -> String {
         let Expected { words, better, by, adaptive } = &self.expected;
         let seeds = table.rows.first().map_or(0, |row| row.runs.len());
         let spread = match seeds {
@@ -146,7 +163,7 @@ impl Study {
             "# {}\n\n`cargo run --bin experiments -- {} --seeds {seeds}{flags}`\n\n{}\n{spread} The picture is of \
              the first seed. {note}\n\nExpected: {words}\n\n{seen}{lost}",
             self.title,
-            self.name,
+            command,
             table.markdown(),
         )
     }

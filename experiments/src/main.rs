@@ -8,21 +8,34 @@
 
 mod averages;
 mod cli;
+mod clients;
 mod colors;
+mod continual;
+mod contrastive;
 mod course;
+mod curriculum;
 mod curvature;
+mod diffusion;
 mod digits;
+mod exam;
+mod federated;
 mod gan;
 mod harness;
 mod hypergradient;
+mod local_sgd;
 mod merge;
 mod model;
+mod multitask;
 mod noise_scale;
 mod picture;
 mod pid;
 mod plateau;
+mod privacy;
+mod pruning;
 mod range_test;
+mod rates;
 mod search;
+mod search_architectures;
 mod snapshots;
 mod spikes;
 mod table;
@@ -33,6 +46,7 @@ use anneal_examples::prelude::*;
 use clap::Parser;
 
 use cli::{Arguments, Experiment};
+use multitask::Beside;
 
 fn main() -> ExitCode {
     conclude(run(&Arguments::parse().experiment))
@@ -42,15 +56,30 @@ fn run(experiment: &Experiment) -> Result<String, ExampleError> {
     match experiment {
         Experiment::Averages(settings) => Ok(averages::run(settings, false)?.to_string()),
         Experiment::Averages10000(settings) => Ok(averages::run(settings, true)?.to_string()),
+        Experiment::Continual(settings) => Ok(continual::run(settings)?.to_string()),
+        Experiment::Contrastive(settings) => Ok(contrastive::run(settings)?.to_string()),
+        Experiment::Curriculum(settings) => Ok(curriculum::run(settings)?.to_string()),
         Experiment::Curvature(settings) => Ok(curvature::run(settings)?.to_string()),
+        Experiment::Diffusion(settings) => diffusion::run(settings),
+        Experiment::Federated(settings) => Ok(federated::run(settings)?.to_string()),
         Experiment::Gan(settings) => Ok(gan::run(settings)?.to_string()),
         Experiment::Hypergradient(settings) => Ok(hypergradient::run(settings)?.to_string()),
+        Experiment::LocalSgd(settings) => Ok(local_sgd::run(settings)?.to_string()),
         Experiment::Merge(settings) => Ok(merge::run(settings)?.to_string()),
+        Experiment::Multitask(settings) => {
+            Ok(multitask::run(settings, Beside::Parity)?.to_string())
+        }
+        Experiment::MultitaskPixels(settings) => {
+            Ok(multitask::run(settings, Beside::Pixels)?.to_string())
+        }
         Experiment::NoiseScale(settings) => Ok(noise_scale::run(settings)?.to_string()),
         Experiment::Pid(settings) => Ok(pid::run(settings)?.to_string()),
         Experiment::Plateau(settings) => Ok(plateau::run(settings)?.to_string()),
+        Experiment::Privacy(settings) => Ok(privacy::run(settings)?.to_string()),
+        Experiment::Pruning(settings) => Ok(pruning::run(settings)?.to_string()),
         Experiment::RangeTest(settings) => range_test::run(settings),
         Experiment::Search(settings) => Ok(search::run(settings)?.to_string()),
+        Experiment::SearchArchitectures(settings) => search_architectures::run(settings),
         Experiment::Snapshots(settings) => Ok(snapshots::run(settings)?.to_string()),
         Experiment::Spikes(settings) => Ok(spikes::run(settings)?.to_string()),
     }

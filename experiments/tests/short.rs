@@ -63,6 +63,42 @@ fn gan() {
 }
 
 #[test]
+fn continual() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "constant",
+        "step",
+        "cosine",
+        "exponential",
+        "rehearsed, constant",
+        "rehearsed, half-life 3",
+        "rehearsed, half-life R",
+        "rehearsed, half-life 4R",
+    ];
+    let rows = short("continual", folder.path(), "1");
+
+    check(&rows, &arms, &[]);
+    // What is kept where much is learned is not known of so short a run; all else is.
+    assert!(rows.iter().all(|row| row.matches(" %").count() >= 3), "{rows:?}");
+}
+
+#[test]
+fn curriculum() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "constant",
+        "cosine",
+        "by difficulty",
+        "drops at the phases",
+        "drops too early",
+        "drops too late",
+        "drops, spike to ½",
+        "drops, spike to 1",
+    ];
+    check(&short("curriculum", folder.path(), "1"), &arms, &arms);
+}
+
+#[test]
 fn curvature() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_experiments"));
@@ -71,6 +107,44 @@ fn curvature() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let text = fs::read_to_string(folder.path().join("curvature.md")).unwrap();
     assert!(text.contains("| after 100 updates | ") && !text.contains("not win"), "{text}");
+}
+
+#[test]
+fn federated() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "alike",
+        "two classes",
+        "rate 0.03",
+        "rate 0.3",
+        "5 steps",
+        "80 steps",
+        "80 steps, budget",
+        "server rate 2",
+        "rate 0.3, server rate 2",
+        "server momentum",
+        "drops at rounds",
+        "drops in mid-round",
+        "drops in turn",
+    ];
+    check(&short("federated", folder.path(), "1"), &arms, &arms[..3]);
+}
+
+#[test]
+fn local_sgd() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "every step",
+        "every 4",
+        "every 16",
+        "every 64",
+        "every 4, budget",
+        "every 64, budget",
+        "every 64, rate of 1",
+        "every 16, momentum",
+        "every 16, momentum forgotten",
+    ];
+    check(&short("local_sgd", folder.path(), "1"), &arms, &arms[..4]);
 }
 
 #[test]
@@ -92,6 +166,24 @@ fn range_test() {
 }
 
 #[test]
+fn privacy() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "constant 0.1",
+        "constant 0.2",
+        "constant 0.4",
+        "constant 0.8",
+        "constant 1.6",
+        "constant 3.2",
+        "best rate, 1/L = 3",
+        "best rate, 1/L = 10",
+        "best rate, 1/L = 30",
+        "best rate, 1/L = 100",
+    ];
+    check(&short("privacy", folder.path(), "1"), &arms, &arms);
+}
+
+#[test]
 fn search() {
     let folder = tempfile::tempdir().unwrap();
     let arms = [
@@ -104,6 +196,57 @@ fn search() {
         "halving, Gaussian process",
     ];
     check(&short("search", folder.path(), "1"), &arms, &arms[1..]);
+}
+
+#[test]
+fn search_architectures() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "stress test, × 10",
+        "stress test, × 3",
+        "test at a constant rate",
+        "equal shares",
+        "random survivors",
+    ];
+    check(&short("search_architectures", folder.path(), "1"), &arms, &arms);
+    let nets = fs::read_to_string(folder.path().join("search_architectures_nets.md")).unwrap();
+    assert!(
+        nets.contains("| convolutions | ")
+            && !nets.contains("experiments -- search_architectures_nets")
+    );
+}
+
+#[test]
+fn contrastive() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "together",
+        "together, in drops",
+        "temperature alone",
+        "rate alone",
+        "apart",
+        "constant, hot",
+        "constant, cold",
+    ];
+    check(&short("contrastive", folder.path(), "1"), &arms, &arms);
+}
+
+#[test]
+fn diffusion() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "one level, constant",
+        "one level, 1/(1 + β)",
+        "one level, 1/(1 + sum)",
+        "one level, 1/curvature",
+        "mixed, constant",
+        "mixed, weights 1/(1 + β)",
+        "mixed, weights 1/(1 + sum)",
+        "mixed, weights 1/curvature",
+    ];
+    check(&short("diffusion", folder.path(), "1"), &arms, &arms);
+    let shapes = fs::read_to_string(folder.path().join("diffusion_shapes.md")).unwrap();
+    assert!(shapes.contains("| sharp, in order, cosine | "), "{shapes}");
 }
 
 #[test]
@@ -134,6 +277,14 @@ fn merge() {
         "decayed, 1 − √",
     ];
     check(&short("merge", folder.path(), "2"), &arms, &arms);
+}
+
+#[test]
+fn multitask() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = ["smooth", "rule", "rule, trunk", "stepped", "stepped heads"];
+    check(&short("multitask", folder.path(), "2"), &arms, &arms);
+    check(&short("multitask_pixels", folder.path(), "1"), &arms, &arms);
 }
 
 #[test]
@@ -170,6 +321,20 @@ fn plateau_twice_is_the_same() {
     let arms = ["constant", "step", "cosine", "plateau"];
     check(&rows, &arms, &arms);
     assert_eq!(rows, again);
+}
+
+#[test]
+fn pruning() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = [
+        "constant",
+        "cosine",
+        "steps at the shocks",
+        "constant, restarts",
+        "cosine, restarts",
+        "steps, restarts",
+    ];
+    check(&short("pruning", folder.path(), "1"), &arms, &arms);
 }
 
 #[test]

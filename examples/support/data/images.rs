@@ -161,7 +161,13 @@ impl Images {
         order.into_iter().map(|(_, _, index)| index).collect()
     }
 
-    fn select(&self, indices: &[usize]) -> Self {
+    /// The class of each image.
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
+    /// The images at these positions, in this order.
+    pub fn select(&self, indices: &[usize]) -> Self {
         Self {
             pixels: indices.iter().flat_map(|&index| self.image(index)).copied().collect(),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),

@@ -1,0 +1,142 @@
+//! Clients that train the classifier on digits of their own, and what their rounds showed.
+
+use std::sync::Arc;
+
+use anneal_examples::data::Augmentation;
+use anneal_examples::evaluation::Evaluation;
+use anneal_examples::loader::{ImageBatch, ImageLoader};
+use anneal_examples::prelude::*;
+use burn::train::TrainStep;
+use burn_anneal::Round;
+use burn_anneal::prelude::*;
+
+use crate::digits::Digits;
+use crate::model::Classifier;
+
+/// How often a run is tested.
+const TESTS: u64 = 20;
+
+/// How clients train.
+#[derive(Debug, Clone, Copy)]
+pub struct Rounds {
+    /// How many there are.
+    pub clients: usize,
+    /// Which digits each has.
+    pub split: ClientSplit,
+    /// Images per local update.
+    pub batch_size: usize,
+    /// Local updates in a round.
+    pub steps: u64,
+    /// How many rounds there are.
+    pub count: u64,
+}
+
+/// What a training showed.
+#[derive(Debug, Clone, Default)]
+pub struct FederatedCourse {
+    /// Of each round.
+    pub rounds: Vec<Round>,
+    /// The accuracy on the test digits, by the local updates of a client before it.
+    pub accuracy: Vec<(f64, f64)>,
+    /// The server's model on the validation digits at the end.
+    pub valid: Evaluation,
+    /// And on the test digits.
+    pub test: Evaluation,
+    steps: u64,
+}
+
+impl Rounds {
+    /// The local updates of each client.
+    pub fn updates(&self) -> u64 {
+        self.steps * self.count
+    }
+
+    /// Trains a classifier from a seed. `client` puts around it what a client has, by its number, and `federate` says the rest.
+    ///
+    /// # Errors
+    /// When digits cannot be dealt, nothing can be built, or the device fails. A run whose weights are not finite ends, and what
+    /// it achieves is NaN.
+    pub fn train(
+        &self,
+        digits: &Digits,
+        seed: u64,
+        client: impl Fn(usize, Classifier) -> LearnerBuilder<Classifier>,
+        federate: impl FnOnce(FederationBuilder<Classifier>) -> FederationBuilder<Classifier>,
+    ) -> Result<FederatedCourse, ExampleError> {
+        let device = digits.device.clone().autodiff();
+        digits.device.seed(seed);
+        let classifier = Classifier::new(&device);
+        let run = RunLength::updates(self.updates());
+        let clients = (0..self.clients).map(|number| client(number, classifier.clone()).run(run));
+        let mut federation = federate(FederationBuilder::new(clients, self.count)).build()?;
+
+        let dealt = self.split.of(digits.train.labels(), self.clients, seed)?;
+        let loaders: Vec<ImageLoader> = dealt
+            .iter()
+            .map(|items| {
+                let images = Arc::new(digits.train.select(items));
+                ImageLoader::train(images, self.batch_size, Augmentation::NONE, seed, &device)
+            })
+            .collect();
+        let mut batches: Vec<_> = loaders.iter().map(endless).collect();
+        let test_digits = digits.loader_of(&digits.test);
+        let mut course = FederatedCourse { steps: self.steps, ..FederatedCourse::default() };
+        for number in 1..=self.count {
+            let round = federation.round(|client, training| {
+                for batch in batches[client].by_ref().take(self.steps as usize) {
+                    training.pass(|model| TrainStep::step(model, batch));
+                    training.update()?;
+                }
+                Ok(())
+            });
+            course.rounds.push(match round {
+                Err(FederationError::ClientNotFinite { .. }) => return Ok(course.lost()),
+                round => round?,
+            });
+            if number % self.count.div_ceil(TESTS) == 0 || number == self.count {
+                course.test = evaluate(&federation.valid(), &test_digits)?;
+                course.accuracy.push(((number * self.steps) as f64, course.test.accuracy));
+            }
+        }
+        course.valid = evaluate(&federation.valid(), &digits.loader_of(&digits.valid))?;
+        Ok(course)
+    }
+}
+
+impl FederatedCourse {
+    /// As it is where weights are no numbers any more.
+    fn lost(self) -> Self {
+        let nothing = Evaluation { loss: f64::NAN, accuracy: f64::NAN };
+        Self { valid: nothing, test: nothing, ..self }
+    }
+
+    /// The drift of the first round, in which all runs of a seed begin at the same weights.
+    pub fn first_drift(&self) -> f64 {
+        self.rounds.first().map_or(f64::NAN, |round| round.drift)
+    }
+
+    /// The mean drift of the rounds.
+    pub fn drift(&self) -> f64 {
+        self.mean(|round| round.drift)
+    }
+
+    /// The mean of their drift over their movement.
+    pub fn relative_drift(&self) -> f64 {
+        self.mean(Round::relative_drift)
+    }
+
+    fn mean(&self, of: impl Fn(&Round) -> f64) -> f64 {
+        self.rounds.iter().map(of).sum::<f64>() / self.rounds.len() as f64
+    }
+
+    /// The drift of each round, by the local updates of a client before its end.
+    pub fn drifts(&self) -> Vec<(f64, f64)> {
+        let point = |round: &Round| (((round.number + 1) * self.steps) as f64, round.drift);
+        self.rounds.iter().map(point).collect()
+    }
+}
+
+/// The batches of one epoch after the other.
+fn endless(loader: &ImageLoader) -> impl Iterator<Item = ImageBatch> + '_ {
+    (1..).flat_map(|epoch| loader.epoch(epoch))
+}
