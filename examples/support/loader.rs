@@ -102,6 +102,11 @@ impl ImageLoader {
         self.rest_of(epoch, 0)
     }
 
+    /// The batches of one epoch after the other, without end.
+    pub fn epochs(&self) -> impl Iterator<Item = ImageBatch> + '_ {
+        (1..).flat_map(|epoch| self.epoch(epoch))
+    }
+
     /// Those after so many batches.
     fn rest_of(&self, epoch: usize, batches: usize) -> EpochBatches<'_> {
         let draws = self.draws(epoch);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anneal_examples::data::Augmentation;
 use anneal_examples::evaluation::Evaluation;
-use anneal_examples::loader::{ImageBatch, ImageLoader};
+use anneal_examples::loader::ImageLoader;
 use anneal_examples::prelude::*;
 use burn::train::TrainStep;
 use burn_anneal::Round;
@@ -78,7 +78,7 @@ impl Rounds {
                 ImageLoader::train(images, self.batch_size, Augmentation::NONE, seed, &device)
             })
             .collect();
-        let mut batches: Vec<_> = loaders.iter().map(endless).collect();
+        let mut batches: Vec<_> = loaders.iter().map(ImageLoader::epochs).collect();
         let test_digits = digits.loader_of(&digits.test);
         let mut course = FederatedCourse { steps: self.steps, ..FederatedCourse::default() };
         for number in 1..=self.count {
@@ -134,9 +134,4 @@ impl FederatedCourse {
         let point = |round: &Round| (((round.number + 1) * self.steps) as f64, round.drift);
         self.rounds.iter().map(point).collect()
     }
-}
-
-/// The batches of one epoch after the other.
-fn endless(loader: &ImageLoader) -> impl Iterator<Item = ImageBatch> + '_ {
-    (1..).flat_map(|epoch| loader.epoch(epoch))
 }

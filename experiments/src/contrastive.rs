@@ -158,8 +158,7 @@ impl Bench {
             .log_updates(folder.path())
             .build_loop()?;
         let loader = self.digits.train_loader(BATCH, seed);
-        let batches = (1..).flat_map(|epoch| loader.epoch(epoch));
-        for (batch, update) in batches.zip(0..updates) {
+        for (batch, update) in loader.epochs().zip(0..updates) {
             training.pass(|encoder| {
                 let loss = encoder.loss(batch, temperatures.rate(update));
                 TrainOutput::new(encoder, loss.clone().scaled_backward(), loss)

@@ -59,7 +59,7 @@ fn measure(digits: &Digits, updates: usize, seed: u64) -> Result<Trial, ExampleE
     let builder =
         |model| LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.1)).run(run);
     let mut training = builder(Classifier::new(&device)).build_loop()?;
-    for batch in (1..).flat_map(|epoch| loader.epoch(epoch)).take(updates) {
+    for batch in loader.epochs().take(updates) {
         training.pass(|model| TrainStep::step(model, batch));
         training.update()?;
     }

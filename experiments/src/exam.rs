@@ -3,7 +3,7 @@
 use anneal_examples::evaluation::Evaluation;
 use anneal_examples::loader::ImageBatch;
 use anneal_examples::prelude::*;
-use burn::train::InferenceStep;
+use burn::train::{ClassificationOutput, InferenceStep};
 
 use crate::model::Classifier;
 
@@ -26,11 +26,22 @@ impl Exam {
         for batch in &self.0 {
             let count = batch.targets.dims()[0] as f64;
             let output = InferenceStep::step(classifier, batch.clone());
-            let found = output.output.argmax(1).squeeze_dim::<1>(1).equal(output.targets);
-            loss += count * output.loss.try_into_scalar::<f64>()?;
-            right += found.int().sum().try_into_scalar::<f64>()?;
+            let found = of_output(output)?;
+            loss += count * found.loss;
+            right += count * found.accuracy;
             images += count;
         }
         Ok(Evaluation { loss: loss / images, accuracy: right / images })
     }
+}
+
+/// What the answers to one batch achieve.
+///
+/// # Errors
+/// When the device fails.
+pub fn of_output(output: ClassificationOutput) -> Result<Evaluation, ExampleError> {
+    let count = output.targets.dims()[0] as f64;
+    let right = output.output.argmax(1).squeeze_dim::<1>(1).equal(output.targets);
+    let right = right.int().sum().try_into_scalar::<f64>()?;
+    Ok(Evaluation { loss: output.loss.try_into_scalar()?, accuracy: right / count })
 }

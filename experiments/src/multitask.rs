@@ -19,6 +19,7 @@ use burn_anneal::prelude::*;
 
 use crate::cli::Settings;
 use crate::digits::Digits;
+use crate::exam::of_output;
 use crate::harness::{Drawn, Expected, Report, Study, Trial, smoothed};
 use crate::model::PIXELS;
 use crate::rates::{Tried, at_rates, best};
@@ -309,9 +310,9 @@ fn score(model: &TwoHeads, images: &ImageLoader) -> Result<Score, ExampleError> 
     let mut score = Score::default();
     for batch in images.epoch(1) {
         let share = batch.targets.dims()[0] as f64 / images.len() as f64;
-        let class = evaluated(model.class(&batch))?;
+        let class = of_output(model.class(&batch))?;
         let other = match model.beside {
-            Beside::Parity => evaluated(model.parity(&batch))?,
+            Beside::Parity => of_output(model.parity(&batch))?,
             Beside::Pixels => {
                 let loss = model.pixels(&batch).try_into_scalar()?;
                 Evaluation { loss, accuracy: loss }
@@ -322,10 +323,4 @@ fn score(model: &TwoHeads, images: &ImageLoader) -> Result<Score, ExampleError> 
         score.other += share * other.accuracy;
     }
     Ok(score)
-}
-
-fn evaluated(output: ClassificationOutput) -> Result<Evaluation, ExampleError> {
-    let answers = output.output.argmax(1).flatten::<1>(0, 1);
-    let accuracy = answers.equal(output.targets).int().float().mean().try_into_scalar()?;
-    Ok(Evaluation { loss: output.loss.try_into_scalar()?, accuracy })
 }

@@ -9,7 +9,6 @@ use burn::tensor::Device;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use std::any::Any;
 use std::cell::Cell;
-use std::convert::identity;
 use std::fmt;
 
 /// A model as [`LearnerBuilder`](crate::LearnerBuilder) trains it: between the backward pass and the optimizer its
@@ -55,7 +54,7 @@ impl<M> Annealed<M> {
     where
         M: Module,
     {
-        let evaluated = self.updater.valid(&self.model, self.statistics.as_ref(), identity);
+        let evaluated = self.updater.valid(&self.model, self.statistics.as_ref());
         self.updater.monitor.release(evaluated.train())
     }
 
@@ -157,7 +156,7 @@ impl<M: Module> Module for Annealed<M> {
     fn valid(&self) -> Self {
         let model = match self.is_over {
             true => self.model.valid(),
-            false => self.updater.valid(&self.model, self.statistics.as_ref(), identity),
+            false => self.updater.valid(&self.model, self.statistics.as_ref()),
         };
         let (updater, statistics) = (self.updater.clone(), self.statistics.clone());
         Self { model, updater, statistics, is_over: self.is_over }

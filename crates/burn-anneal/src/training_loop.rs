@@ -63,8 +63,6 @@ pub struct TrainingLoop<M> {
     statistics: Option<Recompute<M>>,
     /// Those of the passes since the last update.
     pub(crate) gradients: Option<GradientsParams>,
-    /// What is pruned.
-    mask: PruningMask,
 }
 
 impl<M> Monitored for TrainingLoop<M> {
@@ -81,8 +79,7 @@ impl<M: Module> TrainingLoop<M> {
         scheduler: ModuleLrScheduler,
         statistics: Option<Recompute<M>>,
     ) -> Self {
-        let (model, mask) = (Some(model), PruningMask::default());
-        Self { model, updater, optimizer, scheduler, statistics, gradients: None, mask }
+        Self { model: Some(model), updater, optimizer, scheduler, statistics, gradients: None }
     }
 
     /// A copy that goes its own way, running statistics included.
@@ -98,7 +95,7 @@ impl<M: Module> TrainingLoop<M> {
             learner_scheduler(Arc::new(schedule), slot),
             None,
         );
-        Self { mask: self.mask.clone(), ..copy }.prepared()
+        copy.prepared()
     }
 
     /// The batches of the next update, as the run says.
@@ -123,14 +120,12 @@ impl<M: Module> TrainingLoop<M> {
     /// [`recompute_statistics`](crate::LearnerBuilder::recompute_statistics) fails, the next update says so, and
     /// [`failure`](Monitored::failure) at once.
     pub fn valid(&self) -> M {
-        let prune = |model| self.mask.apply(model);
-        self.updater.valid(self.model(), self.statistics.as_ref(), prune)
+        self.updater.valid(self.model(), self.statistics.as_ref())
     }
 
     /// The model with the averages, in its `valid()` form; without any, and before they begin, with its weights.
     pub fn averaged(&self) -> M {
-        let prune = |model| self.mask.apply(model);
-        self.updater.averaged(self.model(), self.statistics.as_ref(), prune)
+        self.updater.averaged(self.model(), self.statistics.as_ref())
     }
 
     /// As [`averaged`](Self::averaged), in f32 where the model is in half precision; there its running statistics are
@@ -142,7 +137,7 @@ impl<M: Module> TrainingLoop<M> {
         let model = self.model_in_f32().valid();
         let slot = self.updater.monitor.slot();
         let state = slot.lock();
-        self.mask.apply(state.evaluated.put(model))
+        self.updater.mask.apply(state.evaluated.put(model))
     }
 
     /// Gives the model back with the weights that train, which require gradients where they did before the run; with the
@@ -154,7 +149,9 @@ impl<M: Module> TrainingLoop<M> {
 
     /// The model in f32: in half precision that of the [master weights](crate::precision::MasterWeights).
     pub fn model_in_f32(&self) -> M {
-        self.mask.apply(with_master_weights(self.model().clone(), self.optimizer.to_record()))
+        self.updater
+            .mask
+            .apply(with_master_weights(self.model().clone(), self.optimizer.to_record()))
     }
 
     /// Changes the model, for instance by loading weights into it. Averages stay what they are.
@@ -165,7 +162,7 @@ impl<M: Module> TrainingLoop<M> {
 
     fn replace_model(&mut self, change: impl FnOnce(M) -> M) {
         self.updater.monitor.slot().lock().raw = Points::default();
-        let prepare = |model| self.updater.monitor.prepare(self.mask.apply(model));
+        let prepare = |model| self.updater.monitor.prepare(self.updater.mask.apply(model));
         self.model = self.model.take().map(change).map(prepare);
     }
 
@@ -176,7 +173,7 @@ impl<M: Module> TrainingLoop<M> {
     /// The model that is evaluated is pruned too, averages included; snapshots of averages hold those as they are. A
     /// checkpoint holds the zeros, and no mask: after resuming, `training.prune(PruningMask::of_zeros(training.model()))`.
     pub fn prune(&mut self, mask: PruningMask) {
-        self.mask = mask;
+        self.updater.mask = mask;
         self.map_model(|model| model);
     }
 
@@ -236,7 +233,7 @@ impl<M: Module> TrainingLoop<M> {
         let model = self.model.as_ref().expect("an update puts it back");
         let masked = |batch| {
             let TrainOutput { grads, item } = run(model, batch);
-            TrainOutput { grads: self.mask.of_gradients(model, grads), item }
+            TrainOutput { grads: self.updater.mask.of_gradients(model, grads), item }
         };
         let TrainOutput { grads, item } = self.updater.pass(model, batch, masked);
         self.gradients = Some(match self.gradients.take() {
@@ -278,7 +275,7 @@ impl<M: Module> TrainingLoop<M> {
         let tag = self.updater.monitor.issue();
         let gradients = self.gradients.take().unwrap_or_default().into();
         let model = self.model.take().expect("an update puts it back");
-        let mask = &self.mask;
+        let mask = self.updater.mask.clone();
         let optimize = |model: M, optimizer: &mut _, rates, gradients| {
             mask.apply(optimize(model, optimizer, rates, gradients))
         };

@@ -105,8 +105,7 @@ impl Bench {
         };
         let mut training = builder.build_loop()?;
         let loader = self.digits.train_loader(BATCH, seed);
-        let batches = (1..).flat_map(|epoch| loader.epoch(epoch));
-        for (batch, update) in batches.zip(0..updates) {
+        for (batch, update) in loader.epochs().zip(0..updates) {
             let level = arm.level(update, self.updates);
             let of_sample = |number| if is_mixed { (number + level) % LEVELS } else { level };
             let batch = Noisy::new(batch.images, of_sample);

@@ -154,7 +154,7 @@ fn train(
     let judged = noise(settings.either(JUDGED, 100), &digits.device);
 
     let loader = digits.train_loader(BATCH, seed);
-    let batches = (1..).flat_map(|epoch| loader.epoch(epoch)).take(updates as usize);
+    let batches = loader.epochs().take(updates as usize);
     let (mut qualities, mut distances, mut rates) = (vec![], vec![], [vec![], vec![]]);
     for (batch, update) in batches.zip(1..) {
         let real = batch.images.reshape([-1, PIXELS as i32]);

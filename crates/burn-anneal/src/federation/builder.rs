@@ -58,8 +58,8 @@ impl<M: Module> FederationBuilder<M> {
     }
 
     /// A server with an optimizer, a schedule over rounds, averages, clipping and all else of its own, and the model to begin
-    /// with, in f32. The length of its run is the rounds. Its gradient is −Δ, w − Σ p_i w_i: with Adam it is FedAdam. Controllers
-    /// of it may need that gradient, but not a loss, tasks, batches or metrics, of which it has none.
+    /// with, in f32. The length of its run is the rounds. Its gradient is −Δ, w − Σ p_i w_i: with Adam it is FedAdam. Its
+    /// controllers may need that gradient; it has no loss, tasks, batches or metrics.
     pub fn server(self, server: LearnerBuilder<M>) -> Self {
         Self { server: Server::Own(Box::new(server)), ..self }
     }
@@ -69,15 +69,15 @@ impl<M: Module> FederationBuilder<M> {
         Self { weights: Some(weights.into_iter().collect()), ..self }
     }
 
-    /// Clients begin each round without a state of their optimizers, momentum for instance, as those of which there are
-    /// too many to meet one twice. Their averages begin anew with it; schedules and controllers go on.
+    /// Clients begin each round without a state of their optimizers, momentum for instance, as in a federation so
+    /// large that none is met twice. Their averages begin anew with it; schedules and controllers go on.
     pub fn stateless_clients(self) -> Self {
         Self { is_stateless: true, ..self }
     }
 
     /// Leaves clients out of a round whose weights are NaN or infinite after it, and forgets the states of their optimizers,
-    /// instead of ending in an error. [`Round::left_out`](super::Round::left_out) names them. Where all are, it is an error
-    /// still.
+    /// instead of ending in an error. [`Round::left_out`](super::Round::left_out) names them. If all are, it is still an
+    /// error.
     pub fn leave_out_not_finite(self) -> Self {
         Self { leaves_out: true, ..self }
     }

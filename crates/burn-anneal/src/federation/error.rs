@@ -8,7 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Why a [`Federation`](crate::Federation) cannot be built, or a round of it not be made.
+/// Why a [`Federation`](crate::Federation) cannot be built, or a round fails.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FederationError {

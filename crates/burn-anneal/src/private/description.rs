@@ -65,8 +65,8 @@ pub(crate) struct Budget {
     pub delta: f64,
 }
 
-/// A rate for each update of a private training that is the best one as far as the noisy gradient shows it: a
-/// [`PrivateRate`], of which clip, noise, batch and the number of parameters are those of the training.
+/// Sets the rate of each private update to the best one that the noisy gradient shows: a [`PrivateRate`] with the clip, the
+/// noise, the batch and the number of parameters of the training.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -159,8 +159,8 @@ impl DifferentialPrivacy {
     /// Draws samples and noise from generators of this seed, ChaCha20 with a stream for each update, so that the run can
     /// be made again, and goes on from a checkpoint bit for bit.
     ///
-    /// **For tests only.** Whoever knows the seed can take the noise away; and of two runs of one seed, such as at two
-    /// rates, the noise is the same, so that both together are not private.
+    /// **For tests only.** Whoever knows the seed can take the noise away; and two runs of one seed, such as at two
+    /// rates, have the same noise, so that together they are not private.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }

@@ -16,8 +16,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// A model in differentially private training (DP-SGD), in a loop of one's own: a [`TrainingLoop`] that draws its samples,
-/// clips the gradient of each item, adds noise, and counts what that spends. All that can be read of a [`TrainingLoop`] can
-/// be read of it: the model, `valid`, `explain`, `save`.
+/// clips the gradient of each item, adds noise, and counts what that spends. It can be read as a
+/// [`TrainingLoop`] can: the model, `valid`, `explain`, `save`.
 ///
 /// ```text
 /// g̃ = (Σ_i g_i min(1, C / ‖g_i‖₂) + N(0, σ²C²)) / B
@@ -57,14 +57,15 @@ use std::sync::Arc;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// An update takes a forward and a backward pass for each item of the sample, one after the other. Nothing is read from the
-/// device for it but whether all that does not train, such as a frozen trunk, is as it was. Noise is drawn on the host, a number for each parameter and update.
+/// An update takes a forward and a backward pass for each item of the sample, one after the other. It reads one thing from
+/// the device: whether what does not train, such as a frozen trunk, is as it was. Noise is drawn on the host, a number for
+/// each parameter and update.
 ///
 /// **What is guaranteed.** The noisy gradients of all updates, and all that is made of them alone, are (ε, δ)-differentially
 /// private for data sets of which one has one item more: weights, optimizer, checkpoints, averages, what controllers
 /// answer, the log of updates, [`observation`](Monitored::observation). A gradient that is infinite or NaN counts as 0, so
-/// that no item adds more than C, up to the rounding of f32. Parameters without a gradient have noise too, and an empty sample is an update: what was
-/// drawn does not show.
+/// that no item adds more than C, up to the rounding of f32. Parameters without a gradient have noise too, and an empty
+/// sample is an update: what was drawn does not show.
 ///
 /// **What is not.**
 /// - The loss that your closure computes, and whatever else it lets out: it sees the data. So do metrics of the training

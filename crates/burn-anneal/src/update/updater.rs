@@ -11,6 +11,7 @@ use super::state::{Slot, State};
 use super::tensors::{ByParameter, in_f32_gradients};
 use crate::average::{Recompute, Weights};
 use crate::precision::with_master_weights;
+use crate::pruning::PruningMask;
 use crate::scheduler::{past_end, tell};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
@@ -30,6 +31,8 @@ pub(crate) struct Updater {
     clones: AtomicU64,
     /// Whether the model may have other parameter ids than it had at the last update.
     pub expects_ids: bool,
+    /// What is pruned.
+    pub mask: PruningMask,
 }
 
 impl Clone for Updater {
@@ -39,6 +42,7 @@ impl Clone for Updater {
             lane: self.clones.fetch_add(1, Ordering::Relaxed),
             clones: AtomicU64::new(0),
             expects_ids: self.expects_ids,
+            mask: self.mask.clone(),
         }
     }
 }
@@ -71,6 +75,7 @@ impl Updater {
             lane: 0,
             clones: AtomicU64::new(0),
             expects_ids: true,
+            mask: PruningMask::default(),
         }
     }
 
@@ -78,7 +83,13 @@ impl Updater {
     pub fn detached(&self) -> Self {
         let slot = self.monitor.slot().detached();
         let monitor = Monitor::new(Arc::new(self.plan().detached()), slot);
-        Self { monitor, lane: 0, clones: AtomicU64::new(0), expects_ids: self.expects_ids }
+        Self {
+            monitor,
+            lane: 0,
+            clones: AtomicU64::new(0),
+            expects_ids: self.expects_ids,
+            mask: self.mask.clone(),
+        }
     }
 
     fn plan(&self) -> &Plan {
@@ -159,25 +170,15 @@ impl Updater {
     }
 
     /// The model that is validated, in its `valid()` form: with the averages, unless the raw weights are asked for.
-    pub fn valid<M: Module>(
-        &self,
-        model: &M,
-        statistics: Option<&Recompute<M>>,
-        prune: impl Fn(M) -> M,
-    ) -> M {
+    pub fn valid<M: Module>(&self, model: &M, statistics: Option<&Recompute<M>>) -> M {
         match self.plan().averaging.weights {
-            Weights::Average => self.averaged(model, statistics, prune),
+            Weights::Average => self.averaged(model, statistics),
             Weights::Raw => model.valid(),
         }
     }
 
     /// The model with the averages, pruned where the model is, in its `valid()` form.
-    pub fn averaged<M: Module>(
-        &self,
-        model: &M,
-        statistics: Option<&Recompute<M>>,
-        prune: impl Fn(M) -> M,
-    ) -> M {
+    pub fn averaged<M: Module>(&self, model: &M, statistics: Option<&Recompute<M>>) -> M {
         // Running statistics are those of all passes in the `valid()` form only.
         let model = model.valid();
         let evaluated = {
@@ -188,7 +189,7 @@ impl Updater {
             }
             state.evaluated.clone()
         };
-        let averaged = prune(evaluated.put(model));
+        let averaged = self.mask.apply(evaluated.put(model));
         let Some(recompute) = statistics.filter(|_| !evaluated.is_empty()) else { return averaged };
         recompute(averaged.clone(), self).unwrap_or_else(|reason| {
             self.monitor.stop(UpdateError::Statistics { reason });
