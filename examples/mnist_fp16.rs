@@ -122,7 +122,7 @@ fn train(
             Method::F16Scaled => learner.half_precision(half),
             Method::F16Capped => learner
                 .half_precision(half)
-                .cap_rate(RateCap::measured_every(MEASURED_EVERY))
+                .overflow_cap(OverflowCap::measured_every(MEASURED_EVERY))
                 .repeat_batches(),
         }
     })
@@ -145,7 +145,7 @@ impl Trace {
             true => session.logged(metric),
             false => Ok(vec![]),
         };
-        let factor = logged("Factor rate cap", method == Method::F16Capped)?;
+        let factor = logged("Factor overflow cap", method == Method::F16Capped)?;
         let skipped = logged("Skipped", method.scales())?;
         let mut rate = session.logged("Learning Rate")?;
         for (rate, factor) in rate.iter_mut().zip(&factor) {

@@ -131,7 +131,7 @@ fn train(
     decay: &WeightDecay,
 ) -> Result<(Schedule, Report), ExampleError> {
     let model = ResidualNetworkConfig::default().init(&session.device());
-    let weights = Selection::none().names(["*.weight"]);
+    let weights = Selection::none().globs(["*.weight"]);
     let groups = GroupsConfig::new()
         .group(Group::new(WEIGHTS, weights).weight_decay(decay.clone()))
         .group(Group::rest("biases and norms"));

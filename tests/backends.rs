@@ -17,7 +17,8 @@ fn losses(device: Device, weights: &TinyModel) -> Vec<f32> {
     let record = weights.clone().into_record();
     let mut model = TinyModel::new(&device).load_record(record);
     let mut optimizer: ModuleOptimizer = AdamWConfig::new().init();
-    let mut scheduler = cosine(0.1).warmup(Span::steps(2)).init(RunLength::updates(5)).unwrap();
+    let mut scheduler =
+        Scheduler::new(cosine(0.1).warmup(Span::steps(2)), RunLength::updates(5)).unwrap();
     let clip = GlobalNormClip::new(0.1).unwrap();
     let items: Vec<usize> = (0..12).collect();
     (0..5)
@@ -122,7 +123,7 @@ fn a_cap_measures_where_the_batch_is(other: Device) {
     let mut learner = LearnerBuilder::new(model, adamw, constant(0.05))
         .run(RunLength::updates(10).devices(2))
         .loss_scaling(LossScaling::new())
-        .cap_rate(RateCap::measured_every(1))
+        .overflow_cap(OverflowCap::measured_every(1))
         .repeat_batches()
         .build(interrupter.clone())
         .unwrap();
@@ -141,7 +142,7 @@ fn a_cap_measures_where_the_batch_is(other: Device) {
         assert!(!interrupter.should_stop(), "{:?}", learner.model().failure());
     }
     let control = learner.model().explain().control.unwrap();
-    assert!(control.state("rate cap", "smoothness").is_some(), "{control}");
+    assert!(control.state("overflow cap", "smoothness").is_some(), "{control}");
 }
 
 /// A model with a parameter on each of two devices, whose averages stay where they are.

@@ -13,7 +13,7 @@ use burn_anneal::precision::to_precision;
 use burn_anneal::prelude::*;
 use std::path::PathBuf;
 
-const VERSION: &str = "v2";
+const VERSION: &str = "v3";
 
 /// Updates before it was saved.
 const UPDATES: u64 = 10;
@@ -39,7 +39,7 @@ fn builder() -> LearnerBuilder<TinyModel> {
         .weight_decay(0.01)
         .half_precision(half)
         .controller("cooldown", Cooldown::after_non_finite_loss(5).unwrap())
-        .cap_rate(RateCap::measured_every(3))
+        .overflow_cap(OverflowCap::measured_every(3))
         .on_skip(OnSkip::Hold)
 }
 
@@ -59,7 +59,7 @@ fn write() {
 
 #[test]
 fn the_checkpoint_of_every_version_goes_on() {
-    for version in ["v1", "v2"] {
+    for version in ["v1", "v2", "v3"] {
         let saved = Checkpoint::newest(folder(version)).unwrap().expect(version);
         let mut resumed = builder().resume_from(&saved).build_loop().unwrap();
         assert_eq!(resumed.next_update(), UPDATES, "{version}");
@@ -68,8 +68,8 @@ fn the_checkpoint_of_every_version_goes_on() {
         assert_eq!((control.loss_scale, control.skipped), (Some(4_096.0), 0), "{version}");
         assert_eq!(control.state("loss scale", "good_updates"), Some(2.0), "{version}");
         // Measured with the updates 0, 3, 6 and 9.
-        assert_eq!(control.state("rate cap", "since_measured"), Some(1.0), "{version}");
-        assert!(control.state("rate cap", "smoothness").unwrap() > 0.0, "{version}");
+        assert_eq!(control.state("overflow cap", "since_measured"), Some(1.0), "{version}");
+        assert!(control.state("overflow cap", "smoothness").unwrap() > 0.0, "{version}");
 
         // The masters are those of the weights.
         let masters = saved.load_in_f32(TinyModel::new(&Device::default())).unwrap();

@@ -65,7 +65,7 @@ fn differences(line: &Line) -> Result<Vec<String>, GroupError> {
     let groups = layer_decay(line.layer_decay)
         .layers(LayerMap::from_timm(&line.matcher.0)?)
         .weight_decay(line.weight_decay)
-        .no_weight_decay(Selection::one_dimensional().names_if_present(&line.no_weight_decay))
+        .no_weight_decay(Selection::one_dimensional().globs_if_present(&line.no_weight_decay))
         .resolve_parameters(&parameters, &schedule, run)?;
     let explanation = groups.explain(0);
     let mut wrong = vec![];

@@ -999,8 +999,10 @@ fn two_controllers_of_one_name_and_bad_names_are_refused() {
         (|builder| builder.loss_scaling(LossScaling::new()), "loss scale"),
         (|builder| builder.not_finite(NotFinite::Stop), "finite guard"),
         (
-            |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::given(1.0)),
-            "rate cap",
+            |builder| {
+                builder.loss_scaling(LossScaling::new()).overflow_cap(OverflowCap::given(1.0))
+            },
+            "overflow cap",
         ),
     ];
     for (ask, name) in taken {

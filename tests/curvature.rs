@@ -156,7 +156,7 @@ fn the_model_is_left_as_it_is() {
     let before = (state(&model), model.trunk.weight.val().into_data());
     let config = GroupsConfig::new();
     let found =
-        Curvature::new().most_iterations(25).measure(&model, &groups(&model, &config), gradients);
+        Curvature::new().max_iterations(25).measure(&model, &groups(&model, &config), gradients);
     assert!(found.unwrap().of("model").unwrap() > 0.0);
     assert_eq!((state(&model), model.trunk.weight.val().into_data()), before);
 }
@@ -182,7 +182,7 @@ fn what_cannot_be_measured_is_named() {
     for setting in [
         Curvature::new().difference(0.0),
         Curvature::new().tolerance(f64::NAN),
-        Curvature::new().most_iterations(0),
+        Curvature::new().max_iterations(0),
     ] {
         assert!(setting.measure(&model, &groups, only_a).is_err());
     }

@@ -686,14 +686,14 @@ fn a_smoothness_measured_on_two_devices_is_the_same_in_each_run() {
         let learner = builder
             .gradient_reduction(GradientReduction::Mean)
             .loss_scaling(LossScaling::fixed(1_024.0))
-            .cap_rate(RateCap::measured_every(1).limit(1e30))
+            .overflow_cap(OverflowCap::measured_every(1).limit(1e30))
             .repeat_batches()
             .build(training.interrupter())
             .unwrap();
         let result = training.launch(learner);
         assert!(result.error.is_none(), "{:?}", result.error);
         let control = result.model.explain().control.unwrap();
-        let smoothness = control.state("rate cap", "smoothness").unwrap();
+        let smoothness = control.state("overflow cap", "smoothness").unwrap();
         (smoothness.to_bits(), flat(&result.model))
     };
     let first = trained();

@@ -152,7 +152,7 @@ fn ways() -> Vec<Way> {
         way("no decay", |builder| builder.weight_decay(0.0)),
         way("loss scaling", |builder| builder.loss_scaling(scaled())),
         way("a cap", |builder| {
-            builder.loss_scaling(scaled()).cap_rate(RateCap::given(1e-9).limit(1e30))
+            builder.loss_scaling(scaled()).overflow_cap(OverflowCap::given(1e-9).limit(1e30))
         }),
         way("bf16", |builder| builder.half_precision(HalfPrecision::bf16())),
         way("f16", |builder| builder.half_precision(f16())),
@@ -635,7 +635,7 @@ fn a_learner_inside_the_pass_and_the_update_of_another_trains_as_alone() {
         |builder| builder.loss_scaling(scaled()),
         |builder| builder.half_precision(f16()),
         |builder| builder.groups(GroupsConfig::new()).clip_global_norm(1e6),
-        |builder| builder.loss_scaling(scaled()).cap_rate(RateCap::given(1e-9).limit(1e30)),
+        |builder| builder.loss_scaling(scaled()).overflow_cap(OverflowCap::given(1e-9).limit(1e30)),
     ];
     for (outer, inner) in (0..25).map(|i| (i / 5, i % 5)) {
         assert_eq!(host(asks[outer], None), ALONE);
@@ -716,7 +716,7 @@ fn everything(seed: u64, scale: f64) -> LearnerBuilder<TinyModel> {
 }
 
 fn capped(seed: u64, scale: f64) -> LearnerBuilder<TinyModel> {
-    everything(seed, scale).cap_rate(RateCap::measured_every(3)).repeat_batches()
+    everything(seed, scale).overflow_cap(OverflowCap::measured_every(3)).repeat_batches()
 }
 
 type TinyLearner = Learner<Annealed<TinyModel>>;
@@ -1032,10 +1032,12 @@ const ODD_WAYS: [(&str, AskOdd); 8] = [
     ("layers", |builder| builder.groups(layer_decay(1.0))),
     ("no decay", |builder| builder.weight_decay(0.0)),
     ("loss scaling", |builder| builder.loss_scaling(scaled())),
-    ("a cap", |builder| builder.loss_scaling(scaled()).cap_rate(RateCap::given(1e-9).limit(1e30))),
+    ("a cap", |builder| {
+        builder.loss_scaling(scaled()).overflow_cap(OverflowCap::given(1e-9).limit(1e30))
+    }),
     ("a measured cap", |builder| {
-        let cap = RateCap::measured_every(2).limit(1e30);
-        builder.loss_scaling(scaled()).cap_rate(cap).repeat_batches()
+        let cap = OverflowCap::measured_every(2).limit(1e30);
+        builder.loss_scaling(scaled()).overflow_cap(cap).repeat_batches()
     }),
 ];
 
@@ -1134,10 +1136,12 @@ const ADAPTER_WAYS: [(&str, AskTiny); 8] = [
     ("layers", |builder| builder.groups(layer_decay(1.0))),
     ("no decay", |builder| builder.weight_decay(0.0)),
     ("loss scaling", |builder| builder.loss_scaling(scaled())),
-    ("a cap", |builder| builder.loss_scaling(scaled()).cap_rate(RateCap::given(1e-9).limit(1e30))),
+    ("a cap", |builder| {
+        builder.loss_scaling(scaled()).overflow_cap(OverflowCap::given(1e-9).limit(1e30))
+    }),
     ("a measured cap", |builder| {
-        let cap = RateCap::measured_every(1).limit(1e30);
-        builder.loss_scaling(scaled()).cap_rate(cap).repeat_batches()
+        let cap = OverflowCap::measured_every(1).limit(1e30);
+        builder.loss_scaling(scaled()).overflow_cap(cap).repeat_batches()
     }),
 ];
 

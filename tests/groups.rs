@@ -102,7 +102,7 @@ fn reference_with(
     change: impl Fn(usize, TinyModel) -> TinyModel,
 ) -> Vec<Vec<f32>> {
     let mut optimizer = ModuleOptimizer::from(adamw());
-    let schedule = |scale: f64| linear(0.1, 0.01).scale(scale).init(run()).unwrap();
+    let schedule = |scale: f64| Scheduler::new(linear(0.1, 0.01).scale(scale), run()).unwrap();
     let mut scheduler = ModuleLrScheduler::new(schedule(1.0))
         .with_group(ParamGroup::from_predicate("hidden"), schedule(hidden));
     for update in 0..updates {
@@ -717,7 +717,7 @@ fn what_does_not_fit_the_model_is_named() {
         ),
         (
             new().group(Group::new("head", "(head")),
-            "groups.head.select.paths: `(head` is no regular",
+            "groups.head.select.regexes: `(head` is no regular",
         ),
         (
             new().group(Group::new("head", "head")),
@@ -754,8 +754,8 @@ fn what_does_not_fit_the_model_is_named() {
         ),
         (new().group(Group::rest("a").weight_decay(f64::NAN)), "groups.a.weight_decay: NaN"),
         (
-            new().weight_decay(0.1).no_weight_decay(Selection::none().names(["embed"])),
-            "no_weight_decay.names: `embed` matches no",
+            new().weight_decay(0.1).no_weight_decay(Selection::none().globs(["embed"])),
+            "no_weight_decay.globs: `embed` matches no",
         ),
         (
             layer_decay(0.5).layers(LayerMap::from_patterns([("stem", "^stem")])),
@@ -793,7 +793,7 @@ layers = [
 
 [[group]]
 name = "top"
-select = { paths = ["^head"] }
+select = { regexes = ["^head"] }
 [group.schedule.step_decay]
 peak = 1e-2
 every = "1ep"
@@ -928,7 +928,7 @@ fn a_norm_is_that_of_all_weights_of_a_group_whether_an_update_trains_them_or_not
 
 /// Muon for one matrix, AdamW for the rest.
 fn with_muon(model: TinyModel) -> LearnerBuilder<TinyModel> {
-    builder(model).optimizer_for(Selection::path("hidden.weight"), MuonConfig::new().build())
+    builder(model).optimizer_for(Selection::regex("hidden.weight"), MuonConfig::new().build())
 }
 
 #[test]
@@ -941,7 +941,7 @@ fn two_optimizers_train_as_burns_own_and_go_on_after_saving() {
             MuonConfig::new().build(),
             None,
         );
-        let schedule = |scale: f64| linear(0.1, 0.01).scale(scale).init(run()).unwrap();
+        let schedule = |scale: f64| Scheduler::new(linear(0.1, 0.01).scale(scale), run()).unwrap();
         let mut scheduler = ModuleLrScheduler::new(schedule(1.0))
             .with_group(ParamGroup::from_predicate("hidden"), schedule(scale));
         let mut ours = parts(model.clone()).build_loop().unwrap();
@@ -1001,8 +1001,8 @@ fn an_optimizer_for_nothing_or_for_what_it_does_not_take_is_refused() {
     let muon = || MuonConfig::new().build();
     for (selection, expected) in [
         (
-            Selection::path("haed"),
-            "optimizer_for.paths: `haed` matches no trained parameter; the nearest are `head.",
+            Selection::regex("haed"),
+            "optimizer_for.regexes: `haed` matches no trained parameter; the nearest are `head.",
         ),
         (Selection::norms(), "optimizer_for: `norms` matches no trained parameter"),
         (Selection::none(), "optimizer_for: `nothing` matches no trained parameter"),

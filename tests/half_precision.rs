@@ -452,7 +452,7 @@ fn two_optimizers_of_one_model_are_skipped_together_and_unscaled_once() {
         let model = Pair { encoder: Weight::new(&[2.0]), head: Weight::new(&[2.0]) };
         let scaling = LossScaling::new().scale(1_024.0);
         let mut training = scaled(model, sgd(), 0.5, FloatDType::F16, scaling)
-            .optimizer_for(Selection::path("head"), with_momentum())
+            .optimizer_for(Selection::regex("head"), with_momentum())
             .build_loop()
             .unwrap();
         let mut update = |gradients: [f32; 2]| {
@@ -555,7 +555,7 @@ fn a_batch_norm_in_f32_takes_what_one_in_f16_does_not() {
     assert_eq!(trained.norm.gamma.val().dtype(), DType::F32);
     assert_eq!(with_master_weights(trained, optimizer.to_record()).mean().dtype(), DType::F32);
 
-    let nothing = Selection::path("layre");
+    let nothing = Selection::regex("layre");
     let error = to_precision_except(normed(), FloatDType::F16, &nothing).unwrap_err().to_string();
     assert!(error.contains("layre") && error.contains("layer"), "{error}");
 }
@@ -663,7 +663,7 @@ fn precisions_may_be_mixed() {
 fn what_stays_in_f32_trains_beside_f16() {
     let model = Pair { encoder: Weight::new(&[2.0]), head: Weight::new(&[2.0]) };
     let half = HalfPrecision {
-        except: Selection::path("head"),
+        except: Selection::regex("head"),
         loss_scaling: Some(LossScaling::fixed(1_024.0)),
         ..HalfPrecision::f16()
     };

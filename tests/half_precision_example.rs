@@ -53,7 +53,7 @@ fn plain_f16_fails_on_mnist_and_loss_scaling_does_not() {
     let plain = last_loss("f16-plain");
     assert!(plain.is_nan() || plain > 1.0, "{plain}");
     assert!(last_loss("f16-scaled") < 1.2 * last_loss("f32"));
-    let cut = mean(log(&out.join("f16-capped/seed-0"), 10, "Factor_rate_cap"));
+    let cut = mean(log(&out.join("f16-capped/seed-0"), 10, "Factor_overflow_cap"));
     assert!(cut > 0.98, "a healthy run keeps its rate: {cut}");
     let picture = std::fs::read_to_string(out.join("precision.svg")).unwrap();
     for word in ["loss scale", "learning rate", "f16-plain"] {
@@ -116,7 +116,7 @@ fn a_killed_run_in_half_precision_goes_on_as_if_nothing_had_happened() {
         for epoch in 1..=4 {
             let metrics = ["Loss", "Loss_Scale", "Skipped", "Learning_Rate", "Accuracy"];
             for metric in
-                metrics.iter().chain((method == "f16-capped").then_some(&"Factor_rate_cap"))
+                metrics.iter().chain((method == "f16-capped").then_some(&"Factor_overflow_cap"))
             {
                 let (expected, found) =
                     (log(&of(&whole), epoch, metric), log(&of(&killed), epoch, metric));

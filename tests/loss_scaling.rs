@@ -259,7 +259,7 @@ fn burns_loop_over_several_devices_scales_and_looks_at_a_batch_again() {
             supervised(folder.path(), 2).with_training_strategy(strategy.into());
         let run = RunLength::from_items(60, 6).epochs(2).devices(2);
         let learner = tiny_in(dtype, LossScaling::new(), cosine(0.02), run)
-            .cap_rate(RateCap::measured_every(2))
+            .overflow_cap(OverflowCap::measured_every(2))
             .repeat_batches()
             .build(training.interrupter())
             .unwrap();
@@ -268,7 +268,7 @@ fn burns_loop_over_several_devices_scales_and_looks_at_a_batch_again() {
         let seen = result.model.observation();
         assert!(seen.loss.is_some() && seen.movement.is_some(), "{seen:?}");
         let control = result.model.explain().control.unwrap();
-        let smoothness = control.state("rate cap", "smoothness");
+        let smoothness = control.state("overflow cap", "smoothness");
         assert!(control.skipped == 0 && smoothness.is_some(), "{control}");
         values(result.model.inner())
     };
@@ -500,12 +500,12 @@ fn a_run_with_a_cap_resumes_exactly() {
     let make: Make = || {
         with_adam()
             .half_precision(half(FloatDType::F16, LossScaling::new().scale(1_024.0)))
-            .cap_rate(RateCap::measured_every(4).limit(120.0))
+            .overflow_cap(OverflowCap::measured_every(4).limit(120.0))
             .repeat_batches()
     };
-    let metrics = ["Loss", "Loss_Scale", "Factor_rate_cap", "Rate_all"];
+    let metrics = ["Loss", "Loss_Scale", "Factor_overflow_cap", "Rate_all"];
     let log = assert_resumes_exactly(make, &metrics);
-    let (_, factors) = log("Factor_rate_cap");
+    let (_, factors) = log("Factor_overflow_cap");
     let cut = factors.iter().filter(|factor| **factor < 1.0).count();
     assert!((1..40).contains(&cut), "{factors:?}");
 }
@@ -554,7 +554,7 @@ fn metrics_of_groups_say_what_was_done() {
             .weight_decay(WeightDecay::independent(0.1))
             .on_skip(on_skip);
         let builder = match capped {
-            true => builder.cap_rate(RateCap::given(1.0).limit(1e30)),
+            true => builder.overflow_cap(OverflowCap::given(1.0).limit(1e30)),
             false => builder,
         };
         let learner = builder.build(training.interrupter()).unwrap();
@@ -646,7 +646,7 @@ fn a_run_with_loss_scaling_is_not_resumed_without_it() {
 #[test]
 fn a_run_is_not_resumed_with_other_exceptions_from_half_precision() {
     let but_head: Make = || {
-        let except = Selection::path("head");
+        let except = Selection::regex("head");
         with_adam().half_precision(HalfPrecision { except, ..HalfPrecision::f16() })
     };
     for (saved_by, resumed_by, precisions) in
@@ -1080,7 +1080,7 @@ fn a_weight_that_half_precision_has_no_number_for_is_named() {
 
     assert!(builder(65_519.0, HalfPrecision::f16()).build_loop().is_ok());
     assert!(builder(70_000.0, HalfPrecision::bf16()).build_loop().is_ok());
-    let except = Selection::path("1.weight");
+    let except = Selection::regex("1.weight");
     let kept = builder(70_000.0, HalfPrecision { except, ..HalfPrecision::f16() });
     let kept = kept.build_loop().unwrap();
     assert_eq!(kept.model()[1].values(), [0.5, 70_000.0]);
@@ -1175,16 +1175,19 @@ fn what_is_out_of_range_or_missing_is_named() {
     let in_f32 = HalfPrecision { dtype: FloatDType::F32, ..HalfPrecision::f16() };
     assert!(error(plain().half_precision(in_f32)).contains("F16, BF16"));
     assert!(
-        error(plain().cap_rate(RateCap::given(1.0)))
-            .contains("cap_rate: does nothing without loss_scaling")
+        error(plain().overflow_cap(OverflowCap::given(1.0)))
+            .contains("overflow_cap: does nothing without loss_scaling")
     );
     let on_skip = error(plain().on_skip(OnSkip::Hold));
     assert!(on_skip.contains("on_skip: does nothing without controller"), "{on_skip}");
-    let cap = tiny(None, LossScaling::new()).cap_rate(RateCap::given(-2.0));
-    assert!(error(cap).contains("cap_rate: smoothness: -2.0"));
-    let measured = tiny(None, LossScaling::new()).cap_rate(RateCap::measured_every(2));
+    let cap = tiny(None, LossScaling::new()).overflow_cap(OverflowCap::given(-2.0));
+    assert!(error(cap).contains("overflow_cap: smoothness: -2.0"));
+    let measured = tiny(None, LossScaling::new()).overflow_cap(OverflowCap::measured_every(2));
     let measured = error(measured);
-    assert!(measured.contains("`rate cap`") && measured.contains("repeat_batches"), "{measured}");
+    assert!(
+        measured.contains("`overflow cap`") && measured.contains("repeat_batches"),
+        "{measured}"
+    );
     let half = with(to_precision(TinyModel::new(&device()), FloatDType::F16));
     assert!(error(half.loss_scaling(LossScaling::new())).contains("half_precision"));
     let both = plain().half_precision(HalfPrecision::bf16()).loss_scaling(LossScaling::new());
@@ -1192,7 +1195,8 @@ fn what_is_out_of_range_or_missing_is_named() {
     assert!(both.contains("HalfPrecision { loss_scaling: Some(…), .. }"), "{both}");
     let guarded = tiny(None, LossScaling::new()).not_finite(NotFinite::Stop);
     assert!(error(guarded).contains("not_finite: loss scaling skips updates"));
-    let but = |path: &str| HalfPrecision { except: Selection::path(path), ..HalfPrecision::bf16() };
+    let but =
+        |path: &str| HalfPrecision { except: Selection::regex(path), ..HalfPrecision::bf16() };
     let nothing = error(plain().half_precision(but("haed")));
     assert!(
         nothing.starts_with("half_precision.except: ") && nothing.contains("head"),

@@ -139,8 +139,12 @@ fn pytorch_119168_the_order_of_restoring_does_not_matter() {
         let rate = scheduler.step();
         (rate, optimizer.step(ModuleLearningRate::from(rate), model, gradients))
     };
-    let new =
-        || (ModuleOptimizer::from(AdamWConfig::new().build()), config.clone().init(run()).unwrap());
+    let new = || {
+        (
+            ModuleOptimizer::from(AdamWConfig::new().build()),
+            Scheduler::new(config.clone(), run()).unwrap(),
+        )
+    };
 
     let (mut optimizer, mut scheduler) = new();
     let mut model = TinyModel::new(&device);
@@ -216,7 +220,7 @@ fn speculators_900_a_resume_counts_updates_as_training_does() {
     // 5 batches, every 2 of which make an update: 3 updates an epoch.
     let run = run().gradient_accumulation(2);
     let mut rates = train(folder.path(), &config, run, None, 2, 2);
-    let mut scheduler = config.clone().init(run).unwrap();
+    let mut scheduler = Scheduler::new(config.clone(), run).unwrap();
     for _ in 0..6 {
         scheduler.step();
     }

@@ -86,7 +86,7 @@ fn the_smallest_go_of_all_or_of_each_layer() {
     assert_eq!(pruned(MagnitudePruning::new(0.3)), flags(&[0, 1, 4]));
     assert_eq!(pruned(MagnitudePruning::new(0.5)), flags(&[0, 1, 2, 3, 4]));
     assert_eq!(pruned(MagnitudePruning::new(0.5).per_layer()), flags(&[0, 1, 4, 5, 6]));
-    let only = MagnitudePruning::new(0.5).only(Selection::none().names(["second"]));
+    let only = MagnitudePruning::new(0.5).only(Selection::none().globs(["second"]));
     assert_eq!(pruned(only), flags(&[4, 5, 6]));
     assert_eq!(pruned(MagnitudePruning::new(0.0)), flags(&[]));
 
@@ -299,7 +299,7 @@ fn it_says_what_cannot_be_pruned() {
         assert!(matches!(error, PruningError::OutOfRange { field: "sparsity", .. }), "{error}");
     }
     let text = error(MagnitudePruning::new(0.5).only("thrid")).to_string();
-    assert!(text.starts_with("pruning.only.paths: `thrid` matches no"), "{text}");
+    assert!(text.starts_with("pruning.only.regexes: `thrid` matches no"), "{text}");
     assert_eq!(error(MagnitudePruning::new(0.5).only(Selection::none())), PruningError::Nothing);
     let vector = Weight::new(&[1.0, 2.0]);
     assert_eq!(MagnitudePruning::new(0.5).mask(&vector).unwrap_err(), PruningError::Nothing);

@@ -114,7 +114,7 @@ fn the_plain_way_into_burns_learner_gives_the_same_rates() {
     let learner = Learner::new(
         TinyModel::new(&device),
         SgdConfig::new().init(),
-        schedule.clone().init(run).unwrap(),
+        Scheduler::new(schedule.clone(), run).unwrap(),
     );
     SupervisedTraining::new(folder.path(), batches(20, 4, 0), batches(3, 3, 0))
         .num_epochs(2)

@@ -68,10 +68,12 @@ fn loss_scaling_reads_once_an_update_whatever_else_is_on() {
     // The largest scale overflows in f32 too, so these updates are skipped.
     let skipped: Ask = |builder| builder.loss_scaling(LossScaling::fixed(3e38));
     let capped: Ask =
-        |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::given(1e-3));
-    let cut: Ask = |builder| builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::given(1e3));
+        |builder| builder.loss_scaling(LossScaling::new()).overflow_cap(OverflowCap::given(1e-3));
+    let cut: Ask =
+        |builder| builder.loss_scaling(LossScaling::new()).overflow_cap(OverflowCap::given(1e3));
     let measured: Ask = |builder| {
-        let capped = builder.loss_scaling(LossScaling::new()).cap_rate(RateCap::measured_every(1));
+        let capped =
+            builder.loss_scaling(LossScaling::new()).overflow_cap(OverflowCap::measured_every(1));
         capped.repeat_batches()
     };
     let plain: Ask = |builder| builder.clip_global_norm(0.1);

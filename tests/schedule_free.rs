@@ -165,10 +165,10 @@ fn groups_have_rates_and_decays_of_their_own() {
         [(WeightDecay::independent(0.02), false), (WeightDecay::independent(0.02).cautious(), true)]
     {
         let groups = GroupsConfig::new()
-            .group(Group::new("first", Selection::path("0.*")).multiple(0.5))
+            .group(Group::new("first", Selection::regex("0.*")).multiple(0.5))
             .group(Group::rest("second").schedule(constant(0.3).warmup(Span::steps(30))))
             .weight_decay(decay)
-            .no_weight_decay(Selection::path("1.*"));
+            .no_weight_decay(Selection::regex("1.*"));
         let training = trained(builder(sgd.clone(), constant(0.4)).groups(groups), UPDATES);
         let rates = |i: usize| -> Vec<f64> {
             let second = |t: u64| 0.3 * ((t + 1) as f64 / 31.0).min(1.0);
@@ -403,14 +403,14 @@ fn a_controller_lowers_the_rate_and_clipping_the_gradient() {
 fn only_what_is_averaged_is_evaluated_at_an_average() {
     let sgd = ScheduleFree::sgd().build().unwrap();
     let other = builder(SgdConfig::new().build(), constant(0.2))
-        .optimizer_for(Selection::path("1.*"), sgd.clone());
+        .optimizer_for(Selection::regex("1.*"), sgd.clone());
     let training = trained(other, UPDATES);
     let at = training.valid();
     let expected = PLAIN.run((1, 0), &[0.2; UPDATES as usize], |_| 0.0, false);
     assert!((f64::from(at[1].values()[0]) - expected[1]).abs() < 3e-6);
     assert_eq!(at[0].values(), training.model()[0].values());
 
-    let late = Group::new("late", Selection::path("1.*")).unfreeze_at(Span::steps(50));
+    let late = Group::new("late", Selection::regex("1.*")).unfreeze_at(Span::steps(50));
     let groups = GroupsConfig::new().group(late).group(Group::rest("rest"));
     let mut training = builder(sgd.clone(), constant(0.2)).groups(groups).build_loop().unwrap();
     (0..50).for_each(|_| update(&mut training));
@@ -451,16 +451,16 @@ fn a_rate_that_falls_is_refused() {
 
     // A group of its own, and one of another optimizer.
     let own = |name: &str| {
-        let decays = Group::new("decays", Selection::path(name)).schedule(linear(0.1, 0.0));
+        let decays = Group::new("decays", Selection::regex(name)).schedule(linear(0.1, 0.0));
         GroupsConfig::new().group(decays).group(Group::rest("rest"))
     };
     let first = builder(SgdConfig::new().build(), constant(0.1))
-        .optimizer_for(Selection::path("1.*"), sgd());
+        .optimizer_for(Selection::regex("1.*"), sgd());
     assert!(first.clone().groups(own("0.*")).build_loop().is_ok());
     assert!(error(first.groups(own("1.*"))).contains("`decays` falls"));
     assert!(builder(sgd(), linear(0.0, 0.1)).build_loop().is_ok());
     // What never trains has no rate that falls.
-    let frozen = Group::new("decays", Selection::path("0.*")).schedule(linear(0.1, 0.0)).frozen();
+    let frozen = Group::new("decays", Selection::regex("0.*")).schedule(linear(0.1, 0.0)).frozen();
     let groups = GroupsConfig::new().group(frozen).group(Group::rest("rest"));
     assert!(builder(sgd(), constant(0.1)).groups(groups).build_loop().is_ok());
 }

@@ -8,7 +8,7 @@ use burn::nn::Linear;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Int, Tensor};
-use burn_anneal::prelude::{Build, RunLength, Schedule, cosine};
+use burn_anneal::prelude::{RunLength, Schedule, ScheduleExt, cosine};
 use indicatif::ProgressBar;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;

@@ -14,8 +14,8 @@ use burn::train::{
     ApplicationLoggerInstaller, FileApplicationLoggerInstaller, Interrupter, SupervisedTraining,
 };
 use burn_anneal::prelude::{
-    Build, BuildError, Checkpoint, CheckpointError, Checkpoints, LearnerBuilder, Monitored,
-    OnMismatch, RunLength, RunMetrics, Schedule, ScheduleConfig,
+    BuildError, Checkpoint, CheckpointError, Checkpoints, LearnerBuilder, Monitored, OnMismatch,
+    RunLength, RunMetrics, Schedule, ScheduleConfig, ScheduleExt,
 };
 use burn_store::{BurnpackStore, ModuleSnapshot};
 

@@ -44,7 +44,7 @@ fn most(layers: usize, updates: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use burn_anneal::prelude::{Build, constant, layer_decay};
+    use burn_anneal::prelude::{ScheduleExt, constant, layer_decay};
 
     use super::*;
     use crate::model::ResidualNetworkConfig;

@@ -213,7 +213,7 @@ impl Lessons {
         };
         let batch = with_noise(batch, level);
         let gradients = |model: &Classifier| TrainStep::step(model, batch.clone()).grads;
-        let power = Curvature::new().tolerance(1e-2).most_iterations(40);
+        let power = Curvature::new().tolerance(1e-2).max_iterations(40);
         let found = power.measure(training.model(), training.groups(), gradients)?;
         Ok(found.iter().next().map_or(f64::NAN, |(_, largest)| largest))
     }

@@ -22,7 +22,9 @@ const RECIPES: [(&str, Recipe); 7] = [
     ("AdamW in f16", || overflows(adamw())),
     ("clipping", || builder().clip_global_norm(0.3)),
     ("tries", || {
-        builder().loss_scaling(LossScaling::new().scale(64.0)).cap_rate(RateCap::measured_every(2))
+        builder()
+            .loss_scaling(LossScaling::new().scale(64.0))
+            .overflow_cap(OverflowCap::measured_every(2))
     }),
     ("Muon", || adamw().optimizer_for("hidden.weight", MuonConfig::new().build())),
 ];

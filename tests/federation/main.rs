@@ -81,7 +81,7 @@ fn federated_averaging_is_the_mean_and_clients_drift_by_the_formula() {
         assert_eq!(federation.next_round(), number);
         let found = round(&mut federation);
         assert_eq!((found.number, found.server_rate), (number, 1.0));
-        assert_eq!((found.clients, found.left_out), (vec![0, 1, 2, 3], vec![]));
+        assert_eq!((found.clients, found.not_finite), (vec![0, 1, 2, 3], vec![]));
         for (client, training) in federation.clients().iter().enumerate() {
             let own = CENTERS[client] + left(RATE) * (w - CENTERS[client]);
             close(f64::from(training.model().values()[0]), own);

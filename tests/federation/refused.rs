@@ -33,7 +33,7 @@ fn or_is_left_out_and_comes_back_without_its_momentum() {
     let builder = of(client(Some(0.7))).leave_out_not_finite().client_weights([1.0, 2.0, 3.0, 4.0]);
     let mut federation = builder.build().unwrap();
     let found = round_with_nan(&mut federation).unwrap();
-    assert_eq!((&found.clients[..], &found.left_out[..]), (&[0, 2, 3][..], &[1][..]));
+    assert_eq!((&found.clients[..], &found.not_finite[..]), (&[0, 2, 3][..], &[1][..]));
     assert!(found.drift.is_finite() && found.distances.len() == 3);
     let (mut own, mut velocity) = (CENTERS.map(|_| 0.0), CENTERS.map(|_| 0.0));
     for clients in [&[0, 2, 3][..], &[0, 1, 2, 3]] {
@@ -52,7 +52,7 @@ fn or_is_left_out_and_comes_back_without_its_momentum() {
         }
         own = own.map(|_| w / total);
         if clients.len() == 4 {
-            assert!(round_with_nan(&mut federation).unwrap().left_out.is_empty());
+            assert!(round_with_nan(&mut federation).unwrap().not_finite.is_empty());
         }
         close(weight(&federation), own[0]);
     }

@@ -88,7 +88,8 @@ fn by_burn(train: Loader, items: usize, accumulation: usize, devices: usize) -> 
         _ => training.with_training_strategy(two_devices().into()),
     };
     let optimizer = AdamWConfig::new().with_weight_decay(0.0).init();
-    let result = training.launch(Learner::new(model(), optimizer, schedule().init(run).unwrap()));
+    let result =
+        training.launch(Learner::new(model(), optimizer, Scheduler::new(schedule(), run).unwrap()));
     assert!(result.error.is_none(), "{:?}", result.error);
     flat(&result.model)
 }
@@ -268,7 +269,7 @@ fn two_devices_give_the_same_bits_in_each_run() {
             .execution(two_devices())
             .gradient_reduction(GradientReduction::Mean)
             .loss_scaling(LossScaling::new().scale(64.0))
-            .cap_rate(RateCap::measured_every(2))
+            .overflow_cap(OverflowCap::measured_every(2))
             .repeat_batches();
         flat(&launched(builder, training).model)
     };

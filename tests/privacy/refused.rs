@@ -94,7 +94,7 @@ fn parts_that_follow_gradients_without_noise() {
     let plain = || builder(0.1, 10);
     begins(&of(plain().half_precision(HalfPrecision::bf16())), "half_precision: not in private");
     begins(&of(plain().loss_scaling(LossScaling::new())), "loss_scaling: not in private");
-    begins(&of(plain().cap_rate(RateCap::given(1.0))), "cap_rate: not in private");
+    begins(&of(plain().overflow_cap(OverflowCap::given(1.0))), "overflow_cap: not in private");
     let scaled = plain().controller("mine", LossScaling::new().build().unwrap());
     begins(&of(scaled), "loss_scaling: not in private");
     let accumulating = RunLength::from_items(20, 5).epochs(3).gradient_accumulation(2);

@@ -2,7 +2,9 @@
 
 use crate::error::{Error, note};
 use anneal_control::peers::Translation;
-use anneal_schedule::{Build, FileError, RunLength, Schedule, ScheduleConfig, ScheduleError, file};
+use anneal_schedule::{
+    FileError, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, file,
+};
 use clap::Args;
 use std::path::Path;
 

@@ -4,11 +4,11 @@
 //! this file: reading a schedule ([`input`]), what is known of the loss ([`looking`]), key figures
 //! ([`figures`]), and drawing ([`drawing`]).
 
+mod analysis_arguments;
 mod drawing;
 mod error;
 mod figures;
 mod input;
-mod looking;
 mod verbs;
 
 use clap::Parser;

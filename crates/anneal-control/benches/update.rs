@@ -6,8 +6,8 @@
 
 use anneal_control::{
     Controllers, Cooldown, Curriculum, Describe, Due, FiniteGuard, Follow, Greedy, Hypergradient,
-    LocalSteps, LossScaling, MetricOf, NoiseScale, Observation, Pid, Plateau, PruningRestart,
-    RateCap, Rehearsal, RunLength, Signal, SpikeGuard, TaskConflict,
+    LocalSteps, LossScaling, MetricOf, NoiseScale, Observation, OverflowCap, Pid, Plateau,
+    PruningRestart, Rehearsal, RunLength, Signal, SpikeGuard, TaskConflict,
 };
 use divan::{Bencher, black_box};
 
@@ -31,7 +31,7 @@ fn rules() -> Vec<(&'static str, Box<dyn Describe>)> {
         ("plateau of each loss", Box::new(Plateau::min(Signal::Loss))),
         ("plateau of a metric", Box::new(Plateau::min(MetricOf::valid("Loss")))),
         ("pruning restart", Box::new(PruningRestart::new(4.0, 100))),
-        ("rate cap", Box::new(RateCap::given(1.0).build().unwrap())),
+        ("overflow cap", Box::new(OverflowCap::given(1.0).build().unwrap())),
         ("rehearsal", Box::new(Rehearsal::every(100))),
         ("spike guard", Box::new(SpikeGuard::clip())),
         ("task conflict", Box::new(TaskConflict::new())),

@@ -621,7 +621,7 @@ pub struct SavedControllers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cooldown, Describe, LossScaling, RateCap, RunLength, Scoped};
+    use crate::{Cooldown, Describe, LossScaling, OverflowCap, RunLength, Scoped};
 
     /// Says what it is told to, and remembers what it heard.
     #[derive(Clone, Debug)]
@@ -903,7 +903,7 @@ mod tests {
         let make = || {
             let mut controllers = Controllers::default();
             controllers.add("loss scale", LossScaling::new().scale(1_024.0).build().unwrap());
-            controllers.add("cap", RateCap::given(1.0).limit(1_024.0).build().unwrap());
+            controllers.add("cap", OverflowCap::given(1.0).limit(1_024.0).build().unwrap());
             controllers.add("cooldown", Cooldown::after_non_finite_loss(3).unwrap());
             controllers
         };

@@ -280,7 +280,7 @@ mod tests {
     use super::*;
     use crate::RunLength;
     use crate::driver::Driver;
-    use anneal_schedule::prelude::{Build, constant};
+    use anneal_schedule::prelude::{ScheduleExt, constant};
 
     fn announced() -> Curriculum {
         Curriculum::new("easy", 1.0).announced_phase("mixed", 0.5).announced_phase("hard", 0.25)

@@ -100,7 +100,13 @@ mod tests {
     use anneal_schedule::prelude::*;
 
     /// Announced step by step, the numbers of a schedule give the rates of the combinator that follows it.
-    fn agrees(name: &str, numbers: impl Build, rates: impl Build, rule: Follow, tuned: f64) {
+    fn agrees(
+        name: &str,
+        numbers: impl ScheduleExt,
+        rates: impl ScheduleExt,
+        rule: Follow,
+        tuned: f64,
+    ) {
         let run = RunLength::updates(500);
         let (numbers, rates) = (numbers.resolve(run).unwrap(), rates.resolve(run).unwrap());
         let mut driver = Driver::new(rule);

@@ -6,7 +6,7 @@
 //! state machines on plain numbers: no tensors, no clock, no Burn. Their state is what a checkpoint saves.
 //!
 //! - [`LossScaler`]: the scale of the loss in half-precision training, torch's `GradScaler`.
-//! - [`RateLimiter`]: a cap on the rate, so that the next scaled gradient does not overflow.
+//! - [`OverflowLimiter`]: a cap on the rate, so that the next scaled gradient does not overflow.
 //! - [`FiniteGuard`]: skips updates that are not finite, or stops.
 //! - [`Plateau`] and [`Greedy`]: a rate that falls where a metric stops getting better, or rises while it does.
 //! - [`Pid`]: a PID controller on any signal, with the roots of its closed loop; [`Hypergradient`]: a rate that learns
@@ -53,13 +53,13 @@ mod loss_scaler;
 mod metrics;
 mod noise_scale;
 mod observation;
+mod overflow_cap;
 pub mod peers;
 mod pid;
 mod plant;
 mod plateau;
 mod privacy;
 mod pruning_restart;
-mod rate_cap;
 mod rehearsal;
 mod rule;
 mod seesaw;
@@ -97,12 +97,12 @@ pub use metrics::{EpochMetrics, MetricOf, Split};
 pub use noise_scale::{BatchAdvice, BatchCost, GradientNoise, NoiseScale, NoiseScaleEstimate};
 pub use num_complex::Complex64;
 pub use observation::Observation;
+pub use overflow_cap::{NoRoom, OverflowCap, OverflowLimiter, OverflowLimiterState};
 pub use pid::Pid;
 pub use plant::Plant;
 pub use plateau::Plateau;
 pub use privacy::{PrivacyAccountant, PrivacyBudget, PrivateRate, PrivateStep};
 pub use pruning_restart::PruningRestart;
-pub use rate_cap::{NoRoom, RateCap, RateLimiter, RateLimiterState};
 pub use rehearsal::Rehearsal;
 pub use rule::Rule;
 pub use seesaw::{Seesaw, SeesawError, SeesawPlan, SeesawStage};

@@ -211,9 +211,9 @@ mod tests {
     use crate::driver::Driver;
     use crate::{Controllers, Due, Observation, RunLength};
     use anneal_schedule::Schedule;
-    use anneal_schedule::prelude::{Build, cosine, linear, step_decay};
+    use anneal_schedule::prelude::{ScheduleExt, cosine, linear, step_decay};
 
-    fn resolved(schedule: impl Build) -> Schedule {
+    fn resolved(schedule: impl ScheduleExt) -> Schedule {
         schedule.resolve(RunLength::updates(1_000)).unwrap()
     }
 

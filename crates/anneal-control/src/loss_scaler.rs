@@ -118,7 +118,7 @@ impl LossScaling {
         self
     }
 
-    fn least_scale(&self) -> f64 {
+    fn min_scale(&self) -> f64 {
         match self.minimum {
             _ if self.fixed => self.scale,
             Some(minimum) => minimum,
@@ -142,7 +142,7 @@ impl LossScaling {
         ControlError::require("backoff_factor", backoff_factor, falls, "above 0, below 1 in f32")?;
         let counts = growth_interval >= 1;
         ControlError::require("growth_interval", growth_interval, counts, "at least 1")?;
-        let minimum = self.least_scale();
+        let minimum = self.min_scale();
         let below = in_f32(minimum) && minimum <= scale;
         ControlError::require("minimum", minimum, below, "1.2e-38 to scale")?;
         ControlError::require(
@@ -252,7 +252,7 @@ impl LossScaler {
 
     /// Whether the scale may still fall.
     pub fn can_fall(&self) -> bool {
-        self.state.scale > self.rule.least_scale() as f32
+        self.state.scale > self.rule.min_scale() as f32
     }
 
     /// Hears of an update, and says what becomes of it.
@@ -296,7 +296,7 @@ impl LossScaler {
     }
 
     fn back_off(&mut self) {
-        let least = self.rule.least_scale() as f32;
+        let least = self.rule.min_scale() as f32;
         self.state.scale = (self.state.scale * self.rule.backoff_factor as f32).max(least);
         self.state.good_updates = 0;
     }
@@ -329,7 +329,7 @@ impl Controller for LossScaler {
     }
 
     fn loss_scale(&self) -> Option<LossScale> {
-        Some(LossScale { next: self.scale(), least: self.rule.least_scale() })
+        Some(LossScale { next: self.scale(), least: self.rule.min_scale() })
     }
 
     fn is_of_update(&self) -> bool {
@@ -353,7 +353,7 @@ impl Controller for LossScaler {
         ControlError::require("scale", state.scale, ok, "above 0, finite")?;
         let scale = match self.rule.fixed {
             true => self.state.scale,
-            false => state.scale.max(self.rule.least_scale() as f32),
+            false => state.scale.max(self.rule.min_scale() as f32),
         };
         self.state = LossScalerState { scale, ..state };
         Ok(())

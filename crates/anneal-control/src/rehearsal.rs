@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::driver::Driver;
     use crate::{Announcement, Controllers, Due, Observation, RunLength};
-    use anneal_schedule::prelude::{Build, Decay, exponential};
+    use anneal_schedule::prelude::{Decay, ScheduleExt, exponential};
 
     /// An exponential of half-life R that is repeated every R updates is the same, open loop.
     #[test]

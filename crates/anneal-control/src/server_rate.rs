@@ -1,7 +1,7 @@
 //! The rate of a server on the mean of its clients' updates.
 
 use crate::ControlError;
-use anneal_schedule::prelude::{Build, constant};
+use anneal_schedule::prelude::{ScheduleExt, constant};
 use anneal_schedule::{RunLength, Schedule, ScheduleConfig, ScheduleError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

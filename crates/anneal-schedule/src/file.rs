@@ -12,7 +12,7 @@ use thiserror::Error;
 const VERSION: u32 = 1;
 
 /// The most bytes of a file that are read: enough for a table of a rate for each of a million updates.
-const MOST_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// A learning-rate schedule of anneal-schedule.
 #[derive(Serialize, Deserialize)]
@@ -167,8 +167,8 @@ pub fn to_json(description: &impl Serialize) -> Result<String, FileError> {
 /// What a file holds, where that is not more than a description can be.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![];
-    File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_BYTES {
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
         return Err(std::io::Error::other("larger than 64 MiB, which no schedule is"));
     }
     Ok(bytes)

@@ -1,7 +1,7 @@
 //! Learning-rate schedules as values.
 //!
 //! A *description* ([`ScheduleConfig`]) is plain data: builder calls grow it, a file can hold it,
-//! its lengths may be spans ("5ep", "10%"). [`Build::resolve`] checks it once against the length of
+//! its lengths may be spans ("5ep", "10%"). [`ScheduleExt::resolve`] checks it once against the length of
 //! the run ([`RunLength`]) and gives a [`Schedule`]: a pure function of the step, in closed form,
 //! in f64, finite and not negative at every step.
 //!

@@ -1,8 +1,8 @@
 //! The coefficients that make of checkpoints at a constant rate the weights of a decay.
 
-use crate::analysis::MOST_SUMMED;
+use crate::analysis::MAX_SUMMED;
 use crate::analysis::accumulator::Accumulator;
-use crate::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError};
+use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt};
 use std::ops::Range;
 use thiserror::Error;
 
@@ -57,7 +57,7 @@ pub fn merge_coefficients(
         return Err(MergeRecipeError::NotAscending { index: index + 1, before, update });
     }
     let length = last - first;
-    if length > MOST_SUMMED {
+    if length > MAX_SUMMED {
         return Err(MergeRecipeError::TooLong { updates: length });
     }
     let mut curve = Falling::new(decay.into().resolve(RunLength::updates(length))?);
@@ -133,7 +133,7 @@ pub enum MergeRecipeError {
     },
     /// More updates than are summed.
     #[error(
-        "{updates} updates lie between the first checkpoint and the last; allowed: at most {MOST_SUMMED}"
+        "{updates} updates lie between the first checkpoint and the last; allowed: at most {MAX_SUMMED}"
     )]
     TooLong {
         /// The updates.

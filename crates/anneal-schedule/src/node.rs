@@ -68,8 +68,8 @@ macro_rules! nodes {
                 match self {$(Self::$variant(inner) => inner.fill(first, rates),)*}
             }
 
-            fn held(&self, step: u64) -> f64 {
-                match self {$(Self::$variant(inner) => inner.held(step),)*}
+            fn end_rate(&self, step: u64) -> f64 {
+                match self {$(Self::$variant(inner) => inner.end_rate(step),)*}
             }
 
             fn peak(&self) -> f64 {

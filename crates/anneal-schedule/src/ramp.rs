@@ -18,18 +18,18 @@ pub(crate) enum Ramp {
 pub(crate) struct Steps {
     /// How many were given; more than there is room for are refused.
     given: usize,
-    steps: [(u64, u64); MOST_STEPS],
+    steps: [(u64, u64); MAX_STEPS],
 }
 
 /// The longest line, whose updates are counted one by one.
 const LONGEST_LINE: u64 = 1_000_000;
 
 /// The most steps; a run's length is copied about, with all of them.
-pub(crate) const MOST_STEPS: usize = 16;
+pub(crate) const MAX_STEPS: usize = 16;
 
 impl Steps {
     pub fn new(given: &[(u64, usize)]) -> Self {
-        let mut steps = [(0, 0); MOST_STEPS];
+        let mut steps = [(0, 0); MAX_STEPS];
         for (step, &(update, batches)) in steps.iter_mut().zip(given) {
             *step = (update, batches as u64);
         }
@@ -37,12 +37,12 @@ impl Steps {
     }
 
     fn steps(&self) -> &[(u64, u64)] {
-        &self.steps[..self.given.min(MOST_STEPS)]
+        &self.steps[..self.given.min(MAX_STEPS)]
     }
 
     fn check(&self) -> Result<(), ScheduleError> {
         let field = "gradient_accumulation_steps";
-        if !(1..=MOST_STEPS).contains(&self.given) {
+        if !(1..=MAX_STEPS).contains(&self.given) {
             return Err(out_of_range(field, format!("{} steps", self.given), "1 to 16 steps"));
         }
         for &(_, batches) in self.steps() {

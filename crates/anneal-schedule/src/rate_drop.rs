@@ -73,7 +73,7 @@ impl DropEffect {
 }
 
 /// So many updates are looked back over at each one.
-const MOST_DAMPED: u64 = 1_000;
+const MAX_DAMPED: u64 = 1_000;
 
 /// A fall stands out that is so many times its neighbours.
 const STANDS_OUT: f64 = 4.0;
@@ -132,7 +132,7 @@ impl RateDrop {
             return refuse("below", format!("{:?}", self.below), "above 0, below 1");
         }
         match self.action {
-            Action::Damp { updates, .. } if !(1..=MOST_DAMPED).contains(&updates) => {
+            Action::Damp { updates, .. } if !(1..=MAX_DAMPED).contains(&updates) => {
                 refuse("damp.updates", updates.to_string(), "1 to 1000")
             }
             Action::Damp { momentum, .. } if !(0.0..=1.0).contains(&momentum) => {

@@ -198,7 +198,7 @@ impl RunLength {
     }
 
     /// Those of the largest update.
-    fn most_batches(&self) -> u64 {
+    fn max_batches(&self) -> u64 {
         let full = self.gradient_accumulation.unwrap_or(1);
         let most = self.ramp.map_or(full, |ramp| ramp.most(full));
         most.saturating_mul(self.devices.unwrap_or(1))
@@ -311,7 +311,7 @@ impl RunLength {
         let run = self.whole()?;
         let run = Run {
             batch_size: self.made_of().map(|made_of| made_of.batch_size),
-            most_batches: self.most_batches(),
+            max_batches: self.max_batches(),
             ..run
         };
         match run.updates {
@@ -343,7 +343,7 @@ impl RunLength {
             }
             Count::Updates(updates) => {
                 self.no_epochs()?;
-                if updates == 0 || updates > MOST_UPDATES {
+                if updates == 0 || updates > MAX_UPDATES {
                     return Err(out_of_range("updates", updates, "1 to 2^63"));
                 }
                 Ok(Run { updates: Some(updates), ..Run::default() })
@@ -358,7 +358,7 @@ impl RunLength {
     fn ramped(&self, rounds: u64, ramp: Ramp) -> Result<Run, ScheduleError> {
         let epochs = at_least_1("epochs", self.epochs.unwrap_or(1))?;
         let updates = ramp.updates(epochs, rounds, self.gradient_accumulation.unwrap_or(1));
-        let updates = u64::try_from(updates).ok().filter(|updates| *updates <= MOST_UPDATES);
+        let updates = u64::try_from(updates).ok().filter(|updates| *updates <= MAX_UPDATES);
         let too_many = || out_of_range("epochs", epochs, "at most 2^63 updates in all");
         Ok(Run { updates: Some(updates.ok_or_else(too_many)?), ..Run::default() })
     }
@@ -367,7 +367,7 @@ impl RunLength {
         let epochs = at_least_1("epochs", self.epochs.unwrap_or(1))?;
         let updates = updates_per_epoch
             .checked_mul(epochs)
-            .filter(|&updates| updates <= MOST_UPDATES)
+            .filter(|&updates| updates <= MAX_UPDATES)
             .ok_or_else(|| {
                 let allowed = format!("at most 2^63 updates in all, {updates_per_epoch} per epoch");
                 out_of_range("epochs", epochs, &allowed)
@@ -393,7 +393,7 @@ fn rounds(items: u64, batch_size: u64, devices: u64) -> u64 {
 }
 
 /// The longest run; more updates than any machine will make, and no overflow on the way.
-const MOST_UPDATES: u64 = 1 << 63;
+const MAX_UPDATES: u64 = 1 << 63;
 
 pub(crate) fn at_least_1(field: &str, value: u64) -> Result<u64, ScheduleError> {
     if value == 0 { Err(out_of_range(field, value, "at least 1")) } else { Ok(value) }
@@ -413,7 +413,7 @@ pub struct Run {
     updates: Option<u64>,
     updates_per_epoch: Option<u64>,
     batch_size: Option<u64>,
-    most_batches: u64,
+    max_batches: u64,
 }
 
 impl Run {
@@ -433,8 +433,8 @@ impl Run {
     }
 
     /// Batches of the largest update, of all devices together.
-    pub fn most_batches_per_update(&self) -> u64 {
-        self.most_batches
+    pub fn max_batches_per_update(&self) -> u64 {
+        self.max_batches
     }
 }
 
@@ -555,7 +555,7 @@ mod tests {
     fn a_run_knows_its_batches() {
         let of = |run: RunLength| {
             let run = run.resolve().unwrap();
-            (run.batch_size(), run.most_batches_per_update())
+            (run.batch_size(), run.max_batches_per_update())
         };
         let items = RunLength::from_items(100, 5);
         assert_eq!(of(items.gradient_accumulation(4).devices(2)), (Some(5), 8));

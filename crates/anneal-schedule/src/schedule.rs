@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// A learning-rate schedule: a pure function of the step, checked and resolved.
 ///
-/// Made by [`resolve`](crate::Build::resolve) from a [`ScheduleConfig`] and the length of the run.
+/// Made by [`resolve`](crate::ScheduleExt::resolve) from a [`ScheduleConfig`] and the length of the run.
 /// It knows no clock and no history, so any step may be asked for in any order. Every rate is
 /// finite and not negative. From its [`length`](Schedule::length) on it holds the rate that it has
 /// reached: a cosine its end, a step decay its last step, not the drop that would come next.
@@ -40,7 +40,7 @@ impl Schedule {
     /// The rate of update `step`; from [`length`](Self::length) on, the last rate.
     pub fn rate(&self, step: u64) -> f64 {
         match self.run.updates() {
-            Some(updates) if step >= updates => self.node.held(updates),
+            Some(updates) if step >= updates => self.node.end_rate(updates),
             _ => self.node.rate(step),
         }
     }

@@ -12,7 +12,7 @@ use anneal_schedule::peers::timm::{
 use anneal_schedule::peers::torch::{TorchChain, TorchCyclicMode, TorchLink, TorchPhase};
 use anneal_schedule::peers::transformers::{Falling, TransformersDecay};
 use anneal_schedule::prelude::*;
-use anneal_schedule::{AfterEnd, Anneal, CycleScaling, DecayShape, Ramp, Stable, sequence};
+use anneal_schedule::{AfterEnd, AnnealStrategy, CycleScaling, DecayShape, Ramp, Stable, sequence};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
@@ -196,7 +196,7 @@ fn usual_curve() -> BoxedStrategy<ScheduleConfig> {
         ),
         (n(), n(), n(), n(), span(), any::<bool>(), any::<bool>()).prop_map(
             |(peak, start, end, pct_start, length, linear, three)| {
-                let anneal = if linear { Anneal::Linear } else { Anneal::Cosine };
+                let anneal = if linear { AnnealStrategy::Linear } else { AnnealStrategy::Cosine };
                 let config = one_cycle(peak).start(start).end(end).pct_start(pct_start);
                 let config = config.length(length).anneal(anneal);
                 if three { config.three_phase().into() } else { config.into() }
@@ -269,7 +269,7 @@ fn law_or_points() -> BoxedStrategy<ScheduleConfig> {
         }),
         (n(), points(), any::<bool>(), any::<bool>()).prop_map(|(start, points, scales, wave)| {
             let (boundaries, values): (Vec<_>, Vec<_>) = points.into_iter().unzip();
-            let anneal = if wave { Anneal::Cosine } else { Anneal::Linear };
+            let anneal = if wave { AnnealStrategy::Cosine } else { AnnealStrategy::Linear };
             let config = piecewise_interpolate(start, boundaries, values).anneal(anneal);
             if scales { config.scales().into() } else { config.into() }
         }),
@@ -313,7 +313,8 @@ fn torch_link() -> BoxedStrategy<TorchLink> {
     let shares = prop::collection::vec(share(), 6);
     let arguments = (0..12usize, shares, epochs(), epochs(), any::<[bool; 2]>());
     let link = |(kind, n, first, second, flags): (_, Vec<f64>, u64, u64, [bool; 2])| {
-        let anneal_strategy = if flags[0] { Anneal::Linear } else { Anneal::Cosine };
+        let anneal_strategy =
+            if flags[0] { AnnealStrategy::Linear } else { AnnealStrategy::Cosine };
         // Also factors above 1.
         let gamma = if flags[1] { n[0] } else { 2.0 * n[0] };
         match kind {

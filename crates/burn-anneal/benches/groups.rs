@@ -83,7 +83,8 @@ fn run() -> RunLength {
 
 /// Burn's own, with one rate or with groups of ids.
 fn burns(model: Weights, groups: usize) -> Burns {
-    let schedule = |scale: f64| constant(RATE).scale(scale).init(run()).expect("a valid schedule");
+    let schedule =
+        |scale: f64| Scheduler::new(constant(RATE).scale(scale), run()).expect("a valid schedule");
     let mut scheduler = ModuleLrScheduler::new(schedule(1.0));
     let ids: Vec<ParamId> = model.blocks.iter().map(|block| block.id).collect();
     for group in (0..groups).filter(|_| groups > 1) {

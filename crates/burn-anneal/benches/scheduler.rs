@@ -35,7 +35,7 @@ fn steps(bencher: Bencher, scheduler: impl Into<ModuleLrScheduler>) {
 }
 
 fn anneal(bencher: Bencher, schedule: impl Into<ScheduleConfig>) {
-    steps(bencher, schedule.into().init(RunLength::updates(UPDATES as u64)).unwrap());
+    steps(bencher, Scheduler::new(schedule, RunLength::updates(UPDATES as u64)).unwrap());
 }
 
 mod constant {

@@ -8,7 +8,7 @@
 //! let schedule = cosine(3e-4).floor(1e-6).warmup(Span::percent(5.0));
 //!
 //! // One line of a hand-written loop:
-//! let mut scheduler = schedule.init(run)?;
+//! let mut scheduler = Scheduler::new(schedule, run)?;
 //! let rate = scheduler.step();
 //! # assert!(rate > 0.0);
 //! # Ok::<(), ScheduleError>(())
@@ -17,7 +17,7 @@
 //! [`LearnerBuilder`] puts model, optimizer and schedule together, and [`launch`](LearnerBuilder::launch) trains them with
 //! Burn's `SupervisedTraining`, from which it learns the length of the run. For Burn's own loop it ends in a Burn `Learner`, for
 //! one of your own in a [`TrainingLoop`], or in a [`PrivateLoop`] with differential privacy;
-//! `Learner::new(model, optimizer, schedule.init(run)?)` works too.
+//! `Learner::new(model, optimizer, Scheduler::new(schedule, run)?)` works too.
 
 mod annealed;
 mod average;
@@ -73,7 +73,7 @@ pub use merge::{MergeError, SavedWeights, merge};
 pub use private::{BestRate, DifferentialPrivacy, PoissonLoader, PrivateLoop};
 pub use pruning::{MagnitudePruning, PruningError, PruningMask};
 pub use resume::OnMismatch;
-pub use scheduler::{InitScheduler, SavedStep, Scheduler};
+pub use scheduler::{SavedStep, Scheduler};
 pub use search::{SearchTrainings, Searched};
 pub use snapshots::{Snapshot, Snapshots};
 pub use tasks::{NoCosine, TaskCosine, TaskError, TaskGradients, TaskLoss};
@@ -89,17 +89,17 @@ pub mod prelude {
     pub use crate::decay::{Decayed, TakeWeightDecay};
     pub use crate::groups::{Group, GroupError, GroupsConfig, LayerMap, Selection, layer_decay};
     pub use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
-    pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, RateCap};
+    pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, OverflowCap};
     pub use crate::schedule_free::ScheduleFree;
     pub use crate::{
         Annealed, Average, AverageError, AveragedModel, BestRate, BuildError, Checkpoint,
         CheckpointError, Checkpoints, ClientSplit, DifferentialPrivacy, Ensemble, EnsembleError,
         EpochEvents, EpochStart, ExploreError, ExploreTrainings, Federation, FederationBuilder,
-        FederationError, FindError, Finished, GlobalNormClip, GradientReduction, InitScheduler,
-        LearnerBuilder, LogUpdates, LrFinder, MagnitudePruning, MeanOf, MergeError, Monitored,
-        NotFinite, OnMismatch, OnSkip, PoissonLoader, PrivateLoop, PruningMask, RunMetrics,
-        ScaledBackward, Scheduler, SearchTrainings, SeededBatcher, SeededLoader, Snapshot,
-        Snapshots, TaskGradients, TrainingLoop, UpdateError, Watch, Weights, merge,
+        FederationError, FindError, Finished, GlobalNormClip, GradientReduction, LearnerBuilder,
+        LogUpdates, LrFinder, MagnitudePruning, MeanOf, MergeError, Monitored, NotFinite,
+        OnMismatch, OnSkip, PoissonLoader, PrivateLoop, PruningMask, RunMetrics, ScaledBackward,
+        Scheduler, SearchTrainings, SeededBatcher, SeededLoader, Snapshot, Snapshots,
+        TaskGradients, TrainingLoop, UpdateError, Watch, Weights, merge,
     };
     pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::*;

@@ -4,7 +4,7 @@ use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, CheckpointError, SavedRun};
 use crate::scheduler::SavedStep;
 use crate::update::{Clock, Place, State};
-use anneal_schedule::{Build, MadeOf, RunLength, Schedule, ScheduleConfig};
+use anneal_schedule::{MadeOf, RunLength, Schedule, ScheduleConfig, ScheduleExt};
 
 /// What a run does that is resumed under another schedule, or made of something else: another batch size, more devices,
 /// or other data.
@@ -111,8 +111,13 @@ impl Course {
         let origin = if restarts { number } else { was.share_of(was.origin, number) };
         let waited = if restarts { 0 } else { was.clock.behind.saturating_sub(was.origin) };
         let skipped = was.clock.skipped;
-        let clock =
-            Clock { number, behind: origin + waited, left_out: 0, skipped, ..Clock::default() };
+        let clock = Clock {
+            number,
+            behind: origin + waited,
+            skipped_steps: 0,
+            skipped,
+            ..Clock::default()
+        };
         let schedule = resolve(origin)?;
         let how = match restarts {
             true => "the schedule starts at its step 0, over what is left to train".to_string(),

@@ -1,6 +1,8 @@
 //! A Burn `LrScheduler` from a schedule.
 
-use anneal_schedule::{Build, Fingerprint, RunLength, Schedule, ScheduleConfig, ScheduleError};
+use anneal_schedule::{
+    Fingerprint, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt,
+};
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::LearningRate;
 use std::sync::Arc;
@@ -17,10 +19,10 @@ use std::sync::Arc;
 /// ```
 /// use burn_anneal::prelude::*;
 /// let run = RunLength::updates(4);
-/// let mut scheduler = linear(1.0, 0.0).init(run)?;
+/// let mut scheduler = Scheduler::new(linear(1.0, 0.0), run)?;
 /// assert_eq!([0; 5].map(|_| scheduler.step()), [1.0, 0.75, 0.5, 0.25, 0.0]);
 ///
-/// let mut resumed = linear(1.0, 0.0).init(run)?;
+/// let mut resumed = Scheduler::new(linear(1.0, 0.0), run)?;
 /// resumed.load_record(scheduler.to_record());
 /// assert_eq!(resumed.next_step(), 5);
 /// # Ok::<(), ScheduleError>(())
@@ -39,15 +41,14 @@ pub struct Scheduler {
 const AHEAD: usize = 16;
 
 impl Scheduler {
-    /// A scheduler at step 0.
-    pub fn new(schedule: Schedule) -> Self {
-        Self {
-            schedule: Arc::new(schedule),
-            next_step: 0,
-            rates: [0.0; AHEAD],
-            used: AHEAD,
-            warned_of_end: false,
-        }
+    /// A scheduler at step 0 of this schedule, in a run of this length.
+    ///
+    /// `Learner::new(model, optimizer, Scheduler::new(schedule, run)?)` is all that Burn needs.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] names the field, the value and the allowed range.
+    pub fn new(schedule: impl Into<ScheduleConfig>, run: RunLength) -> Result<Self, ScheduleError> {
+        schedule.resolve(run).map(Self::from)
     }
 
     /// The schedule.
@@ -58,6 +59,18 @@ impl Scheduler {
     /// The update whose rate the next [`step`](LrScheduler::step) gives.
     pub fn next_step(&self) -> u64 {
         self.next_step
+    }
+}
+
+impl From<Schedule> for Scheduler {
+    fn from(schedule: Schedule) -> Self {
+        Self {
+            schedule: Arc::new(schedule),
+            next_step: 0,
+            rates: [0.0; AHEAD],
+            used: AHEAD,
+            warned_of_end: false,
+        }
     }
 }
 
@@ -181,27 +194,12 @@ pub(crate) fn read_text(record: &LrSchedulerRecord, key: &str) -> Option<String>
     String::from_utf8(bytes).ok()
 }
 
-/// Makes a description into Burn's scheduler in one call.
-pub trait InitScheduler: Into<ScheduleConfig> {
-    /// Checks the description against the length of the run and gives a scheduler at step 0.
-    ///
-    /// `Learner::new(model, optimizer, schedule.init(run)?)` is all that Burn needs.
-    ///
-    /// # Errors
-    /// [`ScheduleError`] names the field, the value and the allowed range.
-    fn init(self, run: RunLength) -> Result<Scheduler, ScheduleError> {
-        Ok(Scheduler::new(Build::resolve(self, run)?))
-    }
-}
-
-impl<T: Into<ScheduleConfig>> InitScheduler for T {}
-
 #[cfg(test)]
 mod tests {
     use crate::prelude::*;
 
-    fn at_step_3(config: impl InitScheduler) -> Scheduler {
-        let mut scheduler = config.init(RunLength::updates(10)).unwrap();
+    fn at_step_3(config: impl Into<ScheduleConfig>) -> Scheduler {
+        let mut scheduler = Scheduler::new(config, RunLength::updates(10)).unwrap();
         (0..3).for_each(|_| {
             scheduler.step();
         });
@@ -215,14 +213,14 @@ mod tests {
         let record = burn::lr_scheduler::LrSchedulerRecord::from_bytes(bytes).unwrap();
         let text = super::SavedStep::from_record(&record).unwrap();
         assert_eq!(text.schedule, "cosine(0.1).length(10), 10 updates");
-        let mut resumed = cosine(0.1).init(RunLength::updates(10)).unwrap();
+        let mut resumed = Scheduler::new(cosine(0.1), RunLength::updates(10)).unwrap();
         resumed.load_record(record);
         assert_eq!(resumed.next_step(), 3);
     }
 
     #[test]
     fn another_schedule_keeps_its_step() {
-        let mut scheduler = cosine(0.1).init(RunLength::updates(20)).unwrap();
+        let mut scheduler = Scheduler::new(cosine(0.1), RunLength::updates(20)).unwrap();
         scheduler.load_record(at_step_3(cosine(0.1)).to_record());
         assert_eq!(scheduler.next_step(), 3);
     }
@@ -230,7 +228,7 @@ mod tests {
     /// Rates that were computed ahead belong to the step before.
     #[test]
     fn a_record_that_is_loaded_in_mid_run_decides_the_next_rate() {
-        let start = || linear(1.0, 0.0).init(RunLength::updates(100)).unwrap();
+        let start = || Scheduler::new(linear(1.0, 0.0), RunLength::updates(100)).unwrap();
         let mut far = start();
         (0..40).for_each(|_| {
             far.step();

@@ -197,7 +197,7 @@ impl<M: Module> TrainingLoop<M> {
             let masters = half_parameters(self.model());
             let exact = points.put(to_precision(self.model().clone(), FloatDType::F32));
             let slot = self.updater.monitor.slot();
-            slot.lock().index.introduce_masters(&masters, &exact, &mut self.optimizer);
+            slot.lock().index.register_masters(&masters, &exact, &mut self.optimizer);
         }
     }
 
@@ -252,7 +252,7 @@ impl<M: Module> TrainingLoop<M> {
     }
 
     /// As [`update`](Self::update), for controllers that look at a batch again after it, as
-    /// [`RateCap::measured_every`](crate::precision::RateCap::measured_every) does: `again` runs the first pass of this
+    /// [`OverflowCap::measured_every`](crate::precision::OverflowCap::measured_every) does: `again` runs the first pass of this
     /// update once more.
     ///
     /// # Errors

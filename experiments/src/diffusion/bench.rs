@@ -69,7 +69,7 @@ impl Bench {
         let training = self.trained(&MIXED, PEAKS[0], seed, self.updates / 8)?;
         let loader = self.digits.train_loader(OF_CURVATURE, seed);
         let images = loader.epoch(1).next().expect("there are digits").images;
-        let rule = Curvature::new().most_iterations(20);
+        let rule = Curvature::new().max_iterations(20);
         let of_level = |level: usize| {
             let batch = Noisy::new(images.clone(), |_| level);
             let gradients = |model: &Denoiser| {

@@ -38,7 +38,7 @@ impl Process {
         Self::of(constant(2e-3).then(Span::percent(50.0), constant(0.2)))
     }
 
-    fn of(betas: impl Build) -> Result<Self, ScheduleError> {
+    fn of(betas: impl ScheduleExt) -> Result<Self, ScheduleError> {
         let betas = betas.resolve(RunLength::updates(STEPS as u64))?;
         let betas: Vec<f64> = (0..STEPS).map(|step| betas.rate(step as u64)).collect();
         let mut left = 1.0;

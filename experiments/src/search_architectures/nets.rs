@@ -56,7 +56,7 @@ impl<M: ImageClassifier> Contender for TrainingLoop<M> {
     }
 
     fn curvature(&self, batch: &ImageBatch) -> Result<f64, ExampleError> {
-        let rule = Curvature::new().most_iterations(100);
+        let rule = Curvature::new().max_iterations(100);
         let gradients = |model: &M| TrainStep::step(model, batch.clone()).grads;
         let found = rule.measure(self.model(), self.groups(), gradients)?;
         Ok(found.iter().next().map_or(f64::NAN, |(_, largest)| largest))

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::input::{Input, RunArgs};
-use crate::looking::{LookArgs, ReportFormat, unanswered};
+use crate::analysis_arguments::{AnalysisArguments, ReportFormat, unanswered};
 use anneal_schedule::analysis::Analysis;
 use clap::Args;
 use std::io::Write;
@@ -27,7 +27,7 @@ pub struct Analyze {
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
-    look: LookArgs,
+    look: AnalysisArguments,
     /// Count updates below this share of the peak as frozen
     #[arg(long, value_name = "SHARE", default_value = "0.01")]
     frozen_below: f64,

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::input::{Input, RunArgs};
-use crate::looking::{LookArgs, ReportFormat, unanswered};
+use crate::analysis_arguments::{AnalysisArguments, ReportFormat, unanswered};
 use anneal_schedule::lint::{Finding, lint};
 use clap::Args;
 use std::io::Write;
@@ -25,7 +25,7 @@ pub struct Lint {
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
-    look: LookArgs,
+    look: AnalysisArguments,
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
 }

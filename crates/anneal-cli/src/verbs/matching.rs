@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::input::{Input, RunArgs};
-use crate::looking::{ReportFormat, unanswered};
+use crate::analysis_arguments::{ReportFormat, unanswered};
 use anneal_schedule::ScheduleConfig;
 use anneal_schedule::analysis::{AnalysisError, partner};
 use clap::Args;

@@ -3,7 +3,7 @@
 use crate::error::{Error, note};
 use anneal_control::peers::{self, PeerError, Translation};
 use anneal_control::{Describe, Signal};
-use anneal_schedule::{Build, FileError, RunLength, ScheduleConfig, ScheduleError, file};
+use anneal_schedule::{ScheduleExt, FileError, RunLength, ScheduleConfig, ScheduleError, file};
 use clap::{Args, ValueEnum};
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;

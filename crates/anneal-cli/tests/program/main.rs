@@ -1,7 +1,7 @@
 //! The `anneal` program as its users run it.
 
+mod analysis;
 mod bad_files;
-mod looking;
 mod recipes;
 mod sample;
 mod schema;

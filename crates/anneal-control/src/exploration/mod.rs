@@ -6,7 +6,7 @@ pub use explorer::{Dropped, Explorer, ExplorerState, NotItsTurn, Turn};
 
 use crate::ControlError;
 use anneal_schedule::{
-    Build, Decay, RunLength, ScheduleConfig, Span, constant, exponential, multi_step,
+    Decay, RunLength, ScheduleConfig, ScheduleExt, Span, constant, exponential, multi_step,
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +109,7 @@ fn two() -> u64 {
 }
 
 /// The most candidates; all are looked at in each turn.
-const MOST_CANDIDATES: usize = 1_000_000;
+const MAX_CANDIDATES: usize = 1_000_000;
 
 impl Exploration {
     /// So many candidates, each of which explores so many updates under a rate from `high` to `end`; the budget is of
@@ -187,7 +187,7 @@ impl Exploration {
     /// [`ControlError`] names the field, the value, and what is allowed.
     pub fn build(&self) -> Result<Explorer, ControlError> {
         let positive = |rate: f64| rate > 0.0 && rate.is_finite();
-        let some = (1..=MOST_CANDIDATES).contains(&self.candidates);
+        let some = (1..=MAX_CANDIDATES).contains(&self.candidates);
         ControlError::require("candidates", self.candidates, some, "1 to 1,000,000")?;
         ControlError::require("updates", self.updates, self.updates >= 1, "at least 1")?;
         ControlError::require("high", self.high, positive(self.high), "finite, above 0")?;

@@ -30,7 +30,7 @@ pub struct NoiseScaleEstimate {
 }
 
 /// Fewer effective updates say nothing: their own spread is too uncertain.
-const LEAST_UPDATES: f64 = 10.0;
+const MIN_UPDATES: f64 = 10.0;
 
 impl GradientNoise {
     pub(super) fn of(moments: &Moments, updates: u64) -> Self {
@@ -50,7 +50,7 @@ impl NoiseScaleEstimate {
     fn of(moments: &Moments) -> Option<Self> {
         let effective = moments.effective_updates();
         // Also where there are none.
-        if effective.is_nan() || effective < LEAST_UPDATES {
+        if effective.is_nan() || effective < MIN_UPDATES {
             return None;
         }
         let (gradient, noise) = (moments.squared_gradient, moments.noise);

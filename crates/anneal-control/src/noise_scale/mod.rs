@@ -134,7 +134,7 @@ impl Describe for NoiseScale {
         let half_life = updates("half_life", self.half_life, run)?;
         let ok = half_life >= SHORTEST_HALF_LIFE;
         ControlError::require("half_life", half_life, ok, "at least 4 updates")?;
-        let batches = run.most_batches_per_update();
+        let batches = run.max_batches_per_update();
         let allowed = "at least 2: accumulate the gradients of several smaller batches, which RunLength is told with \
                        gradient_accumulation, or train on several devices";
         ControlError::require("batches_per_update", batches, batches >= 2, allowed)?;

@@ -38,7 +38,7 @@ mod plateau;
 use crate::{Rule, Scoped, Signal};
 use anneal_schedule::peers::Arguments;
 pub use anneal_schedule::peers::{PeerError, names, scales_base_rate};
-use anneal_schedule::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError};
+use anneal_schedule::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;

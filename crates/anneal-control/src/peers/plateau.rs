@@ -3,7 +3,7 @@
 use super::bound;
 use crate::{AtEnd, MetricOf, Mode, Plateau, Rule, Scoped, Threshold};
 use anneal_schedule::peers::{Arguments, PeerError};
-use anneal_schedule::{Build, ScheduleConfig, Span, constant, linear};
+use anneal_schedule::{ScheduleConfig, ScheduleExt, Span, constant, linear};
 
 pub(super) fn torch(
     arguments: &Arguments<'_>,

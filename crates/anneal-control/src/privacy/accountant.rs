@@ -1,7 +1,7 @@
 //! What private training has spent: a Rényi accountant.
 
 use super::check_noise_multiplier;
-use super::conversion::least_epsilon;
+use super::conversion::min_epsilon;
 use super::sampled_gaussian::divergence;
 use crate::{Answer, ControlError, Controller, Event, Needs, Stop};
 use serde::{Deserialize, Serialize};
@@ -216,7 +216,7 @@ impl PrivacyAccountant {
                 spent.iter_mut().zip(updates).for_each(|(spent, more)| *spent += more);
             }
         }
-        Ok(least_epsilon(self.orders.iter().copied().zip(spent), delta))
+        Ok(min_epsilon(self.orders.iter().copied().zip(spent), delta))
     }
 }
 

@@ -7,7 +7,7 @@
 /// ```
 ///
 /// The first bound is of no use near an order of 1, and loses its digits there: it is for orders above 1.01.
-pub fn least_epsilon(of_orders: impl Iterator<Item = (f64, f64)>, delta: f64) -> (f64, f64) {
+pub fn min_epsilon(of_orders: impl Iterator<Item = (f64, f64)>, delta: f64) -> (f64, f64) {
     let epsilon = |order: f64, divergence: f64| {
         if delta * delta + (-divergence).exp_m1() > 0.0 {
             return 0.0;

@@ -3,7 +3,7 @@
 use super::normal::ln_cdf;
 
 /// Terms of a series beyond which an order is given up.
-const MOST_TERMS: u32 = 1_000;
+const MAX_TERMS: u32 = 1_000;
 
 /// The Rényi divergence of this order between the sums of a Poisson sample, with noise, of two data sets that differ by
 /// one item; infinite where it is not known.
@@ -76,7 +76,7 @@ impl SampledGaussian {
     /// where it does not come to an end.
     fn log_moment_bound(&self, order: f64) -> f64 {
         let (mut ln_choose, mut total) = (0.0, f64::NEG_INFINITY);
-        for k in 0..MOST_TERMS {
+        for k in 0..MAX_TERMS {
             let i = f64::from(k);
             let j = order - i;
             let below = self.ln_weight(i, j) + ln_cdf((self.even - i) / self.noise);

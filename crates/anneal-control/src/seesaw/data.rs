@@ -5,10 +5,10 @@ use crate::{ControlError, RunLength};
 use anneal_schedule::MadeOf;
 
 /// The longest run, of which each update is looked at.
-const MOST_UPDATES: u64 = 10_000_000;
+const MAX_UPDATES: u64 = 10_000_000;
 
 /// The most accumulations besides the first that a [`RunLength`] takes.
-const MOST_STEPS: usize = 16;
+const MAX_STEPS: usize = 16;
 
 /// What a run goes over.
 pub(super) struct Data {
@@ -39,7 +39,7 @@ impl Data {
         }
         let epochs = updates / updates_per_epoch;
         let samples = made_of.items.checked_mul(epochs);
-        if updates > MOST_UPDATES || samples.is_none_or(|samples| samples > 1 << 63) {
+        if updates > MAX_UPDATES || samples.is_none_or(|samples| samples > 1 << 63) {
             return Err(refused(&format!("{updates} updates of {made_of}")).into());
         }
         let rounds = run.rounds_in_epoch().unwrap_or(1);
@@ -86,7 +86,7 @@ impl Data {
         let allowed = "a lower one, or a smaller largest_accumulation: at most 16 larger \
                        accumulations up to it";
         let found = format!("{} larger accumulations", steps.len());
-        ControlError::require("reduction", found, steps.len() <= MOST_STEPS, allowed)?;
+        ControlError::require("reduction", found, steps.len() <= MAX_STEPS, allowed)?;
         Ok(match steps.is_empty() {
             true => self.run(),
             false => self.run().gradient_accumulation_steps(&steps),

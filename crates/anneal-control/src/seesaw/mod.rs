@@ -6,7 +6,9 @@ mod plan;
 pub use plan::{SeesawPlan, SeesawStage};
 
 use crate::{ControlError, RunLength, Span};
-use anneal_schedule::{Build, Schedule, ScheduleConfig, ScheduleError, piecewise_constant, table};
+use anneal_schedule::{
+    Schedule, ScheduleConfig, ScheduleError, ScheduleExt, piecewise_constant, table,
+};
 use data::Data;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

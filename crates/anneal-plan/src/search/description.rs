@@ -186,17 +186,17 @@ impl Search {
 
     /// That it ends by itself.
     pub(super) fn check_end(&self) -> Result<(), PlanError> {
-        let ends = self.most_trials().is_some() || self.budget.is_some();
+        let ends = self.max_trials().is_some() || self.budget.is_some();
         PlanError::require("trials", format_args!("none"), ends, "a number, or a budget")
     }
 
     /// Whether another trial may begin after so many that spent so much.
     pub(super) fn goes_on(&self, trials: usize, spent: u64) -> bool {
-        self.most_trials().is_none_or(|most| trials < most)
+        self.max_trials().is_none_or(|most| trials < most)
             && self.budget.is_none_or(|budget| spent < budget)
     }
 
-    fn most_trials(&self) -> Option<usize> {
+    fn max_trials(&self) -> Option<usize> {
         let grid = match self.strategy {
             Strategy::Grid(points) => usize::try_from(grid_size(&self.space, points)).ok(),
             _ => None,

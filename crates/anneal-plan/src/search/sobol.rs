@@ -3,11 +3,11 @@
 use crate::PlanError;
 
 /// The most dimensions of a [`Sobol`] sequence, and so the most axes of a [`Space`](crate::Space).
-pub(crate) const MOST_DIMENSIONS: usize = 21;
+pub(crate) const MAX_DIMENSIONS: usize = 21;
 
 /// Of each dimension but the first: its primitive polynomial, the highest power in the highest bit, and the first
 /// direction numbers m, as many as its degree. From `new-joe-kuo-6.21201`.
-const DIRECTIONS: [(u32, &[u32]); MOST_DIMENSIONS - 1] = [
+const DIRECTIONS: [(u32, &[u32]); MAX_DIMENSIONS - 1] = [
     (3, &[1]),
     (7, &[1, 3]),
     (11, &[1, 3, 1]),
@@ -70,7 +70,7 @@ impl Sobol {
     /// # Errors
     /// `dimensions` is not 1 to 21.
     pub fn unscrambled(dimensions: usize) -> Result<Self, PlanError> {
-        let known = (1..=MOST_DIMENSIONS).contains(&dimensions);
+        let known = (1..=MAX_DIMENSIONS).contains(&dimensions);
         PlanError::require("dimensions", dimensions, known, "1 to 21")?;
         Ok(Self { directions: (0..dimensions).map(directions).collect(), seed: None })
     }
@@ -166,14 +166,14 @@ mod tests {
     #[test]
     fn scrambled_points_stay_a_net() {
         for seed in 0..20 {
-            let sobol = Sobol::new(MOST_DIMENSIONS, seed).unwrap();
+            let sobol = Sobol::new(MAX_DIMENSIONS, seed).unwrap();
             let points: Vec<Vec<f64>> = (0..256).map(|i| sobol.point(i)).collect();
             let all_cells = |cell: &dyn Fn(&[f64]) -> usize| {
                 let mut cells: Vec<usize> = points.iter().map(|x| cell(x)).collect();
                 cells.sort_unstable();
                 cells == (0..256).collect::<Vec<_>>()
             };
-            for dimension in 0..MOST_DIMENSIONS {
+            for dimension in 0..MAX_DIMENSIONS {
                 assert!(all_cells(&|x| (x[dimension] * 256.0) as usize), "dimension {dimension}");
             }
             for k in 0..=8 {
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn other_dimensions_are_refused() {
-        for dimensions in [0, MOST_DIMENSIONS + 1] {
+        for dimensions in [0, MAX_DIMENSIONS + 1] {
             let error = Sobol::new(dimensions, 0).unwrap_err().to_string();
             assert_eq!(error, format!("dimensions: {dimensions} is not allowed; allowed: 1 to 21"));
         }

@@ -1,6 +1,6 @@
 //! What is searched: named axes, each with its range and scale.
 
-use super::sobol::MOST_DIMENSIONS;
+use super::sobol::MAX_DIMENSIONS;
 use crate::PlanError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -154,7 +154,7 @@ impl Space {
     /// No axis or more than 21, a name twice, or an axis that [is refused](Axis::check).
     pub fn check(&self) -> Result<(), PlanError> {
         let count = self.axes.len();
-        PlanError::require("axes", count, (1..=MOST_DIMENSIONS).contains(&count), "1 to 21")?;
+        PlanError::require("axes", count, (1..=MAX_DIMENSIONS).contains(&count), "1 to 21")?;
         for (i, axis) in self.axes.iter().enumerate() {
             let new = self.axes[..i].iter().all(|other| other.name != axis.name);
             PlanError::require("axis", &axis.name, new, "each name once")?;

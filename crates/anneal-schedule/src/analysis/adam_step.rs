@@ -1,7 +1,7 @@
 //! How large the steps of Adam are.
 
 use super::error::require;
-use super::{AnalysisError, MOST_SUMMED};
+use super::{AnalysisError, MAX_SUMMED};
 use crate::Schedule;
 use std::ops::Range;
 
@@ -80,13 +80,13 @@ impl AdamStep {
     ///
     /// # Errors
     /// [`AnalysisError::OutOfRange`] for a window of less than two updates,
-    /// [`AnalysisError::TooManySteps`] for one of more than [`MOST_SUMMED`].
+    /// [`AnalysisError::TooManySteps`] for one of more than [`MAX_SUMMED`].
     pub fn flattest_kappa(&self, window: Range<u64>) -> Result<f64, AnalysisError> {
         let steps = window.end.saturating_sub(window.start);
         require("window", steps as f64, steps >= 2, "at least 2 updates")?;
-        if steps > MOST_SUMMED {
+        if steps > MAX_SUMMED {
             let what = "the flattest effective step";
-            return Err(AnalysisError::TooManySteps { what, steps, most: MOST_SUMMED });
+            return Err(AnalysisError::TooManySteps { what, steps, most: MAX_SUMMED });
         }
         let n = steps as f64;
         let centre = (n - 1.0) / 2.0;

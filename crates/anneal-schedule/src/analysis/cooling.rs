@@ -138,7 +138,7 @@ mod tests {
         let schedules = [
             cosine(1.0).warmup(Span::steps(30)).resolve(run),
             one_cycle(1.0).resolve(run),
-            one_cycle(1.0).anneal(Anneal::Linear).three_phase().resolve(run),
+            one_cycle(1.0).anneal(AnnealStrategy::Linear).three_phase().resolve(run),
             linear(0.1, 1.0).resolve(run),
             constant(0.3).then(Span::steps(40), linear(0.1, 0.9)).resolve(run),
             linear(1.0, 0.0).then(Span::steps(40), constant(1.0)).resolve(run),

@@ -175,7 +175,7 @@ fn at_least_1(field: &'static str, updates: u64) -> Result<(), AnalysisError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Build, RunLength};
+    use crate::{RunLength, ScheduleExt};
 
     /// The log-gaps of the first `steps` updates.
     fn gaps(found: &Match, steps: u64) -> Vec<f64> {

@@ -16,7 +16,7 @@
 //! sums (constant, step decay, exponential, straight line, half a cosine wave, with warm-ups,
 //! floors, caps, factors and sequences of them) the results come from closed forms and cost the
 //! same for any length; otherwise from a sum over the window's updates, at most
-//! [`MOST_SUMMED`] of them. Longer ones are refused by [`AnalysisError::TooManySteps`]: no update
+//! [`MAX_SUMMED`] of them. Longer ones are refused by [`AnalysisError::TooManySteps`]: no update
 //! is ever left out of a sum. Each result says its [`Method`].
 //!
 //! ```
@@ -58,4 +58,4 @@ pub use stability::{
 };
 pub use travel::Travel;
 pub use weight_decay::EffectiveDecay;
-pub use window::{MOST_SUMMED, Method, Window};
+pub use window::{MAX_SUMMED, Method, Window};

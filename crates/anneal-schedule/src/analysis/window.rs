@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::fmt;
 
 /// The most updates that a sum without a closed form goes over: a few seconds.
-pub const MOST_SUMMED: u64 = 100_000_000;
+pub const MAX_SUMMED: u64 = 100_000_000;
 
 /// How a result was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -99,8 +99,8 @@ impl<'a> Window<'a> {
         what: &'static str,
     ) -> Result<impl DoubleEndedIterator<Item = f64> + use<'a>, AnalysisError> {
         let (schedule, steps) = (self.schedule, self.steps);
-        if steps > MOST_SUMMED {
-            return Err(AnalysisError::TooManySteps { what, steps, most: MOST_SUMMED });
+        if steps > MAX_SUMMED {
+            return Err(AnalysisError::TooManySteps { what, steps, most: MAX_SUMMED });
         }
         Ok((0..steps).map(move |step| schedule.rate(step)))
     }
@@ -193,7 +193,7 @@ mod tests {
         let power = polynomial(1.0, 0.0, 2.0).resolve(run).unwrap();
         match Window::run(&power).unwrap().travel() {
             Err(AnalysisError::TooManySteps { steps, most, .. }) => {
-                assert_eq!((steps, most), (1 << 60, MOST_SUMMED));
+                assert_eq!((steps, most), (1 << 60, MAX_SUMMED));
             }
             other => panic!("{other:?}"),
         }

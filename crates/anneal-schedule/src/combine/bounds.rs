@@ -67,8 +67,8 @@ impl Rate for Floor<u64> {
         self.schedule.rate(step).max(self.floor)
     }
 
-    fn held(&self, step: u64) -> f64 {
-        self.schedule.held(step).max(self.floor)
+    fn end_rate(&self, step: u64) -> f64 {
+        self.schedule.end_rate(step).max(self.floor)
     }
 
     fn peak(&self) -> f64 {
@@ -103,8 +103,8 @@ impl Rate for Cap<u64> {
         self.schedule.rate(step).min(self.cap)
     }
 
-    fn held(&self, step: u64) -> f64 {
-        self.schedule.held(step).min(self.cap)
+    fn end_rate(&self, step: u64) -> f64 {
+        self.schedule.end_rate(step).min(self.cap)
     }
 
     fn peak(&self) -> f64 {
@@ -127,7 +127,7 @@ impl Rate for Cap<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, cosine, refused};
 
     #[test]

@@ -48,8 +48,8 @@ impl Rate for Delay<u64> {
         self.schedule.rate(step.saturating_sub(self.length))
     }
 
-    fn held(&self, step: u64) -> f64 {
-        if step < self.length { self.rate(0) } else { self.schedule.held(step - self.length) }
+    fn end_rate(&self, step: u64) -> f64 {
+        if step < self.length { self.rate(0) } else { self.schedule.end_rate(step - self.length) }
     }
 
     fn peak(&self) -> f64 {
@@ -67,7 +67,7 @@ impl Rate for Delay<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::combine::{Build, sequence};
+    use crate::combine::{ScheduleExt, sequence};
     use crate::curve::{constant, cosine, refused, resolved, step_decay};
     use crate::{Schedule, Span};
 

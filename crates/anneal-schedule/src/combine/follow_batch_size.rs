@@ -123,8 +123,8 @@ impl Rate for FollowBatchSize<u64> {
         self.noise_scale * whole(self.schedule.rate(step))
     }
 
-    fn held(&self, step: u64) -> f64 {
-        self.noise_scale * whole(self.schedule.held(step))
+    fn end_rate(&self, step: u64) -> f64 {
+        self.noise_scale * whole(self.schedule.end_rate(step))
     }
 
     fn peak(&self) -> f64 {
@@ -143,7 +143,7 @@ impl Rate for FollowBatchSize<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, linear, refused, resolved, step_decay};
 
     #[test]

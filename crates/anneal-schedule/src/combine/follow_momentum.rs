@@ -63,8 +63,8 @@ impl Rate for FollowMomentum<u64> {
         self.critical(self.schedule.rate(step))
     }
 
-    fn held(&self, step: u64) -> f64 {
-        self.critical(self.schedule.held(step))
+    fn end_rate(&self, step: u64) -> f64 {
+        self.critical(self.schedule.end_rate(step))
     }
 
     /// The rate without momentum: how low the momentum falls is not known.
@@ -75,7 +75,7 @@ impl Rate for FollowMomentum<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, linear, refused, resolved};
 
     /// Nesterov's method on ½ λ w² from w = 1 at rest: the errors of `updates` updates.

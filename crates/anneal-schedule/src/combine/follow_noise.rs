@@ -80,8 +80,8 @@ impl Rate for FollowNoise<u64> {
         shrunk(self.peak, self.schedule.rate(step))
     }
 
-    fn held(&self, step: u64) -> f64 {
-        shrunk(self.peak, self.schedule.held(step))
+    fn end_rate(&self, step: u64) -> f64 {
+        shrunk(self.peak, self.schedule.end_rate(step))
     }
 
     fn peak(&self) -> f64 {
@@ -100,7 +100,7 @@ impl Rate for FollowNoise<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, linear, refused, resolved, step_decay};
 
     #[test]

@@ -89,8 +89,8 @@ impl Rate for FollowTemperature<u64> {
         self.ratio * self.schedule.rate(step)
     }
 
-    fn held(&self, step: u64) -> f64 {
-        self.ratio * self.schedule.held(step)
+    fn end_rate(&self, step: u64) -> f64 {
+        self.ratio * self.schedule.end_rate(step)
     }
 
     fn peak(&self) -> f64 {
@@ -109,7 +109,7 @@ impl Rate for FollowTemperature<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{Decay, constant, exponential, refused, resolved, step_decay};
 
     #[test]

@@ -67,8 +67,8 @@ impl Rate for MechanicalMomentum<u64> {
         self.momentum(self.schedule.rate(step))
     }
 
-    fn held(&self, step: u64) -> f64 {
-        self.momentum(self.schedule.held(step))
+    fn end_rate(&self, step: u64) -> f64 {
+        self.momentum(self.schedule.end_rate(step))
     }
 
     /// A momentum is below 1: how low the rate falls is not known.
@@ -80,7 +80,7 @@ impl Rate for MechanicalMomentum<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, linear, refused, resolved, step_decay};
 
     /// The heavy ball x ← x + β Δx − η λ x, from x = 1 at rest, at time 10 = n √η.

@@ -34,7 +34,7 @@ use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
 
 /// The builder calls that every description has: curves, combinators and [`ScheduleConfig`].
 ///
-/// Growing a description never fails; [`resolve`](Build::resolve) checks it all at once.
+/// Growing a description never fails; [`resolve`](ScheduleExt::resolve) checks it all at once.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -42,7 +42,7 @@ use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
 /// assert_eq!(config.to_string(), "cosine(0.0003).floor(1e-6).warmup(5%)");
 /// # Ok::<(), ScheduleError>(())
 /// ```
-pub trait Build: Into<ScheduleConfig> {
+pub trait ScheduleExt: Into<ScheduleConfig> {
     /// Puts a linear [`Warmup`] of `length` before it, which shifts it.
     fn warmup(self, length: Span) -> Warmup {
         Warmup::new(length, self)
@@ -140,4 +140,4 @@ pub trait Build: Into<ScheduleConfig> {
     }
 }
 
-impl<T: Into<ScheduleConfig>> Build for T {}
+impl<T: Into<ScheduleConfig>> ScheduleExt for T {}

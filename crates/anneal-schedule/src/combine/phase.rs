@@ -52,8 +52,8 @@ impl Rate for Phase<u64> {
         self.schedule.rate(step.saturating_add(self.shift))
     }
 
-    fn held(&self, step: u64) -> f64 {
-        self.schedule.held(step.saturating_add(self.shift))
+    fn end_rate(&self, step: u64) -> f64 {
+        self.schedule.end_rate(step.saturating_add(self.shift))
     }
 
     fn peak(&self) -> f64 {
@@ -72,7 +72,7 @@ impl Rate for Phase<u64> {
 #[cfg(test)]
 mod tests {
     use crate::Span;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{AfterEnd, constant, cosine, refused, resolved, step_decay, warm_restarts};
 
     #[test]

@@ -39,8 +39,8 @@ macro_rules! pointwise {
                 self.schedules.iter().map(|schedule| schedule.rate(step)).fold($start, $fold)
             }
 
-            fn held(&self, step: u64) -> f64 {
-                self.schedules.iter().map(|schedule| schedule.held(step)).fold($start, $fold)
+            fn end_rate(&self, step: u64) -> f64 {
+                self.schedules.iter().map(|schedule| schedule.end_rate(step)).fold($start, $fold)
             }
 
             fn peak(&self) -> f64 {
@@ -135,8 +135,8 @@ impl Rate for Scale<u64> {
         self.factor * self.schedule.rate(step)
     }
 
-    fn held(&self, step: u64) -> f64 {
-        self.factor * self.schedule.held(step)
+    fn end_rate(&self, step: u64) -> f64 {
+        self.factor * self.schedule.end_rate(step)
     }
 
     fn peak(&self) -> f64 {
@@ -164,7 +164,7 @@ impl Rate for Scale<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, linear, refused, resolved};
 
     #[test]

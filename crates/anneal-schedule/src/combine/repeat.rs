@@ -67,19 +67,19 @@ impl Repeat<u64> {
 impl Rate for Repeat<u64> {
     fn rate(&self, step: u64) -> f64 {
         if self.is_over(step / self.length) {
-            self.schedule.held(self.length)
+            self.schedule.end_rate(self.length)
         } else {
             self.schedule.rate(step % self.length)
         }
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         let (repetitions, rest) = (step / self.length, step % self.length);
         // Where a repetition would begin, the one before has reached its end.
         if self.is_over(repetitions) || (rest == 0 && repetitions > 0) {
-            self.schedule.held(self.length)
+            self.schedule.end_rate(self.length)
         } else {
-            self.schedule.held(rest)
+            self.schedule.end_rate(rest)
         }
     }
 
@@ -115,7 +115,7 @@ impl Rate for Repeat<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, cosine, linear, refused, resolved, step_decay, warm_restarts};
 
     #[test]

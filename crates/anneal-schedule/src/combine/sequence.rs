@@ -121,14 +121,18 @@ impl Rate for Sequence<u64> {
         // The first part begins at 0, so at least one has begun.
         let i = self.starts.partition_point(|&start| start <= step).saturating_sub(1);
         let (part, step) = (&self.parts[i], step - self.starts[i]);
-        if step < part.length { part.schedule.rate(step) } else { part.schedule.held(part.length) }
+        if step < part.length {
+            part.schedule.rate(step)
+        } else {
+            part.schedule.end_rate(part.length)
+        }
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         // A part that would begin at `step` has not begun.
         let i = self.starts.partition_point(|&start| start < step).saturating_sub(1);
         let part = &self.parts[i];
-        part.schedule.held((step - self.starts[i]).min(part.length))
+        part.schedule.end_rate((step - self.starts[i]).min(part.length))
     }
 
     fn peak(&self) -> f64 {
@@ -171,7 +175,7 @@ impl Rate for Sequence<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, linear, refused, resolved, step_decay};
 
     #[test]

@@ -89,8 +89,8 @@ impl Rate for Smooth<u64> {
         self.average(step, self.schedule.rate(step))
     }
 
-    fn held(&self, step: u64) -> f64 {
-        self.average(step, self.schedule.held(step))
+    fn end_rate(&self, step: u64) -> f64 {
+        self.average(step, self.schedule.end_rate(step))
     }
 
     fn peak(&self) -> f64 {
@@ -114,7 +114,7 @@ impl Rate for Smooth<u64> {
 mod tests {
     use super::*;
     use crate::ScheduleConfig;
-    use crate::combine::{Build, maximum};
+    use crate::combine::{ScheduleExt, maximum};
     use crate::curve::{
         Decay, constant, exponential, linear, refused, resolved, step_decay, table,
     };

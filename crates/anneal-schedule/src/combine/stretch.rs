@@ -33,7 +33,7 @@ pub struct Stretch<L = Span> {
 }
 
 /// The longest run; what is sped up gets no longer one.
-const MOST_UPDATES: u64 = 1 << 63;
+const MAX_UPDATES: u64 = 1 << 63;
 
 /// ⌊step / factor⌋.
 fn inner_step(step: u64, factor: f64) -> u64 {
@@ -56,7 +56,7 @@ impl Describe for Stretch {
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<Stretch<u64>, ScheduleError> {
         let factor = scope.within("factor", self.factor, 1e-6..=1e6)?;
-        let length = scope.left().map(|left| inner_length(left, factor).min(MOST_UPDATES));
+        let length = scope.left().map(|left| inner_length(left, factor).min(MAX_UPDATES));
         let inside = scope.inside_part("schedule", scope.start(), length)?;
         Ok(Stretch { factor, schedule: Box::new(self.schedule.resolve_in(&inside)?) })
     }
@@ -67,13 +67,13 @@ impl Rate for Stretch<u64> {
         self.schedule.rate(inner_step(step, self.factor))
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         let inside = inner_step(step, self.factor);
         // In the middle of an inner update its rate is in use already.
         if step > 0 && inner_step(step - 1, self.factor) == inside {
             self.schedule.rate(inside)
         } else {
-            self.schedule.held(inside)
+            self.schedule.end_rate(inside)
         }
     }
 
@@ -97,7 +97,7 @@ impl Rate for Stretch<u64> {
 mod tests {
     use super::*;
     use crate::RunLength;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, cosine, linear, refused, resolved, step_decay};
 
     #[test]

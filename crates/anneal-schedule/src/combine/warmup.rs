@@ -168,11 +168,11 @@ impl Rate for Warmup<u64> {
         }
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         match (step < self.length, self.overlay) {
             (true, _) => self.rate(step),
-            (false, true) => self.schedule.held(step),
-            (false, false) => self.schedule.held(step - self.length),
+            (false, true) => self.schedule.end_rate(step),
+            (false, false) => self.schedule.end_rate(step - self.length),
         }
     }
 
@@ -205,7 +205,7 @@ impl Rate for Warmup<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, cosine, linear, refused, resolved};
 
     #[test]

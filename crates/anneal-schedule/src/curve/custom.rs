@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// | `name` | | not empty |
 /// | `peak` | learning rate that is never exceeded | finite, above 0; default 1 |
 ///
-/// What the function returns is checked twice. [`resolve`](crate::Build::resolve) asks it at 1,000
+/// What the function returns is checked twice. [`resolve`](crate::ScheduleExt::resolve) asks it at 1,000
 /// updates spread over the run (without an end: the first 1,000) and refuses a value that is not
 /// finite, negative, or above the peak. Should it return one at another update, that rate is the
 /// nearest one in [0, peak], and 0 for NaN: an update without effect rather than a lost model.
@@ -162,7 +162,7 @@ impl Rate for Custom {
         if rate.is_nan() { 0.0 } else { rate.clamp(0.0, self.peak) + 0.0 }
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         self.rate(step.saturating_sub(1))
     }
 

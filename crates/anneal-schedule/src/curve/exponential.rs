@@ -151,7 +151,7 @@ impl Rate for Exponential<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, refused, resolved};
 
     #[test]

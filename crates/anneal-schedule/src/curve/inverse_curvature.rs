@@ -127,7 +127,7 @@ impl Rate for InverseCurvature<u64> {
         self.peak * (self.smallest / curvature)
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         self.rate(step.saturating_sub(1))
     }
 

@@ -66,7 +66,7 @@ impl Rate for InverseSqrt<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{linear, refused, resolved};
 
     #[test]

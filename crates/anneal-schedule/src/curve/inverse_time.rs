@@ -70,7 +70,7 @@ impl Rate for InverseTime<u64> {
         self.peak / (1.0 + self.decay * periods(step, self.per, self.staircase))
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         self.rate(if self.staircase { step.saturating_sub(1) } else { step })
     }
 

@@ -34,7 +34,7 @@ pub use inverse_sqrt::{InverseSqrt, inverse_sqrt};
 pub use inverse_time::{InverseTime, inverse_time};
 pub use multi_step::{MultiStep, multi_step};
 pub use noam::{Noam, noam};
-pub use one_cycle::{Anneal, OneCycle, one_cycle};
+pub use one_cycle::{AnnealStrategy, OneCycle, one_cycle};
 pub use piecewise_constant::{PiecewiseConstant, piecewise_constant};
 pub use piecewise_interpolate::{PiecewiseInterpolate, piecewise_interpolate};
 pub use polynomial::{Polynomial, linear, polynomial};
@@ -74,7 +74,7 @@ pub(crate) trait Rate {
 
     /// The rate that is held where the schedule ends at `step`: the one that it has reached there,
     /// not the one that it would jump to.
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         self.rate(step)
     }
 

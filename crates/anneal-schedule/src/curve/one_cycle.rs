@@ -57,7 +57,7 @@ pub struct OneCycle<L = Span> {
     pub pct_start: f64,
     /// The shape of each phase.
     #[serde(default)]
-    pub anneal: Anneal,
+    pub anneal: AnnealStrategy,
     /// Whether the rate goes back to its start before it goes on to its end.
     #[serde(default)]
     pub three_phase: bool,
@@ -70,7 +70,7 @@ pub struct OneCycle<L = Span> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Anneal {
+pub enum AnnealStrategy {
     /// Half a cosine wave.
     #[default]
     Cosine,
@@ -89,7 +89,7 @@ pub fn one_cycle(peak: f64) -> OneCycle {
         start: None,
         end: None,
         pct_start: default_pct_start(),
-        anneal: Anneal::Cosine,
+        anneal: AnnealStrategy::Cosine,
         three_phase: false,
         length: Span::Rest,
     }
@@ -115,7 +115,7 @@ impl OneCycle {
     }
 
     /// Gives the phases a shape.
-    pub fn anneal(mut self, anneal: Anneal) -> Self {
+    pub fn anneal(mut self, anneal: AnnealStrategy) -> Self {
         self.anneal = anneal;
         self
     }
@@ -170,8 +170,8 @@ impl OneCycle<u64> {
 
     fn phase(&self, from: f64, to: f64, x: f64) -> f64 {
         let weight = match self.anneal {
-            Anneal::Cosine => half_cosine(x),
-            Anneal::Linear => 1.0 - x,
+            AnnealStrategy::Cosine => half_cosine(x),
+            AnnealStrategy::Linear => 1.0 - x,
         };
         mix(from, to, weight)
     }
@@ -181,8 +181,8 @@ impl OneCycle<u64> {
     /// A phase from update x on, in steps of `step`, as shares of it.
     fn shape(&self, from: f64, to: f64, x: f64, step: f64) -> Shape {
         match self.anneal {
-            Anneal::Cosine => Shape::HalfCosine { from, to, start: x, step },
-            Anneal::Linear => {
+            AnnealStrategy::Cosine => Shape::HalfCosine { from, to, start: x, step },
+            AnnealStrategy::Linear => {
                 Shape::Linear { first: from + (to - from) * x, slope: (to - from) * step }
             }
         }
@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn linear_phases_have_hand_computed_rates() {
-        let config = one_cycle(1.0).start(0.2).end(0.0).pct_start(0.4).anneal(Anneal::Linear);
+        let config =
+            one_cycle(1.0).start(0.2).end(0.0).pct_start(0.4).anneal(AnnealStrategy::Linear);
         let schedule = resolved(config, 10);
         let expected =
             [0.2, 0.4, 0.6, 0.8, 1.0, 5.0 / 6.0, 4.0 / 6.0, 0.5, 2.0 / 6.0, 1.0 / 6.0, 0.0];

@@ -7,7 +7,7 @@ use std::f64::consts::PI;
 pub(crate) const MAX_PIECES: u64 = 10_000;
 
 /// Below this share of what cancels, a closed form has lost too many digits to be used.
-const LEAST_SHARE: f64 = 1e-3;
+const MIN_SHARE: f64 = 1e-3;
 
 /// Successive updates on which the rate is monotone.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -179,7 +179,7 @@ impl Piece {
         let once = sign * sum_of_cosines(PI * start, PI * step, n);
         let twice = sum_of_cosines(2.0 * PI * start, 2.0 * PI * step, n);
         let (sum, squares) = (0.5 * (n + once), 0.375 * n + 0.5 * once + 0.125 * twice);
-        let exact = squares >= LEAST_SHARE * n;
+        let exact = squares >= MIN_SHARE * n;
         exact.then_some(Wave { low: from.min(to), height: (from - to).abs(), sum, squares })
     }
 
@@ -244,7 +244,7 @@ impl Piece {
                 let height = (from - to) * (0.5 * PI * step).sin();
                 let cosines = sum_of_cosines(PI * (2.0 * start + step), 2.0 * PI * step, n);
                 let sines = 0.5 * (n - cosines);
-                (sines >= LEAST_SHARE * n).then_some(height * height * sines)
+                (sines >= MIN_SHARE * n).then_some(height * height * sines)
             }
         }
     }

@@ -115,7 +115,7 @@ impl Rate for PiecewiseConstant<u64> {
         self.after(self.boundaries.partition_point(|&boundary| boundary <= step))
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         self.rate(step.saturating_sub(1))
     }
 

@@ -1,7 +1,7 @@
 //! Rates interpolated between points.
 
 use super::piecewise_constant::resolve_points;
-use super::{Anneal, Describe, Rate, fraction, half_cosine, mix, tail::Tail};
+use super::{AnnealStrategy, Describe, Rate, fraction, half_cosine, mix, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
@@ -49,11 +49,11 @@ pub struct PiecewiseInterpolate<L = Span> {
     pub scales: bool,
     /// The shape between two points.
     #[serde(default = "straight")]
-    pub anneal: Anneal,
+    pub anneal: AnnealStrategy,
 }
 
-fn straight() -> Anneal {
-    Anneal::Linear
+fn straight() -> AnnealStrategy {
+    AnnealStrategy::Linear
 }
 
 /// A [`PiecewiseInterpolate`] rate: from `start` to each of `values` at its one of `boundaries`.
@@ -79,7 +79,7 @@ impl PiecewiseInterpolate {
     }
 
     /// Gives the way between two points a shape.
-    pub fn anneal(mut self, anneal: Anneal) -> Self {
+    pub fn anneal(mut self, anneal: AnnealStrategy) -> Self {
         self.anneal = anneal;
         self
     }
@@ -106,8 +106,8 @@ impl PiecewiseInterpolate<u64> {
         let Some(&end) = self.boundaries.get(next) else { return from };
         let x = fraction(step - begin, end - begin);
         let weight = match self.anneal {
-            Anneal::Linear => 1.0 - x,
-            Anneal::Cosine => half_cosine(x),
+            AnnealStrategy::Linear => 1.0 - x,
+            AnnealStrategy::Cosine => half_cosine(x),
         };
         mix(from, self.values[next], weight)
     }
@@ -118,7 +118,7 @@ impl Rate for PiecewiseInterpolate<u64> {
         self.toward(self.boundaries.partition_point(|&boundary| boundary <= step), step)
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         // Where two points make a jump, the first of them has been reached.
         self.toward(self.boundaries.partition_point(|&boundary| boundary < step), step)
     }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn cosine_has_its_formula_between_any_points() {
         let config = piecewise_interpolate(1.0, [10, 4].map(Span::steps), [2.0, 0.5]);
-        let schedule = resolved(config.anneal(Anneal::Cosine), 20);
+        let schedule = resolved(config.anneal(AnnealStrategy::Cosine), 20);
         for step in 0..20 {
             let (v0, v1, x) = match step {
                 0..4 => (1.0, 0.5, step as f64 / 4.0),

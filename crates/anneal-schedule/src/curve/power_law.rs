@@ -71,7 +71,7 @@ impl Rate for PowerLaw<u64> {
         self.peak * (1.0 + periods(step, self.timescale, self.staircase)).powf(-self.power)
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         self.rate(if self.staircase { step.saturating_sub(1) } else { step })
     }
 

@@ -2,7 +2,7 @@
 
 use super::pieces::{Piece, Shape, cut};
 use super::{Describe, Rate, geometric_mix, half_cosine, mix, tail::Tail};
-use crate::combine::{Build, Warmup};
+use crate::combine::{ScheduleExt, Warmup};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 

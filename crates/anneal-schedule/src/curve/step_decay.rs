@@ -69,7 +69,7 @@ impl Rate for StepDecay<u64> {
         }
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         self.rate(step.saturating_sub(1))
     }
 

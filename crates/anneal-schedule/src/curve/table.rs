@@ -78,7 +78,7 @@ impl Rate for Table<u64> {
         self.rates[place(step, self.every, self.rates.len())]
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         self.rate(step.saturating_sub(1))
     }
 
@@ -95,7 +95,7 @@ impl Rate for Table<u64> {
 mod tests {
     use super::*;
     use crate::ScheduleConfig;
-    use crate::combine::Build;
+    use crate::combine::ScheduleExt;
     use crate::curve::{constant, refused, resolved};
 
     #[test]

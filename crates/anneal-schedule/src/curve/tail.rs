@@ -109,7 +109,7 @@ mod tests {
     };
     use crate::curve::{Decay, Rate, constant, cosine, exponential, linear, multi_step};
     use crate::curve::{piecewise_constant, piecewise_interpolate};
-    use crate::{Build, RunLength, ScheduleConfig, Span, maximum, minimum};
+    use crate::{RunLength, ScheduleConfig, ScheduleExt, Span, maximum, minimum};
 
     fn tail(config: impl Into<ScheduleConfig>) -> Tail {
         config.into().resolve(RunLength::unbounded()).unwrap().node().tail()

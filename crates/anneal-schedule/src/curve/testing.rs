@@ -1,6 +1,6 @@
 //! What the curves' and combinators' own tests share.
 
-use crate::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError};
+use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt};
 
 /// The schedule of a description alone in a run of `updates` updates.
 pub(crate) fn resolved(config: impl Into<ScheduleConfig>, updates: u64) -> Schedule {

@@ -222,7 +222,7 @@ impl Rate for WarmRestarts<u64> {
         mix(peak, self.end, half_cosine(x))
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         // Where a cycle begins, the one before has reached its end.
         if step > 0 && self.locate(step).step == 0.0 { self.end } else { self.rate(step) }
     }

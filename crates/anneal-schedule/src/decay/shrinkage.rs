@@ -39,10 +39,10 @@ impl Coefficient {
 }
 
 /// The most updates among which the largest rate is looked for: a tenth of a second.
-const MOST_LOOKED_AT: u64 = 1_000_000;
+const MAX_LOOKED_AT: u64 = 1_000_000;
 
 /// The most updates whose share is looked at one by one: a few seconds.
-const MOST_CHECKED: u64 = 100_000_000;
+const MAX_CHECKED: u64 = 100_000_000;
 
 impl Shrinkage {
     /// One that takes nothing.
@@ -107,7 +107,7 @@ impl Shrinkage {
         }
         // The bound may lie above what is reached.
         let share = |step: u64| self.share(self.coefficient(step), rate(step));
-        let looked_at = updates.filter(|&updates| updates <= MOST_CHECKED);
+        let looked_at = updates.filter(|&updates| updates <= MAX_CHECKED);
         let found = (0..looked_at.unwrap_or(1_000)).find(|&step| share(step) >= 1.0);
         match (found, looked_at) {
             (Some(step), _) => Some(format!(
@@ -146,7 +146,7 @@ impl fmt::Display for Shrinkage {
 pub fn peak_rate(schedule: &Schedule) -> f64 {
     let looked_at = Window::run(schedule)
         .ok()
-        .filter(|window| window.steps() <= MOST_LOOKED_AT || window.pieces().is_some());
+        .filter(|window| window.steps() <= MAX_LOOKED_AT || window.pieces().is_some());
     let found = looked_at.and_then(|window| Some(window.cooling(1.0).ok()?.peak));
     found.unwrap_or_else(|| schedule.peak())
 }

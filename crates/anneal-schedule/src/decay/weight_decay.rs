@@ -2,7 +2,7 @@
 
 use super::shrinkage::Coefficient;
 use super::{Shrinkage, peak_rate};
-use crate::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
+use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Span};
 use std::fmt;
 
 /// What a weight decay is tied to: see [`WeightDecay`].

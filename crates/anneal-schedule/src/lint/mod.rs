@@ -40,7 +40,7 @@ mod structure;
 pub use finding::{Code, Finding, Severity};
 
 use crate::analysis::{AnalysisError, Options};
-use crate::{Build, RunLength, ScheduleConfig, ScheduleError};
+use crate::{RunLength, ScheduleConfig, ScheduleError, ScheduleExt};
 
 /// What is wrong with a description in a run, in the order of the updates; nothing for a good one.
 ///
@@ -48,7 +48,7 @@ use crate::{Build, RunLength, ScheduleConfig, ScheduleError};
 ///
 /// # Errors
 /// As [`Analysis::of`](crate::analysis::Analysis::of): a run without an end needs
-/// [`Options::steps`], and a run above [`MOST_SUMMED`](crate::analysis::MOST_SUMMED) updates needs
+/// [`Options::steps`], and a run above [`MAX_SUMMED`](crate::analysis::MAX_SUMMED) updates needs
 /// a schedule with closed forms. [`AnalysisError::OutOfRange`] for an option.
 pub fn lint(
     config: &ScheduleConfig,
@@ -173,7 +173,7 @@ mod tests {
             ),
             (
                 "one-cycle in three phases",
-                one_cycle(0.1).three_phase().anneal(Anneal::Linear).into(),
+                one_cycle(0.1).three_phase().anneal(AnnealStrategy::Linear).into(),
                 RunLength::updates_per_epoch(391).epochs(30),
                 5e-4,
                 momentum,

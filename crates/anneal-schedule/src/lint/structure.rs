@@ -194,7 +194,7 @@ impl Stretch<'_> {
 
     fn cut_off(&self, restarts: &WarmRestarts<u64>) -> Option<Finding> {
         let (start, peak) = restarts.cycle_of(self.length - 1)?;
-        let last = restarts.held(self.length);
+        let last = restarts.end_rate(self.length);
         if last <= restarts.end + CUT * (peak - restarts.end) {
             return None;
         }

@@ -3,7 +3,7 @@
 use super::PeerGrowth;
 use super::optax::OptaxCosine;
 use crate::{
-    Anneal, Decay, ScheduleConfig, Span, constant, cosine, exponential, piecewise_constant,
+    AnnealStrategy, Decay, ScheduleConfig, Span, constant, cosine, exponential, piecewise_constant,
     piecewise_interpolate, polynomial, step_decay,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn wave(start: f64, alpha: f64, exponent: f64, length: u64) -> Schedu
     } else if end <= start {
         cosine(start).end(end).exponent(exponent).length(length).into()
     } else if exponent == 1.0 {
-        piecewise_interpolate(start, [length], [end]).anneal(Anneal::Cosine).into()
+        piecewise_interpolate(start, [length], [end]).anneal(AnnealStrategy::Cosine).into()
     } else {
         OptaxCosine { start, end, length, exponent }.into()
     }

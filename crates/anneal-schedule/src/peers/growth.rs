@@ -63,7 +63,7 @@ impl Rate for PeerGrowth<u64> {
         (self.start * growth).min(f64::MAX)
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         self.rate(if self.staircase { step.saturating_sub(1) } else { step })
     }
 

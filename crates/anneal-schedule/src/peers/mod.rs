@@ -33,7 +33,7 @@ pub use growth::PeerGrowth;
 #[doc(hidden)]
 pub use arguments::Arguments;
 
-use crate::{Build, RunLength, Schedule, ScheduleConfig, ScheduleError, suggest};
+use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, suggest};
 use serde_json::Value;
 
 /// What a peer's scheduler becomes.

@@ -11,7 +11,7 @@ use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, Checkpoints, Records};
 use crate::groups::{GroupsConfig, Selection};
 use crate::optimizers::Optimizers;
-use crate::precision::{HalfPrecision, LossScaling, OwnCast, RateCap, own_cast};
+use crate::precision::{HalfPrecision, LossScaling, OverflowCap, OwnCast, own_cast};
 use crate::resume::OnMismatch;
 use crate::snapshots::Snapshots;
 use crate::training_loop::TrainingLoop;
@@ -66,7 +66,7 @@ pub struct LearnerBuilder<M> {
     reduction: GradientReduction,
     half: Option<HalfPrecision>,
     loss_scaling: Option<LossScaling>,
-    rate_cap: Option<RateCap>,
+    overflow_cap: Option<OverflowCap>,
     controllers: Vec<NamedController>,
     of_privacy: Option<OfPrivacy>,
     rate_floor: Option<f64>,
@@ -166,7 +166,7 @@ impl<M: Module> LearnerBuilder<M> {
             reduction: GradientReduction::Sum,
             half: None,
             loss_scaling: None,
-            rate_cap: None,
+            overflow_cap: None,
             controllers: vec![],
             of_privacy: None,
             rate_floor: None,
@@ -213,7 +213,7 @@ impl<M: Module> LearnerBuilder<M> {
     /// # fn build<M: Module>(model: M, run: RunLength) -> Result<(), BuildError> {
     /// let training = LearnerBuilder::new(model, AdamWConfig::new().build(), cosine(1e-3))
     ///     .run(run)
-    ///     .optimizer_for(Selection::path("blocks.*weight$"), MuonConfig::new().build())
+    ///     .optimizer_for(Selection::regex("blocks.*weight$"), MuonConfig::new().build())
     ///     .groups(GroupsConfig::new().group(Group::new("muon", "blocks.*weight$").multiple(20.0)).group(Group::rest("rest")))
     ///     .build_loop()?;
     /// # Ok(())
@@ -296,7 +296,7 @@ impl<M: Module> LearnerBuilder<M> {
 
     /// A controller, under a name, which hears of each update and answers: a description of
     /// [`control`](crate::control), or one of your own, see [`Controller`](crate::control::Controller). Any number, which
-    /// hear in this order, after loss scaling and before [`cap_rate`](Self::cap_rate).
+    /// hear in this order, after loss scaling and before [`overflow_cap`](Self::overflow_cap).
     ///
     /// ```no_run
     /// # use burn::module::Module;
@@ -319,22 +319,22 @@ impl<M: Module> LearnerBuilder<M> {
     }
 
     /// What the factors of controllers may not take any rate below; a rate that its schedule has below it stays
-    /// there. [`cap_rate`](Self::cap_rate) and the caps of groups may.
+    /// there. [`overflow_cap`](Self::overflow_cap) and the caps of groups may.
     pub fn rate_floor(mut self, rate: f64) -> Self {
         self.rate_floor = Some(rate);
         self
     }
 
-    /// Caps the rate of all groups so that the next scaled gradient does not overflow: see [`RateCap`]. It hears
-    /// last, under the name `rate cap`.
+    /// Caps the rate of all groups so that the next scaled gradient does not overflow: see [`OverflowCap`]. It hears
+    /// last, under the name `overflow cap`.
     ///
     /// Each update is made once, to see how far it moves the weights, and again, with one more read, where that
     /// is too far: that takes a second copy of the weights and of the optimizer's state while it runs. A
     /// smoothness that is measured takes a copy of the batch, for which a learner needs
     /// [`repeat_batches`](Self::repeat_batches), and a forward and a backward pass more every k updates; dropout and
     /// other randomness in the model then counts as curvature.
-    pub fn cap_rate(mut self, cap: RateCap) -> Self {
-        self.rate_cap = Some(cap);
+    pub fn overflow_cap(mut self, cap: OverflowCap) -> Self {
+        self.overflow_cap = Some(cap);
         self
     }
 
@@ -595,7 +595,7 @@ impl<M: TrainStep + Module> LearnerBuilder<M> {
     }
 
     /// Copies a batch where a controller looks at it again after the update, as
-    /// [`RateCap::measured_every`] does.
+    /// [`OverflowCap::measured_every`] does.
     pub fn repeat_batches(mut self) -> Self
     where
         M::Input: Clone,

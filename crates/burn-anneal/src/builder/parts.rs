@@ -13,12 +13,12 @@ use crate::resume::{Course, OnMismatch};
 use crate::schedule_free::{Fall, first_fall};
 use crate::snapshots::{Snapshots, Writer};
 use crate::update::{
-    Averaging, Expected, GlobalNormClip, Identity, Index, Log, LogUpdates, Plan, Reports,
-    RunMetrics, SAYS_NOTHING, Slot, State, UpdateMetric, Updater, half_parameters,
+    Averaging, Expected, GlobalNormClip, Identity, Index, Log, LogUpdates, OVERFLOW_CAP, Plan,
+    Reports, RunMetrics, SAYS_NOTHING, Slot, State, UpdateMetric, Updater, half_parameters,
     learner_scheduler,
 };
 use anneal_control::{ControlError, Controllers, FiniteGuard, LogStart};
-use anneal_schedule::{Build, Run, RunLength, Schedule, constant};
+use anneal_schedule::{Run, RunLength, Schedule, ScheduleExt, constant};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
 use burn::optim::ModuleOptimizer;
@@ -31,8 +31,6 @@ use std::sync::{Arc, Mutex};
 const LOSS_SCALE: &str = "loss scale";
 /// That of what skips updates that are not finite.
 pub(crate) const FINITE_GUARD: &str = "finite guard";
-/// That of the cap on the rate.
-pub(crate) const RATE_CAP: &str = "rate cap";
 
 /// What is wrong with sums where accumulation changes.
 const SUMS_OF_MORE: &str = "the number of batches in an update changes, and their gradients are summed, so that they \
@@ -135,7 +133,7 @@ impl<M: Module> LearnerBuilder<M> {
         let mut model = groups.prepare(self.model.clone(), state.prepared);
         if !masters.is_empty() {
             state.index.meet(&groups, &model, &mut optimizer, true).map_err(BuildError::Update)?;
-            state.index.introduce_masters(&masters, &original, &mut optimizer);
+            state.index.register_masters(&masters, &original, &mut optimizer);
         }
         let For { run, saved, driver, interrupter, .. } = how;
         if let Some((saved, records)) = saved {
@@ -315,7 +313,7 @@ impl<M: Module> LearnerBuilder<M> {
         let own = self.controllers.iter().map(|(name, _)| name.as_str());
         let names = scales.then_some(LOSS_SCALE).into_iter();
         let names = names.chain(guards.then_some(FINITE_GUARD)).chain(own);
-        let names = names.chain(self.rate_cap.map(|_| RATE_CAP));
+        let names = names.chain(self.overflow_cap.map(|_| OVERFLOW_CAP));
         let mut all = Controllers::default();
         for (name, rule) in &self.controllers {
             // What is wrong with one is said when the length of the run is known.
@@ -376,12 +374,12 @@ impl<M: Module> LearnerBuilder<M> {
                 .map_err(|source| BuildError::Controller { controller: name.clone(), source })?;
             all.add(name, controller);
         }
-        if let Some(cap) = self.rate_cap {
-            let cap = cap.build().map_err(control("cap_rate"))?;
+        if let Some(cap) = self.overflow_cap {
+            let cap = cap.build().map_err(control("overflow_cap"))?;
             if all.loss_scale().is_none() {
-                return Err(BuildError::Needs { part: "cap_rate", needs: "loss_scaling" });
+                return Err(BuildError::Needs { part: "overflow_cap", needs: "loss_scaling" });
             }
-            all.add(RATE_CAP, cap);
+            all.add(OVERFLOW_CAP, cap);
         }
         let mut names = HashSet::new();
         for name in all.names() {

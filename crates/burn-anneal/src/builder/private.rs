@@ -5,7 +5,7 @@ use crate::build_error::BuildError;
 use crate::private::{DifferentialPrivacy, PoissonLoader, PrivateLoop, Secret, batch_norm};
 use crate::update::half_parameters;
 use anneal_control::{Controllers, Needs, Split};
-use anneal_schedule::{Build, RunLength};
+use anneal_schedule::{RunLength, ScheduleExt};
 use burn::module::Module;
 
 /// What a private training adds to the controllers of its user.
@@ -21,7 +21,7 @@ impl<M: Module> LearnerBuilder<M> {
     ///
     /// Controllers, the log and metrics hear of the noisy gradient only. Refused is what would let out something else:
     /// controllers that need the loss, norms of single batches, a batch again, or metrics of training data; loss scaling,
-    /// half precision and [`cap_rate`](Self::cap_rate), which follow gradients without noise; batch norms that are not
+    /// half precision and [`overflow_cap`](Self::overflow_cap), which follow gradients without noise; batch norms that are not
     /// frozen, which mix items and keep statistics of them; gradient accumulation. A [`PrivateRate`] and a [`PrivacyBudget`]
     /// are built from [`DifferentialPrivacy`]; passing one as a controller is an error in every training.
     ///
@@ -64,7 +64,7 @@ impl<M: Module> LearnerBuilder<M> {
         let refused = [
             (self.half.is_some(), "half_precision", "clip and noise hold in f32"),
             (!half_parameters(&self.model).is_empty(), "model", "clip and noise hold in f32"),
-            (self.rate_cap.is_some(), "cap_rate", "it follows gradients without noise"),
+            (self.overflow_cap.is_some(), "overflow_cap", "it follows gradients without noise"),
             (
                 self.statistics.is_some(),
                 "recompute_statistics",

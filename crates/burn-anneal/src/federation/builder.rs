@@ -76,7 +76,7 @@ impl<M: Module> FederationBuilder<M> {
     }
 
     /// Leaves clients out of a round whose weights are NaN or infinite after it, and forgets the states of their optimizers,
-    /// instead of ending in an error. [`Round::left_out`](super::Round::left_out) names them. If all are, it is still an
+    /// instead of ending in an error. [`Round::not_finite`](super::Round::not_finite) names them. If all are, it is still an
     /// error.
     pub fn leave_out_not_finite(self) -> Self {
         Self { leaves_out: true, ..self }

@@ -134,19 +134,19 @@ impl<M: Module> Federation<M> {
         let is_trained: Vec<bool> = ids.iter().map(|id| self.of(*id).trainable).collect();
         let changes = self.local_updates(clients, &before, &mut train)?;
         let mut outcome = Outcome::of(changes, &is_trained);
-        let mut left_out = vec![];
+        let mut not_finite = vec![];
         let lost = outcome.lost_clients();
         if let Some(&(client, index)) = lost.first() {
             if !self.leaves_out || lost.len() == clients.len() {
                 let parameter = self.of(ids[index]).path.clone();
                 return Err(FederationError::ClientNotFinite { client, parameter });
             }
-            left_out = lost.into_iter().map(|(client, _)| client).collect();
-            left_out.iter().for_each(|client| self.clients[*client].forget_optimizer());
-            outcome = outcome.without(&left_out, &is_trained);
+            not_finite = lost.into_iter().map(|(client, _)| client).collect();
+            not_finite.iter().for_each(|client| self.clients[*client].forget_optimizer());
+            outcome = outcome.without(&not_finite, &is_trained);
         }
         let server_rate = self.synchronize(&before, outcome.mean.clone(), &is_trained)?;
-        Ok(outcome.into_round(number, server_rate, left_out))
+        Ok(outcome.into_round(number, server_rate, not_finite))
     }
 
     /// What the local updates of clients change, which begin at these weights.

@@ -29,7 +29,7 @@ pub struct Round {
     /// The rate of the server; 0 where a controller of its own skipped its update.
     pub server_rate: f64,
     /// Clients that were left out, as their weights were not finite.
-    pub left_out: Vec<usize>,
+    pub not_finite: Vec<usize>,
 }
 
 impl Round {
@@ -109,7 +109,7 @@ impl Outcome {
         Self::of(changes, is_trained)
     }
 
-    pub fn into_round(self, number: u64, server_rate: f64, left_out: Vec<usize>) -> Round {
+    pub fn into_round(self, number: u64, server_rate: f64, not_finite: Vec<usize>) -> Round {
         let squares = self.changes.iter().zip(&self.distances);
         let squares = squares.map(|(change, distance)| change.weight * distance.powi(2));
         Round {
@@ -119,7 +119,7 @@ impl Outcome {
             distances: self.distances,
             movement: self.movement,
             server_rate,
-            left_out,
+            not_finite,
         }
     }
 }

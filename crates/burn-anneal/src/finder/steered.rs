@@ -25,7 +25,7 @@ impl<M: Module> TrainingLoop<M> {
             let mut state = slot.lock();
             state.controllers.retain(|name, scales| scales || name == FINITE_GUARD);
             state.controllers.add(NAME, Steer { rates, begun: 0 });
-            state.clock.held = Some(step);
+            state.clock.pinned = Some(step);
             state.prepared = step;
         }
         copy.prepared()

@@ -46,7 +46,7 @@ const VERSION: u32 = 1;
 ///
 /// [[group]]
 /// name = "head"
-/// select = { paths = ["^head"] }
+/// select = { regexes = ["^head"] }
 /// [group.schedule.step_decay]
 /// peak = 1e-2
 /// every = "2ep"

@@ -53,16 +53,16 @@ use std::collections::HashSet;
 pub struct Curvature {
     difference: f64,
     tolerance: f64,
-    most_iterations: usize,
+    max_iterations: usize,
 }
 
 /// Iterations before an estimate is believed: a direction that is drawn at random among many has next to
 /// nothing of the steepest one at first, and λ stands still although it is far too small.
-const LEAST_ITERATIONS: usize = 20;
+const MIN_ITERATIONS: usize = 20;
 
 impl Default for Curvature {
     fn default() -> Self {
-        Self { difference: 1e-2, tolerance: 2e-5, most_iterations: 300 }
+        Self { difference: 1e-2, tolerance: 2e-5, max_iterations: 300 }
     }
 }
 
@@ -91,8 +91,8 @@ impl Curvature {
     }
 
     /// The most iterations for a group, at least 1; fewer than 20 are an underestimate mostly.
-    pub fn most_iterations(mut self, iterations: usize) -> Self {
-        self.most_iterations = iterations;
+    pub fn max_iterations(mut self, iterations: usize) -> Self {
+        self.max_iterations = iterations;
         self
     }
 
@@ -135,7 +135,7 @@ impl Curvature {
         };
         positive("difference", self.difference)?;
         positive("tolerance", self.tolerance)?;
-        positive("most_iterations", self.most_iterations as f64)
+        positive("max_iterations", self.max_iterations as f64)
     }
 
     fn largest<M: Module, G>(&self, block: &mut Block<'_, M, G>) -> Result<f64, GroupError>
@@ -165,7 +165,7 @@ impl Curvature {
         G: FnMut(&M) -> GradientsParams,
     {
         let mut lambda = 0.0;
-        for iteration in 1..=self.most_iterations {
+        for iteration in 1..=self.max_iterations {
             let product = block.times(direction, shift)?;
             let change = (product.quotient - lambda).abs();
             lambda = product.quotient;
@@ -173,7 +173,7 @@ impl Curvature {
                 return Ok(0.0);
             }
             direction = block.scaled(product.vector, 1.0 / product.length);
-            let least = LEAST_ITERATIONS.min(self.most_iterations);
+            let least = MIN_ITERATIONS.min(self.max_iterations);
             if iteration >= least && change <= self.tolerance * lambda.abs() {
                 break;
             }

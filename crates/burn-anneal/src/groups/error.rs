@@ -120,7 +120,7 @@ pub enum GroupError {
     Value(#[from] ScheduleError),
     /// A name that is no name of a file, which each group's metrics have.
     #[error(
-        "groups.{group}: not allowed as a name; allowed: 1 to {MOST_LETTERS} letters, digits, spaces and signs, at most 200 bytes, without \
+        "groups.{group}: not allowed as a name; allowed: 1 to {MAX_LETTERS} letters, digits, spaces and signs, at most 200 bytes, without \
          / \\ : * ? \" < > | and line breaks, for metrics of the group are logged in files of this name"
     )]
     Name {
@@ -140,14 +140,14 @@ pub enum GroupError {
 }
 
 /// Names of files may be 255 bytes long, with what a metric puts before and after.
-const MOST_LETTERS: usize = 100;
+const MAX_LETTERS: usize = 100;
 
 /// Whether a group may have this name.
 pub(crate) fn check_name(group: &str) -> Result<(), GroupError> {
     let length = group.chars().count();
     let forbidden = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
     let ok =
-        (1..=MOST_LETTERS).contains(&length) && group.len() <= 200 && !group.contains(forbidden);
+        (1..=MAX_LETTERS).contains(&length) && group.len() <= 200 && !group.contains(forbidden);
     if ok { Ok(()) } else { Err(GroupError::Name { group: group.to_string() }) }
 }
 

@@ -59,7 +59,7 @@ pub struct ExplainedController {
 }
 
 impl ControlSummary {
-    /// A number in the state of a controller, such as the `smoothness` of the `rate cap`.
+    /// A number in the state of a controller, such as the `smoothness` of the `overflow cap`.
     pub fn state(&self, controller: &str, field: &str) -> Option<f64> {
         let found = self.controllers.iter().find(|found| found.name == controller)?;
         found.state.get(field)?.as_f64()
@@ -188,14 +188,14 @@ fn explained(table: &Table, group: &ResolvedGroup, step: u64) -> ExplainedGroup 
 }
 
 /// The most updates of all groups together that are gone over: a tenth of a second.
-const MOST_MULTIPLIED: u64 = 1_000_000;
+const MAX_MULTIPLIED: u64 = 1_000_000;
 
 /// Π(1 − d) over the updates before `step`.
 fn kept(table: &Table, group: &ResolvedGroup, step: u64) -> Option<f64> {
     if group.shrinkage.is_none() {
         return Some(1.0);
     }
-    (step.saturating_mul(table.groups.len() as u64) <= MOST_MULTIPLIED).then(|| {
+    (step.saturating_mul(table.groups.len() as u64) <= MAX_MULTIPLIED).then(|| {
         let mut kept = Kept::default();
         kept.go_on(&table.base, group, step);
         kept.share()

@@ -5,7 +5,7 @@ use super::layers::Layers;
 use super::resolved::{Rate, ResolvedGroup, Table};
 use super::{Group, GroupError, GroupsConfig, LayerMap, Parameter, Selection};
 use anneal_schedule::{
-    Build, RateDrop, Run, RunLength, Schedule, ScheduleConfig, Shrinkage, Span, WeightDecay,
+    RateDrop, Run, RunLength, Schedule, ScheduleConfig, ScheduleExt, Shrinkage, Span, WeightDecay,
 };
 use std::collections::{HashMap, HashSet};
 

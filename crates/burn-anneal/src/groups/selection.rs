@@ -12,7 +12,7 @@ use std::fmt;
 /// ```
 /// use burn_anneal::groups::{Parameter, Selection};
 /// let parameters = [Parameter::new("embed.weight", [9, 4]), Parameter::new("head.bias", [9])];
-/// let selected = Selection::biases().names(["embed.*"]).of(&parameters)?;
+/// let selected = Selection::biases().globs(["embed.*"]).of(&parameters)?;
 /// assert_eq!(selected, [true, true]);
 /// # Ok::<(), burn_anneal::groups::GroupError>(())
 /// ```
@@ -20,11 +20,11 @@ use std::fmt;
 #[serde(deny_unknown_fields, default)]
 pub struct Selection {
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    paths: Vec<String>,
+    regexes: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    names: Vec<String>,
+    globs: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    names_if_present: Vec<String>,
+    globs_if_present: Vec<String>,
     biases: bool,
     norms: bool,
     one_dimensional: bool,
@@ -70,28 +70,28 @@ impl Selection {
     }
 
     /// Parameters whose path begins with a match of the regular expression.
-    pub fn path(pattern: impl Into<String>) -> Self {
-        Self::default().paths([pattern])
+    pub fn regex(pattern: impl Into<String>) -> Self {
+        Self::default().regexes([pattern])
     }
 
     /// And those whose path begins with a match of one of these regular expressions, each of which
     /// must match.
-    pub fn paths<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
-        self.paths.extend(patterns.into_iter().map(Into::into));
+    pub fn regexes<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
+        self.regexes.extend(patterns.into_iter().map(Into::into));
         self
     }
 
     /// And those with these paths, in which `*` stands for any text and `?` for any character. Each
     /// must match.
-    pub fn names<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.names.extend(names.into_iter().map(Into::into));
+    pub fn globs<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.globs.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// As [`names`](Self::names), but a name that no parameter has is no error: for a list that is
+    /// As [`globs`](Self::globs), but a name that no parameter has is no error: for a list that is
     /// shared by several models, such as timm's `no_weight_decay`.
-    pub fn names_if_present<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.names_if_present.extend(names.into_iter().map(Into::into));
+    pub fn globs_if_present<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.globs_if_present.extend(names.into_iter().map(Into::into));
         self
     }
 
@@ -119,20 +119,20 @@ impl Selection {
             }
             found
         };
-        for pattern in &self.paths {
-            let field = format!("{field}.paths");
+        for pattern in &self.regexes {
+            let field = format!("{field}.regexes");
             if !add(at_start(&field, pattern)?) {
                 return Err(no_match(&field, pattern, parameters));
             }
         }
-        for name in &self.names {
-            let field = format!("{field}.names");
+        for name in &self.globs {
+            let field = format!("{field}.globs");
             if !add(glob(&field, name)?) {
                 return Err(no_match(&field, name, parameters));
             }
         }
-        for name in &self.names_if_present {
-            add(glob(&format!("{field}.names_if_present"), name)?);
+        for name in &self.globs_if_present {
+            add(glob(&format!("{field}.globs_if_present"), name)?);
         }
         Ok(selected)
     }
@@ -156,7 +156,7 @@ impl fmt::Display for Selection {
             (self.matrices, "matrices"),
         ];
         let kinds = kinds.into_iter().filter(|(selected, _)| *selected).map(|(_, kind)| kind);
-        let texts = self.paths.iter().chain(&self.names).chain(&self.names_if_present);
+        let texts = self.regexes.iter().chain(&self.globs).chain(&self.globs_if_present);
         let parts: Vec<&str> = kinds.chain(texts.map(String::as_str)).collect();
         f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
         f.write_str(&parts.join(", "))
@@ -166,7 +166,7 @@ impl fmt::Display for Selection {
 /// A regular expression for the beginning of the path.
 impl From<&str> for Selection {
     fn from(pattern: &str) -> Self {
-        Self::path(pattern)
+        Self::regex(pattern)
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(of(Selection::biases()), [false, true, false, false]);
         assert_eq!(of(Selection::biases_and_norms()), [false, true, true, false]);
         assert_eq!(of(Selection::one_dimensional()), [false, true, true, false]);
-        assert_eq!(of(Selection::norms().paths(["stem", "head"])), [true; 4]);
+        assert_eq!(of(Selection::norms().regexes(["stem", "head"])), [true; 4]);
         assert_eq!(of(Selection::matrices()), [true, false, false, true]);
         assert_eq!(of(Selection::none()), [false; 4]);
     }
@@ -204,8 +204,8 @@ mod tests {
             path.contains("`^haed` matches no trained parameter; the nearest are `head.weight`"),
             "{path}"
         );
-        assert!(error(Selection::none().names(["stem"])).contains("selection.names"));
-        let optional = Selection::none().names_if_present(["dist_token"]);
+        assert!(error(Selection::none().globs(["stem"])).contains("selection.globs"));
+        let optional = Selection::none().globs_if_present(["dist_token"]);
         assert_eq!(optional.of(&parameters()).unwrap(), [false; 4]);
     }
 }

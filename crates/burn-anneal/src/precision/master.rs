@@ -2,7 +2,7 @@
 
 use super::to_precision;
 use crate::groups::parameters;
-use crate::update::{in_f32, introduction, is_averaging, is_half, precisions};
+use crate::update::{in_f32, is_averaging, is_half, precisions, registration};
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::optim::{
     GradientsParams, LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord, RecordState,
@@ -92,9 +92,9 @@ impl<O: Optimizer> Optimizer for MasterWeights<O> {
             None => (None, None),
         };
         let dtype = weight.dtype();
-        if let Some(introduction) = introduction() {
+        if let Some(registration) = registration() {
             // What is shown is not the model's weight: at most it is what that was cast from.
-            let shown = introduction.is_master.then(|| weight.clone().cast(FloatDType::F32));
+            let shown = registration.is_master.then(|| weight.clone().cast(FloatDType::F32));
             let master = shown.or(master);
             let (weight, inner) = self.inner.step(rate, weight, gradient, inner);
             return (weight, Some(MasterState { master, inner }));

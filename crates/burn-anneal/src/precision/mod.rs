@@ -10,8 +10,8 @@ mod inputs;
 mod master;
 
 pub use anneal_control::{
-    ControlError, LossScaler, LossScalerState, LossScaling, NoRoom, RateCap, RateLimiter,
-    RateLimiterState, ScaledUpdate, ScalingError,
+    ControlError, LossScaler, LossScalerState, LossScaling, NoRoom, OverflowCap, OverflowLimiter,
+    OverflowLimiterState, ScaledUpdate, ScalingError,
 };
 pub use cast::{to_precision, to_precision_except};
 pub use half::{HalfPrecision, PrecisionError};

@@ -1,8 +1,8 @@
 //! The weights that a model is evaluated at: averages, or those that an optimizer keeps beside.
 
 use super::average::{Rule, Shown};
-use super::card::Card;
 use super::context::{Evaluated, Scope};
+use super::single_parameter::SingleParameter;
 use super::tensors::in_f32;
 use crate::average::Weights;
 use anneal_schedule::Every;
@@ -185,8 +185,8 @@ impl<'a> Show<'a> {
     ) -> Option<Evaluated> {
         let shape = if self.is_steered { [1; D] } else { weight.dims() };
         let scope = Scope::averaging(id, shown);
-        let card = Card::new(id, Tensor::from_inner(weight), self.path.clone());
-        card.show(self.optimizer, shape);
+        let single = SingleParameter::new(id, Tensor::from_inner(weight), self.path.clone());
+        single.show(self.optimizer, shape);
         scope.evaluated()
     }
 }

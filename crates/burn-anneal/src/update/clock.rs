@@ -23,18 +23,19 @@ pub(crate) struct Clock {
     /// How many steps the schedule is behind the updates.
     pub behind: u64,
     /// Steps of the schedule just before the next one that were left out, by updates that were skipped.
-    pub left_out: u64,
+    #[serde(alias = "left_out")]
+    pub skipped_steps: u64,
     /// Updates skipped so far.
     pub skipped: u64,
-    /// The step that the schedule is held at, whatever the updates are.
+    /// The step that the schedule is pinned to, whatever the updates are.
     #[serde(skip)]
-    pub held: Option<u64>,
+    pub pinned: Option<u64>,
 }
 
 impl Clock {
     /// The step of the schedule that the update of this number is made at.
     pub fn step_of(&self, number: u64) -> u64 {
-        self.held.unwrap_or(number.saturating_sub(self.behind))
+        self.pinned.unwrap_or(number.saturating_sub(self.behind))
     }
 
     /// The step of the next update.
@@ -51,14 +52,14 @@ impl Clock {
 
     /// The update that began last is made.
     pub fn made(&mut self) {
-        self.left_out = 0;
+        self.skipped_steps = 0;
     }
 
     /// It is skipped.
     pub fn skip(&mut self, on_skip: OnSkip) {
         self.skipped += 1;
         match on_skip {
-            OnSkip::Advance => self.left_out += 1,
+            OnSkip::Advance => self.skipped_steps += 1,
             OnSkip::Hold => self.behind += 1,
         }
     }
@@ -75,12 +76,12 @@ mod tests {
         clock.made();
         assert_eq!(clock.issue(), (1, 1));
         clock.skip(OnSkip::Advance);
-        assert_eq!((clock.number, clock.next_step(), clock.left_out), (2, 2, 1));
+        assert_eq!((clock.number, clock.next_step(), clock.skipped_steps), (2, 2, 1));
         assert_eq!(clock.issue(), (2, 2));
         clock.skip(OnSkip::Hold);
-        assert_eq!((clock.number, clock.next_step(), clock.left_out), (3, 2, 1));
+        assert_eq!((clock.number, clock.next_step(), clock.skipped_steps), (3, 2, 1));
         assert_eq!(clock.issue(), (3, 2));
         clock.made();
-        assert_eq!((clock.next_step(), clock.left_out, clock.skipped), (3, 0, 2));
+        assert_eq!((clock.next_step(), clock.skipped_steps, clock.skipped), (3, 0, 2));
     }
 }

@@ -108,7 +108,7 @@ pub(crate) struct Settings {
 }
 
 /// More than that is no factor that somebody made of a rate of 0, but a rate of their own.
-const MOST_OF_ZERO: f64 = 1e9;
+const MAX_OF_ZERO: f64 = 1e9;
 
 /// What an update heard.
 #[derive(Default)]
@@ -116,7 +116,7 @@ pub(crate) struct Heard {
     /// Parameters that were updated, or left because they are frozen.
     pub reached: usize,
     /// Parameters of which nobody knows whose they are.
-    pub strangers: usize,
+    pub unknown: usize,
     pub steps: Option<Vec<Step>>,
     /// ‖Δw‖₂.
     pub movement: Option<Tensor<1>>,
@@ -126,7 +126,7 @@ pub(crate) struct Heard {
 
 /// A parameter that is shown to an optimizer before it is updated.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Introduction {
+pub(crate) struct Registration {
     pub learner: u64,
     pub index: u32,
     /// Whether the weight that is shown is the one that master weights begin with.
@@ -139,7 +139,7 @@ enum Context {
         heard: Box<Heard>,
         current: Option<usize>,
     },
-    Introduction(Introduction),
+    Registration(Registration),
     /// Gradients times those of the update before, which the states hold.
     Comparison {
         products: Vec<Tensor<1>>,
@@ -176,7 +176,7 @@ fn miss(owner: Option<Owner>) -> Told {
     Told::Leave
 }
 
-/// An update, an introduction or a probe, from its beginning to its end.
+/// An update, an registration or a probe, from its beginning to its end.
 pub(crate) struct Scope(Option<Context>);
 
 impl Scope {
@@ -185,8 +185,8 @@ impl Scope {
         Self::begin(Context::Update { settings, heard, current: None })
     }
 
-    pub fn introduction(introduction: Introduction) -> Self {
-        Self::begin(Context::Introduction(introduction))
+    pub fn registration(registration: Registration) -> Self {
+        Self::begin(Context::Registration(registration))
     }
 
     pub fn comparison() -> Self {
@@ -279,7 +279,7 @@ pub(crate) enum Told {
 /// Asks about a parameter, of which the state tells the owner, and which Burn would update at `rate`.
 pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
     CONTEXT.with_borrow_mut(|context| match context {
-        Some(Context::Introduction(Introduction { learner, index, .. })) => {
+        Some(Context::Registration(Registration { learner, index, .. })) => {
             Told::Remember(Owner::Index { learner: *learner, index: *index })
         }
         Some(Context::Update { settings, heard, current }) => {
@@ -295,7 +295,7 @@ pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
                 Some((index, (*settings.known.groups.get(index as usize)?)? as usize))
             });
             let Some((index, group)) = group else {
-                heard.strangers += 1;
+                heard.unknown += 1;
                 return Told::Leave;
             };
             let setting = settings.groups[group];
@@ -306,7 +306,7 @@ pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
             *current = Some(group);
             // What a model's own `TrainStep::optimize` made of the rate.
             let factor = if rate == settings.base { 1.0 } else { rate / settings.base };
-            if factor > MOST_OF_ZERO && settings.base == f64::MIN_POSITIVE {
+            if factor > MAX_OF_ZERO && settings.base == f64::MIN_POSITIVE {
                 heard.rate_for_zero = Some(rate);
                 return Told::Leave;
             }
@@ -376,11 +376,11 @@ pub(crate) fn current_drop() -> DropEffect {
     current(|asked| asked.drop = true).drop
 }
 
-/// The parameter that is introduced now, so that what an optimizer with master weights sees is not updated.
-pub(crate) fn introduction() -> Option<Introduction> {
+/// The parameter that is registered now, so that what an optimizer with master weights sees is not updated.
+pub(crate) fn registration() -> Option<Registration> {
     current(|asked| asked.masters = true);
     CONTEXT.with_borrow(|context| match context {
-        Some(Context::Introduction(introduction)) => Some(*introduction),
+        Some(Context::Registration(registration)) => Some(*registration),
         _ => None,
     })
 }

@@ -162,7 +162,7 @@ pub enum UpdateError {
         "the optimizer does not know {count} parameters that it was to update; load its record and that of the model \
          together, before the first update"
     )]
-    Strangers {
+    UnknownParameters {
         /// How many.
         count: usize,
     },

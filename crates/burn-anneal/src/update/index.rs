@@ -1,8 +1,8 @@
 //! Which parameter of a model is which, by its id.
 
-use super::card::Card;
-use super::context::{Introduction, Known, Scope};
+use super::context::{Known, Registration, Scope};
 use super::error::UpdateError;
+use super::single_parameter::SingleParameter;
 use super::tensors::ByParameter;
 use crate::groups::{Groups, parameters};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
@@ -22,7 +22,7 @@ pub(crate) struct Index {
     by_path: HashMap<String, u32>,
     known: Arc<Known>,
     /// Whether the optimizer has a state for it.
-    introduced: Vec<bool>,
+    registered: Vec<bool>,
     /// That of the ids of the model's parameters at the last update, and how many had a gradient.
     last: (u64, usize),
     /// In how many updates each got no gradient, until it gets one; `None` where all have got one.
@@ -37,7 +37,7 @@ impl Index {
             paths: vec![],
             by_path: HashMap::new(),
             known: Arc::default(),
-            introduced: vec![],
+            registered: vec![],
             last: (0, 0),
             unseen: watches.then(Vec::new),
         }
@@ -140,26 +140,26 @@ impl Index {
             ids.extend(parameter.id.map(|id| (id, index)));
         }
         let is_same = !anew && ids == self.known.ids;
-        self.introduced.resize(self.paths.len(), false);
-        self.introduced.iter_mut().for_each(|introduced| *introduced &= is_same);
+        self.registered.resize(self.paths.len(), false);
+        self.registered.iter_mut().for_each(|registered| *registered &= is_same);
         self.known = Arc::new(Known { ids, groups: of });
-        self.introduce(model, optimizer);
+        self.register(model, optimizer);
         Ok(())
     }
 
     /// Gives each parameter of a group that the optimizer has not met a state that says whose it is.
-    fn introduce<M: Module>(&mut self, model: &M, optimizer: &mut ModuleOptimizer) {
+    fn register<M: Module>(&mut self, model: &M, optimizer: &mut ModuleOptimizer) {
         let of = &self.known.groups;
-        let new = |index: u32| !self.introduced[index as usize] && of[index as usize].is_some();
+        let new = |index: u32| !self.registered[index as usize] && of[index as usize].is_some();
         let new = self.known.ids.iter().filter(|(_, index)| new(**index));
         let new: HashMap<ParamId, u32> = new.map(|(id, index)| (*id, *index)).collect();
-        new.values().for_each(|index| self.introduced[*index as usize] = true);
+        new.values().for_each(|index| self.registered[*index as usize] = true);
         let (learner, masters) = (self.learner, HashSet::new());
         model.visit(&mut Introducer { learner, new, masters: &masters, optimizer, path: vec![] });
     }
 
     /// Shows the optimizer the weights that the `masters` begin with: those of the model before it was cast.
-    pub fn introduce_masters<M: Module>(
+    pub fn register_masters<M: Module>(
         &self,
         masters: &HashSet<ParamId>,
         original: &M,
@@ -218,9 +218,9 @@ impl ModuleVisitor for Introducer<'_> {
         let device = param.val().device();
         let tiny = Tensor::<D>::zeros([1; D], &device);
         let shown = if is_master { param.base() } else { tiny };
-        let card = Card::new(param.id, shown, self.path.clone());
-        let _introducing =
-            Scope::introduction(Introduction { learner: self.learner, index, is_master });
-        card.show(self.optimizer, [1; D]);
+        let single = SingleParameter::new(param.id, shown, self.path.clone());
+        let _registering =
+            Scope::registration(Registration { learner: self.learner, index, is_master });
+        single.show(self.optimizer, [1; D]);
     }
 }

@@ -14,7 +14,6 @@ mod apply;
 mod average;
 mod averaging;
 mod batches;
-mod card;
 mod clock;
 mod context;
 mod error;
@@ -32,6 +31,7 @@ mod reduce;
 mod reports;
 mod schedule;
 mod signals;
+mod single_parameter;
 mod state;
 mod steered;
 mod tensors;
@@ -54,7 +54,7 @@ pub(crate) use batches::{CopyItem, copy_of};
 pub(crate) use clock::Clock;
 pub(crate) use context::{
     Asked, Evaluated, Shrink, current_drop, current_momentum, current_shrink, evaluate_at,
-    introduction, is_averaging,
+    is_averaging, registration,
 };
 pub(crate) use index::Index;
 pub(crate) use log::Log;
@@ -66,7 +66,7 @@ pub(crate) use probe::{decays_by_itself, refusal, state_tensors, what_it_asks};
 pub(crate) use reports::Reports;
 pub(crate) use schedule::{SAYS_NOTHING, Tag, learner_scheduler, saved_state};
 pub(crate) use signals::{known_mean, numbers, on_one_device};
-pub(crate) use state::{Expected, Identity, Place, Saved, Slot, State};
+pub(crate) use state::{Expected, Identity, OVERFLOW_CAP, Place, Saved, Slot, State};
 pub(crate) use steered::Steered;
 pub(crate) use tensors::{
     ByParameter, flat, half_parameters, in_f32, is_half, largest_entries, precisions, sum,

@@ -313,8 +313,8 @@ impl<M: Module> Update<'_, M> {
         let missed = misses(learner) > missed;
         let error = match heard {
             Heard { rate_for_zero: Some(rate), .. } => Some(UpdateError::RateForZero { rate }),
-            Heard { strangers, .. } if strangers > 0 => {
-                Some(UpdateError::Strangers { count: strangers })
+            Heard { unknown, .. } if unknown > 0 => {
+                Some(UpdateError::UnknownParameters { count: unknown })
             }
             Heard { reached, .. } if missed && reached < expected => {
                 Some(UpdateError::NoContext { reached, gradients: expected })
@@ -332,7 +332,7 @@ impl<M: Module> Update<'_, M> {
 
     fn settings(&self, decision: &Decision, measures_movement: bool) -> Settings {
         let table = &self.plan.groups.table;
-        let (step, left_out) = (self.step, self.state.clock.left_out);
+        let (step, skipped_steps) = (self.step, self.state.clock.skipped_steps);
         let base = table.base.rate(step);
         let setting = |(index, group): (usize, &ResolvedGroup)| {
             let answer = decision.of(index);
@@ -341,7 +341,7 @@ impl<M: Module> Update<'_, M> {
             let share = group.shrinkage.at(step, rate);
             // A drop at a step that was left out is one of the update that follows.
             let drop = |of: u64| {
-                let of = if of < step { of.saturating_sub(left_out) } else { of };
+                let of = if of < step { of.saturating_sub(skipped_steps) } else { of };
                 group.rate(table.base.rate(of), of)
             };
             Setting {

@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The version of what is saved.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// The name of the controller that caps the rate before gradients overflow; in version 1 it was `rate cap`.
+pub(crate) const OVERFLOW_CAP: &str = "overflow cap";
 
 /// What a run has come to.
 #[derive(Clone, Debug)]
@@ -142,11 +145,22 @@ pub(crate) struct Saved {
 impl Saved {
     /// Reads what [`State::save`] wrote.
     pub fn read(text: &str) -> Result<Self, String> {
-        let saved: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let mut saved: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         match saved.version {
-            VERSION => Ok(saved),
-            version => Err(format!("it is of version {version}; this program reads {VERSION}")),
+            VERSION => {}
+            1 => {
+                let states = &mut saved.controllers.states;
+                if let Some(cap) = states.remove("rate cap") {
+                    states.insert(OVERFLOW_CAP.to_owned(), cap);
+                }
+            }
+            version => {
+                return Err(format!(
+                    "it is of version {version}; this program reads 1 to {VERSION}"
+                ));
+            }
         }
+        Ok(saved)
     }
 }
 

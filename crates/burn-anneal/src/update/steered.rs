@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 /// Wraps an optimizer so that each parameter has its group's rate and decay.
 ///
 /// Burn tells an optimizer neither the name nor the id of the parameter, only its state. So the state
-/// says which parameter it is of: one that is new is introduced by [`Index`](super::index::Index), and Burn's record
+/// says which parameter it is of: one that is new is registered by [`Index`](super::index::Index), and Burn's record
 /// has the id in the name of each of its entries. The record is that of the wrapped optimizer, and has the last
 /// gradient besides where a controller compares gradients, and the average where there is one.
 #[derive(Clone)]

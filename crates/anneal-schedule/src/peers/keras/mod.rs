@@ -38,7 +38,7 @@ pub use restarts::KerasRestarts;
 use super::forms::{hold, line, powers, wave};
 use super::{Arguments, PeerError, Translation, find};
 use crate::{
-    Build, ScheduleConfig, Span, inverse_time, piecewise_constant, polynomial, warm_restarts,
+    ScheduleConfig, ScheduleExt, Span, inverse_time, piecewise_constant, polynomial, warm_restarts,
 };
 use serde_json::Value;
 

@@ -100,7 +100,7 @@ impl Rate for KerasRestarts<u64> {
         (self.start * ((1.0 - self.alpha) * wave + self.alpha)).clamp(0.0, self.peak())
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         let (cycle, x) = self.locate(step);
         // Where a cycle begins, up to a rounding error, the one before has reached its end.
         let into = x * self.multiplier.powf(cycle) * self.cycle as f64;

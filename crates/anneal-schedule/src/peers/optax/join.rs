@@ -75,10 +75,10 @@ impl Rate for OptaxJoin<u64> {
         self.parts[i].schedule.rate(step - self.starts[i])
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         // A part that would begin at `step` has not begun.
         let i = self.starts.partition_point(|&start| start < step).saturating_sub(1);
-        self.parts[i].schedule.held(step - self.starts[i])
+        self.parts[i].schedule.end_rate(step - self.starts[i])
     }
 
     fn cycle_end(&self, from: u64) -> Option<u64> {

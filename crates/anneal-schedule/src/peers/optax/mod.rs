@@ -49,7 +49,7 @@ pub use join::OptaxJoin;
 use super::forms::{hold, line, powers, wave};
 use super::{Arguments, PeerError, Translation, find};
 use crate::{
-    Anneal, Build, RunLength, ScheduleConfig, Sequence, Span, piecewise_constant,
+    AnnealStrategy, RunLength, ScheduleConfig, ScheduleExt, Sequence, Span, piecewise_constant,
     piecewise_interpolate, sequence,
 };
 use serde_json::Value;
@@ -194,8 +194,8 @@ fn piecewise_interpolate_schedule(arguments: &Arguments<'_>) -> Result<ScheduleC
     const TYPES: &str = "linear, cosine";
     let kind = arguments.value("interpolate_type");
     let anneal = match kind.map(|kind| (kind, kind.as_str())) {
-        Some((_, Some("linear"))) => Anneal::Linear,
-        Some((_, Some("cosine"))) => Anneal::Cosine,
+        Some((_, Some("linear"))) => AnnealStrategy::Linear,
+        Some((_, Some("cosine"))) => AnnealStrategy::Cosine,
         Some((kind, _)) => return Err(arguments.wrong("interpolate_type", kind, TYPES)),
         None => return Err(arguments.missing("interpolate_type", TYPES)),
     };
@@ -206,7 +206,7 @@ fn piecewise_interpolate_schedule(arguments: &Arguments<'_>) -> Result<ScheduleC
     Ok(interpolate(anneal, start, scales))
 }
 
-fn interpolate(anneal: Anneal, start: f64, scales: BTreeMap<i64, f64>) -> ScheduleConfig {
+fn interpolate(anneal: AnnealStrategy, start: f64, scales: BTreeMap<i64, f64>) -> ScheduleConfig {
     if scales.is_empty() {
         return hold(start);
     }
@@ -254,14 +254,14 @@ fn linear_onecycle_schedule(arguments: &Arguments<'_>) -> Result<ScheduleConfig,
     let mut scales = BTreeMap::from([(turn, cycle.div)]);
     scales.insert(back, 1.0 / cycle.div);
     scales.insert(cycle.steps, 1.0 / cycle.final_div);
-    Ok(interpolate(Anneal::Linear, cycle.start, scales))
+    Ok(interpolate(AnnealStrategy::Linear, cycle.start, scales))
 }
 
 fn cosine_onecycle_schedule(arguments: &Arguments<'_>) -> Result<ScheduleConfig, PeerError> {
     let cycle = Cycle::read(arguments)?;
     let mut scales = BTreeMap::from([(cycle.update("pct_start", 0.3)?, cycle.div)]);
     scales.insert(cycle.steps, 1.0 / (cycle.div * cycle.final_div));
-    Ok(interpolate(Anneal::Cosine, cycle.start, scales))
+    Ok(interpolate(AnnealStrategy::Cosine, cycle.start, scales))
 }
 
 /// What the two one-cycle schedules share.

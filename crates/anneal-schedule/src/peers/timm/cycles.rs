@@ -202,7 +202,7 @@ impl Rate for TimmCycles {
         self.locate(step).map_or(self.lr_min, |(cycle, x)| self.rate_in(cycle, x))
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         // Where a cycle begins, the one before has reached its end.
         let before = step.checked_sub(1).and_then(|last| self.locate(last));
         let begins = before.filter(|before| self.locate(step).is_none_or(|at| at.0 != before.0));

@@ -39,8 +39,8 @@ pub use wsd::{TimmWsd, WsdDecay, WsdStable};
 use super::{Arguments, PeerError, Translation};
 use crate::curve::Rate;
 use crate::{
-    Build, DecayShape, ScheduleConfig, Span, constant, cosine, linear, multi_step, polynomial,
-    sequence, stable_decay, step_decay, tanh, warm_restarts,
+    DecayShape, ScheduleConfig, ScheduleExt, Span, constant, cosine, linear, multi_step,
+    polynomial, sequence, stable_decay, step_decay, tanh, warm_restarts,
 };
 use serde_json::Value;
 

@@ -56,7 +56,7 @@ impl Rate for TimmStep {
         self.base_lr * self.decay_rate.powf(drops)
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         self.rate(step.saturating_sub(1))
     }
 

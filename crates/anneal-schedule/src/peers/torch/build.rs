@@ -3,7 +3,7 @@
 
 use super::arrange::bisect_right;
 use super::link::{TorchCyclicMode, TorchLink};
-use crate::curve::Anneal;
+use crate::curve::AnnealStrategy;
 use crate::peers::{Arguments, PeerError};
 use serde_json::{Value, json};
 
@@ -335,11 +335,11 @@ fn total_steps(arguments: &Arguments<'_>) -> Result<u64, PeerError> {
             return Err(arguments.missing("total_steps", allowed));
         }
     };
-    arguments.require(name, total, (1..MOST_EPOCHS).contains(&total), "at least 1 step in all")
+    arguments.require(name, total, (1..MAX_EPOCHS).contains(&total), "at least 1 step in all")
 }
 
 /// Epochs that a number in a file can count exactly.
-const MOST_EPOCHS: u64 = 1 << 53;
+const MAX_EPOCHS: u64 = 1 << 53;
 
 /// The lower and the upper momentum, where the scheduler cycles it.
 fn momentum(
@@ -358,10 +358,10 @@ fn momentum(
     Ok(Some((base, max)))
 }
 
-fn anneal(arguments: &Arguments<'_>) -> Result<Anneal, PeerError> {
+fn anneal(arguments: &Arguments<'_>) -> Result<AnnealStrategy, PeerError> {
     Ok(match arguments.choice("anneal_strategy", &["cos", "linear"])? {
-        "linear" => Anneal::Linear,
-        _ => Anneal::Cosine,
+        "linear" => AnnealStrategy::Linear,
+        _ => AnnealStrategy::Cosine,
     })
 }
 

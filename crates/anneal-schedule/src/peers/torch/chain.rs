@@ -378,8 +378,8 @@ fn check_link(link: &TorchLink, field: &str, scope: &Scope<'_>) -> Result<(), Sc
             rate("eta_min", *eta_min)
         }
         TorchLink::CyclicLr { base_lr, max_lr, step_size_up, step_size_down, mode } => {
-            within("step_size_up", *step_size_up, LEAST_EPOCHS, MOST_EPOCHS)?;
-            within("step_size_down", *step_size_down, 0.0, MOST_EPOCHS)?;
+            within("step_size_up", *step_size_up, MIN_EPOCHS, MAX_EPOCHS)?;
+            within("step_size_down", *step_size_down, 0.0, MAX_EPOCHS)?;
             rate("base_lr", *base_lr)?;
             rate("max_lr", *max_lr)?;
             match mode {
@@ -403,15 +403,15 @@ fn check_link(link: &TorchLink, field: &str, scope: &Scope<'_>) -> Result<(), Sc
 }
 
 /// Shorter and longer cycles than anybody has, between which no quotient overflows.
-const LEAST_EPOCHS: f64 = 1e-6;
-const MOST_EPOCHS: f64 = 1e18;
+const MIN_EPOCHS: f64 = 1e-6;
+const MAX_EPOCHS: f64 = 1e18;
 
 impl Rate for TorchChain {
     fn rate(&self, step: u64) -> f64 {
         self.raw(step).clamp(0.0, f64::MAX)
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         let jumps = self.tracks.iter().any(|track| {
             let phase = phase_at(track, step);
             phase.at() == step || phase.link().jumps(step - phase.at())
@@ -447,7 +447,7 @@ impl Rate for TorchChain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curve::{Anneal, refused, resolved};
+    use crate::curve::{AnnealStrategy, refused, resolved};
 
     fn cosine(eta_min: f64) -> TorchLink {
         TorchLink::CosineAnnealingLr { base_lr: 1.0, t_max: 7, eta_min }
@@ -469,7 +469,7 @@ mod tests {
     fn the_closed_form_is_one_step_after_the_other() {
         let steps = TorchLink::MultiStepLr { milestones: vec![0, 3, 3, 20], gamma: 0.5 };
         let poly = TorchLink::PolynomialLr { total_iters: 12, power: 0.5 };
-        let strategy = Anneal::Cosine;
+        let strategy = AnnealStrategy::Cosine;
         let average = TorchLink::Swalr { swa_lr: 0.3, anneal_epochs: 8, anneal_strategy: strategy };
         let restarts = TorchLink::CosineAnnealingWarmRestarts {
             base_lr: 1.0,
@@ -545,8 +545,11 @@ mod tests {
         assert_eq!(chain(1.0, two), "torch_chain.tracks");
         let below = vec![vec![TorchPhase::Resume { at: 0, link: cosine(1e9) }]];
         assert_eq!(chain(0.0, below), "torch_chain.tracks");
-        let swa =
-            |swa_lr| TorchLink::Swalr { swa_lr, anneal_epochs: 1, anneal_strategy: Anneal::Linear };
+        let swa = |swa_lr| TorchLink::Swalr {
+            swa_lr,
+            anneal_epochs: 1,
+            anneal_strategy: AnnealStrategy::Linear,
+        };
         let cycles = |up: f64, down: f64, max_lr: f64, gamma: f64| TorchLink::CyclicLr {
             base_lr: 0.5,
             max_lr,
@@ -566,7 +569,7 @@ mod tests {
             min_lr: 0.0,
             total_steps,
             pct_start,
-            anneal_strategy: Anneal::Cosine,
+            anneal_strategy: AnnealStrategy::Cosine,
             three_phase: false,
         };
         let linear = |start_factor, end_factor| TorchLink::LinearLr {

@@ -1,7 +1,7 @@
 //! What one torch scheduler does to the rate at each of its epochs, in closed form.
 
 use crate::curve::cycle::lowest_of_wave;
-use crate::curve::{Anneal, Rate, WarmRestarts, half_cosine, mix};
+use crate::curve::{AnnealStrategy, Rate, WarmRestarts, half_cosine, mix};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
@@ -104,7 +104,7 @@ pub enum TorchLink {
         /// The share of them that rises, in [0, 1].
         pct_start: f64,
         /// The shape of each phase.
-        anneal_strategy: Anneal,
+        anneal_strategy: AnnealStrategy,
         /// Whether the rate goes back to its start before it goes on to its end.
         three_phase: bool,
     },
@@ -115,7 +115,7 @@ pub enum TorchLink {
         /// Epochs until then.
         anneal_epochs: u64,
         /// The shape of the way.
-        anneal_strategy: Anneal,
+        anneal_strategy: AnnealStrategy,
     },
 }
 
@@ -180,8 +180,8 @@ impl TorchLink {
             Self::Swalr { anneal_epochs, anneal_strategy, .. } => {
                 let left = |epoch: u64| match anneal_strategy {
                     _ if epoch >= *anneal_epochs => 0.0,
-                    Anneal::Cosine => half_cosine(epoch as f64 / *anneal_epochs as f64),
-                    Anneal::Linear => 1.0 - epoch as f64 / *anneal_epochs as f64,
+                    AnnealStrategy::Cosine => half_cosine(epoch as f64 / *anneal_epochs as f64),
+                    AnnealStrategy::Linear => 1.0 - epoch as f64 / *anneal_epochs as f64,
                 };
                 let from = left(from);
                 if from > 0.0 { left(to) / from } else { 1.0 }
@@ -328,8 +328,8 @@ impl TorchLink {
             if t <= end || i + 1 == phases.len() {
                 let x = if end > begin { (t - begin) / (end - begin) } else { 1.0 };
                 let weight = match anneal_strategy {
-                    Anneal::Cosine => half_cosine(x),
-                    Anneal::Linear => 1.0 - x,
+                    AnnealStrategy::Cosine => half_cosine(x),
+                    AnnealStrategy::Linear => 1.0 - x,
                 };
                 return mix(*from, *to, weight);
             }
@@ -371,7 +371,7 @@ impl TorchLink {
             Self::ConstantLr { total_iters, .. } => epoch == *total_iters,
             Self::CosineAnnealingWarmRestarts { t_0, t_mult, .. } => {
                 let wave = restarting_wave(*t_0, *t_mult);
-                wave.rate(epoch) == 1.0 && wave.held(epoch) == 0.0
+                wave.rate(epoch) == 1.0 && wave.end_rate(epoch) == 0.0
             }
             _ => false,
         }

@@ -3,9 +3,9 @@
 use super::chain::{TorchChain, TorchPhase};
 use super::link::{TorchCyclicMode, TorchLink};
 use crate::{
-    AfterEnd, Anneal, Build, CycleScaling, Decay, RunLength, ScheduleConfig, Span, constant,
-    cosine, cyclic, exponential, linear, multi_step, one_cycle, polynomial, product, sequence,
-    step_decay, warm_restarts,
+    AfterEnd, AnnealStrategy, CycleScaling, Decay, RunLength, ScheduleConfig, ScheduleExt, Span,
+    constant, cosine, cyclic, exponential, linear, multi_step, one_cycle, polynomial, product,
+    sequence, step_decay, warm_restarts,
 };
 
 /// The description of what the tracks do to `lr`: the crate's own curves if they can say it.
@@ -150,12 +150,12 @@ fn curve(link: &TorchLink, first: f64) -> Option<ScheduleConfig> {
 }
 
 /// `SWALR` from the rate `from`.
-fn average(from: f64, to: f64, epochs: u64, anneal: Anneal) -> Option<ScheduleConfig> {
+fn average(from: f64, to: f64, epochs: u64, anneal: AnnealStrategy) -> Option<ScheduleConfig> {
     let length = Span::steps(epochs);
     match anneal {
         _ if epochs == 0 => Some(constant(to).into()),
-        Anneal::Linear => Some(linear(from, to).length(length).into()),
-        Anneal::Cosine => Some(cosine(from).end(to).length(length).into()),
+        AnnealStrategy::Linear => Some(linear(from, to).length(length).into()),
+        AnnealStrategy::Cosine => Some(cosine(from).end(to).length(length).into()),
     }
 }
 

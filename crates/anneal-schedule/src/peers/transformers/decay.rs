@@ -121,7 +121,7 @@ impl Rate for TransformersDecay {
         })
     }
 
-    fn held(&self, step: u64) -> f64 {
+    fn end_rate(&self, step: u64) -> f64 {
         match (self.shape, step.checked_sub(1)) {
             // Where a cycle begins, the one before has reached its end.
             (Falling::Restarts(cycles), Some(before))

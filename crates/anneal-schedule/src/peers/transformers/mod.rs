@@ -29,8 +29,8 @@ pub use decay::{Falling, TransformersDecay};
 
 use super::{Arguments, PeerError, Translation};
 use crate::{
-    AfterEnd, Build, DecayShape, ScheduleConfig, Span, constant, cosine, inverse_sqrt, linear,
-    polynomial, stable_decay,
+    AfterEnd, DecayShape, ScheduleConfig, ScheduleExt, Span, constant, cosine, inverse_sqrt,
+    linear, polynomial, stable_decay,
 };
 use serde_json::Value;
 

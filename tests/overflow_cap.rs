@@ -86,12 +86,12 @@ fn summary(learner: &TermLearner) -> ControlSummary {
 
 /// Updates of which the cap cut the rate.
 fn cuts(seen: &ControlSummary) -> f64 {
-    seen.state("rate cap", "cuts").unwrap()
+    seen.state("overflow cap", "cuts").unwrap()
 }
 
 /// The smoothness that the cap goes by.
 fn smoothness(learner: &TermLearner) -> Option<f64> {
-    summary(learner).state("rate cap", "smoothness")
+    summary(learner).state("overflow cap", "smoothness")
 }
 
 fn values(learner: &TermLearner) -> Vec<f64> {
@@ -112,16 +112,16 @@ fn with_the_exact_smoothness_no_scaled_gradient_overflows() {
         let rate = 10f64.powf(random.random_range(0.32..1.6)) / largest;
         let scaling =
             LossScaling::new().scale(64.0 / largest * f64::exp2(random.random_range(0..8).into()));
-        let learner = |cap: Option<RateCap>| {
+        let learner = |cap: Option<OverflowCap>| {
             let model = TermModel::new(&quadratic.start);
             let builder = builder(model, SgdConfig::new().build(), constant(rate), scaling);
             built(match cap {
-                Some(cap) => builder.cap_rate(cap),
+                Some(cap) => builder.overflow_cap(cap),
                 None => builder,
             })
         };
         let term = quadratic.term(&vec![0.0; size]);
-        let mut capped = learner(Some(RateCap::given(largest)));
+        let mut capped = learner(Some(OverflowCap::given(largest)));
         let mut free = learner(None);
         for number in 0..200 {
             update(&mut capped, term.clone());
@@ -145,12 +145,12 @@ fn a_measured_smoothness_holds_a_rate_that_is_too_high() {
         let size = 1 + problem % 8;
         let quadratic = Quadratic::random(size, 4.0, &mut random);
         let rate = random.random_range(2.2..40.0) / 4.0;
-        let run = |cap: Option<RateCap>| {
+        let run = |cap: Option<OverflowCap>| {
             let model = TermModel::new(&quadratic.start);
             let sgd = SgdConfig::new().build();
             let builder = builder(model, sgd, constant(rate), LossScaling::new());
             let builder = match cap {
-                Some(cap) => builder.cap_rate(cap),
+                Some(cap) => builder.overflow_cap(cap),
                 None => builder,
             };
             let mut learner = built(builder);
@@ -158,7 +158,7 @@ fn a_measured_smoothness_holds_a_rate_that_is_too_high() {
             (0..200).for_each(|_| update(&mut learner, term.clone()));
             (summary(&learner).skipped, learner.model().failure())
         };
-        let (skipped, failure) = run(Some(RateCap::measured_every(1)));
+        let (skipped, failure) = run(Some(OverflowCap::measured_every(1)));
         assert!(skipped < 15 && failure.is_none(), "problem {problem}: {skipped} {failure:?}");
         let (_, failure) = run(None);
         let error = match failure.as_deref() {
@@ -178,7 +178,7 @@ fn the_scale_falls_where_a_movement_does_not_follow_the_rate() {
     let sgd = RateInsideSgd::new(0.9).unwrap();
     let scaling = LossScaling::new().scale(1_000.0);
     let builder = builder(TermModel::new(&[0.0]), sgd, constant(1.0), scaling);
-    let mut learner = built(builder.cap_rate(RateCap::given(1.0)));
+    let mut learner = built(builder.overflow_cap(OverflowCap::given(1.0)));
     update(&mut learner, Term::new(&[vec![1.0]], &[-30.0]));
     assert_eq!((values(&learner)[0], summary(&learner).factor), (30.0, 1.0));
     // The gradient is 61, 0.41 less than the limit allows, and w moves by |−27 + 61|.
@@ -210,7 +210,7 @@ fn it_holds_where_the_backward_pass_computes_in_f16() {
             let model = TermModel::with_loss(&quadratic.start, in_f16);
             let scaling = LossScaling::new().scale(16.0);
             let builder = builder(model, SgdConfig::new().build(), constant(rate), scaling);
-            let builder = if cap { builder.cap_rate(RateCap::given(4.0)) } else { builder };
+            let builder = if cap { builder.overflow_cap(OverflowCap::given(4.0)) } else { builder };
             let mut learner = built(builder);
             let term = quadratic.term(&vec![0.0; size]);
             (0..150).for_each(|_| update(&mut learner, term.clone()));
@@ -229,7 +229,7 @@ fn healthy_training_keeps_its_rate() {
     let mut random = ChaCha8Rng::seed_from_u64(5);
     for size in [1, 3, 10, 30] {
         let quadratic = Quadratic::random(size, 2.0, &mut random);
-        for cap in [RateCap::given(2.0), RateCap::measured_every(50)] {
+        for cap in [OverflowCap::given(2.0), OverflowCap::measured_every(50)] {
             for (name, rate) in [("SGD", 0.25), ("Adam", 0.01)] {
                 let scaling = LossScaling::new().scale(SCALE);
                 let model = TermModel::new(&vec![0.5; size]);
@@ -238,7 +238,7 @@ fn healthy_training_keeps_its_rate() {
                     "SGD" => builder(model, SgdConfig::new().build(), rate, scaling),
                     _ => builder(model, AdamConfig::new().build(), rate, scaling),
                 };
-                let mut learner = built(builder.cap_rate(cap));
+                let mut learner = built(builder.overflow_cap(cap));
                 let (mut kept, mut highest) = (0.0, 0.0f64);
                 for _ in 0..1_000 {
                     let noise: Vec<f32> =
@@ -265,7 +265,7 @@ fn rounding_in_the_first_steps_of_a_warm_up_does_not_hold_the_later_ones_back() 
     let warmup = exponential(1e-6, Decay::Toward { end: 0.25, length: Span::steps(80) });
     let model = TermModel::new(&[0.0]);
     let builder = builder(model, SgdConfig::new().build(), warmup, LossScaling::fixed(1.0));
-    let mut learner = built(builder.cap_rate(RateCap::measured_every(1_000)));
+    let mut learner = built(builder.overflow_cap(OverflowCap::measured_every(1_000)));
     for number in 0..80 {
         update(&mut learner, Term::new(&[vec![1.0]], &[2_049.001]));
         let seen = summary(&learner);
@@ -283,7 +283,7 @@ fn a_smoothness_is_that_of_the_weights_as_they_are_in_f16() {
     let model = TermModel::new(&[1_000.0]);
     let sgd = SgdConfig::new().build();
     let builder = builder(model, sgd, constant(0.05), LossScaling::fixed(16.0));
-    let mut learner = built(builder.cap_rate(RateCap::measured_every(1)));
+    let mut learner = built(builder.overflow_cap(OverflowCap::measured_every(1)));
     let mut found = vec![];
     for _ in 0..2 {
         // ½ w² − 996 w: the gradient is 4, and L is 1.
@@ -302,7 +302,7 @@ fn a_smoothness_is_measured_on_one_batch() {
         let model = TermModel::new(&quadratic.start);
         let sgd = SgdConfig::new().build();
         let builder = builder(model, sgd, constant(0.1), LossScaling::fixed(256.0));
-        let mut learner = built(builder.cap_rate(RateCap::measured_every(every)));
+        let mut learner = built(builder.overflow_cap(OverflowCap::measured_every(every)));
         let mut expected = None;
         for number in 0..10 {
             let noise: Vec<f32> = (0..6).map(|_| random.random_range(-9.0..9.0)).collect();
@@ -330,7 +330,7 @@ fn it_says_when_and_by_how_much_it_cut() {
     // L = 1, w = 40, rate 3: g = 40, Δw = 120; (61,410 / 1,000 − 40) / 120 of the rate.
     let (model, sgd) = (TermModel::new(&[40.0]), SgdConfig::new().build());
     let builder = builder(model, sgd, constant(3.0), LossScaling::fixed(1_000.0));
-    let mut learner = built(builder.cap_rate(RateCap::given(1.0)));
+    let mut learner = built(builder.overflow_cap(OverflowCap::given(1.0)));
     update(&mut learner, Term::new(&[vec![1.0]], &[0.0]));
     let factor = 21.41 / 120.0;
     let seen = summary(&learner);
@@ -339,8 +339,8 @@ fn it_says_when_and_by_how_much_it_cut() {
     let expected = 40.0 - 120.0 * factor;
     assert!((values(&learner)[0] - expected).abs() < 0.02);
     let text = learner.model().explain().to_string();
-    let line = text.lines().find(|line| line.starts_with("rate cap: ")).unwrap();
-    assert!(line.starts_with("rate cap: answered rate × 0.178"), "{text}");
+    let line = text.lines().find(|line| line.starts_with("overflow cap: ")).unwrap();
+    assert!(line.starts_with("overflow cap: answered rate × 0.178"), "{text}");
     assert!(line.contains("\"cuts\":1") && line.contains("\"smoothness\":1.0"), "{text}");
     assert!(text.contains("the last update at 0.178"), "{text}");
     let json = learner.model().explain().to_json();
@@ -354,7 +354,7 @@ fn it_cuts_the_rates_of_all_groups_and_their_decay() {
     let builder = builder(model, sgd, constant(3.0), LossScaling::fixed(1_000.0))
         .groups(GroupsConfig::new().group(Group::rest("all").multiple(0.5)))
         .weight_decay(0.1)
-        .cap_rate(RateCap::given(1.0));
+        .overflow_cap(OverflowCap::given(1.0));
     let mut learner = built(builder);
     update(&mut learner, Term::new(&[vec![1.0]], &[0.0]));
     // At the rate 1.5 the decay takes 40 · 0.15 = 6 and the gradient 60.
@@ -367,12 +367,12 @@ fn it_cuts_the_rates_of_all_groups_and_their_decay() {
 /// Without a cap nothing is made twice, with one the optimizer's state is that of one update.
 #[test]
 fn an_update_that_is_made_again_leaves_one_trace_in_the_optimizer() {
-    let run = |cap: Option<RateCap>| {
+    let run = |cap: Option<OverflowCap>| {
         let scaling = LossScaling::fixed(16.0);
         let (model, adam) = (TermModel::new(&[4.0, -2.0]), AdamConfig::new().build());
         let builder = builder(model, adam, constant(0.5), scaling);
         let mut learner = built(match cap {
-            Some(cap) => builder.cap_rate(cap),
+            Some(cap) => builder.overflow_cap(cap),
             None => builder,
         });
         let hessian = [vec![2.0, 0.5], vec![0.5, 1.0]];
@@ -380,8 +380,8 @@ fn an_update_that_is_made_again_leaves_one_trace_in_the_optimizer() {
         values(&learner)
     };
     // A cap that never cuts changes no bit.
-    assert_eq!(run(Some(RateCap::given(1e-3))), run(None));
-    assert_eq!(run(Some(RateCap::measured_every(3))), run(None));
+    assert_eq!(run(Some(OverflowCap::given(1e-3))), run(None));
+    assert_eq!(run(Some(OverflowCap::measured_every(3))), run(None));
 }
 
 /// Momentum after a cut is that of one update, and after an overflow that of none: v ← 0.9 v + g.
@@ -391,7 +391,7 @@ fn an_update_that_is_made_again_or_skipped_leaves_the_optimizer_as_it_should_be(
     let sgd = SgdConfig::new().with_momentum(Some(momentum)).build();
     let scaling = LossScaling::new().scale(1_000.0);
     let builder = builder(TermModel::new(&[40.0]), sgd, constant(3.0), scaling);
-    let mut learner = built(builder.cap_rate(RateCap::given(1.0)));
+    let mut learner = built(builder.overflow_cap(OverflowCap::given(1.0)));
     let quadratic = || Term::new(&[vec![1.0]], &[0.0]);
     update(&mut learner, quadratic());
     // Burn's first velocity is the gradient.
@@ -425,7 +425,7 @@ fn output(model: &TermModel, term: Term) -> TrainOutput<Tensor<1>> {
 fn a_loop_measures_on_the_batch_that_it_repeats() {
     let sgd = SgdConfig::new().build();
     let builder = builder(TermModel::new(&[1.0]), sgd, constant(0.0625), LossScaling::fixed(256.0));
-    let mut training = builder.cap_rate(RateCap::measured_every(2)).build_loop().unwrap();
+    let mut training = builder.overflow_cap(OverflowCap::measured_every(2)).build_loop().unwrap();
     let batches = || [2.0, 6.0].map(|curvature| Term::new(&[vec![curvature]], &[0.0]));
     for number in 0..3 {
         for batch in batches() {
@@ -435,7 +435,7 @@ fn a_loop_measures_on_the_batch_that_it_repeats() {
         let updated = training.update_with(|model| output(model, first)).unwrap();
         assert_eq!((updated.number, updated.skipped), (number, None));
         let control = training.explain().control.unwrap();
-        assert_eq!(control.state("rate cap", "smoothness"), Some(2.0));
+        assert_eq!(control.state("overflow cap", "smoothness"), Some(2.0));
         // w ← w − (2 + 6) w / 16
         assert_eq!(training.model().values(), [0.5f32.powi(number as i32 + 1)]);
     }
@@ -445,7 +445,7 @@ fn a_loop_measures_on_the_batch_that_it_repeats() {
 fn a_loop_that_repeats_no_batch_is_told_so() {
     let (model, sgd) = (TermModel::new(&[1.0]), SgdConfig::new().build());
     let builder = builder(model, sgd, constant(0.0625), LossScaling::fixed(256.0));
-    let mut training = builder.cap_rate(RateCap::measured_every(2)).build_loop().unwrap();
+    let mut training = builder.overflow_cap(OverflowCap::measured_every(2)).build_loop().unwrap();
     training.pass(|model| output(model, Term::new(&[vec![2.0]], &[0.0])));
     let error = training.update().unwrap_err();
     assert!(matches!(*error, UpdateError::NoBatchAgain), "{error:?}");
@@ -460,7 +460,7 @@ fn a_run_that_is_stopped_leaves_weights_and_optimizer_as_they_were() {
     let sgd = SgdConfig::new().with_momentum(Some(momentum)).build();
     let scaling = LossScaling::fixed(1_024.0).max_failures(1);
     let builder = builder(TermModel::new(&[1.0]), sgd, constant(0.25), scaling);
-    let mut training = builder.cap_rate(RateCap::given(1.0)).build_loop().unwrap();
+    let mut training = builder.overflow_cap(OverflowCap::given(1.0)).build_loop().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = |training: &TrainingLoop<TermModel>, epoch: usize| {
         training.save(folder.path(), epoch).unwrap();

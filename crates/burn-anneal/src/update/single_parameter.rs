@@ -6,12 +6,12 @@ use burn::tensor::{Device, Tensor};
 
 /// A module of one parameter, in the place that it has in its model.
 #[derive(Clone, Debug)]
-pub(super) struct Card<const D: usize> {
+pub(super) struct SingleParameter<const D: usize> {
     param: Param<Tensor<D>>,
     path: Vec<String>,
 }
 
-impl<const D: usize> Card<D> {
+impl<const D: usize> SingleParameter<D> {
     pub fn new(id: ParamId, shown: Tensor<D>, path: Vec<String>) -> Self {
         Self { param: Param::initialized(id, shown), path }
     }
@@ -26,7 +26,7 @@ impl<const D: usize> Card<D> {
     }
 }
 
-impl<const D: usize> Module for Card<D> {
+impl<const D: usize> Module for SingleParameter<D> {
     fn map<Mapper: ModuleMapper>(self, mapper: &mut Mapper) -> Self {
         for name in &self.path {
             mapper.enter_module(name, "");

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 /// The loss and the optimizer.
 #[derive(Debug, Args)]
-pub struct LookArgs {
+pub struct AnalysisArguments {
     /// Largest curvature λ of the loss: asks for the stability
     #[arg(long, value_name = "LAMBDA", allow_negative_numbers = true)]
     curvature: Option<f64>,
@@ -32,7 +32,7 @@ enum OptimizerName {
     Adam,
 }
 
-impl LookArgs {
+impl AnalysisArguments {
     /// What the flags say.
     pub fn options(&self) -> Result<Options, Error> {
         let momentum = self.momentum.unwrap_or(0.9);

@@ -37,11 +37,11 @@ use thiserror::Error;
 /// It hears after the controller that decides the loss scale; without one the scale is 1.
 ///
 /// ```
-/// use anneal_control::{Controllers, Due, LossScaling, Observation, RateCap};
+/// use anneal_control::{Controllers, Due, LossScaling, Observation, OverflowCap};
 ///
 /// let mut controllers = Controllers::default();
 /// controllers.add("loss scale", LossScaling::fixed(1_000.0).build()?);
-/// controllers.add("rate cap", RateCap::given(2.0).limit(60_000.0).build()?);
+/// controllers.add("overflow cap", OverflowCap::given(2.0).limit(60_000.0).build()?);
 /// let seen = Observation { largest_gradient: Some(20.0), movement: Some(40.0), ..Observation::default() };
 /// // 1,000 (20 + 2 · 0.5 · 40) is 60,000.
 /// assert_eq!(controllers.update(Due::at(0, 0.1), &seen)?.answer.limit, Some(0.5));
@@ -49,7 +49,7 @@ use thiserror::Error;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RateCap {
+pub struct OverflowCap {
     smoothness: Smoothness,
     limit: f64,
 }
@@ -62,7 +62,7 @@ enum Smoothness {
     MeasuredEvery(u64),
 }
 
-impl RateCap {
+impl OverflowCap {
     /// With a smoothness L that is known.
     pub fn given(smoothness: f64) -> Self {
         Self::new(Smoothness::Given(smoothness))
@@ -100,7 +100,7 @@ impl RateCap {
     ///
     /// # Errors
     /// [`ControlError`] names the field, the value, and what is allowed.
-    pub fn build(self) -> Result<RateLimiter, ControlError> {
+    pub fn build(self) -> Result<OverflowLimiter, ControlError> {
         let positive = |value: f64| value > 0.0 && value.is_finite();
         match self.smoothness {
             Smoothness::Given(value) => {
@@ -120,23 +120,26 @@ impl RateCap {
             Smoothness::Given(value) => Some(value),
             Smoothness::MeasuredEvery(_) => None,
         };
-        Ok(RateLimiter { cap: self, state: RateLimiterState { smoothness, ..Default::default() } })
+        Ok(OverflowLimiter {
+            cap: self,
+            state: OverflowLimiterState { smoothness, ..Default::default() },
+        })
     }
 }
 
 const POSITIVE: &str = "a finite number above 0";
 
-/// A cap on the rate, moved by what updates show: see [`RateCap`].
+/// A cap on the rate, moved by what updates show: see [`OverflowCap`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct RateLimiter {
-    cap: RateCap,
-    state: RateLimiterState,
+pub struct OverflowLimiter {
+    cap: OverflowCap,
+    state: OverflowLimiterState,
 }
 
-/// What a checkpoint saves of a [`RateLimiter`].
+/// What a checkpoint saves of a [`OverflowLimiter`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct RateLimiterState {
+pub struct OverflowLimiterState {
     /// The smoothness L; `None` before it is measured, when there is no cap.
     pub smoothness: Option<f64>,
     /// Updates since it was to be measured; 0 where it is to be with the next.
@@ -163,17 +166,17 @@ pub struct NoRoom {
 }
 
 /// So many updates in a row may have no room.
-const MOST_FAILURES: u64 = 20;
+const MAX_FAILURES: u64 = 20;
 
-impl RateLimiter {
+impl OverflowLimiter {
     /// The description.
-    pub fn cap(&self) -> RateCap {
+    pub fn cap(&self) -> OverflowCap {
         self.cap
     }
 
     /// Whether the smoothness is to be measured with the next update.
     fn measures_next(&self) -> bool {
-        let RateLimiterState { smoothness, since_measured, .. } = self.state;
+        let OverflowLimiterState { smoothness, since_measured, .. } = self.state;
         let again = smoothness.is_none() && since_measured.is_power_of_two();
         self.cap.measures() && (since_measured == 0 || again)
     }
@@ -207,8 +210,8 @@ impl RateLimiter {
     fn fail(&mut self, scale: f64, largest: f64) -> Result<Answer, Stop> {
         self.state.failures_in_a_row += 1;
         let updates = self.state.failures_in_a_row;
-        match updates < MOST_FAILURES {
-            true => Ok(Answer::skip("the rate cap leaves no rate at the least loss scale")),
+        match updates < MAX_FAILURES {
+            true => Ok(Answer::skip("the overflow cap leaves no rate at the least loss scale")),
             false => Err(Stop::new(NoRoom { scale, largest, updates })),
         }
     }
@@ -235,7 +238,7 @@ impl RateLimiter {
     }
 
     /// Takes the smoothness from what an update did to a batch, where that was measured and is more than
-    /// rounding: see [`RateCap::measured_every`].
+    /// rounding: see [`OverflowCap::measured_every`].
     fn count(&mut self, seen: &Observation, measured: Option<BatchChange>) {
         let Smoothness::MeasuredEvery(every) = self.cap.smoothness else { return };
         let rounding = seen.largest_gradient.unwrap_or(0.0) / 64.0;
@@ -248,8 +251,8 @@ impl RateLimiter {
     }
 }
 
-impl Controller for RateLimiter {
-    type State = RateLimiterState;
+impl Controller for OverflowLimiter {
+    type State = OverflowLimiterState;
 
     fn needs(&self) -> Needs {
         let batch_again = self.measures_next().then_some(BatchAgain { limit: self.cap.limit });
@@ -273,16 +276,16 @@ impl Controller for RateLimiter {
         }
     }
 
-    fn state(&self) -> RateLimiterState {
+    fn state(&self) -> OverflowLimiterState {
         self.state
     }
 
     /// A smoothness that is given stays what it is now.
-    fn restore(&mut self, state: RateLimiterState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: OverflowLimiterState) -> Result<(), ControlError> {
         self.state = match self.cap.smoothness {
-            Smoothness::Given(value) => RateLimiterState { smoothness: Some(value), ..state },
+            Smoothness::Given(value) => OverflowLimiterState { smoothness: Some(value), ..state },
             Smoothness::MeasuredEvery(every) => {
-                RateLimiterState { since_measured: state.since_measured % every, ..state }
+                OverflowLimiterState { since_measured: state.since_measured % every, ..state }
             }
         };
         Ok(())
@@ -323,10 +326,10 @@ mod tests {
         Due::at(number, 1.0)
     }
 
-    fn both(scaling: LossScaling, cap: RateCap) -> Controllers {
+    fn both(scaling: LossScaling, cap: OverflowCap) -> Controllers {
         let mut controllers = Controllers::default();
         controllers.add("loss scale", scaling.build().unwrap());
-        controllers.add("rate cap", cap.build().unwrap());
+        controllers.add("overflow cap", cap.build().unwrap());
         controllers
     }
 
@@ -346,8 +349,8 @@ mod tests {
         controllers.loss_scale().unwrap()
     }
 
-    fn state(controllers: &Controllers) -> RateLimiterState {
-        serde_json::from_value(controllers.save().states["rate cap"].clone()).unwrap()
+    fn state(controllers: &Controllers) -> OverflowLimiterState {
+        serde_json::from_value(controllers.save().states["overflow cap"].clone()).unwrap()
     }
 
     proptest! {
@@ -361,7 +364,7 @@ mod tests {
         ) {
             let rule = LossScaling::new().scale(f64::exp2(exponent.into())).growth_interval(interval);
             let limit = 61_410.0;
-            let mut controllers = both(rule, RateCap::given(smoothness));
+            let mut controllers = both(rule, OverflowCap::given(smoothness));
             for (largest, movement) in updates {
                 let factor = factor(&mut controllers, &seen(largest, movement));
                 let next = scale(&controllers) * (largest + smoothness * factor * movement);
@@ -376,7 +379,8 @@ mod tests {
 
     #[test]
     fn the_scale_falls_only_where_no_rate_is_left() {
-        let mut both = both(LossScaling::new().scale(1_024.0), RateCap::given(1.0).limit(1_024.0));
+        let mut both =
+            both(LossScaling::new().scale(1_024.0), OverflowCap::given(1.0).limit(1_024.0));
         assert_eq!(factor(&mut both, &seen(0.75, 1.0)), 0.25);
         assert_eq!(scale(&both), 1_024.0);
         assert_eq!(factor(&mut both, &seen(1.0, 4.0)), 0.25);
@@ -402,7 +406,7 @@ mod tests {
         let mut controllers = Controllers::default();
         controllers.add("half", Half);
         controllers.add("loss scale", LossScaling::fixed(1.0).build().unwrap());
-        controllers.add("rate cap", RateCap::given(1.0).limit(2.0).build().unwrap());
+        controllers.add("overflow cap", OverflowCap::given(1.0).limit(2.0).build().unwrap());
         // Of 4 half is 2, of which there is room for 1.
         assert_eq!(factor(&mut controllers, &seen(1.0, 4.0)), 0.25);
         assert_eq!(factor(&mut controllers, &seen(1.0, 2.0)), 0.5);
@@ -411,7 +415,7 @@ mod tests {
     #[test]
     fn a_scale_does_not_grow_at_the_cost_of_the_rate() {
         let rule = LossScaling::new().scale(1.0).growth_interval(1);
-        let mut both = both(rule, RateCap::given(1.0).limit(8.0));
+        let mut both = both(rule, OverflowCap::given(1.0).limit(8.0));
         let scales: Vec<f64> = (0..3)
             .map(|_| {
                 assert_eq!(factor(&mut both, &seen(1.0, 1.0)), 1.0);
@@ -423,20 +427,20 @@ mod tests {
 
     #[test]
     fn a_scale_that_may_not_fall_is_an_error_in_the_end() {
-        let mut both = both(LossScaling::fixed(100.0), RateCap::given(1.0).limit(100.0));
-        for _ in 1..MOST_FAILURES {
+        let mut both = both(LossScaling::fixed(100.0), OverflowCap::given(1.0).limit(100.0));
+        for _ in 1..MAX_FAILURES {
             assert!(both.update(due(0), &seen(1.0, 1.0)).unwrap().answer.skip.is_some());
         }
         let stopped = both.update(due(0), &seen(1.0, 1.0)).unwrap_err();
-        assert_eq!(stopped.controller, "rate cap");
-        let expected = NoRoom { scale: 100.0, largest: 1.0, updates: MOST_FAILURES };
+        assert_eq!(stopped.controller, "overflow cap");
+        let expected = NoRoom { scale: 100.0, largest: 1.0, updates: MAX_FAILURES };
         assert_eq!(stopped.stop.downcast_ref(), Some(&expected));
     }
 
     #[test]
     fn the_scale_falls_before_it_is_an_error() {
         let rule = LossScaling::new().scale(1_024.0).minimum(512.0);
-        let mut both = both(rule, RateCap::given(1.0).limit(200.0));
+        let mut both = both(rule, OverflowCap::given(1.0).limit(200.0));
         assert!(both.update(due(0), &seen(1.0, 1.0)).unwrap().answer.skip.is_some());
         assert_eq!(scale(&both), 512.0);
     }
@@ -448,7 +452,7 @@ mod tests {
             [(LossScaling::new().scale(8.0), 4.0), (LossScaling::fixed(8.0), 8.0)]
         {
             for (left, expected) in [(3.0, 8.0), (5.0, expected)] {
-                let mut both = both(scaling, RateCap::given(1.0).limit(32.0));
+                let mut both = both(scaling, OverflowCap::given(1.0).limit(32.0));
                 let decision = both.update(due(0), &seen(1.0, 12.0)).unwrap();
                 assert_eq!(decision.answer.limit, Some(0.25));
                 both.outcome(due(0), &seen(1.0, left), &decision, None).unwrap();
@@ -467,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_smoothness_is_measured_every_k_updates_and_caps_nothing_before() {
-        let mut both = both(LossScaling::fixed(1.0), RateCap::measured_every(3).limit(10.0));
+        let mut both = both(LossScaling::fixed(1.0), OverflowCap::measured_every(3).limit(10.0));
         let mut measured = vec![];
         for update in 0..7 {
             let measures = both.needs().batch_again.is_some();
@@ -485,7 +489,7 @@ mod tests {
 
     #[test]
     fn a_smoothness_that_rounding_hides_is_looked_for_again() {
-        let mut both = both(LossScaling::fixed(1.0), RateCap::measured_every(100));
+        let mut both = both(LossScaling::fixed(1.0), OverflowCap::measured_every(100));
         let mut measured = vec![];
         for update in 0..250 {
             let measures = both.needs().batch_again.is_some();
@@ -506,25 +510,25 @@ mod tests {
     #[test]
     fn the_scale_stays_where_no_smoothness_is_known() {
         let mut both =
-            both(LossScaling::new().scale(1_024.0), RateCap::measured_every(9).limit(10.0));
+            both(LossScaling::new().scale(1_024.0), OverflowCap::measured_every(9).limit(10.0));
         assert_eq!(factor(&mut both, &seen(1.0, 1.0)), 1.0);
         assert_eq!(scale(&both), 1_024.0);
     }
 
     #[test]
     fn some_of_the_rate_is_left_whatever_the_smoothness_is() {
-        let mut both = both(LossScaling::new(), RateCap::given(1e308));
+        let mut both = both(LossScaling::new(), OverflowCap::given(1e308));
         let answer = both.update(due(0), &seen(1e-3, 1e308)).unwrap().answer;
         assert!(answer.limit.is_some_and(|limit| limit > 0.0) && answer.skip.is_none());
     }
 
     #[test]
     fn refuses_each_field() {
-        let field = |cap: RateCap| cap.build().unwrap_err().field;
+        let field = |cap: OverflowCap| cap.build().unwrap_err().field;
         for value in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(field(RateCap::given(value)), "smoothness");
-            assert_eq!(field(RateCap::given(1.0).limit(value)), "limit");
+            assert_eq!(field(OverflowCap::given(value)), "smoothness");
+            assert_eq!(field(OverflowCap::given(1.0).limit(value)), "limit");
         }
-        assert_eq!(field(RateCap::measured_every(0)), "measured_every");
+        assert_eq!(field(OverflowCap::measured_every(0)), "measured_every");
     }
 }
