@@ -113,7 +113,7 @@ fn lion_and_rmsprop_follow_theirs() {
 #[test]
 fn adams_first_moment_follows_with_either_correction() {
     for exact in [false, true] {
-        let adam = ScheduledAdam::new().beta_2(0.99);
+        let adam = ScheduledAdamConfig::new().beta_2(0.99);
         let adam = if exact { adam.exact_bias_correction() } else { adam };
         let groups = GroupsConfig::new().momentum(momentum());
         let found = on_a_quadratic(adam.build().unwrap(), groups, &rates(), 0.7);
@@ -141,7 +141,7 @@ fn without_a_schedule_it_is_burns_adam() {
     let burns = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).build();
     let expected = on_a_quadratic(burns, GroupsConfig::new(), &schedule, 0.7);
     for groups in [GroupsConfig::new(), GroupsConfig::new().momentum(constant(0.9))] {
-        let adam = ScheduledAdam::new();
+        let adam = ScheduledAdamConfig::new();
         for adam in [adam, adam.exact_bias_correction()] {
             let found = on_a_quadratic(adam.build().unwrap(), groups.clone(), &schedule, 0.7);
             assert_close(&found, &expected, 2e-4);
@@ -149,7 +149,7 @@ fn without_a_schedule_it_is_burns_adam() {
     }
     let largest = AdamConfig::new().with_epsilon(1e-8).with_amsgrad(true).build();
     let expected = on_a_quadratic(largest, GroupsConfig::new(), &schedule, 0.7);
-    let ours = ScheduledAdam::new().amsgrad().build().unwrap();
+    let ours = ScheduledAdamConfig::new().amsgrad().build().unwrap();
     assert_close(&on_a_quadratic(ours, GroupsConfig::new(), &schedule, 0.7), &expected, 2e-4);
 }
 
@@ -159,7 +159,7 @@ fn a_record_of_burns_adam_loads_and_back() {
         OptimizerRecord::from_bytes(record.into_bytes().unwrap()).unwrap()
     };
     let burns = || AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).init();
-    let ours = || ModuleOptimizer::from(ScheduledAdam::new().build().unwrap());
+    let ours = || ModuleOptimizer::from(ScheduledAdamConfig::new().build().unwrap());
     let start = Weight::new(&[1.0, -0.5]);
     let three = |optimizer: &mut ModuleOptimizer, model: Weight| {
         (0..3).fold(model, |model, i| {
@@ -259,7 +259,7 @@ fn a_drop_overshoots_with_the_rate_inside_and_each_policy_prevents_it() {
 /// β₁ = 0 is sign descent with Adam's denominator, and 0 · ln 0 must not get into it.
 #[test]
 fn a_momentum_that_starts_at_0_is_corrected_by_nothing() {
-    for adam in [ScheduledAdam::new(), ScheduledAdam::new().exact_bias_correction()] {
+    for adam in [ScheduledAdamConfig::new(), ScheduledAdamConfig::new().exact_bias_correction()] {
         let schedule = (constant(0.01).into(), 3);
         let groups = GroupsConfig::new().momentum(linear(0.0, 0.9));
         let found = on_a_quadratic(adam.build().unwrap(), groups, &schedule, 1.0);
@@ -280,7 +280,7 @@ fn a_weight_without_a_gradient_stays_in_half_precision() {
     let model = Weight { weight: Param::initialized(model.weight.id, weight) };
     let mut gradients = GradientsParams::new();
     gradients.register(model.weight.id, half(&[0.0, 0.5]));
-    let mut optimizer = ModuleOptimizer::from(ScheduledAdam::new().build().unwrap());
+    let mut optimizer = ModuleOptimizer::from(ScheduledAdamConfig::new().build().unwrap());
     let values = optimizer.step(0.125, model, gradients).values();
     assert_eq!(values[0], 1.0);
     assert!((values[1] - 0.875).abs() < 2e-3, "{values:?}");
@@ -319,7 +319,7 @@ fn build(builder: LearnerBuilder<TinyModel>) -> Result<Learner<Annealed<TinyMode
 fn what_no_optimizer_follows_is_refused() {
     let model = || TinyModel::new(&device());
     let error = |builder: LearnerBuilder<TinyModel>| build(builder).err().unwrap().to_string();
-    let adam = || ScheduledAdam::new().build().unwrap();
+    let adam = || ScheduledAdamConfig::new().build().unwrap();
 
     let plain = builder(model(), AdamConfig::new().build()).momentum(constant(0.9));
     assert!(error(plain).contains("ScheduledAdam"));
@@ -346,10 +346,10 @@ fn what_no_optimizer_follows_is_refused() {
     assert!(error(inside).starts_with("rate_drop.damp.updates: 0"));
 
     for (adam, field) in [
-        (ScheduledAdam::new().beta_1(1.0), "beta_1: 1.0"),
-        (ScheduledAdam::new().beta_2(-0.1), "beta_2: -0.1"),
-        (ScheduledAdam::new().epsilon(0.0), "epsilon: 0.0"),
-        (ScheduledAdam::new().epsilon(f64::NAN), "epsilon: NaN"),
+        (ScheduledAdamConfig::new().beta_1(1.0), "beta_1: 1.0"),
+        (ScheduledAdamConfig::new().beta_2(-0.1), "beta_2: -0.1"),
+        (ScheduledAdamConfig::new().epsilon(0.0), "epsilon: 0.0"),
+        (ScheduledAdamConfig::new().epsilon(f64::NAN), "epsilon: NaN"),
     ] {
         assert!(adam.build().unwrap_err().to_string().starts_with(field));
     }
@@ -393,9 +393,9 @@ fn every_form_goes_on_bitwise_after_saving_and_loading() {
         }
     }
     for adam in [
-        ScheduledAdam::new(),
-        ScheduledAdam::new().amsgrad(),
-        ScheduledAdam::new().exact_bias_correction(),
+        ScheduledAdamConfig::new(),
+        ScheduledAdamConfig::new().amsgrad(),
+        ScheduledAdamConfig::new().exact_bias_correction(),
     ] {
         let adam = adam.build().unwrap();
         assert_resumes(|| follows(&model, adam).weight_decay(WeightDecay::relative(1e-2)));
@@ -407,7 +407,7 @@ fn every_form_goes_on_bitwise_after_saving_and_loading() {
 fn a_checkpoint_of_another_momentum_is_refused() {
     let model = TinyModel::new(&device());
     let parts = |peak: f64| {
-        let adam = ScheduledAdam::new().build().unwrap();
+        let adam = ScheduledAdamConfig::new().build().unwrap();
         builder(model.clone(), adam).momentum(linear(peak, 0.5))
     };
     let folder = tempfile::tempdir().unwrap();
@@ -427,7 +427,7 @@ fn a_checkpoint_of_another_momentum_is_refused() {
 #[test]
 fn the_momentum_is_in_the_table_and_in_burns_logs() {
     let one = one_cycle(0.1);
-    let (model, adam) = (TinyModel::new(&device()), ScheduledAdam::new().build().unwrap());
+    let (model, adam) = (TinyModel::new(&device()), ScheduledAdamConfig::new().build().unwrap());
     let run = RunLength::updates_per_epoch(10).epochs(2);
     let builder = LearnerBuilder::new(model, adam, one.clone())
         .run(run)

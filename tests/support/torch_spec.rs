@@ -183,7 +183,8 @@ impl TorchSpec {
                 LearnerBuilder::new(model, sgd, self.schedule()).run(run)
             }
             Optimizer::AdamW { beta1, beta2, eps } => {
-                let adam = ScheduledAdam::new().beta_1(beta1).beta_2(beta2).epsilon(eps).build();
+                let adam =
+                    ScheduledAdamConfig::new().beta_1(beta1).beta_2(beta2).epsilon(eps).build();
                 LearnerBuilder::new(model, adam.expect("torch took it"), self.schedule()).run(run)
             }
         }

@@ -88,7 +88,9 @@ pub mod prelude {
     pub use crate::Resume::{self, Newest};
     pub use crate::decay::{Decayed, TakeWeightDecay};
     pub use crate::groups::{Group, GroupError, GroupsConfig, LayerMap, Selection, layer_decay};
-    pub use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
+    pub use crate::momentum::{
+        RateInsideSgd, ScheduledAdam, ScheduledAdamConfig, ScheduledMomentum,
+    };
     pub use crate::precision::{HalfPrecision, LossScaling, MasterWeights, OverflowCap};
     pub use crate::schedule_free::ScheduleFree;
     pub use crate::{

@@ -6,8 +6,13 @@ use burn::optim::{
     AdaptiveMomentumState, LearningRate, Optimizer, RecordState, StateSink, StateSource,
 };
 use burn::tensor::{Device, FloatDType, Tensor};
+use serde::{Deserialize, Serialize};
 
-/// Adam whose β₁ is that of a schedule, where there is one.
+/// Adam whose β₁ is that of a schedule, where there is one. [`ScheduledAdamConfig`] makes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScheduledAdam(ScheduledAdamConfig);
+
+/// Describes a [`ScheduledAdam`]: Adam whose β₁ is that of a schedule, where there is one.
 ///
 /// ```text
 /// m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²
@@ -33,13 +38,13 @@ use burn::tensor::{Device, FloatDType, Tensor};
 /// approach to neural network hyper-parameters" (cyclical momentum).
 ///
 /// ```
-/// use burn_anneal::momentum::ScheduledAdam;
+/// use burn_anneal::momentum::ScheduledAdamConfig;
 /// use burn_anneal::prelude::*;
 ///
 /// # fn train<M: burn::module::Module>(model: M, run: RunLength) -> Result<(), BuildError> {
 /// let schedule = one_cycle(0.02);
 /// let momentum = schedule.clone().momentum(0.85, 0.95);
-/// let adam = ScheduledAdam::new().beta_2(0.99).build()?;
+/// let adam = ScheduledAdamConfig::new().beta_2(0.99).build()?;
 /// let training = LearnerBuilder::new(model, adam, schedule).run(run)
 ///     .momentum(momentum)
 ///     .weight_decay(0.05)
@@ -47,8 +52,10 @@ use burn::tensor::{Device, FloatDType, Tensor};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ScheduledAdam {
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[must_use]
+pub struct ScheduledAdamConfig {
     beta_1: f64,
     beta_2: f64,
     epsilon: f64,
@@ -56,13 +63,13 @@ pub struct ScheduledAdam {
     exact_bias_correction: bool,
 }
 
-impl Default for ScheduledAdam {
+impl Default for ScheduledAdamConfig {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl ScheduledAdam {
+impl ScheduledAdamConfig {
     /// With torch's defaults.
     pub fn new() -> Self {
         Self {
@@ -110,12 +117,12 @@ impl ScheduledAdam {
     ///
     /// # Errors
     /// [`MomentumError`] names the field, the value, and what is allowed.
-    pub fn build(self) -> Result<Self, MomentumError> {
+    pub fn build(self) -> Result<ScheduledAdam, MomentumError> {
         MomentumError::check_momentum("beta_1", self.beta_1)?;
         MomentumError::check_momentum("beta_2", self.beta_2)?;
         let ok = self.epsilon > 0.0 && self.epsilon.is_finite();
         MomentumError::require("epsilon", self.epsilon, ok, "a finite number above 0")?;
-        Ok(self)
+        Ok(ScheduledAdam(self))
     }
 
     /// c₁ after update `n` of a parameter, and ln Π β₁(i) where that is asked for.
@@ -169,30 +176,31 @@ impl Optimizer for ScheduledAdam {
         gradient: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let beta_1 = current_momentum().unwrap_or(self.beta_1);
+        let adam = &self.0;
+        let beta_1 = current_momentum().unwrap_or(adam.beta_1);
         let new_1 = gradient.clone().mul_scalar(1.0 - beta_1);
-        let new_2 = gradient.square().mul_scalar(1.0 - self.beta_2);
+        let new_2 = gradient.square().mul_scalar(1.0 - adam.beta_2);
         let (mut momentum, log_beta) = match state {
             Some(ScheduledAdamState { momentum, log_beta }) => (
                 AdaptiveMomentumState {
                     time: momentum.time + 1,
                     moment_1: momentum.moment_1.mul_scalar(beta_1) + new_1,
-                    moment_2: momentum.moment_2.mul_scalar(self.beta_2) + new_2,
+                    moment_2: momentum.moment_2.mul_scalar(adam.beta_2) + new_2,
                     max_moment_2: momentum.max_moment_2,
                 },
                 log_beta,
             ),
             None => (AdaptiveMomentumState::new(1, new_1, new_2), None),
         };
-        if self.amsgrad {
+        if adam.amsgrad {
             let largest = match momentum.max_moment_2.take() {
                 Some(before) => before.max_pair(momentum.moment_2.clone()),
                 None => momentum.moment_2.clone(),
             };
             momentum.max_moment_2 = Some(largest);
         }
-        let (c_1, log_beta) = self.first_correction(beta_1, momentum.time, log_beta);
-        let c_2 = -f64::exp_m1(momentum.time as f64 * self.beta_2.ln());
+        let (c_1, log_beta) = adam.first_correction(beta_1, momentum.time, log_beta);
+        let c_2 = -f64::exp_m1(momentum.time as f64 * adam.beta_2.ln());
         let second = momentum.max_moment_2.as_ref().unwrap_or(&momentum.moment_2).clone();
         let first = momentum.moment_1.clone();
         // In f16 an ε of 1e-8 is 0, and 0/0 no number.
@@ -201,7 +209,7 @@ impl Optimizer for ScheduledAdam {
             true => (first.cast(FloatDType::F32), second.cast(FloatDType::F32)),
             false => (first, second),
         };
-        let root = second.sqrt().div_scalar(c_2.sqrt()).add_scalar(self.epsilon);
+        let root = second.sqrt().div_scalar(c_2.sqrt()).add_scalar(adam.epsilon);
         let step = first.div(root).mul_scalar(rate / c_1);
         let step = if is_half(dtype) { step.cast(dtype) } else { step };
         (weight - step, Some(ScheduledAdamState { momentum, log_beta }))

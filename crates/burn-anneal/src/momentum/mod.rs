@@ -16,7 +16,7 @@ mod rate_inside;
 mod scheduled;
 
 pub use crate::schedule::{DropEffect, RateDrop};
-pub use adam::{ScheduledAdam, ScheduledAdamState};
+pub use adam::{ScheduledAdam, ScheduledAdamConfig, ScheduledAdamState};
 pub use error::MomentumError;
 pub use rate_inside::{RateInsideSgd, RateInsideState};
 pub use scheduled::ScheduledMomentum;
