@@ -4,6 +4,7 @@ use crate::launch::epoch_metrics;
 use crate::update::{Monitor, Monitored};
 use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
+use std::fmt;
 
 /// A checkpointing strategy that tells controllers of each epoch, in time for its checkpoint, and then does what
 /// another says.
@@ -27,6 +28,12 @@ use burn::train::metric::store::EventStoreClient;
 pub struct EpochEvents {
     monitor: Monitor,
     strategy: Box<dyn CheckpointingStrategy>,
+}
+
+impl fmt::Debug for EpochEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EpochEvents").finish_non_exhaustive()
+    }
 }
 
 impl EpochEvents {

@@ -17,6 +17,7 @@ use burn::tensor::{FloatDType, Tensor};
 use burn::train::TrainOutput;
 use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,6 +64,14 @@ pub struct TrainingLoop<M> {
     statistics: Option<Recompute<M>>,
     /// Those of the passes since the last update.
     pub(crate) gradients: Option<GradientsParams>,
+}
+
+impl<M> fmt::Debug for TrainingLoop<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrainingLoop")
+            .field("next_update", &self.updater.monitor)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<M> Monitored for TrainingLoop<M> {

@@ -7,6 +7,7 @@ use anneal_schedule::RunLength;
 use burn::module::Module;
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord};
 use burn::tensor::{Device, Tensor};
+use std::fmt;
 
 /// An average of the weights of a model that Burn's own optimizers train, beside it.
 ///
@@ -42,6 +43,12 @@ pub struct AveragedModel {
     keeper: ModuleOptimizer,
     updates: u64,
     points: Points,
+}
+
+impl fmt::Debug for AveragedModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AveragedModel").field("updates", &self.updates).finish_non_exhaustive()
+    }
 }
 
 impl AveragedModel {

@@ -29,7 +29,7 @@ use thiserror::Error;
 /// let optimizer = ModuleOptimizer::from(optimizer);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Decayed<O> {
     inner: O,
     shrinkage: Shrinkage,

@@ -9,6 +9,7 @@ use anneal_schedule::RunLength;
 use burn::module::Module;
 use burn::optim::SgdConfig;
 use burn::optim::momentum::MomentumConfig;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Builds a [`Federation`].
@@ -29,6 +30,16 @@ pub struct FederationBuilder<M> {
     is_stateless: bool,
     leaves_out: bool,
     resume: Option<PathBuf>,
+}
+
+impl<M> fmt::Debug for FederationBuilder<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FederationBuilder")
+            .field("clients", &self.clients.len())
+            .field("rounds", &self.rounds)
+            .field("weights", &self.weights)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the server makes of the mean of the clients.

@@ -18,6 +18,7 @@ use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use round::{Change, Outcome, not_finite};
 use std::error::Error;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// What the local updates of a client give back.
@@ -91,6 +92,15 @@ pub struct Federation<M> {
     parameters: Vec<Parameter>,
     is_stateless: bool,
     leaves_out: bool,
+}
+
+impl<M> fmt::Debug for Federation<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Federation")
+            .field("clients", &self.clients.len())
+            .field("weights", &self.weights)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<M: Module> Federation<M> {

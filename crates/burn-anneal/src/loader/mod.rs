@@ -14,6 +14,7 @@ use burn::tensor::Device;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 pub use rand_chacha::ChaCha8Rng;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,6 +107,17 @@ pub struct SeededLoader<I, O> {
     /// Shared by the copies on all devices, because they stand for the same loader.
     next_epoch: Arc<AtomicU64>,
     workers: Arc<Workers>,
+}
+
+impl<I, O> fmt::Debug for SeededLoader<I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeededLoader")
+            .field("items", &self.items)
+            .field("batch_size", &self.batch_size)
+            .field("seed", &self.seed)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
 }
 
 // Derived, it would ask for items and batches that can be cloned.

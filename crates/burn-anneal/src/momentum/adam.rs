@@ -7,6 +7,7 @@ use burn::optim::{
 };
 use burn::tensor::{Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Adam whose β₁ is that of a schedule, where there is one. [`ScheduledAdamConfig`] makes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -144,6 +145,13 @@ impl ScheduledAdamConfig {
 pub struct ScheduledAdamState<const D: usize> {
     momentum: AdaptiveMomentumState<D>,
     log_beta: Option<f64>,
+}
+
+impl<const D: usize> fmt::Debug for ScheduledAdamState<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let updates = self.momentum.time;
+        f.debug_struct("ScheduledAdamState").field("updates", &updates).finish_non_exhaustive()
+    }
 }
 
 /// Names in the record: Burn's, and one beside them.

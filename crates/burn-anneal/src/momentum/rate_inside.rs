@@ -53,7 +53,7 @@ impl RateInsideSgd {
 }
 
 /// The velocity, in units of the weight.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RateInsideState<const D: usize> {
     velocity: Tensor<D>,
 }

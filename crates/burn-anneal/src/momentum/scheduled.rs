@@ -6,6 +6,7 @@ use burn::optim::{
     LearningRate, Lion, LionConfig, Optimizer, RmsProp, RmsPropConfig, Sgd, SgdConfig,
 };
 use burn::tensor::{Device, Tensor};
+use std::fmt;
 use std::sync::Arc;
 
 /// An optimizer of Burn's whose momentum (SGD, RMSProp) or β₁ (Lion) is that of a schedule.
@@ -37,6 +38,12 @@ use std::sync::Arc;
 pub struct ScheduledMomentum<O> {
     at: Arc<dyn Fn(f64) -> O + Send + Sync>,
     own: O,
+}
+
+impl<O: fmt::Debug> fmt::Debug for ScheduledMomentum<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScheduledMomentum").field("own", &self.own).finish_non_exhaustive()
+    }
 }
 
 impl<O: Optimizer> ScheduledMomentum<O> {

@@ -37,7 +37,7 @@ use std::collections::HashMap;
 ///
 /// let optimizer = ModuleOptimizer::from(MasterWeights::new(AdamWConfig::new().build()));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct MasterWeights<O> {
     inner: O,
 }
@@ -50,7 +50,7 @@ impl<O: Optimizer> MasterWeights<O> {
 }
 
 /// The copy in f32 of one parameter, and the state of the optimizer that updates it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct MasterState<S, const D: usize> {
     master: Option<Tensor<D>>,
     inner: Option<S>,

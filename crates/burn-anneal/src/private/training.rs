@@ -12,6 +12,7 @@ use burn::data::dataset::DatasetError;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -85,6 +86,15 @@ pub struct PrivateLoop<M, O> {
     loader: PoissonLoader<O>,
     device: Device,
     secret: Secret,
+}
+
+impl<M, O> fmt::Debug for PrivateLoop<M, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrivateLoop")
+            .field("training", &self.training)
+            .field("privacy", &self.privacy)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<M, O> Monitored for PrivateLoop<M, O> {

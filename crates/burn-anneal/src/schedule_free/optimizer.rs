@@ -53,12 +53,12 @@ use burn::tensor::{Device, Tensor};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ScheduleFree<O>(ScheduleFreeConfig<O>);
 
 /// A [`ScheduleFree`] optimizer that is not checked yet: the description, which [`build`](Self::build) checks.
 #[must_use]
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ScheduleFreeConfig<O> {
     base: O,
     check: fn(&O) -> Result<(), MomentumError>,

@@ -27,7 +27,7 @@ impl SecondMoment {
 }
 
 /// The second moment of one parameter, and its updates.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SecondMomentState<const D: usize> {
     moment: Tensor<D>,
     updates: u64,

@@ -6,7 +6,7 @@ use burn::optim::{RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
 
 /// The state of one parameter: z, how far the average has come, and the state of the optimizer inside.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ScheduleFreeState<S, const D: usize> {
     /// In f32 at least.
     pub(super) z: Tensor<D>,

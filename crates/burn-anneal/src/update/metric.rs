@@ -11,6 +11,7 @@ use burn::train::metric::{
     Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
     SerializedEntry,
 };
+use std::fmt;
 use std::sync::Arc;
 
 /// A number of each update: of one group its rate, decay, momentum, movement, or the norm of its weights; of the
@@ -29,6 +30,12 @@ pub struct UpdateMetric {
     state: NumericMetricState,
     is_known: bool,
     is_known_of_epoch: bool,
+}
+
+impl fmt::Debug for UpdateMetric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpdateMetric").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Metrics of each update, for Burn's dashboard and logs. A value that is not known, such as one before the first
