@@ -8,7 +8,7 @@ use burn::optim::{GradientsAccumulator, SgdConfig};
 use burn::tensor::{Device, Tensor};
 use burn::train::{InferenceStep, Interrupter, ItemLazy, Learner, TrainOutput, TrainStep};
 use burn_anneal::control::{
-    Answer, BatchAgain, ControlError, Controller, Cooldown, Event, FiniteGuard, Needs, Observation,
+    Answer, BatchAgain, Controller, Cooldown, Event, FiniteGuard, Needs, Observation, OutOfRange,
     Seen, Stop,
 };
 use burn_anneal::groups::ControlSummary;
@@ -93,7 +93,7 @@ impl Controller for Told {
         self.updates
     }
 
-    fn restore(&mut self, updates: u64) -> Result<(), ControlError> {
+    fn restore(&mut self, updates: u64) -> Result<(), OutOfRange> {
         self.updates = updates;
         Ok(())
     }
@@ -467,7 +467,7 @@ fn a_controller_that_stops_the_run_is_named_and_leaves_the_weights() {
 
         fn state(&self) {}
 
-        fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+        fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
             Ok(())
         }
     }

@@ -9,7 +9,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use burn::train::{
     ExecutionStrategy, Interrupter, MultiDeviceOptim, SupervisedTraining, TrainStep,
 };
-use burn_anneal::control::{Answer, ControlError, Controller, Event, Needs, Observation, Stop};
+use burn_anneal::control::{Answer, Controller, Event, Needs, Observation, OutOfRange, Stop};
 use burn_anneal::precision::to_precision;
 use burn_anneal::prelude::*;
 use std::path::Path;
@@ -588,7 +588,7 @@ impl Controller for Watches {
 
     fn state(&self) {}
 
-    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+    fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
         Ok(())
     }
 }

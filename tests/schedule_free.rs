@@ -422,7 +422,7 @@ fn only_what_is_averaged_is_evaluated_at_an_average() {
 }
 
 fn error(builder: LearnerBuilder<Pair>) -> String {
-    builder.build_loop().err().expect("it is refused").to_string()
+    builder.build_loop().expect_err("it is refused").to_string()
 }
 
 #[test]

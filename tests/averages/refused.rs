@@ -4,7 +4,7 @@ use super::*;
 
 #[track_caller]
 fn refused(builder: LearnerBuilder<TinyModel>, run: RunLength, words: &[&str]) {
-    let error = builder.run(run).build_loop().err().expect("it was built").to_string();
+    let error = builder.run(run).build_loop().expect_err("it was built").to_string();
     assert!(words.iter().all(|word| error.contains(word)), "{error}");
 }
 
@@ -44,7 +44,7 @@ fn bad_input_is_named_with_value_and_range() {
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     }
     let error = AveragedModel::new(Average::ema(0.9).on("head")).err().unwrap();
-    assert!(matches!(error, AverageError::OutOfRange { field: "on", .. }), "{error}");
+    assert!(matches!(&error, AverageError::OutOfRange(error) if error.field == "on"), "{error}");
 }
 
 /// The last update of the run is the latest that an average can begin with.

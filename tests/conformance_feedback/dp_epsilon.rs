@@ -1,6 +1,6 @@
 //! dp-accounting's `RdpAccountant`, under Poisson sampling.
 
-use anneal_control::{ControlError, PrivacyAccountant};
+use anneal_control::{OutOfRange, PrivacyAccountant};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ struct Line {
 }
 
 impl Line {
-    fn epsilon(&self) -> Result<f64, ControlError> {
+    fn epsilon(&self) -> Result<f64, OutOfRange> {
         let (noise, rate) = (self.noise_multiplier, self.sampling_rate);
         let mut accountant = match &self.orders {
             Some(orders) => PrivacyAccountant::with_orders(noise, rate, orders.clone())?,

@@ -6,7 +6,7 @@ use burn_anneal::control::{
 };
 
 fn refused(builder: LearnerBuilder<TinyModel>) -> String {
-    builder.build_loop().err().expect("it is refused").to_string()
+    builder.build_loop().expect_err("it is refused").to_string()
 }
 
 fn loss() -> MetricOf {

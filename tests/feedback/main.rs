@@ -14,7 +14,7 @@ use anneal_tests::{Points, TinyModel, points};
 use burn::optim::SgdConfig;
 use burn::tensor::Device;
 use burn::train::TrainStep;
-use burn_anneal::control::{Answer, ControlError, Controller, Event, Needs, Seen, Stop};
+use burn_anneal::control::{Answer, Controller, Event, Needs, OutOfRange, Seen, Stop};
 use burn_anneal::prelude::*;
 
 fn device() -> Device {
@@ -61,7 +61,7 @@ impl Controller for Says {
 
     fn state(&self) {}
 
-    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+    fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
         Ok(())
     }
 }
@@ -86,7 +86,7 @@ impl Controller for By {
 
     fn state(&self) {}
 
-    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+    fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
         Ok(())
     }
 }

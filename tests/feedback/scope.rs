@@ -122,7 +122,7 @@ impl Controller for Announced {
         self.0
     }
 
-    fn restore(&mut self, state: Option<f64>) -> Result<(), ControlError> {
+    fn restore(&mut self, state: Option<f64>) -> Result<(), OutOfRange> {
         self.0 = state;
         Ok(())
     }

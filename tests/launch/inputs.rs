@@ -1,11 +1,9 @@
 //! Half precision of models that cast nothing.
 
 use super::*;
-use anneal_examples::arguments::{Arguments, Defaults};
-use anneal_examples::data::{Augmentation, Dataset};
-use anneal_examples::loader::ImageBatch;
+use anneal_examples::data::{self, Augmentation, DataSource, Dataset};
+use anneal_examples::loader::{ImageBatch, test_loader, train_loader};
 use anneal_examples::model::ResidualNetworkConfig;
-use anneal_examples::session::Session;
 use burn::module::Param;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, FloatDType, Tensor};
@@ -187,16 +185,15 @@ fn a_batch_of_a_type_of_ones_own_needs_one_line_and_without_it_that_line_is_said
 #[test]
 fn a_residual_network_trains_in_f16_with_one_line_for_its_batches() {
     let folder = tempfile::tempdir().unwrap();
-    let defaults =
-        Defaults { about: "Trains a test", epochs: 5, batch_size: 16, learning_rate: 2e-3 };
-    let arguments: Arguments =
-        defaults.parse_from(["test", "--limit", "80", "--backend", "flex"]).unwrap();
-    let arguments = Arguments { out: Some(folder.path().join("run")), ..arguments };
-    let session = Session::open("test", Dataset::Cifar10, Augmentation::NONE, &arguments).unwrap();
+    let limit = std::num::NonZeroUsize::new(80);
+    let images = data::load(Dataset::Cifar10, DataSource::Sample, limit).unwrap();
+    let (train, test) = (Arc::new(images.train), Arc::new(images.test));
     let mut losses = vec![];
     for name in ["f32", "f16"] {
-        session.device().seed(0);
-        let model = ResidualNetworkConfig::default().init(&session.device());
+        let train = train_loader(train.clone(), 16, Augmentation::NONE, 0, &device());
+        let test = test_loader(test.clone(), 16, &Device::default());
+        device().seed(0);
+        let model = ResidualNetworkConfig::default().init(&device());
         let builder = LearnerBuilder::new(model, AdamWConfig::new().build(), constant(2e-3));
         let builder = match name {
             "f32" => builder,
@@ -205,8 +202,7 @@ fn a_residual_network_trains_in_f16_with_one_line_for_its_batches() {
             ),
         };
         let logs = folder.path().join(name);
-        let loaders = (Arc::new(session.train_loader()), Arc::new(session.test_loader()));
-        let training = SupervisedTraining::new(&logs, loaders.0, loaders.1)
+        let training = SupervisedTraining::new(&logs, Arc::new(train), Arc::new(test))
             .num_epochs(5)
             .renderer(Box::new(Quiet))
             .with_application_logger(None)

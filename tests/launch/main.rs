@@ -22,7 +22,7 @@ use burn::train::{
     ExecutionStrategy, Interrupter, Learner, LearningResult, MetricEarlyStoppingStrategy,
     MultiDeviceOptim, StoppingCondition, SupervisedTraining,
 };
-use burn_anneal::control::{Answer, ControlError, Controller, Event, MetricOf, Needs, Stop};
+use burn_anneal::control::{Answer, Controller, Event, MetricOf, Needs, OutOfRange, Stop};
 use burn_anneal::groups::Group;
 use burn_anneal::prelude::*;
 use std::fmt;
@@ -338,7 +338,7 @@ impl Controller for Hears {
         self.state.clone()
     }
 
-    fn restore(&mut self, state: Self::State) -> Result<(), ControlError> {
+    fn restore(&mut self, state: Self::State) -> Result<(), OutOfRange> {
         self.state = state;
         Ok(())
     }

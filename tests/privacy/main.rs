@@ -11,7 +11,7 @@ use burn::data::dataset::InMemDataset;
 use burn::module::{Module, Param};
 use burn::optim::SgdConfig;
 use burn::tensor::{Device, Tensor};
-use burn_anneal::control::{Answer, ControlError, Controller, Event, Needs, Stop};
+use burn_anneal::control::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 use burn_anneal::prelude::*;
 
 /// Its loss is linear, so that the gradient of an item is the item: two entries for `first`, one for `second`.

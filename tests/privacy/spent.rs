@@ -71,7 +71,7 @@ fn an_update_that_is_skipped_counts() {
 
         fn state(&self) {}
 
-        fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+        fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
             Ok(())
         }
     }

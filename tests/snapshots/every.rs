@@ -150,9 +150,9 @@ fn what_is_wrong_with_a_span_is_said_before_training() {
         let snapshots = Snapshots::new(folder.path()).every(span);
         let built = builder(constant(0.05)).run(run).snapshots(snapshots).build_loop();
         match built.err().unwrap() {
-            BuildError::Snapshots { field: "every", value, allowed } => {
-                assert_eq!(value, span.to_string());
-                allowed
+            BuildError::Snapshots(error) if error.field == "every" => {
+                assert_eq!(error.value, span.to_string());
+                error.allowed
             }
             other => panic!("{other}"),
         }

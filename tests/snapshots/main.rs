@@ -11,7 +11,7 @@ use burn::optim::{AdamWConfig, SgdConfig};
 use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn::train::{SupervisedTraining, TrainStep};
-use burn_anneal::control::{Answer, ControlError, Controller, Event, Stop};
+use burn_anneal::control::{Answer, Controller, Event, OutOfRange, Stop};
 use burn_anneal::prelude::*;
 use std::fmt;
 use std::fs;
@@ -282,7 +282,7 @@ fn what_is_wrong_is_said_before_training() {
         built.err().unwrap()
     };
     let zero = error(Snapshots::new(folder.path()).keep_last(0));
-    assert!(matches!(zero, BuildError::Snapshots { field: "keep_last", .. }), "{zero}");
+    assert!(matches!(&zero, BuildError::Snapshots(error) if error.field == "keep_last"), "{zero}");
 
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -364,7 +364,7 @@ impl Controller for Before {
 
     fn state(&self) {}
 
-    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+    fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
         Ok(())
     }
 }

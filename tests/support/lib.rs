@@ -1,6 +1,9 @@
 //! What the tests of the whole share: a small model with data that trains in milliseconds, a
 //! metric that records the rate of every update, and a renderer that shows nothing.
 
+// No test prints them.
+#![allow(missing_debug_implementations)]
+
 mod digits;
 mod flat;
 mod golden;
@@ -34,6 +37,31 @@ pub use weight::Weight;
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+/// The examples of the page on the first steps, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/first_steps.md")]
+pub struct FirstStepsPage;
+
+/// The examples of the page on schedules, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/schedules.md")]
+pub struct SchedulesPage;
+
+/// The examples of the page on what other libraries call it, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/coming_from.md")]
+pub struct ComingFromPage;
+
+/// The examples of the page on troubleshooting, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/troubleshooting.md")]
+pub struct TroubleshootingPage;
+
+/// The examples of the page on files, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/files.md")]
+pub struct FilesPage;
+
 /// The examples of the page on fine-tuning, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/fine_tuning.md")]
@@ -63,6 +91,21 @@ pub struct FindingRatesPage;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/launch.md")]
 pub struct LaunchPage;
+
+/// The examples of the page on checkpoints and resuming, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/resuming.md")]
+pub struct ResumingPage;
+
+/// The examples of the page on gradient accumulation and several devices, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/accumulation.md")]
+pub struct AccumulationPage;
+
+/// The example of the page on bugs of peers, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/peer_bugs.md")]
+pub struct PeerBugsPage;
 
 /// The examples of the page on schedule-free training, compiled.
 #[cfg(doctest)]

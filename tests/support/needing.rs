@@ -1,6 +1,6 @@
 //! A controller that has something measured.
 
-use burn_anneal::control::{Answer, ControlError, Controller, Event, Needs, Stop};
+use burn_anneal::control::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 
 /// Needs this measured, and answers nothing.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ impl Controller for Needing {
 
     fn state(&self) {}
 
-    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+    fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use burn_anneal::prelude::ScaledBackward;
 
 /// A weight vector, of which batches are terms of a quadratic.
 #[derive(Module, Debug)]
+#[must_use]
 pub struct TermModel {
     /// The vector.
     pub weight: Param<Tensor<1>>,

@@ -46,12 +46,10 @@ impl AnalysisArguments {
             OptimizerName::Nesterov => Optimizer::Nesterov { momentum },
             OptimizerName::Adam => Optimizer::Adam { beta_1: momentum },
         };
-        Ok(Options {
-            optimizer,
-            curvature: self.curvature,
-            weight_decay: self.weight_decay,
-            ..Options::new()
-        })
+        let mut options = Options::new().optimizer(optimizer);
+        options.curvature = self.curvature;
+        options.weight_decay = self.weight_decay;
+        Ok(options)
     }
 }
 

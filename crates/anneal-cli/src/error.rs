@@ -26,25 +26,29 @@ pub enum Error {
     Usage(String),
     /// The output cannot be written: exit code 2, or none where nobody reads it any more.
     #[error("cannot write the output: {0}")]
-    Output(#[from] io::Error),
+    Output(io::Error),
 }
 
 impl Error {
     /// Says the error on stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        let code = match self {
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return ExitCode::SUCCESS;
-            }
-            Self::Schedule(_) | Self::Text { .. } => 1,
-            Self::Usage(_) | Self::Output(_) => 2,
-        };
+        if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
         let mut lines = format!("error: {}\n", one_line(self.to_string()));
         if let Self::Text { text, column, .. } = self {
             lines += &caret(text, *column);
         }
         say(&lines);
-        ExitCode::from(code)
+        ExitCode::from(self.code())
+    }
+
+    /// The exit code that it gives.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Schedule(_) | Self::Text { .. } => 1,
+            Self::Usage(_) | Self::Output(_) => 2,
+        }
     }
 }
 
@@ -105,6 +109,12 @@ fn caret(text: &str, column: usize) -> String {
     let part: String = text.chars().skip(first).take(BEFORE + AFTER).collect();
     let indent = " ".repeat(column - 1 - first);
     format!("  {}\n  {indent}^\n", without_control(&part))
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
 }
 
 #[cfg(test)]

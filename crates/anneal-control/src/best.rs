@@ -1,6 +1,6 @@
 //! Whether a value is better than the best so far: torch's rule, which others took over.
 
-use crate::{ControlError, MetricOf, Signal, Split};
+use crate::{MetricOf, OutOfRange, Signal, Split};
 use serde::{Deserialize, Serialize};
 
 /// What a second controller of this kind on the same group would contradict.
@@ -27,6 +27,7 @@ pub enum Mode {
 /// one below 0 a value that is a little worse counts as better, as it does in torch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Threshold {
     /// A share of the best.
     Relative(f64),
@@ -35,18 +36,18 @@ pub enum Threshold {
 }
 
 impl Threshold {
-    pub(crate) fn check(self, mode: Mode) -> Result<(), ControlError> {
+    pub(crate) fn check(self, mode: Mode) -> Result<(), OutOfRange> {
         let (Self::Relative(x) | Self::Absolute(x)) = self;
         let below_1 = x < 1.0 || mode == Mode::Max || matches!(self, Self::Absolute(_));
         let ok = x >= 0.0 && x.is_finite() && below_1;
         let allowed = "finite, at least 0; where relative and of a minimum, below 1";
-        ControlError::require("threshold", self, ok, allowed)
+        OutOfRange::require("threshold", self, ok, allowed)
     }
 }
 
 impl Mode {
     /// Refuses to look for the highest loss.
-    pub(crate) fn check(self, signal: &Signal) -> Result<(), ControlError> {
+    pub(crate) fn check(self, signal: &Signal) -> Result<(), OutOfRange> {
         signal.check_best(self == Self::Max)
     }
 
@@ -68,12 +69,12 @@ pub(crate) fn check_changes(
     factor: f64,
     min_rate: f64,
     smallest_change: f64,
-) -> Result<(), ControlError> {
+) -> Result<(), OutOfRange> {
     let at_least_0 = |value: f64| value >= 0.0 && value.is_finite();
-    ControlError::require("factor", factor, factor > 0.0 && factor < 1.0, "above 0, below 1")?;
-    ControlError::require("min_rate", min_rate, at_least_0(min_rate), "finite, at least 0")?;
+    OutOfRange::require("factor", factor, factor > 0.0 && factor < 1.0, "above 0, below 1")?;
+    OutOfRange::require("min_rate", min_rate, at_least_0(min_rate), "finite, at least 0")?;
     let ok = at_least_0(smallest_change);
-    ControlError::require("smallest_change", smallest_change, ok, "finite, at least 0")
+    OutOfRange::require("smallest_change", smallest_change, ok, "finite, at least 0")
 }
 
 /// Where the rule begins in its text form: `min(MetricOf::valid("Loss")`, without the closing bracket.

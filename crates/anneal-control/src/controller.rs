@@ -1,7 +1,7 @@
 //! What answers to training: one trait, its events and its answers.
 
 use crate::{
-    ControlError, Decision, EpochMetrics, GradientNoise, MetricOf, Observation, PrivacyAccountant,
+    Decision, EpochMetrics, GradientNoise, MetricOf, Observation, OutOfRange, PrivacyAccountant,
     Signal,
 };
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// A controller is one file: [`Cooldown`](crate::Cooldown) is the shortest.
 ///
 /// ```
-/// use anneal_control::{Answer, ControlError, Controller, Event, Needs, Stop};
+/// use anneal_control::{Answer, OutOfRange, Controller, Event, Needs, Stop};
 ///
 /// /// Ends training where the loss is low enough.
 /// #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ use std::sync::Arc;
 ///
 ///     fn state(&self) {}
 ///
-///     fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+///     fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
 ///         Ok(())
 ///     }
 /// }
@@ -115,12 +115,13 @@ pub trait Controller: Clone + fmt::Debug + Send + Sync + 'static {
     /// Goes on from a checkpoint, within the rule of now.
     ///
     /// # Errors
-    /// [`ControlError`] for a value that no state has.
-    fn restore(&mut self, state: Self::State) -> Result<(), ControlError>;
+    /// [`OutOfRange`] for a value that no state has.
+    fn restore(&mut self, state: Self::State) -> Result<(), OutOfRange>;
 }
 
 /// What a controller needs measured of an update. Everything is measured together, and read at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[must_use]
 pub struct Needs {
     /// The loss. Where it is known others hear of it too.
     pub loss: bool,
@@ -387,26 +388,26 @@ impl Answer {
     }
 
     /// A part outside its range.
-    pub(crate) fn check(&self) -> Result<(), ControlError> {
+    pub(crate) fn check(&self) -> Result<(), OutOfRange> {
         let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
         if let Some(factor) = self.factor {
-            ControlError::require("factor", factor, at_least_0(factor), "finite, at least 0")?;
+            OutOfRange::require("factor", factor, at_least_0(factor), "finite, at least 0")?;
         }
         if let Some(floor) = self.floor {
-            ControlError::require("floor", floor, at_least_0(floor), "finite, at least 0")?;
+            OutOfRange::require("floor", floor, at_least_0(floor), "finite, at least 0")?;
         }
         if let Some(limit) = self.limit {
-            ControlError::require("limit", limit, (0.0..=1.0).contains(&limit), "0 to 1")?;
+            OutOfRange::require("limit", limit, (0.0..=1.0).contains(&limit), "0 to 1")?;
         }
         if let Some(cap) = self.cap {
-            ControlError::require("cap", cap, cap >= 0.0, "at least 0")?;
+            OutOfRange::require("cap", cap, cap >= 0.0, "at least 0")?;
         }
         if let Some(factor) = self.gradient_factor {
-            ControlError::require("gradient_factor", factor, factor.is_finite(), "finite")?;
+            OutOfRange::require("gradient_factor", factor, factor.is_finite(), "finite")?;
         }
         if let Some(scale @ LossScale { next, least }) = self.loss_scale {
             let ok = next > 0.0 && next.is_finite() && (0.0..=next).contains(&least);
-            ControlError::require("loss_scale", scale, ok, "finite, above 0, at least its least")?;
+            OutOfRange::require("loss_scale", scale, ok, "finite, above 0, at least its least")?;
         }
         Ok(())
     }

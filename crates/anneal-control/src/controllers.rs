@@ -1,8 +1,8 @@
 //! Several controllers, as one.
 
 use crate::{
-    Announcement, Answer, AnyController, BatchChange, ControlError, Controller, Decision, Due,
-    EpochMetrics, EpochSeen, Event, GradientNoise, LossScale, MetricOf, Needs, Observation,
+    Announcement, Answer, AnyController, BatchChange, Controller, Decision, Due, EpochMetrics,
+    EpochSeen, Event, GradientNoise, LossScale, MetricOf, Needs, Observation, OutOfRange,
     PrivacyAccountant, Seen, Stop,
 };
 use serde::{Deserialize, Serialize};
@@ -156,6 +156,7 @@ pub enum SetupError {
         false => format!("they hear of {}", listed(heard)),
     }
 )]
+#[non_exhaustive]
 pub struct UnheardAnnouncement {
     /// Its name.
     pub name: String,
@@ -178,6 +179,7 @@ pub enum AnnounceError {
 /// A metric that a controller needs is not among those of the epoch.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("it needs the metric `{needed}`, which this training does not have; {}", those(metrics))]
+#[non_exhaustive]
 pub struct MissingMetric {
     /// The metric.
     pub needed: MetricOf,
@@ -297,10 +299,10 @@ impl Controllers {
     /// Sets what factors may not take any rate below: see [`Answer::floor`].
     ///
     /// # Errors
-    /// [`ControlError`] unless it is finite and at least 0.
-    pub fn set_floor(&mut self, rate: f64) -> Result<(), ControlError> {
+    /// [`OutOfRange`] unless it is finite and at least 0.
+    pub fn set_floor(&mut self, rate: f64) -> Result<(), OutOfRange> {
         let ok = rate >= 0.0 && rate.is_finite();
-        ControlError::require("rate", rate, ok, "a finite number, at least 0")?;
+        OutOfRange::require("rate", rate, ok, "a finite number, at least 0")?;
         self.floor = Some(rate);
         Ok(())
     }
@@ -602,7 +604,7 @@ impl Named {
     fn answer(&mut self, event: &Event<'_>) -> Result<Answer, Stopped> {
         let stopped = |stop| Stopped { controller: self.name.clone(), stop };
         let answer = self.controller.hear(event).map_err(stopped)?;
-        let out_of_range = |error: ControlError| stopped(Stop::new(format!("it answered {error}")));
+        let out_of_range = |error: OutOfRange| stopped(Stop::new(format!("it answered {error}")));
         answer.check().map_err(out_of_range)?;
         Ok(answer)
     }
@@ -647,8 +649,8 @@ mod tests {
             Some(7)
         }
 
-        fn restore(&mut self, state: Option<u8>) -> Result<(), ControlError> {
-            ControlError::require("state", state, state == Some(7), "7")
+        fn restore(&mut self, state: Option<u8>) -> Result<(), OutOfRange> {
+            OutOfRange::require("state", state, state == Some(7), "7")
         }
     }
 
@@ -665,7 +667,7 @@ mod tests {
                 Ok(Answer::factor(0.5))
             }
             fn state(&self) {}
-            fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+            fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
                 Ok(())
             }
         }
@@ -711,7 +713,7 @@ mod tests {
             fn state(&self) -> Option<f64> {
                 self.0
             }
-            fn restore(&mut self, state: Option<f64>) -> Result<(), ControlError> {
+            fn restore(&mut self, state: Option<f64>) -> Result<(), OutOfRange> {
                 self.0 = state;
                 Ok(())
             }
@@ -817,7 +819,7 @@ mod tests {
                 Ok(Answer { loss_scale: Some(scale), ..Answer::default() })
             }
             fn state(&self) {}
-            fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+            fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
                 Ok(())
             }
         }
@@ -850,7 +852,7 @@ mod tests {
             self.0.clone()
         }
 
-        fn restore(&mut self, state: Vec<f64>) -> Result<(), ControlError> {
+        fn restore(&mut self, state: Vec<f64>) -> Result<(), OutOfRange> {
             self.0 = state;
             Ok(())
         }

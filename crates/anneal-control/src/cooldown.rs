@@ -1,6 +1,6 @@
 //! A rest after a loss that is not finite.
 
-use crate::{Answer, ControlError, Controller, Event, Needs, Stop};
+use crate::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 
 /// Halves the rate for k updates after a loss that is infinite or NaN.
 ///
@@ -20,7 +20,7 @@ use crate::{Answer, ControlError, Controller, Event, Needs, Stop};
 ///     controllers.update(Due::at(0, 0.1), &seen).unwrap().answer.factor
 /// });
 /// assert_eq!(factors, [None, None, Some(0.5), Some(0.5), None]);
-/// # Ok::<(), anneal_control::ControlError>(())
+/// # Ok::<(), anneal_control::OutOfRange>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Cooldown {
@@ -32,9 +32,9 @@ impl Cooldown {
     /// For so many updates.
     ///
     /// # Errors
-    /// [`ControlError`] for 0 updates.
-    pub fn after_non_finite_loss(updates: u64) -> Result<Self, ControlError> {
-        ControlError::require("updates", updates, updates >= 1, "at least 1")?;
+    /// [`OutOfRange`] for 0 updates.
+    pub fn after_non_finite_loss(updates: u64) -> Result<Self, OutOfRange> {
+        OutOfRange::require("updates", updates, updates >= 1, "at least 1")?;
         Ok(Self { updates, left: 0 })
     }
 }
@@ -58,7 +58,7 @@ impl Controller for Cooldown {
         self.left
     }
 
-    fn restore(&mut self, left: u64) -> Result<(), ControlError> {
+    fn restore(&mut self, left: u64) -> Result<(), OutOfRange> {
         self.left = left.min(self.updates);
         Ok(())
     }

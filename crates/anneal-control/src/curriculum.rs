@@ -1,7 +1,7 @@
 //! Rates for the phases of a curriculum.
 
 use crate::describe::{beyond_the_run, updates};
-use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Run, Span, Stop};
+use crate::{Answer, AnyController, Controller, Describe, Event, OutOfRange, Run, Span, Stop};
 use serde::{Deserialize, Serialize};
 
 /// Gives each phase of a curriculum a factor on the rate, such as a drop where it gets harder: the description.
@@ -105,27 +105,27 @@ impl Curriculum {
     }
 
     /// Checks all but the spans.
-    fn check(&self) -> Result<(), ControlError> {
+    fn check(&self) -> Result<(), OutOfRange> {
         let (phases, least) = (self.phases.len(), if self.spike.is_some() { 2 } else { 1 });
         let allowed = "at least 1, and 2 where there is a spike";
-        ControlError::require("phases", phases, phases >= least, allowed)?;
+        OutOfRange::require("phases", phases, phases >= least, allowed)?;
         let first = self.phases[0].start;
         let allowed = "none for the first phase, which begins with the run";
-        ControlError::require("phases.start", first, first.is_none(), allowed)?;
+        OutOfRange::require("phases.start", first, first.is_none(), allowed)?;
         for (i, Phase { name, factor, .. }) in self.phases.iter().enumerate() {
             let new = !name.is_empty() && self.phases[..i].iter().all(|other| other.name != *name);
-            ControlError::require("phases.name", name, new, "not empty, and each name once")?;
-            ControlError::require("phases.factor", (name, factor), positive(*factor), POSITIVE)?;
+            OutOfRange::require("phases.name", name, new, "not empty, and each name once")?;
+            OutOfRange::require("phases.factor", (name, factor), positive(*factor), POSITIVE)?;
         }
         Ok(())
     }
 
     /// The spike's height and length.
-    fn resolved_spike(&self, run: &Run) -> Result<Option<(f64, u64)>, ControlError> {
+    fn resolved_spike(&self, run: &Run) -> Result<Option<(f64, u64)>, OutOfRange> {
         let Some(Spike { height, length }) = &self.spike else { return Ok(None) };
-        ControlError::require("spike.height", height, positive(*height), POSITIVE)?;
+        OutOfRange::require("spike.height", height, positive(*height), POSITIVE)?;
         let length = updates("spike.length", *length, run)?;
-        ControlError::require("spike.length", length, length >= 1, "at least 1 update")?;
+        OutOfRange::require("spike.length", length, length >= 1, "at least 1 update")?;
         Ok(Some((*height, length)))
     }
 }
@@ -137,7 +137,7 @@ fn positive(value: f64) -> bool {
 }
 
 impl Describe for Curriculum {
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
         self.check()?;
         let spike = self.resolved_spike(run)?;
         let (mut starts, mut announced) = (vec![(0, self.phases[0].factor)], vec![]);
@@ -150,10 +150,10 @@ impl Describe for Curriculum {
             let (before, _) = starts[starts.len() - 1];
             let start = updates("phases.start", *start, run)?;
             let allowed = "after the start before it";
-            ControlError::require("phases.start", (name, start), before < start, allowed)?;
+            OutOfRange::require("phases.start", (name, start), before < start, allowed)?;
             if let Some((height, length)) = spike {
                 let allowed = "at most the updates from the start before the last phase to its own";
-                ControlError::require("spike.length", length, length <= start - before, allowed)?;
+                OutOfRange::require("spike.length", length, length <= start - before, allowed)?;
                 starts.push((start - length, height));
             }
             starts.push((start, *factor));
@@ -265,10 +265,10 @@ impl Controller for Phases {
         self.state.clone()
     }
 
-    fn restore(&mut self, state: CurriculumState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: CurriculumState) -> Result<(), OutOfRange> {
         for name in state.next.iter().chain(&state.begun) {
             let known = self.named(name).is_some();
-            ControlError::require("phase", name, known, "a phase that is announced")?;
+            OutOfRange::require("phase", name, known, "a phase that is announced")?;
         }
         self.state = state;
         Ok(())

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// What controllers answered to an update, put together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Decision {
     /// What is decided of the whole update, and of the rates of all groups.
     pub answer: Answer,

@@ -2,7 +2,7 @@
 
 use crate::controllers::Erased;
 use crate::within::{AtEnd, Within};
-use crate::{ControlError, Controller};
+use crate::{Controller, OutOfRange};
 use anneal_schedule::{Run, Span};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -24,8 +24,8 @@ pub trait Describe: fmt::Debug + Send + Sync + 'static {
     /// Checks it and makes the controller.
     ///
     /// # Errors
-    /// [`ControlError`] names the field, the value, and what is allowed.
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError>;
+    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange>;
 
     /// It acts on the rate of this group alone.
     fn on_group(self, group: impl Into<String>) -> Scoped<Self>
@@ -54,7 +54,7 @@ pub trait Describe: fmt::Debug + Send + Sync + 'static {
 }
 
 impl<C: Controller> Describe for C {
-    fn build(&self, _: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, _: &Run) -> Result<AnyController, OutOfRange> {
         Ok(self.clone().into())
     }
 }
@@ -78,6 +78,7 @@ impl<C: Controller> From<C> for AnyController {
 /// A description for one group, or for a part of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[must_use]
 pub struct Scoped<D> {
     /// What is described.
     pub rule: D,
@@ -122,13 +123,13 @@ impl<D> Scoped<D> {
 }
 
 impl<D: Describe> Describe for Scoped<D> {
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
         let inner = self.rule.build(run)?;
         let from = self.after.map_or(Ok(0), |span| updates("after", span, run))?;
         let until = self.until.map_or(Ok(u64::MAX), |span| updates("until", span, run))?;
-        ControlError::require("until", until, from < until, "above 0, and beyond `after`")?;
+        OutOfRange::require("until", until, from < until, "above 0, and beyond `after`")?;
         let released = self.at_end == AtEnd::Release;
-        ControlError::require(
+        OutOfRange::require(
             "released",
             released,
             !released || self.until.is_some(),
@@ -153,9 +154,9 @@ pub(crate) fn beyond_the_run(update: u64, run: &Run) -> Option<String> {
 }
 
 /// The update that lies a span into the run.
-pub(crate) fn updates(field: &'static str, span: Span, run: &Run) -> Result<u64, ControlError> {
+pub(crate) fn updates(field: &'static str, span: Span, run: &Run) -> Result<u64, OutOfRange> {
     let allowed =
         "a length that this run has: updates, or epochs or percent of a run that knows them";
     let updates = span.update_in(run);
-    updates.ok_or_else(|| ControlError { field, value: format!("`{span}`"), allowed })
+    updates.ok_or_else(|| OutOfRange::new(field, format_args!("`{span}`"), allowed))
 }

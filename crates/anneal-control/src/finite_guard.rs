@@ -1,6 +1,6 @@
 //! What becomes of an update whose gradients are not finite.
 
-use crate::{Answer, ControlError, Controller, Event, Needs, Stop};
+use crate::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 use serde::{Deserialize, Serialize};
 
 /// Skips an update whose loss or gradients are infinite or NaN, or stops the run.
@@ -37,9 +37,9 @@ impl FiniteGuard {
     /// Skips such updates, and stops the run at the last of `most` in a row; at least 1.
     ///
     /// # Errors
-    /// [`ControlError`] for 0 updates.
-    pub fn skip(most: u64) -> Result<Self, ControlError> {
-        ControlError::require("most", most, most >= 1, "at least 1")?;
+    /// [`OutOfRange`] for 0 updates.
+    pub fn skip(most: u64) -> Result<Self, OutOfRange> {
+        OutOfRange::require("most", most, most >= 1, "at least 1")?;
         Ok(Self { most, state: FiniteGuardState::default() })
     }
 
@@ -85,7 +85,7 @@ impl Controller for FiniteGuard {
         self.state
     }
 
-    fn restore(&mut self, state: FiniteGuardState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: FiniteGuardState) -> Result<(), OutOfRange> {
         self.state = state;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Rates that follow a number that only the training knows.
 
 use crate::followed::Followed;
-use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Needs, Run, Stop};
+use crate::{Answer, AnyController, Controller, Describe, Event, Needs, OutOfRange, Run, Stop};
 use serde::{Deserialize, Serialize};
 
 /// Lets the rate follow a number that the loop announces: the description.
@@ -181,22 +181,22 @@ impl Follow {
 }
 
 impl Describe for Follow {
-    fn build(&self, _: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, _: &Run) -> Result<AnyController, OutOfRange> {
         self.follows.check()?;
         let Self { square_root, batches_of, announced_as, .. } = self;
         let of_batches = matches!(self.follows, Followed::BatchSize { .. });
         let allowed = "for the batch size alone";
-        ControlError::require("square_root", square_root, of_batches || !square_root, allowed)?;
+        OutOfRange::require("square_root", square_root, of_batches || !square_root, allowed)?;
         let ok = batches_of.is_none_or(|samples| of_batches && samples >= 1);
         let allowed = "at least 1 sample, and for the batch size alone";
-        ControlError::require("batches_of", batches_of, ok, allowed)?;
+        OutOfRange::require("batches_of", batches_of, ok, allowed)?;
         let ok = announced_as.as_ref().is_none_or(|name| !name.is_empty() && batches_of.is_none());
         let allowed = "not empty, and none where batches are counted";
-        ControlError::require("announced_as", announced_as, ok, allowed)?;
+        OutOfRange::require("announced_as", announced_as, ok, allowed)?;
         if let Some((least, most)) = self.limits {
             let ok = 0.0 <= least && least <= most && most.is_finite();
             let allowed = "finite, at least 0, the least first";
-            ControlError::require("limits", (least, most), ok, allowed)?;
+            OutOfRange::require("limits", (least, most), ok, allowed)?;
         }
         Ok(Follower { rule: self.clone(), state: FollowState::default() }.into())
     }
@@ -267,9 +267,9 @@ impl Controller for Follower {
         self.state
     }
 
-    fn restore(&mut self, state: FollowState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: FollowState) -> Result<(), OutOfRange> {
         let ok = state.number.is_none_or(|number| self.rule.factor(number).is_some());
-        ControlError::require("number", state.number, ok, "one in the range of what is followed")?;
+        OutOfRange::require("number", state.number, ok, "one in the range of what is followed")?;
         self.state = state;
         Ok(())
     }

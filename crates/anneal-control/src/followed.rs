@@ -1,6 +1,6 @@
 //! The numbers that a rate can follow, and the factor for each.
 
-use crate::ControlError;
+use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
 /// What a [`Follow`](crate::Follow) follows; the formulas stand there.
@@ -67,13 +67,13 @@ impl Followed {
         ok.then_some(factor)
     }
 
-    pub fn check(self) -> Result<(), ControlError> {
+    pub fn check(self) -> Result<(), OutOfRange> {
         let samples = |field, samples: u64| {
-            ControlError::require(field, samples, samples >= 1, "at least 1 sample")
+            OutOfRange::require(field, samples, samples >= 1, "at least 1 sample")
         };
         let positive = |field, number: f64| {
             let ok = number.is_finite() && number > 0.0;
-            ControlError::require(field, number, ok, "finite, above 0")
+            OutOfRange::require(field, number, ok, "finite, above 0")
         };
         match self {
             Self::BatchSize { reference } => samples("reference", reference),
@@ -81,13 +81,13 @@ impl Followed {
             Self::NoiseLevel => Ok(()),
             Self::Momentum { reference } | Self::MechanicalMomentum { reference } => {
                 let ok = (0.0..1.0).contains(&reference);
-                ControlError::require("reference", reference, ok, "at least 0, below 1")
+                OutOfRange::require("reference", reference, ok, "at least 0, below 1")
             }
             Self::Temperature { reference } => positive("reference", reference),
             Self::Curvature { smallest } => positive("smallest", smallest),
             Self::Difficulty { rho } => {
                 let ok = rho > 0.0 && rho <= 700.0;
-                ControlError::require("rho", rho, ok, "above 0, at most 700")
+                OutOfRange::require("rho", rho, ok, "above 0, at most 700")
             }
         }
     }
@@ -97,6 +97,7 @@ impl Followed {
 mod tests {
     use crate::driver::Driver;
     use crate::{Follow, Observation, RunLength};
+    use anneal_schedule::inverse_curvature;
     use anneal_schedule::prelude::*;
 
     /// Announced step by step, the numbers of a schedule give the rates of the combinator that follows it.

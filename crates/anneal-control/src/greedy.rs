@@ -2,7 +2,7 @@
 
 use crate::best::{ROLE, beginning, check_changes};
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Mode, Run, Signal, Stop,
+    Answer, AnyController, Controller, Describe, Event, Mode, OutOfRange, Run, Signal, Stop,
     Threshold,
 };
 use serde::{Deserialize, Serialize};
@@ -186,15 +186,15 @@ impl Greedy {
 }
 
 impl Describe for Greedy {
-    fn build(&self, _: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, _: &Run) -> Result<AnyController, OutOfRange> {
         let Self { factor, min_rate, max_rate, smallest_change, window, reset_after, .. } = *self;
         self.mode.check(&self.signal)?;
         self.threshold.check(self.mode)?;
         check_changes(factor, min_rate, smallest_change)?;
         let ok = max_rate > 0.0 && max_rate.is_finite() && max_rate >= min_rate;
-        ControlError::require("max_rate", max_rate, ok, "finite, above 0, at least min_rate")?;
-        ControlError::require("window", window, window != Some(0), "at least 1 value")?;
-        ControlError::require("reset_after", reset_after, reset_after >= 1, "at least 1")?;
+        OutOfRange::require("max_rate", max_rate, ok, "finite, above 0, at least min_rate")?;
+        OutOfRange::require("window", window, window != Some(0), "at least 1 value")?;
+        OutOfRange::require("reset_after", reset_after, reset_after >= 1, "at least 1")?;
         Ok(Search { rule: self.clone(), state: SearchState::default() }.into())
     }
 }
@@ -392,12 +392,12 @@ impl Controller for Search {
         self.state.clone()
     }
 
-    fn restore(&mut self, state: SearchState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: SearchState) -> Result<(), OutOfRange> {
         let (factor, rate) = (state.factor, state.rate);
-        ControlError::require("factor", factor, factor > 0.0, "above 0")?;
-        ControlError::require("rate", rate, rate.is_none_or(|rate| rate >= 0.0), "at least 0")?;
+        OutOfRange::require("factor", factor, factor > 0.0, "above 0")?;
+        OutOfRange::require("rate", rate, rate.is_none_or(|rate| rate >= 0.0), "at least 0")?;
         let ok = state.set.is_none_or(|(at, to)| at >= 0.0 && to >= 0.0);
-        ControlError::require("set", state.set, ok, "rates, at least 0")?;
+        OutOfRange::require("set", state.set, ok, "rates, at least 0")?;
         let wait = state.wait.min(self.rule.cooldown.max(self.rule.warmup));
         self.state = SearchState { wait, ..state };
         Ok(())

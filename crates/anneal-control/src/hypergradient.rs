@@ -2,7 +2,7 @@
 
 use crate::pid::check_limits;
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Needs, Run, Seen, Stop,
+    Answer, AnyController, Controller, Describe, Event, Needs, OutOfRange, Run, Seen, Stop,
 };
 use serde::{Deserialize, Serialize};
 
@@ -91,9 +91,9 @@ impl Hypergradient {
 }
 
 impl Describe for Hypergradient {
-    fn build(&self, _: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, _: &Run) -> Result<AnyController, OutOfRange> {
         let ok = self.alpha > 0.0 && self.alpha.is_finite();
-        ControlError::require("alpha", self.alpha, ok, "finite, above 0")?;
+        OutOfRange::require("alpha", self.alpha, ok, "finite, above 0")?;
         check_limits(self.limits)?;
         let (state, before) = (LearnedState::default(), LearnedState::default());
         Ok(Learned { rule: *self, state, before }.into())
@@ -183,9 +183,9 @@ impl Controller for Learned {
     }
 
     /// A factor beyond the limits of now ends at them.
-    fn restore(&mut self, state: LearnedState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: LearnedState) -> Result<(), OutOfRange> {
         let ok = state.factor > 0.0 && state.factor.is_finite();
-        ControlError::require("factor", state.factor, ok, "finite, above 0")?;
+        OutOfRange::require("factor", state.factor, ok, "finite, above 0")?;
         let (least, most) = self.rule.limits;
         let factor = if state.products > 0 { state.factor.clamp(least, most) } else { 1.0 };
         self.state = LearnedState { factor, ..state };

@@ -5,6 +5,24 @@
 //! factor or a cap on the rate, a factor on the gradients, a skip, or the scale of the next loss. All of them are
 //! state machines on plain numbers: no tensors, no clock, no Burn. Their state is what a checkpoint saves.
 //!
+//! ```
+//! use anneal_control::{Controllers, Describe, Due, EpochMetrics, MetricOf, Observation, Plateau, RunLength};
+//!
+//! let run = RunLength::updates(1_000).resolve()?;
+//! let plateau = Plateau::min(MetricOf::valid("Loss")).factor(0.5).patience(0);
+//! let mut controllers = Controllers::default();
+//! controllers.add("plateau", plateau.build(&run)?);
+//! let mut rates = vec![];
+//! for (epoch, loss) in [(0, 0.7), (1, 0.8), (2, 0.6)] {
+//!     let answer = controllers.update(Due::at(epoch, 0.1), &Observation::default())?.answer;
+//!     rates.push(answer.rate(0.1));
+//!     controllers.epoch(epoch + 1, &EpochMetrics::from_iter([(MetricOf::valid("Loss"), loss)]))?;
+//! }
+//! // The loss got worse in the second epoch.
+//! assert_eq!(rates, [0.1, 0.1, 0.05]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! - [`LossScaler`]: the scale of the loss in half-precision training, torch's `GradScaler`.
 //! - [`OverflowLimiter`]: a cap on the rate, so that the next scaled gradient does not overflow.
 //! - [`FiniteGuard`]: skips updates that are not finite, or stops.
@@ -29,7 +47,7 @@
 //! These names are descriptions: [`Describe::build`] checks one when the length of the run is known. It may be for [one
 //! group](Describe::on_group), or for [a part](Describe::after) of the run; a file holds it as a [`Rule`].
 //!
-//! [`Controllers`] puts several together; [`peers`] translates those of other libraries.
+//! [`Controllers`] puts several together; [`peers`] translates those of other libraries. The crate has no features.
 
 mod best;
 mod controller;
@@ -40,12 +58,13 @@ mod decision;
 mod describe;
 #[cfg(test)]
 mod driver;
-mod error;
 mod exploration;
 mod finite_guard;
 mod follow;
 mod followed;
 mod greedy;
+#[cfg(test)]
+mod guarantees;
 mod hypergradient;
 mod local_steps;
 mod log;
@@ -70,7 +89,7 @@ mod spike_guard;
 mod task_conflict;
 mod within;
 
-pub use anneal_schedule::{Run, RunLength, Span};
+pub use anneal_schedule::{OutOfRange, Run, RunLength, Span};
 pub use best::{Mode, Threshold};
 pub use controller::{
     Announcement, Answer, BatchAgain, BatchChange, Controller, Due, EpochSeen, Event, LossScale,
@@ -84,7 +103,6 @@ pub use cooldown::Cooldown;
 pub use curriculum::Curriculum;
 pub use decision::Decision;
 pub use describe::{AnyController, Describe, Scoped};
-pub use error::ControlError;
 pub use exploration::{Dropped, Exploration, Explorer, ExplorerState, NotItsTurn, Turn};
 pub use finite_guard::{FiniteGuard, FiniteGuardState};
 pub use follow::Follow;
@@ -111,3 +129,8 @@ pub use signal::Signal;
 pub use spike_guard::SpikeGuard;
 pub use task_conflict::TaskConflict;
 pub use within::AtEnd;
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,7 +2,7 @@
 
 use crate::describe::updates;
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Run, Seen, Span, Stop,
+    Answer, AnyController, Controller, Describe, Event, OutOfRange, Run, Seen, Span, Stop,
 };
 use serde::{Deserialize, Serialize};
 
@@ -93,30 +93,30 @@ impl LocalSteps {
     /// How many rounds a run has, the last one maybe short; `None` where it has no end.
     ///
     /// # Errors
-    /// [`ControlError`] for steps that this run cannot have.
-    pub fn rounds(&self, run: &Run) -> Result<Option<u64>, ControlError> {
+    /// [`OutOfRange`] for steps that this run cannot have.
+    pub fn rounds(&self, run: &Run) -> Result<Option<u64>, OutOfRange> {
         let steps = self.resolved(run)?;
         Ok(run.updates().map(|updates| updates.div_ceil(steps)))
     }
 
-    fn resolved(&self, run: &Run) -> Result<u64, ControlError> {
+    fn resolved(&self, run: &Run) -> Result<u64, OutOfRange> {
         let steps = updates("steps", self.steps, run)?;
-        ControlError::require("steps", steps, steps >= 1, "at least 1 update")?;
+        OutOfRange::require("steps", steps, steps >= 1, "at least 1 update")?;
         Ok(steps)
     }
 }
 
 impl Describe for LocalSteps {
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
         let steps = self.resolved(run)?;
         if let Some(budget) = self.budget {
             let ok = budget.is_finite() && budget > 0.0;
-            ControlError::require("budget", budget, ok, "finite, above 0")?;
+            OutOfRange::require("budget", budget, ok, "finite, above 0")?;
         }
         if let Some(StepDecay { gamma, rounds }) = self.step_decay {
             let ok = gamma > 0.0 && gamma <= 1.0;
-            ControlError::require("step_decay.gamma", gamma, ok, "above 0, at most 1")?;
-            ControlError::require("step_decay.rounds", rounds, rounds >= 1, "at least 1 round")?;
+            OutOfRange::require("step_decay.gamma", gamma, ok, "above 0, at most 1")?;
+            OutOfRange::require("step_decay.rounds", rounds, rounds >= 1, "at least 1 round")?;
         }
         Ok(Rounds { rule: self.clone(), steps, state: LocalStepsState::default() }.into())
     }
@@ -197,9 +197,9 @@ impl Controller for Rounds {
         self.state
     }
 
-    fn restore(&mut self, state: LocalStepsState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: LocalStepsState) -> Result<(), OutOfRange> {
         let ok = state.round.is_none_or(|(_, rate)| rate.is_finite() && rate >= 0.0);
-        ControlError::require("round", state.round, ok, "a rate that is finite, at least 0")?;
+        OutOfRange::require("round", state.round, ok, "a rate that is finite, at least 0")?;
         self.state = state;
         Ok(())
     }

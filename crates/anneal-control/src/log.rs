@@ -151,12 +151,12 @@ impl From<Answer> for LoggedAnswer {
 #[non_exhaustive]
 pub enum LogError {
     /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A line that does not belong to a log.
     #[error("line {line} does not belong to a log of updates: {reason}")]
@@ -194,7 +194,7 @@ impl UpdateLog {
         let path = path.as_ref();
         let file = if path.is_dir() { path.join(Self::FILE) } else { path.to_path_buf() };
         let text = std::fs::read_to_string(&file);
-        Self::parse(&text.map_err(|source| LogError::File { path: file, source })?)
+        Self::parse(&text.map_err(|error| LogError::File { path: file, error })?)
     }
 
     /// Reads the lines of a log. A last line without an end, which a killed process has left, is left out.

@@ -1,6 +1,6 @@
 //! The scale of the loss in half-precision training.
 
-use crate::{Answer, ControlError, Controller, Event, LossScale, Needs, Observation, Stop};
+use crate::{Answer, Controller, Event, LossScale, Needs, Observation, OutOfRange, Stop};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -46,6 +46,7 @@ use thiserror::Error;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[must_use]
 pub struct LossScaling {
     scale: f64,
     growth_factor: f64,
@@ -129,23 +130,23 @@ impl LossScaling {
     /// Checks it.
     ///
     /// # Errors
-    /// [`ControlError`] names the field, the value, and what is allowed.
-    pub fn build(self) -> Result<LossScaler, ControlError> {
+    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    pub fn build(self) -> Result<LossScaler, OutOfRange> {
         // The quotient of 1 by what is less than that is infinite.
         let in_f32 = |value: f64| value > 0.0 && (value as f32).is_normal();
         let Self { scale, growth_factor, backoff_factor, growth_interval, .. } = self;
-        ControlError::require("scale", scale, in_f32(scale), "1.2e-38 to 3.4e38, as f32 has them")?;
+        OutOfRange::require("scale", scale, in_f32(scale), "1.2e-38 to 3.4e38, as f32 has them")?;
         // As f32 has them: 0.999999999 is 1 there, and a scale would never fall.
         let grows = growth_factor as f32 > 1.0 && (growth_factor as f32).is_finite();
-        ControlError::require("growth_factor", growth_factor, grows, "above 1, finite in f32")?;
+        OutOfRange::require("growth_factor", growth_factor, grows, "above 1, finite in f32")?;
         let falls = backoff_factor as f32 > 0.0 && (backoff_factor as f32) < 1.0;
-        ControlError::require("backoff_factor", backoff_factor, falls, "above 0, below 1 in f32")?;
+        OutOfRange::require("backoff_factor", backoff_factor, falls, "above 0, below 1 in f32")?;
         let counts = growth_interval >= 1;
-        ControlError::require("growth_interval", growth_interval, counts, "at least 1")?;
+        OutOfRange::require("growth_interval", growth_interval, counts, "at least 1")?;
         let minimum = self.min_scale();
         let below = in_f32(minimum) && minimum <= scale;
-        ControlError::require("minimum", minimum, below, "1.2e-38 to scale")?;
-        ControlError::require(
+        OutOfRange::require("minimum", minimum, below, "1.2e-38 to scale")?;
+        OutOfRange::require(
             "max_failures",
             self.max_failures,
             self.max_failures >= 1,
@@ -179,6 +180,7 @@ pub struct LossScalerState {
 
 /// What becomes of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ScaledUpdate {
     /// It is done.
     Done,
@@ -348,9 +350,9 @@ impl Controller for LossScaler {
     }
 
     /// A fixed scale stays what it is, and none is below the least.
-    fn restore(&mut self, state: LossScalerState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: LossScalerState) -> Result<(), OutOfRange> {
         let ok = state.scale > 0.0 && state.scale.is_finite();
-        ControlError::require("scale", state.scale, ok, "above 0, finite")?;
+        OutOfRange::require("scale", state.scale, ok, "above 0, finite")?;
         let scale = match self.rule.fixed {
             true => self.state.scale,
             false => state.scale.max(self.rule.min_scale() as f32),

@@ -1,8 +1,8 @@
 //! A rate that keeps the next gradient in the range of its precision.
 
 use crate::{
-    Answer, BatchAgain, BatchChange, ControlError, Controller, Event, LossScale, Needs,
-    Observation, Seen, Stop,
+    Answer, BatchAgain, BatchChange, Controller, Event, LossScale, Needs, Observation, OutOfRange,
+    Seen, Stop,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -49,6 +49,7 @@ use thiserror::Error;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[must_use]
 pub struct OverflowCap {
     smoothness: Smoothness,
     limit: f64,
@@ -99,23 +100,18 @@ impl OverflowCap {
     /// Checks it.
     ///
     /// # Errors
-    /// [`ControlError`] names the field, the value, and what is allowed.
-    pub fn build(self) -> Result<OverflowLimiter, ControlError> {
+    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    pub fn build(self) -> Result<OverflowLimiter, OutOfRange> {
         let positive = |value: f64| value > 0.0 && value.is_finite();
         match self.smoothness {
             Smoothness::Given(value) => {
-                ControlError::require("smoothness", value, positive(value), POSITIVE)?;
+                OutOfRange::require("smoothness", value, positive(value), POSITIVE)?;
             }
             Smoothness::MeasuredEvery(updates) => {
-                ControlError::require(
-                    "measured_every",
-                    updates,
-                    updates >= 1,
-                    "at least 1 update",
-                )?;
+                OutOfRange::require("measured_every", updates, updates >= 1, "at least 1 update")?;
             }
         }
-        ControlError::require("limit", self.limit, positive(self.limit), POSITIVE)?;
+        OutOfRange::require("limit", self.limit, positive(self.limit), POSITIVE)?;
         let smoothness = match self.smoothness {
             Smoothness::Given(value) => Some(value),
             Smoothness::MeasuredEvery(_) => None,
@@ -156,6 +152,7 @@ pub struct OverflowLimiterState {
     "at scale {scale}, which may not fall, gradients as large as {largest} left no room for any rate in \
      {updates} updates in a row; allow a smaller scale"
 )]
+#[non_exhaustive]
 pub struct NoRoom {
     /// The scale.
     pub scale: f64,
@@ -281,7 +278,7 @@ impl Controller for OverflowLimiter {
     }
 
     /// A smoothness that is given stays what it is now.
-    fn restore(&mut self, state: OverflowLimiterState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: OverflowLimiterState) -> Result<(), OutOfRange> {
         self.state = match self.cap.smoothness {
             Smoothness::Given(value) => OverflowLimiterState { smoothness: Some(value), ..state },
             Smoothness::MeasuredEvery(every) => {
@@ -399,7 +396,7 @@ mod tests {
                 Ok(Answer::factor(0.5))
             }
             fn state(&self) {}
-            fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+            fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
                 Ok(())
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::plant::{Plant, roots};
 use crate::signal::Heard;
-use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Run, Signal, Stop};
+use crate::{Answer, AnyController, Controller, Describe, Event, OutOfRange, Run, Signal, Stop};
 use num_complex::Complex64;
 use serde::{Deserialize, Serialize};
 
@@ -170,18 +170,18 @@ impl Pid {
     /// // y_{t+1} = 0.9 y_t − 0.5 · 0.6 y_t
     /// let roots = Pid::set_point(Signal::Loss, 0.0, [0.6, 0.0, 0.0]).roots(&Plant::new(0.9, 0.5))?;
     /// assert!(roots.len() == 1 && (roots[0].re - 0.6).abs() < 1e-12);
-    /// # Ok::<(), anneal_control::ControlError>(())
+    /// # Ok::<(), anneal_control::OutOfRange>(())
     /// ```
     ///
     /// # Errors
-    /// [`ControlError`] for a description or a plant that is none.
-    pub fn roots(&self, plant: &Plant) -> Result<Vec<Complex64>, ControlError> {
+    /// [`OutOfRange`] for a description or a plant that is none.
+    pub fn roots(&self, plant: &Plant) -> Result<Vec<Complex64>, OutOfRange> {
         self.check()?;
         plant.check()?;
         let (n, m) = self.transfer();
         let polynomial = plant.closed_loop(&n, m);
         let finite = polynomial.iter().all(|c| c.is_finite());
-        ControlError::require("gains", self.gains, finite, "finite, times `b` of the plant too")?;
+        OutOfRange::require("gains", self.gains, finite, "finite, times `b` of the plant too")?;
         Ok(roots(&polynomial))
     }
 
@@ -196,20 +196,20 @@ impl Pid {
         }
     }
 
-    fn check(&self) -> Result<(), ControlError> {
+    fn check(&self) -> Result<(), OutOfRange> {
         let finite = self.gains.iter().all(|gain| gain.is_finite());
         let ok = finite && self.gains != [0.0; 3];
-        ControlError::require("gains", self.gains, ok, "finite, not all 0")?;
+        OutOfRange::require("gains", self.gains, ok, "finite, not all 0")?;
         if let Target::SetPoint(value) = self.target {
-            ControlError::require("set_point", value, value.is_finite(), "finite")?;
+            OutOfRange::require("set_point", value, value.is_finite(), "finite")?;
         }
         check_limits(self.limits)?;
         let dt = self.dt > 0.0 && self.dt.is_finite();
-        ControlError::require("dt", self.dt, dt, "finite, above 0")?;
-        ControlError::require("mean_over", self.mean_over, self.mean_over >= 1, "at least 1")
+        OutOfRange::require("dt", self.dt, dt, "finite, above 0")?;
+        OutOfRange::require("mean_over", self.mean_over, self.mean_over >= 1, "at least 1")
     }
 
-    fn warnings(&self) -> Result<Vec<String>, ControlError> {
+    fn warnings(&self) -> Result<Vec<String>, OutOfRange> {
         let Some(plant) = self.plant else { return Ok(vec![]) };
         let largest = self.roots(&plant)?.first().copied().unwrap_or_default();
         let modulus = largest.norm();
@@ -230,13 +230,13 @@ impl Pid {
 }
 
 /// Refuses limits of a factor that are none.
-pub(crate) fn check_limits((least, most): (f64, f64)) -> Result<(), ControlError> {
+pub(crate) fn check_limits((least, most): (f64, f64)) -> Result<(), OutOfRange> {
     let ok = 0.0 < least && least < most && most.is_finite();
-    ControlError::require("limits", (least, most), ok, "0 < least < most, both finite")
+    OutOfRange::require("limits", (least, most), ok, "0 < least < most, both finite")
 }
 
 impl Describe for Pid {
-    fn build(&self, _: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, _: &Run) -> Result<AnyController, OutOfRange> {
         self.check()?;
         let warnings = self.warnings()?;
         Ok(Loop { rule: self.clone(), warnings, state: LoopState::default() }.into())
@@ -353,7 +353,7 @@ impl Controller for Loop {
     }
 
     /// An output beyond the limits of now ends at them.
-    fn restore(&mut self, mut state: LoopState) -> Result<(), ControlError> {
+    fn restore(&mut self, mut state: LoopState) -> Result<(), OutOfRange> {
         let (least, most) = self.rule.limits;
         state.terms.output = state.terms.output.map(|u| u.clamp(least.ln(), most.ln()));
         self.state = state;

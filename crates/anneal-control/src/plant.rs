@@ -1,6 +1,6 @@
 //! Whether a closed loop settles: the roots of its characteristic polynomial.
 
-use crate::ControlError;
+use crate::OutOfRange;
 use num_complex::Complex64;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
@@ -37,10 +37,10 @@ impl Plant {
         Self { delay: values, ..self }
     }
 
-    pub(crate) fn check(&self) -> Result<(), ControlError> {
-        ControlError::require("a", self.a, self.a.is_finite(), "finite")?;
-        ControlError::require("b", self.b, self.b.is_finite(), "finite")?;
-        ControlError::require("delay", self.delay, self.delay <= 32, "0 to 32")
+    pub(crate) fn check(&self) -> Result<(), OutOfRange> {
+        OutOfRange::require("a", self.a, self.a.is_finite(), "finite")?;
+        OutOfRange::require("b", self.b, self.b.is_finite(), "finite")?;
+        OutOfRange::require("delay", self.delay, self.delay <= 32, "0 to 32")
     }
 
     /// The characteristic polynomial of the loop of this plant and the controller u = −n(q)/m(q) y, q = z⁻¹:

@@ -3,7 +3,7 @@
 use crate::best::{ROLE, beginning, check_changes};
 use crate::signal::Heard;
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Mode, Run, Signal, Stop,
+    Answer, AnyController, Controller, Describe, Event, Mode, OutOfRange, Run, Signal, Stop,
     Threshold,
 };
 use serde::{Deserialize, Serialize};
@@ -170,12 +170,12 @@ impl Plateau {
 }
 
 impl Describe for Plateau {
-    fn build(&self, _: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, _: &Run) -> Result<AnyController, OutOfRange> {
         let Self { factor, min_rate, smallest_change, mean_over, .. } = *self;
         self.mode.check(&self.signal)?;
         self.threshold.check(self.mode)?;
         check_changes(factor, min_rate, smallest_change)?;
-        ControlError::require("mean_over", mean_over, mean_over >= 1, "at least 1 value")?;
+        OutOfRange::require("mean_over", mean_over, mean_over >= 1, "at least 1 value")?;
         Ok(Reduction { rule: self.clone(), state: ReductionState::default() }.into())
     }
 }
@@ -302,15 +302,10 @@ impl Controller for Reduction {
         self.state.clone()
     }
 
-    fn restore(&mut self, state: ReductionState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: ReductionState) -> Result<(), OutOfRange> {
         let (factor, rate) = (state.factor, state.rate);
-        ControlError::require(
-            "factor",
-            factor,
-            factor > 0.0 && factor <= 1.0,
-            "above 0, at most 1",
-        )?;
-        ControlError::require("rate", rate, rate.is_none_or(|rate| rate >= 0.0), "at least 0")?;
+        OutOfRange::require("factor", factor, factor > 0.0 && factor <= 1.0, "above 0, at most 1")?;
+        OutOfRange::require("rate", rate, rate.is_none_or(|rate| rate >= 0.0), "at least 0")?;
         self.state = ReductionState { cooldown: state.cooldown.min(self.rule.cooldown), ..state };
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::describe::updates;
 use crate::since::Since;
-use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Run, Span, Stop};
+use crate::{Answer, AnyController, Controller, Describe, Event, OutOfRange, Run, Span, Stop};
 use serde::{Deserialize, Serialize};
 
 /// Raises the rate after weights were pruned, and lets it decay to the schedule's own: the description.
@@ -65,14 +65,14 @@ impl PruningRestart {
 }
 
 impl Describe for PruningRestart {
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
         let Self { factor, half_life, announced_as } = self;
         let ok = factor.is_finite() && *factor > 0.0;
-        ControlError::require("factor", factor, ok, "finite, above 0")?;
+        OutOfRange::require("factor", factor, ok, "finite, above 0")?;
         let half_life = updates("half_life", *half_life, run)?;
-        ControlError::require("half_life", half_life, half_life >= 1, "at least 1 update")?;
+        OutOfRange::require("half_life", half_life, half_life >= 1, "at least 1 update")?;
         let named = !announced_as.is_empty();
-        ControlError::require("announced_as", announced_as, named, "not empty")?;
+        OutOfRange::require("announced_as", announced_as, named, "not empty")?;
         let (excess, name) = (factor - 1.0, announced_as.clone());
         Ok(Restart { excess, half_life: half_life as f64, name, state: Since::default() }.into())
     }
@@ -116,7 +116,7 @@ impl Controller for Restart {
         self.state
     }
 
-    fn restore(&mut self, state: Since) -> Result<(), ControlError> {
+    fn restore(&mut self, state: Since) -> Result<(), OutOfRange> {
         self.state = state;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::describe::updates;
 use crate::since::Since;
-use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Run, Span, Stop};
+use crate::{Answer, AnyController, Controller, Describe, Event, OutOfRange, Run, Span, Stop};
 use serde::{Deserialize, Serialize};
 
 /// Lets the rate decay between the rehearsals of a task, and begins anew with each: the description.
@@ -68,16 +68,16 @@ impl Rehearsal {
 }
 
 impl Describe for Rehearsal {
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
         let length = |field, span| {
             let length = updates(field, span, run)?;
-            ControlError::require(field, length, length >= 1, "at least 1 update").map(|()| length)
+            OutOfRange::require(field, length, length >= 1, "at least 1 update").map(|()| length)
         };
         let every = length("every", self.every)?;
         let half_life = self.half_life.map_or(Ok(every), |span| length("half_life", span))?;
         let name = self.announced_as.clone();
         let named = name.as_ref().is_none_or(|name| !name.is_empty());
-        ControlError::require("announced_as", &name, named, "not empty")?;
+        OutOfRange::require("announced_as", &name, named, "not empty")?;
         Ok(Rehearsals { every, half_life, name, state: Since::announced() }.into())
     }
 }
@@ -126,7 +126,7 @@ impl Controller for Rehearsals {
         self.state
     }
 
-    fn restore(&mut self, state: Since) -> Result<(), ControlError> {
+    fn restore(&mut self, state: Since) -> Result<(), OutOfRange> {
         self.state = state;
         Ok(())
     }
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn counted_it_is_a_repeated_exponential() {
         let every = Span::steps(7);
-        let repeated = exponential(1.0, Decay::HalfLife(every)).repeat(every);
+        let repeated = exponential(1.0, Decay::HalfLife(every)).repeat_every(every);
         let schedule = repeated.resolve(RunLength::updates(1_000)).unwrap();
         for (step, rate) in Driver::new(Rehearsal::every(7)).rates(100).iter().enumerate() {
             assert!((rate / schedule.rate(step as u64) - 1.0).abs() < 1e-14, "{step}");

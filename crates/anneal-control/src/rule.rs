@@ -1,8 +1,8 @@
 //! Any controller of this crate, as a file describes it.
 
 use crate::{
-    AnyController, ControlError, Curriculum, Describe, Follow, Greedy, Hypergradient, LocalSteps,
-    NoiseScale, Pid, Plateau, PruningRestart, Rehearsal, Run, SpikeGuard, TaskConflict,
+    AnyController, Curriculum, Describe, Follow, Greedy, Hypergradient, LocalSteps, NoiseScale,
+    OutOfRange, Pid, Plateau, PruningRestart, Rehearsal, Run, SpikeGuard, TaskConflict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ macro_rules! rules {
         }
 
         impl Describe for Rule {
-            fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+            fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
                 match self {
                     $(Self::$name(rule) => rule.build(run),)*
                 }

@@ -1,6 +1,6 @@
 //! The rate of a server on the mean of its clients' updates.
 
-use crate::ControlError;
+use crate::OutOfRange;
 use anneal_schedule::prelude::{ScheduleExt, constant};
 use anneal_schedule::{RunLength, Schedule, ScheduleConfig, ScheduleError};
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ pub enum ServerRateError {
     Schedule(#[from] ScheduleError),
     /// Its momentum.
     #[error(transparent)]
-    Momentum(#[from] ControlError),
+    Momentum(#[from] OutOfRange),
 }
 
 impl ServerRate {
@@ -89,7 +89,7 @@ impl ServerRate {
     /// [`ServerRateError`] names the field, the value, and what is allowed.
     pub fn resolve(&self, rounds: u64) -> Result<ServerSteps, ServerRateError> {
         let ok = (0.0..1.0).contains(&self.momentum);
-        ControlError::require("momentum", self.momentum, ok, "at least 0, below 1")?;
+        OutOfRange::require("momentum", self.momentum, ok, "at least 0, below 1")?;
         let schedule = self.schedule.clone().resolve(RunLength::updates(rounds))?;
         Ok(ServerSteps { schedule, momentum: self.momentum })
     }

@@ -1,6 +1,6 @@
 //! What a controller listens to: one number, of an update or an epoch.
 
-use crate::{ControlError, Event, MetricOf, Needs, Split};
+use crate::{Event, MetricOf, Needs, OutOfRange, Split};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
@@ -119,7 +119,7 @@ impl Signal {
     }
 
     /// Refuses to look for the highest loss or the lowest accuracy.
-    pub(crate) fn check_best(&self, highest: bool) -> Result<(), ControlError> {
+    pub(crate) fn check_best(&self, highest: bool) -> Result<(), OutOfRange> {
         let ok = self.higher_is_better().is_none_or(|higher| higher == highest);
         let (field, allowed) = match highest {
             true => ("max", "a signal that is better the higher it is; use min"),
@@ -127,7 +127,7 @@ impl Signal {
         };
         match ok {
             true => Ok(()),
-            false => Err(ControlError { field, value: format!("`{self}`"), allowed }),
+            false => Err(OutOfRange::new(field, format_args!("`{self}`"), allowed)),
         }
     }
 }
@@ -154,9 +154,9 @@ impl fmt::Display for Signal {
 }
 
 impl FromStr for Signal {
-    type Err = ControlError;
+    type Err = OutOfRange;
 
-    fn from_str(text: &str) -> Result<Self, ControlError> {
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
         let of = |split: Split, name: &str| MetricOf { split, name: name.to_string() };
         Ok(match text.split_once(' ') {
             Some(("valid", name)) => Self::Metric(of(Split::Valid, name)),
@@ -173,7 +173,7 @@ impl FromStr for Signal {
                     let allowed = "`valid NAME`, `train NAME`, `announced NAME`, `loss`, `gradient_norm`, \
                                    `gradient_l1`, `largest_gradient`, `update_norm` or `task_cosine`";
                     let value = format!("`{text}`");
-                    return Err(ControlError { field: "signal", value, allowed });
+                    return Err(OutOfRange::new("signal", value, allowed));
                 }
             },
         })

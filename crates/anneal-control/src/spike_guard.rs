@@ -2,7 +2,7 @@
 
 use crate::describe::updates;
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Needs, Observation, Run,
+    Answer, AnyController, Controller, Describe, Event, Needs, Observation, OutOfRange, Run,
     Signal, Span, Stop,
 };
 use serde::{Deserialize, Serialize};
@@ -166,7 +166,7 @@ impl SpikeGuard {
 }
 
 impl Describe for SpikeGuard {
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
         use Signal::{GradientL1, GradientNorm, LargestGradient, Loss};
         let clips = self.reaction == Reaction::Clip;
         let (allows, allowed) = match clips {
@@ -175,26 +175,26 @@ impl Describe for SpikeGuard {
         };
         let of_gradient = matches!(self.signal, GradientNorm | GradientL1 | LargestGradient);
         let ok = of_gradient || (allows && self.signal == Loss);
-        ControlError::require("signal", self.signal.to_string(), ok, allowed)?;
+        OutOfRange::require("signal", self.signal.to_string(), ok, allowed)?;
         let memory = self.memory > 0.0 && self.memory < 1.0;
-        ControlError::require("memory", self.memory, memory, "above 0, below 1")?;
+        OutOfRange::require("memory", self.memory, memory, "above 0, below 1")?;
         let threshold = self.threshold > 0.0 && self.threshold.is_finite();
-        ControlError::require("threshold", self.threshold, threshold, "finite, above 0")?;
+        OutOfRange::require("threshold", self.threshold, threshold, "finite, above 0")?;
         let epsilon = self.epsilon >= 0.0 && self.epsilon.is_finite();
-        ControlError::require("epsilon", self.epsilon, epsilon, "finite, at least 0")?;
+        OutOfRange::require("epsilon", self.epsilon, epsilon, "finite, at least 0")?;
         let first = updates("first", self.first, run)?;
-        ControlError::require("first", first, first >= 2, "at least 2 updates")?;
+        OutOfRange::require("first", first, first >= 2, "at least 2 updates")?;
         let cut = match self.reaction {
             Reaction::Clip => 0,
             Reaction::Cut { factor, updates: length } => {
                 let ok = factor > 0.0 && factor < 1.0;
-                ControlError::require("factor", factor, ok, "above 0, below 1")?;
+                OutOfRange::require("factor", factor, ok, "above 0, below 1")?;
                 let length = updates("updates", length, run)?;
-                ControlError::require("updates", length, length >= 1, "at least 1")?;
+                OutOfRange::require("updates", length, length >= 1, "at least 1")?;
                 length
             }
             Reaction::Skip { most } => {
-                ControlError::require("most", most, most >= 1, "at least 1")?;
+                OutOfRange::require("most", most, most >= 1, "at least 1")?;
                 0
             }
         };
@@ -339,9 +339,9 @@ impl Controller for Guard {
         self.state.clone()
     }
 
-    fn restore(&mut self, state: GuardState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: GuardState) -> Result<(), OutOfRange> {
         let variance = state.variance;
-        ControlError::require("variance", variance, variance >= 0.0, "at least 0")?;
+        OutOfRange::require("variance", variance, variance >= 0.0, "at least 0")?;
         self.state = GuardState { left: state.left.min(self.cut), ..state };
         Ok(())
     }

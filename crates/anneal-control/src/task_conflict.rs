@@ -2,7 +2,7 @@
 
 use crate::describe::updates;
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Run, Signal, Span, Stop,
+    Answer, AnyController, Controller, Describe, Event, OutOfRange, Run, Signal, Span, Stop,
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,11 +87,11 @@ impl TaskConflict {
 }
 
 impl Describe for TaskConflict {
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
         let ok = (0.0..=1.0).contains(&self.strength);
-        ControlError::require("strength", self.strength, ok, "0 to 1")?;
+        OutOfRange::require("strength", self.strength, ok, "0 to 1")?;
         let half_life = self.half_life.map(|span| updates("half_life", span, run)).transpose()?;
-        ControlError::require("half_life", half_life, half_life != Some(0), "at least 1 update")?;
+        OutOfRange::require("half_life", half_life, half_life != Some(0), "at least 1 update")?;
         let memory = half_life.map_or(0.0, |updates| (-1.0 / updates as f64).exp2());
         Ok(Watcher { strength: self.strength, memory, state: WatcherState::default() }.into())
     }
@@ -166,10 +166,10 @@ impl Controller for Watcher {
         self.state
     }
 
-    fn restore(&mut self, state: WatcherState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: WatcherState) -> Result<(), OutOfRange> {
         let WatcherState { mean, weight, .. } = state;
-        ControlError::require("mean", mean, (-1.0..=1.0).contains(&mean), "-1 to 1")?;
-        ControlError::require("weight", weight, weight >= 0.0, "at least 0")?;
+        OutOfRange::require("mean", mean, (-1.0..=1.0).contains(&mean), "-1 to 1")?;
+        OutOfRange::require("weight", weight, weight >= 0.0, "at least 0")?;
         self.state = state;
         Ok(())
     }

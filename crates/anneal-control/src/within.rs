@@ -2,7 +2,7 @@
 
 use crate::controllers::Erased;
 use crate::{
-    Answer, ControlError, Controller, Event, GradientNoise, LossScale, MetricOf, Needs,
+    Answer, Controller, Event, GradientNoise, LossScale, MetricOf, Needs, OutOfRange,
     PrivacyAccountant, Stop,
 };
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use std::ops::Range;
 /// What becomes of a controller's factor where its part of the run ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum AtEnd {
     /// It stays what it has come to.
     #[default]
@@ -143,8 +144,8 @@ impl Controller for Within {
         WithinState { inner: self.inner.save(), ..self.state.clone() }
     }
 
-    fn restore(&mut self, state: WithinState) -> Result<(), ControlError> {
-        let damaged = |value| ControlError { field: "inner", value, allowed: "a state of its" };
+    fn restore(&mut self, state: WithinState) -> Result<(), OutOfRange> {
+        let damaged = |value| OutOfRange::new("inner", value, "a state of its");
         self.inner.restore(state.inner.clone()).map_err(damaged)?;
         Answer { factor: state.factor, floor: state.floor, ..Answer::default() }.check()?;
         self.state = state;

@@ -1,6 +1,6 @@
 //! Curvature of the loss from losses at different rates.
 
-use crate::{PlanError, RangeTest};
+use crate::{OutOfRange, RangeTest};
 use serde::{Deserialize, Serialize};
 
 /// The mean curvature that a gradient and the loss above its minimum show.
@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 ///
 /// // loss = ½ · 3 w² at w = 2: the gradient is 6.
 /// assert_eq!(mean_curvature(36.0, 6.0, 0.0)?, 3.0);
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
-pub fn mean_curvature(gradient_squared: f64, loss: f64, minimum: f64) -> Result<f64, PlanError> {
+pub fn mean_curvature(gradient_squared: f64, loss: f64, minimum: f64) -> Result<f64, OutOfRange> {
     let square = gradient_squared.is_finite() && gradient_squared >= 0.0;
-    PlanError::require("gradient_squared", gradient_squared, square, "at least 0, finite")?;
+    OutOfRange::require("gradient_squared", gradient_squared, square, "at least 0, finite")?;
     check_above(loss, minimum)?;
     Ok(gradient_squared / (2.0 * (loss - minimum)))
 }
@@ -49,25 +49,25 @@ pub fn mean_curvature(gradient_squared: f64, loss: f64, minimum: f64) -> Result<
 /// // loss = ½ · 3 w² from w = 2 with a rate of 0.1: w = 2 − 0.1 · 6 = 1.4.
 /// let found = curvature_of_step(0.1, 6.0, 0.5 * 3.0 * 1.4 * 1.4, 0.0)?;
 /// assert!((found - 3.0).abs() < 1e-9);
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
 pub fn curvature_of_step(
     rate: f64,
     before: f64,
     after: f64,
     minimum: f64,
-) -> Result<f64, PlanError> {
-    PlanError::require("rate", rate, rate.is_finite() && rate > 0.0, "above 0, finite")?;
+) -> Result<f64, OutOfRange> {
+    OutOfRange::require("rate", rate, rate.is_finite() && rate > 0.0, "above 0, finite")?;
     check_above(before, minimum)?;
     let above = after.is_finite() && after >= minimum;
-    PlanError::require("after", after, above, format!("at least the minimum, {minimum:?}"))?;
+    OutOfRange::require("after", after, above, format!("at least the minimum, {minimum:?}"))?;
     Ok((1.0 - ((after - minimum) / (before - minimum)).sqrt()) / rate)
 }
 
-fn check_above(loss: f64, minimum: f64) -> Result<(), PlanError> {
-    PlanError::require("minimum", minimum, minimum.is_finite(), "finite")?;
+fn check_above(loss: f64, minimum: f64) -> Result<(), OutOfRange> {
+    OutOfRange::require("minimum", minimum, minimum.is_finite(), "finite")?;
     let above = loss.is_finite() && loss > minimum;
-    PlanError::require("loss", loss, above, format!("above the minimum, {minimum:?}; finite"))
+    OutOfRange::require("loss", loss, above, format!("above the minimum, {minimum:?}; finite"))
 }
 
 /// Gradient and curvature along it, from the losses of one batch at the weights w and after two steps w − ηg.
@@ -90,7 +90,7 @@ fn check_above(loss: f64, minimum: f64) -> Result<(), PlanError> {
 /// assert!((found.gradient_squared - 10.0).abs() < 1e-9);
 /// assert!((found.curvature - 2.8).abs() < 1e-9);
 /// assert!((found.largest_stable_rate().expect("curved up") - 2.0 / 2.8).abs() < 1e-9);
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TwoSteps {
@@ -106,20 +106,20 @@ impl TwoSteps {
     ///
     /// # Errors
     /// A rate of 0, two rates that are equal, anything that is not finite, or losses that show no gradient.
-    pub fn new(loss: f64, first: (f64, f64), second: (f64, f64)) -> Result<Self, PlanError> {
-        PlanError::require("loss", loss, loss.is_finite(), "finite")?;
+    pub fn new(loss: f64, first: (f64, f64), second: (f64, f64)) -> Result<Self, OutOfRange> {
+        OutOfRange::require("loss", loss, loss.is_finite(), "finite")?;
         for (rate, loss) in [first, second] {
-            PlanError::require("rate", rate, rate.is_finite() && rate != 0.0, "finite, not 0")?;
-            PlanError::require("loss", loss, loss.is_finite(), "finite")?;
+            OutOfRange::require("rate", rate, rate.is_finite() && rate != 0.0, "finite, not 0")?;
+            OutOfRange::require("loss", loss, loss.is_finite(), "finite")?;
         }
-        PlanError::require("rate", second.0, first.0 != second.0, "not that of the other step")?;
+        OutOfRange::require("rate", second.0, first.0 != second.0, "not that of the other step")?;
         let slope = |(rate, after): (f64, f64)| (after - loss) / rate;
         let (first_slope, second_slope) = (slope(first), slope(second));
         let distance = second.0 - first.0;
         let square = (first.0 * second_slope - second.0 * first_slope) / distance;
         let allowed = "above 0: steps along the gradient that change the loss";
         let shown = square.is_finite() && square > 0.0;
-        PlanError::require("gradient_squared", square, shown, allowed)?;
+        OutOfRange::require("gradient_squared", square, shown, allowed)?;
         let curvature = 2.0 * (second_slope - first_slope) / distance / square;
         Ok(Self { gradient_squared: square, curvature })
     }
@@ -133,6 +133,7 @@ impl TwoSteps {
 
 /// Curvature from a whole sweep of plain SGD.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SweepCurvature {
     /// The curvature.
     pub curvature: f64,
@@ -169,7 +170,7 @@ impl RangeTest {
     /// })?;
     /// let found = test.curvature(0.0).expect("a fall");
     /// assert!((found.curvature / 50.0 - 1.0).abs() < 1e-9);
-    /// # Ok::<(), anneal_plan::PlanError>(())
+    /// # Ok::<(), anneal_plan::OutOfRange>(())
     /// ```
     pub fn curvature(&self, minimum: f64) -> Option<SweepCurvature> {
         self.suggestion()?;
@@ -373,9 +374,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let nan = f64::NAN;
-        let field = |error: PlanError| match error {
-            PlanError::OutOfRange { field, .. } => field,
-        };
+        let field = |error: OutOfRange| error.field;
         assert_eq!(field(mean_curvature(-1.0, 1.0, 0.0).unwrap_err()), "gradient_squared");
         assert_eq!(field(mean_curvature(1.0, 1.0, 1.0).unwrap_err()), "loss");
         assert_eq!(field(mean_curvature(1.0, 1.0, nan).unwrap_err()), "minimum");

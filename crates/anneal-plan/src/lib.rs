@@ -1,22 +1,35 @@
-//! Planning a run: what a range test shows, and searches over trials. Plain numbers, without Burn.
+//! Planning a run: what a range test shows, and searches over trials. On plain numbers, without Burn.
 //!
-//! - [`Sweep`] has the rates of a range test, [`RangeTests`] what it showed, with a [`Verdict`] on whether that says anything.
-//! - [`FirstRate`] bisects for the largest stable rate, [`WarmupAdvice`] says how long a warm-up it asks for, and [`TwoSteps`],
-//!   [`mean_curvature`] and [`RangeTest::curvature`] what losses say of the curvature.
-//! - [`Search`] looks for the values of hyperparameters in a [`Space`]: at random, evenly, on a grid, or where a Gaussian
-//!   process hopes for most ([`UpperConfidence`]). [`Halving`] stops bad trials early; a file makes it resumable.
-//! - [`Target`] says how many trials it takes to hit a good interval.
-//! - [`GaussianProcess`] and [`Sobol`] are what a search is made of, for use alone.
+//! ```
+//! use anneal_plan::Sweep;
+//!
+//! // In place of a training: a loss that falls around 1e-3 and rises from 0.3 on.
+//! let loss = |rate: f64| 1.0 + 1.0 / (1.0 + rate / 1e-3) + (rate / 0.3).powi(4);
+//! let test = Sweep::default().run(loss)?;
+//! assert!(test.suggestion().is_some_and(|rate| rate > 1e-4 && rate < 1e-1));
+//! # Ok::<(), anneal_plan::OutOfRange>(())
+//! ```
+//!
+//! | question | answer |
+//! | --- | --- |
+//! | Which rate? | [`Sweep`] has the rates of a range test, [`RangeTests`] what it showed, with a [`Verdict`] on whether that says anything |
+//! | How large can the rate be at the start, and how long must it warm up? | [`FirstRate`], [`WarmupAdvice`] |
+//! | How curved is the loss? | [`TwoSteps`], [`mean_curvature`], [`RangeTest::curvature`] |
+//! | Which hyperparameters? | [`Search`] in a [`Space`]: at random, evenly, on a grid, or where a Gaussian process hopes for most ([`UpperConfidence`]); [`Halving`] stops bad trials early, and a file makes the search resumable |
+//! | How many trials? | [`Target`] |
+//!
+//! [`GaussianProcess`] and [`Sobol`] are what a search is made of, for use alone. The crate has no features.
 
 mod curvature;
-mod error;
+#[cfg(test)]
+mod guarantees;
 mod picture;
 mod range_test;
 mod search;
 mod warmup;
 
+pub use anneal_schedule::OutOfRange;
 pub use curvature::{SweepCurvature, TwoSteps, curvature_of_step, mean_curvature};
-pub use error::PlanError;
 pub use range_test::{
     Apart, Divergence, Ended, Fall, Interval, NothingSeen, Point, RangeTest, RangeTests, Rule,
     Smooth, Sweep, SweepShape, Sweeping, Verdict,
@@ -27,3 +40,8 @@ pub use search::{
     UpperConfidence, Values,
 };
 pub use warmup::{FirstRate, FoundRate, LargestStable, StableAt, Warmup, WarmupAdvice};
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,6 @@
 //! The largest stable rate, and the warm-up that it asks for.
 
-use crate::PlanError;
+use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
 /// Looks for the largest rate at which one step does not raise the loss.
@@ -19,15 +19,15 @@ use serde::{Deserialize, Serialize};
 /// | `tolerance` | 1.1 | above 1, finite: factor between a stable rate and one that raises the loss |
 ///
 /// ```
-/// use anneal_plan::{FirstRate, LargestStable, PlanError};
+/// use anneal_plan::{FirstRate, LargestStable, OutOfRange};
 ///
 /// // A step along the gradient of ½ · 4 w² at w = 1 is stable up to a rate of 2/4.
 /// let found = FirstRate::new(1e-7, 10.0)
-///     .find(2.0, |rate| Ok::<f64, PlanError>(2.0 * (1.0 - 4.0 * rate).powi(2)))?;
+///     .find(2.0, |rate| Ok::<f64, OutOfRange>(2.0 * (1.0 - 4.0 * rate).powi(2)))?;
 /// let LargestStable::Between { stable, rises } = found.largest else { panic!("{found:?}") };
 /// assert!(stable <= 0.5 && 0.5 < rises && rises <= 1.1 * stable);
 /// assert!(found.evaluations < 15);
-/// # Ok::<(), PlanError>(())
+/// # Ok::<(), OutOfRange>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +44,7 @@ fn tenth_more() -> f64 {
 
 /// What [`FirstRate::find`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FoundRate {
     /// The largest stable rate.
     pub largest: LargestStable,
@@ -101,7 +102,7 @@ impl FirstRate {
     ///
     /// # Errors
     /// What `loss` answers with; a field outside its range, or a loss before the step that is not finite.
-    pub fn find<E: From<PlanError>>(
+    pub fn find<E: From<OutOfRange>>(
         &self,
         loss_before: f64,
         mut loss: impl FnMut(f64) -> Result<f64, E>,
@@ -146,15 +147,15 @@ impl FirstRate {
         Ok(LargestStable::Between { stable, rises })
     }
 
-    fn check(&self, loss_before: f64) -> Result<(), PlanError> {
+    fn check(&self, loss_before: f64) -> Result<(), OutOfRange> {
         let Self { lowest, highest, tolerance } = *self;
         let positive = |value: f64| value.is_finite() && value > 0.0;
-        PlanError::require("lowest", lowest, positive(lowest), "above 0, finite")?;
+        OutOfRange::require("lowest", lowest, positive(lowest), "above 0, finite")?;
         let above = positive(highest) && highest > lowest;
-        PlanError::require("highest", highest, above, format!("above `lowest`, {lowest:?}"))?;
+        OutOfRange::require("highest", highest, above, format!("above `lowest`, {lowest:?}"))?;
         let factor = tolerance.is_finite() && tolerance > 1.0;
-        PlanError::require("tolerance", tolerance, factor, "above 1, finite")?;
-        PlanError::require("loss_before", loss_before, loss_before.is_finite(), "finite")
+        OutOfRange::require("tolerance", tolerance, factor, "above 1, finite")?;
+        OutOfRange::require("loss_before", loss_before, loss_before.is_finite(), "finite")
     }
 }
 
@@ -190,7 +191,7 @@ pub struct StableAt {
 /// let advice = WarmupAdvice::new(0.3).advise(&stable)?;
 /// // 51 · 0.3/(0.5 · 0.1) = 306 at update 50, against 60 at update 0.
 /// assert_eq!(advice, Warmup::Updates { length: 305, binds_at: 50 });
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -242,14 +243,14 @@ impl WarmupAdvice {
     ///
     /// # Errors
     /// A field outside its range, no rate, or a rate that is not above 0.
-    pub fn advise(&self, stable: &[StableAt]) -> Result<Warmup, PlanError> {
+    pub fn advise(&self, stable: &[StableAt]) -> Result<Warmup, OutOfRange> {
         let Self { peak, safety } = *self;
-        PlanError::require("peak", peak, peak.is_finite() && peak > 0.0, "above 0, finite")?;
-        PlanError::require("safety", safety, safety > 0.0 && safety <= 1.0, "above 0, at most 1")?;
-        PlanError::require("stable", stable.len(), !stable.is_empty(), "at least 1 rate")?;
+        OutOfRange::require("peak", peak, peak.is_finite() && peak > 0.0, "above 0, finite")?;
+        OutOfRange::require("safety", safety, safety > 0.0 && safety <= 1.0, "above 0, at most 1")?;
+        OutOfRange::require("stable", stable.len(), !stable.is_empty(), "at least 1 rate")?;
         for at in stable {
             let field = format!("stable rate at update {}", at.update);
-            PlanError::require(field, at.rate, at.rate > 0.0, "above 0")?;
+            OutOfRange::require(field, at.rate, at.rate > 0.0, "above 0")?;
         }
         let Some(last) = stable.iter().max_by_key(|at| at.update) else {
             return Ok(Warmup::NotNeeded);
@@ -280,7 +281,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    type Answer = Result<f64, PlanError>;
+    type Answer = Result<f64, OutOfRange>;
 
     proptest! {
         /// 2‖g‖²/(gᵀHg) along the gradient of a quadratic.
@@ -370,12 +371,12 @@ mod tests {
 
     #[test]
     fn errors_come_back() {
-        let broken = PlanError::require("loss", 0, false, "nothing");
+        let broken = OutOfRange::require("loss", 0, false, "nothing");
         let mut broken = Some(broken.unwrap_err());
         let found = FirstRate::new(0.1, 1.0).find(1.0, |_| Err(broken.take().unwrap()));
-        assert!(matches!(found, Err(PlanError::OutOfRange { field, .. }) if field == "loss"));
+        assert!(matches!(found, Err(OutOfRange { field, .. }) if field == "loss"));
         let field = |rule: FirstRate, loss: f64| match rule.find(loss, |_| Answer::Ok(0.0)) {
-            Err(PlanError::OutOfRange { field, .. }) => field,
+            Err(OutOfRange { field, .. }) => field,
             other => panic!("{other:?}"),
         };
         assert_eq!(field(FirstRate::new(0.0, 1.0), 1.0), "lowest");
@@ -385,7 +386,7 @@ mod tests {
         let advise = |advice: WarmupAdvice, rates: &[f64]| {
             let at = |rate: &f64| StableAt { update: 3, rate: *rate };
             match advice.advise(&rates.iter().map(at).collect::<Vec<_>>()) {
-                Err(PlanError::OutOfRange { field, .. }) => field,
+                Err(OutOfRange { field, .. }) => field,
                 other => panic!("{other:?}"),
             }
         };

@@ -36,7 +36,7 @@ const SCHEDULES: &[&str] = &[
     "tanh(0.1)",
     "cosine(0.1).warmup(1000)",
     "cosine(0.1).warmup(1000).then(50%, linear(0.01, 0.0001)).floor(0.001)",
-    "cosine(0.1).length(1000).repeat(1000)",
+    "cosine(0.1).length(1000).repeat_every(1000)",
     "cosine(0.1).stretch(2.5)",
     "cosine(0.1).delay(1000)",
     "warm_restarts(0.1, 1000).phase(500)",

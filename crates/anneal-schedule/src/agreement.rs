@@ -1,7 +1,7 @@
 //! Whether what is said of a run's length is the length that its training has.
 
 use crate::run::Count;
-use crate::{RunLength, ScheduleError};
+use crate::{OutOfRange, RunLength, ScheduleError};
 use thiserror::Error;
 
 /// Two places that say different things of a run.
@@ -21,6 +21,7 @@ pub struct Contradiction {
 
 /// Why a run and its training do not go together.
 #[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum AgreementError {
     /// They contradict each other.
     #[error(transparent)]
@@ -47,10 +48,9 @@ impl RunLength {
     /// [`Contradiction`] names the first number that differs.
     pub fn agree(self, training: Self) -> Result<Self, AgreementError> {
         if self.done > 0 {
-            let (value, allowed) =
-                (self.done.to_string(), "0: a training trains all of its run".into());
+            let allowed = "0: a training trains all of its run";
             return Err(
-                ScheduleError::OutOfRange { field: "run.after".into(), value, allowed }.into()
+                ScheduleError::from(OutOfRange::new("run.after", self.done, allowed)).into()
             );
         }
         let both = Self {

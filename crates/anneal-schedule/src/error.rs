@@ -1,5 +1,6 @@
 //! What can be wrong with a description.
 
+use crate::OutOfRange;
 use thiserror::Error;
 
 /// Why a description could not be resolved into a schedule.
@@ -8,21 +9,16 @@ use thiserror::Error;
 /// `warmup.schedule.cosine.peak`, the value found there and what is allowed.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
+#[must_use]
 pub enum ScheduleError {
-    /// A number outside its range; NaN and infinities are outside every range.
-    #[error("{field}: {value} is not allowed; allowed: {allowed}")]
-    OutOfRange {
-        /// Path of the field.
-        field: String,
-        /// The value found.
-        value: String,
-        /// The allowed range.
-        allowed: String,
-    },
+    /// A value outside its range; NaN and infinities are outside every range.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
     /// A length that does not fit into what is left of the run.
     #[error(
         "{field}: {span} is {updates} updates, but only {left} updates of the run are left for it; \
-         allowed: at most {left} updates"
+         allowed: at most {left} updates: shorten it, lengthen the run, or cut the schedule off with \
+         .truncate()"
     )]
     TooLong {
         /// Path of the field.
@@ -44,6 +40,18 @@ pub enum ScheduleError {
         /// The span as the user wrote it.
         span: String,
     },
+    /// A span in epochs, in a run that has no fixed number of updates in an epoch.
+    #[error(
+        "{field}: {span} needs a fixed number of updates in an epoch, which this run does not have; \
+         count it by RunLength::from_items or updates_per_epoch, without a ramp of the accumulation, \
+         or give the length in updates"
+    )]
+    NeedsEpochs {
+        /// Path of the field.
+        field: String,
+        /// The span as the user wrote it.
+        span: String,
+    },
     /// More schedules inside each other than [`MAX_DEPTH`](crate::MAX_DEPTH).
     #[error("{field}: nested {depth} deep; allowed: at most {} levels", crate::MAX_DEPTH)]
     TooDeep {
@@ -55,11 +63,23 @@ pub enum ScheduleError {
 }
 
 impl ScheduleError {
-    /// The same of a schedule that stands in a field of something else.
-    pub(crate) fn inside(mut self, outer: &str) -> Self {
-        let (Self::OutOfRange { field, .. }
+    /// The field that it is about, as a path from the outermost part: `warmup.schedule.cosine.peak`.
+    pub fn field(&self) -> &str {
+        match self {
+            Self::OutOfRange(OutOfRange { field, .. })
+            | Self::TooLong { field, .. }
+            | Self::NeedsRunLength { field, .. }
+            | Self::NeedsEpochs { field, .. }
+            | Self::TooDeep { field, .. } => field,
+        }
+    }
+
+    /// The same of a schedule that stands in the field `outer` of something else.
+    pub fn inside(mut self, outer: &str) -> Self {
+        let (Self::OutOfRange(OutOfRange { field, .. })
         | Self::TooLong { field, .. }
         | Self::NeedsRunLength { field, .. }
+        | Self::NeedsEpochs { field, .. }
         | Self::TooDeep { field, .. }) = &mut self;
         *field = format!("{outer}.{field}");
         self

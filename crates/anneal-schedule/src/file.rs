@@ -1,6 +1,8 @@
 //! Descriptions in TOML and JSON files: schedules, and what other crates put around them.
 
-use crate::{ScheduleConfig, suggest};
+use crate::source::position;
+use crate::text::{place_in, string_that_ends};
+use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, Source, suggest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -23,7 +25,8 @@ pub(crate) struct ScheduleFile {
     #[serde(default = "current_version")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = VERSION)))]
     version: u32,
-    /// The schedule: a table named after its outermost curve or combinator.
+    /// The schedule: a table named after its outermost curve or combinator, or a text such as
+    /// "cosine(3e-4).warmup(5%)".
     schedule: ScheduleConfig,
 }
 
@@ -36,12 +39,12 @@ fn current_version() -> u32 {
 #[non_exhaustive]
 pub enum FileError {
     /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The name ends neither in `.toml` nor in `.json`.
     #[error("{}: its name must end in .toml or .json", path.display())]
@@ -72,6 +75,21 @@ pub enum FileError {
         /// The version found.
         found: u32,
     },
+    /// The schedule that it describes does not resolve.
+    #[error("{origin}:{line}:{column}: {error}")]
+    Schedule {
+        /// The file, or the name of the format for a text.
+        origin: String,
+        /// Line of the field that is wrong, from 1.
+        line: usize,
+        /// Column of it, from 1.
+        column: usize,
+        /// What is wrong.
+        error: ScheduleError,
+    },
+    /// The length of the run is wrong.
+    #[error(transparent)]
+    Run(ScheduleError),
     /// The description cannot be written, such as a length above 2⁶³ in TOML or a NaN in JSON.
     #[error("cannot write the schedule: {0}")]
     Write(String),
@@ -88,11 +106,43 @@ impl ScheduleConfig {
     /// end = 1e-6
     /// ```
     ///
+    /// or the same as a text, which may also stand for any schedule inside another:
+    ///
+    /// ```toml
+    /// schedule = "cosine(3e-4).end(1e-6).warmup(5%)"
+    /// ```
+    ///
     /// # Errors
     /// [`FileError`] with file, line and column; unknown fields are refused with the known ones.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, FileError> {
-        let path = path.as_ref();
-        checked(load(path)?, &path.display().to_string())
+        Self::from_source(&Source::read(path)?)
+    }
+
+    /// Reads a description from a `.toml` or `.json` file and resolves it, so that a value out of
+    /// range has a place in the file too.
+    ///
+    /// ```no_run
+    /// use anneal_schedule::prelude::*;
+    /// let run = RunLength::from_items(50_000, 64).epochs(10);
+    /// let schedule = ScheduleConfig::load_for("recipe.toml", run)?;
+    /// # Ok::<(), FileError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and [`FileError::Schedule`], such as `recipe.toml:4:8:
+    /// warmup.schedule.cosine.peak: -1.0 is not allowed; allowed: a finite number above 0`.
+    pub fn load_for(path: impl AsRef<Path>, run: RunLength) -> Result<Schedule, FileError> {
+        let source = Source::read(path)?;
+        let run = run.resolve().map_err(FileError::Run)?;
+        Schedule::new(&Self::from_source(&source)?, run).map_err(|error| {
+            let (line, column) = source.locate(&format!("schedule.{}", error.field()));
+            FileError::Schedule { origin: source.origin().to_string(), line, column, error }
+        })
+    }
+
+    /// Reads a description from the text of a file; see [`load`](Self::load).
+    pub fn from_source(source: &Source) -> Result<Self, FileError> {
+        checked(source.parse()?, source.origin())
     }
 
     /// Reads a description from TOML text; see [`load`](Self::load).
@@ -133,19 +183,7 @@ impl ScheduleConfig {
 /// [`FileError`] with file, line and column; unknown fields with the nearest known one, where the
 /// type denies them.
 pub fn load<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, FileError> {
-    let path = path.as_ref();
-    let parse = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => from_toml,
-        Some("json") => from_json,
-        _ => return Err(FileError::UnknownExtension { path: path.into() }),
-    };
-    let origin = path.display().to_string();
-    let bytes = read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        parse_error(&origin, &valid, "the text is not UTF-8".into())
-    })?;
-    parse(text, &origin)
+    Source::read(path)?.parse()
 }
 
 /// Writes any description as TOML.
@@ -165,7 +203,7 @@ pub fn to_json(description: &impl Serialize) -> Result<String, FileError> {
 }
 
 /// What a file holds, where that is not more than a description can be.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![];
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
@@ -177,33 +215,45 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 /// Reads any description from TOML text; `origin` stands for the file in errors.
 pub fn from_toml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, FileError> {
     toml::from_str(text).map_err(|error| {
-        let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-        parse_error(origin, before, explained(error.message()))
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let (start, message) = place_in(text, start, error.message());
+        parse_error(origin, &text[..start], explained(message))
     })
 }
 
 /// An error at the end of the text `before` it.
-fn parse_error(origin: &str, before: &str, message: String) -> FileError {
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    FileError::Parse {
-        origin: origin.to_string(),
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-        message,
-    }
+pub(crate) fn parse_error(origin: &str, before: &str, message: String) -> FileError {
+    let (line, column) = position(before);
+    FileError::Parse { origin: origin.to_string(), line, column, message }
 }
 
 /// Reads any description from JSON text; `origin` stands for the file in errors.
 pub fn from_json<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, FileError> {
     // Some editors begin a file with a byte order mark; TOML allows it.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    serde_json::from_str(text).map_err(|error| FileError::Parse {
-        origin: origin.to_string(),
-        line: error.line(),
-        // An empty file ends in column 0.
-        column: error.column().max(1),
-        message: explained(without_position(&error.to_string())),
+    serde_json::from_str(text).map_err(|error| {
+        let whole = error.to_string();
+        let message = without_position(&whole);
+        if let Some(start) = string_that_ends(text, byte_of(text, error.line(), error.column())) {
+            let (place, message) = place_in(text, start, message);
+            if place > start {
+                return parse_error(origin, &text[..place], explained(message));
+            }
+        }
+        FileError::Parse {
+            origin: origin.to_string(),
+            line: error.line(),
+            // An empty file ends in column 0.
+            column: error.column().max(1),
+            message: explained(message),
+        }
     })
+}
+
+/// The byte after a line and column as serde_json counts them: from 1, in bytes.
+fn byte_of(text: &str, line: usize, column: usize) -> usize {
+    let lines = text.split_inclusive('\n').take(line.saturating_sub(1));
+    lines.map(str::len).sum::<usize>() + column
 }
 
 /// serde_json ends its messages with the position, which stands before them here.
@@ -222,14 +272,6 @@ fn checked(file: ScheduleFile, origin: &str) -> Result<ScheduleConfig, FileError
 /// A parser's message in one line and in the words of a schedule file.
 fn explained(message: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    if message.starts_with("wanted exactly 1 element") {
-        return "a schedule is one table, named after its curve or combinator; put several into a \
-                sequence, product or sum"
-            .into();
-    }
-    if message.starts_with("invalid type: unit variant") {
-        return "a schedule is a table with its fields, such as [schedule.cosine]".into();
-    }
     suggest::improve(&message)
 }
 
@@ -266,15 +308,23 @@ mod tests {
         assert!(unknown.starts_with("toml:3:3: unknown field `flor`"), "{unknown}");
         assert!(unknown.contains("`end`") && !unknown.contains('\n'), "{unknown}");
         let curve = message("[schedule.cosin]\npeak = 0.1\n");
-        assert!(curve.contains("unknown variant `cosin`"), "{curve}");
+        assert!(
+            curve.starts_with("toml:1:11: unknown curve `cosin`; did you mean `cosine`?"),
+            "{curve}"
+        );
+        let linear = message("[schedule.linear]\nstart = 0.1\n");
+        assert!(linear.contains("write it as a text, such as \"linear(0.1, 0.0)\""), "{linear}");
+        let decay = message("[schedule.exponential]\npeak = 0.1\ndecay = 0.99\n");
+        assert!(decay.contains("such as half_life"), "{decay}");
+        let wsd = message("[schedule.wsd]\npeak = 0.1\n");
+        assert!(wsd.contains("such as \"warmup_stable_decay(0.1, 5%, 20%)\""), "{wsd}");
+        assert!(curve.contains("one_cycle") && !curve.contains("torch_chain"), "{curve}");
         let missing = message("[schedule.cosine]\nend = 0.1\n");
         assert!(missing.contains("missing field `peak`"), "{missing}");
         let negative = message("[schedule.cosine]\npeak = 0.1\nlength = -3\n");
         assert!(negative.starts_with("toml:3:10") && negative.contains("at least 1"), "{negative}");
         let two = message("[schedule.cosine]\npeak = 0.1\n[schedule.constant]\nrate = 0.1\n");
         assert!(two.contains("one table") && two.contains("sequence"), "{two}");
-        let name = message("schedule = \"cosine\"\n");
-        assert!(name.contains("[schedule.cosine]"), "{name}");
         let marked = "\u{feff}{\"schedule\": {\"constant\": {\"rate\": 1}}}";
         assert_eq!(ScheduleConfig::from_json(marked).unwrap(), constant(1.0).into());
         assert!(ScheduleConfig::from_json("").unwrap_err().to_string().starts_with("json:1:1: "));

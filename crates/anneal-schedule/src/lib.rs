@@ -1,20 +1,42 @@
-//! Learning-rate schedules as values.
-//!
-//! A *description* ([`ScheduleConfig`]) is plain data: builder calls grow it, a file can hold it,
-//! its lengths may be spans ("5ep", "10%"). [`ScheduleExt::resolve`] checks it once against the length of
-//! the run ([`RunLength`]) and gives a [`Schedule`]: a pure function of the step, in closed form,
-//! in f64, finite and not negative at every step.
+//! Learning-rate schedules as values: written like a sentence, checked once against the length of the
+//! run, and exact at every step.
 //!
 //! ```
 //! use anneal_schedule::prelude::*;
 //!
 //! let run = RunLength::from_items(50_000, 64).epochs(10);
-//! let schedule = cosine(3e-4).floor(1e-6).warmup(Span::percent(5.0)).resolve(run)?;
+//! let schedule = cosine(3e-4).end(1e-6).warmup(Span::percent(5.0)).resolve(run)?;
 //!
 //! assert_eq!(schedule.length(), Some(7_820));
 //! assert_eq!(schedule.rate(391), 3e-4);
 //! # Ok::<(), ScheduleError>(())
 //! ```
+//!
+//! # Two types
+//! A *description*, [`ScheduleConfig`], is plain data. Builder calls grow it and never fail, a file or a
+//! text can hold it, and its lengths are [`Span`]s: `500` updates, `5ep`, `10%`, or the rest.
+//! [`ScheduleExt::resolve`] checks it against the length of the run, [`RunLength`], and gives a
+//! [`Schedule`]: a pure function of the step, in closed form, in f64, finite and not negative.
+//!
+//! # Where to go
+//! - Curves: [`constant`], [`linear`], [`cosine`], [`one_cycle`], [`step_decay`], [`multi_step`],
+//!   [`exponential`], [`warmup_stable_decay`], [`warm_restarts`] and more; each returns a struct whose
+//!   page has its formula, fields and source.
+//! - What can be done with any of them, such as [`warmup`](ScheduleExt::warmup),
+//!   [`then`](ScheduleExt::then), [`floor`](ScheduleExt::floor) and [`repeat`](ScheduleExt::repeat):
+//!   [`ScheduleExt`].
+//! - Files: [`ScheduleConfig::load_for`], and [`Source`] for files that hold more than a schedule.
+//! - Texts: `"cosine(3e-4).warmup(5%)".parse::<ScheduleConfig>()`.
+//! - What a schedule does: [`analysis`]. What is wrong with it: [`lint`].
+//! - From PyTorch, optax, timm, transformers, Keras and fastai: [`peers`].
+//!
+//! # Features
+//! | feature | default | what it gives |
+//! | --- | --- | --- |
+//! | `files` | yes | TOML and JSON files: [`mod@file`], [`Source`] |
+//! | `peers` | yes | [`peers`] |
+//! | `analysis` | yes | [`analysis`], [`lint`], [`decay`], [`merge_coefficients`] |
+//! | `schema` | no | `json_schema`, the file format as a JSON Schema |
 //!
 //! # Conventions
 //! Update t = 0, 1, … uses the rate at t. A curve over T updates uses the fraction t/T, so its end
@@ -22,55 +44,98 @@
 //! peak. Spans become updates by rounding cumulative positions half up. What the last part does
 //! not say fills the run.
 
+// Parts of curves are there for the analysis alone.
+#![cfg_attr(not(feature = "analysis"), allow(dead_code))]
+
 mod agreement;
+#[cfg(feature = "analysis")]
 pub mod analysis;
+mod catalogue;
 mod combine;
 mod curve;
+#[cfg(feature = "analysis")]
 pub mod decay;
 mod error;
 mod every;
+#[cfg(feature = "files")]
 pub mod file;
+#[cfg(all(test, feature = "analysis", feature = "files", feature = "peers"))]
+mod guarantees;
 mod length;
+#[cfg(feature = "analysis")]
 pub mod lint;
+#[cfg(feature = "analysis")]
 mod merge;
+mod names;
 mod node;
+mod out_of_range;
+#[cfg(feature = "peers")]
 pub mod peers;
 mod ramp;
 mod rate_drop;
 mod run;
+mod run_file;
 mod schedule;
 #[cfg(feature = "schema")]
 mod schema;
 mod scope;
+#[cfg(feature = "files")]
+mod source;
 mod span;
 mod suggest;
 mod text;
 
 pub use agreement::{AgreementError, Contradiction};
+pub use catalogue::{Argument, Entry, Kind, UnknownEntry, catalogue, find_entry};
 pub use combine::*;
 pub use curve::*;
+#[cfg(feature = "analysis")]
 pub use decay::{Shrinkage, WeightDecay};
 pub use error::ScheduleError;
 pub use every::Every;
+#[cfg(feature = "files")]
 pub use file::FileError;
 pub use length::Length;
+#[cfg(feature = "analysis")]
 pub use merge::{MergeRecipeError, merge_coefficients};
-pub use node::{Node, ScheduleConfig};
+pub use node::ScheduleConfig;
+pub use out_of_range::OutOfRange;
 pub use rate_drop::{DropEffect, RateDrop};
 pub use run::{MadeOf, Run, RunLength};
 pub use schedule::{Fingerprint, Schedule};
 #[cfg(feature = "schema")]
-pub use schema::json_schema;
+pub use schema::{json_schema, tidy as tidy_schema};
 pub use scope::MAX_DEPTH;
+#[cfg(feature = "files")]
+pub use source::Source;
 pub use span::{ParseSpanError, Span};
 pub use text::TextError;
 
-/// What most users need: the builders, spans, the run's length and the errors.
+/// What most users need: the common curves and builder calls, spans, the run's length and the errors.
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = cosine(3e-4).warmup(Span::percent(5.0)).resolve(RunLength::updates(1_000))?;
+/// # Ok::<(), ScheduleError>(())
+/// ```
+///
+/// Builders with names that mean much else, such as [`sum`], [`table`] and
+/// [`sequence`], and the structs that the builders make, are in the crate itself.
 pub mod prelude {
-    pub use crate::combine::*;
-    pub use crate::curve::*;
+    #[cfg(feature = "files")]
+    pub use crate::FileError;
+    #[cfg(feature = "analysis")]
+    pub use crate::WeightDecay;
     pub use crate::{
-        FileError, MAX_DEPTH, RateDrop, RunLength, Schedule, ScheduleConfig, ScheduleError, Span,
-        TextError, WeightDecay,
+        AfterEnd, AnnealStrategy, CycleScaling, Decay, DecayShape, OutOfRange, Ramp, RateDrop,
+        RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Span, Stable, TextError,
+        constant, cosine, cyclic, exponential, inverse_sqrt, inverse_time, linear, multi_step,
+        noam, one_cycle, piecewise_constant, piecewise_interpolate, polynomial, power_law,
+        stable_decay, step_decay, warm_restarts, warmup_stable_decay,
     };
 }
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

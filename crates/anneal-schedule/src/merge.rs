@@ -168,6 +168,7 @@ pub enum MergeRecipeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::custom;
     use crate::prelude::*;
 
     fn of(decay: impl Into<ScheduleConfig>, updates: &[u64]) -> Vec<f64> {

@@ -3,116 +3,141 @@
 use crate::combine::*;
 use crate::curve::*;
 use crate::curve::{pieces::Piece, tail::Tail};
-use crate::peers::PeerGrowth;
-use crate::peers::fastai::{FastaiAnnealer, FastaiCombinedCos};
-use crate::peers::keras::KerasRestarts;
-use crate::peers::optax::{OptaxCosine, OptaxJoin};
-use crate::peers::timm::{TimmCycles, TimmStep, TimmWsd};
-use crate::peers::torch::TorchChain;
-use crate::peers::transformers::TransformersDecay;
+#[cfg(feature = "peers")]
+use crate::peers::PeerCurve;
 use crate::{ScheduleError, Span, scope::Scope, text};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, EnumAccess, VariantAccess};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-macro_rules! nodes {
+/// The builder functions of the text form, or its builder calls, with the fields that they take by
+/// position.
+pub(crate) type Calls = &'static [(&'static str, &'static [&'static str])];
+
+/// An enum of curves, each under the name of its builder, and what it takes from the one it holds.
+macro_rules! curves {
     (
-        functions { $($function:ident($($argument:ident),*) $functions:ident $(<$fl:ident>)?,)* }
-        methods { $($method:ident($($parameter:ident),*) $methods:ident $(<$ml:ident>)?,)* }
+        $(#[$attribute:meta])*
+        enum $Enum:ident $({ $(#[$condition:meta])* $Others:ident($others:ident) })?
+        $($calls:ident {
+            $($name:ident($($argument:ident),*) $variant:ident $(<$length:ident>)?,)*
+        })*
     ) => {
-        /// The builder functions of the text form, with the fields that they take by position.
-        pub(crate) const FUNCTIONS: &[(&str, &[&str])] =
-            &[$((stringify!($function), &[$(stringify!($argument)),*]),)*];
-
-        /// The builder calls of the text form that combine what stands before them, which becomes
-        /// their field `schedule`.
-        pub(crate) const METHODS: &[(&str, &[&str])] =
-            &[$((stringify!($method), &[$(stringify!($parameter)),*]),)*];
-
-        nodes! {
-            $($function $functions $(<$fl>)?,)*
-            $($method $methods $(<$ml>)?,)*
+        #[derive(Clone, Debug, PartialEq)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[cfg_attr(feature = "schema", schemars(bound = "L: crate::Length", rename_all = "snake_case"))]
+        $(#[$attribute])*
+        #[non_exhaustive]
+        pub enum $Enum<L = Span> {
+            $($(
+                #[doc = concat!("A [`", stringify!($variant), "`].")]
+                $variant($variant $(<$length>)?),
+            )*)*
+            $(
+                /// A curve that only another library has.
+                $(#[$condition])*
+                #[cfg_attr(feature = "schema", schemars(skip))]
+                $Others($others<L>),
+            )?
         }
-    };
-    ($($name:ident $variant:ident $(<$length:ident>)?),* $(,)?) => {
-        /// Any curve or combinator.
-        ///
-        /// With [`Span`] lengths it is a description ([`ScheduleConfig`]); resolved, with lengths
-        /// in updates, it is what a [`Schedule`](crate::Schedule) evaluates. In a file it is a
-        /// table named after the curve: `[schedule.cosine]`.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
-        #[serde(rename_all = "snake_case")]
-        #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-        pub enum Node<L = Span> {$(
-            #[doc = concat!("A [`", stringify!($variant), "`].")]
-            $variant($variant $(<$length>)?),
-        )*}
 
-        impl Node {
+        $(
+            /// Names, and the fields that they take by position in the text form.
+            pub(crate) const $calls: Calls =
+                &[$((stringify!($name), &[$(stringify!($argument)),*]),)*];
+        )*
+
+        impl $Enum {
+            /// The names of all of them.
+            const NAMES: &[&str] = &[$($(stringify!($name),)*)*];
+
             /// Resolves whatever curve or combinator this is.
-            pub(crate) fn resolve_in(&self, scope: &Scope<'_>) -> Result<Node<u64>, ScheduleError> {
-                match self {$(
-                    Self::$variant(inner) => {
-                        inner.resolve(&scope.named(stringify!($name))).map(Node::$variant)
-                    }
-                )*}
+            pub(crate) fn resolve_in(
+                &self,
+                scope: &Scope<'_>,
+            ) -> Result<$Enum<u64>, ScheduleError> {
+                match self {
+                    $($(Self::$variant(inner) => {
+                        inner.resolve(&scope.named(stringify!($name))).map($Enum::$variant)
+                    })*)*
+                    $($(#[$condition])* Self::$Others(inner) => {
+                        inner.resolve_in(scope).map($Enum::$Others)
+                    })?
+                }
             }
         }
 
-        impl Rate for Node<u64> {
-            fn rate(&self, step: u64) -> f64 {
-                match self {$(Self::$variant(inner) => inner.rate(step),)*}
-            }
-
-            fn fill(&self, first: u64, rates: &mut [f64]) {
-                match self {$(Self::$variant(inner) => inner.fill(first, rates),)*}
-            }
-
-            fn end_rate(&self, step: u64) -> f64 {
-                match self {$(Self::$variant(inner) => inner.end_rate(step),)*}
-            }
-
-            fn peak(&self) -> f64 {
-                match self {$(Self::$variant(inner) => inner.peak(),)*}
-            }
-
-            fn mean(&self, step: u64, window: u64) -> Option<f64> {
-                match self {$(Self::$variant(inner) => inner.mean(step, window),)*}
-            }
-
-            fn tail(&self) -> Tail {
-                match self {$(Self::$variant(inner) => inner.tail(),)*}
-            }
-
-            fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
-                match self {$(Self::$variant(inner) => inner.pieces(steps),)*}
-            }
-
-            fn cycle_end(&self, from: u64) -> Option<u64> {
-                match self {$(Self::$variant(inner) => inner.cycle_end(from),)*}
-            }
-
-            fn inner(&self) -> Vec<Inner<'_>> {
-                match self {$(Self::$variant(inner) => inner.inner(),)*}
+        impl $Enum<u64> {
+            /// The curve or combinator that this is.
+            pub(crate) fn curve(&self) -> &dyn Rate {
+                match self {
+                    $($(Self::$variant(inner) => inner,)*)*
+                    $($(#[$condition])* Self::$Others(inner) => inner.curve(),)?
+                }
             }
         }
 
-        $(impl From<$variant> for Node {
+        impl<L: Serialize> Serialize for $Enum<L> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let name = stringify!($Enum);
+                match self {
+                    // A span needs a format that says what it holds; such a one needs no number.
+                    $($(Self::$variant(inner) => {
+                        serializer.serialize_newtype_variant(name, 0, stringify!($name), inner)
+                    })*)*
+                    $($(#[$condition])* Self::$Others(inner) => inner.serialize(serializer),)?
+                }
+            }
+        }
+
+        impl<'de, L: Deserialize<'de> + Default> $Enum<L> {
+            /// Reads the fields of the curve or combinator `name`.
+            pub(crate) fn read<A: VariantAccess<'de>>(
+                name: &str,
+                fields: A,
+            ) -> Result<Self, A::Error> {
+                $($(if name == stringify!($name) {
+                    return fields.newtype_variant().map(Self::$variant);
+                })*)*
+                Err(de::Error::unknown_variant(name, $Enum::NAMES))
+            }
+        }
+
+        $($(impl From<$variant> for $crate::ScheduleConfig {
             fn from(inner: $variant) -> Self {
-                Self::$variant(inner)
+                $Enum::$variant(inner).into()
             }
         }
 
         impl fmt::Display for $variant {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                Node::from(self.clone()).fmt(f)
+                $crate::ScheduleConfig::from(self.clone()).fmt(f)
             }
-        })*
+        })*)*
     };
 }
+#[cfg(feature = "peers")]
+pub(crate) use curves;
 
-nodes! {
-    functions {
+curves! {
+    /// The description of a schedule: plain data that a file can hold and builder calls grow.
+    ///
+    /// It is any curve or combinator. In a file it is a table named after it, `[schedule.cosine]`,
+    /// and as text the builder chain, `cosine(3e-4).warmup(5%)`.
+    ///
+    /// ```
+    /// use anneal_schedule::prelude::*;
+    /// let config: ScheduleConfig = cosine(3e-4).warmup(Span::percent(5.0)).into();
+    /// let schedule = config.resolve(RunLength::updates(1_000))?;
+    /// assert_eq!(schedule.rate(50), 3e-4);
+    /// # Ok::<(), ScheduleError>(())
+    /// ```
+    ///
+    /// Its lengths are [`Span`]s. Inside a resolved schedule the same structs hold lengths in
+    /// updates, `L` = `u64`.
+    #[cfg_attr(feature = "schema", schemars(transform = crate::schema::table_or_text))]
+    enum ScheduleConfig { #[cfg(feature = "peers")] Peer(PeerCurve) }
+    FUNCTIONS {
         constant(rate) Constant,
         step_decay(peak, every, gamma) StepDecay<L>,
         multi_step(peak, milestones, gamma) MultiStep<L>,
@@ -133,29 +158,19 @@ nodes! {
         inverse_sqrt(peak, timescale) InverseSqrt<L>,
         noam(factor, model_size, warmup_length) Noam<L>,
         tanh(peak) Tanh<L>,
-        torch_chain(lr, tracks) TorchChain,
-        fastai_annealer(start, end, length) FastaiAnnealer,
-        fastai_combined_cos(start, middle, end, length) FastaiCombinedCos,
         sequence(parts) Sequence<L>,
         product(schedules) Product<L>,
         sum(schedules) Sum<L>,
         minimum(schedules) Minimum<L>,
         maximum(schedules) Maximum<L>,
-        optax_cosine(start, end, exponent) OptaxCosine<L>,
-        optax_join(parts) OptaxJoin<L>,
-        keras_restarts(start, cycle) KerasRestarts<L>,
-        peer_growth(start, factor, per) PeerGrowth<L>,
-        timm_cycles(base_lr, t_initial, shape) TimmCycles,
-        timm_step(base_lr, decay_t, decay_rate) TimmStep,
-        timm_wsd(base_lr, t_initial, decay_t) TimmWsd,
-        transformers_decay(base_lr, length, shape) TransformersDecay,
     }
-    methods {
+    METHODS {
         warmup(length) Warmup<L>,
         scale(factor) Scale<L>,
         floor(floor) Floor<L>,
         cap(cap) Cap<L>,
-        repeat(length) Repeat<L>,
+        repeat() Repeat<L>,
+        truncate(length) Truncate<L>,
         delay(length) Delay<L>,
         stretch(factor) Stretch<L>,
         phase(shift) Phase<L>,
@@ -168,25 +183,92 @@ nodes! {
     }
 }
 
-impl fmt::Display for Node<Span> {
+#[cfg(feature = "peers")]
+pub(crate) use crate::peers::PEER_FUNCTIONS;
+
+/// None without the feature `peers`.
+#[cfg(not(feature = "peers"))]
+pub(crate) const PEER_FUNCTIONS: Calls = &[];
+
+#[cfg(feature = "peers")]
+impl From<PeerCurve> for ScheduleConfig {
+    fn from(curve: PeerCurve) -> Self {
+        Self::Peer(curve)
+    }
+}
+
+impl Rate for ScheduleConfig<u64> {
+    fn rate(&self, step: u64) -> f64 {
+        self.curve().rate(step)
+    }
+
+    fn fill(&self, first: u64, rates: &mut [f64]) {
+        self.curve().fill(first, rates);
+    }
+
+    fn end_rate(&self, step: u64) -> f64 {
+        self.curve().end_rate(step)
+    }
+
+    fn peak(&self) -> f64 {
+        self.curve().peak()
+    }
+
+    fn mean(&self, step: u64, window: u64) -> Option<f64> {
+        self.curve().mean(step, window)
+    }
+
+    fn tail(&self) -> Tail {
+        self.curve().tail()
+    }
+
+    fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
+        self.curve().pieces(steps)
+    }
+
+    fn cycle_end(&self, from: u64) -> Option<u64> {
+        self.curve().cycle_end(from)
+    }
+
+    fn inner(&self) -> Vec<Inner<'_>> {
+        self.curve().inner()
+    }
+}
+
+impl<'de, L: Deserialize<'de> + Default> ScheduleConfig<L> {
+    /// Reads a table that is named after its curve or combinator.
+    pub(crate) fn from_table<A: EnumAccess<'de>>(table: A) -> Result<Self, A::Error> {
+        let (Name(name), fields) = table.variant()?;
+        #[cfg(feature = "peers")]
+        if PEER_FUNCTIONS.iter().any(|known| known.0 == name) {
+            return PeerCurve::read(&name, fields).map(Self::Peer);
+        }
+        Self::read(&name, fields)
+    }
+}
+
+/// A name that is known; refused while it is read, so that the error has its position.
+struct Name(String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = ScheduleConfig::NAMES.contains(&name.as_str());
+        match known || PEER_FUNCTIONS.iter().any(|known| known.0 == name) {
+            true => Ok(Self(name)),
+            false => Err(de::Error::unknown_variant(&name, ScheduleConfig::NAMES)),
+        }
+    }
+}
+
+impl fmt::Display for ScheduleConfig<Span> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&text::write(self))
     }
 }
 
-impl fmt::Display for Node<u64> {
+impl fmt::Display for ScheduleConfig<u64> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&text::write_resolved(self))
     }
 }
-
-/// The description of a schedule: plain data that a file can hold and builder calls grow.
-///
-/// ```
-/// use anneal_schedule::prelude::*;
-/// let config: ScheduleConfig = cosine(3e-4).warmup(Span::percent(5.0)).into();
-/// let schedule = config.resolve(RunLength::updates(1_000))?;
-/// assert_eq!(schedule.rate(50), 3e-4);
-/// # Ok::<(), ScheduleError>(())
-/// ```
-pub type ScheduleConfig = Node<Span>;

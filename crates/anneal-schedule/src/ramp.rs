@@ -36,7 +36,7 @@ impl Steps {
         Self { given: given.len(), steps }
     }
 
-    fn steps(&self) -> &[(u64, u64)] {
+    pub fn steps(&self) -> &[(u64, u64)] {
         &self.steps[..self.given.min(MAX_STEPS)]
     }
 
@@ -135,7 +135,7 @@ impl Ramp {
 
 #[cfg(test)]
 mod tests {
-    use crate::{RunLength, ScheduleError};
+    use crate::{OutOfRange, RunLength};
 
     /// A loop over all batches, as training makes it.
     fn looped(run: RunLength, items: usize, batch_size: usize, epochs: usize) -> u64 {
@@ -222,12 +222,8 @@ mod tests {
             (&[(3, 1), (3, 2)], "3", "updates that rise, such as beyond 3"),
             (&[(3, 1), (2, 2)], "2", "updates that rise, such as beyond 3"),
         ] {
-            let expected = ScheduleError::OutOfRange {
-                field: "run.gradient_accumulation_steps".into(),
-                value: found.into(),
-                allowed: allowed.into(),
-            };
-            assert_eq!(run.gradient_accumulation_steps(steps).resolve(), Err(expected));
+            let expected = OutOfRange::new("run.gradient_accumulation_steps", found, allowed);
+            assert_eq!(run.gradient_accumulation_steps(steps).resolve(), Err(expected.into()));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a velocity that holds the rate does where the schedule drops it.
 
-use crate::ScheduleError;
+use crate::{OutOfRange, ScheduleError};
 use serde::{Deserialize, Serialize};
 
 /// What happens to momentum where the rate drops.
@@ -43,6 +43,7 @@ use serde::{Deserialize, Serialize};
 /// "Accurate, large minibatch SGD", section 2.3, calls the rescaling momentum correction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[must_use]
 pub struct RateDrop {
     action: Action,
     #[serde(default = "default_below")]
@@ -125,8 +126,7 @@ impl RateDrop {
     /// [`ScheduleError::OutOfRange`] names the field, below `field`.
     pub fn check(&self, field: &str) -> Result<(), ScheduleError> {
         let refuse = |name: &str, value: String, allowed: &str| {
-            let field = format!("{field}.{name}");
-            Err(ScheduleError::OutOfRange { field, value, allowed: allowed.into() })
+            Err(OutOfRange::new(format!("{field}.{name}"), value, allowed).into())
         };
         if !(self.below > 0.0 && self.below < 1.0) {
             return refuse("below", format!("{:?}", self.below), "above 0, below 1");

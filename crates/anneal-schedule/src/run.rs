@@ -1,7 +1,7 @@
 //! How long a run is, counted as Burn's training loop steps.
 
-use crate::ScheduleError;
 use crate::ramp::{Ramp, Steps};
+use crate::{OutOfRange, ScheduleError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -18,6 +18,11 @@ use std::fmt;
 /// epoch. On several devices each takes ⌊items / devices⌋ items and the last one the remainder
 /// too; an epoch lasts as many rounds as the device with the most items has batches.
 ///
+/// In a file it is a table of the numbers that are said, under the names of these functions:
+/// `items` with `batch_size`, `updates_per_epoch`, `updates` or `unbounded = true`, and `epochs`,
+/// `gradient_accumulation`, `devices`, `after`, `gradient_accumulation_ramp` and
+/// `gradient_accumulation_steps`.
+///
 /// ```
 /// use anneal_schedule::RunLength;
 /// let run = RunLength::from_items(50_000, 64).epochs(10).gradient_accumulation(4).resolve()?;
@@ -26,6 +31,7 @@ use std::fmt;
 /// # Ok::<(), anneal_schedule::ScheduleError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct RunLength {
     pub(crate) count: Count,
     pub(crate) epochs: Option<u64>,
@@ -393,18 +399,14 @@ fn rounds(items: u64, batch_size: u64, devices: u64) -> u64 {
 }
 
 /// The longest run; more updates than any machine will make, and no overflow on the way.
-const MAX_UPDATES: u64 = 1 << 63;
+pub(crate) const MAX_UPDATES: u64 = 1 << 63;
 
 pub(crate) fn at_least_1(field: &str, value: u64) -> Result<u64, ScheduleError> {
     if value == 0 { Err(out_of_range(field, value, "at least 1")) } else { Ok(value) }
 }
 
-pub(crate) fn out_of_range(field: &str, value: impl ToString, allowed: &str) -> ScheduleError {
-    ScheduleError::OutOfRange {
-        field: format!("run.{field}"),
-        value: value.to_string(),
-        allowed: allowed.to_string(),
-    }
+pub(crate) fn out_of_range(field: &str, value: impl fmt::Display, allowed: &str) -> ScheduleError {
+    OutOfRange::new(format!("run.{field}"), value, allowed).into()
 }
 
 /// A run whose updates are counted.
@@ -417,6 +419,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// The same run with another number of updates.
+    pub(crate) fn lasting(self, updates: u64) -> Self {
+        Self { updates: Some(updates), ..self }
+    }
+
     /// Updates of the whole run; `None` for a run without an end.
     pub fn updates(&self) -> Option<u64> {
         self.updates
@@ -607,7 +614,7 @@ mod tests {
             (ok.gradient_accumulation_ramp(1, 0), "run.gradient_accumulation_ramp.updates"),
         ] {
             match run.resolve() {
-                Err(ScheduleError::OutOfRange { field: found, .. }) => assert_eq!(found, field),
+                Err(ScheduleError::OutOfRange(found)) => assert_eq!(found.field, field),
                 other => panic!("{field}: {other:?}"),
             }
         }

@@ -1,8 +1,8 @@
 //! The resolved schedule.
 
+use crate::combine::untruncated;
 use crate::curve::Rate;
 use crate::curve::pieces::{Piece, Shape, cut};
-use crate::node::Node;
 use crate::scope::Scope;
 use crate::{Run, ScheduleConfig, ScheduleError};
 use std::fmt;
@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    node: Node<u64>,
+    node: ScheduleConfig<u64>,
     run: Run,
 }
 
@@ -125,6 +125,22 @@ impl Schedule {
         Some(end.map_or(last, |end| end.min(last)))
     }
 
+    /// The updates of the longer run that it is the beginning of, where a
+    /// [`Truncate`](crate::Truncate) cuts it off: the run ends after [`length`](Self::length) of them.
+    /// `None` where nothing is cut off.
+    ///
+    /// ```
+    /// use anneal_schedule::prelude::*;
+    /// let recipe = cosine(0.1).length(Span::steps(7_820)).truncate();
+    /// assert_eq!(recipe.clone().resolve(RunLength::updates(64))?.truncated_from(), Some(7_820));
+    /// assert_eq!(recipe.resolve(RunLength::updates(9_000))?.truncated_from(), None);
+    /// # Ok::<(), ScheduleError>(())
+    /// ```
+    pub fn truncated_from(&self) -> Option<u64> {
+        let updates = self.run.updates()?;
+        untruncated(&self.node).filter(|long| *long > updates)
+    }
+
     /// The run that it was resolved for.
     pub fn run(&self) -> Run {
         self.run
@@ -136,7 +152,7 @@ impl Schedule {
     }
 
     /// What it evaluates.
-    pub(crate) fn node(&self) -> &Node<u64> {
+    pub(crate) fn node(&self) -> &ScheduleConfig<u64> {
         &self.node
     }
 
@@ -203,6 +219,7 @@ impl fmt::Display for Fingerprint {
 #[cfg(test)]
 mod tests {
     use crate::prelude::*;
+    use crate::{MAX_DEPTH, sequence};
 
     #[test]
     fn holds_its_last_rate_beyond_its_length() {

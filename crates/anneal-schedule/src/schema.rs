@@ -2,9 +2,10 @@
 
 use crate::Span;
 use crate::file::ScheduleFile;
+use crate::node::PEER_FUNCTIONS;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema as schema, schema_for};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
 /// The JSON Schema (draft 2020-12) of the files that [`ScheduleConfig::load`] reads.
@@ -17,8 +18,34 @@ use std::borrow::Cow;
 /// [`ScheduleConfig::load`]: crate::ScheduleConfig::load
 pub fn json_schema() -> Value {
     let mut schema = schema_for!(ScheduleFile);
-    Descriptions.transform(&mut schema);
+    tidy(&mut schema);
     schema.to_value()
+}
+
+/// Makes a schema that holds schedules one for editors: documentation as a reader of a file wants it,
+/// and a wrong key said once, where it is.
+pub fn tidy(schema: &mut Schema) {
+    Descriptions.transform(schema);
+    Choices.transform(schema);
+}
+
+/// A schedule is a table or a text.
+pub(crate) fn table_or_text(schema: &mut Schema) {
+    Choices.transform(schema);
+    // What a curve's own definition says is said where it stands.
+    if let Some(tables) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        for table in tables.values_mut().filter_map(Value::as_object_mut) {
+            table.remove("description");
+        }
+    }
+    // Curves that `anneal translate` writes, and nobody else.
+    let peers: Vec<&str> = PEER_FUNCTIONS.iter().map(|known| known.0).collect();
+    let peers = json!({ format!("^({})$", peers.join("|")): { "type": "object" } });
+    schema.insert("patternProperties".into(), peers);
+    schema.insert("type".into(), json!(["object", "string"]));
+    let description = "A schedule: a table named after its curve or combinator, or a text such as \
+                       \"cosine(3e-4).warmup(5%)\".";
+    schema.insert("description".into(), description.into());
 }
 
 impl JsonSchema for Span {
@@ -31,15 +58,59 @@ impl JsonSchema for Span {
             "description":
                 "A length: a number of updates (500), of epochs (\"5ep\"), a share of the whole run \
                  (\"10%\"), or what is left of it (\"rest\").",
-            "anyOf": [
-                { "type": "integer", "minimum": 0, "maximum": u64::MAX },
-                {
-                    "type": "string",
-                    "pattern": "^([0-9]+|([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?(ep|%)|rest)$",
-                },
-            ],
+            // 1e6 is an integer in JSON Schema too.
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "maximum": u64::MAX,
+            "pattern": span_pattern(),
         })
     }
+}
+
+/// A length as a text: `500`, `10_000`, `1e6`, `5ep`, `10 %`, `rest`.
+fn span_pattern() -> String {
+    let digits = "[0-9]+(_[0-9]+)*";
+    let whole = format!(r"{digits}([eE]\+?[0-9]+)?");
+    let decimal = format!(r"({digits}\.?({digits})?|\.{digits})([eE][+-]?[0-9]+)?");
+    format!(r"^\s*(\+?{whole}|\+?{decimal}\s*(ep|%)|rest)\s*$")
+}
+
+/// A choice whose variants are tables with one key each: one table with these keys, of which it has
+/// one. A validator then points at the key that is wrong, instead of at all variants.
+struct Choices;
+
+impl Transform for Choices {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        let Some(variants) = schema.get("oneOf").and_then(Value::as_array).cloned() else { return };
+        let (tables, words): (Vec<Value>, Vec<Value>) =
+            variants.into_iter().partition(|variant| variant["type"] == "object");
+        let keys: Option<Vec<_>> = tables.iter().map(only_key).collect();
+        let Some(keys) = keys.filter(|keys| !keys.is_empty()) else { return };
+        schema.remove("oneOf");
+        if words.is_empty() {
+            schema.insert("type".into(), "object".into());
+        } else {
+            schema.insert("type".into(), json!(["object", "string"]));
+            schema.insert("if".into(), json!({ "type": "string" }));
+            schema.insert("then".into(), json!({ "oneOf": words }));
+        }
+        schema.insert("properties".into(), keys.into_iter().collect::<Map<_, _>>().into());
+        schema.insert("additionalProperties".into(), false.into());
+        schema.insert("minProperties".into(), 1.into());
+        schema.insert("maxProperties".into(), 1.into());
+    }
+}
+
+/// The one key of a variant, and what it holds, with the variant's description.
+fn only_key(variant: &Value) -> Option<(String, Value)> {
+    let properties = variant["properties"].as_object()?;
+    let (key, value) = properties.iter().next().filter(|_| properties.len() == 1)?;
+    let mut value = value.clone();
+    if let Some(description) = variant.get("description") {
+        value["description"] = description.clone();
+    }
+    Some((key.clone(), value))
 }
 
 /// Documentation as a reader of a file wants it: without examples in Rust, the tables of fields,
@@ -79,14 +150,30 @@ mod tests {
     #[test]
     fn every_curve_and_combinator_is_described() {
         let schema = json_schema();
-        let variants = schema["$defs"]["Node"]["oneOf"].as_array().unwrap();
-        let names: Vec<&str> =
-            variants.iter().map(|variant| variant["required"][0].as_str().unwrap()).collect();
-        let listed: Vec<&str> = FUNCTIONS.iter().chain(METHODS).map(|known| known.0).collect();
-        assert_eq!(names, listed);
+        let node = &schema["$defs"]["ScheduleConfig"];
+        assert_eq!(
+            (&node["maxProperties"], &node["additionalProperties"]),
+            (&json!(1), &json!(false))
+        );
+        for (name, _) in FUNCTIONS.iter().chain(METHODS) {
+            let definition = node["properties"][name]["$ref"].as_str().unwrap();
+            let definition = schema.pointer(&definition[1..]).unwrap();
+            assert!(definition["description"].as_str().unwrap().len() > 10, "{definition}");
+        }
         for definition in schema["$defs"].as_object().unwrap().values() {
             assert!(definition["description"].is_string(), "{definition}");
         }
+    }
+
+    #[test]
+    fn a_choice_is_one_table_of_which_one_key_is_given() {
+        let decay = &json_schema()["$defs"]["Decay"];
+        assert!(decay["properties"]["half_life"]["description"].is_string(), "{decay}");
+        assert_eq!(decay["properties"]["factor"]["required"], json!(["factor", "per"]));
+        assert!(decay.get("oneOf").is_none(), "{decay}");
+        let stable = &json_schema()["$defs"]["Stable"];
+        assert_eq!(stable["then"]["oneOf"][0]["const"], "constant");
+        assert_eq!(stable["type"], json!(["object", "string"]));
     }
 
     #[test]

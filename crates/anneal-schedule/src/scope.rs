@@ -1,8 +1,8 @@
 //! Where a part of a description stands in the run, and the checks that need to know it.
 
-use crate::ScheduleError;
 use crate::run::Run;
 use crate::span::{Position, Span};
+use crate::{OutOfRange, ScheduleError};
 use std::ops::RangeInclusive;
 
 /// How many schedules may stand inside each other.
@@ -21,6 +21,8 @@ pub(crate) struct Scope<'a> {
     depth: usize,
     /// How many rates of this part one rate of the schedule asks for.
     evaluations: u64,
+    /// Whether a `truncate` around it looks for a run that is long enough.
+    truncated: bool,
 }
 
 impl<'a> Scope<'a> {
@@ -32,6 +34,7 @@ impl<'a> Scope<'a> {
             end: run.updates(),
             depth: 0,
             evaluations: 1,
+            truncated: false,
         }
     }
 
@@ -65,8 +68,27 @@ impl<'a> Scope<'a> {
             let field = self.path.chars().take(60).chain("…".chars()).collect();
             return Err(ScheduleError::TooDeep { field, depth });
         }
-        let evaluations = self.evaluations;
-        Ok(Self { run: self.run, path: self.field(field), start, end, depth, evaluations })
+        Ok(Self { path: self.field(field), start, end, depth, ..*self })
+    }
+
+    /// The scope of a schedule inside this one that is resolved for a run of its own.
+    pub(crate) fn inside_run<'b>(
+        &self,
+        field: &str,
+        run: &'b Run,
+    ) -> Result<Scope<'b>, ScheduleError> {
+        let Self { path, depth, evaluations, .. } = self.inside(field)?;
+        Ok(Scope { path, depth, evaluations, truncated: true, ..Scope::whole(run) })
+    }
+
+    /// Whether a `truncate` around it looks for a run that is long enough.
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// The run that it stands in, or one within a `truncate`.
+    pub(crate) fn run(&self) -> &'a Run {
+        self.run
     }
 
     /// The scope of a schedule inside this one of which each rate here needs `times` many.
@@ -98,14 +120,7 @@ impl<'a> Scope<'a> {
 
     /// This scope with the name of a curve added to its path.
     pub(crate) fn named(&self, name: &str) -> Self {
-        Self {
-            run: self.run,
-            path: self.field(name),
-            start: self.start,
-            end: self.end,
-            depth: self.depth,
-            evaluations: self.evaluations,
-        }
+        Self { path: self.field(name), ..*self }
     }
 
     fn field(&self, name: &str) -> String {
@@ -152,7 +167,13 @@ impl<'a> Scope<'a> {
     /// The updates of a prefix, and where it ends. It leaves at least one update for what follows:
     /// a span that only rounds to all that is left is cut, one that says so is refused.
     pub(crate) fn prefix(&self, field: &str, span: Span) -> Result<(u64, Position), ScheduleError> {
-        let updates = self.rounded_length(field, span)?;
+        let updates = self.rounded_length(field, span).map_err(|error| match error {
+            // One is left for what follows.
+            ScheduleError::TooLong { field, span, updates, left } => {
+                ScheduleError::TooLong { field, span, updates, left: left.saturating_sub(1) }
+            }
+            error => error,
+        })?;
         let first = self.update(field, span, self.start)?;
         let after = self.start.after(span);
         match self.end.filter(|&end| first + updates >= end) {
@@ -198,7 +219,11 @@ impl<'a> Scope<'a> {
     }
 
     fn needs_run_length(&self, field: &str, span: Span) -> ScheduleError {
-        ScheduleError::NeedsRunLength { field: self.field(field), span: span.to_string() }
+        let (field, span_text) = (self.field(field), span.to_string());
+        match span {
+            Span::Epochs(_) => ScheduleError::NeedsEpochs { field, span: span_text },
+            _ => ScheduleError::NeedsRunLength { field, span: span_text },
+        }
     }
 
     fn check_span(&self, field: &str, span: Span) -> Result<(), ScheduleError> {
@@ -277,6 +302,6 @@ impl<'a> Scope<'a> {
         value: String,
         allowed: impl Into<String>,
     ) -> ScheduleError {
-        ScheduleError::OutOfRange { field: self.field(field), value, allowed: allowed.into() }
+        OutOfRange::new(self.field(field), value, allowed).into()
     }
 }

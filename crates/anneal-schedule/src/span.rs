@@ -25,6 +25,7 @@ use thiserror::Error;
 /// assert_eq!(Span::percent(10.0).to_string(), "10%");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[must_use]
 pub enum Span {
     /// A number of updates, at least 1.
     Steps(u64),
@@ -119,7 +120,7 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let trimmed = text.trim();
         let error = || ParseSpanError(text.to_string());
-        let number = |digits: &str| digits.trim().parse::<f64>().map_err(|_| error());
+        let number = |digits: &str| decimal(digits.trim()).ok_or_else(error);
         if trimmed == "rest" {
             Ok(Self::Rest)
         } else if let Some(percent) = trimmed.strip_suffix('%') {
@@ -127,9 +128,45 @@ impl FromStr for Span {
         } else if let Some(epochs) = trimmed.strip_suffix("ep") {
             number(epochs).map(Self::Epochs)
         } else {
-            trimmed.parse().map(Self::Steps).map_err(|_| error())
+            whole(trimmed).map(Self::Steps).ok_or_else(error)
         }
     }
+}
+
+/// A finite number as a file or a text may write it: digits, between which an underscore may stand.
+pub(crate) fn decimal(digits: &str) -> Option<f64> {
+    without_separators(digits)?.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// A whole number of updates, such as `500`, `10_000` or `1e6`.
+pub(crate) fn whole(digits: &str) -> Option<u64> {
+    let plain = without_separators(digits)?;
+    plain.parse().ok().or_else(|| {
+        let power_of_ten = digits.contains(['e', 'E']) && !digits.contains('.');
+        decimal(digits).filter(|_| power_of_ten).and_then(as_updates)
+    })
+}
+
+/// A float that counts updates: whole, and not above 2⁵³, so that no digit was lost.
+fn as_updates(number: f64) -> Option<u64> {
+    let exact = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
+    exact.then_some(number as u64)
+}
+
+/// Digits without the underscores between them; `None` where one stands elsewhere.
+fn without_separators(digits: &str) -> Option<String> {
+    let is_digit = |part: Option<char>| part.is_some_and(|c| c.is_ascii_digit());
+    let mut parts = digits.split('_').peekable();
+    let mut plain = String::new();
+    while let Some(part) = parts.next() {
+        plain.push_str(part);
+        let next = parts.peek();
+        let between = |next: &&str| is_digit(part.chars().last()) && is_digit(next.chars().next());
+        if !next.is_none_or(between) {
+            return None;
+        }
+    }
+    Some(plain)
 }
 
 impl Serialize for Span {
@@ -149,11 +186,14 @@ impl<'de> Deserialize<'de> for Span {
 
 struct SpanVisitor;
 
+/// What is a length.
+const LENGTHS: &str = "a number of updates (500), \"5ep\", \"10%\" or \"rest\"";
+
 impl de::Visitor<'_> for SpanVisitor {
     type Value = Span;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a length: a number of updates (500), \"5ep\", \"10%\" or \"rest\"")
+        write!(f, "a length: {LENGTHS}")
     }
 
     fn visit_u64<E: de::Error>(self, steps: u64) -> Result<Span, E> {
@@ -163,6 +203,17 @@ impl de::Visitor<'_> for SpanVisitor {
     fn visit_i64<E: de::Error>(self, steps: i64) -> Result<Span, E> {
         u64::try_from(steps).map(Span::Steps).map_err(|_| {
             E::custom(format!("length {steps} is not allowed; allowed: at least 1 update"))
+        })
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Span, E> {
+        as_updates(number).map(Span::Steps).ok_or_else(|| {
+            let share = if number > 0.0 && number < 1.0 {
+                "; write a share of the run in percent, such as \"5%\""
+            } else {
+                ""
+            };
+            E::custom(format!("{number} is no length; allowed: {LENGTHS}{share}"))
         })
     }
 
@@ -257,8 +308,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_harmless_is_accepted() {
+        for (text, span) in [
+            (" 500", Span::Steps(500)),
+            ("10_000", Span::Steps(10_000)),
+            ("1e6", Span::Steps(1_000_000)),
+            ("5 %", Span::percent(5)),
+            (" 2.5 ep ", Span::epochs(2.5)),
+            ("1_000ep", Span::epochs(1_000)),
+        ] {
+            assert_eq!(text.parse(), Ok(span), "{text}");
+        }
+        assert_eq!(serde_json::from_str::<Span>("1e6").unwrap(), Span::Steps(1_000_000));
+        for number in ["0.05", "5.5", "1e300", "-1.0"] {
+            let error = serde_json::from_str::<Span>(number).unwrap_err().to_string();
+            assert!(error.contains("is no length"), "{error}");
+        }
+        let share = serde_json::from_str::<Span>("0.05").unwrap_err().to_string();
+        assert!(share.contains("such as \"5%\""), "{share}");
+    }
+
+    #[test]
     fn nonsense_is_refused_with_the_allowed_forms() {
-        for text in ["", "ten", "10 percent", "-5", "5.5", "%", "ep"] {
+        for text in [
+            "",
+            "ten",
+            "10 percent",
+            "-5",
+            "5.5",
+            "%",
+            "ep",
+            "nan%",
+            "infep",
+            "1e999%",
+            "1__0",
+            "_1",
+            "1_",
+        ] {
             let error = text.parse::<Span>().unwrap_err().to_string();
             assert!(error.contains("10%") && error.contains("5ep"), "{error}");
         }

@@ -1,18 +1,28 @@
 //! "Did you mean …?"
 
+use crate::names;
+
 /// `; did you mean …?` with the known name that is nearest to `name`, or nothing where none is near.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest_name(name, known).map_or(String::new(), |known| format!("; did you mean `{known}`?"))
+}
+
+/// The known name that is nearest to `name`, where one is near.
+pub(crate) fn nearest_name<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     known
         .into_iter()
         .map(|known| (strsim::jaro_winkler(name, known), known))
         .filter(|(similarity, _)| *similarity > 0.75)
         .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map_or(String::new(), |(_, known)| format!("; did you mean `{known}`?"))
+        .map(|(_, known)| known)
 }
 
 /// The names that a message of serde's offers instead of an unknown one.
-pub(crate) fn candidates(message: &str) -> Vec<String> {
-    backticked(message).skip(1).map(str::to_string).collect()
+pub(crate) fn candidates(message: &str) -> Vec<&str> {
+    backticked(message).skip(1).collect()
 }
 
 /// A message of serde's about an unknown name, with the nearest known one, and about a choice whose
@@ -21,11 +31,20 @@ pub(crate) fn improve(message: &str) -> String {
     if message.contains("expected struct variant") {
         return format!("{message}: name its fields, as in factor(factor = 0.99, per = 1)");
     }
-    let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
-    match backticked(message).next().filter(|_| unknown) {
-        Some(name) => format!("{message}{}", nearest(name, backticked(message).skip(1))),
-        None => message.to_string(),
+    if message == "wanted string or table" || message.contains("expected string or map") {
+        return format!(
+            "{message}: a word, or one key and its value, such as half_life = \"10ep\""
+        );
     }
+    let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
+    let Some(name) = backticked(message).next().filter(|_| unknown) else {
+        return message.to_string();
+    };
+    let known = candidates(message);
+    if known.contains(&"cosine") && known.contains(&"warmup") {
+        return names::unknown_table(name);
+    }
+    format!("{message}{}", names::near_field(name, &known))
 }
 
 fn backticked(message: &str) -> impl Iterator<Item = &str> {
@@ -45,5 +64,13 @@ mod tests {
         assert_eq!(improve("missing field `peak`"), "missing field `peak`");
         let unnamed = improve("invalid type: floating point `0.99`, expected struct variant");
         assert!(unnamed.ends_with("as in factor(factor = 0.99, per = 1)"), "{unnamed}");
+    }
+
+    #[test]
+    fn the_name_of_another_library_is_explained() {
+        let message = "unknown field `eta_min`, expected one of `peak`, `end`, `length`";
+        assert_eq!(improve(message), format!("{message}; `eta_min` is called `end` here"));
+        let message = "unknown field `T_max`, expected one of `peak`, `end`, `length`";
+        assert_eq!(improve(message), format!("{message}; `T_max` is called `length` here"));
     }
 }

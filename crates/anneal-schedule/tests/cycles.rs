@@ -39,7 +39,7 @@ fn restarts() -> anneal_schedule::WarmRestarts {
 
 #[test]
 fn what_falls_again_and_again_ends_where_a_scan_of_its_rates_says() {
-    let saw = || linear(1.0, 0.2).repeat(Span::steps(7));
+    let saw = || linear(1.0, 0.2).repeat_every(Span::steps(7));
     let wave = |cycles| cosine(1.0).end(0.1).cycles(cycles);
     let configs: Vec<ScheduleConfig> = vec![
         constant(1.0).into(),
@@ -56,6 +56,9 @@ fn what_falls_again_and_again_ends_where_a_scan_of_its_rates_says() {
         restarts().delay(Span::steps(11)).into(),
         restarts().phase(Span::steps(4)).into(),
         restarts().stretch(3.0).into(),
+        restarts().truncate().into(),
+        restarts().truncate().length(Span::steps(25)).into(),
+        linear(1.0, 0.0).repeat_times(4).delay(Span::steps(3)).into(),
         restarts().stretch(0.5).into(),
         restarts().multiplier(2.0).stretch(0.3).into(),
         restarts().times(exponential(1.0, Decay::HalfLife(Span::steps(40)))).into(),
@@ -66,7 +69,7 @@ fn what_falls_again_and_again_ends_where_a_scan_of_its_rates_says() {
         saw().into(),
         saw().count(4).into(),
         saw().then(Span::steps(40), saw()).into(),
-        restarts().repeat(Span::steps(25)).into(),
+        restarts().repeat_every(Span::steps(25)).into(),
         wave(3.1).into(),
         wave(2.3).k(1.7).into(),
         wave(4.3).exponent(2.0).length(Span::steps(77)).into(),
@@ -153,9 +156,10 @@ fn translated_schedules_have_the_ends_of_their_peers() {
 fn a_restart_that_begins_low_ends_a_cycle_before_it() {
     let low = restarts().cycle_warmup(Span::steps(4)).end(0.5);
     assert_eq!(ends(low, 25), [9, 19, 24]);
-    let triangle = linear(0.0, 1.0).then(Span::steps(5), linear(1.0, 0.0)).repeat(Span::steps(10));
+    let triangle =
+        linear(0.0, 1.0).then(Span::steps(5), linear(1.0, 0.0)).repeat_every(Span::steps(10));
     assert_eq!(ends(triangle, 25), [9, 19, 24]);
-    let alike = constant(1.0).repeat(Span::steps(10));
+    let alike = constant(1.0).repeat_every(Span::steps(10));
     assert_eq!(ends(alike, 25), [9, 19, 24]);
 }
 

@@ -63,6 +63,10 @@ static SEEDS: LazyLock<Vec<(Form, String)>> = LazyLock::new(|| {
         if let Ok(config) = text.parse::<ScheduleConfig>() {
             seeds.push((Form::Toml, config.to_toml().unwrap()));
             seeds.push((Form::Json, config.to_json().unwrap()));
+            // In a file too, where an error is placed within the text.
+            seeds.push((Form::Toml, format!("schedule = {text:?}\n")));
+            seeds.push((Form::Toml, format!("schedule = \"\"\"\n{text}\"\"\"\n")));
+            seeds.push((Form::Json, format!("{{\n\"schedule\": {text:?}}}")));
         }
     }
     seeds
@@ -155,7 +159,10 @@ const TOKENS: &[&str] = &[
     ".warmup(5%)",
     ".floor(0.001)",
     ".smooth(1000)",
-    ".repeat(10)",
+    ".repeat_every(10)",
+    ".repeat_times(3)",
+    ".truncate()",
+    ".truncate(90ep)",
     ".then(5, constant(0.1))",
     ".overlay()",
     "sum([",

@@ -12,7 +12,9 @@ use anneal_schedule::peers::timm::{
 use anneal_schedule::peers::torch::{TorchChain, TorchCyclicMode, TorchLink, TorchPhase};
 use anneal_schedule::peers::transformers::{Falling, TransformersDecay};
 use anneal_schedule::prelude::*;
-use anneal_schedule::{AfterEnd, AnnealStrategy, CycleScaling, DecayShape, Ramp, Stable, sequence};
+use anneal_schedule::{
+    custom, inverse_curvature, maximum, minimum, product, sequence, sum, table, tanh,
+};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
@@ -449,17 +451,17 @@ fn combined(curve: BoxedStrategy<ScheduleConfig>) -> impl Strategy<Value = Sched
             (inner.clone(), number()).prop_map(|(inner, floor)| inner.floor(floor).into()),
             (inner.clone(), number()).prop_map(|(inner, cap)| inner.cap(cap).into()),
             (inner.clone(), number()).prop_map(|(inner, factor)| inner.scale(factor).into()),
-            (inner.clone(), span(), prop::option::of(0u64..9)).prop_map(
-                |(inner, length, count)| {
-                    let config = inner.repeat(length);
-                    match count {
-                        Some(count) => config.count(count).into(),
-                        None => config.into(),
-                    }
+            (inner.clone(), span(), prop::option::of(0u64..9)).prop_map(|(inner, every, count)| {
+                match (every, count) {
+                    (Span::Rest, Some(count)) => inner.repeat_times(count).into(),
+                    (every, Some(count)) => inner.repeat_every(every).count(count).into(),
+                    (every, None) => inner.repeat_every(every).into(),
                 }
-            ),
+            }),
             (inner.clone(), span()).prop_map(|(inner, length)| inner.delay(length).into()),
             (inner.clone(), factor()).prop_map(|(inner, factor)| inner.stretch(factor).into()),
+            (inner.clone(), span())
+                .prop_map(|(inner, length)| inner.truncate().length(length).into()),
             (inner.clone(), span()).prop_map(|(inner, shift)| inner.phase(shift).into()),
             (inner.clone(), window()).prop_map(|(inner, window)| inner.smooth(window).into()),
             (inner.clone(), number(), 0..5usize).prop_map(|(inner, number, follow)| match follow {

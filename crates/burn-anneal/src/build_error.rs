@@ -4,8 +4,7 @@ use crate::average::AverageError;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::decay::DecayError;
 use crate::groups::GroupError;
-use crate::momentum::MomentumError;
-use crate::precision::{ControlError, PrecisionError};
+use crate::precision::{OutOfRange, PrecisionError};
 use crate::update::{ClipError, UpdateError};
 use anneal_control::{RestoreError, SetupError};
 use anneal_schedule::{AgreementError, ScheduleError};
@@ -54,7 +53,7 @@ pub enum BuildError {
     NotAutodiff,
     /// A value of an optimizer of ours is out of its range.
     #[error(transparent)]
-    Momentum(#[from] MomentumError),
+    Momentum(OutOfRange),
     /// A momentum schedule for an optimizer that has its own momentum.
     #[error(
         "momentum: {optimizer} does not follow it; train with ScheduledAdam, or with Burn's SGD as \
@@ -120,20 +119,20 @@ pub enum BuildError {
         selection: String,
     },
     /// A value of a controller, such as loss scaling or the cap on the rate, is out of its range.
-    #[error("{part}: {source}")]
+    #[error("{part}: {error}")]
     Control {
         /// The part of the builder.
         part: &'static str,
         /// What is wrong with it.
-        source: ControlError,
+        error: OutOfRange,
     },
     /// A value of a controller is out of its range.
-    #[error("controller: `{controller}`: {source}")]
+    #[error("controller: `{controller}`: {error}")]
     Controller {
         /// Its name.
         controller: String,
         /// What is wrong with it.
-        source: ControlError,
+        error: OutOfRange,
     },
     /// Controllers that cannot be together, or not with these groups.
     #[error("controller: {0}")]
@@ -260,15 +259,8 @@ pub enum BuildError {
         directory: PathBuf,
     },
     /// A value of [`Snapshots`](crate::Snapshots) is out of its range.
-    #[error("snapshots: {field}: {value} is not allowed; allowed: {allowed}")]
-    Snapshots {
-        /// The field.
-        field: &'static str,
-        /// Its value.
-        value: String,
-        /// What it may be.
-        allowed: &'static str,
-    },
+    #[error("snapshots: {0}")]
+    Snapshots(OutOfRange),
     /// A new run that would leave its snapshots among those of an old one.
     #[error(
         "snapshots: {} holds those of an earlier run; resume that run, give another folder, or remove them",
@@ -326,15 +318,8 @@ pub enum BuildError {
     )]
     UnknownOrder,
     /// A value of the checkpoints is out of its range.
-    #[error("checkpoints.{field}: {value} is not allowed; allowed: {allowed}")]
-    Checkpoints {
-        /// The field.
-        field: &'static str,
-        /// The value.
-        value: String,
-        /// The allowed range.
-        allowed: &'static str,
-    },
+    #[error("checkpoints.{0}")]
+    Checkpoints(OutOfRange),
     /// The training loader fails.
     #[error("training: its loader fails: {reason}")]
     Loader {
@@ -364,4 +349,10 @@ pub enum BuildError {
     /// The checkpoint to resume from cannot be used, or belongs to another schedule.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+}
+
+impl From<OutOfRange> for BuildError {
+    fn from(error: OutOfRange) -> Self {
+        Self::Momentum(error)
+    }
 }

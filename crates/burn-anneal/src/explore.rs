@@ -3,7 +3,7 @@
 use crate::finder::{Batches, NoBatch};
 use crate::training_loop::TrainingLoop;
 use crate::update::{Monitored, UpdateError, numbers, value};
-use anneal_control::{ControlError, Exploration, Explorer};
+use anneal_control::{Exploration, Explorer, OutOfRange};
 use anneal_schedule::Schedule;
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
@@ -88,7 +88,7 @@ pub trait Candidate<I> {
 pub enum ExploreError {
     /// A setting out of its range.
     #[error(transparent)]
-    Control(#[from] ControlError),
+    Control(#[from] OutOfRange),
     /// There are more or fewer candidates than the exploration is for.
     #[error("the exploration is for {expected} candidates, not {given}")]
     OtherCount {

@@ -5,7 +5,7 @@
 //! use burn_anneal::prelude::*;
 //!
 //! let run = RunLength::from_items(50_000, 64).epochs(10);
-//! let schedule = cosine(3e-4).floor(1e-6).warmup(Span::percent(5.0));
+//! let schedule = cosine(3e-4).end(1e-6).warmup(Span::percent(5.0));
 //!
 //! // One line of a hand-written loop:
 //! let mut scheduler = Scheduler::new(schedule, run)?;
@@ -104,6 +104,17 @@ pub mod prelude {
         TaskGradients, TrainingLoop, UpdateError, Watch, Weights, merge,
     };
     pub use anneal_control::Describe;
-    pub use anneal_schedule::prelude::*;
+    pub use anneal_schedule::prelude::{
+        AfterEnd, AnnealStrategy, CycleScaling, Decay, DecayShape, FileError, OutOfRange, Ramp,
+        RateDrop, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Span, Stable,
+        TextError, WeightDecay, constant, cosine, cyclic, exponential, inverse_sqrt, inverse_time,
+        linear, multi_step, noam, one_cycle, piecewise_constant, piecewise_interpolate, polynomial,
+        power_law, stable_decay, step_decay, warm_restarts, warmup_stable_decay,
+    };
     pub use burn::lr_scheduler::LrScheduler;
 }
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,7 +2,7 @@
 
 use crate::builder::LearnerBuilder;
 use crate::launch::Finished;
-use anneal_control::{Answer, ControlError, Controller, Event, MetricOf, Stop};
+use anneal_control::{Answer, Controller, Event, MetricOf, OutOfRange, Stop};
 use anneal_plan::{Next, Search, SearchError, Study, Trial, Values};
 use burn::train::{Interrupter, LearnerModel, SupervisedTraining};
 use std::fmt;
@@ -153,7 +153,7 @@ impl Controller for Reporter {
 
     fn state(&self) {}
 
-    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+    fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
         Ok(())
     }
 }

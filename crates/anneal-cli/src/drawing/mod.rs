@@ -4,8 +4,10 @@ mod axis;
 mod columns;
 pub mod picture;
 pub mod terminal;
+mod time;
 
 pub use axis::short;
+pub use time::Time;
 
 use anneal_schedule::Schedule;
 use axis::Axis;
@@ -29,6 +31,8 @@ pub struct Chart {
     pub series: Vec<Series>,
     /// The updates that are drawn; at least one.
     pub updates: u64,
+    /// How they are counted.
+    pub time: Time,
     /// Whether the rates stand on a logarithmic axis.
     pub log: bool,
 }

@@ -1,6 +1,5 @@
 //! A chart as a picture: SVG or PNG.
 
-use super::axis::{count, nice};
 use super::{Axis, BELOW, Chart, Column, Series};
 use kuva::plot::LineStyle;
 use kuva::plot::legend::{LegendEntry, LegendShape};
@@ -14,6 +13,10 @@ const EACH: u64 = 1_000;
 /// as a column of a paper.
 const PNG_SCALE: f32 = 3.0;
 
+/// The size of a picture whose size is not given.
+const WIDTH: f64 = 760.0;
+const HEIGHT: f64 = 420.0;
+
 /// Characters of a label in the legend.
 const LABEL: usize = 60;
 
@@ -21,49 +24,68 @@ const LABEL: usize = 60;
 const COLORS: [&str; 7] =
     ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"];
 
+/// How a picture looks.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// Width and height; as large as fits a page, and higher with a long legend, where they are not given.
+    pub size: Option<(u32, u32)>,
+    /// What stands above it.
+    pub title: Option<String>,
+}
+
 /// The picture as SVG.
-pub fn svg(chart: &Chart) -> String {
-    let (lines, layout) = drawing(chart);
+pub fn svg(chart: &Chart, look: &Look) -> String {
+    let (lines, layout) = drawing(chart, look);
     kuva::render_to_svg(lines, layout)
 }
 
 /// The picture as PNG.
-pub fn png(chart: &Chart) -> Result<Vec<u8>, String> {
-    let (lines, layout) = drawing(chart);
+pub fn png(chart: &Chart, look: &Look) -> Result<Vec<u8>, String> {
+    let (lines, layout) = drawing(chart, look);
     kuva::render_to_raster(lines, layout, PNG_SCALE)
 }
 
-fn drawing(chart: &Chart) -> (Vec<Plot>, Layout) {
+fn drawing(chart: &Chart, look: &Look) -> (Vec<Plot>, Layout) {
     let (series, axis) = chart.columns(EACH.min(chart.updates) as usize);
     let drawn = series.iter().enumerate().map(|(index, columns)| {
-        let (color, style) = look(index);
-        line(columns, chart.updates, &axis).with_color(color).with_line_style(style)
+        let (color, style) = color_and_style(index);
+        line(columns, chart, &axis).with_color(color).with_line_style(style)
     });
     let lines: Vec<Plot> = drawn.map(Plot::Line).collect();
-    let layout = layout(&lines, chart, &axis);
-    let layout = if series.len() > 1 {
-        // This legend makes the picture higher: by as much as it needs, where it is given whole.
+    let mut layout = layout(&lines, chart, &axis);
+    if series.len() > 1 {
         let entries = chart.series.iter().enumerate().map(|(index, series)| entry(index, series));
-        layout
+        layout = layout
             .with_legend_entries(entries.collect())
             .with_legend_position(LegendPosition::OutsideBottomColumns)
             // The box would cover the edge of the axis' label.
-            .with_legend_box(false)
-    } else {
-        layout.with_height(420.0)
+            .with_legend_box(false);
+    }
+    if let Some(title) = &look.title {
+        layout = layout.with_title(legend(title));
+    }
+    let layout = match look.size {
+        Some((width, height)) => {
+            let (width, height) = (f64::from(width), f64::from(height));
+            let scale = (width / WIDTH).min(height / HEIGHT).clamp(0.6, 1.0);
+            layout.with_width(width).with_height(height).with_scale(scale)
+        }
+        // The legend makes the picture higher: by as much as it needs, where it is given whole.
+        None if series.len() > 1 => layout.with_width(WIDTH),
+        None => layout.with_width(WIDTH).with_height(HEIGHT),
     };
     (lines, layout)
 }
 
 /// The color and the dashes of a line: lines of one color differ in their dashes.
-fn look(index: usize) -> (&'static str, LineStyle) {
+fn color_and_style(index: usize) -> (&'static str, LineStyle) {
     let styles = [LineStyle::Solid, LineStyle::Dashed, LineStyle::Dotted, LineStyle::DashDot];
     let style = styles[index / COLORS.len() % styles.len()].clone();
     (COLORS[index % COLORS.len()], style)
 }
 
 fn entry(index: usize, series: &Series) -> LegendEntry {
-    let (color, style) = look(index);
+    let (color, style) = color_and_style(index);
     LegendEntry {
         label: legend(&series.label),
         color: color.into(),
@@ -74,11 +96,11 @@ fn entry(index: usize, series: &Series) -> LegendEntry {
 
 /// The rate of each update lasts until the next one; of a long run, the ends and extremes of each
 /// column, which is narrower than the line.
-fn line(columns: &[Column], updates: u64, axis: &Axis) -> LinePlot {
-    let at = |(step, rate): (u64, f64)| (step as f64, axis.coordinate(rate));
-    let end = columns.last().map(|column| (updates, column.last.1));
+fn line(columns: &[Column], chart: &Chart, axis: &Axis) -> LinePlot {
+    let at = |(step, rate): (u64, f64)| (chart.time.at(step), axis.coordinate(rate));
+    let end = columns.last().map(|column| (chart.updates, column.last.1));
     let line = LinePlot::new().with_stroke_width(2.0);
-    if updates <= EACH {
+    if chart.updates <= EACH {
         line.with_data(columns.iter().map(|column| column.first).chain(end).map(at)).with_step()
     } else {
         line.with_data(columns.iter().flat_map(Column::points).chain(end).map(at))
@@ -93,17 +115,15 @@ fn layout(lines: &[Plot], chart: &Chart, axis: &Axis) -> Layout {
         tick_color: "#444444".into(),
         ..Theme::light()
     };
-    let updates = chart.updates as f64;
-    let rates = *axis;
-    let label = if axis.cut { format!("update ({BELOW})") } else { "update".into() };
+    let (time, rates) = (chart.time, *axis);
+    let label = if axis.cut { format!("{} ({BELOW})", time.name) } else { time.name.into() };
     Layout::auto_from_plots(lines)
         .with_x_label(label)
         .with_y_label("learning rate")
-        .with_width(760.0)
         .with_x_axis_min(0.0)
-        .with_x_axis_max(updates)
-        .with_x_tick_step(nice(updates / 6.0).max(1.0))
-        .with_x_tick_format(TickFormat::Custom(Arc::new(count)))
+        .with_x_axis_max(time.end())
+        .with_x_tick_step(time.tick_step(6.0))
+        .with_x_tick_format(TickFormat::Custom(Arc::new(move |tick| time.label(tick))))
         .with_y_axis_min(axis.low)
         // A line along the upper edge would be cut in half.
         .with_y_axis_max(axis.high + 0.02 * (axis.high - axis.low))
@@ -123,13 +143,17 @@ fn legend(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns;
+    use super::super::Time;
     use super::*;
+    use anneal_schedule::prelude::*;
 
     #[test]
     fn a_step_lasts_until_the_next_update() {
-        let columns = columns(|step| [0.1, 0.2][step as usize], 2, 2);
-        let line = line(&columns, 2, &Axis::of([0.2].into_iter(), false));
+        let schedule = linear(0.1, 0.3).resolve(RunLength::updates(2)).unwrap();
+        let series = vec![Series { name: "".into(), label: "".into(), schedule }];
+        let chart = Chart { series, updates: 2, time: Time::of(2, None), log: false };
+        let (columns, axis) = chart.columns(2);
+        let line = line(&columns[0], &chart, &axis);
         let points: Vec<(f64, f64)> = line.data.iter().map(Into::into).collect();
         // The axis has its ticks at multiples of 0.05.
         assert_eq!(points, [(0.0, 2.0), (1.0, 4.0), (2.0, 4.0)]);

@@ -1,7 +1,6 @@
 //! A chart in braille dots: two columns and four rows of them in each character.
 
-use super::axis::{count, nice};
-use super::{Axis, BELOW, Chart, Column};
+use super::{Axis, BELOW, Chart, Column, Time};
 
 /// Rows of characters between the axes.
 const ROWS: usize = 16;
@@ -48,7 +47,7 @@ pub fn draw(chart: &Chart, width: usize, colors: bool) -> String {
         let (label, joint) = tick.map_or(("", '│'), |(_, label)| (label.as_str(), '┤'));
         lines.push(format!("{label:>LABEL$} {joint}{}", line(cells, colors)));
     }
-    lines.extend(below(chart.updates, canvas_width, LABEL));
+    lines.extend(below(&chart.time, canvas_width, LABEL));
     if axis.cut {
         lines.push(format!("{:LABEL$}  {BELOW}", ""));
     }
@@ -144,21 +143,23 @@ fn line(cells: &[Cell], colors: bool) -> String {
 }
 
 /// The axis of the updates and its numbers.
-fn below(updates: u64, width: usize, label: usize) -> [String; 2] {
-    const TITLE: &str = " update";
-    let step = nice(updates as f64 / (width as f64 / 14.0).max(1.0)).max(1.0);
-    let room = width.saturating_sub(TITLE.len());
+fn below(time: &Time, width: usize, label: usize) -> [String; 2] {
+    let step = time.tick_step((width as f64 / 14.0).max(1.0));
+    let room = width.saturating_sub(time.name.len() + 1);
     let (mut axis, mut numbers) = (vec!['─'; width], vec![' '; room]);
-    for tick in (0..).map(|index| f64::from(index) * step).take_while(|&at| at < updates as f64) {
-        let at = (tick / updates as f64 * width as f64) as usize;
+    for tick in (0..).map(|index| f64::from(index) * step).take_while(|&at| at < time.end()) {
+        let at = (tick / time.end() * width as f64) as usize;
         axis[at.min(width - 1)] = '┬';
-        let number: Vec<char> = count(tick).chars().collect();
+        let number: Vec<char> = time.label(tick).chars().collect();
         if let Some(places) = numbers.get_mut(at..at + number.len()) {
             places.copy_from_slice(&number);
         }
     }
     let line = |cells: Vec<char>| cells.into_iter().collect::<String>();
-    [format!("{:label$} └{}", "", line(axis)), format!("{:label$}  {}{TITLE}", "", line(numbers))]
+    [
+        format!("{:label$} └{}", "", line(axis)),
+        format!("{:label$}  {} {}", "", line(numbers), time.name),
+    ]
 }
 
 #[cfg(test)]
@@ -173,7 +174,7 @@ mod tests {
             let schedule = config.resolve(RunLength::updates(updates)).unwrap();
             Series { name: text.to_string(), label: text.to_string(), schedule }
         });
-        Chart { series: series.collect(), updates, log }
+        Chart { series: series.collect(), updates, time: Time::of(updates, None), log }
     }
 
     fn drawn(configs: &[&str], updates: u64, log: bool, width: usize) -> String {
@@ -201,6 +202,15 @@ mod tests {
         assert!(rows[1..7].iter().all(|row| row.trim() == "⡇"), "{text}");
         assert_eq!(rows[7].trim(), "⣇".to_string() + &"⣀".repeat(19), "{text}");
         assert!(rows[8..16].iter().all(|row| row.trim().is_empty()), "{text}");
+    }
+
+    #[test]
+    fn epochs_stand_at_whole_numbers() {
+        let epochs =
+            Chart { time: Time::of(900, Some(100)), ..chart(&["cosine(0.1)"], 900, false) };
+        let text = draw(&epochs, 80, false);
+        let numbers: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(numbers, ["0", "2", "4", "6", "8", "epoch"], "{text}");
     }
 
     #[test]

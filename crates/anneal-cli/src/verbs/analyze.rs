@@ -21,7 +21,7 @@ the curve without an end, half-life and frozen part, and for a step or an expone
 partner of the other kind; with --curvature its stability, with --weight-decay the decay that it
 really gives. Each number says whether it comes from a closed form or from a sum over the updates.")]
 pub struct Analyze {
-    /// A .toml or .json file, or a text such as 'cosine(3e-4).warmup(5%)'
+    /// A .toml or .json file, a text such as 'cosine(3e-4).warmup(5%)', or - for stdin
     #[arg(value_name = "SCHEDULE")]
     schedule: String,
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! `anneal match`: which step decay is which exponential decay.
 
+use crate::count::count;
 use crate::error::Error;
 use crate::input::{Input, RunArgs};
 use crate::analysis_arguments::{ReportFormat, unanswered};
@@ -28,7 +29,13 @@ pub struct Match {
     #[arg(long, value_name = "SCHEDULE", conflicts_with = "step")]
     exponential: Option<String>,
     /// Let the step decay drop every T updates
-    #[arg(long, value_name = "T", allow_negative_numbers = true, conflicts_with = "step")]
+    #[arg(
+        long,
+        value_name = "T",
+        value_parser = count,
+        allow_negative_numbers = true,
+        conflicts_with = "step"
+    )]
     every: Option<u64>,
     #[command(flatten)]
     run: RunArgs,

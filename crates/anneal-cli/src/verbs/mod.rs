@@ -25,6 +25,7 @@ macro_rules! verbs {
 }
 
 verbs! {
+    list List,
     show Show,
     sample Sample,
     lint Lint,

@@ -1,5 +1,6 @@
 //! `anneal sample`: the rates themselves.
 
+use crate::count::count;
 use crate::error::Error;
 use crate::input::{EpochArgs, Input};
 use clap::{Args, ValueEnum};
@@ -20,19 +21,19 @@ Update t of 0, 1, … uses the rate at t. --steps says which updates are printed
 run, which spans in percent or epochs need, is --run-steps, or --epochs with --steps-per-epoch.
 A number is the shortest one that reads back as the same double.")]
 pub struct Sample {
-    /// A .toml or .json file, or a text such as 'cosine(3e-4).warmup(5%)'
+    /// A .toml or .json file, a text such as 'cosine(3e-4).warmup(5%)', or - for stdin
     #[arg(value_name = "SCHEDULE")]
     schedule: String,
     /// The updates to print: FIRST..END, without END
     #[arg(long, value_name = "FIRST..END")]
     steps: Range,
     /// Print every K-th update of them
-    #[arg(long, value_name = "K", default_value = "1")]
+    #[arg(long, value_name = "K", value_parser = at_least_1, default_value = "1")]
     every: NonZeroU64,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Length of the run in updates
-    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    #[arg(long, value_name = "N", value_parser = count, conflicts_with = "epochs")]
     run_steps: Option<u64>,
     #[command(flatten)]
     epochs: EpochArgs,
@@ -61,12 +62,13 @@ impl FromStr for Range {
     fn from_str(text: &str) -> Result<Self, String> {
         let allowed = "allowed: FIRST..END, such as 0..100";
         let (first, end) = text.split_once("..").ok_or(allowed)?;
-        let number = |digits: &str| {
-            digits.trim().parse::<u64>().map_err(|error| format!("`{digits}`: {error}; {allowed}"))
-        };
-        let range = Self { first: number(first)?, end: number(end)? };
+        let range = Self { first: count(first)?, end: count(end)? };
         if range.first < range.end { Ok(range) } else { Err(format!("no update in it; {allowed}")) }
     }
+}
+
+fn at_least_1(text: &str) -> Result<NonZeroU64, String> {
+    NonZeroU64::new(count(text)?).ok_or("allowed: at least 1".into())
 }
 
 impl Sample {
@@ -107,9 +109,10 @@ mod tests {
     fn ranges_hold_at_least_one_update() {
         assert_eq!("0..100".parse(), Ok(Range { first: 0, end: 100 }));
         assert_eq!("5 .. 6".parse(), Ok(Range { first: 5, end: 6 }));
-        for text in ["", "100", "5..5", "6..5", "-1..5", "0..1e3", "..", "0..99999999999999999999"] {
+        assert_eq!("1e3..2k".parse(), Ok(Range { first: 1_000, end: 2_000 }));
+        for text in ["", "100", "5..5", "6..5", "-1..5", "..", "0..99999999999999999999"] {
             let error = text.parse::<Range>().unwrap_err();
-            assert!(error.contains("0..100"), "{text}: {error}");
+            assert!(error.contains("allowed: "), "{text}: {error}");
         }
     }
 }

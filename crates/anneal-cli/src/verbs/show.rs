@@ -1,8 +1,10 @@
 //! `anneal show`: schedules in one chart, and their key figures.
 
-use crate::drawing::{Chart, Series, picture, short, terminal};
+use crate::drawing::picture::{self, Look};
+use crate::drawing::{Chart, Series, Time, short, terminal};
 use crate::error::{Error, without_control};
 use crate::figures::Figures;
+use crate::files;
 use crate::input::{Input, RunArgs};
 use clap::Args;
 use std::io::{IsTerminal, Write};
@@ -16,12 +18,16 @@ Examples:
   anneal show 'cosine(3e-4).warmup(5%)' --steps 1000
   anneal show gpt.toml 'linear(6e-4, 0.0).warmup(2000)' --steps 100000 --log
   anneal show resnet.toml --epochs 90 --steps-per-epoch 5005 --out resnet.svg
+  anneal show 'one_cycle(0.1)' --steps 1000 --out small.png --size 480x180 --title 'One cycle'
+  echo 'cosine(3e-4)' | anneal show - --steps 1e6
 
 The chart shows updates 0 to N − 1 of a run of N updates: give --steps N, or --epochs with
---steps-per-epoch. Where the run is longer than a million updates, ≈ marks a mean that was taken
-from a part of them. NO_COLOR in the environment takes the colors away.")]
+--steps-per-epoch, which also has the axis count epochs. A run that is shorter than its schedule is refused,
+unless --truncate shows the beginning of the longer one. The chart is as wide as the terminal, as COLUMNS in
+the environment or as --width says, else 80 characters. Where the run is longer than a million updates, ≈
+marks a mean that was taken from a part of them. NO_COLOR in the environment takes the colors away.")]
 pub struct Show {
-    /// .toml or .json files, or texts such as 'cosine(3e-4).warmup(5%)'
+    /// .toml or .json files, texts such as 'cosine(3e-4).warmup(5%)', or - for stdin
     #[arg(value_name = "SCHEDULE", required = true, num_args = 1..=26)]
     schedules: Vec<String>,
     #[command(flatten)]
@@ -32,10 +38,26 @@ pub struct Show {
     /// Draw a picture into this file, .svg or .png, instead of the terminal
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Width and height of the picture [default: 760x420, higher with a legend]
+    #[arg(long, value_name = "WxH", value_parser = size, requires = "out")]
+    size: Option<(u32, u32)>,
+    /// Write this above the picture
+    #[arg(long, value_name = "TEXT", requires = "out")]
+    title: Option<String>,
+    /// Characters in a line of the chart, 40 to 400
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(40..=400))]
+    width: Option<u16>,
 }
 
 /// The width of what is written where there is no terminal.
 const PIPED_WIDTH: usize = 80;
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    const ALLOWED: &str = "allowed: WIDTHxHEIGHT, such as 480x180, each 100 to 4000";
+    let side = |digits: &str| digits.parse().ok().filter(|side| (100..=4_000).contains(side));
+    let sides = text.split_once('x').and_then(|(width, height)| side(width).zip(side(height)));
+    sides.ok_or_else(|| ALLOWED.into())
+}
 
 impl Show {
     pub fn run(&self, out: &mut impl Write) -> Result<ExitCode, Error> {
@@ -56,10 +78,15 @@ impl Show {
                     .into(),
             ));
         };
-        let chart = Chart { series, updates, log: self.log };
-        let (width, colors) = terminal_width_and_colors();
+        let time = Time::of(updates, series[0].schedule.run().updates_per_epoch());
+        let chart = Chart { series, updates, time, log: self.log };
+        let width = self.width.map_or_else(width, usize::from);
+        let colors = has_colors();
         match picture {
-            Some((path, format)) => format.write(&chart, path)?,
+            Some((path, format)) => {
+                let title = self.title.as_deref().map(without_control);
+                format.write(&chart, &Look { size: self.size, title }, path)?;
+            }
             None => writeln!(out, "{}", terminal::draw(&chart, width, colors))?,
         }
         for (index, series) in chart.series.iter().enumerate() {
@@ -67,17 +94,44 @@ impl Show {
             writeln!(out, "{mark}  {}", fitted(&series.name, width - 3))?;
         }
         writeln!(out, "\n{}", table(&chart))?;
+        for (index, series) in chart.series.iter().enumerate() {
+            if let Some(long) = series.schedule.truncated_from() {
+                let mark = terminal::mark(index);
+                let (ends, long) = (grouped(chart.updates), grouped(long));
+                writeln!(out, "{mark}: the run ends after {ends} of {long} updates of the schedule")?;
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn terminal_width_and_colors() -> (usize, bool) {
-    if !std::io::stdout().is_terminal() {
-        return (PIPED_WIDTH, false);
-    }
-    let width = terminal_size::terminal_size().map_or(PIPED_WIDTH, |size| size.0.0.into());
+/// That of the environment, of the terminal, or where there is none, a fixed one.
+pub fn width() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = || {
+        let size = std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+        size.map_or(PIPED_WIDTH, |size| size.0.0.into())
+    };
+    said.unwrap_or_else(terminal).clamp(20, 400)
+}
+
+pub fn has_colors() -> bool {
     let says = |name| std::env::var_os(name).unwrap_or_default();
-    (width.max(20), says("NO_COLOR").is_empty() && says("TERM") != "dumb")
+    std::io::stdout().is_terminal() && says("NO_COLOR").is_empty() && says("TERM") != "dumb"
+}
+
+/// A count with a comma after each thousand.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let first = digits.len() % 3;
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && at % 3 == first {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn fitted(name: &str, width: usize) -> String {
@@ -133,13 +187,12 @@ impl Format {
         }
     }
 
-    fn write(&self, chart: &Chart, path: &Path) -> Result<(), Error> {
+    fn write(&self, chart: &Chart, look: &Look, path: &Path) -> Result<(), Error> {
         let bytes = match self {
-            Self::Svg => picture::svg(chart).into_bytes(),
-            Self::Png => picture::png(chart)
+            Self::Svg => picture::svg(chart, look).into_bytes(),
+            Self::Png => picture::png(chart, look)
                 .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?,
         };
-        std::fs::write(path, bytes)
-            .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+        files::write(path, &bytes)
     }
 }

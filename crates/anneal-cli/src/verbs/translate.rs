@@ -1,6 +1,7 @@
 //! `anneal translate`: a peer's scheduler as a schedule file.
 
 use crate::error::{Error, note};
+use crate::stdin;
 use anneal_control::peers::{self, PeerError, Translation};
 use anneal_control::{Describe, Signal};
 use anneal_schedule::{ScheduleExt, FileError, RunLength, ScheduleConfig, ScheduleError, file};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Print another library's scheduler as a schedule file
@@ -18,12 +20,13 @@ use std::process::ExitCode;
 Examples:
   anneal translate --from torch --name StepLR --base-lr 0.1 '{\"step_size\": 30}' > step.toml
   anneal translate --from torch '{\"name\": \"StepLR\", \"args\": {\"step_size\": 30}, \"base_lr\": 0.1}'
+  anneal translate --from torch --base-lr 0.1 --name StepLR @step.json
   anneal translate --list
 
 Arguments are the peer's own, by name; what the peer lets you leave out may be left out. Lengths
-are in updates; patience and cooldown count values of the metric. A scheduler that moves the momentum too is two schedules: the rate's is printed,
-and with --momentum the momentum's. One that hears a metric, such as ReduceLROnPlateau, is a
-schedule and a controller: both are printed.")]
+are in updates; patience and cooldown count values of the metric. A scheduler that moves the momentum
+too is two schedules: the rate's is printed, and with --momentum the momentum's. One that hears a metric,
+such as ReduceLROnPlateau, is a schedule and a controller: both are printed.")]
 pub struct Translate {
     /// The library that the scheduler is from; see --list
     #[arg(long, value_name = "PEER", required_unless_present = "list")]
@@ -35,7 +38,8 @@ pub struct Translate {
     /// and fastai need none
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     base_lr: Option<f64>,
-    /// The scheduler's arguments as a JSON object, or {"name": …, "args": {…}, "base_lr": …}
+    /// The scheduler's arguments as a JSON object, or {"name": …, "args": {…}, "base_lr": …}; @FILE, a
+    /// name in .json, or - for stdin reads them from there
     #[arg(value_name = "ARGS", required_unless_present = "list")]
     arguments: Option<String>,
     #[arg(long, value_enum, default_value_t)]
@@ -175,9 +179,11 @@ fn no_arguments() -> Value {
 }
 
 impl Given {
-    fn read(text: &str, name: Option<&str>) -> Result<Self, Error> {
-        let Unique(value) = serde_json::from_str(text)
-            .map_err(|error| Error::Usage(format!("ARGS is no JSON object: {error}")))?;
+    fn read(argument: &str, name: Option<&str>) -> Result<Self, Error> {
+        let (place, text) = text_of(argument)?;
+        let Unique(value) = serde_json::from_str(&text).map_err(|error| {
+            Error::Usage(format!("{place}: no JSON object: {error}; allowed: {{\"step_size\": 30}}"))
+        })?;
         let names_itself = value.get("name").is_some();
         match name {
             Some(name) if !names_itself => {
@@ -186,16 +192,30 @@ impl Given {
             }
             None if names_itself => {
                 let Named { name, args: arguments, base_lr, peer } = serde_json::from_value(value)
-                    .map_err(|error| Error::Usage(format!("ARGS: {error}")))?;
+                    .map_err(|error| Error::Usage(format!("{place}: {error}")))?;
                 Ok(Self { name, arguments, base_lr, peer })
             }
             None => Err(Error::Usage(
                 "which scheduler? give --name NAME, or {\"name\": …, \"args\": {…}}".into(),
             )),
-            Some(_) => Err(Error::Usage(
-                "the scheduler is named twice, by --name and in ARGS; give one of them".into(),
-            )),
+            Some(_) => Err(Error::Usage(format!(
+                "the scheduler is named twice, by --name and in {place}; give one of them"
+            ))),
         }
+    }
+}
+
+/// Where the arguments stand, and what they are: `@FILE`, a name in .json, `-` for stdin, or the text.
+fn text_of(argument: &str) -> Result<(String, String), Error> {
+    let is_json_file = || Path::new(argument).extension().is_some_and(|ending| ending == "json");
+    let file = argument.strip_prefix('@').or_else(|| is_json_file().then_some(argument));
+    match file {
+        _ if argument == "-" => Ok(("stdin".into(), stdin::read()?)),
+        Some(file) => match std::fs::read_to_string(file) {
+            Ok(text) => Ok((file.into(), text)),
+            Err(error) => Err(Error::Usage(format!("{file}: {error}"))),
+        },
+        None => Ok(("ARGS".into(), argument.into())),
     }
 }
 
@@ -265,7 +285,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 fn check(name: &str, config: &ScheduleConfig) -> Result<(), Error> {
     match config.clone().resolve(RunLength::unbounded()) {
         // It may be right in a run of known length.
-        Ok(_) | Err(ScheduleError::NeedsRunLength { .. }) => Ok(()),
+        Ok(_) | Err(ScheduleError::NeedsRunLength { .. } | ScheduleError::NeedsEpochs { .. }) => Ok(()),
         Err(error) => Err(Error::Schedule(format!("{name}: {error}"))),
     }
 }

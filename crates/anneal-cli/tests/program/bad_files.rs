@@ -180,3 +180,27 @@ fn a_file_that_never_ends_is_not_read_to_its_end() {
     let error = anneal(["show", path.to_str().unwrap(), "--steps", "9"]).error(2);
     assert!(error.contains("larger than 64 MiB"), "{error}");
 }
+
+#[test]
+fn values_out_of_range_have_a_position_in_every_verb() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.toml");
+    let path = path.to_str().unwrap();
+    let warmed = "[schedule.warmup]\nlength = 10\n[schedule.warmup.schedule.cosine]\n";
+    std::fs::write(path, format!("{warmed}peak = -1\n")).unwrap();
+    let place = format!("{path}:4:8: ");
+    let words = "warmup.schedule.cosine.peak: -1.0 is not allowed";
+    for (verb, run) in [("show", "--steps"), ("analyze", "--steps"), ("sample", "--run-steps")] {
+        let steps = if verb == "sample" { &["--steps", "0..9"][..] } else { &[] };
+        let command = [verb, path, run, "100"].into_iter().chain(steps.iter().copied());
+        let error = anneal(command).error(1);
+        assert!(error.starts_with(&format!("error: {place}{words}")), "{verb}: {error}");
+    }
+    let lint = anneal(["lint", path, "--steps", "100"]);
+    assert!(lint.stdout.starts_with(&place) && lint.stdout.contains(words), "{lint:?}");
+    // Too long for its run: the length, on its own line.
+    std::fs::write(path, format!("{warmed}peak = 1\n")).unwrap();
+    let error = anneal(["show", path, "--steps", "5"]).error(1);
+    assert!(error.contains(&format!("{path}:2:10: warmup.length: 10")), "{error}");
+    wrong("a.json", r#"{"schedule": {"cosine": {"peak": -1}}}"#, "1:34", "cosine.peak");
+}

@@ -2,12 +2,18 @@
 
 mod analysis;
 mod bad_files;
+mod help;
+mod lint;
+mod list;
+mod pages;
 mod recipes;
 mod sample;
 mod schema;
 mod show;
+mod stdin;
 mod translate;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -39,14 +45,26 @@ impl Ran {
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_anneal"));
-    command.env_remove("NO_COLOR").stdin(Stdio::null());
+    command.env_remove("NO_COLOR").env_remove("COLUMNS").stdin(Stdio::null());
     command
 }
 
 fn anneal<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Ran {
-    let output = program().args(arguments).output().unwrap();
+    ran(program().args(arguments))
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// What it gives for this text on stdin.
+fn anneal_of(stdin: impl AsRef<[u8]>, arguments: &[&str]) -> Ran {
+    let mut text = tempfile::tempfile().unwrap();
+    text.write_all(stdin.as_ref()).unwrap();
+    std::io::Seek::rewind(&mut text).unwrap();
+    ran(program().args(arguments).stdin(text))
 }
 
 /// The repository's `docs`.
@@ -58,6 +76,7 @@ fn docs() -> PathBuf {
 fn help_teaches() {
     let help = anneal(["--help"]).fine();
     for word in [
+        "list",
         "show",
         "sample",
         "lint",
@@ -70,7 +89,8 @@ fn help_teaches() {
     ] {
         assert!(help.contains(word), "{word}: {help}");
     }
-    for verb in ["show", "sample", "lint", "analyze", "match", "translate", "schema", "completions"]
+    for verb in
+        ["list", "show", "sample", "lint", "analyze", "match", "translate", "schema", "completions"]
     {
         let help = anneal([verb, "--help"]).fine();
         assert!(help.contains("Example") && help.contains(&format!("anneal {verb}")), "{help}");

@@ -31,6 +31,43 @@ fn each_recipe_names_its_source_and_shows() {
     }
 }
 
+/// With the weight decay that each was published with; a note on its fading is no alarm.
+#[test]
+fn no_recipe_raises_an_alarm() {
+    let decays =
+        [("bert_linear", "0.01"), ("gpt_cosine", "0.1"), ("resnet_step", "1e-4"), ("sgdr", "5e-4")];
+    for recipe in recipes() {
+        let flags = run(&std::fs::read_to_string(&recipe).unwrap());
+        let name = recipe.file_stem().unwrap().to_str().unwrap();
+        let decay = decays.iter().find(|(known, _)| *known == name).map_or("0.0", |found| found.1);
+        let arguments = ["lint", recipe.to_str().unwrap(), "--weight-decay", decay];
+        let said = anneal(arguments.into_iter().chain(flags.iter().map(String::as_str))).fine();
+        assert!(
+            said.lines().all(|line| line.ends_with(": fine") || line.contains("note[fading")),
+            "{said}"
+        );
+    }
+}
+
+/// Chains as the README and the examples have them, in runs of several lengths.
+#[test]
+fn no_schedule_of_the_readme_raises_an_alarm() {
+    for schedule in [
+        "cosine(3e-4).floor(1e-6).warmup(5%)",
+        "cosine(3e-4).warmup(5%)",
+        "cosine(1e-3).warmup(10%)",
+        "constant(0.1).warmup(2ep)",
+        "cosine(4e-3).warmup(10%)",
+    ] {
+        for run in [["10", "391"], ["90", "5005"], ["5", "40"]] {
+            let [epochs, updates] = run;
+            let arguments = ["lint", schedule, "--epochs", epochs, "--steps-per-epoch", updates];
+            let said = anneal(arguments).fine();
+            assert!(!said.contains("warning"), "{said}");
+        }
+    }
+}
+
 /// The rate that `anneal sample` gives at `step` of the recipe's run.
 fn rate(name: &str, step: u64) -> f64 {
     let path = docs().join("schedules").join(name).with_extension("toml");

@@ -57,9 +57,9 @@ fn the_last_updates_can_be_printed() {
 
 #[test]
 fn a_range_without_updates_is_refused() {
-    for range in ["5..5", "6..5", "5", "0..1e3", "0..99999999999999999999", ".."] {
+    for range in ["5..5", "6..5", "5", "0..1e-3", "0..99999999999999999999", ".."] {
         let error = anneal(["sample", "constant(1)", "--steps", range]).error(2);
-        assert!(error.contains("FIRST..END"), "{range}: {error}");
+        assert!(error.contains("FIRST..END") && error.contains("allowed"), "{range}: {error}");
     }
     assert!(
         anneal(["sample", "constant(1)", "--steps", "0..9", "--every", "0"])
@@ -82,5 +82,35 @@ fn a_reader_that_leaves_ends_a_long_range_quietly() {
         drop(lines);
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn counts_are_written_as_people_write_them() {
+    let rates = |steps: &str, run: &str| {
+        anneal([
+            "sample",
+            "linear(1.0, 0.0)",
+            "--steps",
+            steps,
+            "--run-steps",
+            run,
+            "--every",
+            "1k",
+        ])
+        .fine()
+    };
+    let plain = rates("0..2000", "4000");
+    assert_eq!(plain, "step,rate\n0,1.0\n1000,0.75\n");
+    assert_eq!((rates("0..2e3", "4_000"), rates("0..2k", "4k")), (plain.clone(), plain));
+    for flags in [
+        ["--run-steps", "10,000"],
+        ["--run-steps", "1.5"],
+        ["--run-steps", "-3"],
+        ["--every", "ten"],
+    ] {
+        let arguments = ["sample", "constant(1)", "--steps", "0..9"];
+        let error = anneal(arguments.into_iter().chain(flags)).error(2);
+        assert!(error.contains(flags[1]), "{error}");
     }
 }

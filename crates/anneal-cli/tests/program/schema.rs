@@ -19,9 +19,8 @@ fn the_schema_in_the_repository_is_the_programs() {
 #[test]
 fn a_length_is_a_number_or_a_text_with_a_unit() {
     let schema: Value = serde_json::from_str(&anneal(["schema"]).fine()).unwrap();
-    let span = &schema["$defs"]["Span"]["anyOf"];
-    assert_eq!(span[0]["type"], "integer");
-    assert_eq!(span[1]["type"], "string");
-    assert!(span[1]["pattern"].as_str().unwrap().contains("(ep|%)"));
+    let span = &schema["$defs"]["Span"];
+    assert_eq!(span["type"], serde_json::json!(["integer", "string"]));
+    assert!(span["pattern"].as_str().unwrap().contains("(ep|%)"));
     assert_eq!(schema["$defs"]["Cosine"]["properties"]["length"]["$ref"], "#/$defs/Span");
 }

@@ -1,6 +1,6 @@
 //! `anneal show`
 
-use crate::{anneal, docs};
+use crate::{anneal, docs, program, ran};
 
 #[test]
 fn a_chart_stands_above_a_table_of_key_figures() {
@@ -29,7 +29,30 @@ fn several_schedules_share_a_chart() {
 #[test]
 fn epochs_are_a_length_too() {
     let epochs = anneal(["show", "cosine(1.0)", "--epochs", "4", "--steps-per-epoch", "25"]).fine();
-    assert_eq!(epochs, anneal(["show", "cosine(1.0)", "--steps", "100"]).fine());
+    let updates = anneal(["show", "cosine(1.0)", "--steps", "1e2"]).fine();
+    let last = |shown: &str| shown.lines().last().unwrap().to_string();
+    assert_eq!(last(&epochs), last(&updates));
+    // Whole epochs below the chart, and nothing else.
+    let numbers = |shown: &str| -> Vec<String> {
+        shown.lines().nth(17).unwrap().split_whitespace().map(str::to_string).collect()
+    };
+    assert_eq!(numbers(&epochs), ["0", "1", "2", "3", "epoch"], "{epochs}");
+    assert_eq!(numbers(&updates), ["0", "20", "40", "60", "80", "update"], "{updates}");
+}
+
+#[test]
+fn the_chart_is_as_wide_as_it_is_told() {
+    let widest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+    let of = |flags: &[&str], columns: &str| {
+        let arguments = ["show", "constant(1.0)", "--steps", "100"];
+        ran(program().args(arguments).args(flags).env("COLUMNS", columns)).fine()
+    };
+    assert_eq!(widest(&of(&[], "")), 80);
+    assert_eq!(widest(&of(&[], "120")), 120);
+    assert_eq!(widest(&of(&["--width", "100"], "120")), 100);
+    for width in ["39", "401", "wide"] {
+        anneal(["show", "constant(1)", "--steps", "9", "--width", width]).error(2);
+    }
 }
 
 #[test]
@@ -49,7 +72,7 @@ fn a_length_that_is_missing_names_its_flag() {
         (
             "step_decay(0.1, 5ep, 0.5)",
             &["--steps", "9"],
-            "5ep needs the length of the run; give --epochs N",
+            "5ep needs the updates of an epoch; give --epochs N",
         ),
         ("constant(0.1)", &["--steps", "0"], "run.updates: 0 is not allowed"),
         ("constant(0.1)", &["--steps", "18446744073709551615"], "1 to 2^63"),
@@ -67,7 +90,7 @@ fn a_wrong_schedule_is_exit_code_1_with_its_place() {
         ("cosine(NaN)", "column 8: NaN is not allowed"),
         ("cosine(1e999)", "column 8: `1e999` is no finite number"),
         ("cosine(-1)", "cosine.peak: -1.0 is not allowed; allowed: a finite number above 0"),
-        ("constant(1.0).warmup(200)", "warmup.length: 200 is 200 updates, but only 100"),
+        ("constant(1.0).warmup(200)", "warmup.length: 200 is 200 updates, but only 99"),
         ("", "column 1: expected a curve"),
         ("\u{1b}[31m(", "column 1"),
     ] {
@@ -110,6 +133,58 @@ fn pictures_are_written_by_their_ending() {
     }
 }
 
+#[test]
+fn a_picture_has_the_size_and_the_title_that_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("a.svg");
+    let out = out.to_str().unwrap();
+    let show = ["show", "step_decay(0.1, 2ep, 0.5)", "--epochs", "6", "--steps-per-epoch", "300"];
+    let asked = ["--out", out, "--size", "480x180", "--title", "Costs $5"];
+    anneal(show.iter().chain(&asked).copied()).fine();
+    let svg = std::fs::read_to_string(out).unwrap();
+    for word in ["width=\"480\"", "height=\"180\"", "Costs $5", ">epoch<", ">5<"] {
+        assert!(svg.contains(word), "{word}: {svg}");
+    }
+    assert!(!svg.contains(">update<") && !svg.contains(">300<"), "{svg}");
+    for size in ["480", "480x", "480x99", "4001x300", "-480x180"] {
+        let size = format!("--size={size}");
+        let error = anneal(show.iter().chain(&["--out", out, &size]).copied()).error(2);
+        assert!(error.contains("such as 480x180"), "{error}");
+    }
+    let nowhere = anneal(show.iter().chain(&["--size", "480x180"]).copied()).error(2);
+    assert!(nowhere.contains("--out"), "{nowhere}");
+}
+
+/// A disk that is full for anything above a kilobyte, and a device that always is.
+#[cfg(unix)]
+#[test]
+fn a_picture_is_written_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("a.svg");
+    std::fs::write(&picture, "the old one").unwrap();
+    let full = "trap '' XFSZ; ulimit -f 1; exec \"$0\" show 'cosine(0.1)' --steps 1000 --out a.svg";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", full, env!("CARGO_BIN_EXE_anneal")]).current_dir(folder.path());
+    let error = ran(&mut command).error(2);
+    assert!(error.starts_with("error: a.svg: cannot be written: "), "{error}");
+    assert_eq!(std::fs::read_to_string(&picture).unwrap(), "the old one");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    let link = folder.path().join("device.svg");
+    std::os::unix::fs::symlink("/dev/full", &link).unwrap();
+    let out = link.to_str().unwrap();
+    let error = anneal(["show", "constant(1)", "--steps", "9", "--out", out]).error(2);
+    assert!(
+        error.contains("device.svg: cannot be written: ") && error.contains("space"),
+        "{error}"
+    );
+    // Through a link to a file, which stays one.
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&picture, &link).unwrap();
+    anneal(["show", "constant(1)", "--steps", "9", "--out", out]).fine();
+    assert!(link.is_symlink() && std::fs::read_to_string(&picture).unwrap().ends_with("</svg>"));
+}
+
 /// Twelve long labels, each in a row of its own: the picture grows with them.
 #[test]
 fn a_legend_of_any_length_fits_into_the_picture() {
@@ -148,4 +223,20 @@ fn any_rates_and_lengths_can_be_drawn() {
             assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
         }
     }
+}
+
+#[test]
+fn a_short_run_of_a_long_recipe_may_be_shown() {
+    let recipe = "step_decay(0.1, 30ep, 0.1).warmup(5ep)";
+    let run = ["--epochs", "1", "--steps-per-epoch", "782"];
+    let error = anneal(["show", recipe].into_iter().chain(run)).error(1);
+    assert!(error.contains("--truncate"), "{error}");
+    let shown = anneal(["show", recipe, "--truncate"].into_iter().chain(run)).fine();
+    assert!(
+        shown.ends_with("a: the run ends after 782 of 27,370 updates of the schedule\n"),
+        "{shown}"
+    );
+    let whole =
+        anneal(["show", recipe, "--truncate", "--epochs", "90", "--steps-per-epoch", "782"]);
+    assert!(!whole.fine().contains("the run ends"));
 }

@@ -130,7 +130,7 @@ fn peers_are_listed() {
 fn each_mistake_is_named() {
     for (arguments, code, words) in [
         (&["--name", "StpLR", "{}"] as &[&str], 2, "did you mean `StepLR`?"),
-        (&["--name", "StepLR", "{"], 2, "ARGS is no JSON object"),
+        (&["--name", "StepLR", "{"], 2, "ARGS: no JSON object"),
         (
             &["--name", "StepLR", r#"{"step_size": 3, "step_size": 4}"#],
             2,

@@ -1,7 +1,7 @@
 //! The state of an exploration: whose turn it is.
 
 use super::Exploration;
-use crate::ControlError;
+use crate::OutOfRange;
 use anneal_schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -17,6 +17,7 @@ pub struct Explorer {
 
 /// The next update.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Turn {
     /// Whose it is, from 0.
     pub candidate: usize,
@@ -57,6 +58,7 @@ pub enum Dropped {
         None => "no more updates are to be made".to_string(),
     }
 )]
+#[non_exhaustive]
 pub struct NotItsTurn {
     /// The candidate.
     pub candidate: usize,
@@ -204,11 +206,11 @@ impl Explorer {
     /// Goes on from a checkpoint of the same exploration.
     ///
     /// # Errors
-    /// [`ControlError`] for a state that it does not have.
-    pub fn restore(&mut self, state: ExplorerState) -> Result<(), ControlError> {
+    /// [`OutOfRange`] for a state that it does not have.
+    pub fn restore(&mut self, state: ExplorerState) -> Result<(), OutOfRange> {
         let found = state.candidates.len();
         let same = found == self.rule.candidates;
-        ControlError::require("candidates", found, same, "the number of candidates")?;
+        OutOfRange::require("candidates", found, same, "the number of candidates")?;
         let whole = self.rule.updates + self.rule.share();
         for candidate in &state.candidates {
             let CandidateState { updates, explored, finished, dropped, .. } = candidate;
@@ -216,7 +218,7 @@ impl Explorer {
             let ok = *updates <= whole
                 && explored.is_some() == is_through(self.rule.updates)
                 && finished.is_some() == (*updates == whole && dropped.is_none());
-            ControlError::require("updates", updates, ok, "those of a candidate of this budget")?;
+            OutOfRange::require("updates", updates, ok, "those of a candidate of this budget")?;
         }
         self.state = state;
         Ok(())

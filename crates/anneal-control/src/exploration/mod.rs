@@ -4,7 +4,7 @@ mod explorer;
 
 pub use explorer::{Dropped, Explorer, ExplorerState, NotItsTurn, Turn};
 
-use crate::ControlError;
+use crate::OutOfRange;
 use anneal_schedule::{
     Decay, RunLength, ScheduleConfig, ScheduleExt, Span, constant, exponential, multi_step,
 };
@@ -184,34 +184,33 @@ impl Exploration {
     /// Checks it.
     ///
     /// # Errors
-    /// [`ControlError`] names the field, the value, and what is allowed.
-    pub fn build(&self) -> Result<Explorer, ControlError> {
+    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    pub fn build(&self) -> Result<Explorer, OutOfRange> {
         let positive = |rate: f64| rate > 0.0 && rate.is_finite();
         let some = (1..=MAX_CANDIDATES).contains(&self.candidates);
-        ControlError::require("candidates", self.candidates, some, "1 to 1,000,000")?;
-        ControlError::require("updates", self.updates, self.updates >= 1, "at least 1")?;
-        ControlError::require("high", self.high, positive(self.high), "finite, above 0")?;
+        OutOfRange::require("candidates", self.candidates, some, "1 to 1,000,000")?;
+        OutOfRange::require("updates", self.updates, self.updates >= 1, "at least 1")?;
+        OutOfRange::require("high", self.high, positive(self.high), "finite, above 0")?;
         let below = positive(self.end) && self.end <= self.high;
-        ControlError::require("end", self.end, below, "above 0, at most `high`")?;
+        OutOfRange::require("end", self.end, below, "above 0, at most `high`")?;
         let some = (1..=self.candidates).contains(&self.keep);
-        ControlError::require("keep", self.keep, some, "1 to the number of candidates")?;
+        OutOfRange::require("keep", self.keep, some, "1 to the number of candidates")?;
         let above = self.rise > 1.0 && self.rise.is_finite();
-        ControlError::require("rise", self.rise, above, "finite, above 1")?;
+        OutOfRange::require("rise", self.rise, above, "finite, above 1")?;
         let falls = self.factor > 0.0 && self.factor <= 1.0;
-        ControlError::require("factor", self.factor, falls, "in (0, 1]")?;
+        OutOfRange::require("factor", self.factor, falls, "in (0, 1]")?;
         let mean_over = self.mean_over.unwrap_or(self.updates.div_ceil(10));
         let within = (1..=self.updates).contains(&mean_over);
-        ControlError::require("mean_over", mean_over, within, "1 to the updates of exploring")?;
+        OutOfRange::require("mean_over", mean_over, within, "1 to the updates of exploring")?;
         let least = u128::from(self.updates) * self.candidates as u128
             + self.keep as u128 * (u128::from(self.drops) + 1);
         let enough = u128::from(self.budget) >= least;
         let allowed = "updates · candidates + keep · (drops + 1), or more";
-        ControlError::require("budget", self.budget, enough, allowed)?;
-        let schedule = self.schedule().resolve(self.length()).map_err(|error| ControlError {
-            field: "schedule",
-            value: error.to_string(),
-            allowed: "one that its run has room for",
-        })?;
+        OutOfRange::require("budget", self.budget, enough, allowed)?;
+        let schedule = self
+            .schedule()
+            .resolve(self.length())
+            .map_err(|error| OutOfRange::new("schedule", error, "one that its run has room for"))?;
         Ok(Explorer::new(self.clone(), mean_over, schedule))
     }
 }

@@ -1,7 +1,7 @@
 //! What a batch size costs at a noise scale, and the rate that goes with it.
 
 use super::estimate::digits;
-use crate::{ControlError, NoiseScaleEstimate};
+use crate::{NoiseScaleEstimate, OutOfRange};
 use anneal_schedule::square_root_scaling;
 use std::fmt;
 
@@ -40,7 +40,7 @@ use std::fmt;
 /// assert_eq!((advice.advised().batch_size, advice.advised().rate), (192, 0.2));
 /// assert_eq!(advice.at(128).examples, 1.0 + 128.0 / 192.0);
 /// println!("{advice}");
-/// # Ok::<(), anneal_control::ControlError>(())
+/// # Ok::<(), anneal_control::OutOfRange>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchAdvice {
@@ -51,6 +51,7 @@ pub struct BatchAdvice {
 
 /// A batch size, what it costs, and the rate for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BatchCost {
     /// Items of an update.
     pub batch_size: u64,
@@ -71,10 +72,10 @@ impl BatchAdvice {
         scale: NoiseScaleEstimate,
         batch_size: u64,
         rate: f64,
-    ) -> Result<Self, ControlError> {
-        ControlError::require("batch_size", batch_size, batch_size >= 1, "at least 1 item")?;
+    ) -> Result<Self, OutOfRange> {
+        OutOfRange::require("batch_size", batch_size, batch_size >= 1, "at least 1 item")?;
         let ok = rate > 0.0 && rate.is_finite();
-        ControlError::require("rate", rate, ok, "finite, above 0")?;
+        OutOfRange::require("rate", rate, ok, "finite, above 0")?;
         Ok(Self { scale, batch_size, rate })
     }
 

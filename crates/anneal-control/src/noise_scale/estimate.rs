@@ -1,12 +1,13 @@
 //! The noise scale as far as it is known, and the interval that it lies in.
 
 use super::moments::{Moments, Uncertainty};
-use crate::{BatchAdvice, ControlError};
+use crate::{BatchAdvice, OutOfRange};
 use serde::Serialize;
 use std::fmt;
 
 /// The gradient and its noise, as a [`NoiseScale`](crate::NoiseScale) has measured them: moving means over updates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct GradientNoise {
     /// |G|², the squared norm of the gradient without noise. Its estimate may come out below 0.
     pub squared_gradient: f64,
@@ -71,8 +72,8 @@ impl NoiseScaleEstimate {
     /// What batches of `batch_size` items, for which `rate` is tuned, make of this noise, and which others still pay.
     ///
     /// # Errors
-    /// [`ControlError`] for a batch of no items, and a rate that is not finite and above 0.
-    pub fn advice(&self, batch_size: u64, rate: f64) -> Result<BatchAdvice, ControlError> {
+    /// [`OutOfRange`] for a batch of no items, and a rate that is not finite and above 0.
+    pub fn advice(&self, batch_size: u64, rate: f64) -> Result<BatchAdvice, OutOfRange> {
         BatchAdvice::new(*self, batch_size, rate)
     }
 }

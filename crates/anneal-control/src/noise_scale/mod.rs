@@ -9,7 +9,7 @@ pub use estimate::{GradientNoise, NoiseScaleEstimate};
 
 use crate::describe::updates;
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Needs, Run, Seen, Span, Stop,
+    Answer, AnyController, Controller, Describe, Event, Needs, OutOfRange, Run, Seen, Span, Stop,
 };
 use moments::Moments;
 use serde::{Deserialize, Serialize};
@@ -115,29 +115,27 @@ impl NoiseScale {
         Self { half_life: updates.into(), ..self }
     }
 
-    fn items(&self, run: &Run) -> Result<u64, ControlError> {
+    fn items(&self, run: &Run) -> Result<u64, OutOfRange> {
         let allowed = "at least 1 item, and that of the run where it is counted in items";
         let items = self.batch_size.or(run.batch_size());
         let ok = run.batch_size().is_none_or(|of_run| items == Some(of_run));
         let value = || items.map_or("unknown".into(), |items| items.to_string());
-        items.filter(|items| *items >= 1 && ok).ok_or_else(|| ControlError {
-            field: "batch_size",
-            value: value(),
-            allowed,
-        })
+        items
+            .filter(|items| *items >= 1 && ok)
+            .ok_or_else(|| OutOfRange::new("batch_size", value(), allowed))
     }
 }
 
 impl Describe for NoiseScale {
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
         let batch_size = self.items(run)? as f64;
         let half_life = updates("half_life", self.half_life, run)?;
         let ok = half_life >= SHORTEST_HALF_LIFE;
-        ControlError::require("half_life", half_life, ok, "at least 4 updates")?;
+        OutOfRange::require("half_life", half_life, ok, "at least 4 updates")?;
         let batches = run.max_batches_per_update();
         let allowed = "at least 2: accumulate the gradients of several smaller batches, which RunLength is told with \
                        gradient_accumulation, or train on several devices";
-        ControlError::require("batches_per_update", batches, batches >= 2, allowed)?;
+        OutOfRange::require("batches_per_update", batches, batches >= 2, allowed)?;
         let memory = (-1.0 / half_life as f64).exp2();
         Ok(Meter { batch_size, memory, state: MeterState::default() }.into())
     }
@@ -224,10 +222,10 @@ impl Controller for Meter {
         self.state
     }
 
-    fn restore(&mut self, state: MeterState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: MeterState) -> Result<(), OutOfRange> {
         let ok = state.moments.is_sound()
             && (state.measured > 0) == (state.moments != Moments::default());
-        ControlError::require("moments", state.moments, ok, "those of updates that were measured")?;
+        OutOfRange::require("moments", state.moments, ok, "those of updates that were measured")?;
         self.state = state;
         Ok(())
     }

@@ -319,7 +319,7 @@ fn each_field_out_of_range_is_refused() {
         [RunLength::from_items(100, 8), RunLength::from_items(100, 8).gradient_accumulation(1)]
     {
         let error = refused(rule, run);
-        assert_eq!((error.field, error.value.as_str()), ("batches_per_update", "1"));
+        assert_eq!((error.field.as_str(), error.value.as_str()), ("batches_per_update", "1"));
     }
     for run in
         [items, RunLength::from_items(100, 8).devices(2), items.gradient_accumulation_ramp(1, 9)]

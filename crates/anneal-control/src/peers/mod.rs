@@ -45,7 +45,7 @@ use std::fmt;
 
 /// What a peer's scheduler becomes.
 ///
-/// In a file, which [`anneal_schedule::file::load`] reads and `anneal translate` writes, it is
+/// In a file, which `anneal_schedule::file::load` reads and `anneal translate` writes, it is
 ///
 /// ```toml
 /// [schedule.constant]
@@ -151,7 +151,7 @@ pub fn translate(
         arguments.require("base_lr", base_lr, ok, "a finite number above 0")?;
         let (rate, controller) = read(arguments, base_lr)?;
         let translation = Translation { rate, momentum: None, controller: Some(controller) };
-        let wrong = |source| PeerError::Schedule { name: name.to_string(), source };
+        let wrong = |error| PeerError::Schedule { name: name.to_string(), error };
         translation.schedule().map_err(wrong)?;
         Ok(translation)
     })

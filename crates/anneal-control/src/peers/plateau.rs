@@ -107,6 +107,6 @@ fn in_range(
     let (Threshold::Relative(x) | Threshold::Absolute(x)) = threshold;
     match threshold.check(mode) {
         Ok(()) => Ok(threshold),
-        Err(error) => Err(arguments.wrong("threshold", format!("{x:?}"), error.allowed)),
+        Err(error) => Err(arguments.wrong("threshold", format!("{x:?}"), &error.allowed)),
     }
 }

@@ -3,7 +3,7 @@
 use super::check_noise_multiplier;
 use super::conversion::min_epsilon;
 use super::sampled_gaussian::divergence;
-use crate::{Answer, ControlError, Controller, Event, Needs, Stop};
+use crate::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 use serde::{Deserialize, Serialize};
 
 /// Counts the updates of DP-SGD, and says for which (ε, δ) they are differentially private.
@@ -67,7 +67,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(accountant.steps_within(2.0, 1e-5)?, 5_142);
 /// let noise = PrivacyAccountant::noise_multiplier_for(1.0, 1e-5, 256.0 / 60_000.0, 3_500)?;
 /// assert!((noise - 1.2615).abs() < 1e-4);
-/// # Ok::<(), anneal_control::ControlError>(())
+/// # Ok::<(), anneal_control::OutOfRange>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Saved", try_from = "Saved")]
@@ -112,23 +112,23 @@ impl PrivacyAccountant {
     /// For updates of this noise multiplier and sampling rate, of which there was none yet.
     ///
     /// # Errors
-    /// [`ControlError`] for no noise, or a rate that is no probability above 0.
-    pub fn new(noise_multiplier: f64, sampling_rate: f64) -> Result<Self, ControlError> {
+    /// [`OutOfRange`] for no noise, or a rate that is no probability above 0.
+    pub fn new(noise_multiplier: f64, sampling_rate: f64) -> Result<Self, OutOfRange> {
         Self::with_orders(noise_multiplier, sampling_rate, default_orders())
     }
 
     /// As [`new`](Self::new), with Rényi orders of your own. Each is a valid bound, and the best one counts.
     ///
     /// # Errors
-    /// [`ControlError`] for no order or one out of its range, too.
+    /// [`OutOfRange`] for no order or one out of its range, too.
     pub fn with_orders(
         noise_multiplier: f64,
         sampling_rate: f64,
         orders: Vec<f64>,
-    ) -> Result<Self, ControlError> {
+    ) -> Result<Self, OutOfRange> {
         let ok = |order: &f64| *order > 1.0 && *order <= 1e4;
         let all = !orders.is_empty() && orders.iter().all(ok);
-        ControlError::require("orders", &orders, all, "at least one; above 1, at most 10,000")?;
+        OutOfRange::require("orders", &orders, all, "at least one; above 1, at most 10,000")?;
         let phases = vec![Phase::new(noise_multiplier, sampling_rate, &orders)?];
         Ok(Self { orders, phases })
     }
@@ -148,12 +148,8 @@ impl PrivacyAccountant {
     /// The updates from here on have another noise multiplier or sampling rate. What was spent stays spent.
     ///
     /// # Errors
-    /// [`ControlError`] as in [`new`](Self::new); then nothing changes.
-    pub fn change(
-        &mut self,
-        noise_multiplier: f64,
-        sampling_rate: f64,
-    ) -> Result<(), ControlError> {
+    /// [`OutOfRange`] as in [`new`](Self::new); then nothing changes.
+    pub fn change(&mut self, noise_multiplier: f64, sampling_rate: f64) -> Result<(), OutOfRange> {
         let same = |phase: &Phase| {
             (phase.noise_multiplier, phase.sampling_rate) == (noise_multiplier, sampling_rate)
         };
@@ -180,16 +176,16 @@ impl PrivacyAccountant {
     /// very little noise.
     ///
     /// # Errors
-    /// [`ControlError`] for a δ that is not above 0 and below 1.
-    pub fn epsilon(&self, delta: f64) -> Result<f64, ControlError> {
+    /// [`OutOfRange`] for a δ that is not above 0 and below 1.
+    pub fn epsilon(&self, delta: f64) -> Result<f64, OutOfRange> {
         self.epsilon_after(0, delta)
     }
 
     /// The ε that so many more updates would make it.
     ///
     /// # Errors
-    /// [`ControlError`] for a δ that is not above 0 and below 1.
-    pub fn epsilon_after(&self, more: u64, delta: f64) -> Result<f64, ControlError> {
+    /// [`OutOfRange`] for a δ that is not above 0 and below 1.
+    pub fn epsilon_after(&self, more: u64, delta: f64) -> Result<f64, OutOfRange> {
         Ok(self.least(more, delta)?.0)
     }
 
@@ -197,15 +193,15 @@ impl PrivacyAccountant {
     /// smaller ε.
     ///
     /// # Errors
-    /// [`ControlError`] for a δ that is not above 0 and below 1.
-    pub fn best_order(&self, delta: f64) -> Result<f64, ControlError> {
+    /// [`OutOfRange`] for a δ that is not above 0 and below 1.
+    pub fn best_order(&self, delta: f64) -> Result<f64, OutOfRange> {
         Ok(self.least(0, delta)?.1)
     }
 
     /// ε after so many more updates, and its order.
-    fn least(&self, more: u64, delta: f64) -> Result<(f64, f64), ControlError> {
+    fn least(&self, more: u64, delta: f64) -> Result<(f64, f64), OutOfRange> {
         let ok = delta > 0.0 && delta < 1.0;
-        ControlError::require("delta", delta, ok, "above 0, below 1")?;
+        OutOfRange::require("delta", delta, ok, "above 0, below 1")?;
         let mut spent = vec![0.0; self.orders.len()];
         let last = self.phases.len() - 1;
         for (i, phase) in self.phases.iter().enumerate() {
@@ -246,7 +242,7 @@ impl Controller for PrivacyAccountant {
         self.clone()
     }
 
-    fn restore(&mut self, mut state: Self) -> Result<(), ControlError> {
+    fn restore(&mut self, mut state: Self) -> Result<(), OutOfRange> {
         if let Some(now) = self.phases.last() {
             state.change(now.noise_multiplier, now.sampling_rate)?;
         }
@@ -256,14 +252,10 @@ impl Controller for PrivacyAccountant {
 }
 
 impl Phase {
-    fn new(
-        noise_multiplier: f64,
-        sampling_rate: f64,
-        orders: &[f64],
-    ) -> Result<Self, ControlError> {
+    fn new(noise_multiplier: f64, sampling_rate: f64, orders: &[f64]) -> Result<Self, OutOfRange> {
         check_noise_multiplier(noise_multiplier)?;
         let ok = sampling_rate > 0.0 && sampling_rate <= 1.0;
-        ControlError::require("sampling_rate", sampling_rate, ok, "above 0, at most 1")?;
+        OutOfRange::require("sampling_rate", sampling_rate, ok, "above 0, at most 1")?;
         let of = |order: &f64| divergence(noise_multiplier, sampling_rate, *order);
         let divergences = orders.iter().map(of).collect();
         Ok(Self { noise_multiplier, sampling_rate, steps: 0, divergences })
@@ -277,11 +269,11 @@ impl From<PrivacyAccountant> for Saved {
 }
 
 impl TryFrom<Saved> for PrivacyAccountant {
-    type Error = ControlError;
+    type Error = OutOfRange;
 
-    fn try_from(Saved { orders, phases }: Saved) -> Result<Self, ControlError> {
+    fn try_from(Saved { orders, phases }: Saved) -> Result<Self, OutOfRange> {
         let mut phases = phases.into_iter();
-        let none = || ControlError { field: "phases", value: "[]".into(), allowed: "at least one" };
+        let none = || OutOfRange::new("phases", "[]", "at least one");
         let first = phases.next().ok_or_else(none)?;
         let mut accountant =
             Self::with_orders(first.noise_multiplier, first.sampling_rate, orders)?;

@@ -1,7 +1,7 @@
 //! A privacy budget that training keeps to.
 
 use super::PrivacyAccountant;
-use crate::{Answer, AnyController, ControlError, Controller, Describe, Event, Needs, Run, Stop};
+use crate::{Answer, AnyController, Controller, Describe, Event, Needs, OutOfRange, Run, Stop};
 use serde::{Deserialize, Serialize};
 
 /// Counts each update of DP-SGD, and stops training before one that would spend more than ε at this δ: the description.
@@ -56,7 +56,7 @@ pub struct PrivacyBudget {
 }
 
 impl Describe for PrivacyBudget {
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
         let Self { epsilon, delta, noise_multiplier, sampling_rate } = *self;
         let spent = PrivacyAccountant::new(noise_multiplier, sampling_rate)?;
         let left = spent.steps_within(epsilon, delta)?;
@@ -121,7 +121,7 @@ impl Controller for Keeper {
     }
 
     /// The noise and the rate of now are for the updates from here on.
-    fn restore(&mut self, mut state: PrivacyAccountant) -> Result<(), ControlError> {
+    fn restore(&mut self, mut state: PrivacyAccountant) -> Result<(), OutOfRange> {
         state.change(self.rule.noise_multiplier, self.rule.sampling_rate)?;
         self.left = state.steps_within(self.rule.epsilon, self.rule.delta)?;
         self.spent = state;

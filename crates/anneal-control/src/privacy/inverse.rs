@@ -1,7 +1,7 @@
 //! From an ε that may be spent to the noise, or the updates, that spend it.
 
 use super::PrivacyAccountant;
-use crate::ControlError;
+use crate::OutOfRange;
 
 /// Below this noise multiplier, and beyond that one, none is looked for: powers of 4.
 const LEAST: f64 = 1.0 / 1_024.0;
@@ -12,16 +12,16 @@ impl PrivacyAccountant {
     /// not more: what to ask before training. By bisection.
     ///
     /// # Errors
-    /// [`ControlError`] for an ε that is not finite and above 0, or that no noise multiplier from 1/1024 to 2⁴⁰ has; no
+    /// [`OutOfRange`] for an ε that is not finite and above 0, or that no noise multiplier from 1/1024 to 2⁴⁰ has; no
     /// updates; a rate or δ out of its range.
     pub fn noise_multiplier_for(
         epsilon: f64,
         delta: f64,
         sampling_rate: f64,
         steps: u64,
-    ) -> Result<f64, ControlError> {
+    ) -> Result<f64, OutOfRange> {
         check_epsilon(epsilon)?;
-        ControlError::require("steps", steps, steps >= 1, "at least 1")?;
+        OutOfRange::require("steps", steps, steps >= 1, "at least 1")?;
         let within = |noise: f64| {
             let spent = Self::new(noise, sampling_rate)?.epsilon_after(steps, delta)?;
             Ok(spent <= epsilon)
@@ -31,12 +31,12 @@ impl PrivacyAccountant {
         while !within(enough)? {
             (little, enough) = (enough, enough * 4.0);
             let allowed = "one that a noise multiplier of at most 2⁴⁰ has";
-            ControlError::require("epsilon", epsilon, enough <= MOST, allowed)?;
+            OutOfRange::require("epsilon", epsilon, enough <= MOST, allowed)?;
         }
         while little == enough || within(little)? {
             (little, enough) = (little / 4.0, little);
             let allowed = "one that a noise multiplier of at least 1/1024 has";
-            ControlError::require("epsilon", epsilon, little >= LEAST, allowed)?;
+            OutOfRange::require("epsilon", epsilon, little >= LEAST, allowed)?;
         }
         while enough - little > 1e-9 * enough {
             let middle = 0.5 * (little + enough);
@@ -52,8 +52,8 @@ impl PrivacyAccountant {
     /// spent, `u64::MAX` where so many do.
     ///
     /// # Errors
-    /// [`ControlError`] for an ε that is not finite and above 0, or a δ that is not above 0 and below 1.
-    pub fn steps_within(&self, epsilon: f64, delta: f64) -> Result<u64, ControlError> {
+    /// [`OutOfRange`] for an ε that is not finite and above 0, or a δ that is not above 0 and below 1.
+    pub fn steps_within(&self, epsilon: f64, delta: f64) -> Result<u64, OutOfRange> {
         check_epsilon(epsilon)?;
         let within = |steps: u64| Ok(self.epsilon_after(steps, delta)? <= epsilon);
         let (mut fit, mut beyond) = (0, 1);
@@ -74,7 +74,7 @@ impl PrivacyAccountant {
     }
 }
 
-fn check_epsilon(epsilon: f64) -> Result<(), ControlError> {
+fn check_epsilon(epsilon: f64) -> Result<(), OutOfRange> {
     let ok = epsilon > 0.0 && epsilon.is_finite();
-    ControlError::require("epsilon", epsilon, ok, "finite, above 0")
+    OutOfRange::require("epsilon", epsilon, ok, "finite, above 0")
 }

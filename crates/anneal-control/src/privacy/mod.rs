@@ -14,12 +14,12 @@ pub use budget::PrivacyBudget;
 pub use private_rate::PrivateRate;
 pub use private_step::PrivateStep;
 
-use crate::ControlError;
+use crate::OutOfRange;
 
-fn check_noise_multiplier(noise_multiplier: f64) -> Result<(), ControlError> {
+fn check_noise_multiplier(noise_multiplier: f64) -> Result<(), OutOfRange> {
     let ok = noise_multiplier > 0.0 && noise_multiplier.is_finite();
     let allowed = "finite, above 0: without noise nothing is private";
-    ControlError::require("noise_multiplier", noise_multiplier, ok, allowed)
+    OutOfRange::require("noise_multiplier", noise_multiplier, ok, allowed)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::PrivateStep;
 use crate::describe::updates;
 use crate::pid::check_limits;
 use crate::{
-    Answer, AnyController, ControlError, Controller, Describe, Event, Needs, Run, Span, Stop,
+    Answer, AnyController, Controller, Describe, Event, Needs, OutOfRange, Run, Span, Stop,
 };
 use serde::{Deserialize, Serialize};
 
@@ -90,11 +90,11 @@ impl PrivateRate {
 }
 
 impl Describe for PrivateRate {
-    fn build(&self, run: &Run) -> Result<AnyController, ControlError> {
+    fn build(&self, run: &Run) -> Result<AnyController, OutOfRange> {
         self.step.check()?;
         check_limits(self.limits)?;
         let half_life = self.half_life.map(|span| updates("half_life", span, run)).transpose()?;
-        ControlError::require("half_life", half_life, half_life != Some(0), "at least 1 update")?;
+        OutOfRange::require("half_life", half_life, half_life != Some(0), "at least 1 update")?;
         let memory = half_life.map_or(0.0, |updates| (-1.0 / updates as f64).exp2());
         Ok(Follower { rule: *self, memory, state: FollowerState::default() }.into())
     }
@@ -161,9 +161,9 @@ impl Controller for Follower {
         self.state
     }
 
-    fn restore(&mut self, state: FollowerState) -> Result<(), ControlError> {
+    fn restore(&mut self, state: FollowerState) -> Result<(), OutOfRange> {
         let at_least_0 =
-            |field, value: f64| ControlError::require(field, value, value >= 0.0, "at least 0");
+            |field, value: f64| OutOfRange::require(field, value, value >= 0.0, "at least 0");
         at_least_0("mean", state.mean)?;
         at_least_0("weight", state.weight)?;
         self.state = state;

@@ -1,7 +1,7 @@
 //! The best rate of one update with noise, as far as the noisy gradient shows it.
 
 use super::check_noise_multiplier;
-use crate::ControlError;
+use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
 /// What is known of an update of DP-SGD without looking at its data, and the best rate for it.
@@ -54,7 +54,7 @@ use serde::{Deserialize, Serialize};
 /// // The noise alone has a norm of 1, so a norm of 2 is a gradient of √3, and η* is 3 / (4 · (3 + 1)).
 /// assert!((step.best_rate(2.0)? - 3.0 / 16.0).abs() < 1e-12);
 /// assert_eq!(step.best_rate(0.9)?, 0.0);
-/// # Ok::<(), anneal_control::ControlError>(())
+/// # Ok::<(), anneal_control::OutOfRange>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,11 +75,11 @@ impl PrivateStep {
     /// η* for a gradient that has this norm, noise and all: at least 0, below 1/L.
     ///
     /// # Errors
-    /// [`ControlError`] for a field out of its range, or a norm that is not finite and at least 0.
-    pub fn best_rate(&self, noisy_norm: f64) -> Result<f64, ControlError> {
+    /// [`OutOfRange`] for a field out of its range, or a norm that is not finite and at least 0.
+    pub fn best_rate(&self, noisy_norm: f64) -> Result<f64, OutOfRange> {
         self.check()?;
         let ok = noisy_norm >= 0.0 && noisy_norm.is_finite();
-        ControlError::require("noisy_norm", noisy_norm, ok, "finite, at least 0")?;
+        OutOfRange::require("noisy_norm", noisy_norm, ok, "finite, at least 0")?;
         Ok(self.best_rate_of_square(noisy_norm * noisy_norm))
     }
 
@@ -93,16 +93,16 @@ impl PrivateStep {
         self.parameters as f64 * (self.noise_multiplier * self.clip / self.batch).powi(2)
     }
 
-    pub(super) fn check(&self) -> Result<(), ControlError> {
+    pub(super) fn check(&self) -> Result<(), OutOfRange> {
         check_noise_multiplier(self.noise_multiplier)?;
         let above_0 = |field, value: f64| {
             let ok = value > 0.0 && value.is_finite();
-            ControlError::require(field, value, ok, "finite, above 0")
+            OutOfRange::require(field, value, ok, "finite, above 0")
         };
         above_0("clip", self.clip)?;
         above_0("batch", self.batch)?;
         let parameters = self.parameters;
-        ControlError::require("parameters", parameters, parameters >= 1, "at least 1")?;
+        OutOfRange::require("parameters", parameters, parameters >= 1, "at least 1")?;
         above_0("smoothness", self.smoothness)?;
         above_0("d σ²C²/B²", self.noise())
     }

@@ -1,7 +1,7 @@
 use super::PrivacyAccountant;
 use super::sampled_gaussian::divergence;
 use crate::{
-    AnyController, ControlError, Controllers, Describe, Due, Observation, PrivacyBudget, RunLength,
+    AnyController, Controllers, Describe, Due, Observation, OutOfRange, PrivacyBudget, RunLength,
 };
 use proptest::prelude::*;
 
@@ -261,7 +261,7 @@ fn rounding_makes_nothing_private() {
 
 #[test]
 fn it_refuses_each_field() {
-    let field = |result: Result<f64, ControlError>| result.unwrap_err().field;
+    let field = |result: Result<f64, OutOfRange>| result.unwrap_err().field;
     for noise in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(PrivacyAccountant::new(noise, 0.1).unwrap_err().field, "noise_multiplier");
     }

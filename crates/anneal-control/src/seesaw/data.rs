@@ -1,7 +1,7 @@
 //! The run that a plan takes the place of, in batches and samples.
 
 use super::{SeesawError, SeesawStage};
-use crate::{ControlError, RunLength};
+use crate::{OutOfRange, RunLength};
 use anneal_schedule::MadeOf;
 
 /// The longest run, of which each update is looked at.
@@ -22,11 +22,10 @@ pub(super) struct Data {
 
 impl Data {
     pub fn of(run: RunLength) -> Result<Self, SeesawError> {
-        let refused = |value: &str| ControlError {
-            field: "run",
-            value: value.to_string(),
-            allowed: "whole epochs counted in items, RunLength::from_items, without a ramp; at most \
-                      10,000,000 updates, and 2^63 samples",
+        let refused = |value: &str| {
+            let allowed = "whole epochs counted in items, RunLength::from_items, without a ramp; at most \
+                           10,000,000 updates, and 2^63 samples";
+            OutOfRange::new("run", value, allowed)
         };
         let resolved = run.resolve()?;
         let counts = (run.made_of(), resolved.updates(), resolved.updates_per_epoch());
@@ -75,7 +74,7 @@ impl Data {
     }
 
     /// The run in these stages.
-    pub fn run_of(&self, stages: &[SeesawStage]) -> Result<RunLength, ControlError> {
+    pub fn run_of(&self, stages: &[SeesawStage]) -> Result<RunLength, OutOfRange> {
         let (mut last, mut steps) = (self.made_of.accumulation, vec![]);
         for stage in stages.iter().filter(|stage| stage.updates > 0) {
             if stage.accumulation != last {
@@ -86,7 +85,7 @@ impl Data {
         let allowed = "a lower one, or a smaller largest_accumulation: at most 16 larger \
                        accumulations up to it";
         let found = format!("{} larger accumulations", steps.len());
-        ControlError::require("reduction", found, steps.len() <= MAX_STEPS, allowed)?;
+        OutOfRange::require("reduction", found, steps.len() <= MAX_STEPS, allowed)?;
         Ok(match steps.is_empty() {
             true => self.run(),
             false => self.run().gradient_accumulation_steps(&steps),

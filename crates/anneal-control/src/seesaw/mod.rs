@@ -5,7 +5,7 @@ mod plan;
 
 pub use plan::{SeesawPlan, SeesawStage};
 
-use crate::{ControlError, RunLength, Span};
+use crate::{OutOfRange, RunLength, Span};
 use anneal_schedule::{
     Schedule, ScheduleConfig, ScheduleError, ScheduleExt, piecewise_constant, table,
 };
@@ -91,7 +91,7 @@ fn half() -> f64 {
 pub enum SeesawError {
     /// A value of the description, or a run, that is out of range.
     #[error(transparent)]
-    Field(#[from] ControlError),
+    Field(#[from] OutOfRange),
     /// The schedule does not go with the run, or the run is none.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -160,17 +160,17 @@ impl Seesaw {
         Ok(SeesawPlan { stages, rise, updates_without: data.updates, run, schedule })
     }
 
-    fn check(&self, data: &Data) -> Result<(), ControlError> {
+    fn check(&self, data: &Data) -> Result<(), OutOfRange> {
         let Self { largest_accumulation: largest, reduction } = *self;
         let above = "above the gradient accumulation of the run";
-        ControlError::require(
+        OutOfRange::require(
             "largest_accumulation",
             largest,
             largest > data.made_of.accumulation,
             above,
         )?;
         let inside = reduction > 0.0 && reduction < 1.0;
-        ControlError::require("reduction", reduction, inside, "in (0, 1)")
+        OutOfRange::require("reduction", reduction, inside, "in (0, 1)")
     }
 
     /// What the schedule does before its peak and after it.

@@ -16,6 +16,7 @@ pub struct SeesawPlan {
 
 /// A part of a [`SeesawPlan`].
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SeesawStage {
     /// Its first update.
     pub first: u64,

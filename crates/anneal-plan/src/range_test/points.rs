@@ -83,7 +83,7 @@ impl Sweeping {
 /// // Where the loss says nothing, there is no rate.
 /// let test = sweep.run(|_| 1.0)?;
 /// assert_eq!(test.suggestion(), None);
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,7 +166,7 @@ impl Sweep {
     ///
     /// # Errors
     /// A field outside its range.
-    pub fn run(&self, mut loss: impl FnMut(f64) -> f64) -> Result<RangeTest, crate::PlanError> {
+    pub fn run(&self, mut loss: impl FnMut(f64) -> f64) -> Result<RangeTest, crate::OutOfRange> {
         let mut sweeping = self.begin()?;
         while let Some(rate) = sweeping.rate() {
             sweeping.hear(loss(rate));

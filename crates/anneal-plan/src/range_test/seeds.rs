@@ -2,7 +2,7 @@
 
 use super::verdict::spread;
 use super::{Apart, NothingSeen, RangeTest, Rule, Verdict};
-use crate::PlanError;
+use crate::OutOfRange;
 use crate::picture::{Axis, COLORS, Line, Mark, Picture, short};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -28,7 +28,7 @@ const SEEDS_APART: f64 = 10.0;
 /// assert_eq!(tests.suggestion(), Some(valley.median));
 /// assert_eq!((valley.lowest, valley.highest, valley.seeds), (valley.median, valley.median, 3));
 /// println!("{tests}\n{}", tests.terminal(80));
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Saved")]
@@ -48,6 +48,7 @@ struct Saved {
 
 /// What a rule suggests over several seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Interval {
     /// The lowest suggestion.
     pub lowest: f64,
@@ -75,8 +76,8 @@ impl RangeTests {
     ///
     /// # Errors
     /// No test.
-    pub fn new(tests: Vec<RangeTest>) -> Result<Self, PlanError> {
-        PlanError::require("tests", tests.len(), !tests.is_empty(), "at least 1")?;
+    pub fn new(tests: Vec<RangeTest>) -> Result<Self, OutOfRange> {
+        OutOfRange::require("tests", tests.len(), !tests.is_empty(), "at least 1")?;
         Ok(Self { tests, notes: vec![] })
     }
 
@@ -208,9 +209,9 @@ impl RangeTests {
 }
 
 impl TryFrom<Saved> for RangeTests {
-    type Error = PlanError;
+    type Error = OutOfRange;
 
-    fn try_from(saved: Saved) -> Result<Self, PlanError> {
+    fn try_from(saved: Saved) -> Result<Self, OutOfRange> {
         Ok(Self { notes: saved.notes, ..Self::new(saved.tests)? })
     }
 }

@@ -1,7 +1,7 @@
 //! The rates of a range test, and where it stops.
 
 use super::Smooth;
-use crate::PlanError;
+use crate::OutOfRange;
 use crate::picture::short;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -36,7 +36,7 @@ use std::fmt;
 /// let test = sweeping.finish();
 /// assert_eq!(test.points()[0].rate, 1e-7);
 /// assert!(test.ended().rate().is_some_and(|rate| rate < 10.0));
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -51,6 +51,7 @@ pub struct Sweep {
 /// How the rates of a [`Sweep`] lie between its ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum SweepShape {
     /// Each rate is the same multiple of the one before.
     #[default]
@@ -94,7 +95,7 @@ impl Sweep {
     ///
     /// # Errors
     /// A field outside its range.
-    pub fn begin(&self) -> Result<super::Sweeping, PlanError> {
+    pub fn begin(&self) -> Result<super::Sweeping, OutOfRange> {
         self.check()?;
         Ok(super::Sweeping::new(self.clone()))
     }
@@ -103,16 +104,16 @@ impl Sweep {
     ///
     /// # Errors
     /// The first field that is not.
-    pub fn check(&self) -> Result<(), PlanError> {
+    pub fn check(&self) -> Result<(), OutOfRange> {
         let Self { lowest, highest, updates, diverges_at, .. } = *self;
         let positive = |value: f64| value.is_finite() && value > 0.0;
-        PlanError::require("lowest", lowest, positive(lowest), "above 0, finite")?;
+        OutOfRange::require("lowest", lowest, positive(lowest), "above 0, finite")?;
         let above = positive(highest) && highest > lowest;
-        PlanError::require("highest", highest, above, format!("above `lowest`, {lowest:?}"))?;
+        OutOfRange::require("highest", highest, above, format!("above `lowest`, {lowest:?}"))?;
         let fewest = super::verdict::FEWEST as u64;
-        PlanError::require("updates", updates, updates >= fewest, format!("at least {fewest}"))?;
+        OutOfRange::require("updates", updates, updates >= fewest, format!("at least {fewest}"))?;
         let divergent = diverges_at.is_finite() && diverges_at > 1.0;
-        PlanError::require("diverges_at", diverges_at, divergent, "above 1, finite")
+        OutOfRange::require("diverges_at", diverges_at, divergent, "above 1, finite")
     }
 
     /// The rate of update `index`, counted from 0; from the last update on, `highest`.
@@ -280,7 +281,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let field = |sweep: Sweep| match sweep.begin() {
-            Err(PlanError::OutOfRange { field, .. }) => field,
+            Err(OutOfRange { field, .. }) => field,
             other => panic!("{other:?}"),
         };
         for lowest in [0.0, -1.0, f64::NAN, f64::INFINITY] {

@@ -48,6 +48,7 @@ pub enum Verdict {
 /// Who disagrees in [`Verdict::Wide`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Apart {
     /// `valley`, `steep` and `minimum`.
     Rules,
@@ -58,6 +59,7 @@ pub enum Apart {
 /// Why a range test says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum NothingSeen {
     /// Fewer than 20 points.
     TooFew {

@@ -1,7 +1,7 @@
 //! Values of which a bound is known.
 
 use super::gaussian_process::{GaussianProcess, Kernel, Posterior};
-use crate::PlanError;
+use crate::OutOfRange;
 use std::f64::consts::TAU;
 
 /// Fits a process to values of which some are only known to be at least so high, and says what it takes these to be.
@@ -19,7 +19,7 @@ pub(super) fn fit(
     x: &[Vec<f64>],
     mut y: Vec<f64>,
     is_bound: &[bool],
-) -> Result<Posterior, PlanError> {
+) -> Result<Posterior, OutOfRange> {
     let mut process = GaussianProcess::fit(kernel, x, &y)?;
     let censored: Vec<usize> = (0..x.len()).filter(|i| is_bound[*i]).collect();
     if !censored.is_empty() {
@@ -39,7 +39,7 @@ fn impute(
     y: &mut [f64],
     bounds: &[f64],
     censored: &[usize],
-) -> Result<(), PlanError> {
+) -> Result<(), OutOfRange> {
     let precision = process.observe(x, y)?.precision();
     for _ in 0..SWEEPS {
         let mut largest: f64 = 0.0;

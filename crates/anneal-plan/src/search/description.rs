@@ -6,7 +6,7 @@ use super::sample::grid_size;
 use super::space::Space;
 use super::strategy::Strategy;
 use super::study::{Study, Trial};
-use crate::PlanError;
+use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -172,22 +172,22 @@ impl Search {
         Ok(study)
     }
 
-    fn check(&self) -> Result<(), PlanError> {
+    fn check(&self) -> Result<(), OutOfRange> {
         self.space.check()?;
         self.strategy.check()?;
         self.halving.as_ref().map_or(Ok(()), Halving::check)?;
         let Self { trials, budget, halving, .. } = self;
-        PlanError::require("trials", 0, *trials != Some(0), "at least 1")?;
-        PlanError::require("budget", 0, *budget != Some(0), "at least 1")?;
+        OutOfRange::require("trials", 0, *trials != Some(0), "at least 1")?;
+        OutOfRange::require("budget", 0, *budget != Some(0), "at least 1")?;
         let counted = budget.is_none() || halving.is_some();
         let allowed = "with halving, which knows what a trial takes";
-        PlanError::require("budget", budget.unwrap_or(0), counted, allowed)
+        OutOfRange::require("budget", budget.unwrap_or(0), counted, allowed)
     }
 
     /// That it ends by itself.
-    pub(super) fn check_end(&self) -> Result<(), PlanError> {
+    pub(super) fn check_end(&self) -> Result<(), OutOfRange> {
         let ends = self.max_trials().is_some() || self.budget.is_some();
-        PlanError::require("trials", format_args!("none"), ends, "a number, or a budget")
+        OutOfRange::require("trials", format_args!("none"), ends, "a number, or a budget")
     }
 
     /// Whether another trial may begin after so many that spent so much.

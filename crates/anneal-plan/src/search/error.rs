@@ -1,6 +1,6 @@
 //! Why a search cannot go on.
 
-use crate::PlanError;
+use crate::OutOfRange;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -11,14 +11,14 @@ use thiserror::Error;
 pub enum SearchError {
     /// A setting, or a value of the search, is out of its range.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    OutOfRange(#[from] OutOfRange),
     /// The file of the search cannot be read or written.
-    #[error("{}: {source}{}", path.display(), folder_missing(path, source))]
+    #[error("{}: {error}{}", path.display(), folder_missing(path, error))]
     File {
         /// The file.
         path: PathBuf,
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
     /// The file holds no search that could go on.
     #[error("{} cannot be resumed: {why}; move it away to begin anew", path.display())]
@@ -58,9 +58,9 @@ pub enum SearchError {
 }
 
 /// What to do where the folder is not there. A file that is not there is no error.
-fn folder_missing(path: &Path, source: &io::Error) -> String {
+fn folder_missing(path: &Path, error: &io::Error) -> String {
     match path.parent() {
-        Some(folder) if source.kind() == io::ErrorKind::NotFound => {
+        Some(folder) if error.kind() == io::ErrorKind::NotFound => {
             format!("; create the folder {} first", folder.display())
         }
         _ => String::new(),

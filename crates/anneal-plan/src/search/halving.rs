@@ -1,6 +1,6 @@
 //! Stopping early what looks bad.
 
-use crate::PlanError;
+use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
 /// Successive halving: trials are compared at rungs, and only the best of each rung go on.
@@ -102,12 +102,12 @@ impl Halving {
         (trials / self.factor.max(2) as usize).max(1)
     }
 
-    pub(super) fn check(&self) -> Result<(), PlanError> {
+    pub(super) fn check(&self) -> Result<(), OutOfRange> {
         let Self { least, most, factor } = *self;
-        PlanError::require("halving.least", least, least >= 1, "at least 1")?;
+        OutOfRange::require("halving.least", least, least >= 1, "at least 1")?;
         let allowed = format!("above halving.least, {least}");
-        PlanError::require("halving.most", most, most > least, allowed)?;
-        PlanError::require("halving.factor", factor, factor >= 2, "at least 2")
+        OutOfRange::require("halving.most", most, most > least, allowed)?;
+        OutOfRange::require("halving.factor", factor, factor >= 2, "at least 2")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::sample::grid_coordinate;
 use super::space::{Axis, Scale};
-use crate::PlanError;
+use crate::OutOfRange;
 use std::ops::RangeInclusive;
 
 /// An interval of an axis that a search should hit, such as the rates that train well.
@@ -28,7 +28,7 @@ use std::ops::RangeInclusive;
 /// assert_eq!(good.log_uniform_samples(0.95), 18);
 /// // Points at 1e-6, 0.25, 0.5, 0.75 and 1: none is near.
 /// assert!(!good.uniform_grid(5));
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
 ///
 /// Source of the comparison: Bergstra and Bengio 2012.
@@ -44,13 +44,13 @@ impl Target {
     ///
     /// # Errors
     /// An axis that cannot be searched or is linear, or an interval that is not inside it.
-    pub fn new(axis: Axis, interval: RangeInclusive<f64>) -> Result<Self, PlanError> {
+    pub fn new(axis: Axis, interval: RangeInclusive<f64>) -> Result<Self, OutOfRange> {
         axis.check()?;
-        PlanError::require("axis", axis.scale, axis.scale == Scale::Log, "a log axis")?;
+        OutOfRange::require("axis", axis.scale, axis.scale == Scale::Log, "a log axis")?;
         let (from, to) = interval.into_inner();
         let inside = axis.low <= from && from < to && to <= axis.high;
         let allowed = format!("an interval inside {:?}..={:?}", axis.low, axis.high);
-        PlanError::require("interval", from..=to, inside, allowed)?;
+        OutOfRange::require("interval", from..=to, inside, allowed)?;
         Ok(Self { axis, from, to })
     }
 

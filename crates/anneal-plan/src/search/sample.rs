@@ -2,7 +2,7 @@
 
 use super::sobol::{Sobol, mixed};
 use super::space::{Axis, Scale, Space};
-use crate::PlanError;
+use crate::OutOfRange;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -23,7 +23,7 @@ pub(super) fn linear_random(space: &Space, seed: u64, i: u64) -> Vec<f64> {
 }
 
 /// The i-th point of the scrambled Sobol sequence of the seed.
-pub(super) fn sobol(space: &Space, seed: u64, i: u64) -> Result<Vec<f64>, PlanError> {
+pub(super) fn sobol(space: &Space, seed: u64, i: u64) -> Result<Vec<f64>, OutOfRange> {
     Ok(Sobol::new(space.axes().len(), mixed(seed))?.point(i as u32))
 }
 

@@ -1,6 +1,6 @@
 //! Points that fill a cube evenly.
 
-use crate::PlanError;
+use crate::OutOfRange;
 
 /// The most dimensions of a [`Sobol`] sequence, and so the most axes of a [`Space`](crate::Space).
 pub(crate) const MAX_DIMENSIONS: usize = 21;
@@ -48,7 +48,7 @@ const DIRECTIONS: [(u32, &[u32]); MAX_DIMENSIONS - 1] = [
 /// let sobol = Sobol::unscrambled(2)?;
 /// assert_eq!([1, 2, 3].map(|i| sobol.point(i)), [[0.5, 0.5], [0.75, 0.25], [0.25, 0.75]]);
 /// assert_eq!(Sobol::new(2, 7)?.point(1), Sobol::new(2, 7)?.point(1));
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sobol {
@@ -61,7 +61,7 @@ impl Sobol {
     ///
     /// # Errors
     /// `dimensions` is not 1 to 21.
-    pub fn new(dimensions: usize, seed: u64) -> Result<Self, PlanError> {
+    pub fn new(dimensions: usize, seed: u64) -> Result<Self, OutOfRange> {
         Ok(Self { seed: Some(seed), ..Self::unscrambled(dimensions)? })
     }
 
@@ -69,9 +69,9 @@ impl Sobol {
     ///
     /// # Errors
     /// `dimensions` is not 1 to 21.
-    pub fn unscrambled(dimensions: usize) -> Result<Self, PlanError> {
+    pub fn unscrambled(dimensions: usize) -> Result<Self, OutOfRange> {
         let known = (1..=MAX_DIMENSIONS).contains(&dimensions);
-        PlanError::require("dimensions", dimensions, known, "1 to 21")?;
+        OutOfRange::require("dimensions", dimensions, known, "1 to 21")?;
         Ok(Self { directions: (0..dimensions).map(directions).collect(), seed: None })
     }
 

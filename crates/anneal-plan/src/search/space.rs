@@ -1,7 +1,7 @@
 //! What is searched: named axes, each with its range and scale.
 
 use super::sobol::MAX_DIMENSIONS;
-use crate::PlanError;
+use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +10,7 @@ use std::ops::Index;
 /// How an axis measures distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Scale {
     /// Equal ratios are equally far, as for rates and decays.
     Log,
@@ -83,21 +84,21 @@ impl Axis {
     ///
     /// # Errors
     /// A bound that is not finite, a log axis from 0 or below, or a range without a width.
-    pub fn check(&self) -> Result<(), PlanError> {
+    pub fn check(&self) -> Result<(), OutOfRange> {
         let Self { name, scale, low, high } = self;
         let (low_field, high_field) = (format!("{name}.low"), format!("{name}.high"));
         match scale {
-            Scale::Log => PlanError::require(
+            Scale::Log => OutOfRange::require(
                 low_field,
                 low,
                 low.is_finite() && *low > 0.0,
                 "finite, above 0 on a log axis",
             )?,
-            Scale::Linear => PlanError::require(low_field, low, low.is_finite(), "finite")?,
+            Scale::Linear => OutOfRange::require(low_field, low, low.is_finite(), "finite")?,
         }
         // Bounds that differ in the last digit may have one logarithm.
         let wide = high.is_finite() && low < high && self.unit(*high) == 1.0;
-        PlanError::require(high_field, high, wide, format!("finite, above low, {low:?}"))
+        OutOfRange::require(high_field, high, wide, format!("finite, above low, {low:?}"))
     }
 }
 
@@ -110,7 +111,7 @@ impl Axis {
 /// space.check()?;
 /// let middle = space.values(&[0.5, 0.5, 0.5]);
 /// assert_eq!(format!("{:.4}", middle["rate"]), "0.0032");
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -152,12 +153,12 @@ impl Space {
     ///
     /// # Errors
     /// No axis or more than 21, a name twice, or an axis that [is refused](Axis::check).
-    pub fn check(&self) -> Result<(), PlanError> {
+    pub fn check(&self) -> Result<(), OutOfRange> {
         let count = self.axes.len();
-        PlanError::require("axes", count, (1..=MAX_DIMENSIONS).contains(&count), "1 to 21")?;
+        OutOfRange::require("axes", count, (1..=MAX_DIMENSIONS).contains(&count), "1 to 21")?;
         for (i, axis) in self.axes.iter().enumerate() {
             let new = self.axes[..i].iter().all(|other| other.name != axis.name);
-            PlanError::require("axis", &axis.name, new, "each name once")?;
+            OutOfRange::require("axis", &axis.name, new, "each name once")?;
             axis.check()?;
         }
         Ok(())
@@ -173,22 +174,18 @@ impl Space {
     ///
     /// # Errors
     /// The values are of other axes, or outside their ranges.
-    pub fn point(&self, values: &Values) -> Result<Vec<f64>, PlanError> {
+    pub fn point(&self, values: &Values) -> Result<Vec<f64>, OutOfRange> {
         let names: Vec<&str> = self.axes.iter().map(|axis| &*axis.name).collect();
         for (name, value) in values.iter() {
-            PlanError::require(name, value, names.contains(&name), format!("only {names:?}"))?;
+            OutOfRange::require(name, value, names.contains(&name), format!("only {names:?}"))?;
         }
         let coordinate = |axis: &Axis| {
             let Axis { name, low, high, .. } = axis;
             let allowed = format!("{low:?} to {high:?}");
             let Some(value) = values.get(name) else {
-                return Err(PlanError::OutOfRange {
-                    field: name.clone(),
-                    value: "none".into(),
-                    allowed,
-                });
+                return Err(OutOfRange::new(name, "none", allowed));
             };
-            PlanError::require(name, value, (*low..=*high).contains(&value), allowed)?;
+            OutOfRange::require(name, value, (*low..=*high).contains(&value), allowed)?;
             Ok(axis.unit(value))
         };
         self.axes.iter().map(coordinate).collect()

@@ -5,7 +5,7 @@ use super::gaussian_process::Kernel;
 use super::sample;
 use super::trials::TrialRecord;
 use super::upper_confidence::UpperConfidence;
-use crate::PlanError;
+use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
 /// How the values of a trial are chosen.
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 /// is resumed chooses what it would have chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Strategy {
     /// At random: log-uniform on log axes.
     Random,
@@ -41,10 +42,10 @@ impl From<UpperConfidence> for Strategy {
 }
 
 impl Strategy {
-    pub(super) fn check(&self) -> Result<(), PlanError> {
+    pub(super) fn check(&self) -> Result<(), OutOfRange> {
         match self {
             Self::Grid(points) => {
-                PlanError::require("grid", points, *points >= 1, "at least 1 value for each axis")
+                OutOfRange::require("grid", points, *points >= 1, "at least 1 value for each axis")
             }
             Self::UpperConfidence(rule) => rule.check(),
             Self::Random | Self::LinearRandom | Self::Sobol => Ok(()),
@@ -63,7 +64,7 @@ impl Strategy {
         &self,
         search: &Search,
         trials: &[TrialRecord],
-    ) -> Result<Vec<f64>, PlanError> {
+    ) -> Result<Vec<f64>, OutOfRange> {
         let (space, seed, i) = (&search.space, search.seed, trials.len() as u64);
         match self {
             Self::Random => Ok(sample::random(space, seed, i)),

@@ -5,7 +5,7 @@ use super::description::{Direction, Search};
 use super::gaussian_process::{Kernel, Posterior, Prediction};
 use super::space::{Space, Values};
 use super::trials::{Status, TrialRecord};
-use crate::PlanError;
+use crate::OutOfRange;
 
 /// A Gaussian process over the unit cube of a space, fitted to the trials of a search.
 ///
@@ -63,7 +63,7 @@ impl Surrogate {
         search: &Search,
         trials: &[TrialRecord],
         kernel: Kernel,
-    ) -> Result<Option<Self>, PlanError> {
+    ) -> Result<Option<Self>, OutOfRange> {
         let Search { space, direction, .. } = search;
         let scores = Scores::new(*direction, trials);
         let Some((shift, scale)) = scores.location() else { return Ok(None) };
@@ -92,7 +92,7 @@ impl Surrogate {
     ///
     /// # Errors
     /// The values are of another space, or out of its ranges.
-    pub fn predict(&self, values: &Values) -> Result<Prediction, PlanError> {
+    pub fn predict(&self, values: &Values) -> Result<Prediction, OutOfRange> {
         Ok(self.at(&self.space.point(values)?))
     }
 

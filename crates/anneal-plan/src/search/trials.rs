@@ -3,7 +3,7 @@
 use super::description::Search;
 use super::error::SearchError;
 use super::space::Values;
-use crate::PlanError;
+use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -105,7 +105,7 @@ impl TrialsFile {
         let bytes = serde_json::to_vec_pretty(&stored)
             .map_err(io::Error::other)
             .and_then(|bytes| replace(path, &bytes).map(|()| bytes))
-            .map_err(|source| SearchError::File { path: path.clone(), source })?;
+            .map_err(|error| SearchError::File { path: path.clone(), error })?;
         self.written = Some(bytes);
         Ok(())
     }
@@ -115,7 +115,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, SearchError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(SearchError::File { path: path.into(), source }),
+        Err(error) => Err(SearchError::File { path: path.into(), error }),
     }
 }
 
@@ -149,10 +149,10 @@ fn trials_of(bytes: &[u8], path: &Path, search: &Search) -> Result<Vec<TrialReco
     Ok(trials)
 }
 
-fn check(trial: &TrialRecord, number: usize, search: &Search) -> Result<(), PlanError> {
-    PlanError::require("number", trial.number, trial.number == number, number.to_string())?;
+fn check(trial: &TrialRecord, number: usize, search: &Search) -> Result<(), OutOfRange> {
+    OutOfRange::require("number", trial.number, trial.number == number, number.to_string())?;
     search.space.point(&trial.values)?;
     let rungs = search.halving.as_ref().map_or(0, |halving| halving.rungs().len());
     let passed = trial.rungs.len();
-    PlanError::require("rungs", passed, passed <= rungs, format!("{rungs} at most"))
+    OutOfRange::require("rungs", passed, passed <= rungs, format!("{rungs} at most"))
 }

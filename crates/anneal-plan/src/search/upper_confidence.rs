@@ -6,7 +6,7 @@ use super::sample;
 use super::sobol::{Sobol, mixed};
 use super::surrogate::Surrogate;
 use super::trials::{Status, TrialRecord};
-use crate::PlanError;
+use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
 /// Bayesian search: the next trial is where a Gaussian process over the space is best by its confidence bound.
@@ -81,18 +81,18 @@ impl UpperConfidence {
         Self { initial: Some(trials), ..self }
     }
 
-    pub(super) fn check(&self) -> Result<(), PlanError> {
+    pub(super) fn check(&self) -> Result<(), OutOfRange> {
         let Self { kappa, initial, .. } = self;
         let ok = kappa.is_finite() && *kappa >= 0.0;
-        PlanError::require("kappa", kappa, ok, "finite, at least 0")?;
-        PlanError::require("initial", 0, *initial != Some(0), "at least 1")
+        OutOfRange::require("kappa", kappa, ok, "finite, at least 0")?;
+        OutOfRange::require("initial", 0, *initial != Some(0), "at least 1")
     }
 
     pub(super) fn suggest(
         &self,
         search: &Search,
         trials: &[TrialRecord],
-    ) -> Result<Vec<f64>, PlanError> {
+    ) -> Result<Vec<f64>, OutOfRange> {
         let Search { space, seed, .. } = search;
         let (number, dimensions) = (trials.len() as u64, space.axes().len());
         let sobol_point = || sample::sobol(space, *seed, number);

@@ -34,6 +34,8 @@ use std::ops::Range;
 ///
 /// Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization", section 3.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+#[must_use]
 pub struct AdamStep {
     beta_1: f64,
     beta_2: f64,

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 /// When the rate has fallen to half, and how much of the run is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Cooling {
     /// The largest rate of the window.
     pub peak: f64,
@@ -158,7 +159,7 @@ mod tests {
         let schedule = constant(1.0).resolve(RunLength::updates(3)).unwrap();
         for share in [0.0, -0.1, 1.1, f64::NAN] {
             match Window::run(&schedule).unwrap().cooling(share) {
-                Err(AnalysisError::OutOfRange { field, .. }) => assert_eq!(field, "frozen_below"),
+                Err(AnalysisError::OutOfRange(error)) => assert_eq!(error.field, "frozen_below"),
                 other => panic!("{other:?}"),
             }
         }

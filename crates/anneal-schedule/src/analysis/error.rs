@@ -1,5 +1,6 @@
 //! Why nothing can be said of a schedule.
 
+use crate::OutOfRange;
 use thiserror::Error;
 
 /// Why an analysis has no result.
@@ -35,15 +36,8 @@ pub enum AnalysisError {
         schedule: String,
     },
     /// An argument outside its range.
-    #[error("{field}: {value} is not allowed; allowed: {allowed}")]
-    OutOfRange {
-        /// The argument.
-        field: &'static str,
-        /// The value found.
-        value: String,
-        /// The allowed range.
-        allowed: String,
-    },
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
     /// A rate at which gradient descent diverges on this curvature.
     #[error(
         "rate {rate:?} at curvature {curvature:?}: ηλ is {} and gradient descent diverges; \
@@ -80,12 +74,8 @@ pub(crate) fn require(
     ok: bool,
     allowed: &str,
 ) -> Result<f64, AnalysisError> {
-    if ok {
-        Ok(value)
-    } else {
-        let (value, allowed) = (format!("{value:?}"), allowed.to_string());
-        Err(AnalysisError::OutOfRange { field, value, allowed })
-    }
+    OutOfRange::require(field, value, ok, allowed)?;
+    Ok(value)
 }
 
 /// `value` where an f64 holds it.

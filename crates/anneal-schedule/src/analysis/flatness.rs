@@ -12,6 +12,7 @@ use serde::Serialize;
 /// For a monotone schedule the total variation is just first − last, whatever its shape; the
 /// others tell a step decay from a cosine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Flatness {
     /// Σ|Δη|.
     pub total_variation: f64,

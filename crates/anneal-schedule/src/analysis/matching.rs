@@ -2,12 +2,15 @@
 
 use super::AnalysisError;
 use super::error::{not_negative, positive, require};
-use crate::{Decay, Exponential, Node, Schedule, Span, StepDecay, exponential, step_decay};
+use crate::{
+    Decay, Exponential, Schedule, ScheduleConfig, Span, StepDecay, exponential, step_decay,
+};
 use serde::Serialize;
 use std::f64::consts::LN_2;
 
 /// A step decay and an exponential decay that belong together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Match {
     /// The step decay.
     pub step_decay: StepDecay,
@@ -22,6 +25,7 @@ pub struct Match {
 /// The bounds of ln(step decay / exponential decay) at the same update: from `least`, which is
 /// reached, to `below`, which is not, unless both are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct LogGap {
     /// The smallest value.
     pub least: f64,
@@ -128,8 +132,8 @@ pub fn partner(
 ) -> Result<Match, AnalysisError> {
     let none = || AnalysisError::NoPartner { schedule: schedule.to_string() };
     match schedule.node() {
-        Node::StepDecay(decay) => same_end(decay.peak, decay.every, decay.gamma, steps),
-        Node::Exponential(smooth) => {
+        ScheduleConfig::StepDecay(decay) => same_end(decay.peak, decay.every, decay.gamma, steps),
+        ScheduleConfig::Exponential(smooth) => {
             let kappa = match smooth.decay {
                 Decay::HalfLife(half_life) if every.is_none() => {
                     return same_half_life(smooth.peak, half_life);
@@ -218,7 +222,7 @@ mod tests {
     #[test]
     fn refuses_each_argument() {
         let field = |found: Result<Match, AnalysisError>| match found {
-            Err(AnalysisError::OutOfRange { field, .. }) => field,
+            Err(AnalysisError::OutOfRange(error)) => error.field,
             other => panic!("{other:?}"),
         };
         assert_eq!(field(same_end(0.0, 10, 0.5, 20)), "peak");

@@ -7,7 +7,7 @@ use super::{
     Travel, Window, partner,
 };
 use crate::Schedule;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What an [`Analysis`] should look at; all of it may be left out.
@@ -20,7 +20,10 @@ use std::fmt;
 ///     .weight_decay(5e-4);
 /// assert_eq!(options.frozen_below, 0.01);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+#[must_use]
 pub struct Options {
     /// The updates to look at, at least 1; by default all of the run.
     pub steps: Option<u64>,
@@ -100,6 +103,7 @@ impl Options {
 
 /// All that can be said of a schedule without training: JSON by serde, a report by `Display`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Analysis {
     /// The resolved schedule, as text.
     pub schedule: String,
@@ -410,9 +414,20 @@ mod tests {
             (ten.optimizer(Optimizer::Adam { beta_1: 1.0 }), "beta_1"),
         ] {
             match of(options) {
-                Err(AnalysisError::OutOfRange { field, .. }) => assert_eq!(field, expected),
+                Err(AnalysisError::OutOfRange(error)) => assert_eq!(error.field, expected),
                 other => panic!("{expected}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn options_are_plain_data() {
+        let options = Options::new().curvature(5.0).optimizer(Optimizer::Adam { beta_1: 0.9 });
+        let json = serde_json::to_string(&options).unwrap();
+        assert_eq!(serde_json::from_str::<Options>(&json).unwrap(), options, "{json}");
+        let short: Options = serde_json::from_str(r#"{"optimizer": "sgd"}"#).unwrap();
+        assert_eq!(short, Options::new());
+        let wrong = serde_json::from_str::<Options>(r#"{"curvatur": 5}"#).unwrap_err().to_string();
+        assert!(wrong.contains("unknown field"), "{wrong}");
     }
 }

@@ -30,6 +30,7 @@ impl fmt::Display for Answer {
 
 /// Whether Ση_t = ∞ and Ση_t² < ∞: the conditions under which stochastic approximation converges.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct RobbinsMonro {
     /// Whether both conditions hold.
     pub answer: Answer,

@@ -3,7 +3,7 @@
 use super::AnalysisError;
 use super::error::{not_negative, positive, require};
 use super::window::{Below, Method, Window};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The optimizer whose stability is asked for.
 ///
@@ -28,8 +28,9 @@ use serde::Serialize;
 /// assert_eq!(heavy_ball.largest_rate(15.2)?, 0.25);
 /// # Ok::<(), anneal_schedule::analysis::AnalysisError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Optimizer {
     /// Gradient descent without momentum.
     #[default]
@@ -155,6 +156,7 @@ fn stable(rate: f64, curvature: f64) -> Result<f64, AnalysisError> {
 
 /// Where a schedule is stable on a curvature.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Stability {
     /// The optimizer.
     pub optimizer: Optimizer,
@@ -317,9 +319,9 @@ mod tests {
 
     #[test]
     fn refuses_each_argument() {
-        fn field<T: std::fmt::Debug>(found: Result<T, AnalysisError>) -> &'static str {
+        fn field<T: std::fmt::Debug>(found: Result<T, AnalysisError>) -> String {
             match found {
-                Err(AnalysisError::OutOfRange { field, .. }) => field,
+                Err(AnalysisError::OutOfRange(error)) => error.field,
                 other => panic!("{other:?}"),
             }
         }

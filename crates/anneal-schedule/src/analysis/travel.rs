@@ -11,6 +11,7 @@ use serde::Serialize;
 /// The budgets of a run: with gradients of one size the weights can travel Ση_t, and independent
 /// noise in them adds a variance of Ση_t².
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Travel {
     /// Ση_t.
     pub travel: f64,

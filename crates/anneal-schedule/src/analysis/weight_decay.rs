@@ -9,6 +9,7 @@ use serde::Serialize;
 
 /// The effect of a decay w ← (1 − η_t ω) w, AdamW's, over a window.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct EffectiveDecay {
     /// The coefficient ω.
     pub weight_decay: f64,
@@ -137,7 +138,7 @@ mod tests {
     fn a_decay_that_turns_the_sign_is_refused() {
         for (rate, omega) in [(1.0, 1.5), (1.0, -0.1), (1.0, f64::NAN), (1.0, f64::INFINITY)] {
             match of(constant(rate), 10, omega) {
-                Err(AnalysisError::OutOfRange { .. }) => {}
+                Err(AnalysisError::OutOfRange(_)) => {}
                 other => panic!("{omega}: {other:?}"),
             }
         }

@@ -13,6 +13,7 @@ pub const MAX_SUMMED: u64 = 100_000_000;
 /// How a result was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Method {
     /// From a formula: the cost does not grow with the run.
     ClosedForm,

@@ -1,7 +1,7 @@
 //! A lowest and a highest rate.
 
 use crate::curve::{Describe, Inner, Rate, pieces::Piece, tail::Tail};
-use crate::{Node, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = max(inner(t), floor).
@@ -24,7 +24,7 @@ pub struct Floor<L = Span> {
     /// The lowest rate.
     pub floor: f64,
     /// What is held above it.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 /// η(t) = min(inner(t), cap).
@@ -47,7 +47,7 @@ pub struct Cap<L = Span> {
     /// The highest rate.
     pub cap: f64,
     /// What is held below it.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 impl Describe for Floor {

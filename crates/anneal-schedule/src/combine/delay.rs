@@ -1,7 +1,7 @@
 //! A schedule that starts later.
 
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
-use crate::{Node, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = inner(0) for t < n, inner(t − n) from n on: the first rate is held during a delay of n
@@ -30,7 +30,7 @@ pub struct Delay<L = Span> {
     /// n: the updates before the schedule starts.
     pub length: L,
     /// What starts later.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 impl Describe for Delay {

@@ -1,7 +1,7 @@
 //! A rate that follows the batch size.
 
 use crate::curve::{Describe, Rate, tail::Tail};
-use crate::{Node, ScheduleError, Span, scope::Scope};
+use crate::{OutOfRange, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = g · B(t), where the schedule inside gives the batch sizes B: the noise scale g = η/B of the
@@ -32,7 +32,7 @@ pub struct FollowBatchSize<L = Span> {
     /// g: the rate for a batch of one sample.
     pub noise_scale: f64,
     /// The batch sizes.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 /// The rate for batches of `to` samples by the linear rule: rate · to / from.
@@ -84,8 +84,7 @@ fn scaled(
     scale: fn(f64) -> f64,
 ) -> Result<f64, ScheduleError> {
     let wrong = |field: &str, value: String, allowed: &str| {
-        let field = format!("{rule}.{field}");
-        Err(ScheduleError::OutOfRange { field, value, allowed: allowed.into() })
+        Err(OutOfRange::new(format!("{rule}.{field}"), value, allowed).into())
     };
     for (field, batch_size) in [("from", from), ("to", to)] {
         if batch_size == 0 {

@@ -1,7 +1,7 @@
 //! A rate that follows the momentum.
 
 use crate::curve::{Describe, Rate};
-use crate::{Node, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = ((1 − μ(t)) / (1 + μ(t)))² / curvature, where the schedule inside gives the momentum μ: the
@@ -33,7 +33,7 @@ pub struct FollowMomentum<L = Span> {
     /// λ: the curvature at which the motion is critically damped.
     pub curvature: f64,
     /// μ: the momentum.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 impl Describe for FollowMomentum {

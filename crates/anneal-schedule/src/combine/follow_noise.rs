@@ -1,7 +1,7 @@
 //! A rate that follows the noise of a diffusion process.
 
 use crate::curve::{Describe, Rate, tail::Tail};
-use crate::{Node, Schedule, ScheduleError, Span, scope::Scope};
+use crate::{OutOfRange, Schedule, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = peak / (1 + β(t)), where the schedule inside gives the noise β of a diffusion process.
@@ -30,7 +30,7 @@ pub struct FollowNoise<L = Span> {
     /// η₀: the rate without noise.
     pub peak: f64,
     /// β.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 /// The weight on each sample's loss that replaces a [`FollowNoise`] rate where a batch mixes noise
@@ -44,18 +44,17 @@ pub struct FollowNoise<L = Span> {
 /// [`ScheduleError`] where a level is not below the length of `betas`.
 ///
 /// ```
-/// use anneal_schedule::{noise_weights, prelude::*};
+/// use anneal_schedule::{noise_weights, prelude::*, table};
 /// let betas = table([0.0, 0.25, 1.0]).resolve(RunLength::updates(3))?;
 /// assert_eq!(noise_weights(&betas, &[2, 0, 1])?, [0.5, 1.0, 0.8]);
 /// # Ok::<(), ScheduleError>(())
 /// ```
 pub fn noise_weights(betas: &Schedule, levels: &[u64]) -> Result<Vec<f64>, ScheduleError> {
     let weight = |(i, &level): (usize, &u64)| match betas.length() {
-        Some(length) if level >= length => Err(ScheduleError::OutOfRange {
-            field: format!("noise_weights.levels[{i}]"),
-            value: level.to_string(),
-            allowed: format!("below the {length} levels of the betas"),
-        }),
+        Some(length) if level >= length => {
+            let allowed = format!("below the {length} levels of the betas");
+            Err(OutOfRange::new(format!("noise_weights.levels[{i}]"), level, allowed).into())
+        }
         _ => Ok(shrunk(1.0, betas.rate(level))),
     };
     levels.iter().enumerate().map(weight).collect()

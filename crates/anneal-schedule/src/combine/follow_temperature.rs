@@ -1,7 +1,7 @@
 //! A rate that follows the temperature of a contrastive loss.
 
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
-use crate::{Node, ScheduleError, Span, scope::Scope};
+use crate::{OutOfRange, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = ratio · τ(t), where the schedule inside gives the temperature τ: η/τ stays the same.
@@ -31,7 +31,7 @@ pub struct FollowTemperature<L = Span> {
     /// η/τ.
     pub ratio: f64,
     /// τ: the temperature.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 /// The factor per drop with which a step decay keeps η/τ at each drop, for a temperature
@@ -53,8 +53,7 @@ pub struct FollowTemperature<L = Span> {
 /// ```
 pub fn temperature_drop_factor(rho: f64, every: u64) -> Result<f64, ScheduleError> {
     let wrong = |field: &str, value: String, allowed: &str| {
-        let field = format!("temperature_drop_factor.{field}");
-        Err(ScheduleError::OutOfRange { field, value, allowed: allowed.into() })
+        Err(OutOfRange::new(format!("temperature_drop_factor.{field}"), value, allowed).into())
     };
     if every == 0 {
         return wrong("every", "0".into(), "at least 1 update");

@@ -1,7 +1,7 @@
 //! A momentum that follows the rate.
 
 use crate::curve::{Describe, Rate};
-use crate::{Node, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// β(t) = 1 − friction · √η(t), where the schedule inside gives the rate η: a schedule of momentum, not
@@ -37,7 +37,7 @@ pub struct MechanicalMomentum<L = Span> {
     /// γ: the friction.
     pub friction: f64,
     /// η: the rate.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 /// The largest number below 1.

@@ -6,6 +6,7 @@ mod follow_batch_size;
 mod follow_momentum;
 mod follow_noise;
 mod follow_temperature;
+mod list;
 mod mechanical_momentum;
 mod phase;
 mod pointwise;
@@ -13,6 +14,7 @@ mod repeat;
 mod sequence;
 mod smooth;
 mod stretch;
+mod truncate;
 mod warmup;
 
 pub use bounds::{Cap, Floor};
@@ -21,6 +23,7 @@ pub use follow_batch_size::{FollowBatchSize, linear_scaling, square_root_scaling
 pub use follow_momentum::FollowMomentum;
 pub use follow_noise::{FollowNoise, noise_weights};
 pub use follow_temperature::{FollowTemperature, temperature_drop_factor};
+pub use list::IntoList;
 pub use mechanical_momentum::MechanicalMomentum;
 pub use phase::Phase;
 pub use pointwise::{Maximum, Minimum, Product, Scale, Sum, maximum, minimum, product, sum};
@@ -28,6 +31,8 @@ pub use repeat::Repeat;
 pub use sequence::{Part, Sequence, sequence};
 pub use smooth::{MAX_EVALUATIONS, Smooth};
 pub use stretch::Stretch;
+pub use truncate::Truncate;
+pub(crate) use truncate::untruncated;
 pub use warmup::{Ramp, Warmup};
 
 use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
@@ -38,8 +43,8 @@ use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let config = cosine(3e-4).floor(1e-6).warmup(Span::percent(5.0));
-/// assert_eq!(config.to_string(), "cosine(0.0003).floor(1e-6).warmup(5%)");
+/// let config = cosine(3e-4).end(1e-6).warmup(Span::percent(5.0));
+/// assert_eq!(config.to_string(), "cosine(0.0003).end(1e-6).warmup(5%)");
 /// # Ok::<(), ScheduleError>(())
 /// ```
 pub trait ScheduleExt: Into<ScheduleConfig> {
@@ -68,9 +73,14 @@ pub trait ScheduleExt: Into<ScheduleConfig> {
         Scale { factor, schedule: Box::new(self.into()) }
     }
 
-    /// Again and again, `length` each: a [`Repeat`].
-    fn repeat(self, length: Span) -> Repeat {
-        Repeat { length, count: None, schedule: Box::new(self.into()) }
+    /// Again after every `every`, to the end of the run: a [`Repeat`].
+    fn repeat_every(self, every: Span) -> Repeat {
+        Repeat { every, count: None, schedule: Box::new(self.into()) }
+    }
+
+    /// `count` times in equal parts of the run: a [`Repeat`].
+    fn repeat_times(self, count: u64) -> Repeat {
+        Repeat { every: Span::Rest, count: Some(count), schedule: Box::new(self.into()) }
     }
 
     /// Later by `length`, during which its first rate is held: a [`Delay`].
@@ -81,6 +91,11 @@ pub trait ScheduleExt: Into<ScheduleConfig> {
     /// `factor` times as slow: a [`Stretch`].
     fn stretch(self, factor: f64) -> Stretch {
         Stretch { factor, schedule: Box::new(self.into()) }
+    }
+
+    /// Cut off where the run ends: the rates of the longer run that it is made for. A [`Truncate`].
+    fn truncate(self) -> Truncate {
+        Truncate { length: Span::Rest, schedule: Box::new(self.into()) }
     }
 
     /// From `shift` after its start on: a [`Phase`] of a periodic schedule.

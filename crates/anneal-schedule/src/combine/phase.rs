@@ -1,7 +1,7 @@
 //! A periodic schedule from another point of its period on.
 
 use crate::curve::{Describe, Rate, tail::Tail};
-use crate::{Node, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = inner(t + shift).
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use anneal_schedule::prelude::*;
 /// let run = RunLength::updates(100);
-/// let wave = || linear(1.0, 0.0).repeat(Span::steps(10));
+/// let wave = || linear(1.0, 0.0).repeat_every(Span::steps(10));
 /// let generator = wave().resolve(run)?;
 /// let discriminator = wave().phase(Span::steps(5)).resolve(run)?;
 /// assert_eq!([0, 5].map(|step| generator.rate(step)), [1.0, 0.5]);
@@ -33,7 +33,7 @@ pub struct Phase<L = Span> {
     /// How far into the schedule the first update stands.
     pub shift: L,
     /// What is shifted.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 impl Describe for Phase {
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn holds_what_it_has_reached() {
-        let steps = step_decay(1.0, Span::steps(4), 0.5).repeat(Span::steps(8));
+        let steps = step_decay(1.0, Span::steps(4), 0.5).repeat_every(Span::steps(8));
         let schedule = resolved(steps.phase(Span::steps(6)), 10);
         assert_eq!([1, 2, 5, 6, 9, 10].map(|t| schedule.rate(t)), [0.5, 1.0, 1.0, 0.5, 0.5, 0.5]);
     }

@@ -1,7 +1,8 @@
 //! Product, sum, minimum, maximum and multiple of schedules, point by point.
 
+use super::IntoList;
 use crate::curve::{Describe, Inner, Rate, pieces::Piece, tail::Tail};
-use crate::{Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 macro_rules! pointwise {
@@ -15,14 +16,23 @@ macro_rules! pointwise {
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
         #[serde(deny_unknown_fields)]
         #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+        #[must_use]
         pub struct $name<L = Span> {
             /// What is combined.
-            pub schedules: Vec<Node<L>>,
+            pub schedules: Vec<ScheduleConfig<L>>,
         }
 
         #[doc = concat!("The [`", stringify!($name), "`] of `schedules`, point by point.")]
-        pub fn $function<S: Into<ScheduleConfig>>(schedules: impl IntoIterator<Item = S>) -> $name {
-            $name { schedules: schedules.into_iter().map(Into::into).collect() }
+        ///
+        /// ```
+        /// use anneal_schedule::prelude::*;
+        #[doc = concat!("use anneal_schedule::", stringify!($function), ";")]
+        #[doc = concat!("let config = ", stringify!($function), "((cosine(0.1), linear(1.0, 0.5)));")]
+        #[doc = concat!("let same = \"", stringify!($function), "([cosine(0.1), linear(1.0, 0.5)])\";")]
+        /// assert_eq!(config.to_string(), same);
+        /// ```
+        pub fn $function(schedules: impl IntoList<ScheduleConfig>) -> $name {
+            $name { schedules: schedules.into_list() }
         }
 
         impl Describe for $name {
@@ -73,7 +83,7 @@ pointwise! {
 fn resolve_all(
     schedules: &[ScheduleConfig],
     scope: &Scope<'_>,
-) -> Result<Vec<Node<u64>>, ScheduleError> {
+) -> Result<Vec<ScheduleConfig<u64>>, ScheduleError> {
     if schedules.is_empty() {
         return Err(scope.out_of_range("schedules", "[]".into(), "at least one schedule"));
     }
@@ -114,7 +124,23 @@ pub struct Scale<L = Span> {
     /// The factor.
     pub factor: f64,
     /// What is multiplied.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
+}
+
+impl Product {
+    /// One more factor; no product within a product.
+    pub fn times(mut self, other: impl Into<ScheduleConfig>) -> Self {
+        self.schedules.push(other.into());
+        self
+    }
+}
+
+impl Sum {
+    /// One more summand; no sum within a sum.
+    pub fn plus(mut self, other: impl Into<ScheduleConfig>) -> Self {
+        self.schedules.push(other.into());
+        self
+    }
 }
 
 impl Describe for Scale {
@@ -174,15 +200,24 @@ mod tests {
             |config: ScheduleConfig| [0, 4, 8].map(|step| resolved(config.clone(), 8).rate(step));
         assert_eq!(at(a.clone().times(b.clone()).into()), [0.5, 0.25, 0.0]);
         assert_eq!(at(a.clone().plus(b.clone()).into()), [1.5, 1.0, 0.5]);
-        let both: [ScheduleConfig; 2] = [a.clone().into(), b.into()];
-        assert_eq!(at(minimum(both.clone()).into()), [0.5, 0.5, 0.0]);
-        assert_eq!(at(maximum(both).into()), [1.0, 0.5, 0.5]);
+        let both = || (a.clone(), b.clone());
+        assert_eq!(at(minimum(both()).into()), [0.5, 0.5, 0.0]);
+        assert_eq!(at(maximum(both()).into()), [1.0, 0.5, 0.5]);
         assert_eq!(at(a.scale(3.0).into()), [3.0, 1.5, 0.0]);
     }
 
     #[test]
+    fn a_chain_of_factors_is_one_product() {
+        let chain = constant(2.0).times(constant(3.0)).times(constant(-1.0));
+        assert_eq!(chain.schedules.len(), 3);
+        assert_eq!(refused(chain), "product.schedules[2].constant.rate");
+        let chain = constant(2.0).plus(constant(3.0)).plus(constant(-1.0));
+        assert_eq!(refused(chain), "sum.schedules[2].constant.rate");
+    }
+
+    #[test]
     fn refuses_each_field() {
-        assert_eq!(refused(product::<ScheduleConfig>([])), "product.schedules");
+        assert_eq!(refused(product(Vec::<ScheduleConfig>::new())), "product.schedules");
         assert_eq!(refused(product([constant(1e200), constant(1e200)])), "product.schedules");
         assert_eq!(refused(sum([constant(f64::MAX), constant(f64::MAX)])), "sum.schedules");
         assert_eq!(refused(minimum([constant(-1.0)])), "minimum.schedules[0].constant.rate");

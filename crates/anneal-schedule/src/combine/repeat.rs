@@ -1,39 +1,50 @@
 //! A schedule again and again.
 
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
-use crate::{Node, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = inner(t mod n) with the length n; after `count` repetitions, where one is given, the rate
-/// that the last of them has reached.
+/// η(t) = inner(t mod n): again after every n updates. After `count` repetitions, where one is
+/// given, the rate is held that the last of them has reached.
+///
+/// ```text
+/// repeat_every(30ep)             every 30 epochs, to the end of the run
+/// repeat_times(3)                3 times, a third of the run each
+/// repeat_every(30ep).count(3)    every 30 epochs, 3 times in all
+/// ```
 ///
 /// What stands inside fills n updates: a cosine without a length of its own ends with each
-/// repetition. The length is rounded once, so all repetitions are equally long.
+/// repetition. The length is rounded once, so all repetitions are equally long; of a run that
+/// `count` does not divide, the last updates hold the rate.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `length` | n, a span | inside the run |
-/// | `count` | number of repetitions | at least 1; default: without an end |
+/// | `every` | n, a span | inside the run; default: what is left of it, divided by `count` |
+/// | `count` | number of repetitions | at least 1; default: without an end, where `every` is given |
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let schedule = linear(1.0, 0.0).repeat(Span::steps(4)).count(2)
-///     .resolve(RunLength::updates(20))?;
+/// let saw = || linear(1.0, 0.0);
+/// let run = RunLength::updates(20);
+/// let schedule = saw().repeat_every(Span::steps(4)).count(2).resolve(run)?;
 /// assert_eq!([0, 3, 4, 7, 8, 19].map(|t| schedule.rate(t)), [1.0, 0.25, 1.0, 0.25, 0.0, 0.0]);
+/// assert_eq!(saw().repeat_times(5).resolve(run)?.cycle_ends().collect::<Vec<_>>(), [3, 7, 11, 15, 19]);
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[must_use]
 pub struct Repeat<L = Span> {
     /// n: how long each repetition is.
-    pub length: L,
+    #[serde(default)]
+    pub every: L,
     /// The number of repetitions after which the rate is held.
     #[serde(default)]
     pub count: Option<u64>,
     /// What is repeated.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 impl Repeat {
@@ -48,13 +59,28 @@ impl Describe for Repeat {
     type Resolved = Repeat<u64>;
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<Repeat<u64>, ScheduleError> {
-        let length = scope.length("length", scope.stated("length", self.length)?)?;
         if self.count == Some(0) {
             return Err(scope.out_of_range("count", "0".into(), "at least 1 repetition"));
         }
-        let inside = scope.inside_part("schedule", scope.start(), Some(length))?;
+        let every = match (self.every, self.count) {
+            (Span::Rest, Some(count)) => share(scope, count)?,
+            (every, _) => scope.length("every", scope.stated("every", every)?)?,
+        };
+        let inside = scope.inside_part("schedule", scope.start(), Some(every))?;
         let schedule = Box::new(self.schedule.resolve_in(&inside)?);
-        Ok(Repeat { length, count: self.count, schedule })
+        Ok(Repeat { every, count: self.count, schedule })
+    }
+}
+
+/// The updates of each of `count` repetitions that fill what is left of the run.
+fn share(scope: &Scope<'_>, count: u64) -> Result<u64, ScheduleError> {
+    let left = scope.length("every", Span::Rest)?;
+    match left / count {
+        0 => {
+            let allowed = format!("at most {left}, an update for each repetition");
+            Err(scope.out_of_range("count", count.to_string(), allowed))
+        }
+        every => Ok(every),
     }
 }
 
@@ -66,18 +92,18 @@ impl Repeat<u64> {
 
 impl Rate for Repeat<u64> {
     fn rate(&self, step: u64) -> f64 {
-        if self.is_over(step / self.length) {
-            self.schedule.end_rate(self.length)
+        if self.is_over(step / self.every) {
+            self.schedule.end_rate(self.every)
         } else {
-            self.schedule.rate(step % self.length)
+            self.schedule.rate(step % self.every)
         }
     }
 
     fn end_rate(&self, step: u64) -> f64 {
-        let (repetitions, rest) = (step / self.length, step % self.length);
+        let (repetitions, rest) = (step / self.every, step % self.every);
         // Where a repetition would begin, the one before has reached its end.
         if self.is_over(repetitions) || (rest == 0 && repetitions > 0) {
-            self.schedule.end_rate(self.length)
+            self.schedule.end_rate(self.every)
         } else {
             self.schedule.end_rate(rest)
         }
@@ -96,19 +122,19 @@ impl Rate for Repeat<u64> {
     }
 
     fn cycle_end(&self, from: u64) -> Option<u64> {
-        let (repetitions, rest) = (from / self.length, from % self.length);
+        let (repetitions, rest) = (from / self.every, from % self.every);
         if self.is_over(repetitions) {
             return None;
         }
-        let last = self.length - 1;
-        let inside = self.schedule.cycle_end(rest).filter(|end| *end < self.length);
+        let last = self.every - 1;
+        let inside = self.schedule.cycle_end(rest).filter(|end| *end < self.every);
         let border = (!self.is_over(repetitions.saturating_add(1))).then_some(last);
         let end = inside.into_iter().chain(border).min()?;
-        (repetitions * self.length).checked_add(end)
+        (repetitions * self.every).checked_add(end)
     }
 
     fn inner(&self) -> Vec<Inner<'_>> {
-        vec![Inner { length: self.length, ..Inner::whole(&self.schedule) }]
+        vec![Inner { length: self.every, ..Inner::whole(&self.schedule) }]
     }
 }
 
@@ -120,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_repeated_cosine_is_a_warm_restart() {
-        let repeated = resolved(cosine(1.0).end(0.1).repeat(Span::steps(7)), 1_000);
+        let repeated = resolved(cosine(1.0).end(0.1).repeat_every(Span::steps(7)), 1_000);
         let restarts = resolved(warm_restarts(1.0, Span::steps(7)).end(0.1), 1_000);
         for step in 0..=1_000 {
             assert!((repeated.rate(step) - restarts.rate(step)).abs() < 1e-15, "{step}");
@@ -129,7 +155,7 @@ mod tests {
 
     #[test]
     fn repeats_a_sequence_and_far_out() {
-        let saw = constant(1.0).then(Span::steps(2), linear(0.5, 0.0)).repeat(Span::steps(4));
+        let saw = constant(1.0).then(Span::steps(2), linear(0.5, 0.0)).repeat_every(Span::steps(4));
         let schedule = resolved(saw, 1 << 62);
         let once = [1.0, 1.0, 0.5, 0.25];
         for start in [0, 4, 400, 1_000_000_000_000, (1 << 62) - 4] {
@@ -139,7 +165,7 @@ mod tests {
 
     #[test]
     fn holds_what_it_has_reached() {
-        let steps = || step_decay(1.0, Span::steps(2), 0.5).repeat(Span::steps(4));
+        let steps = || step_decay(1.0, Span::steps(2), 0.5).repeat_every(Span::steps(4));
         // The run ends with a repetition: neither the drop nor the restart comes.
         assert_eq!(resolved(steps(), 8).rate(8), 0.5);
         assert_eq!(resolved(steps(), 9).rate(9), 1.0);
@@ -148,13 +174,26 @@ mod tests {
     }
 
     #[test]
+    fn so_many_times_are_equal_parts_of_what_is_left() {
+        // 90 updates are left after the warm-up: 22 for each of four, and two that hold the end.
+        let schedule = resolved(linear(1.0, 0.0).repeat_times(4).warmup(Span::steps(10)), 100);
+        let saw = |t: u64| if t < 88 { 1.0 - (t % 22) as f64 / 22.0 } else { 0.0 };
+        for t in 0..90 {
+            assert!((schedule.rate(10 + t) - saw(t)).abs() < 1e-15, "{t}");
+        }
+        assert_eq!(resolved(constant(1.0).repeat_times(100), 100).cycle_ends().count(), 100);
+    }
+
+    #[test]
     fn refuses_each_field() {
         for length in [Span::steps(0), Span::steps(101), Span::percent(f64::NAN), Span::Rest] {
-            assert_eq!(refused(constant(1.0).repeat(length)), "repeat.length");
+            assert_eq!(refused(constant(1.0).repeat_every(length)), "repeat.every");
         }
-        assert_eq!(refused(constant(1.0).repeat(Span::steps(5)).count(0)), "repeat.count");
+        assert_eq!(refused(constant(1.0).repeat_every(Span::steps(5)).count(0)), "repeat.count");
+        assert_eq!(refused(constant(1.0).repeat_times(0)), "repeat.count");
+        assert_eq!(refused(constant(1.0).repeat_times(101)), "repeat.count");
         // What stands inside has no more updates than a repetition.
-        let long = linear(1.0, 0.0).length(Span::steps(6)).repeat(Span::steps(5));
+        let long = linear(1.0, 0.0).length(Span::steps(6)).repeat_every(Span::steps(5));
         assert_eq!(refused(long), "repeat.schedule.polynomial.length");
     }
 }

@@ -1,8 +1,9 @@
 //! One schedule after another.
 
+use super::IntoList;
 use crate::curve::pieces::{Piece, Shape, cut};
 use crate::curve::{Describe, Inner, Rate, cycle::end_in_parts, tail::Tail};
-use crate::{Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// Schedules one after another: each starts at its own step 0 where its part begins.
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[must_use]
 pub struct Sequence<L = Span> {
     /// The schedules in their order.
     pub parts: Vec<Part<L>>,
@@ -47,13 +49,25 @@ pub struct Part<L = Span> {
     #[serde(default)]
     pub length: L,
     /// The schedule of this part.
-    pub schedule: Node<L>,
+    pub schedule: ScheduleConfig<L>,
+}
+
+impl<S: Into<ScheduleConfig>> From<(Span, S)> for Part {
+    fn from((length, schedule): (Span, S)) -> Self {
+        Self { length, schedule: schedule.into() }
+    }
 }
 
 /// A [`Sequence`] of schedules and their lengths; give the last one [`Span::Rest`].
-pub fn sequence<S: Into<ScheduleConfig>>(parts: impl IntoIterator<Item = (Span, S)>) -> Sequence {
-    let part = |(length, schedule): (Span, S)| Part { length, schedule: schedule.into() };
-    Sequence { parts: parts.into_iter().map(part).collect(), starts: vec![] }
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// use anneal_schedule::sequence;
+/// let parts = ((Span::epochs(5), constant(0.1)), (Span::Rest, cosine(0.1)));
+/// assert_eq!(sequence(parts), constant(0.1).then(Span::epochs(5), cosine(0.1)));
+/// ```
+pub fn sequence(parts: impl IntoList<Part>) -> Sequence {
+    Sequence { parts: parts.into_list(), starts: vec![] }
 }
 
 impl Sequence {
@@ -203,10 +217,10 @@ mod tests {
 
     #[test]
     fn a_last_part_that_ends_early_holds_its_last_rate() {
-        let early = sequence::<ScheduleConfig>([
-            (Span::steps(6), constant(1.0).into()),
-            (Span::steps(4), step_decay(1.0, Span::steps(2), 0.5).into()),
-        ]);
+        let early = sequence((
+            (Span::steps(6), constant(1.0)),
+            (Span::steps(4), step_decay(1.0, Span::steps(2), 0.5)),
+        ));
         let schedule = resolved(early, 20);
         assert_eq!(
             [5, 7, 8, 9, 10, 15, 20].map(|t| schedule.rate(t)),
@@ -226,7 +240,7 @@ mod tests {
 
     #[test]
     fn refuses_each_field() {
-        assert_eq!(refused(sequence::<ScheduleConfig>([])), "sequence.parts");
+        assert_eq!(refused(sequence(Vec::<Part>::new())), "sequence.parts");
         let rest = sequence([(Span::Rest, constant(1.0)), (Span::Rest, constant(1.0))]);
         assert_eq!(refused(rest), "sequence.parts[0].length");
         let long =

@@ -1,7 +1,7 @@
 //! A trailing moving average.
 
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
-use crate::{Node, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = (1/k) Σ inner(t − i) over i = 0 … k − 1, where inner is inner(0) at steps below 0: the
@@ -35,7 +35,7 @@ pub struct Smooth<L = Span> {
     /// k: the updates that are averaged.
     pub window: L,
     /// What is averaged.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 /// How many rates of a schedule one rate of its moving average may cost: well under a millisecond.

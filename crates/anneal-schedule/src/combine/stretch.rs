@@ -1,7 +1,7 @@
 //! A slower or faster schedule.
 
 use crate::curve::{Describe, Rate, pieces::leading, tail::Tail};
-use crate::{Node, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = inner(⌊t / factor⌋): every length inside is `factor` times as long.
@@ -29,7 +29,7 @@ pub struct Stretch<L = Span> {
     /// How many times as long everything is.
     pub factor: f64,
     /// What is stretched.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 /// The longest run; what is sped up gets no longer one.

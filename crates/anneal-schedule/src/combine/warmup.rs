@@ -2,7 +2,7 @@
 
 use crate::curve::pieces::{Piece, Shape, cut};
 use crate::curve::{Describe, Inner, Rate, half_cosine, tail::Tail};
-use crate::{Node, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// A rise to the schedule inside it, over n updates:
@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[must_use]
 pub struct Warmup<L = Span> {
     /// n: the updates of the rise.
     pub length: L,
@@ -50,13 +51,14 @@ pub struct Warmup<L = Span> {
     #[serde(default)]
     pub overlay: bool,
     /// What it rises to.
-    pub schedule: Box<Node<L>>,
+    pub schedule: Box<ScheduleConfig<L>>,
 }
 
 /// How a [`Warmup`] rises from 0 at x = 0 to 1 at x = 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Ramp {
     /// x.
     #[default]

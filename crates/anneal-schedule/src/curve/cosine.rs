@@ -35,6 +35,7 @@ use std::f64::consts::TAU;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[must_use]
 pub struct Cosine<L = Span> {
     /// The rate of the first update.
     pub peak: f64,
@@ -62,6 +63,7 @@ pub struct Cosine<L = Span> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum AfterEnd {
     /// It holds the rate it has reached.
     #[default]

@@ -31,13 +31,14 @@ use std::sync::Arc;
 /// Source: torch `LambdaLR`.
 ///
 /// ```
-/// use anneal_schedule::prelude::*;
+/// use anneal_schedule::{custom, prelude::*};
 /// let config = custom("sawtooth", |step| 1.0 - 0.125 * (step % 8) as f64);
 /// let schedule = config.warmup(Span::steps(5)).resolve(RunLength::updates(100))?;
 /// assert_eq!([5, 6, 13].map(|step| schedule.rate(step)), [1.0, 0.875, 1.0]);
 /// # Ok::<(), ScheduleError>(())
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct Custom {
     name: String,
     peak: f64,
@@ -175,6 +176,7 @@ impl Rate for Custom {
 mod tests {
     use crate::curve::{constant, refused, resolved};
     use crate::prelude::*;
+    use crate::{Custom, custom};
 
     fn halves() -> Custom {
         custom("halves", |step| 0.5f64.powi(step.min(1_000) as i32))

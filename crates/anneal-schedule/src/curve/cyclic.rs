@@ -38,6 +38,7 @@ use std::cmp::Ordering;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[must_use]
 pub struct Cyclic<L = Span> {
     /// The rate at the start and end of every cycle.
     pub base: f64,
@@ -57,6 +58,7 @@ pub struct Cyclic<L = Span> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum CycleScaling {
     /// All cycles are alike.
     #[default]

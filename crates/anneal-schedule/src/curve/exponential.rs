@@ -38,6 +38,7 @@ pub struct Exponential<L = Span> {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[non_exhaustive]
 pub enum Decay<L = Span> {
     /// peak · e^(−κt) with the rate κ ≥ 0 per update.
     Kappa(f64),
@@ -60,9 +61,23 @@ pub enum Decay<L = Span> {
     },
 }
 
-/// An [`Exponential`] decay from `peak`.
-pub fn exponential(peak: f64, decay: Decay) -> Exponential {
-    Exponential { peak, decay }
+/// A factor for each update, as torch's `gamma`.
+impl From<f64> for Decay {
+    fn from(factor: f64) -> Self {
+        Self::Factor { factor, per: Span::Steps(1) }
+    }
+}
+
+/// An [`Exponential`] decay from `peak`: by a [`Decay`], or by a factor for each update.
+///
+/// ```
+/// use anneal_schedule::prelude::*;
+/// let schedule = exponential(0.1, 0.5).resolve(RunLength::updates(3))?;
+/// assert_eq!([0, 1, 2].map(|step| schedule.rate(step)), [0.1, 0.05, 0.025]);
+/// # Ok::<(), ScheduleError>(())
+/// ```
+pub fn exponential(peak: f64, decay: impl Into<Decay>) -> Exponential {
+    Exponential { peak, decay: decay.into() }
 }
 
 impl Describe for Exponential {

@@ -2,7 +2,7 @@
 
 use super::table::place;
 use super::{Describe, Rate, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{OutOfRange, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = peak · c_min / c(t), with c(t) = curvatures\[⌊t / every⌋\], from the table's end on its last
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// Source: the stability limit 2/c of gradient descent on a quadratic of curvature c.
 ///
 /// ```
-/// use anneal_schedule::prelude::*;
+/// use anneal_schedule::{inverse_curvature, prelude::*};
 /// let schedule = inverse_curvature(0.5, [4.0, 2.0, 1.0]).every(Span::steps(5))
 ///     .resolve(RunLength::updates(15))?;
 /// assert_eq!([0, 5, 10].map(|step| schedule.rate(step)), [0.125, 0.25, 0.5]);
@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[must_use]
 pub struct InverseCurvature<L = Span> {
     /// The rate where the curvature is smallest.
     pub peak: f64,
@@ -75,9 +76,8 @@ impl InverseCurvature {
 /// # Ok::<(), anneal_schedule::ScheduleError>(())
 /// ```
 pub fn curvature_weights(curvatures: &[f64], levels: &[usize]) -> Result<Vec<f64>, ScheduleError> {
-    let wrong = |field: String, value: String, allowed: String| {
-        let field = format!("curvature_weights.{field}");
-        ScheduleError::OutOfRange { field, value, allowed }
+    let wrong = |field: String, value: String, allowed: String| -> ScheduleError {
+        OutOfRange::new(format!("curvature_weights.{field}"), value, allowed).into()
     };
     let no_curvature = |&(_, &c): &(usize, &f64)| !(c > 0.0 && c.is_finite());
     if let Some((i, c)) = curvatures.iter().enumerate().find(no_curvature) {

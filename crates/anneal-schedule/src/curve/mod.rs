@@ -45,9 +45,10 @@ pub use table::{Table, table};
 pub use tanh::{Tanh, tanh};
 pub use warm_restarts::{WarmRestarts, warm_restarts};
 
+#[cfg(feature = "peers")]
 pub(crate) use tanh::falling_tanh;
 
-use crate::{Node, ScheduleError, scope::Scope};
+use crate::{ScheduleConfig, ScheduleError, scope::Scope};
 use pieces::Piece;
 use tail::Tail;
 
@@ -116,7 +117,7 @@ pub(crate) trait Rate {
 /// A schedule inside a combinator.
 pub(crate) struct Inner<'a> {
     /// The schedule.
-    pub(crate) node: &'a Node<u64>,
+    pub(crate) node: &'a ScheduleConfig<u64>,
     /// The update of the combinator at which it begins.
     pub(crate) start: u64,
     /// How many updates it is used for, at most.
@@ -125,7 +126,7 @@ pub(crate) struct Inner<'a> {
 
 impl<'a> Inner<'a> {
     /// A schedule that is used from the start to the end.
-    pub(crate) fn whole(node: &'a Node<u64>) -> Self {
+    pub(crate) fn whole(node: &'a ScheduleConfig<u64>) -> Self {
         Self { node, start: 0, length: u64::MAX }
     }
 
@@ -149,6 +150,11 @@ pub(crate) fn mix(from: f64, to: f64, weight: f64) -> f64 {
 /// Like [`mix`], but geometric: from^weight · to^(1 − weight), of numbers above 0.
 pub(crate) fn geometric_mix(from: f64, to: f64, weight: f64) -> f64 {
     (from.powf(weight) * to.powf(1.0 - weight)).clamp(from.min(to), from.max(to))
+}
+
+/// The factor of a drop where none is given, as in torch.
+fn tenth() -> f64 {
+    0.1
 }
 
 /// base^exponent, at no cost where the exponent is 1, as by default.

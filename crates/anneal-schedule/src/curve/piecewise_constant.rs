@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[must_use]
 pub struct PiecewiseConstant<L = Span> {
     /// The rate before the first boundary.
     pub start: f64,
@@ -89,8 +90,12 @@ pub(super) fn resolve_points(
         let boundary = scope.milestone(&format!("boundaries[{i}]"), boundary)?;
         Ok((boundary, scope.within(&format!("values[{i}]"), value, 0.0..=f64::MAX)?))
     };
-    let mut points: Vec<(u64, f64)> =
-        boundaries.iter().zip(values).enumerate().map(point).collect::<Result<_, _>>()?;
+    let mut points: Vec<(u64, f64)> = boundaries
+        .iter()
+        .zip(values)
+        .enumerate()
+        .map(point)
+        .collect::<Result<_, ScheduleError>>()?;
     points.sort_by_key(|point| point.0);
     let (boundaries, mut values): (Vec<u64>, Vec<f64>) = points.into_iter().unzip();
     if scales {

@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[must_use]
 pub struct StableDecay<L = Span> {
     /// The rate of the first update.
     pub peak: f64,
@@ -62,6 +63,7 @@ pub struct StableDecay<L = Span> {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[non_exhaustive]
 pub enum Stable<L = Span> {
     /// s(t) = peak.
     #[default]
@@ -84,6 +86,7 @@ pub enum Stable<L = Span> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum DecayShape {
     /// 1 − x.
     #[default]
@@ -110,7 +113,8 @@ pub fn stable_decay(peak: f64, decay: Span) -> StableDecay {
     }
 }
 
-/// Warm-up–stable–decay: a [`StableDecay`] whose last `decay` decays, after a linear `warmup`.
+/// Warm-up–stable–decay, WSD: a [`StableDecay`] whose last `decay` decays, after a linear `warmup`.
+#[doc(alias = "wsd")]
 pub fn warmup_stable_decay(peak: f64, warmup: Span, decay: Span) -> Warmup {
     stable_decay(peak, decay).warmup(warmup)
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
 /// | `every` | span | inside the run |
-/// | `gamma` | factor per drop | (0, 1] |
+/// | `gamma` | factor per drop | (0, 1]; default in files and texts 0.1 |
 ///
 /// Source: He et al. 2016, "Deep residual learning"; torch `StepLR`.
 ///
@@ -33,6 +33,7 @@ pub struct StepDecay<L = Span> {
     /// The distance between drops.
     pub every: L,
     /// The factor of each drop.
+    #[serde(default = "super::tenth")]
     pub gamma: f64,
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// Source: torch `LambdaLR` with a list.
 ///
 /// ```
-/// use anneal_schedule::prelude::*;
+/// use anneal_schedule::{prelude::*, table};
 /// let schedule = table([0.4, 0.2, 0.1]).every(Span::epochs(1))
 ///     .resolve(RunLength::updates_per_epoch(10).epochs(5))?;
 /// assert_eq!([0, 9, 10, 20, 49].map(|step| schedule.rate(step)), [0.4, 0.4, 0.2, 0.1, 0.1]);
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[must_use]
 pub struct Table<L = Span> {
     /// The rates in their order.
     pub rates: Vec<f64>,

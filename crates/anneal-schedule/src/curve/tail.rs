@@ -8,6 +8,7 @@ use serde::Serialize;
 /// decay is geometric although its f64 becomes 0 some day.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Tail {
     /// It tends to this rate, above 0.
     Constant(f64),
@@ -161,8 +162,8 @@ mod tests {
         assert_eq!(tail(power().stretch(3.0)), Power(0.75));
         assert_eq!(tail(power().phase(TEN)), Power(0.75));
         assert_eq!(tail(power().smooth(TEN)), Power(0.75));
-        assert_eq!(tail(linear(1.0, 0.0).length(TEN).repeat(TEN)), Recurring);
-        assert_eq!(tail(linear(1.0, 0.0).length(TEN).repeat(TEN).count(3)), Zero);
+        assert_eq!(tail(linear(1.0, 0.0).length(TEN).repeat_every(TEN)), Recurring);
+        assert_eq!(tail(linear(1.0, 0.0).length(TEN).repeat_every(TEN).count(3)), Zero);
         assert_eq!(tail(power().follow_noise(0.5)), Constant(0.5));
     }
 

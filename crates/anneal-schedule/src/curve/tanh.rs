@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 /// classification"; timm `TanhLRScheduler`.
 ///
 /// ```
-/// use anneal_schedule::prelude::*;
+/// use anneal_schedule::{prelude::*, tanh};
 /// let schedule = tanh(1.0).length(Span::steps(10)).resolve(RunLength::updates(20))?;
 /// assert!((schedule.rate(7) - 0.5).abs() < 1e-15);
 /// assert_eq!(schedule.rate(10), 0.0);
@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[must_use]
 pub struct Tanh<L = Span> {
     /// The rate that it begins just below.
     pub peak: f64,

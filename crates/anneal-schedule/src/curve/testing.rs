@@ -10,8 +10,8 @@ pub(crate) fn resolved(config: impl Into<ScheduleConfig>, updates: u64) -> Sched
 /// The field that the description's resolution complains about, in a run of 100 updates.
 pub(crate) fn refused(config: impl Into<ScheduleConfig>) -> String {
     match config.into().resolve(RunLength::updates(100)) {
-        Err(ScheduleError::OutOfRange { field, .. } | ScheduleError::TooLong { field, .. }) => {
-            field
+        Err(error @ (ScheduleError::OutOfRange(_) | ScheduleError::TooLong { .. })) => {
+            error.field().to_string()
         }
         other => panic!("expected a field out of range, found {other:?}"),
     }

@@ -2,11 +2,12 @@
 
 use super::shrinkage::Coefficient;
 use super::{Shrinkage, peak_rate};
-use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Span};
+use crate::{OutOfRange, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Span};
 use std::fmt;
 
 /// What a weight decay is tied to: see [`WeightDecay`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Policy {
     /// d_t = η_t ω: it fades with the rate. torch's and Burn's AdamW.
     Coupled,
@@ -45,6 +46,7 @@ impl Policy {
 
 /// How strong a weight decay is.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Strength {
     /// ω; finite, at least 0.
     Coefficient(f64),
@@ -122,6 +124,7 @@ impl fmt::Display for Strength {
 /// "How to set AdamW's weight decay as you scale model and dataset size" (time scales); Defazio 2025;
 /// Chen et al. 2025, "Cautious weight decay".
 #[derive(Clone, Debug, PartialEq)]
+#[must_use]
 pub struct WeightDecay {
     /// What it is tied to.
     pub policy: Policy,
@@ -226,11 +229,7 @@ impl WeightDecay {
     }
 
     fn refused(&self, field: &str, allowed: impl Into<String>) -> ScheduleError {
-        ScheduleError::OutOfRange {
-            field: field.to_string(),
-            value: self.strength.to_string(),
-            allowed: allowed.into(),
-        }
+        OutOfRange::new(field, &self.strength, allowed).into()
     }
 
     fn coefficient(

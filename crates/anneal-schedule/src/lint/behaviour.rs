@@ -1,7 +1,7 @@
 //! What the rates of the run show, whatever the schedule is made of.
 
 use super::{Code, Finding, Severity};
-use crate::analysis::{AnalysisError, Options, Window};
+use crate::analysis::{AnalysisError, Cooling, Options, Window};
 
 /// The share of the named peak that some update should have.
 const WARM: f64 = 0.5;
@@ -15,6 +15,9 @@ const ZERO: f64 = 0.01;
 /// The share of its largest that a weight decay should keep.
 const KEPT: f64 = 0.1;
 
+/// The largest rate that anybody uses but for layer-wise optimizers such as LARS; super-convergence has 3.
+const HIGH: f64 = 10.0;
+
 /// What a weight decay should shrink a weight by, over the run.
 const SHRINK: f64 = 1e-3;
 
@@ -22,8 +25,10 @@ pub(super) fn findings(
     window: &Window<'_>,
     options: &Options,
 ) -> Result<Vec<Finding>, AnalysisError> {
+    let warm = window.cooling(1.0)?;
     let checks = [
-        never_warm(window)?,
+        too_high(&warm),
+        never_warm(window, &warm),
         frozen(window, options)?,
         unstable(window, options)?,
         vanishing(window, options)?,
@@ -32,20 +37,45 @@ pub(super) fn findings(
     Ok(checks.into_iter().flatten().collect())
 }
 
-fn never_warm(window: &Window<'_>) -> Result<Option<Finding>, AnalysisError> {
-    let (found, named) = (window.cooling(1.0)?, window.schedule().peak());
-    Ok((found.peak < WARM * named).then(|| Finding {
+fn too_high(warm: &Cooling) -> Option<Finding> {
+    let (code, message, change) = if warm.peak > HIGH {
+        (
+            Code::RateTooHigh,
+            format!(
+                "the largest rate is {:.3e}; hardly any training bears more than 10",
+                warm.peak
+            ),
+            "check the peak and its exponent; layer-wise optimizers such as LARS are the exception",
+        )
+    } else if warm.peak == 1.0 {
+        (
+            Code::LooksLikeMultiplier,
+            "the largest rate is exactly 1, like the multipliers that torch's LambdaLR takes"
+                .into(),
+            "give rates: multiply by the optimizer's base rate, as in `.scale(3e-4)`; Prodigy and \
+             D-Adaptation do want 1",
+        )
+    } else {
+        return None;
+    };
+    let (severity, step) = (Severity::Warning, Some(warm.peak_step));
+    Some(Finding { code, severity, step, message, change: change.into() })
+}
+
+fn never_warm(window: &Window<'_>, warm: &Cooling) -> Option<Finding> {
+    let named = window.schedule().peak();
+    (warm.peak < WARM * named).then(|| Finding {
         code: Code::NeverWarm,
         severity: Severity::Warning,
-        step: Some(found.peak_step),
+        step: Some(warm.peak_step),
         message: format!(
             "the largest rate is {:.3e}, {:.0} % of the peak {named:.3e}",
-            found.peak,
-            100.0 * found.peak / named
+            warm.peak,
+            100.0 * warm.peak / named
         ),
         change: "shorten the warm-up or what lowers the rate, or name the peak that you want"
             .into(),
-    }))
+    })
 }
 
 fn frozen(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, AnalysisError> {
@@ -130,15 +160,14 @@ fn fading(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, Ana
     let tail = window.below("lint", KEPT * peak * (1.0 - 1e-9))?.tail;
     Ok((tail > 0).then(|| Finding {
         code: Code::FadingDecay,
-        severity: Severity::Warning,
+        severity: Severity::Note,
         step: Some(steps - tail),
         message: format!(
-            "the weight decay follows the rate: it takes less than a tenth of its largest share, {:.2e}, \
-             in the last {tail} of {steps} updates",
+            "the weight decay follows the rate, as in torch's AdamW: it takes at most {:.2e} of a weight, \
+             and less than a tenth of that in the last {tail} of {steps} updates",
             omega * peak
         ),
-        change: "make it independent of the rate, or relative with a higher end, unless the fading is \
-                 meant"
+        change: "keep it where a recipe was tuned with it; else make the decay independent of the rate"
             .into(),
     }))
 }

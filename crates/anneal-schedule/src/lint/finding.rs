@@ -1,7 +1,10 @@
 //! What a lint finds.
 
+use crate::suggest;
 use serde::Serialize;
 use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
 
 /// Something wrong with a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -51,12 +54,12 @@ impl fmt::Display for Severity {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident, $code:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident, $code:literal;)*) => {
         /// The kind of a [`Finding`]. Its text never changes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
         #[non_exhaustive]
         pub enum Code {$(
-            $(#[$doc])*
+            $(#[doc = $doc])*
             #[serde(rename = $code)]
             $variant,
         )*}
@@ -68,6 +71,11 @@ macro_rules! codes {
             /// Its text, such as `frozen-tail`.
             pub fn as_str(self) -> &'static str {
                 match self {$(Self::$variant => $code,)*}
+            }
+
+            /// What it means, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self {$(Self::$variant => concat!($($doc),*).trim_start(),)*}
             }
         }
     };
@@ -82,16 +90,32 @@ codes! {
     /// A curve does not fit into the run, restarts are cut off in a cycle, or a floor lies above the
     /// end that is asked for.
     UnreachableEnd, "unreachable-end";
+    /// A floor holds the rate flat where the curve could end at it.
+    FlatFloor, "flat-floor";
     /// A decay leaves the rate as it is, to 1 %.
     DecayNeverStarts, "decay-never-starts";
+    /// A decay is over in the first tenth of its part of the run.
+    EndsEarly, "ends-early";
     /// A cosine that continues goes up again before the run ends.
     RisesAgain, "rises-again";
     /// There is no restart in the run, or one that raises no rate.
     RestartResetsNothing, "restart-resets-nothing";
+    /// Something begins anew every few updates of a long run.
+    ShortPeriod, "short-period";
+    /// From one part to the next the rate changes more than a hundredfold.
+    SuddenJump, "sudden-jump";
     /// A warm-up takes more than half of the run.
     WarmupLongerThanHalf, "warmup-longer-than-half";
     /// A warm-up leaves no update for what follows.
     WarmupLongerThanRun, "warmup-longer-than-run";
+    /// A warm-up rounds to 0 updates.
+    WarmupRoundsToZero, "warmup-rounds-to-zero";
+    /// A warm-up leads to something that warms up itself.
+    DoubleWarmup, "double-warmup";
+    /// The largest rate is above 10.
+    RateTooHigh, "rate-too-high";
+    /// The largest rate is exactly 1, like the multipliers of torch's LambdaLR.
+    LooksLikeMultiplier, "looks-like-multiplier";
     /// Rates that are unstable on the curvature given.
     AboveStabilityCeiling, "above-stability-ceiling";
     /// The weight decay given shrinks weights by less than 0.1 % over the run.
@@ -106,4 +130,29 @@ impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    /// Reads the text of a code.
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        let found = Self::ALL.iter().find(|code| code.as_str() == text);
+        found.copied().ok_or_else(|| UnknownCode {
+            code: text.into(),
+            nearest: suggest::nearest(text, texts()),
+        })
+    }
+}
+
+/// A text that is no [`Code`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{code}` is no code of a finding{nearest}; allowed: {}", texts().join(", "))]
+pub struct UnknownCode {
+    code: String,
+    nearest: String,
+}
+
+fn texts() -> Vec<&'static str> {
+    Code::ALL.iter().map(|code| code.as_str()).collect()
 }

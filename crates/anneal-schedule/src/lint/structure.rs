@@ -3,23 +3,25 @@
 use super::{Code, Finding, Severity};
 use crate::analysis::Window;
 use crate::curve::{Inner, Rate};
-use crate::{AfterEnd, Cosine, Floor, Node, WarmRestarts, Warmup};
+use crate::{AfterEnd, Cosine, ScheduleConfig, WarmRestarts};
 
 /// A change of the rate below this share is none.
-const NOTHING: f64 = 0.01;
+pub(super) const NOTHING: f64 = 0.01;
 
 /// How far from its end a cycle may be cut off, as a share of its height.
 const CUT: f64 = 0.1;
 
 /// A part of the schedule, in updates of the run.
-struct Stretch<'a> {
-    node: &'a Node<u64>,
+pub(super) struct Stretch<'a> {
+    pub(super) node: &'a ScheduleConfig<u64>,
     /// The update of the run at which it begins.
-    start: u64,
+    pub(super) start: u64,
     /// The updates that it is used for, at least 1.
-    length: u64,
+    pub(super) length: u64,
     /// The updates of the whole run.
-    run: u64,
+    pub(super) run: u64,
+    /// The updates of an epoch, where they are known.
+    pub(super) epoch: Option<u64>,
 }
 
 pub(super) fn findings(window: &Window<'_>) -> Vec<Finding> {
@@ -27,7 +29,8 @@ pub(super) fn findings(window: &Window<'_>) -> Vec<Finding> {
     let run = window.steps();
     // Beyond its run a schedule holds its rate, whatever its parts would do.
     let length = schedule.length().map_or(run, |updates| updates.min(run));
-    let whole = Stretch { node: schedule.node(), start: 0, length, run };
+    let epoch = schedule.run().updates_per_epoch();
+    let whole = Stretch { node: schedule.node(), start: 0, length, run, epoch };
     let mut findings = vec![];
     whole.visit(&mut findings);
     findings
@@ -35,23 +38,32 @@ pub(super) fn findings(window: &Window<'_>) -> Vec<Finding> {
 
 impl Stretch<'_> {
     fn visit(&self, findings: &mut Vec<Finding>) {
-        findings.extend(match self.node {
-            Node::Warmup(warmup) => self.warmup(warmup),
-            Node::WarmRestarts(restarts) => self.restarts(restarts),
-            Node::Floor(floor) => self.floor(floor),
-            Node::Cosine(cosine) => self.cosine(cosine),
-            Node::StepDecay(_) | Node::MultiStep(_) | Node::Exponential(_) => self.decay(),
+        let inner = self.node.inner();
+        let own = match self.node {
+            ScheduleConfig::Warmup(warmup) => self.warmup(warmup),
+            ScheduleConfig::WarmRestarts(restarts) => self.restarts(restarts),
+            ScheduleConfig::Repeat(repeat) => self.repeat(repeat),
+            ScheduleConfig::Cyclic(cyclic) => self.cyclic(cyclic),
+            ScheduleConfig::Floor(floor) => self.floor(floor),
+            ScheduleConfig::Cosine(cosine) => self.cosine(cosine),
+            ScheduleConfig::StepDecay(_)
+            | ScheduleConfig::MultiStep(_)
+            | ScheduleConfig::Exponential(_) => self.decay(),
+            ScheduleConfig::Sequence(_) => self.jump(&inner),
+            ScheduleConfig::PiecewiseConstant(piecewise) => self.leap(piecewise),
             _ => None,
-        });
-        for Inner { node, start, length } in self.node.inner() {
+        };
+        let is_curve = inner.is_empty();
+        findings.extend(own.or_else(|| is_curve.then(|| self.ends_early())?));
+        for Inner { node, start, length } in inner {
             let length = length.min(self.length.saturating_sub(start));
             if length > 0 {
-                Stretch { node, start: self.start + start, length, run: self.run }.visit(findings);
+                Stretch { node, start: self.start + start, length, ..*self }.visit(findings);
             }
         }
     }
 
-    fn finding(
+    pub(super) fn finding(
         &self,
         code: Code,
         step: Option<u64>,
@@ -63,20 +75,8 @@ impl Stretch<'_> {
     }
 
     /// The first update of this part, unless it is the whole schedule.
-    fn begin(&self) -> Option<u64> {
+    pub(super) fn begin(&self) -> Option<u64> {
         (self.start > 0).then_some(0)
-    }
-
-    fn warmup(&self, warmup: &Warmup<u64>) -> Option<Finding> {
-        if warmup.length <= self.run - warmup.length.min(self.run) {
-            return None;
-        }
-        self.finding(
-            Code::WarmupLongerThanHalf,
-            Some(0),
-            format!("the warm-up takes {} of {} updates", warmup.length, self.run),
-            "shorten the warm-up: 1 % to 10 % of the run is usual",
-        )
     }
 
     fn decay(&self) -> Option<Finding> {
@@ -97,45 +97,33 @@ impl Stretch<'_> {
 
     fn cosine(&self, cosine: &Cosine<u64>) -> Option<Finding> {
         // More than half a wave is asked for where it has to rise.
-        let goes_on = cosine.after == AfterEnd::Continue && cosine.cycles <= 0.5;
-        let (lowest, last) = (cosine.rate(cosine.length), cosine.rate(self.length - 1));
-        if !goes_on || self.length <= cosine.length || last <= lowest + CUT * (cosine.peak - lowest)
-        {
+        if cosine.after != AfterEnd::Continue || cosine.cycles > 0.5 {
+            return None;
+        }
+        let bottom = cosine.cycle_end(0)?;
+        let (lowest, last) = (cosine.rate(bottom), self.length - 1);
+        // At the top the wave has passed once, at the bottom half of it.
+        let top = (bottom as f64 * 2f64.powf(cosine.k.recip())).ceil();
+        let highest = if last as f64 >= top { cosine.peak } else { cosine.rate(last) };
+        if last <= bottom || highest <= lowest + CUT * (cosine.peak - lowest) {
             return None;
         }
         self.finding(
             Code::RisesAgain,
-            Some(cosine.length),
+            Some(bottom),
             format!(
-                "the cosine ends after {} of {} updates and rises again",
-                cosine.length, self.length
+                "the cosine ends after {bottom} of {} updates and rises again, to {highest:.3e}",
+                self.length
             ),
-            "make it as long as the run, let it hold its end, or use warm restarts",
-        )
-    }
-
-    fn floor(&self, floor: &Floor<u64>) -> Option<Finding> {
-        let end = match &*floor.schedule {
-            Node::Cosine(inside) => inside.end,
-            Node::Polynomial(inside) => inside.end,
-            Node::StableDecay(inside) => inside.end,
-            Node::WarmRestarts(inside) => inside.end,
-            _ => return None,
-        };
-        if end == 0.0 || floor.floor <= end {
-            return None;
-        }
-        self.finding(
-            Code::UnreachableEnd,
-            self.begin(),
-            format!("the end {end:.3e} lies below the floor {:.3e}", floor.floor),
-            "lower the floor, or end at it",
+            "make it as long as the run, let it hold its end, or use warm restarts; a length without a \
+             unit counts updates, not epochs",
         )
     }
 
     fn restarts(&self, restarts: &WarmRestarts<u64>) -> Option<Finding> {
         self.no_restart(restarts)
             .or_else(|| self.flat_restart(restarts))
+            .or_else(|| self.short_cycle(restarts))
             .or_else(|| self.cut_off(restarts))
     }
 

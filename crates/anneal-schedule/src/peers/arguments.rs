@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use std::cell::RefCell;
 
 /// The arguments of one scheduler. Each is read once, by name; what nobody read is unknown.
+#[derive(Debug)]
 pub struct Arguments<'a> {
     scheduler: &'a str,
     given: &'a Map<String, Value>,

@@ -82,12 +82,12 @@ pub enum PeerError {
         allowed: String,
     },
     /// The translated description does not resolve.
-    #[error("{name}: {source}")]
+    #[error("{name}: {error}")]
     Schedule {
         /// The scheduler.
         name: String,
         /// The cause.
-        source: ScheduleError,
+        error: ScheduleError,
     },
 }
 

@@ -11,11 +11,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`schedule_by_name`] takes a name of transformers or timm, a peak, a warm-up and a run instead.
+//!
 //! Arguments are those of the peer, by name; what the peer lets you leave out may be left out.
 //! Every length is in updates. Each peer's module lists the schedulers and arguments that it
 //! knows; an unknown one is an error that offers the nearest.
 
 mod arguments;
+mod by_name;
+mod curve;
 mod error;
 pub mod fastai;
 mod forms;
@@ -26,12 +30,16 @@ pub mod timm;
 pub mod torch;
 pub mod transformers;
 
+pub use by_name::{schedule_by_name, schedule_by_name_with};
+pub use curve::PeerCurve;
 pub use error::PeerError;
 pub use growth::PeerGrowth;
 
 // For the peers of controllers, in anneal-control.
 #[doc(hidden)]
 pub use arguments::Arguments;
+
+pub(crate) use curve::PEER_FUNCTIONS;
 
 use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, suggest};
 use serde_json::Value;
@@ -56,7 +64,7 @@ impl Translation {
 
     /// This translation, if what it says can be resolved.
     pub(crate) fn checked(self, name: &str) -> Result<Self, PeerError> {
-        let error = |source| PeerError::Schedule { name: name.to_string(), source };
+        let error = |error| PeerError::Schedule { name: name.to_string(), error };
         self.schedule().map_err(error)?;
         if let Some(momentum) = &self.momentum {
             momentum.clone().resolve(RunLength::unbounded()).map_err(error)?;

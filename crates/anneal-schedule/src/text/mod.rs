@@ -1,8 +1,13 @@
 //! The text form of a description: the builder chain itself.
 
+mod forms;
+mod in_file;
 mod parse;
 mod write;
 
+#[cfg(test)]
+pub(crate) use forms::calls;
+pub(crate) use in_file::{place_in, string_that_ends};
 pub(crate) use write::{write, write_resolved};
 
 use crate::ScheduleConfig;
@@ -13,6 +18,7 @@ use thiserror::Error;
 /// Why a text is no description.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("column {column}: {message}")]
+#[non_exhaustive]
 pub struct TextError {
     /// Where it goes wrong, in characters from 1.
     pub column: usize,
@@ -28,10 +34,19 @@ pub struct TextError {
 /// exponential(0.1, half_life(10ep)).warmup(500).ramp(cosine)
 /// constant(0.1).then(50%, step_decay(0.01, 10ep, 0.5))
 /// product([cosine(0.1), linear(1.0, 0.5)])
+/// exponential(0.1, 0.99)
+/// cosine(0.1, 1e-5, 90ep).repeat_times(3).truncate()
 /// ```
 ///
 /// A field that the first call does not take is a call of its own, `.end(1e-6)`; a field that is
 /// true needs no value, `.overlay()`; fields of a choice are named, `.stable(rsqrt(timescale = 30))`.
+/// Beyond what the builder functions take, these may follow by position: the end and the length of a
+/// cosine or tanh, which their kind tells apart; the length of a linear, polynomial or one-cycle; a
+/// factor per update for an exponential, or a factor and a length; the multiplier of warm restarts.
+/// The factor of `step_decay` and `multi_step` is 0.1 where it is not said. `wsd` is
+/// `warmup_stable_decay`. [`catalogue`](crate::catalogue()) lists all.
+///
+/// A file may hold a text wherever it holds a schedule: `schedule = "cosine(3e-4).warmup(5%)"`.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -90,7 +105,7 @@ fn alone(fields: &Fields) -> Fields {
 #[cfg(test)]
 mod tests {
     use crate::prelude::*;
-    use crate::{AfterEnd, DecayShape, Ramp, Stable};
+    use crate::{product, sequence};
 
     fn config(text: &str) -> ScheduleConfig {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -163,9 +178,16 @@ mod tests {
                 sequence([(Span::steps(6), constant(1.0)), (Span::steps(4), constant(2.0))]).into(),
             ),
             (
+                "linear(1.0, 0.0).repeat_every(3ep).count(2).repeat_times(4)",
+                linear(1.0, 0.0).repeat_every(Span::epochs(3)).count(2).repeat_times(4).into(),
+            ),
+            (
+                "cosine(0.1).truncate(30ep).scale(2.0).truncate()",
+                cosine(0.1).truncate().length(Span::epochs(30)).scale(2.0).truncate().into(),
+            ),
+            (
                 "product([constant(1.0).scale(2.0), constant(2.0)])",
-                product::<ScheduleConfig>([constant(1.0).scale(2.0).into(), constant(2.0).into()])
-                    .into(),
+                product((constant(1.0).scale(2.0), constant(2.0))).into(),
             ),
         ] {
             let built: ScheduleConfig = built;
@@ -177,11 +199,8 @@ mod tests {
     #[test]
     fn a_sequence_inside_a_sequence_stays_inside() {
         let inner = constant(1.0).then(Span::steps(2), constant(2.0));
-        let outer: ScheduleConfig = sequence::<ScheduleConfig>([
-            (Span::steps(5), inner.into()),
-            (Span::Rest, constant(3.0).into()),
-        ])
-        .into();
+        let outer: ScheduleConfig =
+            sequence(((Span::steps(5), inner), (Span::Rest, constant(3.0)))).into();
         let text = outer.to_string();
         assert_eq!(
             text,
@@ -202,6 +221,36 @@ mod tests {
             config("warmup_stable_decay(1.0, 10, 20%)"),
             warmup_stable_decay(1.0, Span::steps(10), Span::percent(20)).into()
         );
+        for (short, long) in [
+            ("wsd(1.0, 10, 20%)", "stable_decay(1.0, 20%).warmup(10)"),
+            ("exponential(0.1, 0.99)", "exponential(0.1, factor(factor = 0.99, per = 1))"),
+            ("exponential(0.1, 0.5, 10ep)", "exponential(0.1, factor(factor = 0.5, per = 10ep))"),
+            ("step_decay(0.1, 30)", "step_decay(0.1, 30, 0.1)"),
+            ("multi_step(0.1, [30, 60])", "multi_step(0.1, [30, 60], 0.1)"),
+            ("cosine(0.1, 1e-5)", "cosine(0.1).end(1e-5)"),
+            ("cosine(0.1, 0)", "cosine(0.1).end(0.0)"),
+            ("cosine(0.1, 1000)", "cosine(0.1).length(1000)"),
+            ("cosine(0.1, 1e-5, 90ep)", "cosine(0.1).end(1e-5).length(90ep)"),
+            ("cosine(0.1, 1000, 1e-5)", "cosine(0.1).end(1e-5).length(1000)"),
+            ("tanh(0.1, 50%)", "tanh(0.1).length(50%)"),
+            ("linear(0.1)", "linear(0.1, 0.0)"),
+            ("linear(0.1, 0, 500)", "linear(0.1, 0.0).length(500)"),
+            ("polynomial(0.1, 0.0, 2, 500)", "polynomial(0.1, 0.0, 2.0).length(500)"),
+            ("one_cycle(0.1, 1000)", "one_cycle(0.1).length(1000)"),
+            ("warm_restarts(0.1, 10, 2)", "warm_restarts(0.1, 10).multiplier(2.0)"),
+            ("cyclic(0.1, 1, 10, 20)", "cyclic(0.1, 1.0, 10).down(20)"),
+            ("cosine(0.1).warmup(500, cosine)", "cosine(0.1).warmup(500).ramp(cosine)"),
+            ("cosine(0.1).warmup(5 %)", "cosine(0.1).warmup(5%)"),
+            ("cosine(0.1).warmup(10_000)", "cosine(0.1).warmup(10000)"),
+            ("cosine(0.1).warmup(1e4)", "cosine(0.1).warmup(10000)"),
+            ("cosine(0.1).repeat(every = 3ep)", "cosine(0.1).repeat_every(3ep)"),
+            ("cosine(0.1).repeat(count = 3)", "cosine(0.1).repeat_times(3)"),
+            ("linear(1, 0).times(constant(2)).times(constant(3))", {
+                "product([linear(1.0, 0.0), constant(2.0), constant(3.0)])"
+            }),
+        ] {
+            assert_eq!(config(short), config(long), "{short}");
+        }
     }
 
     #[test]
@@ -210,15 +259,37 @@ mod tests {
             ("cosin(0.1)", 1, "did you mean `cosine`?"),
             ("cosine(0.1).flor(1)", 13, "did you mean `floor`?"),
             ("cosine(0.1).exponnt(2)", 13, "did you mean `exponent`?"),
-            ("cosine(0.1, 0.2)", 13, "cosine takes peak"),
-            ("step_decay(0.1, 30ep)", 1, "missing field `gamma`"),
+            ("constant(0.1, 0.2)", 15, "constant takes rate"),
+            ("cosine(0.1, 0.01, 5, 6)", 22, "cosine takes peak and an end, a length or both"),
+            ("cosine(0.1, 5, 6)", 16, "`length` is given twice"),
+            ("cosine_annealing(0.1)", 1, "write cosine here"),
+            ("CosineAnnealingWarmRestarts(0.1)", 1, "write warm_restarts here"),
+            ("constant_with_warmup(0.1)", 1, "write constant(0.1).warmup(5%) here"),
+            ("foo(1)", 1, "known: constant, cosine, linear"),
+            ("warmup(5)", 1, "comes after a curve, as in cosine(0.1).warmup(…)"),
+            ("ReduceLROnPlateau(0.1)", 1, "add a controller"),
+            ("cosine(0.1).eta_min(0)", 13, "`eta_min` is called `end` here"),
+            ("cosine(0.1, eta_min = 0)", 1, "`eta_min` is called `end` here"),
+            ("cosine(0.1).T_max(90)", 13, "`T_max` is called `length` here"),
+            ("cosine(0.1).num_warmup_steps(9)", 13, "`num_warmup_steps` is called `warmup` here"),
+            ("one_cycle(0.1).div_factor(25)", 16, "peak / div_factor, as `start`"),
+            ("one_cycle(max_lr = 0.1)", 1, "`max_lr` is called `peak` here"),
+            ("cosine(0.1).zzz(9)", 13, "cosine has peak, end, length, exponent"),
+            ("cosine(0.1).linear(0.1)", 13, "write .then(5ep, linear(…))"),
+            ("cosine(0.1).repeat(3)", 20, "repeat_every takes a length, repeat_times a count"),
+            ("exponential(0.1, 10ep)", 1, "half_life(10ep)"),
+            ("exponential(0.1)", 1, "missing field `decay`; exponential takes peak, decay"),
+            ("cyclic(0.1, 1.0)", 1, "missing field `up`; cyclic takes base, peak, up"),
+            ("wsd(0.1, 5%)", 1, "missing field `decay`"),
+            ("wsd(0.1)", 1, "missing field `warmup`; wsd takes peak, warmup, decay"),
+            ("step_decay(0.1)", 1, "missing field `every`; step_decay takes peak, every, gamma"),
             ("cosine(0.1).end(0).end(0)", 20, "given twice"),
             ("cosine(0.1).end(1, 2)", 13, "takes one value"),
             ("cosine(0.1", 11, "`,` or `)`"),
             ("cosine(0.1) cosine(0.1)", 13, "end of the text"),
-            ("cosine(0.1).warmup(5 %)", 22, "`,` or `)`"),
+            ("cosine(0.1).warmup(0.05)", 13, "such as \"5%\""),
             ("cosine(fast)", 1, "expected f64"),
-            ("cosine(0.1).length(5.5)", 1, "invalid type: floating point `5.5`, expected a length"),
+            ("cosine(0.1).length(5.5)", 1, "5.5 is no length; allowed: a number of updates"),
             ("", 1, "a curve"),
             ("constant(\"1)", 10, "no closing"),
             ("constant(1.0).warmup(\"5\nx\")", 15, "`5\\nx` is no length"),

@@ -1,21 +1,29 @@
 //! From a text to the description it says.
 
+use super::forms::{self, PAIRS};
 use super::{Fields, PARTS, SCHEDULE, SCHEDULES, TextError, alone, field, node, read};
-use crate::node::{FUNCTIONS, METHODS};
-use crate::{MAX_DEPTH, ScheduleConfig, suggest};
+use crate::catalogue::{Kind, catalogue};
+use crate::{MAX_DEPTH, ScheduleConfig, names, span, suggest};
 use ciborium::Value;
 
 /// Lists inside lists; no field needs more than two.
 const MAX_LISTS: usize = 4;
 
-/// Builder calls that stand for several others.
-const SHORTHANDS: [(&str, &[&str]); 2] =
-    [("linear", &["start", "end"]), ("warmup_stable_decay", &["peak", "warmup", "decay"])];
-
-/// Builder calls that combine two schedules.
-const PAIRS: [&str; 3] = ["then", "times", "plus"];
-
 pub(super) fn parse(text: &str) -> Result<ScheduleConfig, TextError> {
+    let (value, start) = value_and_start(text)?;
+    read(&value).map_err(|error| {
+        let parser = Parser { text, at: 0, depth: 0 };
+        parser.error(start, &suggest::improve(&error.to_string()))
+    })
+}
+
+/// What the text says, in the form in which serde knows it.
+pub(super) fn value(text: &str) -> Result<Value, TextError> {
+    value_and_start(text).map(|found| found.0)
+}
+
+/// The value of a text, and the byte at which its outermost call begins.
+fn value_and_start(text: &str) -> Result<(Value, usize), TextError> {
     let mut parser = Parser { text, at: 0, depth: 0 };
     let draft = parser.schedule()?;
     parser.skip_spaces();
@@ -23,8 +31,7 @@ pub(super) fn parse(text: &str) -> Result<ScheduleConfig, TextError> {
         return Err(parser.error(parser.at, "expected `.` and a call, or the end of the text"));
     }
     let start = draft.start;
-    let value = parser.finish(draft)?;
-    read(&value).map_err(|error| parser.error(start, &suggest::improve(&error.to_string())))
+    Ok((parser.finish(draft)?, start))
 }
 
 struct Parser<'a> {
@@ -81,28 +88,29 @@ impl Parser<'_> {
 
     /// The first call of a chain.
     fn function(&mut self, start: usize, name: String) -> Result<Draft, TextError> {
-        let known = FUNCTIONS.iter().chain(&SHORTHANDS).find(|known| known.0 == name);
-        let Some(&(_, positional)) = known else {
-            let names = FUNCTIONS.iter().chain(&SHORTHANDS).map(|known| known.0);
-            let near = suggest::nearest(&name, names);
-            return Err(self.error(start, &format!("unknown curve `{name}`{near}")));
+        let Some(positional) = forms::function(&name) else {
+            return Err(self.error(start, &unknown_curve(&name)));
         };
-        let (fields, height) = self.fields(&name, positional)?;
+        let (fields, height) = self.fields(&name, &positional)?;
+        let fields =
+            forms::completed(&name, fields).map_err(|message| self.error(start, &message))?;
         let draft = Draft { name, fields, start, height };
         match draft.name.as_str() {
             "linear" => Ok(Draft { name: "polynomial".into(), ..draft }),
-            "warmup_stable_decay" => self.warmup_stable_decay(draft),
+            "warmup_stable_decay" | "wsd" => self.warmup_stable_decay(draft),
             _ => Ok(draft),
         }
     }
 
     /// `stable_decay(peak, decay).warmup(warmup)`
     fn warmup_stable_decay(&self, draft: Draft) -> Result<Draft, TextError> {
-        let is_length = |entry: &(Value, Value)| entry.0.as_text() == Some("warmup");
-        let (length, fields): (Fields, Fields) = draft.fields.iter().cloned().partition(is_length);
+        let (length, fields) = forms::without_warmup(&draft.fields);
+        let Some(length) = length else {
+            let message = format!("missing field `warmup`; {}", forms::takes(&draft.name));
+            return Err(self.error(draft.start, &message));
+        };
         let inner = Draft { name: "stable_decay".into(), fields, ..draft };
-        let mut fields: Fields =
-            length.into_iter().map(|(_, length)| ("length".into(), length)).collect();
+        let mut fields: Fields = vec![("length".into(), length)];
         let (start, height) = (inner.start, inner.height + 1);
         fields.push((SCHEDULE.into(), self.finish(inner)?));
         Ok(Draft { name: "warmup".into(), fields, start, height })
@@ -113,11 +121,11 @@ impl Parser<'_> {
         if PAIRS.contains(&name.as_str()) {
             return self.pair(inner, start, &name);
         }
-        if let Some(&(_, positional)) = METHODS.iter().find(|known| known.0 == name) {
-            let (mut fields, height) = self.fields(&name, positional)?;
+        if let Some((table, positional)) = forms::method(&name) {
+            let (mut fields, height) = self.fields(&name, &positional)?;
             let height = height.max(inner.height) + 1;
             fields.push((SCHEDULE.into(), self.finish(inner)?));
-            return Ok(Draft { name, fields, start, height });
+            return Ok(Draft { name: table.into(), fields, start, height });
         }
         let Draft { fields, .. } = &inner;
         if field(fields, &name).is_some() {
@@ -157,13 +165,14 @@ impl Parser<'_> {
             Some(length) => self.then(inner, length, next.value, start),
             None => {
                 let name = if name == "times" { "product" } else { "sum" };
-                let all = Value::Array(vec![self.finish(inner)?, next.value]);
-                Ok(Draft {
-                    name: name.into(),
-                    fields: vec![(SCHEDULES.into(), all)],
-                    start,
-                    height,
-                })
+                let mut all = match field(&inner.fields, SCHEDULES) {
+                    // One more factor or summand.
+                    Some(Value::Array(all)) if inner.name == name => all.clone(),
+                    _ => vec![self.finish(inner)?],
+                };
+                all.push(next.value);
+                let fields = vec![(SCHEDULES.into(), Value::Array(all))];
+                Ok(Draft { name: name.into(), fields, start, height })
             }
         }
         .map(|draft| Draft { height: draft.height.max(height), ..draft })
@@ -199,10 +208,9 @@ impl Parser<'_> {
     fn fields(&mut self, call: &str, positional: &[&str]) -> Result<(Fields, usize), TextError> {
         let (mut fields, mut height): (Fields, usize) = (vec![], 0);
         for (place, argument) in self.arguments()?.into_iter().enumerate() {
-            let name = argument.name.as_deref().or(positional.get(place).copied());
-            let Some(name) = name else {
-                let takes = positional.join(", ");
-                return Err(self.error(argument.start, &format!("{call} takes {takes}")));
+            let by_position = || forms::place(positional, place, &argument.value);
+            let Some(name) = argument.name.as_deref().or_else(by_position) else {
+                return Err(self.error(argument.start, &forms::takes(call)));
             };
             if field(&fields, name).is_some() {
                 return Err(self.error(argument.start, &format!("`{name}` is given twice")));
@@ -307,7 +315,7 @@ impl Parser<'_> {
         if !self.peek('(') {
             return Ok((word.into(), 0));
         }
-        if FUNCTIONS.iter().chain(&SHORTHANDS).any(|known| known.0 == word) {
+        if forms::function(&word).is_some() {
             self.at = start;
             let draft = self.schedule()?;
             let height = draft.height;
@@ -327,7 +335,7 @@ impl Parser<'_> {
         let mut fields = vec![];
         for argument in arguments {
             let Some(name) = argument.name.filter(|_| argument.height == 0) else {
-                let near = suggest::nearest(word, FUNCTIONS.iter().map(|known| known.0));
+                let near = suggest::nearest(word, functions());
                 let message = format!("`{word}` takes one value or named ones, a = 1, b = 2{near}");
                 return Err(self.error(argument.start, &message));
             };
@@ -338,11 +346,12 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Result<Value, TextError> {
         let start = self.at;
+        let is_digit = |c: char| c.is_ascii_digit() || c == '_';
         self.take_while(|c| c == '-' || c == '+');
-        self.take_while(|c| c.is_ascii_digit());
+        self.take_while(is_digit);
         if self.rest().starts_with('.') {
             self.at += 1;
-            self.take_while(|c| c.is_ascii_digit());
+            self.take_while(is_digit);
         }
         let exponent = self.rest().strip_prefix(['e', 'E']).unwrap_or_default();
         let digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
@@ -351,18 +360,19 @@ impl Parser<'_> {
             self.take_while(|c| c.is_ascii_digit());
         }
         let digits = &self.text[start..self.at];
-        for unit in ["%", "ep"] {
-            if self.rest().starts_with(unit) {
-                self.at += unit.len();
+        let unit = self.rest().trim_start();
+        for name in ["%", "ep"] {
+            if let Some(rest) = unit.strip_prefix(name) {
+                self.at = self.text.len() - rest.len();
                 return Ok(self.text[start..self.at].into());
             }
         }
-        match digits.parse::<u64>() {
-            Ok(whole) => Ok(whole.into()),
-            Err(_) => match digits.parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(number.into()),
-                _ => Err(self.error(start, &format!("`{digits}` is no finite number"))),
-            },
+        if let Some(whole) = span::whole(digits).filter(|_| !digits.contains(['e', 'E'])) {
+            return Ok(whole.into());
+        }
+        match span::decimal(digits) {
+            Some(number) => Ok(number.into()),
+            None => Err(self.error(start, &format!("`{digits}` is no finite number"))),
         }
     }
 
@@ -400,11 +410,9 @@ impl Parser<'_> {
             return Ok(());
         }
         let message = if unfinished {
-            // A mistyped combinator looks like a field.
-            let fields = suggest::candidates(&reason);
-            let calls = METHODS.iter().map(|known| known.0).chain(PAIRS);
-            let near = suggest::nearest(name, fields.iter().map(String::as_str).chain(calls));
-            format!("unknown call `{name}`{near}")
+            unknown_call(&draft.name, name, &suggest::candidates(&reason))
+        } else if reason.starts_with("missing field") {
+            format!("{reason}; {}", forms::takes(&draft.name))
         } else {
             suggest::improve(&reason)
         };
@@ -462,4 +470,37 @@ impl Parser<'_> {
         }
         TextError { column: self.text[..at].chars().count() + 1, message: line }
     }
+}
+
+/// The public calls that begin a schedule.
+fn functions() -> impl Iterator<Item = &'static str> {
+    let begins = |name: &&str| forms::function(name).is_some();
+    catalogue().iter().map(|entry| entry.name).filter(begins)
+}
+
+fn unknown_curve(name: &str) -> String {
+    names::unknown_curve(name, &functions().collect::<Vec<_>>())
+}
+
+/// What is said of a call that is neither a combinator nor one of the `fields` of `curve`, as which a
+/// mistyped combinator looks.
+fn unknown_call(curve: &str, name: &str, fields: &[&str]) -> String {
+    if catalogue().iter().any(|entry| entry.name == name && entry.kind == Kind::Curve) {
+        return format!("`{name}` begins a schedule; to go on with it write .then(5ep, {name}(…))");
+    }
+    let own: Vec<&str> = fields.iter().copied().filter(|field| !is_inside(field)).collect();
+    let calls: Vec<&str> = forms::calls().collect();
+    let near = names::near_field(name, &[&own[..], &calls[..]].concat());
+    let own = match &own[..] {
+        _ if !near.is_empty() => String::new(),
+        [] => format!("; every schedule has {}", calls.join(", ")),
+        own => {
+            format!("; {curve} has {}, and every schedule warmup, then, floor …", own.join(", "))
+        }
+    };
+    format!("unknown call `{name}`{near}{own}")
+}
+
+fn is_inside(field: &str) -> bool {
+    [SCHEDULE, SCHEDULES, PARTS].contains(&field)
 }

@@ -1,7 +1,7 @@
 //! From a description, or what it resolved to, to its text.
 
 use super::{Fields, NAME, PARTS, SCHEDULE, SCHEDULES, alone, field, node, read};
-use crate::node::{FUNCTIONS, METHODS, Node};
+use crate::node::{FUNCTIONS, METHODS, PEER_FUNCTIONS};
 use crate::{ScheduleConfig, Span};
 use ciborium::Value;
 use serde::Serialize;
@@ -12,7 +12,7 @@ pub(crate) fn write(config: &ScheduleConfig) -> String {
 }
 
 /// The text of what a description resolved to, with lengths in updates.
-pub(crate) fn write_resolved(node: &Node<u64>) -> String {
+pub(crate) fn write_resolved(node: &ScheduleConfig<u64>) -> String {
     write_node(&with_rest(serialized(node)))
 }
 
@@ -76,17 +76,21 @@ fn chain(name: &str, fields: &Fields) -> Option<String> {
 }
 
 fn write_call(name: &str, fields: &Fields) -> String {
-    let mut known = FUNCTIONS.iter().chain(METHODS);
+    let mut known = FUNCTIONS.iter().chain(METHODS).chain(PEER_FUNCTIONS);
     let positional = known.find(|known| known.0 == name).map_or(&[][..], |known| known.1);
     let essential = essential(name, fields);
-    // A straight line has a name of its own.
+    // What has a name of its own: a straight line, and the two ways to repeat.
     let (name, positional) = match name {
         "polynomial" if field(&essential, "power").is_none() => ("linear", &positional[..2]),
+        "repeat" if field(&essential, "every").is_some() => ("repeat_every", &["every"][..]),
+        "repeat" => ("repeat_times", &["count"][..]),
         _ => (name, positional),
     };
     let receiver = field(fields, SCHEDULE).map(|inner| write_node(inner) + ".");
     let arguments = positional.iter().filter_map(|key| {
-        Some(write_field(key, field(&essential, key).or_else(|| field(fields, key))?))
+        // What a curve takes by position is said, also where it has its default.
+        let said = field(fields, key).filter(|_| receiver.is_none());
+        Some(write_field(key, field(&essential, key).or(said)?))
     });
     let calls = essential.iter().filter_map(|(key, value)| {
         let key = key.as_text().filter(|&key| key != SCHEDULE && !positional.contains(&key))?;
@@ -97,7 +101,7 @@ fn write_call(name: &str, fields: &Fields) -> String {
     });
     format!(
         "{}{name}({}){}",
-        receiver.unwrap_or_default(),
+        receiver.as_deref().unwrap_or_default(),
         arguments.collect::<Vec<_>>().join(", "),
         calls.collect::<String>()
     )

@@ -1,7 +1,7 @@
 //! What can be wrong with averages.
 
 use crate::groups::GroupError;
-use anneal_schedule::ScheduleError;
+use anneal_schedule::{OutOfRange, ScheduleError};
 use thiserror::Error;
 
 /// Why weights cannot be averaged so.
@@ -9,15 +9,8 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum AverageError {
     /// A value outside its range.
-    #[error("average.{field}: {value} is not allowed; allowed: {allowed}")]
-    OutOfRange {
-        /// The field.
-        field: &'static str,
-        /// Its value.
-        value: String,
-        /// What it may be.
-        allowed: &'static str,
-    },
+    #[error("average.{0}")]
+    OutOfRange(OutOfRange),
     /// An average that would take no weights.
     #[error(
         "average: `{average}` takes no weights in the {updates} updates of the run; let it start earlier, or take them \

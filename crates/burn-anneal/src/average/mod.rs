@@ -15,7 +15,7 @@ pub(crate) use statistics::{Recompute, moved_by, recompute_over};
 
 use crate::groups::{Groups, Parameter, Selection};
 use crate::update::{Averaging, Rule, Timed};
-use anneal_schedule::{Every, Run, Span};
+use anneal_schedule::{Every, OutOfRange, Run, Span};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -172,8 +172,9 @@ impl Average {
 
     /// Checks it for a run; `None` for [`none`](Self::none).
     fn resolve(&self, run: &Run) -> Result<Option<Timed>, AverageError> {
-        let out_of =
-            |field, value: String, allowed| AverageError::OutOfRange { field, value, allowed };
+        let out_of = |field: &str, value: String, allowed: &str| {
+            AverageError::OutOfRange(OutOfRange::new(field, value, allowed))
+        };
         let every = |field, span: Span| {
             Every::new(span, *run).map_err(|allowed| out_of(field, span.to_string(), allowed))
         };

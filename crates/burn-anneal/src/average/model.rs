@@ -3,7 +3,7 @@
 use super::{Average, AverageError, On};
 use crate::schedule_free::ScheduleFree;
 use crate::update::{Averaging, Points, Steered, Taken};
-use anneal_schedule::RunLength;
+use anneal_schedule::{OutOfRange, RunLength};
 use burn::module::Module;
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord};
 use burn::tensor::{Device, Tensor};
@@ -70,11 +70,7 @@ impl AveragedModel {
         if let Some(On::Selection(_) | On::Group(_)) = &average.on {
             let allowed =
                 "an average of the whole model; one of a part is for LearnerBuilder::average";
-            return Err(AverageError::OutOfRange {
-                field: "on",
-                value: average.to_string(),
-                allowed,
-            });
+            return Err(AverageError::OutOfRange(OutOfRange::new("on", &average, allowed)));
         }
         let averages: Vec<_> = average.resolve(&run)?.into_iter().collect();
         let of_others = (!averages.is_empty()).then_some(0);

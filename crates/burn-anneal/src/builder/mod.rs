@@ -30,6 +30,7 @@ use burn::train::{
 use private::OfPrivacy;
 use std::any::TypeId;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// Builds what trains under a schedule: [`launch`](Self::launch) trains with Burn's `SupervisedTraining`,
@@ -92,6 +93,16 @@ pub struct LearnerBuilder<M> {
     metrics: Vec<RunMetrics>,
     log: Option<LogUpdates>,
     watch: OwnWatch,
+}
+
+impl<M> fmt::Debug for LearnerBuilder<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LearnerBuilder")
+            .field("schedule", &self.schedule)
+            .field("run", &self.run)
+            .field("groups", &self.groups)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The description of a controller, and its name.

@@ -17,7 +17,7 @@ use crate::update::{
     Reports, RunMetrics, SAYS_NOTHING, Slot, State, UpdateMetric, Updater, half_parameters,
     learner_scheduler,
 };
-use anneal_control::{ControlError, Controllers, FiniteGuard, LogStart};
+use anneal_control::{Controllers, FiniteGuard, LogStart, OutOfRange};
 use anneal_schedule::{Run, RunLength, Schedule, ScheduleExt, constant};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
@@ -264,9 +264,8 @@ impl<M: Module> LearnerBuilder<M> {
             return Err(AverageError::StatisticsTwice.into());
         }
         if let Some((0, _)) = self.statistics {
-            let (value, allowed) = ("0 batches".into(), "at least 1");
-            let field = "recompute_statistics";
-            return Err(AverageError::OutOfRange { field, value, allowed }.into());
+            let error = OutOfRange::new("recompute_statistics", "0 batches", "at least 1");
+            return Err(AverageError::OutOfRange(error).into());
         }
         let (by_optimizer, none) = (!by_itself.is_empty(), averages.averages.is_empty());
         let part = match self {
@@ -346,7 +345,7 @@ impl<M: Module> LearnerBuilder<M> {
 
     /// All controllers in the order in which they hear, checked.
     fn all_controllers(&self, run: &Run) -> Result<Controllers, BuildError> {
-        let control = |part| move |source| BuildError::Control { part, source };
+        let control = |part| move |error| BuildError::Control { part, error };
         if self.loss_scaling.is_some() && self.half.is_some() {
             return Err(BuildError::ScalingTwice);
         }
@@ -371,7 +370,7 @@ impl<M: Module> LearnerBuilder<M> {
         for (name, rule) in of_privacy.chain(&self.controllers) {
             let controller = rule
                 .build(run)
-                .map_err(|source| BuildError::Controller { controller: name.clone(), source })?;
+                .map_err(|error| BuildError::Controller { controller: name.clone(), error })?;
             all.add(name, controller);
         }
         if let Some(cap) = self.overflow_cap {
@@ -411,8 +410,8 @@ impl<M: Module> LearnerBuilder<M> {
         }
         if self.gradients_within == Some(0) {
             let allowed = "at least 1, or None for never";
-            let source = ControlError { field: "updates", value: "0".into(), allowed };
-            return Err(BuildError::Control { part: "expect_gradients_within", source });
+            let error = OutOfRange::new("updates", 0, allowed);
+            return Err(BuildError::Control { part: "expect_gradients_within", error });
         }
         Ok(all)
     }

@@ -38,7 +38,7 @@ impl<M: Module> LearnerBuilder<M> {
         privacy: DifferentialPrivacy,
         loader: &PoissonLoader<O>,
     ) -> Result<PrivateLoop<M, O>, BuildError> {
-        let control = |source| BuildError::Control { part: "privacy", source };
+        let control = |error| BuildError::Control { part: "privacy", error };
         let run = self.run_of_loop()?;
         self.refuse_what_is_not_private(run)?;
         loader.check()?;

@@ -39,9 +39,9 @@ impl Checkpoint {
     ) -> Result<(), CheckpointError> {
         let Some(saved) = &saved.state else { return Ok(()) };
         let restored = controllers.clone().restore(saved.controllers.clone());
-        restored.map_err(|source| CheckpointError::DifferentControllers {
+        restored.map_err(|error| CheckpointError::DifferentControllers {
             checkpoint: self.clone(),
-            source,
+            error,
         })
     }
 

@@ -10,12 +10,12 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum CheckpointError {
     /// The folder cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Read {
         /// The folder.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A file is missing, cut off or no Burn record.
     #[error("checkpoint {}: {reason}", path.display())]
@@ -169,12 +169,12 @@ pub enum CheckpointError {
         now: String,
     },
     /// The checkpoint was saved with other controllers, loss scaling among them.
-    #[error("the controllers of the checkpoint of {checkpoint}: {source}")]
+    #[error("the controllers of the checkpoint of {checkpoint}: {error}")]
     DifferentControllers {
         /// The checkpoint.
         checkpoint: Checkpoint,
         /// What differs.
-        source: RestoreError,
+        error: RestoreError,
     },
     /// The checkpoint was saved by a run whose parameters were in other groups, or in none.
     #[error(

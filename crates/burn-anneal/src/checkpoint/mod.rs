@@ -301,7 +301,7 @@ pub(crate) fn all_named(folder: &Path) -> Result<Vec<Named>, CheckpointError> {
 
 /// The names of all files in a folder; none where there is no folder.
 pub(crate) fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
-    let read_error = |source| CheckpointError::Read { path: folder.to_path_buf(), source };
+    let read_error = |error| CheckpointError::Read { path: folder.to_path_buf(), error };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),

@@ -14,12 +14,12 @@ pub enum EnsembleError {
     #[error("ensemble: the loader gives no batches")]
     NoBatches,
     /// A member cannot be loaded, or is of another architecture.
-    #[error("ensemble: {member}: {source}")]
+    #[error("ensemble: {member}: {error}")]
     Member {
         /// The member.
         member: String,
         /// Why.
-        source: Box<CheckpointError>,
+        error: Box<CheckpointError>,
     },
     /// A batch cannot be loaded.
     #[error("ensemble: the loader: {reason}")]

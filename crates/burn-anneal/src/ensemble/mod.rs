@@ -221,8 +221,8 @@ impl<M: Module> Ensemble<M> {
             Members::Files(files, model) => match load_model(&files[index], model.clone()) {
                 Ok(model) => Ok(Cow::Owned(model.valid())),
                 Err(error) => {
-                    let (member, source) = (self.name(index), Box::new(error));
-                    Err(EnsembleError::Member { member, source })
+                    let (member, error) = (self.name(index), Box::new(error));
+                    Err(EnsembleError::Member { member, error })
                 }
             },
         }

@@ -140,7 +140,7 @@ impl<M: Module> FederationBuilder<M> {
         for (client, builder) in builders.into_iter().enumerate() {
             let training = builder
                 .build_loop()
-                .map_err(|error| FederationError::BuildClient { client, source: error.into() })?;
+                .map_err(|error| FederationError::BuildClient { client, error: error.into() })?;
             if training.monitor().plan.averaging.by_optimizer {
                 return Err(FederationError::ScheduleFree { client });
             }

@@ -41,14 +41,14 @@ pub enum FederationError {
     },
     /// The rate or the momentum of the server is wrong.
     #[error("server_rate: {0}")]
-    ServerRate(#[from] ServerRateError),
+    ServerRate(ServerRateError),
     /// A client cannot be built.
-    #[error("client {client}: {source}")]
+    #[error("client {client}: {error}")]
     BuildClient {
         /// The client.
         client: usize,
         /// Why.
-        source: Box<BuildError>,
+        error: Box<BuildError>,
     },
     /// The server cannot be built.
     #[error("server: {0}")]
@@ -86,12 +86,12 @@ pub enum FederationError {
         client: usize,
     },
     /// The local updates of a client failed; the server's weights are those of before the round.
-    #[error("client {client}: {source}")]
+    #[error("client {client}: {error}")]
     Client {
         /// The client.
         client: usize,
         /// What its local updates gave back.
-        source: Box<dyn Error + Send + Sync>,
+        error: Box<dyn Error + Send + Sync>,
     },
     /// The local updates of a client ended in weights that are NaN or infinite; the server's weights are those of before the round.
     #[error(
@@ -112,8 +112,20 @@ pub enum FederationError {
     },
     /// The server's update failed; its weights are those of before the round, and no further round can be made.
     #[error("server: {0}")]
-    Server(#[from] Arc<UpdateError>),
+    Server(Arc<UpdateError>),
     /// A checkpoint cannot be written, or not be found.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+}
+
+impl From<ServerRateError> for FederationError {
+    fn from(error: ServerRateError) -> Self {
+        Self::ServerRate(error)
+    }
+}
+
+impl From<Arc<UpdateError>> for FederationError {
+    fn from(error: Arc<UpdateError>) -> Self {
+        Self::Server(error)
+    }
 }

@@ -173,7 +173,7 @@ impl<M: Module> Federation<M> {
                 training.forget_optimizer();
             }
             training.set_weights(before);
-            train(client, training).map_err(|source| FederationError::Client { client, source })?;
+            train(client, training).map_err(|error| FederationError::Client { client, error })?;
             self.check_model(client)?;
             let after = self.clients[client].weights();
             changes.push(Change::new(client, self.weights[client], before, after));

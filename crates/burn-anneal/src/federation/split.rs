@@ -1,6 +1,6 @@
 //! How the items of a data set are dealt to clients.
 
-use anneal_control::ControlError;
+use anneal_control::OutOfRange;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -51,7 +51,7 @@ pub enum ClientSplit {
 pub enum SplitError {
     /// A field is out of its range.
     #[error(transparent)]
-    Control(#[from] ControlError),
+    Control(#[from] OutOfRange),
     /// There are too few items.
     #[error("labels: {items} items; {clients} clients need at least {least}")]
     TooFew {
@@ -76,16 +76,16 @@ impl ClientSplit {
         clients: usize,
         seed: u64,
     ) -> Result<Vec<Vec<usize>>, SplitError> {
-        ControlError::require("clients", clients, clients >= 1, "at least 1")?;
+        OutOfRange::require("clients", clients, clients >= 1, "at least 1")?;
         let parts = match self {
             Self::Even => clients,
             Self::Shards(shards) => {
-                ControlError::require("shards", shards, shards >= 1, "at least 1")?;
+                OutOfRange::require("shards", shards, shards >= 1, "at least 1")?;
                 clients.saturating_mul(shards)
             }
             Self::Dirichlet(alpha) => {
                 let ok = alpha > 0.0 && alpha.is_finite();
-                ControlError::require("alpha", alpha, ok, "above 0, finite")?;
+                OutOfRange::require("alpha", alpha, ok, "above 0, finite")?;
                 clients
             }
         };

@@ -2,7 +2,7 @@
 
 use crate::build_error::BuildError;
 use crate::update::UpdateError;
-use anneal_plan::PlanError;
+use anneal_plan::OutOfRange;
 use anneal_schedule::{AgreementError, Span};
 use std::sync::Arc;
 use thiserror::Error;
@@ -13,7 +13,7 @@ use thiserror::Error;
 pub enum FindError {
     /// A setting out of its range.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(#[from] OutOfRange),
     /// What would train could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),

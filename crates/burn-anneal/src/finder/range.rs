@@ -7,7 +7,7 @@ use crate::annealed::optimize;
 use crate::builder::LearnerBuilder;
 use crate::training_loop::TrainingLoop;
 use crate::update::{Monitored, UpdateError, Updated};
-use anneal_plan::{PlanError, RangeTests, Sweep};
+use anneal_plan::{OutOfRange, RangeTests, Sweep};
 use anneal_schedule::Span;
 use burn::module::Module;
 use burn::train::{LearnerModel, TrainLoader, TrainOutput, TrainStep};
@@ -56,6 +56,7 @@ use std::sync::Arc;
 /// # }
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct LrFinder {
     pub(super) sweep: Sweep,
     seeds: u64,
@@ -167,7 +168,7 @@ impl LrFinder {
         mut update: impl FnMut(&mut TrainingLoop<M>, u64) -> Result<Updated, FindError>,
     ) -> Result<RangeTests, FindError> {
         let planned = self.sweep.begin()?;
-        PlanError::require("seeds", self.seeds, self.seeds > 0, "at least 1")?;
+        OutOfRange::require("seeds", self.seeds, self.seeds > 0, "at least 1")?;
         let rates: Vec<f64> = (0..self.sweep.length()).map(|i| self.sweep.rate(i)).collect();
         let step = self.step_of(base)?;
         let seeded = Seeded::new(base.model(), self.seed);

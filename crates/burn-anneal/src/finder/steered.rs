@@ -4,7 +4,7 @@ use super::FindError;
 use crate::builder::FINITE_GUARD;
 use crate::training_loop::TrainingLoop;
 use crate::update::Monitored;
-use anneal_control::{Answer, ControlError, Controller, Event, Needs, Stop};
+use anneal_control::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 use anneal_schedule::{Schedule, Span};
 use burn::module::Module;
 
@@ -84,7 +84,7 @@ impl Controller for Steer {
 
     fn state(&self) {}
 
-    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+    fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use super::{FindError, FinderProgress, LrFinder, Subject, notes};
 use crate::Monitored;
 use crate::builder::LearnerBuilder;
 use crate::training_loop::TrainingLoop;
-use anneal_plan::{LargestStable, PlanError, StableAt, Warmup, WarmupAdvice};
+use anneal_plan::{LargestStable, OutOfRange, StableAt, Warmup, WarmupAdvice};
 use burn::train::{LearnerModel, TrainLoader, TrainStep};
 use std::fmt;
 
@@ -97,7 +97,7 @@ impl LrFinder {
     where
         <M as TrainStep>::Input: Clone,
     {
-        PlanError::require("updates", updates, updates > 0, "at least 1")?;
+        OutOfRange::require("updates", updates, updates > 0, "at least 1")?;
         let Subject { base, loader, stays } = builder.subject(loader)?;
         let (step, seeded) = self.begin(&base)?;
         let peak = base.groups().schedule().rate(step);

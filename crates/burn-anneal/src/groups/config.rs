@@ -58,6 +58,7 @@ const VERSION: u32 = 1;
 /// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[must_use]
 pub struct GroupsConfig {
     #[serde(default = "current_version")]
     version: u32,
@@ -100,6 +101,7 @@ fn is_none(selection: &Selection) -> bool {
 /// A named group of parameters: the description.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[must_use]
 pub struct Group {
     pub(crate) name: String,
     pub(crate) select: Selection,

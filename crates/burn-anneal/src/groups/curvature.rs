@@ -2,6 +2,7 @@
 
 use super::resolved::Table;
 use super::{GroupError, Groups};
+use anneal_schedule::OutOfRange;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
@@ -50,6 +51,7 @@ use std::collections::HashSet;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
 pub struct Curvature {
     difference: f64,
     tolerance: f64,
@@ -273,11 +275,9 @@ impl<M: Module, G: FnMut(&M) -> GradientsParams> Block<'_, M, G> {
     }
 
     fn error(&self, value: &str) -> GroupError {
-        GroupError::OutOfRange {
-            field: format!("curvature of {}", self.name),
-            value: value.into(),
-            allowed: "a finite gradient for each parameter of the group".into(),
-        }
+        let allowed = "a finite gradient for each parameter of the group";
+        let field = format!("curvature of {}", self.name);
+        GroupError::OutOfRange(OutOfRange::new(field, value, allowed))
     }
 }
 

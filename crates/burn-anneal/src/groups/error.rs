@@ -1,6 +1,6 @@
 //! What can be wrong with groups.
 
-use anneal_schedule::ScheduleError;
+use anneal_schedule::{OutOfRange, ScheduleError};
 use thiserror::Error;
 
 /// Why a description of groups does not fit the model or the run.
@@ -8,15 +8,8 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum GroupError {
     /// A value outside its range.
-    #[error("{field}: {value} is not allowed; allowed: {allowed}")]
-    OutOfRange {
-        /// The field.
-        field: String,
-        /// The value found.
-        value: String,
-        /// The allowed range.
-        allowed: String,
-    },
+    #[error(transparent)]
+    OutOfRange(OutOfRange),
     /// A text that is no regular expression.
     #[error("{field}: `{pattern}` is no regular expression: {reason}")]
     Pattern {
@@ -84,12 +77,12 @@ pub enum GroupError {
         layers: Vec<String>,
     },
     /// The schedule of a group's rate or momentum.
-    #[error("{field}: {source}")]
+    #[error("{field}: {error}")]
     Schedule {
         /// The field.
         field: String,
         /// What is wrong with it.
-        source: ScheduleError,
+        error: ScheduleError,
     },
     /// A position that the run cannot say the update of, or that lies behind its end.
     #[error("{field}: {span} is {}; {reason}", .update.map_or("at no update".into(), |update| format!("update {update}")))]
@@ -160,10 +153,6 @@ fn nearest_paths(nearest: &[String]) -> String {
 
 impl GroupError {
     pub(crate) fn out_of_range(field: &str, value: f64, allowed: &str) -> Self {
-        Self::OutOfRange {
-            field: field.to_string(),
-            value: format!("{value:?}"),
-            allowed: allowed.to_string(),
-        }
+        Self::OutOfRange(OutOfRange::new(field, format_args!("{value:?}"), allowed))
     }
 }

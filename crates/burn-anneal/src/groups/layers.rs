@@ -2,6 +2,7 @@
 
 use super::pattern::{at_start, no_match};
 use super::{GroupError, Parameter};
+use anneal_schedule::OutOfRange;
 use regex::Regex;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::Error as _;
@@ -58,6 +59,7 @@ pub struct Layers {
 /// named `top`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[must_use]
 pub struct LayerPattern {
     /// Patterns of one name have one number: that of the first of them.
     pub name: String,
@@ -118,12 +120,10 @@ impl LayerMap {
     /// # Ok::<(), burn_anneal::groups::GroupError>(())
     /// ```
     pub fn from_timm(matcher: &str) -> Result<Self, GroupError> {
-        let TimmMatcher(patterns) =
-            serde_json::from_str(matcher).map_err(|error| GroupError::OutOfRange {
-                field: "group_matcher".into(),
-                value: error.to_string(),
-                allowed: "a JSON object of patterns or lists of [pattern, suffix]".into(),
-            })?;
+        let TimmMatcher(patterns) = serde_json::from_str(matcher).map_err(|error| {
+            let allowed = "a JSON object of patterns or lists of [pattern, suffix]";
+            GroupError::OutOfRange(OutOfRange::new("group_matcher", error, allowed))
+        })?;
         Ok(Self(Rule::Patterns(patterns)))
     }
 
@@ -232,10 +232,10 @@ fn key(compiled: &[Compiled<'_>], parameter: &Parameter) -> Result<(Vec<f64>, St
         let (mut key, mut name) = (vec![*number], pattern.name.clone());
         for capture in captures.iter().skip(1).flatten() {
             let value = capture.as_str().parse().ok().filter(|value: &f64| value.is_finite());
-            key.push(value.ok_or_else(|| GroupError::OutOfRange {
-                field: field.clone(),
-                value: format!("`{}`, captured from {}", capture.as_str(), parameter.path),
-                allowed: "patterns whose groups capture numbers".into(),
+            key.push(value.ok_or_else(|| {
+                let value = format!("`{}`, captured from {}", capture.as_str(), parameter.path);
+                let allowed = "patterns whose groups capture numbers";
+                GroupError::OutOfRange(OutOfRange::new(field, value, allowed))
             })?);
             name = format!("{name}.{}", capture.as_str());
         }

@@ -5,7 +5,8 @@ use super::layers::Layers;
 use super::resolved::{Rate, ResolvedGroup, Table};
 use super::{Group, GroupError, GroupsConfig, LayerMap, Parameter, Selection};
 use anneal_schedule::{
-    RateDrop, Run, RunLength, Schedule, ScheduleConfig, ScheduleExt, Shrinkage, Span, WeightDecay,
+    OutOfRange, RateDrop, Run, RunLength, Schedule, ScheduleConfig, ScheduleExt, Shrinkage, Span,
+    WeightDecay,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -230,7 +231,7 @@ impl Resolution<'_> {
     ) -> Result<Schedule, GroupError> {
         let momentum = config.clone().resolve(self.run_length);
         let momentum =
-            momentum.map_err(|source| GroupError::Schedule { field: field.clone(), source })?;
+            momentum.map_err(|error| GroupError::Schedule { field: field.clone(), error })?;
         if momentum.peak() < 1.0 {
             Ok(momentum)
         } else {
@@ -251,7 +252,7 @@ impl Resolution<'_> {
             Some((group, own)) => {
                 let field = format!("groups.{}.schedule", group.name);
                 let own = own.clone().resolve(self.run_length);
-                let own = own.map_err(|source| GroupError::Schedule { field, source })?;
+                let own = own.map_err(|error| GroupError::Schedule { field, error })?;
                 Rate::Own(own)
             }
             None => Rate::Multiple(named.and_then(|group| group.multiple).unwrap_or(1.0)),
@@ -342,11 +343,11 @@ impl Resolution<'_> {
         let Some(layers) = &self.layers else { return Ok(vec![]) };
         let count = layers.names.len();
         match (&self.config.unfreeze_layers_at, self.config.unfreeze_every) {
-            (Some(_), Some(every)) => Err(GroupError::OutOfRange {
-                field: "unfreeze_every".into(),
-                value: every.to_string(),
-                allowed: "none beside unfreeze_layers_at; give one of the two".into(),
-            }),
+            (Some(_), Some(every)) => {
+                let allowed = "none beside unfreeze_layers_at; give one of the two";
+                let error = OutOfRange::new("unfreeze_every", every, allowed);
+                Err(GroupError::OutOfRange(error))
+            }
             (Some(positions), None) => {
                 self.per_layer("unfreeze_layers_at", positions.len())?;
                 positions.iter().map(|at| self.update("unfreeze_layers_at", *at)).collect()
@@ -414,11 +415,9 @@ impl Resolution<'_> {
                 _ => {}
             }
             if let (true, Some(position)) = (group.frozen, group.unfreeze_at) {
-                return Err(GroupError::OutOfRange {
-                    field: field("unfreeze_at"),
-                    value: position.to_string(),
-                    allowed: "none beside frozen; give one of the two".into(),
-                });
+                let allowed = "none beside frozen; give one of the two";
+                let error = OutOfRange::new(field("unfreeze_at"), position, allowed);
+                return Err(GroupError::OutOfRange(error));
             }
         }
         Ok(())

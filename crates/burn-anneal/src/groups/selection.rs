@@ -18,6 +18,7 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[must_use]
 pub struct Selection {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     regexes: Vec<String>,

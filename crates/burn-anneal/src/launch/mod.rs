@@ -14,7 +14,7 @@ use crate::build_error::BuildError;
 use crate::builder::{Driver, For, LearnerBuilder};
 use crate::checkpoint::{Checkpoint, Records, Store};
 use crate::groups::GroupError;
-use anneal_schedule::RunLength;
+use anneal_schedule::{OutOfRange, RunLength};
 use burn::data::dataloader::split::split_dataloader;
 use burn::optim::SgdConfig;
 use burn::tensor::Device;
@@ -65,7 +65,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let store = match &self.checkpoints {
             Some(checkpoints) => match checkpoints.wrong() {
                 Some((field, value, allowed)) => {
-                    return Err(BuildError::Checkpoints { field, value, allowed });
+                    return Err(BuildError::Checkpoints(OutOfRange::new(field, value, allowed)));
                 }
                 None => Some(Store::of(checkpoints.directory())),
             },

@@ -94,6 +94,7 @@ impl<I, O, B: Batcher<I, O>> SeededBatcher<I, O> for B {
 /// let resumed = Arc::new(SeededLoader::new(dataset(), Numbers, 32).shuffle(7).starting_at(2));
 /// assert_eq!(batches(resumed.as_ref()), second);
 /// ```
+#[must_use]
 pub struct SeededLoader<I, O> {
     dataset: Arc<dyn Dataset<I>>,
     batcher: Arc<dyn SeededBatcher<I, O>>,

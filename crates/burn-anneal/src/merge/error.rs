@@ -28,7 +28,7 @@ pub enum MergeError {
     },
     /// A file is missing, cut off, or of another model.
     #[error("merge: {0}")]
-    Checkpoint(#[from] CheckpointError),
+    Checkpoint(CheckpointError),
     /// A file has weights that are NaN or infinite.
     #[error("merge: {}: `{parameter}` is NaN or infinite; leave this checkpoint out", path.display())]
     NotFinite {
@@ -45,4 +45,10 @@ pub enum MergeError {
         /// The parameter.
         parameter: String,
     },
+}
+
+impl From<CheckpointError> for MergeError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint(error)
+    }
 }

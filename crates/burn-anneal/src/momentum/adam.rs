@@ -1,7 +1,8 @@
 //! Adam whose β₁ changes from update to update.
 
-use super::MomentumError;
+use super::check_momentum;
 use crate::update::{current_momentum, is_half};
+use anneal_schedule::OutOfRange;
 use burn::optim::{
     AdaptiveMomentumState, LearningRate, Optimizer, RecordState, StateSink, StateSource,
 };
@@ -117,12 +118,12 @@ impl ScheduledAdamConfig {
     /// Checks it.
     ///
     /// # Errors
-    /// [`MomentumError`] names the field, the value, and what is allowed.
-    pub fn build(self) -> Result<ScheduledAdam, MomentumError> {
-        MomentumError::check_momentum("beta_1", self.beta_1)?;
-        MomentumError::check_momentum("beta_2", self.beta_2)?;
+    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    pub fn build(self) -> Result<ScheduledAdam, OutOfRange> {
+        check_momentum("beta_1", self.beta_1)?;
+        check_momentum("beta_2", self.beta_2)?;
         let ok = self.epsilon > 0.0 && self.epsilon.is_finite();
-        MomentumError::require("epsilon", self.epsilon, ok, "a finite number above 0")?;
+        OutOfRange::require("epsilon", self.epsilon, ok, "a finite number above 0")?;
         Ok(ScheduledAdam(self))
     }
 

@@ -17,6 +17,6 @@ mod scheduled;
 
 pub use crate::schedule::{DropEffect, RateDrop};
 pub use adam::{ScheduledAdam, ScheduledAdamConfig, ScheduledAdamState};
-pub use error::MomentumError;
+pub(crate) use error::check_momentum;
 pub use rate_inside::{RateInsideSgd, RateInsideState};
 pub use scheduled::ScheduledMomentum;

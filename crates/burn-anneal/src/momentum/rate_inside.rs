@@ -1,7 +1,8 @@
 //! SGD with the rate inside its buffer.
 
-use super::MomentumError;
+use super::check_momentum;
 use crate::update::{current_drop, current_momentum};
+use anneal_schedule::OutOfRange;
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
 
@@ -30,6 +31,7 @@ use burn::tensor::{Device, Tensor};
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
 pub struct RateInsideSgd {
     momentum: f64,
     nesterov: bool,
@@ -39,9 +41,9 @@ impl RateInsideSgd {
     /// With momentum β, at least 0 and below 1.
     ///
     /// # Errors
-    /// [`MomentumError`] for another β.
-    pub fn new(momentum: f64) -> Result<Self, MomentumError> {
-        MomentumError::check_momentum("momentum", momentum)?;
+    /// [`OutOfRange`] for another β.
+    pub fn new(momentum: f64) -> Result<Self, OutOfRange> {
+        check_momentum("momentum", momentum)?;
         Ok(Self { momentum, nesterov: false })
     }
 

@@ -87,7 +87,7 @@ pub enum PrecisionError {
     },
     /// What is left out fits nothing in the model.
     #[error("half_precision.except: {0}")]
-    Except(#[from] GroupError),
+    Except(GroupError),
 }
 
 impl HalfPrecision {
@@ -118,5 +118,11 @@ impl HalfPrecision {
         }
         let halves = half_parameters(&cast);
         Ok((cast, halves))
+    }
+}
+
+impl From<GroupError> for PrecisionError {
+    fn from(error: GroupError) -> Self {
+        Self::Except(error)
     }
 }

@@ -10,7 +10,7 @@ mod inputs;
 mod master;
 
 pub use anneal_control::{
-    ControlError, LossScaler, LossScalerState, LossScaling, NoRoom, OverflowCap, OverflowLimiter,
+    LossScaler, LossScalerState, LossScaling, NoRoom, OutOfRange, OverflowCap, OverflowLimiter,
     OverflowLimiterState, ScaledUpdate, ScalingError,
 };
 pub use cast::{to_precision, to_precision_except};

@@ -4,7 +4,7 @@ use super::PoissonLoader;
 use super::sum::Mechanism;
 use crate::builder::NamedController;
 use anneal_control::{
-    ControlError, Describe, PrivacyAccountant, PrivacyBudget, PrivateRate, PrivateStep,
+    Describe, OutOfRange, PrivacyAccountant, PrivacyBudget, PrivateRate, PrivateStep,
 };
 use anneal_schedule::{RunLength, Span};
 use serde::{Deserialize, Serialize};
@@ -179,12 +179,12 @@ impl DifferentialPrivacy {
         &self,
         loader: &PoissonLoader<O>,
         run: RunLength,
-    ) -> Result<Mechanism, ControlError> {
+    ) -> Result<Mechanism, OutOfRange> {
         let (clip, batch) = (self.clip, loader.expected_batch() as f64);
-        ControlError::require("clip", clip, (1e-12..=1e12).contains(&clip), "10⁻¹² to 10¹²")?;
+        OutOfRange::require("clip", clip, (1e-12..=1e12).contains(&clip), "10⁻¹² to 10¹²")?;
         if let Some(Budget { delta, .. }) = self.budget {
             let ok = delta > 0.0 && delta < 1.0 / loader.items() as f64;
-            ControlError::require("budget.delta", delta, ok, "above 0, below 1 over the items")?;
+            OutOfRange::require("budget.delta", delta, ok, "above 0, below 1 over the items")?;
         }
         let noise_multiplier = match self.noise_multiplier {
             Some(noise_multiplier) => noise_multiplier,
@@ -194,18 +194,18 @@ impl DifferentialPrivacy {
         let ok = [deviation, deviation / batch].iter().all(|it| (*it as f32).is_normal())
             && deviation > 0.0;
         let allowed = "finite, above 0, and so that σC and σC/B are numbers of f32: without noise nothing is private";
-        ControlError::require("noise_multiplier", noise_multiplier, ok, allowed)?;
+        OutOfRange::require("noise_multiplier", noise_multiplier, ok, allowed)?;
         Ok(Mechanism { clip, noise_multiplier, batch })
     }
 
     /// The least noise with which the run keeps to the budget.
-    fn noise_for(&self, sampling_rate: f64, run: RunLength) -> Result<f64, ControlError> {
+    fn noise_for(&self, sampling_rate: f64, run: RunLength) -> Result<f64, OutOfRange> {
         let updates = run.resolve().ok().and_then(|run| run.updates());
         let (Some(Budget { epsilon, delta }), Some(updates)) = (self.budget, updates) else {
             let allowed =
                 "given, or a budget and a run of known length: without noise nothing is private";
-            let value = "none".into();
-            return Err(ControlError { field: "noise_multiplier", value, allowed });
+            let value = "none";
+            return Err(OutOfRange::new("noise_multiplier", value, allowed));
         };
         PrivacyAccountant::noise_multiplier_for(epsilon, delta, sampling_rate, updates)
     }
@@ -216,7 +216,7 @@ impl DifferentialPrivacy {
         mechanism: &Mechanism,
         sampling_rate: f64,
         parameters: u64,
-    ) -> Result<Vec<NamedController>, ControlError> {
+    ) -> Result<Vec<NamedController>, OutOfRange> {
         let noise_multiplier = mechanism.noise_multiplier;
         let counts: Arc<dyn Describe> = match self.budget {
             Some(Budget { epsilon, delta }) => {

@@ -3,7 +3,7 @@
 use super::Secret;
 use crate::build_error::BuildError;
 use crate::loader::{ChaCha8Rng, SeededBatcher};
-use anneal_control::ControlError;
+use anneal_control::OutOfRange;
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
 use rand::RngExt;
@@ -126,8 +126,8 @@ impl<O> PoissonLoader<O> {
         }
         let ok = (1..=self.items).contains(&self.expected_batch);
         let allowed = "at least 1, at most the number of items";
-        ControlError::require("expected_batch", self.expected_batch, ok, allowed)
-            .map_err(|source| BuildError::Control { part: "loader", source })
+        OutOfRange::require("expected_batch", self.expected_batch, ok, allowed)
+            .map_err(|error| BuildError::Control { part: "loader", error })
     }
 }
 

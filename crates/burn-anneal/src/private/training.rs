@@ -7,7 +7,7 @@ use super::sum::{ClippedSum, Mechanism};
 use crate::average::moved_by;
 use crate::training_loop::TrainingLoop;
 use crate::update::{ByParameter, Monitor, Monitored, UpdateError, Updated, fail};
-use anneal_control::{ControlError, MetricOf, PrivacyAccountant};
+use anneal_control::{MetricOf, OutOfRange, PrivacyAccountant};
 use burn::data::dataset::DatasetError;
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -195,8 +195,8 @@ impl<M: Module, O> PrivateLoop<M, O> {
     /// The ε of all updates so far, those before a checkpoint that it went on from too, at this δ.
     ///
     /// # Errors
-    /// [`ControlError`] for a δ that is not above 0 and below 1.
-    pub fn epsilon(&self, delta: f64) -> Result<f64, ControlError> {
+    /// [`OutOfRange`] for a δ that is not above 0 and below 1.
+    pub fn epsilon(&self, delta: f64) -> Result<f64, OutOfRange> {
         self.accountant().epsilon(delta)
     }
 

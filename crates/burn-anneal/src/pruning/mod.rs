@@ -6,6 +6,7 @@ pub use mask::PruningMask;
 
 use crate::groups::{GroupError, Parameter, Selection, parameters};
 use crate::update::{ByParameter, in_f32};
+use anneal_schedule::OutOfRange;
 use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -98,10 +99,10 @@ impl MagnitudePruning {
     /// [`PruningError`] for a sparsity out of its range, a selection that selects no weight, and weights that are NaN
     /// or infinite.
     pub fn mask<M: Module>(&self, model: &M) -> Result<PruningMask, PruningError> {
-        let (sparsity, allowed) = (self.sparsity, "at least 0, below 1");
-        if !(0.0..1.0).contains(&sparsity) {
-            return Err(PruningError::OutOfRange { field: "sparsity", value: sparsity, allowed });
-        }
+        let sparsity = self.sparsity;
+        let ok = (0.0..1.0).contains(&sparsity);
+        OutOfRange::require("sparsity", sparsity, ok, "at least 0, below 1")
+            .map_err(PruningError::OutOfRange)?;
         let layers = self.layers(model)?;
         let magnitudes = |layer: &Layer| layer.magnitudes.clone();
         let pruned = match self.per_layer {
@@ -176,15 +177,8 @@ fn smallest(magnitudes: &[f64], share: f64) -> Vec<bool> {
 #[non_exhaustive]
 pub enum PruningError {
     /// A value outside its range.
-    #[error("pruning.{field}: {value} is not allowed; allowed: {allowed}")]
-    OutOfRange {
-        /// The field.
-        field: &'static str,
-        /// Its value.
-        value: f64,
-        /// What it may be.
-        allowed: &'static str,
-    },
+    #[error("pruning.{0}")]
+    OutOfRange(OutOfRange),
     /// A path or a name that selects no parameter.
     #[error(transparent)]
     Selection(#[from] GroupError),

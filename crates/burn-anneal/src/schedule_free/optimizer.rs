@@ -2,10 +2,10 @@
 
 use super::second_moment::SecondMoment;
 use super::state::ScheduleFreeState;
-use crate::momentum::MomentumError;
 use crate::update::{
     Shrink, current_shrink, evaluate_at, in_f32, is_averaging, is_half, what_it_asks,
 };
+use anneal_schedule::OutOfRange;
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer, Sgd, SgdConfig};
 use burn::tensor::{Device, Tensor};
 
@@ -61,7 +61,7 @@ pub struct ScheduleFree<O>(ScheduleFreeConfig<O>);
 #[derive(Clone, Debug)]
 pub struct ScheduleFreeConfig<O> {
     base: O,
-    check: fn(&O) -> Result<(), MomentumError>,
+    check: fn(&O) -> Result<(), OutOfRange>,
     momentum: f64,
     warmup: u64,
     weight_decay: f64,
@@ -169,25 +169,24 @@ impl<O: Optimizer> ScheduleFreeConfig<O> {
     /// Checks it.
     ///
     /// # Errors
-    /// [`MomentumError`] names the field, the value, and what is allowed.
-    pub fn build(self) -> Result<ScheduleFree<O>, MomentumError> {
+    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    pub fn build(self) -> Result<ScheduleFree<O>, OutOfRange> {
         let Self { momentum, weight_decay, weight_power, polynomial, .. } = self;
         let ok = momentum > 0.0 && momentum <= 1.0;
-        MomentumError::require("momentum", momentum, ok, "above 0, at most 1")?;
+        OutOfRange::require("momentum", momentum, ok, "above 0, at most 1")?;
         let ok = weight_decay >= 0.0 && weight_decay.is_finite();
-        MomentumError::require("weight_decay", weight_decay, ok, "a finite number, at least 0")?;
+        OutOfRange::require("weight_decay", weight_decay, ok, "a finite number, at least 0")?;
         let ok = weight_power >= 0.0 && weight_power.is_finite();
-        MomentumError::require("weight_power", weight_power, ok, "a finite number, at least 0")?;
+        OutOfRange::require("weight_power", weight_power, ok, "a finite number, at least 0")?;
         let ok = polynomial.is_finite();
-        MomentumError::require("polynomial", polynomial, ok, "a finite number")?;
+        OutOfRange::require("polynomial", polynomial, ok, "a finite number")?;
         (self.check)(&self.base)?;
         let inside = ModuleOptimizer::from(self.base.clone());
         match what_it_asks(&inside, &Device::default()).evaluation {
-            true => Err(MomentumError {
-                field: "around",
-                value: "an optimizer that is schedule-free already".into(),
-                allowed: "any other",
-            }),
+            true => {
+                let value = "an optimizer that is schedule-free already";
+                Err(OutOfRange::new("around", value, "any other"))
+            }
             false => Ok(ScheduleFree(self)),
         }
     }

@@ -1,6 +1,7 @@
 //! The base of schedule-free AdamW.
 
-use crate::momentum::MomentumError;
+use crate::momentum::check_momentum;
+use anneal_schedule::OutOfRange;
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
 
@@ -19,10 +20,10 @@ pub struct SecondMoment {
 }
 
 impl SecondMoment {
-    pub(super) fn check(&self) -> Result<(), MomentumError> {
-        MomentumError::check_momentum("beta_2", self.beta_2)?;
+    pub(super) fn check(&self) -> Result<(), OutOfRange> {
+        check_momentum("beta_2", self.beta_2)?;
         let ok = self.epsilon > 0.0 && self.epsilon.is_finite();
-        MomentumError::require("epsilon", self.epsilon, ok, "a finite number above 0")
+        OutOfRange::require("epsilon", self.epsilon, ok, "a finite number above 0")
     }
 }
 

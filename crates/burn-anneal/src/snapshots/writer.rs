@@ -4,7 +4,7 @@ use super::{PREFIX, SUFFIX, Snapshot, Snapshots, folder};
 use crate::build_error::BuildError;
 use crate::checkpoint::{CheckpointError, file_names};
 use crate::update::{UpdateError, panic_message};
-use anneal_schedule::{Every, Run, Span};
+use anneal_schedule::{Every, OutOfRange, Run, Span};
 use burn::store::ModuleRecord;
 use std::fs;
 use std::io;
@@ -36,14 +36,11 @@ impl Writer {
         goes_on: bool,
     ) -> Result<Self, BuildError> {
         if snapshots.last == Some(0) {
-            let allowed = "at least 1";
-            return Err(BuildError::Snapshots { field: "keep_last", value: "0".into(), allowed });
+            return Err(BuildError::Snapshots(OutOfRange::new("keep_last", 0, "at least 1")));
         }
         let check = |span: Span| {
-            Every::new(span, run).map_err(|allowed| {
-                let value = span.to_string();
-                BuildError::Snapshots { field: "every", value, allowed }
-            })
+            Every::new(span, run)
+                .map_err(|allowed| BuildError::Snapshots(OutOfRange::new("every", span, allowed)))
         };
         let every = snapshots.every.map(check).transpose()?;
         let there = Snapshots::list(&snapshots.directory)?;

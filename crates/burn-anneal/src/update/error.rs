@@ -15,7 +15,7 @@ use thiserror::Error;
 pub enum UpdateError {
     /// A controller says so.
     #[error("stopped by the controller {0}")]
-    Controller(#[from] Stopped),
+    Controller(Stopped),
     /// The log of updates cannot be written.
     #[error("log_updates: {}: {reason}", path.display())]
     Log {
@@ -270,11 +270,23 @@ pub enum UpdateError {
     NoTasks,
     /// The tasks of a pass cannot be trained.
     #[error("TaskGradients: {0}")]
-    Tasks(#[from] TaskError),
+    Tasks(TaskError),
     /// A controller looks at a batch again, which nobody can repeat.
     #[error(
         "a controller looks at a batch again after the update; call LearnerBuilder::repeat_batches, or in a loop of \
          your own TrainingLoop::update_with"
     )]
     NoBatchAgain,
+}
+
+impl From<Stopped> for UpdateError {
+    fn from(error: Stopped) -> Self {
+        Self::Controller(error)
+    }
+}
+
+impl From<TaskError> for UpdateError {
+    fn from(error: TaskError) -> Self {
+        Self::Tasks(error)
+    }
 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 /// let log = LogUpdates::to("runs/mine").gradient_l1();
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct LogUpdates {
     directory: PathBuf,
     gradient_l1: bool,

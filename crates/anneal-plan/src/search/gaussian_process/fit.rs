@@ -1,7 +1,7 @@
 //! Hyperparameters from observations.
 
 use super::{GaussianProcess, Kernel, check_observations};
-use crate::PlanError;
+use crate::OutOfRange;
 
 /// A gamma distribution over a hyperparameter.
 struct Gamma {
@@ -56,9 +56,9 @@ impl GaussianProcess {
     /// let fitted = GaussianProcess::fit(Kernel::Matern52, &x, &y)?;
     /// let prediction = fitted.observe(&x, &y)?.predict(&[0.52])?;
     /// assert!((prediction.mean - (9.0f64 * 0.52).sin()).abs() < 0.02);
-    /// # Ok::<(), anneal_plan::PlanError>(())
+    /// # Ok::<(), anneal_plan::OutOfRange>(())
     /// ```
-    pub fn fit(kernel: Kernel, x: &[Vec<f64>], y: &[f64]) -> Result<Self, PlanError> {
+    pub fn fit(kernel: Kernel, x: &[Vec<f64>], y: &[f64]) -> Result<Self, OutOfRange> {
         check_observations(x, y)?;
         let dimensions = x.first().map_or(1, Vec::len);
         let mut best = (f64::NEG_INFINITY, Self::new(kernel, 1.0, vec![0.5; dimensions]));
@@ -88,7 +88,7 @@ impl GaussianProcess {
 
     /// Goes on from these hyperparameters by iRprop⁻: each logarithm has a step of its own, which grows while the sign of
     /// its slope stays, and is halved where it changes.
-    pub(crate) fn refit(self, x: &[Vec<f64>], y: &[f64]) -> Result<Self, PlanError> {
+    pub(crate) fn refit(self, x: &[Vec<f64>], y: &[f64]) -> Result<Self, OutOfRange> {
         let mut theta = self.logarithms();
         let mut sizes = vec![0.2; theta.len()];
         let mut slopes = vec![0.0; theta.len()];

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The shape of a covariance over a distance r, measured in length scales.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Kernel {
     /// e^(−r²/2): functions with all derivatives.
     Rbf,

@@ -9,7 +9,7 @@ mod tests;
 pub use kernel::Kernel;
 pub use posterior::{Posterior, Prediction};
 
-use crate::PlanError;
+use crate::OutOfRange;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 /// assert!((near.mean - 1.0).abs() < 1e-4 && near.std < 1e-2);
 /// let far = posterior.predict(&[9.0])?;
 /// assert!(far.mean.abs() < 1e-9 && (far.std - 1.0).abs() < 1e-9);
-/// # Ok::<(), anneal_plan::PlanError>(())
+/// # Ok::<(), anneal_plan::OutOfRange>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,23 +83,28 @@ impl GaussianProcess {
     /// # Errors
     /// A field outside its range, as many y as x missing, a place without a coordinate for each length scale, a number
     /// that is not finite, or a covariance without a Cholesky factor.
-    pub fn observe(&self, x: &[Vec<f64>], y: &[f64]) -> Result<Posterior, PlanError> {
+    pub fn observe(&self, x: &[Vec<f64>], y: &[f64]) -> Result<Posterior, OutOfRange> {
         self.check()?;
         let dimensions = x.first().map_or(1, Vec::len);
         let scales = self.length_scales.len();
         let fits = scales == 1 || x.is_empty() || scales == dimensions;
-        PlanError::require("length_scales", scales, fits, format!("1 or {dimensions}"))?;
+        OutOfRange::require("length_scales", scales, fits, format!("1 or {dimensions}"))?;
         check_observations(x, y)?;
         Posterior::new(self.clone(), x.to_vec(), y)
     }
 
-    fn check(&self) -> Result<(), PlanError> {
+    fn check(&self) -> Result<(), OutOfRange> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let Self { variance, length_scales, noise, .. } = self;
-        PlanError::require("variance", variance, positive(*variance), "finite, above 0")?;
+        OutOfRange::require("variance", variance, positive(*variance), "finite, above 0")?;
         let scales = !length_scales.is_empty() && length_scales.iter().all(|l| positive(*l));
-        PlanError::require("length_scales", length_scales, scales, "finite, above 0")?;
-        PlanError::require("noise", noise, noise.is_finite() && *noise >= 0.0, "finite, at least 0")
+        OutOfRange::require("length_scales", length_scales, scales, "finite, above 0")?;
+        OutOfRange::require(
+            "noise",
+            noise,
+            noise.is_finite() && *noise >= 0.0,
+            "finite, at least 0",
+        )
     }
 
     /// The squared distance between two places in a dimension, in length scales.
@@ -132,12 +137,12 @@ impl GaussianProcess {
 }
 
 /// That there is a finite value for each place, and all places have as many coordinates, all finite.
-fn check_observations(x: &[Vec<f64>], y: &[f64]) -> Result<(), PlanError> {
-    PlanError::require("y", y.len(), y.len() == x.len(), format!("as many as x, {}", x.len()))?;
+fn check_observations(x: &[Vec<f64>], y: &[f64]) -> Result<(), OutOfRange> {
+    OutOfRange::require("y", y.len(), y.len() == x.len(), format!("as many as x, {}", x.len()))?;
     let dimensions = x.first().map_or(1, Vec::len);
     for place in x {
         let ok = place.len() == dimensions && place.iter().all(|x| x.is_finite());
-        PlanError::require(
+        OutOfRange::require(
             "x",
             place,
             ok && dimensions > 0,
@@ -145,5 +150,5 @@ fn check_observations(x: &[Vec<f64>], y: &[f64]) -> Result<(), PlanError> {
         )?;
     }
     let finite = y.iter().all(|y| y.is_finite());
-    PlanError::require("y", y, finite, "finite")
+    OutOfRange::require("y", y, finite, "finite")
 }

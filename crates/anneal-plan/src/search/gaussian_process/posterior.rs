@@ -1,12 +1,13 @@
 //! What observations leave of a prior.
 
 use super::GaussianProcess;
-use crate::PlanError;
+use crate::OutOfRange;
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use std::f64::consts::TAU;
 
 /// What a [`GaussianProcess`] says of its function at a place.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Prediction {
     /// The mean, and the median, of what the function may be.
     pub mean: f64,
@@ -30,7 +31,7 @@ impl Posterior {
         process: GaussianProcess,
         x: Vec<Vec<f64>>,
         y: &[f64],
-    ) -> Result<Self, PlanError> {
+    ) -> Result<Self, OutOfRange> {
         let factor = factor(process.covariances(&x), process.variance)?;
         let y = DVector::from_column_slice(y);
         let weights = factor.solve(&y);
@@ -51,7 +52,7 @@ impl Posterior {
     ///
     /// # Errors
     /// The place has not as many coordinates as those observed, or one that is not finite.
-    pub fn predict(&self, place: &[f64]) -> Result<Prediction, PlanError> {
+    pub fn predict(&self, place: &[f64]) -> Result<Prediction, OutOfRange> {
         let scales = self.process.length_scales.len();
         // A single length scale without observations fits any place.
         let dimensions = match self.x.first() {
@@ -60,7 +61,7 @@ impl Posterior {
             None => place.len(),
         };
         let ok = place.len() == dimensions && place.iter().all(|x| x.is_finite());
-        PlanError::require("place", place, ok, format!("{dimensions} finite numbers"))?;
+        OutOfRange::require("place", place, ok, format!("{dimensions} finite numbers"))?;
         Ok(self.at(place))
     }
 
@@ -111,7 +112,7 @@ impl Posterior {
     }
 
     /// With further places whose values are as expected: the mean stays, and is surer near them.
-    pub(crate) fn with_means(&self, places: &[Vec<f64>]) -> Result<Self, PlanError> {
+    pub(crate) fn with_means(&self, places: &[Vec<f64>]) -> Result<Self, OutOfRange> {
         if places.is_empty() {
             return Ok(self.clone());
         }
@@ -136,7 +137,7 @@ impl Posterior {
 }
 
 /// The Cholesky factor of a covariance, with as little jitter as it takes.
-fn factor(matrix: DMatrix<f64>, variance: f64) -> Result<Cholesky<f64, Dyn>, PlanError> {
+fn factor(matrix: DMatrix<f64>, variance: f64) -> Result<Cholesky<f64, Dyn>, OutOfRange> {
     let jitters = [0.0, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4];
     let with = |jitter: f64| {
         let mut matrix = matrix.clone();
@@ -145,9 +146,8 @@ fn factor(matrix: DMatrix<f64>, variance: f64) -> Result<Cholesky<f64, Dyn>, Pla
         }
         Cholesky::new(matrix)
     };
-    jitters.into_iter().find_map(with).ok_or_else(|| PlanError::OutOfRange {
-        field: "variance".into(),
-        value: format!("{variance:?}"),
-        allowed: "one whose covariances can be factored".into(),
+    jitters.into_iter().find_map(with).ok_or_else(|| {
+        let allowed = "one whose covariances can be factored";
+        OutOfRange::new("variance", format_args!("{variance:?}"), allowed)
     })
 }

@@ -387,7 +387,7 @@ fn join(schedules: Vec<ScheduleConfig>, boundaries: Vec<u64>) -> ScheduleConfig 
     if parts.len() == 1 {
         return parts.remove(0).1;
     }
-    let whole: Sequence = sequence(parts.iter().cloned());
+    let whole: Sequence = sequence(parts.clone());
     if whole.clone().resolve(RunLength::unbounded()).is_ok() {
         return whole.into();
     }

@@ -57,7 +57,7 @@ pub use chain::{TorchChain, TorchPhase};
 pub use link::{TorchCyclicMode, TorchLink};
 
 use super::error::ANSWERS_TO_TRAINING;
-use super::{PeerError, Translation};
+use super::{PeerCurve, PeerError, Translation};
 use crate::ScheduleConfig;
 use serde_json::Value;
 
@@ -109,7 +109,7 @@ pub fn translate(name: &str, arguments: &Value, base_lr: f64) -> Result<Translat
         .momentum
         .map(|made| public::description(made, arrange::momentum_tracks(&tracks, made)));
     let rate = public::description(start, rates.collect::<Result<_, _>>()?);
-    if let ScheduleConfig::TorchChain(chain) = &rate {
+    if let ScheduleConfig::Peer(PeerCurve::TorchChain(chain)) = &rate {
         let refused = |reason| PeerError::Refused { name: name.to_string(), reason };
         chain.start_length().map_err(refused)?;
     }

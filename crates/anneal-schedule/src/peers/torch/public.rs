@@ -59,7 +59,8 @@ fn one_after_another(lr: f64, track: &[TorchPhase]) -> Option<ScheduleConfig> {
     }
     let lengths = parts.iter().skip(1).zip(&parts).map(|(next, this)| Span::steps(next.0 - this.0));
     let lengths = lengths.chain([Span::Rest]).collect::<Vec<_>>();
-    Some(sequence(lengths.into_iter().zip(parts.into_iter().map(|part| part.1))).into())
+    let parts = lengths.into_iter().zip(parts.into_iter().map(|part| part.1));
+    Some(sequence(parts.collect::<Vec<_>>()).into())
 }
 
 fn all_at_once(lr: f64, tracks: &[Vec<TorchPhase>]) -> Option<ScheduleConfig> {

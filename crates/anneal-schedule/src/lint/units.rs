@@ -1,0 +1,98 @@
+//! Lengths that were meant in another unit: updates where somebody thought of epochs, or of a number
+//! of repetitions.
+
+use super::structure::{NOTHING, Stretch};
+use super::{Code, Finding};
+use crate::curve::{Rate, pieces::leading};
+use crate::{Cyclic, Repeat, WarmRestarts};
+
+/// The share of its part of the run in which a decay should not be over.
+const EARLY: u64 = 10;
+
+/// The fewest updates of which the first tenth says something.
+const FEWEST: u64 = 100;
+
+/// How many updates of a curve are looked at.
+const POINTS: u64 = 64;
+
+/// Periods of at most so many updates could be epochs.
+const EPOCHS: u64 = 300;
+
+/// So many periods in a run are hardly meant.
+const PERIODS: u64 = 100;
+
+impl Stretch<'_> {
+    /// A curve that falls in the first tenth of its part, and nowhere after it.
+    pub(super) fn ends_early(&self) -> Option<Finding> {
+        if self.length < FEWEST {
+            return None;
+        }
+        let (length, early) = (self.length, self.length.div_ceil(EARLY));
+        let (rate, last) = (|step| self.node.rate(step), self.node.rate(length - 1));
+        let high = spread(0, early).map(rate).fold(0.0, f64::max);
+        // A level of exactly a hundredth, as after two drops by 10, may be just above it in f64.
+        let near = NOTHING * high * (1.0 + 1e-9);
+        let has_fallen = |step| (rate(step) - last).abs() <= near;
+        if last >= (1.0 - NOTHING) * high || !spread(early, length).all(has_fallen) {
+            return None;
+        }
+        let low = if last == 0.0 { "0".into() } else { format!("{last:.3e}") };
+        let over = leading(early, |step| !has_fallen(step));
+        self.finding(
+            Code::EndsEarly,
+            Some(over),
+            format!(
+                "the rate is down from {high:.3e} to about {low} after {over} of {length} updates, and stays \
+                 there"
+            ),
+            "let it last longer: a length without a unit counts updates; give epochs (30ep) or a share of \
+             the run (50%), or leave the length out",
+        )
+    }
+
+    pub(super) fn repeat(&self, repeat: &Repeat<u64>) -> Option<Finding> {
+        self.short_period(
+            repeat.every,
+            repeat.count,
+            "give the length of one repetition in epochs (3ep) or as a share of the run; so many repetitions \
+             are .repeat_times(3)",
+        )
+    }
+
+    pub(super) fn cyclic(&self, cyclic: &Cyclic<u64>) -> Option<Finding> {
+        let period = cyclic.up.saturating_add(cyclic.down.unwrap_or(cyclic.up));
+        self.short_period(period, None, UNIT)
+    }
+
+    pub(super) fn short_cycle(&self, restarts: &WarmRestarts<u64>) -> Option<Finding> {
+        // Cycles that grow are soon long.
+        let is_even = restarts.multiplier == 1.0;
+        is_even.then(|| self.short_period(restarts.cycle, restarts.limit, UNIT))?
+    }
+
+    fn short_period(&self, period: u64, limit: Option<u64>, change: &str) -> Option<Finding> {
+        let times = (self.length / period.max(1)).min(limit.unwrap_or(u64::MAX));
+        let is_epoch = self.epoch.is_some_and(|epoch| period >= epoch);
+        if period > EPOCHS || times < PERIODS || is_epoch {
+            return None;
+        }
+        self.finding(
+            Code::ShortPeriod,
+            self.begin(),
+            format!("it begins anew every {period} updates, {times} times in {}", self.length),
+            change,
+        )
+    }
+}
+
+const UNIT: &str = "give the length in epochs (10ep) or as a share of the run (10%): a number without a \
+                    unit counts updates";
+
+/// Steps from `first` up to `end`, both ends among them, at no regular distance, so that they miss no
+/// cycle.
+fn spread(first: u64, end: u64) -> impl Iterator<Item = u64> {
+    const GOLDEN: f64 = 0.618_033_988_749_894_8;
+    let last = end - 1;
+    let at = move |index: u64| (index as f64 * GOLDEN).fract() * (last - first) as f64;
+    (0..POINTS).map(move |index| (first + at(index) as u64).min(last)).chain([last])
+}

@@ -1,0 +1,67 @@
+//! Warm-ups that are too long, too short, or one too many.
+
+use super::structure::Stretch;
+use super::{Code, Finding};
+use crate::curve::Rate;
+use crate::{ScheduleConfig, Warmup};
+
+impl Stretch<'_> {
+    pub(super) fn warmup(&self, warmup: &Warmup<u64>) -> Option<Finding> {
+        self.vanished(warmup).or_else(|| self.long(warmup)).or_else(|| self.double(warmup))
+    }
+
+    fn vanished(&self, warmup: &Warmup<u64>) -> Option<Finding> {
+        if warmup.length > 0 {
+            return None;
+        }
+        self.finding(
+            Code::WarmupRoundsToZero,
+            Some(0),
+            format!("the warm-up rounds to 0 of {} updates, so there is none", self.run),
+            "give its length in updates, or leave it out",
+        )
+    }
+
+    fn long(&self, warmup: &Warmup<u64>) -> Option<Finding> {
+        if warmup.length <= self.run - warmup.length.min(self.run) {
+            return None;
+        }
+        self.finding(
+            Code::WarmupLongerThanHalf,
+            Some(0),
+            format!("the warm-up takes {} of {} updates", warmup.length, self.run),
+            "shorten the warm-up: 1 % to 10 % of the run is usual",
+        )
+    }
+
+    fn double(&self, warmup: &Warmup<u64>) -> Option<Finding> {
+        let other = rises(&warmup.schedule)?;
+        self.finding(
+            Code::DoubleWarmup,
+            Some(0),
+            format!("the warm-up of {} updates leads to {other}", warmup.length),
+            "leave one of them out",
+        )
+    }
+}
+
+/// What a schedule rises by from its first update on.
+fn rises(node: &ScheduleConfig<u64>) -> Option<String> {
+    match node {
+        ScheduleConfig::Warmup(warmup) if warmup.length > 0 => {
+            Some(format!("another one of {} updates", warmup.length))
+        }
+        ScheduleConfig::OneCycle(cycle) if cycle.pct_start > 0.0 => {
+            Some("a one-cycle schedule, which warms up itself".into())
+        }
+        ScheduleConfig::Noam(_) => Some("a Noam schedule, which warms up itself".into()),
+        ScheduleConfig::Polynomial(line) if line.start < line.end => {
+            Some(format!("a rise from {:.3e} to {:.3e}", line.start, line.end))
+        }
+        _ => {
+            let mut first =
+                node.inner().into_iter().filter(|inner| inner.start == 0 && inner.length > 0);
+            first.find_map(|inner| rises(inner.node))
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What may be written by position, and calls that stand for others.
+
+use super::{Fields, field, node};
+use crate::node::{FUNCTIONS, METHODS, PEER_FUNCTIONS};
+use ciborium::Value;
+
+/// Calls that begin a schedule and stand for others, with the fields that they take by position.
+const SHORTHANDS: &[(&str, &[&str])] = &[
+    ("linear", &["start", "end"]),
+    ("warmup_stable_decay", &["peak", "warmup", "decay"]),
+    ("wsd", &["peak", "warmup", "decay"]),
+];
+
+/// Calls on a schedule that stand for another, with that and its field by position.
+const SPELLINGS: &[(&str, &str, &[&str])] =
+    &[("repeat_every", "repeat", &["every"]), ("repeat_times", "repeat", &["count"])];
+
+/// Calls that combine two schedules.
+pub(super) const PAIRS: [&str; 3] = ["then", "times", "plus"];
+
+/// Fields that a call takes by position after those of its builder function.
+const FURTHER: &[(&str, &[&str])] = &[
+    ("cosine", &["end", "length"]),
+    ("tanh", &["end", "length"]),
+    ("linear", &["length"]),
+    ("polynomial", &["length"]),
+    ("one_cycle", &["length"]),
+    ("exponential", &["per"]),
+    ("warm_restarts", &["multiplier", "end"]),
+    ("cyclic", &["down"]),
+    ("warmup", &["ramp"]),
+];
+
+/// The fields that the first call of a chain takes by position, in their order.
+pub(super) fn function(name: &str) -> Option<Vec<&'static str>> {
+    let mut all = FUNCTIONS.iter().chain(SHORTHANDS).chain(PEER_FUNCTIONS);
+    let known = all.find(|known| known.0 == name)?;
+    Some(with_further(name, known.1))
+}
+
+/// The table of a later call, and the fields that it takes by position.
+pub(super) fn method(name: &str) -> Option<(&'static str, Vec<&'static str>)> {
+    if let Some(&(_, table, fields)) = SPELLINGS.iter().find(|known| known.0 == name) {
+        return Some((table, fields.to_vec()));
+    }
+    let known = METHODS.iter().find(|known| known.0 == name)?;
+    Some((known.0, with_further(name, known.1)))
+}
+
+fn with_further(name: &str, fields: &[&'static str]) -> Vec<&'static str> {
+    let further = FURTHER.iter().find(|known| known.0 == name).map_or(&[][..], |known| known.1);
+    [fields, further].concat()
+}
+
+/// The calls that a schedule has.
+pub(crate) fn calls() -> impl Iterator<Item = &'static str> {
+    let methods = METHODS.iter().map(|known| known.0).filter(|name| *name != "repeat");
+    methods.chain(SPELLINGS.iter().map(|known| known.0)).chain(PAIRS)
+}
+
+/// Which of its fields by position a value is for: of `end` and `length` a rate, with a fraction or 0,
+/// is the one, and a length the other.
+pub(super) fn place<'a>(fields: &[&'a str], place: usize, value: &Value) -> Option<&'a str> {
+    let here = fields.get(place).copied();
+    let either = fields.ends_with(&["end", "length"]) && place + 2 >= fields.len();
+    match value {
+        _ if !either => here,
+        Value::Float(_) => Some("end").filter(|_| here.is_some()),
+        Value::Integer(number) if *number == 0.into() => Some("end").filter(|_| here.is_some()),
+        _ => Some("length").filter(|_| here.is_some()),
+    }
+}
+
+/// The fields of a call in the words of the file format, or what to write instead.
+pub(super) fn completed(name: &str, mut fields: Fields) -> Result<Fields, String> {
+    if name != "exponential" {
+        return Ok(fields);
+    }
+    let per = fields.iter().position(|(key, _)| key.as_text() == Some("per"));
+    let per = per.map(|per| fields.remove(per).1);
+    let Some((_, decay)) = fields.iter_mut().find(|(key, _)| key.as_text() == Some("decay")) else {
+        return Ok(fields);
+    };
+    match (&*decay, per) {
+        (Value::Float(_), per) => {
+            let factor = decay.clone();
+            let per = per.unwrap_or_else(|| 1.into());
+            *decay = node("factor", vec![("factor".into(), factor), ("per".into(), per)]);
+            Ok(fields)
+        }
+        (Value::Map(_), None) => Ok(fields),
+        _ => Err("exponential takes a peak and how fast it falls: 0.99, a factor per update; \
+                  0.5, 10ep, a factor and for how long; half_life(10ep), kappa(0.01) or \
+                  toward(end = 1e-5)"
+            .into()),
+    }
+}
+
+/// What a call that lacks a field would take.
+pub(super) fn takes(name: &str) -> String {
+    let fields = function(name).or_else(|| method(name).map(|(_, fields)| fields));
+    let (either, fields) = match fields.unwrap_or_default() {
+        fields if fields.ends_with(&["end", "length"]) => {
+            (" and an end, a length or both", fields[..fields.len() - 2].to_vec())
+        }
+        fields => ("", fields),
+    };
+    match name {
+        "repeat" => "repeat_every takes a length, repeat_times a count".into(),
+        _ => format!("{name} takes {}{either}", fields.join(", ")),
+    }
+}
+
+/// `warmup_stable_decay(…)` as `stable_decay(…)` and the length of its warm-up.
+pub(super) fn without_warmup(fields: &Fields) -> (Option<Value>, Fields) {
+    let rest = fields.iter().filter(|(key, _)| key.as_text() != Some("warmup")).cloned().collect();
+    (field(fields, "warmup").cloned(), rest)
+}
