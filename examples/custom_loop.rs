@@ -1,78 +1,77 @@
-//! A training loop of one's own, without Burn's `Learner`: CIFAR-10 under a warm-up and a cosine.
+//! A hand-written training loop, without Burn's `Learner`: CIFAR-10 under a warm-up and a cosine.
 //!
 //! ```text
 //! cargo run --example custom_loop                                    2,000 images, 20 epochs
 //! cargo run --example custom_loop -- --help                          everything else
 //! ```
 
+use std::error::Error;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anneal_examples::prelude::*;
+use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::optim::AdamWConfig;
 use burn::tensor::Tensor;
 use burn::train::TrainStep;
+use burn_anneal::evaluate;
 use burn_anneal::prelude::*;
 
-const ABOUT: &str = "Trains a small residual network on CIFAR-10 in a loop of one's own, under a warm-up and a cosine";
-
-const DEFAULTS: Defaults =
-    Defaults { about: ABOUT, epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+const DEFAULTS: Defaults = Defaults {
+    about: "Trains a small residual network on CIFAR-10 in a hand-written loop, under a warm-up and a cosine",
+    epochs: 20,
+    batch_size: 64,
+    learning_rate: 4e-3,
+};
 
 fn main() -> ExitCode {
-    conclude(run(&DEFAULTS.parse()))
+    conclude(train(&DEFAULTS.parse()))
 }
 
-fn run(arguments: &Arguments) -> Result<Report, ExampleError> {
+fn train(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
-    let session =
-        Session::open("custom_loop", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, arguments)?;
-    let rates = session.schedule_of(&schedule)?;
-    say(format_args!("{session}\n{rates}\n"));
+    let run = Run::open("custom_loop", Dataset::Cifar10, arguments)?;
 
-    let model = ResidualNetworkConfig::default().init(&session.device());
+    // Data, model and optimizer, in whose place yours go.
+    let (batch_size, seed) = (arguments.batch_size.get(), arguments.seed);
+    let images = run.images()?;
+    let augmentation = Augmentation::CROP_AND_FLIP;
+    let train = train_loader(images.train, batch_size, augmentation, seed, &run.device());
+    let test = test_loader(images.test, batch_size, &run.device().inner());
+    let model = ResidualNetworkConfig::default().init(&run.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
-    let builder = LearnerBuilder::new(model, optimizer, schedule).run(session.run_length());
-    let mut training = session.resuming(builder).build_loop()?;
 
-    let mut history = session.start()?;
-    let (train_images, test_images) = (session.train_loader(), session.test_loader());
-    for epoch in session.epochs_left() {
-        let epoch_started = Instant::now();
-        let mut losses = Vec::new();
-        let mut last_rate = 0.0;
-        for batch in train_images.epoch(epoch) {
+    // A loop of your own says how long it runs. `run.resuming` goes on from the newest checkpoint with --resume.
+    let length = run.length(train.num_items());
+    let rates = run.schedule(&schedule, length)?;
+    say(format_args!("{}\n{rates}\n", run.describe(train.num_items(), test.num_items())));
+    let learner = LearnerBuilder::new(model, optimizer, schedule).run(length);
+    let mut training = run.resuming(learner).build_loop()?;
+
+    run.create()?;
+    let epochs = run.epochs();
+    for epoch in run.completed_epochs() + 1..=epochs {
+        let (mut losses, mut rate) = (Vec::new(), 0.0);
+        for batch in train.epoch(epoch) {
+            let batch = batch?;
+            // Forward and backward pass, then the update: scheduled, clipped, averaged, as the builder was told.
             let output = training.pass(|model| TrainStep::step(model, batch));
-            last_rate = training.update()?.rate;
+            rate = training.update()?.rate;
             losses.push(output.loss.without_autodiff());
         }
-        let updates = losses.len() as u64;
-        let train_loss = mean(losses)?;
-        let seconds = epoch_started.elapsed().as_secs_f64();
-
-        let test = evaluate(&training.valid(), &test_images)?;
-        history.epochs.push(EpochRecord {
-            epoch,
-            train_loss,
-            valid_loss: test.loss,
-            valid_accuracy: test.accuracy,
-            rate: last_rate,
-            updates,
-            seconds,
-        });
+        // Read once per epoch: reading every loss would make the device wait.
+        let loss: f64 = Tensor::cat(losses, 0).mean().try_into_scalar()?;
+        let tested = evaluate(&training.valid(), &test)?;
+        let accuracy = 100.0 * tested.accuracy.unwrap_or_default();
         say(format_args!(
-            "epoch {epoch:2}/{}   {}",
-            arguments.epochs,
-            history.epochs[history.epochs.len() - 1]
+            "epoch {epoch:2}/{epochs}   train loss {loss:.4}   valid loss {:.4}   valid accuracy {accuracy:5.2} %   rate {rate:.3e}",
+            tested.loss
         ));
-        history.save(session.folder())?;
-        training.save(session.folder(), epoch)?;
+        training.save(run.folder(), epoch)?;
     }
-    session.finish(Trained { model: training.into_model().valid(), history }, &rates)
-}
 
-/// Read once per epoch: reading every loss would make the device wait.
-fn mean(losses: Vec<Tensor<1>>) -> Result<f64, ExampleError> {
-    Ok(Tensor::cat(losses, 0).mean().try_into_scalar()?)
+    let model = training.into_model().valid();
+    let accuracy = 100.0 * evaluate(&model, &test)?.accuracy.unwrap_or_default();
+    model.save_file(run.file("model.bpk"))?;
+    Ok(format!("test accuracy   {accuracy:.2} %\nsaved in        {}", run.folder().display()))
 }

@@ -6,11 +6,11 @@
 //! cargo run --example find_rate -- --help                           everything else
 //! ```
 
+use std::error::Error;
 use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anneal_examples::loader::ImageBatch;
 use anneal_examples::prelude::*;
 use anneal_examples::progress;
 use burn::data::dataloader::DataLoader;
@@ -18,40 +18,43 @@ use burn::optim::AdamWConfig;
 use burn_anneal::plan::Verdict;
 use burn_anneal::prelude::*;
 
-const ABOUT: &str =
-    "Looks for the learning rate and the warm-up of a small residual network on CIFAR-10";
-
-const DEFAULTS: Defaults =
-    Defaults { about: ABOUT, epochs: 20, batch_size: 64, learning_rate: 4e-3 };
-
-/// Columns of the picture in the terminal.
-const COLUMNS: usize = 100;
+const DEFAULTS: Defaults = Defaults {
+    about: "Looks for the learning rate and the warm-up of a small residual network on CIFAR-10",
+    epochs: 20,
+    batch_size: 64,
+    learning_rate: 4e-3,
+};
 
 fn main() -> ExitCode {
-    conclude(run(&DEFAULTS.parse()))
+    conclude(find(&DEFAULTS.parse()))
 }
 
-fn run(arguments: &Arguments) -> Result<String, ExampleError> {
+fn find(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
-    let session =
-        Session::open("find_rate", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, arguments)?;
-    say(format_args!("{session}\n"));
+    let run = Run::open("find_rate", Dataset::Cifar10, arguments)?;
 
-    let model = ResidualNetworkConfig::default().init(&session.device());
+    // What will be trained, data, model and optimizer: in its place goes yours.
+    let images = run.images()?;
+    let tested = images.test.len();
+    let (batch_size, augmentation) = (arguments.batch_size.get(), Augmentation::CROP_AND_FLIP);
+    let train = train_loader(images.train, batch_size, augmentation, arguments.seed, &run.device());
+    let model = ResidualNetworkConfig::default().init(&run.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
-    let builder = LearnerBuilder::new(model, optimizer, schedule).run(session.run_length());
-    let loader: Arc<dyn DataLoader<ImageBatch>> = Arc::new(session.train_loader());
+    let length = run.length(train.num_items());
+    let builder = LearnerBuilder::new(model, optimizer, schedule).run(length);
+    say(format_args!("{}\n", run.describe(train.num_items(), tested)));
 
+    // A range test from two seeds, the curvature for the first rate, and trial warm-ups; each on copies of the model.
+    let loader: Arc<dyn DataLoader<ImageBatch>> = Arc::new(train);
     let finder = LrFinder::new().on_progress(progress::of_finder());
     let found = finder.find(&builder, &loader)?;
-    say(format_args!("{found}\n\n{}", found.terminal(COLUMNS)));
+    say(format_args!("{found}\n\n{}", found.terminal(100)));
     say(format_args!("{}\n", finder.first_rate(&builder, &loader)?));
     say(format_args!("{}\n", finder.warmup(&builder, &loader, 32)?));
 
-    let picture = session.folder().join("range_test.svg");
-    fs::create_dir_all(session.folder())
-        .and_then(|()| fs::write(&picture, found.svg()))
-        .map_err(|source| ExampleError::File { path: picture.clone(), source })?;
+    let picture = run.file("range_test.svg");
+    fs::create_dir_all(run.folder())?;
+    fs::write(&picture, found.svg())?;
     let next = match (found.verdict(), found.suggestion()) {
         (Verdict::Clear, Some(rate)) => {
             format!("cargo run --example cifar_cosine -- --lr {rate:.1e}")

@@ -132,7 +132,16 @@ fn a_checkpoint_of_another_schedule_or_a_damaged_one_is_refused() {
     std::fs::write(&model, &whole[..whole.len() / 2]).unwrap();
     refused(folder.path(), &extended, &["model-1.bpk", "truncated"]);
 
+    // The limit is that of the run, and the summary has the rates that were used, before and after.
     std::fs::write(&model, &whole).unwrap();
-    let outcome = Program::example("cifar_cosine").run(&extended);
+    let flags = ["--batch-size", "32", "--backend", "flex", "--epochs", "2"];
+    let changed = ["--schedule", "constant(1e-3)", "--resume", "--on-mismatch", "keep-step"];
+    let outcome =
+        Program::example("cifar_cosine").run(&[&flags[..], &out[..], &changed[..]].concat());
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.contains("32 images to train on"), "{outcome:?}");
+    let text = std::fs::read_to_string(folder.path().join("run/summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rates = ["rate_first", "rate_peak", "rate_last"].map(|field| summary[field].clone());
+    assert_eq!(rates, [4e-3, 4e-3, 1e-3]);
 }

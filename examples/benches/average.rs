@@ -23,10 +23,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let arguments = defaults.parse::<BenchArguments>().shared;
     let arguments = Arguments { out: Some(folder.path().join("run")), ..arguments };
-    let session = Session::open("bench", Dataset::Cifar10, Augmentation::NONE, &arguments)?;
-    say(format_args!("{session}"));
-    let device = session.device();
-    let loader = session.train_loader();
+    let run = Run::open("bench", Dataset::Cifar10, &arguments)?;
+    let (images, device) = (run.images()?, run.device());
+    say(run.describe(images.train.len(), images.test.len()));
+    let batch_size = arguments.batch_size.get();
+    let loader =
+        train_loader(images.train, batch_size, Augmentation::NONE, arguments.seed, &device);
     let model = ResidualNetworkConfig::default().init(&device);
     let adamw = AdamWConfig::new().with_weight_decay(0.02).build();
     let builder =
@@ -46,6 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let batches = (1..).flat_map(|epoch| loader.epoch(epoch)).take(WARMUP + UPDATES);
     for (number, batch) in batches.enumerate() {
+        let batch = batch?;
         for (_, training, seconds) in &mut loops {
             let batch = batch.clone();
             let started = Instant::now();

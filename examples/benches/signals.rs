@@ -12,7 +12,7 @@
 mod common;
 
 use burn_anneal::control::{
-    Answer, ControlError, Controller, Event, Hypergradient, MetricOf, Needs, Pid, Plateau, Signal,
+    Answer, Controller, Event, Hypergradient, MetricOf, Needs, OutOfRange, Pid, Plateau, Signal,
     SpikeGuard, Stop,
 };
 use burn_anneal::prelude::*;
@@ -78,7 +78,7 @@ impl Controller for Asks {
 
     fn state(&self) {}
 
-    fn restore(&mut self, (): ()) -> Result<(), ControlError> {
+    fn restore(&mut self, (): ()) -> Result<(), OutOfRange> {
         Ok(())
     }
 }

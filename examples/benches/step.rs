@@ -3,15 +3,16 @@
 //! `CARGO_PROFILE_DEV_LTO=off cargo bench --workspace --profile dev --bench step`
 //!
 //! Both train the same network on the CIFAR-10 sample with the same optimizer, in turns: a bare
-//! loop over batches that are ready (forward, backward, AdamW, nothing else), and a real run of
-//! `cifar_cosine`'s session, which `launch` trains.
+//! loop over batches that are ready (forward, backward, AdamW, nothing else), and the training of
+//! `cifar_cosine`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use anneal_examples::loader::ImageBatch;
 use anneal_examples::prelude::*;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
-use burn::train::TrainStep;
+use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
+use burn::train::{SupervisedTraining, TrainStep};
 use burn_anneal::prelude::*;
 
 const ROUNDS: usize = 5;
@@ -25,10 +26,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..ROUNDS {
         let folder = tempfile::tempdir()?;
         let arguments = Arguments { out: Some(folder.path().join("run")), ..defaults()? };
-        let session =
-            Session::open("step", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, &arguments)?;
-        bare.push(bare_loop(&session));
-        full.push(training(&session)?);
+        let run = Run::open("step", Dataset::Cifar10, &arguments)?;
+        bare.push(bare_loop(&run)?);
+        full.push(training(&run)?);
     }
     let (bare, full) = (median(bare), median(full));
     say(format_args!("bare loop             {bare:6.2} ms per step"));
@@ -47,9 +47,15 @@ fn optimizer() -> AdamWConfig {
     AdamWConfig::new().with_weight_decay(0.02)
 }
 
-fn bare_loop(session: &Session) -> f64 {
-    let batches: Vec<ImageBatch> = session.train_loader().epoch(1).collect();
-    let mut model = ResidualNetworkConfig::default().init(&session.device());
+fn loader(run: &Run) -> Result<ImageLoader, ExampleError> {
+    let (images, augmentation) = (run.images()?.train, Augmentation::CROP_AND_FLIP);
+    let Arguments { batch_size, seed, .. } = run.arguments();
+    Ok(train_loader(images, batch_size.get(), augmentation, *seed, &run.device()))
+}
+
+fn bare_loop(run: &Run) -> Result<f64, Box<dyn std::error::Error>> {
+    let batches = loader(run)?.epoch(1).collect::<Result<Vec<ImageBatch>, _>>()?;
+    let mut model = ResidualNetworkConfig::default().init(&run.device());
     let mut optimizer: ModuleOptimizer = optimizer().init();
     let started = Instant::now();
     let steps = 2 * batches.len();
@@ -57,14 +63,25 @@ fn bare_loop(session: &Session) -> f64 {
         let output = TrainStep::step(&model, batch.clone());
         model = optimizer.step(1e-3, model, output.grads);
     }
-    1e3 * started.elapsed().as_secs_f64() / steps as f64
+    Ok(1e3 * started.elapsed().as_secs_f64() / steps as f64)
 }
 
-fn training(session: &Session) -> Result<f64, ExampleError> {
+fn training(run: &Run) -> Result<f64, Box<dyn std::error::Error>> {
     let schedule = cosine(4e-3).warmup(Span::percent(10.0));
-    let model = ResidualNetworkConfig::default().init(&session.device());
-    let learner = LearnerBuilder::new(model, optimizer().build(), schedule);
-    Ok(session.train(learner)?.summary.ms_per_update)
+    let model = ResidualNetworkConfig::default().init(&run.device());
+    let test = test_loader(run.images()?.test, 64, &run.device().inner());
+    let progress = run.start()?;
+    let training = SupervisedTraining::new(run.folder(), Arc::new(loader(run)?), Arc::new(test))
+        .metrics((AccuracyMetric::new(), LossMetric::new()))
+        .metric_train_numeric(LearningRateMetric::new())
+        .renderer(Box::new(progress.clone()))
+        .num_epochs(run.epochs());
+    LearnerBuilder::new(model, optimizer().build(), schedule)
+        .checkpoints(run.checkpoints())
+        .launch(training)?
+        .finished()?;
+    let history = progress.history()?;
+    Ok(1e3 * history.seconds() / history.updates() as f64)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -1,15 +1,16 @@
 //! The command-line arguments that all examples share.
 
 use std::num::NonZeroUsize;
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use burn_anneal::prelude::{FileError, OnMismatch, ScheduleConfig};
+use burn_anneal::prelude::{FileError, OnMismatch, ScheduleConfig, ScheduleExt, TextError};
 use clap::{ArgMatches, Command, FromArgMatches, Parser};
 
 use crate::backend::Backend;
 use crate::data::DataSource;
-use crate::error::ExampleError;
+
+/// Batches of a run with `--smoke`.
+const SMOKE_BATCHES: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
 /// What a user can choose for a benchmark.
 #[derive(Debug, Clone, Parser)]
@@ -39,9 +40,9 @@ pub struct Arguments {
     #[arg(long = "lr", value_name = "RATE", value_parser = positive_rate, allow_negative_numbers = true)]
     pub learning_rate: f64,
 
-    /// Schedule in a TOML or JSON file, instead of the example's own
-    #[arg(long, value_name = "FILE", conflicts_with = "learning_rate")]
-    pub schedule: Option<PathBuf>,
+    /// Schedule as a text, such as 'cosine(1e-3).warmup(5%)', or in a TOML or JSON file, instead of the example's own
+    #[arg(long, value_name = "TEXT|FILE", conflicts_with = "learning_rate")]
+    pub schedule: Option<String>,
 
     /// Seed of the parameters, the shuffles and the augmentation
     #[arg(long, value_name = "N", default_value = "0", value_parser = seed, allow_negative_numbers = true)]
@@ -72,6 +73,10 @@ pub struct Arguments {
     /// Save a checkpoint after every N updates of an epoch too, not only at its end
     #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true)]
     pub save_every: Option<NonZeroUsize>,
+
+    /// Train for a few updates only, to see that everything works
+    #[arg(long)]
+    pub smoke: bool,
 
     /// Backend to compute on [default: the accelerator of this build, or flex]
     #[arg(long, value_enum)]
@@ -139,13 +144,17 @@ impl Defaults {
     }
 
     fn command<A: Parser>(&self) -> Command {
+        // clap takes the comment of the flattened `Arguments` for what the program does.
+        self.apply(A::command().about(self.about).long_about(None))
+    }
+
+    /// Puts the defaults into a command that flattens [`Arguments`].
+    pub fn apply(&self, command: Command) -> Command {
         let defaults = [
             ("epochs", self.epochs.to_string()),
             ("batch_size", self.batch_size.to_string()),
             ("learning_rate", self.learning_rate.to_string()),
         ];
-        // clap takes the comment of the flattened `Arguments` for what the program does.
-        let command = A::command().about(self.about).long_about(None);
         defaults.into_iter().fold(command, |command, (name, default)| {
             command.mut_arg(name, |flag| flag.required(false).default_value(default))
         })
@@ -156,30 +165,43 @@ impl Defaults {
     }
 }
 
+/// Why `--schedule` gives no schedule.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleArgumentError {
+    /// The text is none.
+    #[error("--schedule: {0}")]
+    Text(#[from] TextError),
+    /// The file holds none.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
 impl Arguments {
-    /// The schedule to train under: the file's, or the example's own for the peak rate.
+    /// The schedule to train under: that of `--schedule`, or the example's own for the peak rate. With `--smoke` the
+    /// beginning of it, where it is longer than the run.
     ///
     /// # Errors
-    /// When the file cannot be read or is not a schedule.
+    /// When it is neither a text nor a file of a schedule.
     pub fn schedule(
         &self,
         own: impl FnOnce(f64) -> ScheduleConfig,
-    ) -> Result<ScheduleConfig, FileError> {
-        match &self.schedule {
-            Some(path) => ScheduleConfig::load(path),
-            None => Ok(own(self.learning_rate)),
-        }
+    ) -> Result<ScheduleConfig, ScheduleArgumentError> {
+        let schedule = match &self.schedule {
+            Some(text) if text.contains('(') && !Path::new(text).exists() => text.parse()?,
+            Some(path) => ScheduleConfig::load(path)?,
+            None => own(self.learning_rate),
+        };
+        Ok(if self.smoke { schedule.truncate().into() } else { schedule })
     }
 
-    /// The seeds of a comparison: so many from `--seed` on.
-    ///
-    /// # Errors
-    /// When they do not fit into 64 bits.
-    pub fn seeds(&self, count: NonZeroUsize) -> Result<RangeInclusive<u64>, ExampleError> {
-        let count = count.get();
-        let last = self.seed.checked_add(count as u64 - 1);
-        last.map(|last| self.seed..=last)
-            .ok_or(ExampleError::SeedTooLarge { seed: self.seed, seeds: count })
+    /// With `--smoke` one epoch of a few batches.
+    pub(crate) fn shortened(mut self) -> Self {
+        if self.smoke {
+            let images = self.batch_size.saturating_mul(SMOKE_BATCHES);
+            self.epochs = NonZeroUsize::MIN;
+            self.limit = Some(self.limit.map_or(images, |limit| limit.min(images)));
+        }
+        self
     }
 }
 
@@ -261,6 +283,7 @@ fn number(text: &str, allowed: impl FnOnce(f64) -> bool) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn_anneal::prelude::RunLength;
 
     const DEFAULTS: Defaults =
         Defaults { about: "Trains a test", epochs: 20, batch_size: 64, learning_rate: 4e-3 };
@@ -338,6 +361,40 @@ mod tests {
     fn a_schedule_file_has_its_own_rates() {
         assert!(parse(&["--schedule", "a.toml"]).is_ok());
         assert!(parse(&["--schedule", "a.toml", "--lr", "0.1"]).is_err());
+    }
+
+    #[test]
+    fn a_schedule_is_a_text_or_a_file() {
+        let arguments = parse(&["--schedule", "cosine(1e-3).warmup(5%)"]).unwrap();
+        let expected = "cosine(1e-3).warmup(5%)".parse().unwrap();
+        assert_eq!(arguments.schedule(|_| unreachable!()).unwrap(), expected);
+
+        let broken = parse(&["--schedule", "cosine(1e-3"]).unwrap();
+        let error = broken.schedule(|_| unreachable!()).unwrap_err().to_string();
+        assert!(error.starts_with("--schedule: "), "{error}");
+    }
+
+    #[test]
+    fn a_smoke_run_is_an_epoch_of_three_batches_at_most() {
+        let shortened = |more: &[&'static str]| {
+            let all = [&["--smoke", "--batch-size", "8"], more].concat();
+            let arguments = parse(&all).unwrap().shortened();
+            (arguments.epochs.get(), arguments.limit.map(NonZeroUsize::get))
+        };
+        assert_eq!(shortened(&[]), (1, Some(24)));
+        assert_eq!(shortened(&["--limit", "10"]), (1, Some(10)));
+    }
+
+    #[test]
+    fn a_smoke_run_is_the_beginning_of_a_long_schedule() {
+        let text = "constant(0.1).warmup(1_000)";
+        let under = |more: &[&'static str]| {
+            let all = [&["--schedule", text], more].concat();
+            let schedule = parse(&all).unwrap().schedule(|_| unreachable!()).unwrap();
+            schedule.resolve(RunLength::updates(3)).map(|schedule| schedule.truncated_from())
+        };
+        assert!(under(&[]).is_err());
+        assert!(under(&["--smoke"]).unwrap().is_some_and(|updates| updates > 1_000));
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl Backend {
         }
     }
 
+    /// Whether it compiles kernels for a GPU.
+    pub const fn is_gpu(self) -> bool {
+        !matches!(self, Self::Flex | Self::Ndarray)
+    }
+
     /// What this build computes on unless told otherwise: whatever was added to `flex`, because
     /// somebody asked for it.
     pub fn of_build() -> Option<Self> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::ExampleError;
 
 /// Reads a JSON file.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ExampleError> {
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ExampleError> {
     let text = fs::read_to_string(path).map_err(|source| ExampleError::file(path, source))?;
     serde_json::from_str(&text)
         .map_err(|source| ExampleError::DamagedFile { path: path.to_owned(), source })
@@ -17,19 +17,19 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ExampleEr
 
 /// Reads a number that JSON writes as null when it is NaN or infinite: the loss of a run that
 /// diverged.
-pub(crate) fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Option::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
 }
 
-/// Writes a JSON file, as [`write`] does.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExampleError> {
+/// Writes a JSON file, as [`write()`] does.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExampleError> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|source| ExampleError::DamagedFile { path: path.to_owned(), source })?;
     write(path, &(text + "\n"))
 }
 
 /// Writes a file all at once: a process that dies halfway leaves the old file, not half a new one.
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), ExampleError> {
+pub fn write(path: &Path, text: &str) -> Result<(), ExampleError> {
     let unfinished = path.with_extension("unfinished");
     fs::write(&unfinished, text)
         .and_then(|()| fs::rename(&unfinished, path))

@@ -1,18 +1,9 @@
-//! What training reported, epoch by epoch.
+//! What training came to, epoch by epoch: `history.json`.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
-use burn::train::LearnerSummary;
-use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
-use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
-use burn::train::renderer::{
-    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
-    MetricsRendererTraining,
-};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ExampleError;
@@ -102,236 +93,45 @@ impl History {
     }
 }
 
-/// A [`History`] that grows in one thread and is read in another, and the epoch in progress.
-#[derive(Debug, Clone, Default)]
-pub struct SharedHistory(Arc<Mutex<Progress>>);
-
-/// What [`SharedHistory`] holds.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// The epochs that are complete.
-    pub history: History,
-    /// The epoch in progress; its losses are means so far.
-    pub current: EpochRecord,
-    /// Training accuracy of the epoch so far, from 0 to 1.
-    pub train_accuracy: f64,
-    /// The first error of writing the history to disk.
-    pub error: Option<ExampleError>,
+/// A metric of each update, as Burn logged it: the values of each epoch of a history.
+///
+/// Of an epoch that was gone on with in its middle, Burn keeps the rest.
+///
+/// # Errors
+/// When a log cannot be read.
+pub fn logged(
+    folder: &Path,
+    history: &History,
+    metric: &str,
+) -> Result<Vec<Vec<f64>>, ExampleError> {
+    let file = format!("{}.log", metric.replace(' ', "_"));
+    let of_epoch = |record: &EpochRecord| {
+        let log = folder.join(format!("train/epoch-{}/{file}", record.epoch));
+        let text = fs::read_to_string(&log).map_err(|source| ExampleError::file(&log, source))?;
+        // A line for each update, the value and a count, and one for the whole epoch.
+        let updates = text.lines().filter(|line| !line.ends_with("final"));
+        Ok(updates.filter_map(|line| line.split(',').next()?.parse().ok()).collect())
+    };
+    history.epochs.iter().map(of_epoch).collect()
 }
 
-impl SharedHistory {
-    /// Starts with the epochs that an interrupted run had completed, and so many updates of the next, whose losses are
-    /// then means over the rest of it.
-    pub fn new(history: History, updates: u64) -> Self {
-        let current = EpochRecord { updates, ..EpochRecord::default() };
-        Self(Arc::new(Mutex::new(Progress { history, current, ..Progress::default() })))
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Access to the values. Hold it only for a moment: training waits for it.
-    pub fn lock(&self) -> MutexGuard<'_, Progress> {
-        // The values are plain numbers: they are usable whatever happened in another thread.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Records what Burn reports into a [`SharedHistory`] and a file, and passes it on to the renderer
-/// that shows it.
-pub struct HistoryRecorder {
-    shared: SharedHistory,
-    folder: PathBuf,
-    shown_by: Box<dyn MetricsRenderer>,
-    names: HashMap<MetricId, Arc<String>>,
-    split: Split,
-    split_started: Instant,
-    train_losses: Mean,
-    train_accuracies: Mean,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Split {
-    Train,
-    Valid,
-}
-
-/// A running mean, weighted by counts.
-#[derive(Debug, Clone, Copy, Default)]
-struct Mean {
-    sum: f64,
-    count: f64,
-}
-
-impl Mean {
-    /// Adds a metric's value and gives the mean so far; a final value replaces it.
-    fn add(&mut self, entry: &NumericEntry) -> f64 {
-        let (value, count) = match entry {
-            NumericEntry::Final(value) => return *value,
-            NumericEntry::Value(value) => (*value, 1),
-            NumericEntry::Aggregated { aggregated_value, count } => (*aggregated_value, *count),
-        };
-        self.sum += value * count as f64;
-        self.count += count as f64;
-        self.sum / self.count.max(1.0)
-    }
-}
-
-impl HistoryRecorder {
-    /// Records into `shared` and `folder`, and shows everything with `shown_by`.
-    pub fn new(shared: SharedHistory, folder: &Path, shown_by: Box<dyn MetricsRenderer>) -> Self {
-        Self {
-            shared,
-            folder: folder.to_owned(),
-            shown_by,
-            names: HashMap::new(),
-            split: Split::Train,
-            split_started: Instant::now(),
-            train_losses: Mean::default(),
-            train_accuracies: Mean::default(),
+    #[test]
+    fn what_is_logged_is_of_the_updates_and_not_of_the_epochs() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = |epoch| EpochRecord { epoch, updates: 2, ..EpochRecord::default() };
+        let history = History { epochs: (1..=2).map(record).collect() };
+        for (epoch, lines) in [(1, "3.5,1\n2.5,1\n3,final\n"), (2, "1.5,1\n0.5,1\n1,final\n")] {
+            let log = folder.path().join(format!("train/epoch-{epoch}"));
+            fs::create_dir_all(&log).unwrap();
+            fs::write(log.join("Norm_weights.log"), lines).unwrap();
         }
-    }
-
-    fn record(&mut self, split: Split, state: &MetricState) {
-        let MetricState::Numeric(metric, Some(entry)) = state else {
-            return;
-        };
-        let Some(name) = self.names.get(&metric.metric_id) else {
-            return;
-        };
-        let mut progress = self.shared.lock();
-        match (split, name.as_str()) {
-            (Split::Train, "Loss") => {
-                progress.current.train_loss = self.train_losses.add(entry);
-                if !matches!(entry, NumericEntry::Final(_)) {
-                    progress.current.updates += 1;
-                }
-            }
-            (Split::Train, "Accuracy") => {
-                progress.train_accuracy = self.train_accuracies.add(entry) / 100.0;
-            }
-            // The final value is the epoch's mean rate; the last update's says more.
-            (Split::Train, "Learning Rate") if !matches!(entry, NumericEntry::Final(_)) => {
-                progress.current.rate = entry.current();
-            }
-            (Split::Valid, "Loss") => progress.current.valid_loss = entry.current(),
-            (Split::Valid, "Accuracy") => progress.current.valid_accuracy = entry.current() / 100.0,
-            _ => {}
-        }
-    }
-
-    fn complete(&mut self, epoch: usize) {
-        self.train_losses = Mean::default();
-        self.train_accuracies = Mean::default();
-        let mut progress = self.shared.lock();
-        let record = EpochRecord { epoch, ..std::mem::take(&mut progress.current) };
-        progress.history.epochs.push(record);
-        if let Err(error) = progress.history.save(&self.folder) {
-            progress.error.get_or_insert(error);
-        }
-    }
-}
-
-impl MetricsRendererTraining for HistoryRecorder {
-    fn update_train(&mut self, state: MetricState) {
-        self.record(Split::Train, &state);
-        self.shown_by.update_train(state);
-    }
-
-    fn update_valid(&mut self, state: MetricState) {
-        self.record(Split::Valid, &state);
-        self.shown_by.update_valid(state);
-    }
-
-    fn on_train_end(
-        &mut self,
-        summary: Option<LearnerSummary>,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        self.shown_by.on_train_end(summary)
-    }
-}
-
-impl TrainingProgressLogger for HistoryRecorder {
-    fn start(
-        &mut self,
-        total_epochs: usize,
-        starting_epoch: usize,
-        total_items: Option<usize>,
-        label: Option<&str>,
-    ) {
-        self.shown_by.start(total_epochs, starting_epoch, total_items, label);
-    }
-
-    fn start_split(&mut self, split: &str, total_items: usize) {
-        self.split = match split {
-            "train" => Split::Train,
-            _ => Split::Valid,
-        };
-        self.split_started = Instant::now();
-        self.shown_by.start_split(split, total_items);
-    }
-
-    fn update_split(&mut self, items_processed: usize) {
-        if self.split == Split::Train {
-            self.shared.lock().current.seconds = self.split_started.elapsed().as_secs_f64();
-        }
-        self.shown_by.update_split(items_processed);
-    }
-
-    fn end_split(&mut self) {
-        self.shown_by.end_split();
-    }
-
-    fn update_epoch(&mut self, epoch: usize) {
-        self.complete(epoch);
-        self.shown_by.update_epoch(epoch);
-    }
-
-    fn end(&mut self) {
-        self.shown_by.end();
-    }
-
-    fn log_event_training(&mut self, event: String) {
-        self.shown_by.log_event_training(event);
-    }
-}
-
-impl MetricsRendererEvaluation for HistoryRecorder {
-    fn update_test(&mut self, name: EvaluationName, state: MetricState) {
-        self.shown_by.update_test(name, state);
-    }
-}
-
-impl EvaluationProgressLogger for HistoryRecorder {
-    fn start_global_progress(&mut self, total_tests: usize) {
-        self.shown_by.start_global_progress(total_tests);
-    }
-
-    fn start_test(&mut self, name: &str, total_items: usize) {
-        self.shown_by.start_test(name, total_items);
-    }
-
-    fn update_test_progress(&mut self, items_processed: usize) {
-        self.shown_by.update_test_progress(items_processed);
-    }
-
-    fn end_test(&mut self) {
-        self.shown_by.end_test();
-    }
-
-    fn end_global_progress(&mut self) {
-        self.shown_by.end_global_progress();
-    }
-
-    fn log_event_evaluation(&mut self, event: String) {
-        self.shown_by.log_event_evaluation(event);
-    }
-}
-
-impl MetricsRenderer for HistoryRecorder {
-    fn manual_close(&mut self) {
-        self.shown_by.manual_close();
-    }
-
-    fn register_metric(&mut self, definition: MetricDefinition) {
-        self.names.insert(definition.metric_id.clone(), definition.name.clone());
-        self.shown_by.register_metric(definition);
+        let found = logged(folder.path(), &history, "Norm weights").unwrap();
+        assert_eq!(found, [[3.5, 2.5], [1.5, 0.5]]);
+        let missing = logged(folder.path(), &history, "Norm heads").unwrap_err().to_string();
+        assert!(missing.contains("Norm_heads.log"), "{missing}");
     }
 }

@@ -88,6 +88,16 @@ pub fn rate_points(rate: impl Fn(u64) -> f64, updates: u64) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// Evenly many of some points, with the first and the last.
+pub fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let index = |place: (f64, f64)| points[place.0 as usize];
+    rate_points(|step| step as f64, points.len() as u64)
+        .into_iter()
+        .take(points.len())
+        .map(index)
+        .collect()
+}
+
 /// A picture of one schedule: the rate of each update.
 pub fn schedule(title: &str, subtitle: &str, points: Vec<(f64, f64)>) -> String {
     let corner = corner(&points);

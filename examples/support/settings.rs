@@ -1,6 +1,7 @@
 //! What a run was started with, so that `--resume` goes on with the same batches.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,15 @@ impl Settings {
     /// Name of the example.
     pub fn example(&self) -> &str {
         &self.example
+    }
+
+    /// The `--limit` of the run in a folder, which a resumed run keeps.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn limit_in(folder: &Path) -> Result<Option<NonZeroUsize>, ExampleError> {
+        let started: Self = files::read_json(&folder.join(Self::FILE))?;
+        Ok(started.limit.and_then(NonZeroUsize::new))
     }
 
     /// Whether a folder holds a run.

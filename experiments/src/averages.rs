@@ -12,8 +12,11 @@ use burn::train::TrainStep;
 use burn_anneal::prelude::*;
 use burn_anneal::recompute_statistics;
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::colors::Colors;
+use crate::error::ExperimentError;
+use crate::evaluation::evaluate;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::ColorClassifier;
 use crate::table::Column;
@@ -89,7 +92,7 @@ enum Kind {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings, more: bool) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings, more: bool) -> Result<Report, ExperimentError> {
     let bench = Bench::load(settings, more)?;
     let stays = || ScheduleConfig::from(constant(CONSTANT).warmup(Span::percent(2.0)));
     let arms = [
@@ -136,7 +139,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn load(settings: &Settings, more: bool) -> Result<Self, ExampleError> {
+    fn load(settings: &Settings, more: bool) -> Result<Self, ExperimentError> {
         let (colors, epochs) = match more {
             true => (Colors::load(settings, DataSource::Full, [10_000, 2_000])?, 12),
             false => (Colors::sample(settings)?, settings.either(36, 12)),
@@ -149,12 +152,12 @@ impl Bench {
         schedule: &ScheduleConfig,
         kind: Kind,
         seed: u64,
-    ) -> Result<Trial, ExampleError> {
+    ) -> Result<Trial, ExperimentError> {
         let device = self.colors.device.clone().autodiff();
         self.colors.device.seed(seed);
         let folder = tempfile::tempdir()
-            .map_err(|source| ExampleError::File { path: std::env::temp_dir(), source })?;
-        let loader = ImageLoader::train(
+            .map_err(|source| ExperimentError::File { path: std::env::temp_dir(), source })?;
+        let loader = train_loader(
             Arc::clone(&self.colors.train),
             BATCH,
             Augmentation::CROP_AND_FLIP,
@@ -184,11 +187,10 @@ impl Bench {
         };
         let run = RunLength::from_items(self.colors.train.len(), BATCH).epochs(self.epochs);
         let mut training = builder.run(run).weight_decay(WEIGHT_DECAY).build_loop()?;
-        let test =
-            ImageLoader::test(Arc::clone(&self.colors.test), TESTED_AT_ONCE, &self.colors.device);
+        let test = test_loader(Arc::clone(&self.colors.test), TESTED_AT_ONCE, &self.colors.device);
         let (mut looks, mut rates) = (vec![], vec![]);
         for epoch in 1..=self.epochs {
-            for batch in loader.epoch(epoch) {
+            for batch in loader.batches_of(epoch) {
                 training.pass(|model| TrainStep::step(model, batch));
                 let updated = training.update()?;
                 rates.push((updated.number as f64, updated.rate));
@@ -218,12 +220,12 @@ fn merged(
     training: &TrainingLoop<ColorClassifier>,
     folder: &std::path::Path,
     loader: &ImageLoader,
-) -> Result<ColorClassifier, ExampleError> {
+) -> Result<ColorClassifier, ExperimentError> {
     let all = Snapshots::list(folder)?;
     let intervals = (MERGED * all.len() as f64).ceil() as usize;
     let latest = &all[all.len().saturating_sub(intervals + 1)..];
     let decay = stable_decay(1.0, Span::percent(100.0)).shape(DecayShape::OneMinusSqrt);
     let merged = merge(decay, latest, training.valid())?;
-    let batches = loader.epoch(1).take(STATISTICS);
+    let batches = loader.batches_of(1).take(STATISTICS);
     Ok(recompute_statistics(merged, batches, |model, batch| drop(model.forward(batch.images))))
 }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anneal_examples::arguments::whole_number;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::{efficientnet, finetune, half_precision, schedules, weight_decay};
 
 /// Where results go unless said otherwise.
 const OUT: &str = "docs/experiments";
@@ -19,6 +21,29 @@ pub struct Arguments {
     pub experiment: Experiment,
 }
 
+impl Arguments {
+    /// The command, with the defaults of each comparison.
+    fn command_with_defaults() -> clap::Command {
+        [
+            ("efficientnet", efficientnet::DEFAULTS),
+            ("finetune", finetune::DEFAULTS),
+            ("half_precision", half_precision::DEFAULTS),
+            ("schedules", schedules::DEFAULTS),
+            ("weight_decay", weight_decay::DEFAULTS),
+        ]
+        .into_iter()
+        .fold(Self::command(), |command, (name, defaults)| {
+            command.mut_subcommand(name, |command| defaults.apply(command))
+        })
+    }
+
+    /// Reads the command line; on `--help` or a mistake, says so and ends the program.
+    pub fn read() -> Self {
+        let matches = Self::command_with_defaults().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
 /// The experiments.
 #[derive(Debug, Subcommand)]
 pub enum Experiment {
@@ -27,6 +52,18 @@ pub enum Experiment {
     /// The same on 10,000 images of the whole CIFAR-10, which is downloaded once
     #[command(name = "averages_10000")]
     Averages10000(Settings),
+    /// Ways to fine-tune EfficientNet-Lite0 with its ImageNet weights on CIFAR-10, side by side
+    Efficientnet(efficientnet::FineTuning),
+    /// Ways to fine-tune a small network on a few images of five other classes of CIFAR-10, side by side
+    Finetune(finetune::FineTuning),
+    /// The same network on MNIST in f32, and in f16 with and without loss scaling
+    #[command(name = "half_precision")]
+    HalfPrecision(half_precision::PrecisionArguments),
+    /// The same network on CIFAR-10 from the same seeds under five schedules
+    Schedules(schedules::ComparisonArguments),
+    /// The same network on CIFAR-10 under one schedule and several weight decays of one strength
+    #[command(name = "weight_decay")]
+    WeightDecay(weight_decay::DecayArguments),
     /// Two halves of the classes in turn: what is learned and what is forgotten under rates that fall and do not
     Continual(Settings),
     /// The temperature of a contrastive loss and the rate, annealed together and apart
@@ -100,7 +137,7 @@ pub struct RangeTestSettings {
     #[command(flatten)]
     pub shared: Settings,
 
-    /// EfficientNet-Lite0's weights, as PyTorch saved them, to fine-tune; the example finetune_efficientnet says where they are
+    /// EfficientNet-Lite0's weights, as PyTorch saved them, to fine-tune; `experiments efficientnet --help` says where they are
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 }
@@ -133,7 +170,8 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Result<Experiment, String> {
         let all = std::iter::once(&"experiments").chain(arguments);
-        let parsed = Arguments::try_parse_from(all);
+        let parsed = Arguments::command_with_defaults().try_get_matches_from(all);
+        let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
         parsed.map(|arguments| arguments.experiment).map_err(|error| error.to_string())
     }
 

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use anneal_examples::data::Augmentation;
-use anneal_examples::evaluation::Evaluation;
 use anneal_examples::loader::ImageLoader;
 use anneal_examples::prelude::*;
 use burn::train::TrainStep;
 use burn_anneal::Round;
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::digits::Digits;
+use crate::error::ExperimentError;
+use crate::evaluation::{Evaluation, evaluate};
 use crate::model::Classifier;
 
 /// How often a run is tested.
@@ -62,7 +64,7 @@ impl Rounds {
         seed: u64,
         client: impl Fn(usize, Classifier) -> LearnerBuilder<Classifier>,
         federate: impl FnOnce(FederationBuilder<Classifier>) -> FederationBuilder<Classifier>,
-    ) -> Result<FederatedCourse, ExampleError> {
+    ) -> Result<FederatedCourse, ExperimentError> {
         let device = digits.device.clone().autodiff();
         digits.device.seed(seed);
         let classifier = Classifier::new(&device);
@@ -75,10 +77,10 @@ impl Rounds {
             .iter()
             .map(|items| {
                 let images = Arc::new(digits.train.select(items));
-                ImageLoader::train(images, self.batch_size, Augmentation::NONE, seed, &device)
+                train_loader(images, self.batch_size, Augmentation::NONE, seed, &device)
             })
             .collect();
-        let mut batches: Vec<_> = loaders.iter().map(ImageLoader::epochs).collect();
+        let mut batches: Vec<_> = loaders.iter().map(InMemory::all_batches).collect();
         let test_digits = digits.loader_of(&digits.test);
         let mut course = FederatedCourse { steps: self.steps, ..FederatedCourse::default() };
         for number in 1..=self.count {

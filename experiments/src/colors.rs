@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anneal_examples::backend::SelectedDevice;
 use anneal_examples::data::{self, DataSource, Dataset, Images};
-use anneal_examples::prelude::*;
 use burn::tensor::Device;
 
 use crate::cli::Settings;
+use crate::error::ExperimentError;
 
 /// What all arms of an experiment share.
 pub struct Colors {
@@ -21,7 +21,7 @@ impl Colors {
     ///
     /// # Errors
     /// When the images cannot be loaded.
-    pub fn sample(settings: &Settings) -> Result<Self, ExampleError> {
+    pub fn sample(settings: &Settings) -> Result<Self, ExperimentError> {
         Self::load(settings, DataSource::Sample, [2_000, 500])
     }
 
@@ -33,7 +33,7 @@ impl Colors {
         settings: &Settings,
         source: DataSource,
         counts: [usize; 2],
-    ) -> Result<Self, ExampleError> {
+    ) -> Result<Self, ExperimentError> {
         let device = SelectedDevice::select(None)?.device;
         let splits = data::load(Dataset::Cifar10, source, None)?;
         let normalization = Dataset::Cifar10.normalization();

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use anneal_examples::data::Images;
-use anneal_examples::loader::{ImageBatch, ImageLoader};
+use anneal_examples::loader::ImageBatch;
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
 use burn::module::Module;
@@ -13,9 +13,11 @@ use burn::tensor::Device;
 use burn_anneal::control::Rehearsal;
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::course::Course;
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::exam::Exam;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::Classifier;
@@ -86,7 +88,7 @@ struct Arm {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let lessons = Lessons {
         halves: [0..FIRST_OF_SECOND, FIRST_OF_SECOND..CLASSES].map(|it| Half::of(&digits, it)),
@@ -164,7 +166,7 @@ impl Half {
         let images = |of: &Images| Arc::new(of.of_classes(classes.clone()));
         let exam = |of| {
             let batches = digits.loader_of(&images(of));
-            Exam::of(batches.epoch(1).map(|batch| of_classes(batch, first_class)))
+            Exam::of(batches.batches_of(1).map(|batch| of_classes(batch, first_class)))
         };
         Self {
             first_class,
@@ -178,8 +180,8 @@ impl Half {
     fn batches(&self, device: &Device, seed: u64) -> impl Iterator<Item = ImageBatch> {
         let device = device.clone().autodiff();
         let (images, none) = (Arc::clone(&self.train), Augmentation::NONE);
-        let loader = ImageLoader::train(images, BATCH_SIZE, none, seed, &device);
-        let epoch = move |epoch| loader.epoch(epoch).collect::<Vec<_>>();
+        let loader = train_loader(images, BATCH_SIZE, none, seed, &device);
+        let epoch = move |epoch| loader.batches_of(epoch).collect::<Vec<_>>();
         (1..).flat_map(epoch).map(|batch| of_classes(batch, self.first_class))
     }
 
@@ -209,7 +211,7 @@ struct Learned {
 
 impl Lessons {
     /// Learns the first half.
-    fn first(&self, seed: u64) -> Result<Classifier, ExampleError> {
+    fn first(&self, seed: u64) -> Result<Classifier, ExperimentError> {
         self.device.seed(seed);
         let ([half, _], [epochs, _]) = (&self.halves, self.epochs);
         let updates = half.updates(epochs);
@@ -230,7 +232,7 @@ impl Lessons {
         arm: &Arm,
         rate: f64,
         seed: u64,
-    ) -> Result<Learned, ExampleError> {
+    ) -> Result<Learned, ExperimentError> {
         let ([first, second], [_, epochs]) = (&self.halves, self.epochs);
         let updates = second.updates(epochs) as u64;
         let (classifier, sgd) = (classifier.clone(), SgdConfig::new().build());
@@ -251,8 +253,8 @@ impl Lessons {
             course.update(&mut training, batches.next().expect("epochs go on"))?;
         }
         let model = training.into_model().valid();
-        let accuracies = |exam: fn(&Half) -> &Exam| -> Result<[f64; 2], ExampleError> {
-            let of = |half| Ok::<_, ExampleError>(exam(half).evaluate(&model)?.accuracy);
+        let accuracies = |exam: fn(&Half) -> &Exam| -> Result<[f64; 2], ExperimentError> {
+            let of = |half| Ok::<_, ExperimentError>(exam(half).evaluate(&model)?.accuracy);
             Ok([of(first)?, of(second)?])
         };
         Ok(Learned {

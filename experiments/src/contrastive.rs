@@ -1,9 +1,9 @@
 //! A contrastive loss whose temperature falls, with a rate that goes along or its own way.
 
-use anneal_examples::comparison::Spread;
 use anneal_examples::loader::{ImageBatch, ImageLoader};
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
+use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::SgdConfig;
@@ -14,8 +14,11 @@ use burn_anneal::control::UpdateLog;
 use burn_anneal::prelude::*;
 use burn_anneal::schedule::{Schedule, temperature_drop_factor};
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
+use crate::comparison::Spread;
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, Report, Study, Trial, smoothed};
 use crate::model::PIXELS;
 use crate::rates::{at_rates, best};
@@ -105,7 +108,7 @@ const ARMS: [(&str, Arm); 7] = [
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let bench = Bench {
         digits: Digits::load(settings, Dataset::Mnist.normalization())?,
         updates: settings.either(300, 20),
@@ -145,9 +148,15 @@ struct Trained {
 }
 
 impl Bench {
-    fn train(&self, arm: Arm, peak: f64, seed: u64, updates: u64) -> Result<Trained, ExampleError> {
+    fn train(
+        &self,
+        arm: Arm,
+        peak: f64,
+        seed: u64,
+        updates: u64,
+    ) -> Result<Trained, ExperimentError> {
         let folder = tempfile::tempdir()
-            .map_err(|source| ExampleError::File { path: std::env::temp_dir(), source })?;
+            .map_err(|source| ExperimentError::File { path: std::env::temp_dir(), source })?;
         self.digits.device.seed(seed);
         let run = RunLength::updates(self.updates);
         let (temperature, rate) = arm(peak, self.updates)?;
@@ -158,7 +167,7 @@ impl Bench {
             .log_updates(folder.path())
             .build_loop()?;
         let loader = self.digits.train_loader(BATCH, seed);
-        for (batch, update) in loader.epochs().zip(0..updates) {
+        for (batch, update) in loader.all_batches().zip(0..updates) {
             training.pass(|encoder| {
                 let loss = encoder.loss(batch, temperatures.rate(update));
                 TrainOutput::new(encoder, loss.clone().scaled_backward(), loss)
@@ -167,11 +176,11 @@ impl Bench {
         }
         let encoder = training.into_model();
         let log = UpdateLog::read(folder.path())
-            .map_err(|error| ExampleError::Stopped { reason: error.to_string() })?;
+            .map_err(|error| ExperimentError::Stopped { reason: error.to_string() })?;
         Ok(Trained { encoder, log, temperatures })
     }
 
-    fn best_peak(&self, name: &str, arm: Arm) -> Result<f64, ExampleError> {
+    fn best_peak(&self, name: &str, arm: Arm) -> Result<f64, ExperimentError> {
         let valid = self.digits.loader_of(&self.digits.valid);
         let train = |peak| {
             let encoder = self.train(arm, peak, 0, self.updates)?.encoder.valid();
@@ -183,31 +192,31 @@ impl Bench {
     }
 
     /// The share of images whose class is that of the nearest training digit.
-    fn neighbors(&self, encoder: &Encoder, images: &ImageLoader) -> Result<f64, ExampleError> {
+    fn neighbors(&self, encoder: &Encoder, images: &ImageLoader) -> Result<f64, ExperimentError> {
         let (mut known, mut classes) = (vec![], vec![]);
-        for batch in self.digits.loader_of(&self.digits.train).epoch(1) {
+        for batch in self.digits.loader_of(&self.digits.train).batches_of(1) {
             known.push(encoder.embed(batch.images));
             classes.push(batch.targets);
         }
         let (known, classes) = (Tensor::cat(known, 0).transpose(), Tensor::cat(classes, 0));
         let mut right = 0.0;
-        for batch in images.epoch(1) {
+        for batch in images.batches_of(1) {
             let nearest =
                 encoder.embed(batch.images).matmul(known.clone()).argmax(1).squeeze_dim(1);
             let found = classes.clone().select(0, nearest).equal(batch.targets);
             right += f64::from(found.float().sum().try_into_scalar::<f32>()?);
         }
-        Ok(right / images.len() as f64)
+        Ok(right / images.num_items() as f64)
     }
 
-    fn trial(&self, arm: Arm, peak: f64, seed: u64) -> Result<Trial, ExampleError> {
+    fn trial(&self, arm: Arm, peak: f64, seed: u64) -> Result<Trial, ExperimentError> {
         let Trained { encoder, log, temperatures } = self.train(arm, peak, seed, self.updates)?;
         let encoder = encoder.valid();
         let test = self.digits.loader_of(&self.digits.test);
         let accuracy = self.neighbors(&encoder, &test)?;
         self.digits.device.seed(1_000);
         let mut losses = vec![];
-        for batch in test.epoch(1) {
+        for batch in test.batches_of(1) {
             losses.push(f64::from(encoder.loss(batch, TESTED_AT).try_into_scalar::<f32>()?));
         }
         let of = |number: fn(&burn_anneal::control::LoggedUpdate) -> Option<f64>| -> Vec<f64> {
@@ -231,11 +240,11 @@ impl Bench {
     }
 
     /// Norms of the gradient times the temperature, at the same weights and batch.
-    fn gradients(&self) -> Result<Vec<String>, ExampleError> {
+    fn gradients(&self) -> Result<Vec<String>, ExperimentError> {
         let (_, arm) = ARMS[0];
         let encoder = self.train(arm, 1.0, 0, self.updates / 2)?.encoder;
         let loader = self.digits.train_loader(BATCH, 1);
-        let batch = loader.epoch(1).next().expect("there are digits");
+        let batch = loader.batches_of(1).next().expect("there are digits");
         let of = |temperature: f64| {
             self.digits.device.seed(1_000);
             let gradients = encoder.loss(batch.clone(), temperature).backward();

@@ -1,14 +1,15 @@
 //! A training of the classifier, and what its updates and epochs showed.
 
-use anneal_examples::evaluation::Evaluation;
 use anneal_examples::loader::ImageBatch;
-use anneal_examples::prelude::*;
 use burn::module::Module;
 use burn::train::TrainStep;
 use burn_anneal::control::MetricOf;
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::digits::Digits;
+use crate::error::ExperimentError;
+use crate::evaluation::{Evaluation, evaluate};
 use crate::model::Classifier;
 
 /// How long a classifier trains, and on what.
@@ -45,7 +46,7 @@ impl Plan {
         digits: &Digits,
         seed: u64,
         builder: impl FnOnce(Classifier) -> LearnerBuilder<Classifier>,
-    ) -> Result<Course, ExampleError> {
+    ) -> Result<Course, ExperimentError> {
         self.train_while(digits, seed, builder, |_, _| Ok(true))
     }
 
@@ -58,8 +59,8 @@ impl Plan {
         digits: &Digits,
         seed: u64,
         builder: impl FnOnce(Classifier) -> LearnerBuilder<Classifier>,
-        mut keep: impl FnMut(u64, f64) -> Result<bool, ExampleError>,
-    ) -> Result<Course, ExampleError> {
+        mut keep: impl FnMut(u64, f64) -> Result<bool, ExperimentError>,
+    ) -> Result<Course, ExperimentError> {
         digits.device.seed(seed);
         let classifier = Classifier::new(&digits.device.clone().autodiff());
         let run = RunLength::from_items(digits.train.len(), self.batch_size).epochs(self.epochs);
@@ -68,7 +69,7 @@ impl Plan {
         let valid_digits = digits.loader_of(&digits.valid);
         let mut course = Course::default();
         for epoch in 1..=self.epochs {
-            for batch in train_digits.epoch(epoch) {
+            for batch in train_digits.batches_of(epoch) {
                 let batch = (self.change)(training.next_update(), batch);
                 course.update(&mut training, batch)?;
             }
@@ -94,7 +95,7 @@ impl Course {
         &mut self,
         training: &mut TrainingLoop<Classifier>,
         batch: ImageBatch,
-    ) -> Result<(), ExampleError> {
+    ) -> Result<(), ExperimentError> {
         let output = training.pass(|model| TrainStep::step(model, batch));
         self.rates.push(training.update()?.rate);
         self.losses.push(output.loss.try_into_scalar()?);

@@ -11,9 +11,11 @@ use burn_anneal::control::{Curriculum, Follow};
 use burn_anneal::groups::Curvature;
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::course::Course;
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::exam::Exam;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::Classifier;
@@ -91,7 +93,7 @@ type Arm = (fn(f64) -> ScheduleConfig, Control);
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let lessons = Lessons { digits, epochs_per_phase: settings.either(3, 1) };
     let level: fn(f64) -> ScheduleConfig = |rate| constant(rate).into();
@@ -157,7 +159,7 @@ struct Learned {
 }
 
 impl Lessons {
-    fn train(&self, arm: &Arm, rate: f64, seed: u64) -> Result<Learned, ExampleError> {
+    fn train(&self, arm: &Arm, rate: f64, seed: u64) -> Result<Learned, ExperimentError> {
         let (schedule, control) = arm;
         let Digits { device, train, valid, test } = &self.digits;
         device.seed(seed);
@@ -184,7 +186,7 @@ impl Lessons {
                 false => None,
             };
             let first = course.rates.len();
-            for batch in loader.epoch(epoch) {
+            for batch in loader.batches_of(epoch) {
                 let in_turn = (course.rates.len() - first + LEVELS.len() - 1) % LEVELS.len();
                 let level = LEVELS.get(phase).unwrap_or(&LEVELS[in_turn]);
                 if let Control::Difficulty(_) = control {
@@ -206,9 +208,9 @@ impl Lessons {
         &self,
         training: &TrainingLoop<Classifier>,
         level: f64,
-    ) -> Result<f64, ExampleError> {
+    ) -> Result<f64, ExperimentError> {
         const IMAGES: usize = 128;
-        let Some(batch) = self.digits.train_loader(IMAGES, 0).epoch(1).next() else {
+        let Some(batch) = self.digits.train_loader(IMAGES, 0).batches_of(1).next() else {
             return Ok(f64::NAN);
         };
         let batch = with_noise(batch, level);
@@ -221,7 +223,7 @@ impl Lessons {
 
 /// Digits at all noise levels.
 fn exam(loader: &ImageLoader) -> Exam {
-    Exam::of(LEVELS.iter().flat_map(|level| loader.epoch(1).map(|it| with_noise(it, *level))))
+    Exam::of(LEVELS.iter().flat_map(|level| loader.batches_of(1).map(|it| with_noise(it, *level))))
 }
 
 fn with_noise(batch: ImageBatch, level: f64) -> ImageBatch {

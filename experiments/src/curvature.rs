@@ -12,8 +12,10 @@ use burn_anneal::groups::Curvature;
 use burn_anneal::plan::{Sweep, mean_curvature};
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::Classifier;
 use crate::table::Column;
@@ -42,7 +44,7 @@ const STUDY: Study = Study {
 ///
 /// # Errors
 /// When the device fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let arms = [("random weights", 0), ("after 100 updates", 100)];
     let note = "A network of three layers, plain SGD, batches of 256 digits. All but the sweep are of one batch: the largest \
@@ -51,7 +53,7 @@ pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
     STUDY.conduct(settings, &arms, note, |updates, seed| measure(&digits, *updates, seed))
 }
 
-fn measure(digits: &Digits, updates: usize, seed: u64) -> Result<Trial, ExampleError> {
+fn measure(digits: &Digits, updates: usize, seed: u64) -> Result<Trial, ExperimentError> {
     let device = digits.device.clone().autodiff();
     device.seed(seed);
     let loader = digits.train_loader(256, seed);
@@ -59,7 +61,7 @@ fn measure(digits: &Digits, updates: usize, seed: u64) -> Result<Trial, ExampleE
     let builder =
         |model| LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.1)).run(run);
     let mut training = builder(Classifier::new(&device)).build_loop()?;
-    for batch in loader.epochs().take(updates) {
+    for batch in loader.all_batches().take(updates) {
         training.pass(|model| TrainStep::step(model, batch));
         training.update()?;
     }
@@ -73,7 +75,7 @@ fn measure(digits: &Digits, updates: usize, seed: u64) -> Result<Trial, ExampleE
     let swept = sweep.find(&builder, &shared)?.tests()[0].curvature(0.0);
     let groups = GroupsConfig::new().resolve(&model, &constant(0.1).resolve(run)?, run)?;
     let mut largest = f64::NAN;
-    if let Some(batch) = loader.epoch(1).next() {
+    if let Some(batch) = loader.batches_of(1).next() {
         let gradients = |model: &Classifier| TrainStep::step(model, batch.clone()).grads;
         let found = Curvature::new().measure(&model, &groups, gradients)?;
         largest = found.iter().next().map_or(f64::NAN, |(_, largest)| largest);

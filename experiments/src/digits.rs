@@ -8,7 +8,9 @@ use anneal_examples::loader::ImageLoader;
 use anneal_examples::prelude::*;
 use burn::tensor::{Device, Tensor};
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
+use crate::error::ExperimentError;
 use crate::model::PIXELS;
 
 /// Pixels from -1 to 1, which are those that a generator makes.
@@ -35,7 +37,10 @@ impl Digits {
     ///
     /// # Errors
     /// When there is nothing to compute on, or a file of digits is missing or damaged.
-    pub fn load(settings: &Settings, normalization: Normalization) -> Result<Self, ExampleError> {
+    pub fn load(
+        settings: &Settings,
+        normalization: Normalization,
+    ) -> Result<Self, ExperimentError> {
         let device = SelectedDevice::select(None)?.device;
         let splits = data::load(Dataset::Mnist, DataSource::Sample, None)?;
         let (train, valid) = splits.train.split(splits.train.len() / 5 * 4);
@@ -49,18 +54,18 @@ impl Digits {
     /// Loads the training digits in batches, shuffled.
     pub fn train_loader(&self, batch_size: usize, seed: u64) -> ImageLoader {
         let (images, device) = (Arc::clone(&self.train), self.device.clone().autodiff());
-        ImageLoader::train(images, batch_size, Augmentation::NONE, seed, &device)
+        train_loader(images, batch_size, Augmentation::NONE, seed, &device)
     }
 
     /// Loads digits as they are stored.
     pub fn loader_of(&self, images: &Arc<Images>) -> ImageLoader {
-        ImageLoader::test(Arc::clone(images), TESTED_AT_ONCE, &self.device)
+        test_loader(Arc::clone(images), TESTED_AT_ONCE, &self.device)
     }
 }
 
 /// Some digits as a tensor: `[images, pixels]`.
 pub fn tensor_of(images: &Arc<Images>, device: &Device) -> Tensor<2> {
-    let loader = ImageLoader::test(Arc::clone(images), images.len(), device);
-    let all: Vec<Tensor<4>> = loader.epoch(1).map(|batch| batch.images).collect();
+    let loader = test_loader(Arc::clone(images), images.len(), device);
+    let all: Vec<Tensor<4>> = loader.batches_of(1).map(|batch| batch.images).collect();
     Tensor::cat(all, 0).reshape([-1, PIXELS as i32])
 }

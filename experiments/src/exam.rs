@@ -1,10 +1,10 @@
 //! Batches to test on that no loader gives: changed, or with other classes.
 
-use anneal_examples::evaluation::Evaluation;
 use anneal_examples::loader::ImageBatch;
-use anneal_examples::prelude::*;
 use burn::train::{ClassificationOutput, InferenceStep};
 
+use crate::error::ExperimentError;
+use crate::evaluation::Evaluation;
 use crate::model::Classifier;
 
 /// Batches that stay the same.
@@ -21,7 +21,7 @@ impl Exam {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn evaluate(&self, classifier: &Classifier) -> Result<Evaluation, ExampleError> {
+    pub fn evaluate(&self, classifier: &Classifier) -> Result<Evaluation, ExperimentError> {
         let (mut images, mut loss, mut right) = (0.0, 0.0, 0.0);
         for batch in &self.0 {
             let count = batch.targets.dims()[0] as f64;
@@ -39,7 +39,7 @@ impl Exam {
 ///
 /// # Errors
 /// When the device fails.
-pub fn of_output(output: ClassificationOutput) -> Result<Evaluation, ExampleError> {
+pub fn of_output(output: ClassificationOutput) -> Result<Evaluation, ExperimentError> {
     let count = output.targets.dims()[0] as f64;
     let right = output.output.argmax(1).squeeze_dim::<1>(1).equal(output.targets);
     let right = right.int().sum().try_into_scalar::<f64>()?;

@@ -9,6 +9,7 @@ use burn_anneal::prelude::*;
 use crate::cli::Settings;
 use crate::clients::Rounds;
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::table::Column;
 
@@ -88,7 +89,7 @@ struct Arm {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let updates = settings.either(UPDATES, 160);
     let base = || Arm {

@@ -9,6 +9,7 @@ use anneal_examples::plot::{self, Panel, Scale, Series, Titles};
 use anneal_examples::prelude::*;
 
 use crate::cli::Settings;
+use crate::error::ExperimentError;
 use crate::table::{Column, Row, Table};
 
 /// The lowest and the highest loss in pictures.
@@ -81,8 +82,8 @@ impl Study {
         settings: &Settings,
         arms: &[(&'static str, A)],
         note: &str,
-        run: impl FnMut(&A, u64) -> Result<Trial, ExampleError>,
-    ) -> Result<Report, ExampleError> {
+        run: impl FnMut(&A, u64) -> Result<Trial, ExperimentError>,
+    ) -> Result<Report, ExperimentError> {
         self.conduct_for(self.name, settings, arms, note, run)
     }
 
@@ -96,12 +97,12 @@ impl Study {
         settings: &Settings,
         arms: &[(&'static str, A)],
         note: &str,
-        mut run: impl FnMut(&A, u64) -> Result<Trial, ExampleError>,
-    ) -> Result<Report, ExampleError> {
+        mut run: impl FnMut(&A, u64) -> Result<Trial, ExperimentError>,
+    ) -> Result<Report, ExperimentError> {
         let started = Instant::now();
         let folder = settings.folder();
         fs::create_dir_all(folder)
-            .map_err(|source| ExampleError::File { path: folder.to_owned(), source })?;
+            .map_err(|source| ExperimentError::File { path: folder.to_owned(), source })?;
         let mut rows: Vec<Row> =
             arms.iter().map(|(arm, _)| Row { arm, runs: Vec::new() }).collect();
         let mut panels: Vec<Panel<'_>> = self.panels.iter().map(Drawn::empty).collect();
@@ -205,11 +206,11 @@ pub fn smoothed(values: &[f64], window: usize) -> Vec<(f64, f64)> {
 }
 
 /// Writes a file of results, and its folder where it is not there.
-pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), ExampleError> {
+pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), ExperimentError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(path, contents))
-        .map_err(|source| ExampleError::File { path: path.to_owned(), source })
+        .map_err(|source| ExperimentError::File { path: path.to_owned(), source })
 }
 
 impl Report {

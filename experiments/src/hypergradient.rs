@@ -9,6 +9,7 @@ use burn_anneal::prelude::*;
 use crate::cli::Settings;
 use crate::course::{Plan, unchanged};
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, LOSSES, Report, Study, Trial, smoothed};
 use crate::table::Column;
 
@@ -61,7 +62,7 @@ type Arm = (f64, Option<Hypergradient>);
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let plan = Plan { batch_size: 64, epochs: settings.either(20, 2), change: unchanged };
     let additive = |rate: f64| Some(Hypergradient::additive(BETA / (rate * rate)));

@@ -13,6 +13,7 @@ use burn_anneal::prelude::*;
 use crate::cli::Settings;
 use crate::clients::{FederatedCourse, Rounds};
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::rates::{Tried, at_rates, best};
 use crate::table::Column;
@@ -84,7 +85,7 @@ type Kept = bool;
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let bench = Bench { digits, updates: settings.either(UPDATES, 64), best: RefCell::default() };
     let of = |steps, choice| Arm { steps, choice, momentum: None };
@@ -121,7 +122,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn trial(&self, arm: &Arm, seed: u64) -> Result<Trial, ExampleError> {
+    fn trial(&self, arm: &Arm, seed: u64) -> Result<Trial, ExperimentError> {
         let scale = if arm.momentum.is_some() { 1.0 - MOMENTUM } else { 1.0 };
         let rates = match arm.choice {
             Choice::Best => RATES.map(|rate| rate * scale).to_vec(),
@@ -168,7 +169,7 @@ impl Bench {
         rate: f64,
         budget: Option<f64>,
         seed: u64,
-    ) -> Result<FederatedCourse, ExampleError> {
+    ) -> Result<FederatedCourse, ExperimentError> {
         let (steps, split) = (arm.steps, ClientSplit::Even);
         let rounds = Rounds {
             clients: WORKERS,

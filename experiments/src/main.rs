@@ -4,12 +4,15 @@
 //! cargo run --bin experiments -- gan                                 table and pictures in docs/experiments
 //! cargo run --bin experiments -- gan --seeds 5 --out FOLDER          elsewhere
 //! cargo run --bin experiments -- gan --short --out FOLDER            a few seconds, to see that it works
+//! cargo run --bin experiments -- schedules --seeds 3                 a comparison that can be resumed, in runs/schedules
 //! ```
 
 mod averages;
+mod batches;
 mod cli;
 mod clients;
 mod colors;
+mod comparison;
 mod continual;
 mod contrastive;
 mod course;
@@ -17,9 +20,14 @@ mod curriculum;
 mod curvature;
 mod diffusion;
 mod digits;
+mod efficientnet;
+mod error;
+mod evaluation;
 mod exam;
 mod federated;
+mod finetune;
 mod gan;
+mod half_precision;
 mod harness;
 mod hypergradient;
 mod local_sgd;
@@ -34,28 +42,36 @@ mod privacy;
 mod pruning;
 mod range_test;
 mod rates;
+mod schedules;
 mod search;
 mod search_architectures;
 mod snapshots;
 mod spikes;
 mod table;
+mod weight_decay;
 
 use std::process::ExitCode;
 
 use anneal_examples::prelude::*;
-use clap::Parser;
 
 use cli::{Arguments, Experiment};
 use multitask::Beside;
 
+use crate::error::ExperimentError;
+
 fn main() -> ExitCode {
-    conclude(run(&Arguments::parse().experiment))
+    conclude(run(&Arguments::read().experiment).map_err(Into::into))
 }
 
-fn run(experiment: &Experiment) -> Result<String, ExampleError> {
+fn run(experiment: &Experiment) -> Result<String, ExperimentError> {
     match experiment {
         Experiment::Averages(settings) => Ok(averages::run(settings, false)?.to_string()),
         Experiment::Averages10000(settings) => Ok(averages::run(settings, true)?.to_string()),
+        Experiment::Efficientnet(arguments) => Ok(efficientnet::run(arguments)?.to_string()),
+        Experiment::Finetune(arguments) => Ok(finetune::run(arguments)?.to_string()),
+        Experiment::HalfPrecision(arguments) => Ok(half_precision::run(arguments)?.to_string()),
+        Experiment::Schedules(arguments) => Ok(schedules::run(arguments)?.to_string()),
+        Experiment::WeightDecay(arguments) => Ok(weight_decay::run(arguments)?.to_string()),
         Experiment::Continual(settings) => Ok(continual::run(settings)?.to_string()),
         Experiment::Contrastive(settings) => Ok(contrastive::run(settings)?.to_string()),
         Experiment::Curriculum(settings) => Ok(curriculum::run(settings)?.to_string()),

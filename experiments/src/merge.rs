@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use anneal_examples::data::{Augmentation, Images};
-use anneal_examples::evaluation::{Evaluation, evaluate};
-use anneal_examples::loader::ImageLoader;
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
 use burn::module::Module;
@@ -12,8 +10,11 @@ use burn::optim::AdamWConfig;
 use burn::train::TrainStep;
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::colors::Colors;
+use crate::error::ExperimentError;
+use crate::evaluation::{Evaluation, evaluate};
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::ColorClassifier;
 use crate::table::Column;
@@ -94,7 +95,7 @@ fn root(rate: f64, span: Span) -> ScheduleConfig {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let bench = Bench::load(settings)?;
     let arms: [(&str, Arm); 7] = [
         ("as it is", Arm::Nothing),
@@ -140,7 +141,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn load(settings: &Settings) -> Result<Self, ExampleError> {
+    fn load(settings: &Settings) -> Result<Self, ExperimentError> {
         Ok(Self { colors: Colors::sample(settings)?, epochs: settings.either(20, 10) })
     }
 
@@ -154,9 +155,9 @@ impl Bench {
         (epochs * self.colors.train.len().div_ceil(BATCH)) as u64
     }
 
-    fn stable(&self, seed: u64) -> Result<Stable, ExampleError> {
+    fn stable(&self, seed: u64) -> Result<Stable, ExperimentError> {
         let folder = tempfile::tempdir()
-            .map_err(|source| ExampleError::File { path: std::env::temp_dir(), source })?;
+            .map_err(|source| ExperimentError::File { path: std::env::temp_dir(), source })?;
         let snapshots = Snapshots::new(folder.path()).every(Span::epochs(1.0 / IN_EPOCH));
         let builder = self.builder(constant(RATE), seed).snapshots(snapshots);
         let mut training = builder.build_loop()?;
@@ -190,18 +191,18 @@ impl Bench {
         training: &mut TrainingLoop<ColorClassifier>,
         epoch: usize,
         seed: u64,
-    ) -> Result<(), ExampleError> {
+    ) -> Result<(), ExperimentError> {
         let device = self.colors.device.clone().autodiff();
         let images = Arc::clone(&self.colors.train);
-        let loader = ImageLoader::train(images, BATCH, Augmentation::CROP_AND_FLIP, seed, &device);
-        for batch in loader.epoch(epoch) {
+        let loader = train_loader(images, BATCH, Augmentation::CROP_AND_FLIP, seed, &device);
+        for batch in loader.batches_of(epoch) {
             training.pass(|model| TrainStep::step(model, batch));
             training.update()?;
         }
         Ok(())
     }
 
-    fn trial(&self, arm: &Arm, stable: &Stable) -> Result<Trial, ExampleError> {
+    fn trial(&self, arm: &Arm, stable: &Stable) -> Result<Trial, ExperimentError> {
         let model = |share: usize| match arm {
             Arm::Nothing => Ok(stable.model.clone()),
             Arm::Merge(curve) => self.merged(*curve, share, stable),
@@ -232,8 +233,8 @@ impl Bench {
         &self,
         model: &ColorClassifier,
         images: &Arc<Images>,
-    ) -> Result<Evaluation, ExampleError> {
-        let loader = ImageLoader::test(Arc::clone(images), TESTED_AT_ONCE, &self.colors.device);
+    ) -> Result<Evaluation, ExperimentError> {
+        let loader = test_loader(Arc::clone(images), TESTED_AT_ONCE, &self.colors.device);
         Ok(evaluate(model, &loader)?)
     }
 
@@ -242,7 +243,7 @@ impl Bench {
         curve: Curve,
         share: usize,
         stable: &Stable,
-    ) -> Result<ColorClassifier, ExampleError> {
+    ) -> Result<ColorClassifier, ExperimentError> {
         let first = self.updates(self.before(share)) - 1;
         let last = Snapshots::list(stable.folder.path())?.into_iter();
         let last = last.filter(|snapshot| snapshot.update() >= first);
@@ -254,7 +255,7 @@ impl Bench {
         curve: Curve,
         share: usize,
         stable: &Stable,
-    ) -> Result<ColorClassifier, ExampleError> {
+    ) -> Result<ColorClassifier, ExperimentError> {
         let before = self.before(share);
         let updates = self.updates(self.epochs - before);
         // The warm-up is an epoch of what comes before.

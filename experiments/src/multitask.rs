@@ -3,10 +3,10 @@
 use std::cell::OnceCell;
 
 use anneal_examples::data::CLASSES;
-use anneal_examples::evaluation::Evaluation;
 use anneal_examples::loader::{ImageBatch, ImageLoader};
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
+use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
@@ -17,8 +17,11 @@ use burn::train::{ClassificationOutput, TrainOutput};
 use burn_anneal::control::TaskConflict;
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::digits::Digits;
+use crate::error::ExperimentError;
+use crate::evaluation::Evaluation;
 use crate::exam::of_output;
 use crate::harness::{Drawn, Expected, Report, Study, Trial, smoothed};
 use crate::model::PIXELS;
@@ -195,7 +198,7 @@ struct Arm {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings, beside: Beside) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings, beside: Beside) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let bench = Bench { digits, beside, epochs: settings.either(10, 3) };
     let smooth = |rule| Arm { trunk: Shape::Smooth, heads: Shape::Smooth, rule };
@@ -240,12 +243,16 @@ struct Bench {
 
 impl Bench {
     /// The runs of an arm at each rate, by seed; the mean of their validation losses decides.
-    fn tried(&self, arm: Arm, settings: &Settings) -> Result<Vec<Tried<Vec<Trial>>>, ExampleError> {
+    fn tried(
+        &self,
+        arm: Arm,
+        settings: &Settings,
+    ) -> Result<Vec<Tried<Vec<Trial>>>, ExperimentError> {
         let train = |rate| settings.seeds().map(|seed| self.train(arm, rate, seed)).collect();
         at_rates(&RATES, train, |runs: &Vec<Trial>| runs.iter().map(|run| run.numbers[0]).sum())
     }
 
-    fn train(&self, arm: Arm, rate: f64, seed: u64) -> Result<Trial, ExampleError> {
+    fn train(&self, arm: Arm, rate: f64, seed: u64) -> Result<Trial, ExperimentError> {
         let device = self.digits.device.clone().autodiff();
         self.digits.device.seed(seed);
         let model = TwoHeads::new(self.beside, &device);
@@ -268,7 +275,7 @@ impl Bench {
         let valid_digits = self.digits.loader_of(&self.digits.valid);
         let (mut cosines, mut rates, mut valid) = (vec![], vec![], vec![]);
         for epoch in 1..=self.epochs {
-            for batch in batches.epoch(epoch) {
+            for batch in batches.batches_of(epoch) {
                 training.pass(|model| model.step(&batch));
                 training.update()?;
                 let cosine = training.observation().task_cosine;
@@ -306,10 +313,10 @@ struct Score {
     other: f64,
 }
 
-fn score(model: &TwoHeads, images: &ImageLoader) -> Result<Score, ExampleError> {
+fn score(model: &TwoHeads, images: &ImageLoader) -> Result<Score, ExperimentError> {
     let mut score = Score::default();
-    for batch in images.epoch(1) {
-        let share = batch.targets.dims()[0] as f64 / images.len() as f64;
+    for batch in images.batches_of(1) {
+        let share = batch.targets.dims()[0] as f64 / images.num_items() as f64;
         let class = of_output(model.class(&batch))?;
         let other = match model.beside {
             Beside::Parity => of_output(model.parity(&batch))?,

@@ -10,6 +10,7 @@ use burn_anneal::prelude::*;
 use crate::cli::Settings;
 use crate::course::{Plan, unchanged};
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::table::Column;
 
@@ -49,7 +50,7 @@ type Arm = (ScheduleConfig, bool);
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let plan = Plan { batch_size: 32, epochs: settings.either(30, 3), change: unchanged };
     let warm_up = Span::epochs(1);

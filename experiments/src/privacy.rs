@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anneal_examples::data::{CLASSES, Images};
-use anneal_examples::loader::{ImageBatch, ImageLoader};
+use anneal_examples::loader::ImageBatch;
 use anneal_examples::model::{ImageNetwork, inference_step};
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
@@ -16,8 +16,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::{ClassificationOutput, InferenceStep};
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::PIXELS;
 use crate::table::Column;
@@ -94,7 +96,7 @@ struct Arm {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let updates = settings.either(200, 5);
     let rows = rows(&digits.train);
@@ -128,7 +130,7 @@ pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
         let none = DifferentialPrivacy::clip(CLIP).noise_multiplier(NO_NOISE);
         let train = |privacy| train(&digits, &loader, arm.rates, privacy, updates, seed);
         let courses = private.into_iter().chain([none]).map(train);
-        let courses = courses.collect::<Result<Vec<Course>, ExampleError>>()?;
+        let courses = courses.collect::<Result<Vec<Course>, ExperimentError>>()?;
         let accuracies = courses.iter().map(|course| course.accuracy);
         let means = [&courses[0], &courses[2]].map(Course::mean_rate);
         let of_epsilon = EPSILONS.iter().zip(&courses);
@@ -165,7 +167,7 @@ fn train(
     privacy: DifferentialPrivacy,
     updates: u64,
     seed: u64,
-) -> Result<Course, ExampleError> {
+) -> Result<Course, ExperimentError> {
     let (rate, privacy) = match rates {
         Rates::Constant(rate) => (rate, privacy),
         Rates::Best(most) => {
@@ -192,12 +194,12 @@ fn train(
 type Row = (Vec<f32>, i32);
 
 fn rows(images: &Arc<Images>) -> Vec<Row> {
-    let loader = ImageLoader::test(Arc::clone(images), 1, &Device::default());
+    let loader = test_loader(Arc::clone(images), 1, &Device::default());
     let row = |batch: ImageBatch| {
         let pixels = batch.images.into_data().iter::<f32>().collect();
         (pixels, batch.targets.into_data().iter::<i32>().sum())
     };
-    loader.epoch(1).map(row).collect()
+    loader.batches_of(1).map(row).collect()
 }
 
 struct Digit;

@@ -9,9 +9,12 @@ use burn::optim::momentum::MomentumConfig;
 use burn_anneal::control::PruningRestart;
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::course::Course;
 use crate::digits::Digits;
+use crate::error::ExperimentError;
+use crate::evaluation::evaluate;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::Classifier;
 use crate::rates::{Tried, at_rates, best};
@@ -73,7 +76,7 @@ type Arm = (fn(f64) -> ScheduleConfig, bool);
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let level: fn(f64) -> ScheduleConfig = |rate| constant(rate).into();
     let smooth: fn(f64) -> ScheduleConfig = |rate| cosine(rate).into();
@@ -133,7 +136,7 @@ impl Cut {
         training: &TrainingLoop<Classifier>,
         valid: &ImageLoader,
         updates: usize,
-    ) -> Result<f64, ExampleError> {
+    ) -> Result<f64, ExperimentError> {
         let found = evaluate(&training.valid(), valid)?;
         self.accuracies.push((updates as f64, found.accuracy));
         self.course.valid.push(found);
@@ -147,7 +150,7 @@ fn train(
     (schedule, restarts): &Arm,
     rate: f64,
     seed: u64,
-) -> Result<Cut, ExampleError> {
+) -> Result<Cut, ExperimentError> {
     digits.device.seed(seed);
     let classifier = Classifier::new(&digits.device.clone().autodiff());
     let momentum = MomentumConfig { momentum: MOMENTUM, dampening: 0.0, nesterov: false };
@@ -160,11 +163,11 @@ fn train(
     }
     .build_loop()?;
     let loader = digits.train_loader(BATCH_SIZE, seed);
-    let updates = EPOCHS * loader.batches();
+    let updates = EPOCHS * digits.train.len().div_ceil(BATCH_SIZE);
     let valid = digits.loader_of(&digits.valid);
     let mut cut = Cut::default();
     let mut last_shock = None;
-    for (update, batch) in (1..=EPOCHS).flat_map(|epoch| loader.epoch(epoch)).enumerate() {
+    for (update, batch) in (1..=EPOCHS).flat_map(|epoch| loader.batches_of(epoch)).enumerate() {
         let shock = SHOCKS.iter().find(|(percent, _)| update == percent * updates / 100);
         if let Some((_, sparsity)) = shock {
             let before = cut.test(&training, &valid, update)?;

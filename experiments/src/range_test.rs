@@ -20,7 +20,10 @@ use burn::train::TrainStep;
 use burn_anneal::plan::{RangeTests, Rule, Sweep, Verdict};
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::cli::{RangeTestSettings, Settings};
+use crate::error::ExperimentError;
+use crate::evaluation::evaluate;
 use crate::harness::write;
 use crate::model::Classifier;
 
@@ -36,7 +39,7 @@ const NEAR: f64 = 3.0;
 const TESTED_AT_ONCE: usize = 100;
 
 /// Makes a network, with random parameters where it has any.
-type Make<M> = Box<dyn Fn(&Device) -> Result<M, ExampleError>>;
+type Make<M> = Box<dyn Fn(&Device) -> Result<M, ExperimentError>>;
 
 /// A network, what it learns, and how.
 struct Problem<M> {
@@ -66,7 +69,7 @@ struct Measured {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(arguments: &RangeTestSettings) -> Result<String, ExampleError> {
+pub fn run(arguments: &RangeTestSettings) -> Result<String, ExperimentError> {
     let started = Instant::now();
     let settings = &arguments.shared;
     let device = SelectedDevice::select(None)?.device;
@@ -99,7 +102,7 @@ pub fn run(arguments: &RangeTestSettings) -> Result<String, ExampleError> {
 }
 
 /// A small network without norms, under SGD with momentum.
-fn digits(settings: &Settings) -> Result<Problem<Classifier>, ExampleError> {
+fn digits(settings: &Settings) -> Result<Problem<Classifier>, ExperimentError> {
     let splits = data::load(Dataset::Mnist, DataSource::Sample, None)?;
     let (train, valid) = splits.train.split(splits.train.len() / 5 * 4);
     let count = |images: &Images| settings.either(images.len(), images.len() / 10);
@@ -124,7 +127,7 @@ fn digits(settings: &Settings) -> Result<Problem<Classifier>, ExampleError> {
 /// A residual network with norms, under AdamW.
 fn things(
     settings: &Settings,
-) -> Result<Problem<anneal_examples::model::ResidualNetwork>, ExampleError> {
+) -> Result<Problem<anneal_examples::model::ResidualNetwork>, ExperimentError> {
     let (train, valid) = cifar(settings.either(2_000, 200), settings.either(500, 100))?;
     Ok(Problem {
         name: "CIFAR sample",
@@ -144,7 +147,10 @@ fn things(
 }
 
 /// A network that was made for ImageNet, with rates that fall from layer to layer.
-fn fine_tuning(settings: &Settings, weights: &Path) -> Result<Problem<EfficientNet>, ExampleError> {
+fn fine_tuning(
+    settings: &Settings,
+    weights: &Path,
+) -> Result<Problem<EfficientNet>, ExperimentError> {
     let (train, valid) = cifar(settings.either(480, 40), settings.either(200, 40))?;
     let with = |images: Arc<Images>| {
         let images = Arc::unwrap_or_clone(images);
@@ -181,7 +187,7 @@ fn fine_tuning(settings: &Settings, weights: &Path) -> Result<Problem<EfficientN
 }
 
 /// Images to train on, and others to validate on.
-fn cifar(train: usize, valid: usize) -> Result<(Arc<Images>, Arc<Images>), ExampleError> {
+fn cifar(train: usize, valid: usize) -> Result<(Arc<Images>, Arc<Images>), ExperimentError> {
     let images = data::load(Dataset::Cifar10, DataSource::Sample, None)?.train;
     let (of_valid, others) = images.split(valid.min(images.len() / 5));
     Ok((Arc::new(others.balanced_first(train.min(others.len()))), Arc::new(of_valid)))
@@ -194,7 +200,7 @@ impl<M: ImageClassifier> Problem<M> {
         device: &Device,
         measured: &mut Vec<Measured>,
         hows: &mut String,
-    ) -> Result<(), ExampleError> {
+    ) -> Result<(), ExperimentError> {
         let _ = writeln!(hows, "- {}: {}.", self.name, self.how);
         let device = device.clone().autodiff();
         for seed in settings.seeds() {
@@ -220,13 +226,7 @@ impl<M: ImageClassifier> Problem<M> {
     }
 
     fn loader(&self, seed: u64, device: &Device) -> ImageLoader {
-        ImageLoader::train(
-            Arc::clone(&self.train),
-            self.batch_size,
-            Augmentation::NONE,
-            seed,
-            device,
-        )
+        train_loader(Arc::clone(&self.train), self.batch_size, Augmentation::NONE, seed, device)
     }
 
     /// The validation loss of a run whose highest rate is `rate`.
@@ -236,17 +236,16 @@ impl<M: ImageClassifier> Problem<M> {
         rate: f64,
         loader: &ImageLoader,
         device: &Device,
-    ) -> Result<f64, ExampleError> {
+    ) -> Result<f64, ExperimentError> {
         let run = RunLength::from_items(self.train.len(), self.batch_size).epochs(self.epochs);
         let mut training = (self.builder)(model, rate).run(run).build_loop()?;
         for epoch in 1..=self.epochs {
-            for batch in loader.epoch(epoch) {
+            for batch in loader.batches_of(epoch) {
                 training.pass(|model| TrainStep::step(model, batch));
                 training.update()?;
             }
         }
-        let images =
-            ImageLoader::test(Arc::clone(&self.valid), TESTED_AT_ONCE, &device.clone().inner());
+        let images = test_loader(Arc::clone(&self.valid), TESTED_AT_ONCE, &device.clone().inner());
         let loss = evaluate(&training.into_model().valid(), &images)?.loss;
         Ok(if loss.is_finite() { loss } else { f64::INFINITY })
     }

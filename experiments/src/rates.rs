@@ -1,6 +1,6 @@
 //! Trainings at a few rates, so that every arm has the best of its own.
 
-use anneal_examples::prelude::*;
+use crate::error::ExperimentError;
 
 /// What a training at a rate showed.
 #[derive(Debug)]
@@ -19,9 +19,9 @@ pub struct Tried<T> {
 /// Those of `train`.
 pub fn at_rates<T>(
     rates: &[f64],
-    mut train: impl FnMut(f64) -> Result<T, ExampleError>,
+    mut train: impl FnMut(f64) -> Result<T, ExperimentError>,
     loss: impl Fn(&T) -> f64,
-) -> Result<Vec<Tried<T>>, ExampleError> {
+) -> Result<Vec<Tried<T>>, ExperimentError> {
     let mut at = |&rate| {
         let found = train(rate)?;
         let loss = loss(&found);

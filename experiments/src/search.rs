@@ -13,6 +13,7 @@ use burn_anneal::prelude::*;
 use crate::cli::Settings;
 use crate::course::{Course, Plan, unchanged};
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, Report, Study as Experiment, Trial};
 use crate::model::Classifier;
 use crate::table::Column;
@@ -65,7 +66,7 @@ struct Problem {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let epochs = settings.either(6, 2);
     let problem = Problem {
         digits: Digits::load(settings, Dataset::Mnist.normalization())?,
@@ -94,7 +95,7 @@ impl Problem {
         (strategy, halves): &Arm,
         seed: u64,
         good: (f64, f64),
-    ) -> Result<Trial, ExampleError> {
+    ) -> Result<Trial, ExperimentError> {
         let space = Space::new().log("rate", RATES.0, RATES.1).log("decay", DECAYS.0, DECAYS.1);
         let search = Search::new(space).strategy(strategy.clone()).seed(seed);
         let search = match halves {
@@ -116,7 +117,7 @@ impl Problem {
                 if course.valid.len() == self.plan.epochs && loss < best.borrow().0 {
                     *best.borrow_mut() = (loss, course.test.accuracy);
                 }
-                Ok::<f64, ExampleError>(loss)
+                Ok::<f64, ExperimentError>(loss)
             })
             .map_err(failed)?;
         let (loss, accuracy) = *best.borrow();
@@ -138,7 +139,7 @@ impl Problem {
         values: &Values,
         seed: u64,
         keep: impl FnMut(u64, f64) -> Result<bool, SearchError>,
-    ) -> Result<Course, ExampleError> {
+    ) -> Result<Course, ExperimentError> {
         let (rate, decay) = (values["rate"], values["decay"]);
         let build = |model: Classifier| {
             let schedule = cosine(rate).warmup(Span::percent(10.0));
@@ -150,7 +151,7 @@ impl Problem {
     }
 
     /// The rates that are nearly as good as the best, with hardly any decay, of the first seed.
-    fn good_rates(&self, settings: &Settings) -> Result<(f64, f64), ExampleError> {
+    fn good_rates(&self, settings: &Settings) -> Result<(f64, f64), ExperimentError> {
         let decades = (RATES.1 / RATES.0).log10();
         let points = settings.either(25, 7);
         let rate = |i: usize| RATES.0 * 10f64.powf(decades * i as f64 / (points - 1) as f64);
@@ -173,7 +174,7 @@ impl Problem {
         ))
     }
 
-    fn note(&self, good: (f64, f64)) -> Result<String, ExampleError> {
+    fn note(&self, good: (f64, f64)) -> Result<String, ExperimentError> {
         let target = Target::new(Axis::log("rate", RATES.0, RATES.1), good.0..=good.1)
             .map_err(|error| failed(error.into()))?;
         let trials = self.trials as u64;
@@ -203,6 +204,6 @@ fn hits(study: &Study, good: (f64, f64)) -> usize {
     study.trials().iter().filter(|trial| is_good(trial.values["rate"])).count()
 }
 
-fn failed(error: SearchError) -> ExampleError {
-    ExampleError::Search(error)
+fn failed(error: SearchError) -> ExperimentError {
+    ExperimentError::Search(error)
 }

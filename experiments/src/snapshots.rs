@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anneal_examples::data::Augmentation;
-use anneal_examples::evaluation::Evaluation;
 use anneal_examples::loader::{ImageBatch, ImageLoader};
 use anneal_examples::model::ImageNetwork;
 use anneal_examples::plot::Scale;
@@ -15,8 +14,11 @@ use burn::tensor::Tensor;
 use burn::train::TrainStep;
 use burn_anneal::prelude::*;
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::colors::Colors;
+use crate::error::ExperimentError;
+use crate::evaluation::Evaluation;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::ColorClassifier;
 use crate::table::Column;
@@ -79,7 +81,7 @@ type Arm = (ScheduleConfig, Option<usize>);
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let bench = Bench::load(settings)?;
     let once = || ScheduleConfig::from(cosine(RATE));
     let cycles = |count: usize, peak: f64| {
@@ -120,11 +122,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn load(settings: &Settings) -> Result<Self, ExampleError> {
+    fn load(settings: &Settings) -> Result<Self, ExperimentError> {
         Ok(Self { colors: Colors::sample(settings)?, epochs: settings.either(30, 6) })
     }
 
-    fn trial(&self, arm: &Arm, seed: u64) -> Result<Trial, ExampleError> {
+    fn trial(&self, arm: &Arm, seed: u64) -> Result<Trial, ExperimentError> {
         let (members, rates) = self.train(arm, seed)?;
         let score = |members: &[ColorClassifier], average| self.score(members, average);
         let each = members.iter().map(|member| {
@@ -157,11 +159,11 @@ impl Bench {
         })
     }
 
-    fn train(&self, (schedule, parts): &Arm, seed: u64) -> Result<Left, ExampleError> {
+    fn train(&self, (schedule, parts): &Arm, seed: u64) -> Result<Left, ExperimentError> {
         let device = self.colors.device.clone().autodiff();
         self.colors.device.seed(seed);
         let folder = tempfile::tempdir()
-            .map_err(|source| ExampleError::File { path: std::env::temp_dir(), source })?;
+            .map_err(|source| ExperimentError::File { path: std::env::temp_dir(), source })?;
         let optimizer = AdamWConfig::new().with_weight_decay(WEIGHT_DECAY).build();
         let run = RunLength::from_items(self.colors.train.len(), BATCH).epochs(self.epochs);
         let mut training =
@@ -170,10 +172,10 @@ impl Bench {
                 .snapshots(Snapshots::new(folder.path()))
                 .build_loop()?;
         let images = Arc::clone(&self.colors.train);
-        let loader = ImageLoader::train(images, BATCH, Augmentation::NONE, seed, &device);
+        let loader = train_loader(images, BATCH, Augmentation::NONE, seed, &device);
         let (mut along, mut rates) = (vec![], vec![]);
         for epoch in 1..=self.epochs {
-            for batch in loader.epoch(epoch) {
+            for batch in loader.batches_of(epoch) {
                 training.pass(|model| TrainStep::step(model, batch));
                 let updated = training.update()?;
                 rates.push((updated.number as f64, updated.rate));
@@ -192,7 +194,7 @@ impl Bench {
     }
 
     fn test_loader(&self) -> ImageLoader {
-        ImageLoader::test(Arc::clone(&self.colors.test), TESTED_AT_ONCE, &self.colors.device)
+        test_loader(Arc::clone(&self.colors.test), TESTED_AT_ONCE, &self.colors.device)
     }
 
     /// What models achieve together.
@@ -200,11 +202,11 @@ impl Bench {
         &self,
         members: &[ColorClassifier],
         mean_of: MeanOf,
-    ) -> Result<Evaluation, ExampleError> {
+    ) -> Result<Evaluation, ExperimentError> {
         let loader = self.test_loader();
         let ensemble = Ensemble::of_models(members.iter().cloned()).mean_of(mean_of);
         let logits = Tensor::cat(ensemble.predict(&loader, forward)?, 0);
-        let targets = Tensor::cat(loader.epoch(1).map(|batch| batch.targets).collect(), 0);
+        let targets = Tensor::cat(loader.batches_of(1).map(|batch| batch.targets).collect(), 0);
         let right = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(targets.clone());
         let loss = CrossEntropyLossConfig::new().init(&self.colors.device).forward(logits, targets);
         Ok(Evaluation {

@@ -11,6 +11,7 @@ use burn_anneal::prelude::*;
 use crate::cli::Settings;
 use crate::course::{Course, Plan, unchanged};
 use crate::digits::Digits;
+use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, LOSSES, Report, Study, Trial, smoothed};
 use crate::table::Column;
 
@@ -84,7 +85,7 @@ struct Arm {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let epochs = settings.either(10, 5);
     let plain = |guard| Arm { guard, momentum: false, broken: true };
@@ -113,7 +114,7 @@ pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
     })
 }
 
-fn train(digits: &Digits, arm: &Arm, epochs: usize, seed: u64) -> Result<Course, ExampleError> {
+fn train(digits: &Digits, arm: &Arm, epochs: usize, seed: u64) -> Result<Course, ExperimentError> {
     let change = if arm.broken { broken } else { unchanged };
     let plan = Plan { batch_size: 32, epochs, change };
     let momentum = MomentumConfig { momentum: MOMENTUM, dampening: 0.0, nesterov: false };

@@ -1,6 +1,6 @@
 //! What was measured: a number for each arm, column and seed.
 
-use anneal_examples::comparison::Spread;
+use crate::comparison::Spread;
 
 /// One measure of a run.
 #[derive(Debug, Clone, Copy)]

@@ -369,6 +369,46 @@ fn spikes() {
     check(&short("spikes", folder.path(), "1"), &arms, &[arms[1], arms[3], arms[5], arms[7]]);
 }
 
+/// A comparison that can be resumed, of few images: its table has these rows.
+fn compare(name: &str, more: &[&str], rows: &[&str], pictures: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_experiments"));
+    let few = ["--limit", "40", "--epochs", "1", "--batch-size", "20", "--out"];
+    let done = program.arg(name).args(more).args(few).arg(&out).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+
+    let text = fs::read_to_string(out.join("comparison.json")).unwrap();
+    let table: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let found: Vec<_> = table.as_array().unwrap().iter().map(|row| &row["name"]).collect();
+    assert_eq!(found, rows);
+    for name in pictures {
+        assert!(fs::read_to_string(out.join(name)).unwrap().contains("<svg"), "{name}");
+    }
+    assert!(out.join("summary.json").exists() && out.join(rows[0]).join("seed-0").exists());
+}
+
+#[test]
+fn schedules() {
+    let rows = ["constant", "step", "exponential", "cosine", "warmup-stable-decay", "from-file"];
+    let pictures = ["accuracies.svg", "schedules.svg"];
+    compare("schedules", &["--schedule", "linear(4e-3, 0)"], &rows, &pictures);
+}
+
+#[test]
+fn weight_decay() {
+    let rows = ["none", "coupled", "independent", "corrected", "cautious"];
+    let more = ["--time-scale", "4"];
+    compare("weight_decay", &more, &rows, &["accuracies.svg", "norms.svg"]);
+}
+
+#[test]
+fn half_precision() {
+    let rows = ["f32", "f16-scaled"];
+    let more = ["--methods", "f32,f16-scaled"];
+    compare("half_precision", &more, &rows, &["accuracies.svg", "precision.svg"]);
+}
+
 #[test]
 fn a_short_run_needs_a_folder() {
     let done = Command::new(env!("CARGO_BIN_EXE_experiments")).args(["pid", "--short"]).output();

@@ -33,11 +33,14 @@ pub fn compare(
     let arguments = defaults.parse::<BenchArguments>().shared;
     let limit = arguments.limit.or(std::num::NonZeroUsize::new(512));
     let arguments = Arguments { out: Some(folder.path().join("run")), limit, ..arguments };
-    let session = Session::open("bench", Dataset::Cifar10, Augmentation::NONE, &arguments)?;
-    say(format_args!("{session}"));
-    let device = session.device();
-    let batches: Vec<ImageBatch> = session.train_loader().epoch(1).collect();
-    let learner = |variant: &Variant| learner(&session, &variant.ask);
+    let run = Run::open("bench", Dataset::Cifar10, &arguments)?;
+    let (images, device) = (run.images()?, run.device());
+    say(run.describe(images.train.len(), images.test.len()));
+    let batch_size = arguments.batch_size.get();
+    let loader =
+        train_loader(images.train, batch_size, Augmentation::NONE, arguments.seed, &device);
+    let batches = loader.epoch(1).collect::<Result<Vec<ImageBatch>, _>>()?;
+    let learner = |variant: &Variant| learner(&device, &variant.ask);
     let mut learners = variants.iter().map(learner).collect::<Result<Vec<_>, _>>()?;
     // The first round warms up, and compiles kernels.
     let mut rounds: Vec<Vec<f64>> = vec![];
@@ -55,10 +58,10 @@ pub fn compare(
 }
 
 fn learner(
-    session: &Session,
+    device: &Device,
     ask: impl FnOnce(Builder) -> Result<Builder, BuildError>,
 ) -> Result<Timed, BuildError> {
-    let model = ResidualNetworkConfig::default().init(&session.device());
+    let model = ResidualNetworkConfig::default().init(device);
     let adamw = AdamWConfig::new().with_weight_decay(0.02).build();
     let builder =
         LearnerBuilder::new(model, adamw, constant(1e-3)).run(RunLength::updates(1 << 20));

@@ -53,6 +53,7 @@ impl Normalization {
 
 /// Labelled images of one size, as bytes: image after image, channel after channel, row after row.
 #[derive(Debug, Clone, PartialEq)]
+#[must_use]
 pub struct Images {
     pixels: Vec<u8>,
     labels: Vec<u8>,

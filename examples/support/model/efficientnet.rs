@@ -46,6 +46,7 @@ const STAGES: [Stage; 7] = [
 /// A convolutional network that was made for ImageNet: a stem, 16 blocks, a head, a mean over the
 /// image, and a linear layer.
 #[derive(Module, Debug)]
+#[must_use]
 pub struct EfficientNet {
     stem: NormedConvolution,
     blocks: Vec<InvertedBottleneck>,

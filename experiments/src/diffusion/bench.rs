@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use anneal_examples::comparison::Spread;
 use anneal_examples::loader::ImageLoader;
 use anneal_examples::prelude::*;
+use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Tensor;
@@ -16,8 +16,11 @@ use burn_anneal::schedule::{self, curvature_weights, noise_weights};
 
 use super::denoiser::{Denoiser, LEVELS, Noisy, Process};
 use super::{Arm, Batches, Inverse, MIXED};
+use crate::batches::InMemory;
 use crate::cli::Settings;
+use crate::comparison::Spread;
 use crate::digits::{Digits, FROM_MINUS_1_TO_1};
+use crate::error::ExperimentError;
 use crate::harness::Trial;
 use crate::rates::{at_rates, best};
 
@@ -49,7 +52,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new(settings: &Settings, process: Process) -> Result<Self, ExampleError> {
+    pub fn new(settings: &Settings, process: Process) -> Result<Self, ExperimentError> {
         let digits = Digits::load(settings, FROM_MINUS_1_TO_1)?;
         let updates = settings.either(400, 20);
         let (least, curvatures) = (vec![0.0; LEVELS], HashMap::new());
@@ -65,10 +68,10 @@ impl Bench {
     }
 
     /// The curvature of the loss of each level, after an eighth of a run on batches of mixed levels.
-    fn measure(&self, seed: u64) -> Result<Vec<f64>, ExampleError> {
+    fn measure(&self, seed: u64) -> Result<Vec<f64>, ExperimentError> {
         let training = self.trained(&MIXED, PEAKS[0], seed, self.updates / 8)?;
         let loader = self.digits.train_loader(OF_CURVATURE, seed);
-        let images = loader.epoch(1).next().expect("there are digits").images;
+        let images = loader.batches_of(1).next().expect("there are digits").images;
         let rule = Curvature::new().max_iterations(20);
         let of_level = |level: usize| {
             let batch = Noisy::new(images.clone(), |_| level);
@@ -89,7 +92,7 @@ impl Bench {
         peak: f64,
         seed: u64,
         updates: u64,
-    ) -> Result<TrainingLoop<Denoiser>, ExampleError> {
+    ) -> Result<TrainingLoop<Denoiser>, ExperimentError> {
         self.digits.device.seed(seed);
         let model = Denoiser::new(&self.digits.device.clone().autodiff());
         let builder = LearnerBuilder::new(model, SgdConfig::new().build(), (arm.shape)(peak))
@@ -105,7 +108,7 @@ impl Bench {
         };
         let mut training = builder.build_loop()?;
         let loader = self.digits.train_loader(BATCH, seed);
-        for (batch, update) in loader.epochs().zip(0..updates) {
+        for (batch, update) in loader.all_batches().zip(0..updates) {
             let level = arm.level(update, self.updates);
             let of_sample = |number| if is_mixed { (number + level) % LEVELS } else { level };
             let batch = Noisy::new(batch.images, of_sample);
@@ -138,13 +141,13 @@ impl Bench {
     }
 
     /// The loss of each level.
-    fn losses(&self, model: &Denoiser, images: &ImageLoader) -> Result<Vec<f64>, ExampleError> {
+    fn losses(&self, model: &Denoiser, images: &ImageLoader) -> Result<Vec<f64>, ExperimentError> {
         let model = model.valid();
         // The same noise for all.
         self.digits.device.seed(1_000);
         let mut losses = vec![0.0; LEVELS];
-        for batch in images.epoch(1) {
-            let share = batch.images.dims()[0] as f64 / images.len() as f64;
+        for batch in images.batches_of(1) {
+            let share = batch.images.dims()[0] as f64 / images.num_items() as f64;
             for (level, loss) in losses.iter_mut().enumerate() {
                 let batch = Noisy::new(batch.images.clone(), |_| level);
                 let errors = model.errors(&batch, &self.process);
@@ -158,7 +161,7 @@ impl Bench {
     pub fn with_peaks<const N: usize>(
         &self,
         arms: [(&'static str, Arm); N],
-    ) -> Result<(Vec<Tuned>, String), ExampleError> {
+    ) -> Result<(Vec<Tuned>, String), ExperimentError> {
         let valid = self.digits.loader_of(&self.digits.valid);
         let (mut found, mut words) = (vec![], vec![]);
         for (name, arm) in arms {
@@ -175,7 +178,7 @@ impl Bench {
         Ok((found, words.join(", ")))
     }
 
-    pub fn trial(&self, arm: &Arm, peak: f64, seed: u64) -> Result<Trial, ExampleError> {
+    pub fn trial(&self, arm: &Arm, peak: f64, seed: u64) -> Result<Trial, ExperimentError> {
         let images = self.digits.loader_of(&self.digits.test);
         let first = self.trained(arm, peak, seed, 0)?.into_model();
         let last = self.trained(arm, peak, seed, self.updates)?.into_model();
@@ -235,6 +238,6 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-fn stopped(error: AnnounceError) -> ExampleError {
-    ExampleError::Stopped { reason: error.to_string() }
+fn stopped(error: AnnounceError) -> ExperimentError {
+    ExperimentError::Stopped { reason: error.to_string() }
 }

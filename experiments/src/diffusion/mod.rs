@@ -4,14 +4,14 @@ mod bench;
 mod denoiser;
 
 use anneal_examples::plot::Scale;
-use anneal_examples::prelude::*;
+use bench::{Bench, PEAKS};
 use burn_anneal::prelude::*;
+use denoiser::{LEVELS, Process};
 
 use crate::cli::Settings;
+use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, Study};
 use crate::table::Column;
-use bench::{Bench, PEAKS};
-use denoiser::{LEVELS, Process};
 
 const COLUMNS: &[Column] = &[
     Column::lower("mean loss"),
@@ -118,7 +118,7 @@ fn wave(rate: f64) -> ScheduleConfig {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<String, ExampleError> {
+pub fn run(settings: &Settings) -> Result<String, ExperimentError> {
     let smooth = Bench::new(settings, Process::smooth()?)?;
     let sharp = Bench::new(settings, Process::sharp()?)?;
     let arm = |batches, inverse| Arm { batches, inverse, is_sharp: false, shape: constantly };

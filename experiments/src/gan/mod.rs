@@ -5,21 +5,22 @@ mod players;
 mod quality;
 
 use anneal_examples::plot::Scale;
-use anneal_examples::prelude::*;
 use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn::tensor::Tensor;
 use burn::train::TrainOutput;
 use burn_anneal::prelude::*;
+use players::{Discriminator, Generator, noise, wants_high, wants_low};
+use quality::Judge;
 
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::digits::{Digits, FROM_MINUS_1_TO_1, tensor_of};
+use crate::error::ExperimentError;
 use crate::harness::{self, Drawn, Expected, Report, Study, Trial};
 use crate::model::PIXELS;
 use crate::picture;
 use crate::table::Column;
-use players::{Discriminator, Generator, noise, wants_high, wants_low};
-use quality::Judge;
 
 const BATCH: usize = 32;
 
@@ -77,7 +78,7 @@ enum Rates {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, FROM_MINUS_1_TO_1)?;
     let judge = Judge::train(&digits, settings)?;
     let note = format!(
@@ -112,7 +113,7 @@ pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
     )?;
     let path = settings.folder().join("gan_samples.png");
     let sheet = picture::sheet(&pictured)
-        .map_err(|source| ExampleError::File { path: path.clone(), source })?;
+        .map_err(|source| ExperimentError::File { path: path.clone(), source })?;
     harness::write(&path, sheet)?;
     Ok(report.with_file(path))
 }
@@ -138,7 +139,7 @@ fn train(
     rates: Rates,
     seed: u64,
     settings: &Settings,
-) -> Result<(Trial, Generator), ExampleError> {
+) -> Result<(Trial, Generator), ExperimentError> {
     let (updates, period) = (settings.either(UPDATES, 24), settings.either(PERIOD, 8));
     digits.device.seed(seed);
     let device = digits.device.clone().autodiff();
@@ -154,7 +155,7 @@ fn train(
     let judged = noise(settings.either(JUDGED, 100), &digits.device);
 
     let loader = digits.train_loader(BATCH, seed);
-    let batches = loader.epochs().take(updates as usize);
+    let batches = loader.all_batches().take(updates as usize);
     let (mut qualities, mut distances, mut rates) = (vec![], vec![], [vec![], vec![]]);
     for (batch, update) in batches.zip(1..) {
         let real = batch.images.reshape([-1, PIXELS as i32]);
@@ -194,12 +195,12 @@ fn train(
 }
 
 /// The first row of the picture.
-fn real_digits(digits: &Digits) -> Result<Vec<Vec<Vec<f32>>>, ExampleError> {
+fn real_digits(digits: &Digits) -> Result<Vec<Vec<Vec<f32>>>, ExperimentError> {
     rows_of(tensor_of(&digits.test, &digits.device).narrow(0, 0, COLUMNS))
 }
 
 /// Digits in rows for the picture.
-fn rows_of(digits: Tensor<2>) -> Result<Vec<Vec<Vec<f32>>>, ExampleError> {
+fn rows_of(digits: Tensor<2>) -> Result<Vec<Vec<Vec<f32>>>, ExperimentError> {
     let pixels: Vec<f32> = digits.try_into_vec_as()?;
     let all: Vec<Vec<f32>> = pixels.chunks(PIXELS).map(Vec::from).collect();
     Ok(all.chunks(COLUMNS).map(Vec::from).collect())

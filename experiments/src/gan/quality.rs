@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anneal_examples::data::{CLASSES, Images};
 use anneal_examples::model::ImageClassifier;
-use anneal_examples::prelude::*;
 use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn::tensor::Tensor;
@@ -12,8 +11,11 @@ use burn::train::TrainStep;
 use burn_anneal::prelude::*;
 
 use super::eigen::{Matrix, eigen, product, root};
+use crate::batches::InMemory;
 use crate::cli::Settings;
 use crate::digits::{Digits, tensor_of};
+use crate::error::ExperimentError;
+use crate::evaluation::evaluate;
 use crate::model::{Classifier, FEATURES};
 
 /// A classifier that knows real digits, and what it sees in those of the test.
@@ -40,7 +42,7 @@ impl Judge {
     ///
     /// # Errors
     /// When it cannot be trained.
-    pub fn train(digits: &Digits, settings: &Settings) -> Result<Self, ExampleError> {
+    pub fn train(digits: &Digits, settings: &Settings) -> Result<Self, ExperimentError> {
         const BATCH: usize = 64;
         digits.device.seed(0);
         let classifier = Classifier::new(&digits.device.clone().autodiff());
@@ -51,7 +53,7 @@ impl Judge {
         let mut training =
             LearnerBuilder::new(classifier, adam, cosine(2e-3)).run(run).build_loop()?;
         for epoch in 1..=epochs {
-            for batch in loader.epoch(epoch) {
+            for batch in loader.batches_of(epoch) {
                 training.pass(|model| TrainStep::step(model, batch));
                 training.update()?;
             }
@@ -69,7 +71,7 @@ impl Judge {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn judge(&self, digits: Tensor<2>) -> Result<Quality, ExampleError> {
+    pub fn judge(&self, digits: Tensor<2>) -> Result<Quality, ExperimentError> {
         let seen = self.classifier.features(digits);
         let classes = self.classifier.scores(seen.clone()).argmax(1);
         let distance = self.real.distance(&Gaussian::of(&rows(seen)?));
@@ -77,15 +79,15 @@ impl Judge {
     }
 }
 
-fn accuracy<M: ImageClassifier>(model: &M, digits: &Digits) -> Result<f64, ExampleError> {
+fn accuracy<M: ImageClassifier>(model: &M, digits: &Digits) -> Result<f64, ExperimentError> {
     Ok(evaluate(model, &digits.loader_of(&digits.test))?.accuracy)
 }
 
-fn features(classifier: &Classifier, digits: Tensor<2>) -> Result<Vec<Vec<f64>>, ExampleError> {
+fn features(classifier: &Classifier, digits: Tensor<2>) -> Result<Vec<Vec<f64>>, ExperimentError> {
     rows(classifier.features(digits))
 }
 
-fn rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ExampleError> {
+fn rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ExperimentError> {
     let values: Vec<f64> = features.try_into_vec_as()?;
     Ok(values.chunks(FEATURES).map(Vec::from).collect())
 }

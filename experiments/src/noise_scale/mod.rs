@@ -4,14 +4,14 @@ mod network;
 mod training;
 
 use anneal_examples::plot::{self, Panel, Scale, Series, Titles};
-use anneal_examples::prelude::*;
 use burn_anneal::control::NoiseScaleEstimate;
 use burn_anneal::schedule::linear_scaling;
+use training::{Course, Pictures, Plan};
 
 use crate::cli::Settings;
+use crate::error::ExperimentError;
 use crate::harness::{self, Drawn, Expected, Report, Study, Trial};
 use crate::table::Column;
-use training::{Course, Pictures, Plan};
 
 /// The batch size whose rate was tuned, and that rate.
 const BATCH_SIZE: usize = 32;
@@ -60,7 +60,7 @@ enum Rule {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<Report, ExampleError> {
+pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let pictures = Pictures::load(settings)?;
     let plan = Plan {
         batch_size: BATCH_SIZE,

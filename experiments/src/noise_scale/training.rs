@@ -14,7 +14,10 @@ use burn_anneal::control::{NoiseScale, NoiseScaleEstimate};
 use burn_anneal::prelude::*;
 
 use super::network::Convolutions;
+use crate::batches::InMemory;
 use crate::cli::Settings;
+use crate::error::ExperimentError;
+use crate::evaluation::evaluate;
 
 /// Batches whose gradients make an update.
 pub const BATCHES: usize = 4;
@@ -63,12 +66,12 @@ impl Pictures {
     ///
     /// # Errors
     /// When there is nothing to compute on, or a file of images is missing or damaged.
-    pub fn load(settings: &Settings) -> Result<Self, ExampleError> {
+    pub fn load(settings: &Settings) -> Result<Self, ExperimentError> {
         let device = SelectedDevice::select(None)?.device;
         let images = data::load(Dataset::Cifar10, DataSource::Sample, None)?.train;
         let train = Arc::new(images.balanced_first(settings.either(images.len(), 400)));
         let looked_at = Arc::new(train.balanced_first(LOOKED_AT));
-        let looked_at = ImageLoader::test(looked_at, LOOKED_AT, &device);
+        let looked_at = test_loader(looked_at, LOOKED_AT, &device);
         Ok(Self { device, train, looked_at })
     }
 
@@ -81,11 +84,11 @@ impl Pictures {
     ///
     /// # Errors
     /// When it cannot be built, or the device fails.
-    pub fn train(&self, plan: &Plan, seed: u64) -> Result<Course, ExampleError> {
+    pub fn train(&self, plan: &Plan, seed: u64) -> Result<Course, ExperimentError> {
         self.device.seed(seed);
         let device = self.device.clone().autodiff();
         let items = plan.batch_size / BATCHES;
-        let loader = ImageLoader::train(
+        let loader = train_loader(
             Arc::clone(&self.train),
             items,
             Augmentation::CROP_AND_FLIP,
@@ -104,7 +107,7 @@ impl Pictures {
         let mut course = Course { updates: f64::NAN, ..Course::default() };
         let mut look_at = 0;
         for epoch in 1..=epochs {
-            let batches: Vec<ImageBatch> = loader.epoch(epoch).collect();
+            let batches: Vec<ImageBatch> = loader.batches_of(epoch).collect();
             for batches in batches.chunks(BATCHES) {
                 if training.next_update() >= look_at {
                     look_at = 1 + training.next_update() * 21 / 20;

@@ -1,9 +1,9 @@
 //! What is known of the nets.
 
-use anneal_examples::evaluation::Evaluation;
 use burn_anneal::control::Explorer;
 
 use super::ranks::correlation;
+use crate::evaluation::Evaluation;
 use crate::harness::{Trial, smoothed};
 
 /// What is known of a net that trains as one that stands the test, whether it does or not.

@@ -7,7 +7,6 @@ mod ranks;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anneal_examples::evaluation::Evaluation;
 use anneal_examples::loader::ImageBatch;
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
@@ -15,15 +14,18 @@ use burn::data::dataloader::DataLoader;
 use burn_anneal::Candidate;
 use burn_anneal::control::{Exploration, Explorer};
 use burn_anneal::prelude::*;
-
-use crate::cli::Settings;
-use crate::digits::Digits;
-use crate::harness::{Drawn, Expected, Study, Trial};
-use crate::rates::{at_rates, best};
-use crate::table::Column;
 use facts::{Facts, Searched};
 use nets::{NETS, Net, Recorded};
 use ranks::correlation;
+
+use crate::batches::InMemory;
+use crate::cli::Settings;
+use crate::digits::Digits;
+use crate::error::ExperimentError;
+use crate::evaluation::Evaluation;
+use crate::harness::{Drawn, Expected, Study, Trial};
+use crate::rates::{at_rates, best};
+use crate::table::Column;
 
 /// Images per update.
 const BATCH: usize = 32;
@@ -100,7 +102,7 @@ struct Bench {
 ///
 /// # Errors
 /// When a run fails, or a file cannot be written.
-pub fn run(settings: &Settings) -> Result<String, ExampleError> {
+pub fn run(settings: &Settings) -> Result<String, ExperimentError> {
     let bench = Bench {
         digits: Digits::load(settings, Dataset::Mnist.normalization())?,
         updates: settings.either(60, 6),
@@ -151,7 +153,7 @@ impl Bench {
         &self,
         rule: &Exploration,
         seed: u64,
-    ) -> Result<(Explorer, Vec<Recorded>), ExampleError> {
+    ) -> Result<(Explorer, Vec<Recorded>), ExperimentError> {
         let mut nets = NETS
             .iter()
             .map(|(_, net)| self.training(*net, rule.schedule(), rule.length(), seed))
@@ -161,7 +163,7 @@ impl Bench {
         let loader: Arc<dyn DataLoader<ImageBatch>> =
             Arc::new(self.digits.train_loader(BATCH, seed));
         let explored = rule.train(&mut candidates, &loader);
-        let stopped = |error: ExploreError| ExampleError::Stopped { reason: error.to_string() };
+        let stopped = |error: ExploreError| ExperimentError::Stopped { reason: error.to_string() };
         Ok((explored.map_err(stopped)?, nets))
     }
 
@@ -171,14 +173,14 @@ impl Bench {
         schedule: ScheduleConfig,
         run: RunLength,
         seed: u64,
-    ) -> Result<Recorded, ExampleError> {
+    ) -> Result<Recorded, ExperimentError> {
         self.digits.device.seed(seed);
         let training = net.training(schedule, run, &self.digits.device.clone().autodiff())?;
         Ok(Recorded { training, losses: vec![] })
     }
 
     /// That of the last rate whose choice is best on the validation digits, of the first seed.
-    fn best(&self, times: f64, keep: usize) -> Result<Exploration, ExampleError> {
+    fn best(&self, times: f64, keep: usize) -> Result<Exploration, ExperimentError> {
         let valid = self.digits.loader_of(&self.digits.valid);
         let train = |end| {
             let (explorer, nets) = self.explore(&self.rule(times, end, keep), 0)?;
@@ -191,7 +193,7 @@ impl Bench {
         Ok(self.rule(times, best(&tried).rate, keep))
     }
 
-    fn search(&self, rule: &Exploration, seed: u64) -> Result<Searched, ExampleError> {
+    fn search(&self, rule: &Exploration, seed: u64) -> Result<Searched, ExperimentError> {
         // All train on, however high their losses.
         let share = rule.share() * NETS.len() as u64;
         let all = Exploration { budget: self.updates * NETS.len() as u64 + share, ..rule.clone() };
@@ -207,11 +209,11 @@ impl Bench {
     }
 
     /// The largest eigenvalue of a net at its first weights, and the highest rate that it stands for a while.
-    fn curvature(&self, net: Net, rise: f64, seed: u64) -> Result<(f64, f64), ExampleError> {
+    fn curvature(&self, net: Net, rise: f64, seed: u64) -> Result<(f64, f64), ExperimentError> {
         let run = RunLength::updates(HELD as u64);
         let [one, many] = [BATCH, OF_CURVATURE].map(|size| self.digits.train_loader(size, seed));
         let mut largest = f64::NAN;
-        if let Some(batch) = many.epoch(1).next() {
+        if let Some(batch) = many.batches_of(1).next() {
             largest =
                 self.training(net, constant(1.0).into(), run, seed)?.training.curvature(&batch)?;
         }
@@ -219,7 +221,7 @@ impl Bench {
             let rate = LARGEST * 0.5f64.powi(halving);
             let mut training = self.training(net, constant(rate).into(), run, seed)?;
             let mut stands = true;
-            for batch in one.epoch(1).take(HELD) {
+            for batch in one.batches_of(1).take(HELD) {
                 let loss = training.loss(batch)?;
                 stands &= loss <= rise * training.losses[0];
                 if !stands {
@@ -239,7 +241,7 @@ impl Bench {
         rule: &Exploration,
         seed: u64,
         searched: &Searched,
-    ) -> Result<Trial, ExampleError> {
+    ) -> Result<Trial, ExperimentError> {
         let accuracies: Vec<f64> = searched.facts.iter().map(|net| net.test.accuracy).collect();
         let (explorer, nets) = self.explore(rule, seed)?;
         let mut order = explorer.ranking();

@@ -1,10 +1,10 @@
 //! The nets that are searched.
 
+use std::sync::Arc;
+
 use anneal_examples::data::CLASSES;
-use anneal_examples::evaluation::Evaluation;
 use anneal_examples::loader::{ImageBatch, ImageLoader};
 use anneal_examples::model::{ImageClassifier, ImageNetwork, inference_step, training_step};
-use anneal_examples::prelude::*;
 use burn::module::Module;
 use burn::nn::activation::{Activation, ActivationConfig};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -16,8 +16,9 @@ use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use burn_anneal::groups::Curvature;
 use burn_anneal::prelude::*;
 use burn_anneal::{Candidate, schedule::Schedule};
-use std::sync::Arc;
 
+use crate::error::ExperimentError;
+use crate::evaluation::{Evaluation, evaluate};
 use crate::model::PIXELS;
 
 /// The nets: widths of hidden layers and what their weights are multiplied by at the start, or convolutions.
@@ -44,18 +45,18 @@ pub enum Net {
 /// A candidate that can be tested.
 pub trait Contender: Candidate<ImageBatch> {
     /// Tests it.
-    fn test(&self, images: &ImageLoader) -> Result<Evaluation, ExampleError>;
+    fn test(&self, images: &ImageLoader) -> Result<Evaluation, ExperimentError>;
 
     /// The largest eigenvalue of the Hessian on a batch.
-    fn curvature(&self, batch: &ImageBatch) -> Result<f64, ExampleError>;
+    fn curvature(&self, batch: &ImageBatch) -> Result<f64, ExperimentError>;
 }
 
 impl<M: ImageClassifier> Contender for TrainingLoop<M> {
-    fn test(&self, images: &ImageLoader) -> Result<Evaluation, ExampleError> {
+    fn test(&self, images: &ImageLoader) -> Result<Evaluation, ExperimentError> {
         Ok(evaluate(&self.valid(), images)?)
     }
 
-    fn curvature(&self, batch: &ImageBatch) -> Result<f64, ExampleError> {
+    fn curvature(&self, batch: &ImageBatch) -> Result<f64, ExperimentError> {
         let rule = Curvature::new().max_iterations(100);
         let gradients = |model: &M| TrainStep::step(model, batch.clone()).grads;
         let found = rule.measure(self.model(), self.groups(), gradients)?;
@@ -70,7 +71,7 @@ impl Net {
         schedule: ScheduleConfig,
         run: RunLength,
         device: &Device,
-    ) -> Result<Box<dyn Contender>, ExampleError> {
+    ) -> Result<Box<dyn Contender>, ExperimentError> {
         let perceptron = |widths, scale, activation: ActivationConfig| {
             built(Perceptron::new(widths, scale, activation.init(device), device), &schedule, run)
         };
@@ -87,7 +88,7 @@ fn built<M: ImageClassifier>(
     model: M,
     schedule: &ScheduleConfig,
     run: RunLength,
-) -> Result<Box<dyn Contender>, ExampleError> {
+) -> Result<Box<dyn Contender>, ExperimentError> {
     let builder = LearnerBuilder::new(model, SgdConfig::new().build(), schedule.clone());
     Ok(Box::new(builder.run(run).build_loop()?))
 }

@@ -2,8 +2,8 @@
 //! real CIFAR-10 images, and compares ways to do so.
 //!
 //! ```text
-//! cargo run --example finetune_efficientnet -- --weights efficientnet-lite0.pth
-//! cargo run --example finetune_efficientnet -- --help        the flags, and where the weights are
+//! cargo run --bin experiments -- efficientnet --weights efficientnet-lite0.pth
+//! cargo run --bin experiments -- efficientnet --help        the flags, and where the weights are
 //! ```
 //!
 //! Each way sees the same images, equally augmented, for the same number of epochs. Where the weights
@@ -19,28 +19,28 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anneal_examples::arguments::{image_size, percent, positive_rate, share, whole_number};
 use anneal_examples::data::CLASSES;
 use anneal_examples::prelude::*;
-use anneal_examples::unfreezing::resolve_unfreezing;
-use anneal_examples::weights::{self, HOW_TO_GET, IMAGENET_CLASSES};
+use anneal_examples::weights::{self, HOW_TO_GET, IMAGENET_CLASSES, WeightsError};
 use burn::nn::Linear;
 use burn::optim::AdamWConfig;
 use burn_anneal::groups::Groups;
 use burn_anneal::prelude::*;
-use clap::{Parser, ValueEnum};
+use clap::{Args, ValueEnum};
 
-const ABOUT: &str = "Fine-tunes EfficientNet-Lite0 with its ImageNet weights on CIFAR-10, and compares \
-                     ways to do so";
+use crate::comparison::unfreezing::resolve_unfreezing;
+use crate::comparison::{Comparison, LinearProbe, Session, Subject, seeds};
+use crate::error::ExperimentError;
 
-const DEFAULTS: Defaults =
-    Defaults { about: ABOUT, epochs: 2, batch_size: 16, learning_rate: 2.5e-4 };
+/// What it uses where the command line says nothing.
+pub const DEFAULTS: Defaults =
+    Defaults { about: "", epochs: 2, batch_size: 16, learning_rate: 2.5e-4 };
 
-#[derive(Parser)]
-#[command(version, after_help = HOW_TO_GET)]
-struct FineTuning {
+#[derive(Debug, Clone, Args)]
+#[command(after_help = HOW_TO_GET)]
+pub struct FineTuning {
     #[command(flatten)]
     shared: Arguments,
 
@@ -113,12 +113,12 @@ impl Method {
     }
 }
 
-fn main() -> ExitCode {
-    conclude(run(&DEFAULTS.parse()))
-}
-
-fn run(arguments: &FineTuning) -> Result<Comparison, ExampleError> {
-    let seeds = arguments.shared.seeds(arguments.seeds)?;
+/// Trains and compares.
+///
+/// # Errors
+/// When something is wrong with the arguments, or a run fails.
+pub fn run(arguments: &FineTuning) -> Result<Comparison, ExperimentError> {
+    let seeds = seeds(&arguments.shared, arguments.seeds)?;
     let group = arguments.open_group()?;
     // What is wrong with anything is said before any of it is trained or overwritten.
     for seed in seeds.clone() {
@@ -157,9 +157,9 @@ fn run(arguments: &FineTuning) -> Result<Comparison, ExampleError> {
 }
 
 impl FineTuning {
-    fn open_group(&self) -> Result<Session, ExampleError> {
+    fn open_group(&self) -> Result<Session, ExperimentError> {
         let group = Session::open_group(
-            "finetune_efficientnet",
+            "efficientnet",
             Dataset::Cifar10,
             Augmentation::CROP_AND_FLIP,
             &self.shared,
@@ -179,7 +179,7 @@ impl FineTuning {
     }
 
     /// Refuses a schedule that does not fit, and a run to resume that cannot go on under it.
-    fn check(&self, session: &Session, method: Method) -> Result<(), ExampleError> {
+    fn check(&self, session: &Session, method: Method) -> Result<(), ExperimentError> {
         match method {
             Method::Probe => LinearProbe::check(session),
             method => session.finished(&self.schedule(method)?).map(drop),
@@ -187,7 +187,7 @@ impl FineTuning {
     }
 
     /// Refuses weights and groups that do not fit; gives the groups, if there are any.
-    fn check_networks(&self, group: &Session) -> Result<Option<Groups>, ExampleError> {
+    fn check_networks(&self, group: &Session) -> Result<Option<Groups>, ExperimentError> {
         let methods = self.in_order();
         if methods.iter().all(|method| *method == Method::FromScratch) {
             return Ok(None);
@@ -217,7 +217,7 @@ impl FineTuning {
     }
 
     /// The network with the weights of the file, but for a new last layer.
-    fn loaded(&self, session: &Session) -> Result<EfficientNet, ExampleError> {
+    fn loaded(&self, session: &Session) -> Result<EfficientNet, ExperimentError> {
         let device = session.device();
         let config = EfficientNetConfig { classes: IMAGENET_CLASSES, image_size: self.image_size };
         let mut network = config.init(&device);
@@ -226,7 +226,7 @@ impl FineTuning {
     }
 
     /// The loaded network, whose normalizations keep the statistics of the file.
-    fn pretrained(&self, session: &Session) -> Result<EfficientNet, ExampleError> {
+    fn pretrained(&self, session: &Session) -> Result<EfficientNet, ExperimentError> {
         Ok(self.loaded(session)?.keeping_statistics())
     }
 
@@ -235,7 +235,7 @@ impl FineTuning {
         config.init(&session.device())
     }
 
-    fn schedule(&self, method: Method) -> Result<ScheduleConfig, ExampleError> {
+    fn schedule(&self, method: Method) -> Result<ScheduleConfig, ExperimentError> {
         let peak = match method {
             Method::LayerWise => self.top_lr,
             _ => self.shared.learning_rate,
@@ -254,7 +254,7 @@ impl FineTuning {
         &self,
         session: &Session,
         network: EfficientNet,
-    ) -> Result<(Schedule, Report), ExampleError> {
+    ) -> Result<(Schedule, Report), ExperimentError> {
         self.train(session, network, self.schedule(Method::OneRate)?, None)
     }
 
@@ -262,7 +262,7 @@ impl FineTuning {
         &self,
         session: &Session,
         probe: Option<Linear>,
-    ) -> Result<(Schedule, Report), ExampleError> {
+    ) -> Result<(Schedule, Report), ExperimentError> {
         let network = self.pretrained(session)?;
         let network = match probe {
             Some(output) => network.with_output(output),
@@ -277,7 +277,7 @@ impl FineTuning {
         network: EfficientNet,
         schedule: ScheduleConfig,
         groups: Option<GroupsConfig>,
-    ) -> Result<(Schedule, Report), ExampleError> {
+    ) -> Result<(Schedule, Report), ExperimentError> {
         let optimizer = AdamWConfig::new().with_weight_decay(0.0).build();
         session.train_unless_finished(schedule, |schedule| {
             let learner = LearnerBuilder::new(network, optimizer, schedule);

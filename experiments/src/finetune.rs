@@ -2,8 +2,8 @@
 //! the other five, in four ways.
 //!
 //! ```text
-//! cargo run --example finetune_layerwise                             3 seeds
-//! cargo run --example finetune_layerwise -- --help                   everything else
+//! cargo run --bin experiments -- finetune                             3 seeds
+//! cargo run --bin experiments -- finetune --help                   everything else
 //! ```
 //!
 //! Every way sees the same images, equally augmented, for the same number of epochs:
@@ -17,23 +17,23 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::Path;
-use std::process::ExitCode;
 
 use anneal_examples::arguments::{percent, positive_rate, share, whole_number};
 use anneal_examples::model::ResidualNetwork;
 use anneal_examples::prelude::*;
-use anneal_examples::unfreezing::resolve_unfreezing;
 use burn::optim::AdamWConfig;
 use burn_anneal::groups::Groups;
 use burn_anneal::prelude::*;
 use burn_store::{BurnpackStore, ModuleSnapshot};
-use clap::Parser;
+use clap::Args;
 
-const ABOUT: &str = "Pretrains a small network on five classes of CIFAR-10, and compares ways to \
-                     fine-tune it on a few images of the other five";
+use crate::comparison::unfreezing::resolve_unfreezing;
+use crate::comparison::{Comparison, Session, Subject, seeds};
+use crate::error::ExperimentError;
 
-const DEFAULTS: Defaults =
-    Defaults { about: ABOUT, epochs: 30, batch_size: 32, learning_rate: 2e-3 };
+/// What it uses where the command line says nothing.
+pub const DEFAULTS: Defaults =
+    Defaults { about: "", epochs: 30, batch_size: 32, learning_rate: 2e-3 };
 
 /// Of the pretraining, at its peak.
 const PRETRAINING_RATE: f64 = 4e-3;
@@ -46,9 +46,8 @@ const OLD_CLASSES: Range<u8> = 0..5;
 /// Dog, frog, horse, ship, truck.
 const NEW_CLASSES: Range<u8> = 5..10;
 
-#[derive(Parser)]
-#[command(version)]
-struct FineTuning {
+#[derive(Debug, Clone, Args)]
+pub struct FineTuning {
     #[command(flatten)]
     shared: Arguments,
 
@@ -118,12 +117,12 @@ impl Method {
     }
 }
 
-fn main() -> ExitCode {
-    conclude(run(&DEFAULTS.parse()))
-}
-
-fn run(arguments: &FineTuning) -> Result<Comparison, ExampleError> {
-    let seeds = arguments.shared.seeds(arguments.seeds)?;
+/// Trains and compares.
+///
+/// # Errors
+/// When something is wrong with the arguments, or a run fails.
+pub fn run(arguments: &FineTuning) -> Result<Comparison, ExperimentError> {
+    let seeds = seeds(&arguments.shared, arguments.seeds)?;
     let group = arguments.open_group()?;
     let pretraining = arguments.pretraining(&group);
     let fine_tuning = arguments.fine_tuning(&group)?;
@@ -155,9 +154,9 @@ fn run(arguments: &FineTuning) -> Result<Comparison, ExampleError> {
 }
 
 impl FineTuning {
-    fn open_group(&self) -> Result<Session, ExampleError> {
+    fn open_group(&self) -> Result<Session, ExperimentError> {
         let group = Session::open_group(
-            "finetune_layerwise",
+            "finetune",
             Dataset::Cifar10,
             Augmentation::CROP_AND_FLIP,
             &self.shared,
@@ -176,12 +175,12 @@ impl FineTuning {
         group.clone().of_classes(OLD_CLASSES).with_epochs(self.pretraining_epochs)
     }
 
-    fn fine_tuning(&self, group: &Session) -> Result<Session, ExampleError> {
+    fn fine_tuning(&self, group: &Session) -> Result<Session, ExperimentError> {
         group.clone().of_classes(NEW_CLASSES).with_shots(self.shots)
     }
 
     /// The groups of the methods that have some.
-    fn resolve_groups(&self, session: &Session) -> Result<Vec<(Method, Groups)>, ExampleError> {
+    fn resolve_groups(&self, session: &Session) -> Result<Vec<(Method, Groups)>, ExperimentError> {
         let (network, length) = (network(session), session.run_length());
         let mut resolved = vec![];
         for method in Method::ALL {
@@ -192,7 +191,7 @@ impl FineTuning {
         Ok(resolved)
     }
 
-    fn schedule(&self, method: Method) -> Result<ScheduleConfig, ExampleError> {
+    fn schedule(&self, method: Method) -> Result<ScheduleConfig, ExperimentError> {
         let peak = match method {
             Method::FromScratch | Method::OneRate => self.shared.learning_rate,
             Method::LayerWise | Method::HeadOnly => self.top_lr,
@@ -215,7 +214,7 @@ impl FineTuning {
         Some(groups.weight_decay(WEIGHT_DECAY))
     }
 
-    fn pretrain(&self, session: &Session) -> Result<(), ExampleError> {
+    fn pretrain(&self, session: &Session) -> Result<(), ExperimentError> {
         self.train(session, network(session), pretraining_schedule(), None)?;
         Ok(())
     }
@@ -225,7 +224,7 @@ impl FineTuning {
         session: &Session,
         method: Method,
         pretrained: &Path,
-    ) -> Result<(Schedule, Report), ExampleError> {
+    ) -> Result<(Schedule, Report), ExperimentError> {
         let mut network = network(session);
         if method != Method::FromScratch {
             load_all_but_the_last_layer(&mut network, pretrained)?;
@@ -239,7 +238,7 @@ impl FineTuning {
         network: ResidualNetwork,
         schedule: ScheduleConfig,
         groups: Option<GroupsConfig>,
-    ) -> Result<(Schedule, Report), ExampleError> {
+    ) -> Result<(Schedule, Report), ExperimentError> {
         let adam_w = |decay| AdamWConfig::new().with_weight_decay(decay).build();
         session.train_unless_finished(schedule, |schedule| match groups {
             // They decay by themselves, so that their table shows it.
@@ -254,7 +253,7 @@ fn pretraining_schedule() -> ScheduleConfig {
 }
 
 /// Refuses a schedule that does not fit, and a run to resume that cannot go on under it.
-fn check(session: &Session, schedule: ScheduleConfig) -> Result<(), ExampleError> {
+fn check(session: &Session, schedule: ScheduleConfig) -> Result<(), ExperimentError> {
     session.finished(&schedule).map(drop)
 }
 
@@ -267,8 +266,8 @@ fn network(session: &Session) -> ResidualNetwork {
 fn load_all_but_the_last_layer(
     network: &mut ResidualNetwork,
     file: &Path,
-) -> Result<(), ExampleError> {
-    let unusable = |reason| ExampleError::Record { path: file.to_owned(), reason };
+) -> Result<(), ExperimentError> {
+    let unusable = |reason| ExperimentError::Record { path: file.to_owned(), reason };
     let mut store =
         BurnpackStore::from_file(file).with_regex(r"^(stem|blocks)\.").allow_partial(true);
     let loaded = network.load_from(&mut store).map_err(|error| unusable(error.to_string()))?;

@@ -1,28 +1,28 @@
 //! Trains the same network from the same seeds under five schedules, and compares them.
 //!
 //! ```text
-//! cargo run --example schedule_comparison                            2,000 images, 20 epochs each
-//! cargo run --example schedule_comparison -- --seeds 3               with a spread
-//! cargo run --example schedule_comparison -- --help                  everything else
+//! cargo run --bin experiments -- schedules                            2,000 images, 20 epochs each
+//! cargo run --bin experiments -- schedules --seeds 3               with a spread
+//! cargo run --bin experiments -- schedules --help                  everything else
 //! ```
 
 use std::num::NonZeroUsize;
-use std::process::ExitCode;
 
 use anneal_examples::arguments::whole_number;
 use anneal_examples::prelude::*;
 use burn::optim::AdamWConfig;
 use burn_anneal::prelude::*;
-use clap::Parser;
+use clap::Args;
 
-const ABOUT: &str = "Trains the same network on CIFAR-10 from the same seeds under five schedules, and compares them";
+use crate::comparison::{Comparison, Session, Subject, seeds};
+use crate::error::ExperimentError;
 
-const DEFAULTS: Defaults =
-    Defaults { about: ABOUT, epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+/// What it uses where the command line says nothing.
+pub const DEFAULTS: Defaults =
+    Defaults { about: "", epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
-#[derive(Parser)]
-#[command(version)]
-struct ComparisonArguments {
+#[derive(Debug, Clone, Args)]
+pub struct ComparisonArguments {
     #[command(flatten)]
     shared: Arguments,
 
@@ -31,19 +31,15 @@ struct ComparisonArguments {
     seeds: NonZeroUsize,
 }
 
-fn main() -> ExitCode {
-    conclude(run(&DEFAULTS.parse()))
-}
-
-fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
+/// Trains and compares.
+///
+/// # Errors
+/// When something is wrong with the arguments, or a run fails.
+pub fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExperimentError> {
     let shared = &arguments.shared;
-    let seeds = shared.seeds(arguments.seeds)?;
-    let group = Session::open_group(
-        "schedule_comparison",
-        Dataset::Cifar10,
-        Augmentation::CROP_AND_FLIP,
-        shared,
-    )?;
+    let seeds = seeds(shared, arguments.seeds)?;
+    let group =
+        Session::open_group("schedules", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, shared)?;
     let contenders = contenders(shared)?;
     // What is wrong with one is said before any is trained or overwritten.
     for seed in seeds.clone() {
@@ -65,7 +61,9 @@ fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExampleError> {
 }
 
 /// All with the same peak; a schedule from a file is one more.
-fn contenders(arguments: &Arguments) -> Result<Vec<(&'static str, ScheduleConfig)>, ExampleError> {
+fn contenders(
+    arguments: &Arguments,
+) -> Result<Vec<(&'static str, ScheduleConfig)>, ExperimentError> {
     let peak = arguments.learning_rate;
     let decay = Decay::Toward { end: peak / 100.0, length: Span::Rest };
     let mut contenders: Vec<(_, ScheduleConfig)> = vec![
@@ -78,13 +76,16 @@ fn contenders(arguments: &Arguments) -> Result<Vec<(&'static str, ScheduleConfig
             warmup_stable_decay(peak, Span::percent(10.0), Span::percent(30.0)).into(),
         ),
     ];
-    if let Some(file) = &arguments.schedule {
-        contenders.push(("from-file", ScheduleConfig::load(file)?));
+    if arguments.schedule.is_some() {
+        contenders.push(("from-file", arguments.schedule(|_| constant(peak).into())?));
     }
     Ok(contenders)
 }
 
-fn train(session: &Session, schedule: &ScheduleConfig) -> Result<(Schedule, Report), ExampleError> {
+fn train(
+    session: &Session,
+    schedule: &ScheduleConfig,
+) -> Result<(Schedule, Report), ExperimentError> {
     let model = ResidualNetworkConfig::default().init(&session.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
     session.train_unless_finished(schedule.clone(), |schedule| {

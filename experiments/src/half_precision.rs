@@ -2,13 +2,12 @@
 //! weights, and in f16 with a cap on the rate besides.
 //!
 //! ```text
-//! cargo run --example mnist_fp16                                     4,000 digits, 10 epochs each
-//! cargo run --example mnist_fp16 -- --methods f16-scaled             only one of them
-//! cargo run --example mnist_fp16 -- --help                           everything else
+//! cargo run --bin experiments -- half_precision                                     4,000 digits, 10 epochs each
+//! cargo run --bin experiments -- half_precision --methods f16-scaled             only one of them
+//! cargo run --bin experiments -- half_precision --help                           everything else
 //! ```
 
 use std::num::NonZeroUsize;
-use std::process::ExitCode;
 
 use anneal_examples::arguments::whole_number;
 use anneal_examples::plot::{self, Panel, Scale, Series, Titles};
@@ -17,13 +16,14 @@ use burn::optim::AdamWConfig;
 use burn::tensor::FloatDType;
 use burn_anneal::precision::to_precision;
 use burn_anneal::prelude::*;
-use clap::{Parser, ValueEnum};
+use clap::{Args, ValueEnum};
 
-const ABOUT: &str =
-    "Trains the same network on MNIST in f32, and in f16 with and without loss scaling";
+use crate::comparison::{Comparison, Session, Subject, seeds};
+use crate::error::ExperimentError;
 
-const DEFAULTS: Defaults =
-    Defaults { about: ABOUT, epochs: 10, batch_size: 64, learning_rate: 2e-2 };
+/// What it uses where the command line says nothing.
+pub const DEFAULTS: Defaults =
+    Defaults { about: "", epochs: 10, batch_size: 64, learning_rate: 2e-2 };
 
 /// Good updates in a row after which the scale grows. PyTorch's 2,000 are more than these runs have, and the
 /// scale that they begin with fits this network.
@@ -32,9 +32,8 @@ const GROWTH_INTERVAL: u64 = 50;
 /// Updates between two measurements of the smoothness.
 const MEASURED_EVERY: u64 = 25;
 
-#[derive(Parser)]
-#[command(version)]
-struct PrecisionArguments {
+#[derive(Debug, Clone, Args)]
+pub struct PrecisionArguments {
     #[command(flatten)]
     shared: Arguments,
 
@@ -75,14 +74,14 @@ impl Method {
     }
 }
 
-fn main() -> ExitCode {
-    conclude(run(&DEFAULTS.parse()))
-}
-
-fn run(arguments: &PrecisionArguments) -> Result<Comparison, ExampleError> {
+/// Trains and compares.
+///
+/// # Errors
+/// When something is wrong with the arguments, or a run fails.
+pub fn run(arguments: &PrecisionArguments) -> Result<Comparison, ExperimentError> {
     let shared = &arguments.shared;
-    let seeds = shared.seeds(arguments.seeds)?;
-    let group = Session::open_group("mnist_fp16", Dataset::Mnist, Augmentation::SHIFT, shared)?;
+    let seeds = seeds(shared, arguments.seeds)?;
+    let group = Session::open_group("half_precision", Dataset::Mnist, Augmentation::SHIFT, shared)?;
     say(format_args!("{group}\n"));
     let schedule = shared.schedule(|peak| one_cycle(peak).into())?;
     let mut comparison = Comparison::begin(&group, Subject::Methods)?;
@@ -106,7 +105,7 @@ fn train(
     session: &Session,
     schedule: &ScheduleConfig,
     method: Method,
-) -> Result<(Schedule, Report), ExampleError> {
+) -> Result<(Schedule, Report), ExperimentError> {
     let model = DigitNetworkConfig::default().init(&session.device());
     let model = match method {
         Method::F16Plain => to_precision(model, FloatDType::F16),
@@ -140,7 +139,7 @@ struct Trace {
 }
 
 impl Trace {
-    fn read(session: &Session, method: Method) -> Result<Self, ExampleError> {
+    fn read(session: &Session, method: Method) -> Result<Self, ExperimentError> {
         let logged = |metric: &str, there: bool| match there {
             true => session.logged(metric),
             false => Ok(vec![]),

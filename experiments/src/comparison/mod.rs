@@ -1,17 +1,38 @@
 //! Several schedules, or ways to train, side by side.
 
+pub mod probe;
+pub mod session;
+pub mod unfreezing;
+
 use std::fmt;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use anneal_examples::files;
+use anneal_examples::plot::{self, Bar, Scale, Series, Titles};
+use anneal_examples::prelude::*;
+use anneal_examples::summary::Summary;
 use burn_anneal::prelude::Schedule;
 use serde::Serialize;
 
-use crate::error::ExampleError;
-use crate::files;
-use crate::plot::{self, Bar, Scale, Series, Titles};
-use crate::report::Report;
-use crate::session::Session;
-use crate::summary::Summary;
+use crate::error::ExperimentError;
+
+pub use probe::LinearProbe;
+pub use session::Session;
+
+/// The seeds of a comparison: so many from `--seed` on.
+///
+/// # Errors
+/// When they do not fit into 64 bits.
+pub fn seeds(
+    arguments: &Arguments,
+    count: NonZeroUsize,
+) -> Result<RangeInclusive<u64>, ExperimentError> {
+    let (seed, seeds) = (arguments.seed, count.get());
+    let last = seed.checked_add(seeds as u64 - 1);
+    last.map(|last| seed..=last).ok_or(ExperimentError::SeedTooLarge { seed, seeds })
+}
 
 /// The runs of several schedules or methods, and what they achieved.
 #[derive(Debug, Clone)]
@@ -81,8 +102,8 @@ impl Comparison {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn begin(group: &Session, subject: Subject) -> Result<Self, ExampleError> {
-        group.start()?;
+    pub fn begin(group: &Session, subject: Subject) -> Result<Self, ExperimentError> {
+        group.create()?;
         Ok(Self {
             example: group.example().to_owned(),
             folder: group.folder().to_owned(),
@@ -108,16 +129,16 @@ impl Comparison {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn add_picture(&mut self, name: &'static str, svg: &str) -> Result<(), ExampleError> {
+    pub fn add_picture(&mut self, name: &'static str, svg: &str) -> Result<(), ExperimentError> {
         self.pictures.push(name);
-        files::write(&self.folder.join(name), svg)
+        Ok(files::write(&self.folder.join(name), svg)?)
     }
 
     /// Writes the table, the pictures and the summary.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn finish(self) -> Result<Self, ExampleError> {
+    pub fn finish(self) -> Result<Self, ExperimentError> {
         let file = |name: &str| self.folder.join(name);
         files::write_json(&file("comparison.json"), &self.rows())?;
         files::write(&file("accuracies.svg"), &self.picture_of_accuracies())?;

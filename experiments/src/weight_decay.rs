@@ -2,9 +2,9 @@
 //! strength, and shows what each does to the length of the weights.
 //!
 //! ```text
-//! cargo run --example weight_decay_policies                          2,000 images, 20 epochs each
-//! cargo run --example weight_decay_policies -- --seeds 3             with a spread
-//! cargo run --example weight_decay_policies -- --help                everything else
+//! cargo run --bin experiments -- weight_decay                          2,000 images, 20 epochs each
+//! cargo run --bin experiments -- weight_decay --seeds 3             with a spread
+//! cargo run --bin experiments -- weight_decay --help                everything else
 //! ```
 //!
 //! At the peak rate all of them shrink a weight to 1/e within the time scale; they differ in what they do
@@ -12,26 +12,26 @@
 //! only differs from it where the peak rate is changed.
 
 use std::num::NonZeroUsize;
-use std::process::ExitCode;
 
 use anneal_examples::arguments::whole_number;
 use anneal_examples::plot::{self, Scale, Series, Titles};
 use anneal_examples::prelude::*;
 use burn::optim::AdamWConfig;
 use burn_anneal::prelude::*;
-use clap::Parser;
+use clap::Args;
 
-const ABOUT: &str = "Trains the same network on CIFAR-10 under one schedule and several weight decays of one strength";
+use crate::comparison::{Comparison, Session, Subject, seeds};
+use crate::error::ExperimentError;
 
-const DEFAULTS: Defaults =
-    Defaults { about: ABOUT, epochs: 20, batch_size: 64, learning_rate: 4e-3 };
+/// What it uses where the command line says nothing.
+pub const DEFAULTS: Defaults =
+    Defaults { about: "", epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
 /// The group of what decays: the kernels and the last layer's matrix, not biases and norms.
 const WEIGHTS: &str = "weights";
 
-#[derive(Parser)]
-#[command(version)]
-struct DecayArguments {
+#[derive(Debug, Clone, Args)]
+pub struct DecayArguments {
     #[command(flatten)]
     shared: Arguments,
 
@@ -44,21 +44,17 @@ struct DecayArguments {
     time_scale: Span,
 }
 
-fn main() -> ExitCode {
-    conclude(run(&DEFAULTS.parse()))
-}
-
-fn run(arguments: &DecayArguments) -> Result<Comparison, ExampleError> {
+/// Trains and compares.
+///
+/// # Errors
+/// When something is wrong with the arguments, or a run fails.
+pub fn run(arguments: &DecayArguments) -> Result<Comparison, ExperimentError> {
     let shared = &arguments.shared;
-    let seeds = shared.seeds(arguments.seeds)?;
-    let group = Session::open_group(
-        "weight_decay_policies",
-        Dataset::Cifar10,
-        Augmentation::CROP_AND_FLIP,
-        shared,
-    )?
-    .measuring_norms()
-    .with_flags([("--time-scale", arguments.time_scale.to_string())])?;
+    let seeds = seeds(shared, arguments.seeds)?;
+    let group =
+        Session::open_group("weight_decay", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, shared)?
+            .measuring_norms()
+            .with_flags([("--time-scale", arguments.time_scale.to_string())])?;
     say(format_args!("{group}\n"));
     let schedule = shared.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
     let policies = policies(arguments.time_scale);
@@ -67,7 +63,7 @@ fn run(arguments: &DecayArguments) -> Result<Comparison, ExampleError> {
         // What is wrong with one is said before any is trained.
         let resolved = decay.resolve(&rates, group.run_length());
         resolved
-            .map_err(|source| ExampleError::TimeScale { span: arguments.time_scale, source })?;
+            .map_err(|source| ExperimentError::TimeScale { span: arguments.time_scale, source })?;
     }
     let mut comparison = Comparison::begin(&group, Subject::Methods)?;
     let mut norms = vec![];
@@ -77,7 +73,7 @@ fn run(arguments: &DecayArguments) -> Result<Comparison, ExampleError> {
             let (rates, report) = train(&session, &schedule, decay)?;
             comparison.add(name, &rates, report);
             if seed == shared.seed {
-                norms.push(series(name, session.weight_norms(WEIGHTS)?));
+                norms.push(series(name, session.logged(&format!("Norm {WEIGHTS}"))?));
             }
         }
     }
@@ -129,7 +125,7 @@ fn train(
     session: &Session,
     schedule: &ScheduleConfig,
     decay: &WeightDecay,
-) -> Result<(Schedule, Report), ExampleError> {
+) -> Result<(Schedule, Report), ExperimentError> {
     let model = ResidualNetworkConfig::default().init(&session.device());
     let weights = Selection::none().globs(["*.weight"]);
     let groups = GroupsConfig::new()

@@ -4,12 +4,12 @@ use burn::module::Module;
 use burn_anneal::groups::Groups;
 use burn_anneal::prelude::{GroupError, GroupsConfig, RunLength, Schedule, Span};
 
-use crate::error::ExampleError;
+use crate::error::ExperimentError;
 
 /// The groups of a model whose layers follow each other after `percent` of the run.
 ///
 /// # Errors
-/// [`ExampleError::UnfreezeEvery`] where the lowest layers would never train, and what else is wrong
+/// [`ExperimentError::UnfreezeEvery`] where the lowest layers would never train, and what else is wrong
 /// with the groups.
 pub fn resolve_unfreezing<M: Module>(
     groups: &GroupsConfig,
@@ -17,14 +17,14 @@ pub fn resolve_unfreezing<M: Module>(
     model: &M,
     schedule: &Schedule,
     length: RunLength,
-) -> Result<Groups, ExampleError> {
+) -> Result<Groups, ExperimentError> {
     groups.resolve(model, schedule, length).or_else(|error| match error {
         GroupError::Position { .. } => {
             let at_once = groups.clone().unfreeze_every(Span::percent(0.0));
             let layers = layers(&at_once.resolve(model, schedule, length)?);
             let updates = schedule.run().updates().unwrap_or(u64::MAX);
             let most = most(layers, updates);
-            Err(ExampleError::UnfreezeEvery { percent, layers, updates, most })
+            Err(ExperimentError::UnfreezeEvery { percent, layers, updates, most })
         }
         error => Err(error.into()),
     })
@@ -47,7 +47,7 @@ mod tests {
     use burn_anneal::prelude::{ScheduleExt, constant, layer_decay};
 
     use super::*;
-    use crate::model::ResidualNetworkConfig;
+    use anneal_examples::prelude::ResidualNetworkConfig;
 
     #[test]
     fn what_is_said_to_be_allowed_is_and_what_is_clearly_above_is_not() {
@@ -60,7 +60,9 @@ mod tests {
                 resolve_unfreezing(&groups, percent, &model, &schedule, length)
             };
             let error = resolve(90.0).unwrap_err();
-            let ExampleError::UnfreezeEvery { layers, most, .. } = error else { panic!("{error}") };
+            let ExperimentError::UnfreezeEvery { layers, most, .. } = error else {
+                panic!("{error}")
+            };
             let by_hand = layer_decay(0.5).resolve(&model, &schedule, length).unwrap();
             assert_eq!(layers, by_hand.explain(0).groups.len());
             assert!(error.to_string().starts_with("--unfreeze-every 90: "), "{error}");

@@ -3,6 +3,9 @@
 
 use std::time::Instant;
 
+use anneal_examples::prelude::*;
+use anneal_examples::progress::{bar, epoch_of_epochs};
+use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -14,15 +17,10 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::error::ExampleError;
+use super::Session;
+use crate::batches::InMemory;
+use crate::error::ExperimentError;
 use crate::evaluation::Evaluation;
-use crate::history::EpochRecord;
-use crate::loader::ImageLoader;
-use crate::model::EfficientNet;
-use crate::progress;
-use crate::report::Report;
-use crate::session::{Session, Trained};
-use crate::terminal::say;
 
 /// How often a probe goes through the features. More passes make it fit the training images better
 /// and others worse, and leave less to learn for layers that are trained from it on.
@@ -53,13 +51,13 @@ impl LinearProbe {
     ///
     /// # Errors
     /// When the device fails or a file cannot be written.
-    pub fn train(session: &Session, network: &EfficientNet) -> Result<Self, ExampleError> {
+    pub fn train(session: &Session, network: &EfficientNet) -> Result<Self, ExperimentError> {
         if let Some(probe) = Self::finished(session, network)? {
             return Ok(probe);
         }
-        let mut history = session.start()?;
+        let mut history = session.start_history()?;
         let frozen = network.valid();
-        let bar = progress::bar();
+        let bar = bar("images");
         let mut test = CachedFeatures::default();
         test.add(&frozen, &session.test_loader(), 1, &bar);
         let mut seen = CachedFeatures::default();
@@ -67,11 +65,11 @@ impl LinearProbe {
         let mut rates = schedule(1)?;
         for epoch in session.epochs_left() {
             let started = Instant::now();
-            bar.set_prefix(session.epoch_of_epochs(epoch));
+            bar.set_prefix(epoch_of_epochs(session.label(), epoch, session.epochs()));
             seen.add(&frozen, &session.train_loader(), epoch, &bar);
             rates = schedule(seen.updates())?;
             let loss;
-            (output, loss) = seen.fit(network.output(), &rates, session.seed())?;
+            (output, loss) = seen.fit(network.output(), &rates, session.arguments().seed)?;
             let tested = test.evaluate(&output)?;
             let record = EpochRecord {
                 epoch,
@@ -82,13 +80,22 @@ impl LinearProbe {
                 updates: seen.updates(),
                 seconds: started.elapsed().as_secs_f64(),
             };
-            bar.suspend(|| say(format_args!("{}   {record}", session.epoch_of_epochs(epoch))));
+            bar.suspend(|| {
+                say(format_args!(
+                    "{}   {record}",
+                    epoch_of_epochs(session.label(), epoch, session.epochs())
+                ))
+            });
             history.epochs.push(record);
             history.save(session.folder())?;
         }
         bar.finish_and_clear();
         let model = frozen.with_output(output.valid());
-        let report = session.finish(Trained { model, history }, &rates)?;
+        let tested = burn_anneal::evaluate(&model, &session.test_loader())?;
+        session.save_model(model)?;
+        // The last of its trainings, one after each epoch.
+        let used = (0..seen.updates()).map(|step| (step as f64, rates.rate(step))).collect();
+        let report = session.finish_with(used, &rates, history, tested)?;
         Ok(Self { output, rates, report })
     }
 
@@ -98,35 +105,38 @@ impl LinearProbe {
     /// # Errors
     /// When it was trained for more epochs, or for fewer without `--on-mismatch`, or its files are
     /// damaged.
-    pub fn check(session: &Session) -> Result<(), ExampleError> {
+    pub fn check(session: &Session) -> Result<(), ExperimentError> {
         Self::report(session).map(drop)
     }
 
     /// The report of a probe that was trained for as many epochs; there are no checkpoints.
-    fn report(session: &Session) -> Result<Option<Report>, ExampleError> {
+    fn report(session: &Session) -> Result<Option<Report>, ExperimentError> {
         let Some(report) = session.reported()? else {
             return Ok(None);
         };
         let (trained, epochs) = (report.summary.epochs, session.epochs());
         if trained > epochs {
-            return Err(session.already_finished(trained));
+            return Err(session.already_finished(trained).into());
         }
         if trained < epochs && session.is_exact() {
             let path = session.folder().to_owned();
-            return Err(ExampleError::ShorterProbe { path, trained, epochs });
+            return Err(ExperimentError::ShorterProbe { path, trained, epochs });
         }
         Ok(Some(report).filter(|_| trained == epochs))
     }
 
     /// The probe of a comparison that was interrupted after it.
-    fn finished(session: &Session, network: &EfficientNet) -> Result<Option<Self>, ExampleError> {
+    fn finished(
+        session: &Session,
+        network: &EfficientNet,
+    ) -> Result<Option<Self>, ExperimentError> {
         let Some(report) = Self::report(session)? else {
             return Ok(None);
         };
         let path = session.model_file();
         let trained = network.clone().try_load_file(&path);
         let output = trained
-            .map_err(|error| ExampleError::Record { path, reason: error.to_string() })?
+            .map_err(|error| ExperimentError::Record { path, reason: error.to_string() })?
             .output();
         let updates = report.history.epochs.last().map_or(1, |record| record.updates);
         Ok(Some(Self { output, rates: schedule(updates)?, report }))
@@ -148,9 +158,9 @@ impl CachedFeatures {
         epoch: usize,
         bar: &ProgressBar,
     ) {
-        bar.set_length(images.len() as u64);
+        bar.set_length(images.num_items() as u64);
         bar.set_position(0);
-        for batch in images.epoch(epoch) {
+        for batch in images.batches_of(epoch) {
             let count = batch.targets.dims()[0] as u64;
             self.features.push(frozen.features(batch.images.without_autodiff()));
             self.targets.push(batch.targets.without_autodiff());
@@ -176,7 +186,7 @@ impl CachedFeatures {
         mut output: Linear,
         rates: &Schedule,
         seed: u64,
-    ) -> Result<(Linear, f64), ExampleError> {
+    ) -> Result<(Linear, f64), ExperimentError> {
         // The features are without autodiff: the layer takes them as constants.
         let (features, targets) = self.joined();
         let mut optimizer: ModuleOptimizer = AdamConfig::new().build().into();
@@ -199,7 +209,7 @@ impl CachedFeatures {
         Ok((output, last_loss.try_into_scalar::<f64>()?))
     }
 
-    fn evaluate(&self, output: &Linear) -> Result<Evaluation, ExampleError> {
+    fn evaluate(&self, output: &Linear) -> Result<Evaluation, ExperimentError> {
         let (features, targets) = self.joined();
         let logits = output.valid().forward(features);
         let classes = logits.clone().argmax(1).squeeze_dim::<1>(1);
@@ -209,7 +219,7 @@ impl CachedFeatures {
     }
 }
 
-fn schedule(updates: u64) -> Result<Schedule, ExampleError> {
+fn schedule(updates: u64) -> Result<Schedule, ExperimentError> {
     Ok(cosine(PEAK).resolve(RunLength::updates(updates))?)
 }
 
@@ -225,9 +235,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::arguments::{Arguments, Defaults, Mismatch};
-    use crate::data::{Augmentation, Dataset};
-    use crate::history::History;
+    use anneal_examples::arguments::Mismatch;
 
     #[test]
     fn a_probe_of_fewer_epochs_is_trained_anew_only_by_choice() {
@@ -255,15 +263,17 @@ mod tests {
         let record = |epoch| EpochRecord { epoch, ..EpochRecord::default() };
         let history = History { epochs: (1..=2).map(record).collect() };
         history.save(trained.folder()).unwrap();
-        trained.summary_of(&history, 0.5, &schedule(2).unwrap()).save(trained.folder()).unwrap();
+        let tested = burn_anneal::Evaluation { loss: 1.0, accuracy: Some(0.5), items: 10 };
+        trained.finish_with(vec![(0.0, 0.1)], &schedule(2).unwrap(), history, tested).unwrap();
 
         let reports = sessions.map(|session| LinearProbe::report(&session));
 
         let [same, more, extended, fewer] = reports;
         assert_eq!(same.unwrap().unwrap().summary.epochs, 2);
-        assert!(matches!(more, Err(ExampleError::ShorterProbe { trained: 2, epochs: 3, .. })));
+        assert!(matches!(more, Err(ExperimentError::ShorterProbe { trained: 2, epochs: 3, .. })));
         assert!(extended.unwrap().is_none());
-        assert!(matches!(fewer, Err(ExampleError::AlreadyFinished { epochs: 2, .. })));
+        let error = fewer.unwrap_err().to_string();
+        assert!(error.contains("already finished 2 epochs"), "{error}");
     }
 
     #[test]
