@@ -6,7 +6,7 @@ use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::module::{Lora, Module, ModuleVisitor, Param, QLora, Quantizer};
+use burn::module::{Lora, Module, ModuleMapper, ModuleVisitor, Param, QLora, Quantizer};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::quantization::{Calibration, QuantValue};
@@ -17,6 +17,8 @@ use burn::train::{
 };
 use burn_anneal::groups::parameters;
 use burn_anneal::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -1095,14 +1097,39 @@ fn a_tensor_without_an_element_is_no_trouble() {
 
 // Adapters.
 
+/// Draws the factors that Burn has drawn anew, from one seed: Burn's own is one for all threads.
+struct Redraw(ChaCha8Rng);
+
+impl ModuleMapper for Redraw {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !param.is_require_grad() {
+            return param;
+        }
+        param.map(|factor| {
+            // The second factor begins at 0.
+            let is_zero = factor.clone().abs().max().into_scalar::<f32>() == 0.0;
+            let drawn: Vec<f32> = (0..factor.shape().num_elements())
+                .map(|_| self.0.random_range(-0.5..0.5))
+                .collect();
+            let drawn = Tensor::<1>::from_floats(drawn.as_slice(), &factor.device().inner());
+            let drawn = Tensor::from_inner(drawn.reshape(factor.shape())).require_grad();
+            if is_zero { factor } else { drawn }
+        })
+    }
+}
+
+fn redrawn(adapted: TinyModel) -> TinyModel {
+    adapted.map(&mut Redraw(ChaCha8Rng::seed_from_u64(5)))
+}
+
 fn adapted() -> TinyModel {
-    TinyModel::seeded(3, &device()).apply_lora(Lora::new(2, 4.0))
+    redrawn(TinyModel::seeded(3, &device()).apply_lora(Lora::new(2, 4.0)))
 }
 
 fn quantized(model: TinyModel) -> TinyModel {
     let scheme = device().settings().quantization.scheme.with_value(QuantValue::Q8S);
     let quantizer = Quantizer::new(Calibration::MinMax, scheme);
-    model.apply_qlora(QLora::new(Lora::new(2, 4.0), quantizer))
+    redrawn(model.apply_qlora(QLora::new(Lora::new(2, 4.0), quantizer)))
 }
 
 /// The weights that train, in f32; those that are quantized are no numbers.
