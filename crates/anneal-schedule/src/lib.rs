@@ -23,7 +23,7 @@
 //!   [`exponential`], [`warmup_stable_decay`], [`warm_restarts`] and more; each returns a struct whose
 //!   page has its formula, fields and source.
 //! - What can be done with any of them, such as [`warmup`](ScheduleExt::warmup),
-//!   [`then`](ScheduleExt::then), [`floor`](ScheduleExt::floor) and [`repeat`](ScheduleExt::repeat):
+//!   [`then`](ScheduleExt::then), [`floor`](ScheduleExt::floor) and [`repeat_every`](ScheduleExt::repeat_every):
 //!   [`ScheduleExt`].
 //! - Files: [`ScheduleConfig::load_for`], and [`Source`] for files that hold more than a schedule.
 //! - Texts: `"cosine(3e-4).warmup(5%)".parse::<ScheduleConfig>()`.

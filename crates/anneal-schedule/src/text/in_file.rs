@@ -94,6 +94,7 @@ impl<'de, M: MapAccess<'de>> VariantAccess<'de> for OneEntry<M> {
 
 /// Where in a file the error of a text lies that begins at byte `start` of it, and what is wrong. Of
 /// another message both are as they were.
+#[cfg(feature = "files")]
 pub(crate) fn place_in<'a>(file: &str, start: usize, message: &'a str) -> (usize, &'a str) {
     let found = message.strip_prefix("column ").and_then(|rest| rest.split_once(": "));
     let Some((column, rest)) = found else { return (start, message) };
@@ -102,6 +103,7 @@ pub(crate) fn place_in<'a>(file: &str, start: usize, message: &'a str) -> (usize
 }
 
 /// The bytes at which the characters of a quoted text begin, and at which it ends.
+#[cfg(feature = "files")]
 fn characters(quoted: &str) -> impl Iterator<Item = usize> + '_ {
     let quote = quoted.chars().next().unwrap_or('"');
     let three = quoted.get(..3).is_some_and(|open| open.chars().all(|c| c == quote));
@@ -128,6 +130,7 @@ fn characters(quoted: &str) -> impl Iterator<Item = usize> + '_ {
 }
 
 /// The byte at which the JSON string begins whose end is at byte `end` of a file.
+#[cfg(feature = "files")]
 pub(crate) fn string_that_ends(json: &str, end: usize) -> Option<usize> {
     let (mut open, mut escaped) = (None, false);
     for (at, c) in json.char_indices() {
@@ -143,7 +146,7 @@ pub(crate) fn string_that_ends(json: &str, end: usize) -> Option<usize> {
     None
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "files"))]
 mod tests {
     use crate::prelude::*;
 

@@ -7,6 +7,7 @@ mod write;
 
 #[cfg(test)]
 pub(crate) use forms::calls;
+#[cfg(feature = "files")]
 pub(crate) use in_file::{place_in, string_that_ends};
 pub(crate) use write::{write, write_resolved};
 
