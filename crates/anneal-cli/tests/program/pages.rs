@@ -1,7 +1,7 @@
 //! The pages of `docs`, which are a book, and the other pages of the repository: their links, and the pictures that
 //! `anneal show` makes of the text beside them.
 
-use crate::{docs, program};
+use crate::{anneal, docs, program};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -114,6 +114,19 @@ fn the_rust_of_every_page_is_compiled() {
         let text = fs::read_to_string(&page).unwrap();
         let path = page.strip_prefix(docs()).unwrap().display().to_string();
         assert!(!text.contains("```rust") || compiled.contains(&path), "{path}");
+    }
+}
+
+#[test]
+fn every_curve_has_its_picture() {
+    let page = fs::read_to_string(docs().join("curves.md")).unwrap();
+    let list: serde_json::Value =
+        serde_json::from_str(&anneal(["list", "--format", "json"]).fine()).unwrap();
+    for entry in list.as_array().unwrap() {
+        let (name, example) = (entry["name"].as_str().unwrap(), entry["example"].as_str().unwrap());
+        let (drawn, shown) =
+            (format!("anneal show '{example}' "), format!("(pictures/{name}.svg)"));
+        assert!(page.contains(&drawn) && page.contains(&shown), "{name}: {example}");
     }
 }
 
