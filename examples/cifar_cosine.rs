@@ -32,11 +32,11 @@ fn main() -> ExitCode {
 }
 
 fn train(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
-    // The schedule: 10 % of the run up, the rest down; or that of --schedule.
+    // The schedule: up for 10 % of the run, then down; or the one from --schedule.
     let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
     let run = Run::open("cifar_cosine", Dataset::Cifar10, arguments)?;
 
-    // Data, model and optimizer, in whose place yours go.
+    // Data, model and optimizer: replace them by yours.
     let (batch_size, seed) = (arguments.batch_size.get(), arguments.seed);
     let images = run.images()?;
     let augmentation = Augmentation::CROP_AND_FLIP;
@@ -45,7 +45,7 @@ fn train(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     let model = ResidualNetworkConfig::default().init(&run.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
 
-    // What is going to be trained, and at which rates.
+    // Shows what will be trained, and at which rates.
     let rates = run.schedule(&schedule, run.length(train.num_items()))?;
     say(format_args!("{}\n{rates}\n", run.describe(train.num_items(), test.num_items())));
 
@@ -62,7 +62,7 @@ fn train(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
         .on_mismatch(run.on_mismatch());
     let model = learner.launch(training)?.finished()?;
 
-    // What to do with the trained model: test it, save it, and write down what it came to.
+    // Tests and saves the trained model, and writes the results.
     let tested = evaluate(&model, &test)?;
     model.save_file(run.file("model.bpk"))?;
     Ok(run.finish(&rates, progress.history()?, tested)?)

@@ -32,7 +32,7 @@ fn train(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
     let run = Run::open("custom_loop", Dataset::Cifar10, arguments)?;
 
-    // Data, model and optimizer, in whose place yours go.
+    // Data, model and optimizer: replace them by yours.
     let (batch_size, seed) = (arguments.batch_size.get(), arguments.seed);
     let images = run.images()?;
     let augmentation = Augmentation::CROP_AND_FLIP;
@@ -41,7 +41,7 @@ fn train(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let model = ResidualNetworkConfig::default().init(&run.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.02).build();
 
-    // A loop of your own says how long it runs. `run.resuming` goes on from the newest checkpoint with --resume.
+    // A custom loop sets its own length. With --resume, `run.resuming` continues from the newest checkpoint.
     let length = run.length(train.num_items());
     let rates = run.schedule(&schedule, length)?;
     say(format_args!("{}\n{rates}\n", run.describe(train.num_items(), test.num_items())));
@@ -54,7 +54,8 @@ fn train(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
         let (mut losses, mut rate) = (Vec::new(), 0.0);
         for batch in train.epoch(epoch) {
             let batch = batch?;
-            // Forward and backward pass, then the update: scheduled, clipped, averaged, as the builder was told.
+            // Forward and backward pass, then the update: scheduled, clipped and averaged, as configured in the
+            // builder.
             let output = training.pass(|model| TrainStep::step(model, batch));
             rate = training.update()?.rate;
             losses.push(output.loss.without_autodiff());

@@ -1,4 +1,4 @@
-//! Looks for the rate, the first rate and the warm-up of `cifar_cosine`, and trains nothing.
+//! Finds the rate, the first rate and the warm-up of `cifar_cosine`, without training it.
 //!
 //! ```text
 //! cargo run --example find_rate                                     on 2,000 images of this repository
@@ -19,7 +19,7 @@ use burn_anneal::plan::Verdict;
 use burn_anneal::prelude::*;
 
 const DEFAULTS: Defaults = Defaults {
-    about: "Looks for the learning rate and the warm-up of a small residual network on CIFAR-10",
+    about: "Finds the learning rate and the warm-up of a small residual network on CIFAR-10",
     epochs: 20,
     batch_size: 64,
     learning_rate: 4e-3,
@@ -33,7 +33,7 @@ fn find(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let schedule = arguments.schedule(|peak| cosine(peak).warmup(Span::percent(10.0)).into())?;
     let run = Run::open("find_rate", Dataset::Cifar10, arguments)?;
 
-    // What will be trained, data, model and optimizer: in its place goes yours.
+    // Data, model and optimizer to be trained: replace them by yours.
     let images = run.images()?;
     let tested = images.test.len();
     let (batch_size, augmentation) = (arguments.batch_size.get(), Augmentation::CROP_AND_FLIP);
@@ -59,7 +59,7 @@ fn find(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
         (Verdict::Clear, Some(rate)) => {
             format!("cargo run --example cifar_cosine -- --lr {rate:.1e}")
         }
-        _ => "the curves do not agree on a rate: see what is said above".to_owned(),
+        _ => "the curves do not agree on a rate: see above".to_owned(),
     };
     Ok(format!("{}\n{next}", picture.display()))
 }

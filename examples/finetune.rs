@@ -1,4 +1,4 @@
-//! Fine-tunes a network with rates that fall from layer to layer, and layers that begin to train one after another.
+//! Fine-tunes a network with rates that fall from layer to layer, and layers that start to train one after another.
 //!
 //! ```text
 //! cargo run --example finetune                       a small network, pretrained first on five classes of CIFAR-10
@@ -24,7 +24,7 @@ use burn_store::{BurnpackStore, ModuleSnapshot};
 use clap::Parser;
 
 const DEFAULTS: Defaults = Defaults {
-    about: "Fine-tunes a network with rates per layer, and layers that begin to train one after another",
+    about: "Fine-tunes a network with rates per layer, and layers that start to train one after another",
     epochs: 10,
     batch_size: 32,
     learning_rate: 2e-3,
@@ -50,7 +50,7 @@ fn run(arguments: &Arguments, weights: Option<PathBuf>) -> Result<Report, Box<dy
     let run = Run::open("finetune", Dataset::Cifar10, arguments)?;
     let images = run.images()?;
     let Some(weights) = weights else {
-        // Pretrain on five classes, and go on with all weights but the last layer's on the other five.
+        // Pretrain on five classes, and continue on the other five with all weights except the last layer's.
         let config = ResidualNetworkConfig { classes: 5, ..ResidualNetworkConfig::default() };
         let old = (images.train.of_classes(0..5), images.test.of_classes(0..5));
         run.create()?;
@@ -65,7 +65,7 @@ fn run(arguments: &Arguments, weights: Option<PathBuf>) -> Result<Report, Box<dy
         let new = (images.train.of_classes(5..10), images.test.of_classes(5..10));
         return train(&run, model, groups, new);
     };
-    // ImageNet's weights under a new last layer. Small batches are too noisy to move the statistics of the norms.
+    // ImageNet weights with a new last layer. Small batches are too noisy to update the statistics of the norms.
     let config = EfficientNetConfig { classes: IMAGENET_CLASSES, image_size: 96 };
     let mut model = config.init(&run.device());
     model.load_pytorch(&weights)?;

@@ -1,9 +1,9 @@
-//! Trains under what files say: the schedule, and the groups with their rates and weight decay. Change them, and nothing is
-//! compiled again.
+//! Trains as described in a file: schedule, groups, weight decay, clipping, averages. You can change the file without
+//! compiling again.
 //!
 //! ```text
-//! cargo run --example from_file                                     examples/training/schedule.toml and groups.toml
-//! cargo run --example from_file -- --training FOLDER                yours
+//! cargo run --example from_file                                     examples/data/training.toml
+//! cargo run --example from_file -- --training FILE                  yours
 //! cargo run --example from_file -- --help                           everything else
 //! ```
 
@@ -23,7 +23,7 @@ use burn_anneal::prelude::*;
 use clap::Parser;
 
 const DEFAULTS: Defaults = Defaults {
-    about: "Trains a small residual network on CIFAR-10 under a schedule and groups from files",
+    about: "Trains a small residual network on CIFAR-10 as described in a file",
     epochs: 20,
     batch_size: 64,
     learning_rate: 4e-3,
@@ -35,8 +35,8 @@ struct FileArguments {
     #[command(flatten)]
     shared: Arguments,
 
-    /// Folder with schedule.toml and groups.toml
-    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/training"))]
+    /// The description of the training, in TOML or JSON
+    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data/training.toml"))]
     training: PathBuf,
 }
 
@@ -45,13 +45,12 @@ fn main() -> ExitCode {
     conclude(train(&arguments.shared, arguments.training))
 }
 
-fn train(arguments: &Arguments, folder: PathBuf) -> Result<Report, Box<dyn Error>> {
-    // What is wrong in a file is said with its line and what is allowed there.
-    let schedule = ScheduleConfig::load(folder.join("schedule.toml"))?;
-    let groups = GroupsConfig::load(folder.join("groups.toml"))?;
+fn train(arguments: &Arguments, file: PathBuf) -> Result<Report, Box<dyn Error>> {
+    // An error in the file names its line and what is allowed there.
+    let config = TrainingConfig::load(file)?;
     let run = Run::open("from_file", Dataset::Cifar10, arguments)?;
 
-    // Data, model and optimizer, in whose place yours go. The groups have weight decays of their own.
+    // Data, model and optimizer: replace them by yours. The file sets the weight decay, so the optimizer's is off.
     let (batch_size, seed) = (arguments.batch_size.get(), arguments.seed);
     let images = run.images()?;
     let augmentation = Augmentation::CROP_AND_FLIP;
@@ -60,11 +59,12 @@ fn train(arguments: &Arguments, folder: PathBuf) -> Result<Report, Box<dyn Error
     let model = ResidualNetworkConfig::default().init(&run.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.0).build();
 
-    // What the files come to for this model and run: a table of groups, rates and decays.
+    // Shows the file in words, and the groups, rates and decays of this model and run as a table.
     let length = run.length(train.num_items());
-    let rates = run.schedule(&schedule, length)?;
+    let rates = run.schedule(&config.schedule, length)?;
+    let groups = config.all_groups()?.unwrap_or_default();
     say(run.describe(train.num_items(), test.num_items()));
-    say(format_args!("{}\n", groups.resolve(&model, &rates, length)?.explain(0)));
+    say(format_args!("{config}\n{}\n", groups.resolve(&model, &rates, length)?.explain(0)));
 
     let progress = run.start()?;
     let training = SupervisedTraining::new(run.folder(), Arc::new(train), Arc::new(test.clone()))
@@ -72,8 +72,7 @@ fn train(arguments: &Arguments, folder: PathBuf) -> Result<Report, Box<dyn Error
         .metric_train_numeric(LearningRateMetric::new())
         .renderer(Box::new(progress.clone()))
         .num_epochs(run.epochs());
-    let model = LearnerBuilder::new(model, optimizer, schedule)
-        .groups(groups)
+    let model = LearnerBuilder::new(model, optimizer, config)
         .checkpoints(run.checkpoints())
         .resume(if arguments.resume { Newest } else { Resume::Never })
         .on_mismatch(run.on_mismatch())

@@ -1,5 +1,5 @@
-//! Trains a small network on real MNIST digits in f16: weights and passes in half precision, master weights for the optimizer in
-//! f32, and a scale of the loss that finds itself.
+//! Trains a small network on real MNIST digits in f16: weights and passes in half precision, master weights in f32 for
+//! the optimizer, and dynamic loss scaling.
 //!
 //! ```text
 //! cargo run --example half_precision                                 4,000 digits, 10 epochs
@@ -54,8 +54,8 @@ fn train(arguments: &Arguments, precision: Precision) -> Result<Report, Box<dyn 
     let schedule = arguments.schedule(|peak| one_cycle(peak).into())?;
     let run = Run::open("half_precision", Dataset::Mnist, arguments)?;
 
-    // Data, model and optimizer, in whose place yours go. The `TrainStep` of the model calls `scaled_backward` on its loss
-    // where it would call `backward`, and casts logits to f32 for the loss: see support/model/step.rs.
+    // Data, model and optimizer: replace them by yours. The model's `TrainStep` calls `scaled_backward` on its loss
+    // instead of `backward`, and casts logits to f32 for the loss: see support/model/step.rs.
     let (batch_size, seed) = (arguments.batch_size.get(), arguments.seed);
     let images = run.images()?;
     let train = train_loader(images.train, batch_size, Augmentation::SHIFT, seed, &run.device());
@@ -66,7 +66,7 @@ fn train(arguments: &Arguments, precision: Precision) -> Result<Report, Box<dyn 
     let rates = run.schedule(&schedule, run.length(train.num_items()))?;
     say(format_args!("{}\n{rates}\n", run.describe(train.num_items(), test.num_items())));
 
-    // The model is given in f32; half precision is one line of the learner. Of a short run the scale of the loss should adapt
+    // The model is given in f32; half precision is one line of the learner. In a short run the loss scale should adapt
     // sooner than after torch's 2,000 good updates.
     let half = match precision {
         Precision::Bf16 => HalfPrecision::bf16(),
@@ -91,7 +91,7 @@ fn train(arguments: &Arguments, precision: Precision) -> Result<Report, Box<dyn 
     let watch = learner.watch();
     let model = learner.launch(training)?.finished()?;
 
-    // The table says what the scale did; the model has its weights in half precision.
+    // The table shows the loss scale; the model has its weights in half precision.
     watch.explain().into_iter().for_each(|table| say(format_args!("\n{table}")));
     let tested = evaluate(&model, &test)?;
     model.save_file(run.file("model.bpk"))?;

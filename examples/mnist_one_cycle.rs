@@ -36,7 +36,7 @@ fn train(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     let schedule = arguments.schedule(|peak| one_cycle(peak).into())?;
     let run = Run::open("mnist_one_cycle", Dataset::Mnist, arguments)?;
 
-    // Data, model and optimizer, in whose place yours go.
+    // Data, model and optimizer: replace them by yours.
     let (batch_size, seed) = (arguments.batch_size.get(), arguments.seed);
     let images = run.images()?;
     let train = train_loader(images.train, batch_size, Augmentation::SHIFT, seed, &run.device());
@@ -44,7 +44,7 @@ fn train(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     let model = DigitNetworkConfig::default().init(&run.device());
     let optimizer = AdamWConfig::new().with_weight_decay(0.01).build();
 
-    // What is going to be trained, and at which rates.
+    // Shows what will be trained, and at which rates.
     let rates = run.schedule(&schedule, run.length(train.num_items()))?;
     say(format_args!("{}\n{rates}\n", run.describe(train.num_items(), test.num_items())));
 

@@ -1,5 +1,4 @@
-//! A few clipped updates under a schedule on every backend of this build: the losses are those of
-//! `flex`.
+//! A few clipped updates under a schedule on every backend of this build have the same losses as on `flex`.
 
 #![cfg(any(feature = "wgpu", feature = "ndarray"))]
 
@@ -42,8 +41,8 @@ fn agrees_with_flex(device: Device) {
     assert!(expected[4] < expected[0], "the model learns: {expected:?}");
 }
 
-/// Loss scaling in a loop of one's own, from a scale that overflows: the losses, the skipped updates, and the
-/// master weights in the end with their average.
+/// Loss scaling in a custom loop, from a scale that overflows: the losses, the skipped updates, and the final master
+/// weights with their average.
 fn half_precision(device: &Device, weights: &TinyModel) -> (Vec<f32>, u64, Vec<f32>) {
     let device = device.clone().autodiff();
     let record = weights.clone().into_record();
@@ -78,7 +77,7 @@ fn half_precision(device: &Device, weights: &TinyModel) -> (Vec<f32>, u64, Vec<f
     (losses, training.explain().control.unwrap().skipped, masters)
 }
 
-/// As flex in f16 where the device computes in f16, and a clear error where it does not.
+/// The same as flex in f16 if the device supports f16, otherwise a clear error.
 fn half_precision_agrees_with_flex(device: Device) {
     let interrupter = Interrupter::new();
     let model = TinyModel::new(&device.clone().autodiff());
@@ -114,8 +113,7 @@ fn half_precision_agrees_with_flex(device: Device) {
     assert!(!interrupter.should_stop());
 }
 
-/// Of two devices, a batch on the one, which is looked at again, and the weights on the other, or moved by the
-/// update.
+/// Two devices: a repeated batch on one, and the weights on the other, or moved by the update.
 fn a_cap_measures_where_the_batch_is(other: Device) {
     let flex = Device::flex();
     let interrupter = Interrupter::new();

@@ -1,4 +1,4 @@
-//! Bad input to the examples: one clear line, a non-zero exit, and nothing touched.
+//! Bad input to the examples gives one clear line, a non-zero exit code, and changes nothing.
 
 use anneal_tests::Program;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// Runs `cifar_cosine`, which must fail with one line that has all `words`, and change nothing.
+/// Runs `cifar_cosine`, which must fail with one line that contains all `words`, and change nothing.
 fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
     let before = snapshot(folder);
     let outcome = Program::example("cifar_cosine").run(arguments);
@@ -122,7 +122,7 @@ fn a_checkpoint_of_another_schedule_or_a_damaged_one_is_refused() {
     let outcome = Program::example("cifar_cosine").run(&first);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
 
-    // More epochs are another schedule, which says so.
+    // More epochs are another schedule, and the message tells so.
     let more = [&arguments("2")[..], &out, &["--resume"]].concat();
     refused(folder.path(), &more, &["epoch 1", "another schedule"]);
     let extended = [&more[..], &["--on-mismatch", "keep-step"]].concat();
@@ -132,7 +132,7 @@ fn a_checkpoint_of_another_schedule_or_a_damaged_one_is_refused() {
     std::fs::write(&model, &whole[..whole.len() / 2]).unwrap();
     refused(folder.path(), &extended, &["model-1.bpk", "truncated"]);
 
-    // The limit is that of the run, and the summary has the rates that were used, before and after.
+    // The run keeps its limit, and the summary has the rates used before and after.
     std::fs::write(&model, &whole).unwrap();
     let flags = ["--batch-size", "32", "--backend", "flex", "--epochs", "2"];
     let changed = ["--schedule", "constant(1e-3)", "--resume", "--on-mismatch", "keep-step"];

@@ -1,7 +1,7 @@
-//! Checkpoints that earlier versions wrote: this one reads each of them.
+//! Checkpoints of earlier versions: this version reads each of them.
 //!
-//! `cargo test --workspace --test checkpoints -- --ignored` writes that of this version anew, into the folder of
-//! `VERSION`; a change of what is saved begins another folder, and leaves the old ones.
+//! `cargo test --workspace --test checkpoints -- --ignored` writes the checkpoint of this version to the folder of
+//! `VERSION`; a change of the format needs a new folder, and keeps the old ones.
 
 use anneal_tests::{TinyModel, points};
 use burn::module::{Module, ParamId};
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 const VERSION: &str = "v3";
 
-/// Updates before it was saved.
+/// The updates before it was saved.
 const UPDATES: u64 = 10;
 
 fn folder(version: &str) -> PathBuf {
@@ -26,7 +26,7 @@ fn device() -> Device {
     Device::default().autodiff()
 }
 
-/// A run with all that keeps a state.
+/// A run with everything that has state.
 fn builder() -> LearnerBuilder<TinyModel> {
     let run = RunLength::updates(40);
     let half = HalfPrecision {
@@ -71,7 +71,7 @@ fn the_checkpoint_of_every_version_goes_on() {
         assert_eq!(control.state("overflow cap", "since_measured"), Some(1.0), "{version}");
         assert!(control.state("overflow cap", "smoothness").unwrap() > 0.0, "{version}");
 
-        // The masters are those of the weights.
+        // The master weights match the weights.
         let masters = saved.load_in_f32(TinyModel::new(&Device::default())).unwrap();
         let half = to_precision(masters.clone(), FloatDType::F16);
         let weights = |model: &TinyModel| -> Vec<f32> {
@@ -83,7 +83,7 @@ fn the_checkpoint_of_every_version_goes_on() {
             |model: &TinyModel| -> [ParamId; 2] { [model.hidden.weight.id, model.head.weight.id] };
         assert_eq!(ids(resumed.model()), ids(&masters), "{version}");
 
-        // It is the run that it was: the same updates, from their beginning, lead to the same weights.
+        // The run is the same: the same updates from the start lead to the same weights.
         let mut whole = builder().build_loop().unwrap();
         (0..UPDATES as usize).for_each(|number| update(&mut whole, number));
         let far = |a: &TinyModel, b: &TinyModel| {
@@ -94,7 +94,7 @@ fn the_checkpoint_of_every_version_goes_on() {
             update(&mut whole, number);
             update(&mut resumed, number);
         }
-        // Another processor may round sums otherwise: a unit in the last place of f16 at 1.
+        // Another processor may round sums differently: by a unit in the last place of f16 at 1.
         let apart = far(whole.model(), resumed.model());
         assert!(apart <= 1e-3, "{version}: {apart}");
         assert_eq!(whole.model().num_params(), resumed.model().num_params());

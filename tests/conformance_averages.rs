@@ -1,5 +1,5 @@
-//! Every run of `tests/golden/training_averages.json`, built from its `spec`, trains and averages as its peer did:
-//! losses to 1e-5 of them, the weights that are trained and those that are evaluated to 2e-5.
+//! Every run of `tests/golden/training_averages.json`, built from its `spec`, trains and averages like its peer: losses
+//! to a relative 1e-5, trained and evaluated weights to 2e-5.
 //!
 //! The environment variable `ANNEAL_GOLDEN` names another folder with a `training_averages.json`, and the
 //! `training.json` whose model and batches it uses.
@@ -38,7 +38,7 @@ struct Weights {
     biases: Vec<Vec<f64>>,
 }
 
-/// An optimizer of schedulefree.
+/// One of schedulefree's optimizers.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(tag = "name", deny_unknown_fields)]
 enum Optimizer {
@@ -63,7 +63,7 @@ enum Optimizer {
     },
 }
 
-/// An average of torch's.
+/// One of torch's averages.
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 enum Kind {
@@ -72,7 +72,7 @@ enum Kind {
 }
 
 impl Run {
-    /// What trains as the peer did.
+    /// The loop that trains like the peer.
     fn builder(&self, model: DigitModel) -> Result<LearnerBuilder<DigitModel>, Box<dyn Error>> {
         let run = RunLength::updates(self.losses.len() as u64);
         let mut spec = self.spec.clone();
@@ -121,7 +121,7 @@ impl Run {
         }
     }
 
-    /// The largest distances of the weights that are trained and of those that are evaluated from the peer's.
+    /// The largest distances of the trained and the evaluated weights from the peer's.
     fn distances(&self, golden: &Digits<IgnoredAny>) -> Result<[f64; 2], Box<dyn Error>> {
         let device = Device::default().autodiff();
         let mut training = self.builder(golden.model(&device))?.build_loop()?;
@@ -150,7 +150,7 @@ impl Run {
     }
 }
 
-/// How far a weight may be from the peer's.
+/// The largest distance of a weight from the peer's.
 const TOLERANCE: f64 = 2e-5;
 
 #[test]

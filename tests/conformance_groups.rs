@@ -1,4 +1,4 @@
-//! Every model of `tests/golden/layer_groups.jsonl` has the layers, scales and decays that timm gave it.
+//! Every model of `tests/golden/layer_groups.jsonl` gets the same layers, scales and decays as in timm.
 //!
 //! The environment variable `ANNEAL_GOLDEN` names another folder with a `layer_groups.jsonl`.
 
@@ -56,7 +56,7 @@ impl<'de> Visitor<'de> for MatcherVisitor {
     }
 }
 
-/// What is wrong with the groups of a line.
+/// Describes a difference in the groups of a line.
 fn differences(line: &Line) -> Result<Vec<String>, GroupError> {
     let parameters: Vec<Parameter> =
         line.params.iter().map(|p| Parameter::new(&p.name, p.shape.clone())).collect();

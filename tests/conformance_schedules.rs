@@ -1,5 +1,5 @@
-//! Every scheduler of `tests/golden/schedules.jsonl`, translated, gives the rates that the peer
-//! itself computed, and survives every form in which it can be written down.
+//! Every translated scheduler of `tests/golden/schedules.jsonl` gives the same rates as the peer, and survives every
+//! form in which it can be written.
 //!
 //! The environment variable `ANNEAL_GOLDEN` names another folder with a `schedules.jsonl`.
 
@@ -21,7 +21,7 @@ struct Line {
     tolerance: Option<f64>,
 }
 
-/// The worst relative error of a line, or what is wrong with it.
+/// The largest relative error of a line, or its failure.
 fn compare(line: &Line) -> Result<f64, String> {
     let translation = peers::translate(&line.peer, &line.name, &line.args, line.base_lr)
         .map_err(|error| error.to_string())?;

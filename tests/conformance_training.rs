@@ -1,5 +1,5 @@
-//! Every run of `tests/golden/training.json`, built from its `spec`, trains as PyTorch did: rates to 1e-9,
-//! losses to 1e-5 of them, final weights to 2e-5.
+//! Every run of `tests/golden/training.json`, built from its `spec`, trains like PyTorch: rates to 1e-9, losses to a
+//! relative 1e-5, final weights to 2e-5.
 //!
 //! The environment variable `ANNEAL_GOLDEN` names another folder with a `training.json`.
 
@@ -23,10 +23,10 @@ struct Run {
     final_biases: Vec<Vec<f64>>,
 }
 
-/// How far a final weight may be from PyTorch's.
+/// The largest distance of a final weight from PyTorch's.
 const TOLERANCE: f64 = 2e-5;
 
-/// The largest distance of a run's final weights from PyTorch's, or what else is wrong with it.
+/// The largest distance of a run's final weights from PyTorch's, or another failure.
 fn train(
     golden: &Golden,
     run: &Run,
@@ -56,7 +56,7 @@ fn train(
     training.model().distance(&run.final_weights, &run.final_biases)
 }
 
-/// PyTorch's groups are the weight and the bias of each layer in order, or one for all.
+/// PyTorch's groups are the weight and the bias of each layer in order, or one group for all.
 fn compare_rates(
     training: &TrainingLoop<DigitModel>,
     layers: usize,
@@ -73,7 +73,7 @@ fn compare_rates(
         };
         let group = explanation.groups.iter().find(|group| group.paths.contains(&path));
         let group = group.ok_or_else(|| format!("{path} is in no group"))?;
-        // A layer that does not train yet has a rate in PyTorch all the same.
+        // A layer that does not train yet still has a rate in PyTorch.
         if !group.frozen {
             close(&format!("rate of {path} in update {t}"), group.rate, rate, 1e-9)?;
         }
@@ -106,7 +106,7 @@ fn training_is_pytorchs() {
             Ok(worst) => wrong.push(format!("{}: a final weight is {worst:.1e} off", run.case)),
             Err(error) => wrong.push(format!("{}: {error}", run.case)),
         }
-        // Not ours to pass: how far Burn's own AdamW is, where it can do what the run asks for.
+        // For information: the distance of Burn's own AdamW, if it supports the run.
         if let Some(config) = run.spec.burns_adamw() {
             let burns = |model: DigitModel, length: RunLength| {
                 LearnerBuilder::new(model, config.build(), run.spec.schedule()).run(length)

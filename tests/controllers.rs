@@ -1,5 +1,5 @@
-//! Controllers in Burn's learner and in a loop of one's own: what they hear, what becomes of their answers, and how
-//! they are saved, refused and shown.
+//! Controllers in Burn's learner and in a custom loop: their signals, the effect of their answers, and how they are
+//! saved, refused and shown.
 
 use anneal_tests::{FEATURES, Points, Term, TermModel, TinyModel, flat, points, supervised};
 use burn::module::{Module, Param};
@@ -20,8 +20,8 @@ fn device() -> Device {
     Device::default().autodiff()
 }
 
-/// Answers as it was told, and writes down what it hears. Its state is the number of updates that it heard of, which
-/// it may answer by.
+/// Gives preset answers, and records what it hears. Its state is the number of updates that it heard of, on which
+/// answers may depend.
 #[derive(Clone, Debug)]
 struct Told {
     needs: Needs,
@@ -55,7 +55,7 @@ impl Told {
         self.heard.lock().unwrap().clone()
     }
 
-    /// What it heard of updates before they were made.
+    /// What it heard before each update.
     fn seen(&self) -> Vec<(u64, Observation)> {
         let updates = self.heard().into_iter().filter(|heard| !heard.is_outcome);
         updates.map(|heard| (heard.number, heard.seen)).collect()
@@ -99,14 +99,14 @@ impl Controller for Told {
     }
 }
 
-/// The same builder in a learner and in a loop.
+/// The same builder for a learner and for a loop.
 enum Training {
     Learner(Box<Learner<Annealed<TermModel>>>, Interrupter),
     Loop(Box<TrainingLoop<TermModel>>),
 }
 
 impl Training {
-    /// With what was made for each of the two, such as a controller that writes down what it hears.
+    /// With an object for each of the two, for example a controller that records what it hears.
     fn both<T>(make: impl Fn() -> (LearnerBuilder<TermModel>, T)) -> [(Self, T); 2] {
         let interrupter = Interrupter::new();
         let (builder, of_learner) = make();
@@ -116,12 +116,12 @@ impl Training {
         [(Self::Learner(learner, interrupter), of_learner), (Self::Loop(training), of_loop)]
     }
 
-    /// Of which nothing but the weights matters.
+    /// For which only the weights matter.
     fn plain(make: impl Fn() -> LearnerBuilder<TermModel>) -> [Self; 2] {
         Self::both(|| (make(), ())).map(|(training, ())| training)
     }
 
-    /// An update of these batches, as Burn's training makes it.
+    /// Makes an update of these batches like Burn's training.
     fn update(&mut self, batches: &[Term]) -> Result<(), Arc<UpdateError>> {
         match self {
             Self::Learner(learner, _) => {
@@ -177,7 +177,7 @@ fn with_loss(values: &[f32], loss: fn(Tensor<1>, Term) -> Tensor<1>) -> LearnerB
     LearnerBuilder::new(model, SgdConfig::new().build(), constant(RATE)).run(run)
 }
 
-/// A batch of this gradient, whatever the weights are.
+/// A batch with this gradient, whatever the weights.
 fn slope(values: &[f32]) -> Term {
     Term::new(&vec![vec![0.0; values.len()]; values.len()], values)
 }
@@ -203,7 +203,7 @@ fn a_factor_multiplies_the_movement_of_plain_sgd() {
     }
 }
 
-/// η is the rate as the controller leaves it, η₀ the peak of the schedule.
+/// η is the rate after the controller, η₀ the peak of the schedule.
 #[test]
 fn decays_that_follow_the_rate_follow_the_factor() {
     type Share = fn(f64) -> f64;
@@ -247,7 +247,7 @@ fn a_cap_is_the_most_that_the_rate_of_any_group_may_be() {
     let cases: [(Answers, f64, f64); 3] = [
         (|_, _| Ok(Answer { cap: Some(0.25), ..Answer::default() }), 0.25, 0.5),
         (|_, _| Ok(Answer { cap: Some(0.0625), ..Answer::default() }), 0.0625, 1.0),
-        // After the factor: rates of 0.0625 and 0.25, of which 0.125 are left.
+        // After the factor, the rates are 0.0625 and 0.25; the cap leaves 0.125.
         (
             |_, _| Ok(Answer { cap: Some(0.125), factor: Some(0.5), ..Answer::default() }),
             0.125,
@@ -318,7 +318,7 @@ fn a_skip_leaves_the_weights_and_counts() {
             assert_eq!(training.control().skipped, number.div_ceil(2) as u64);
         }
     }
-    // The schedule goes on, or waits.
+    // The schedule advances, or waits.
     let run = RunLength::updates(8);
     for (on_skip, rates) in
         [(OnSkip::Advance, [0.8, 0.0, 0.6, 0.0]), (OnSkip::Hold, [0.8, 0.0, 0.7, 0.0])]
@@ -397,7 +397,7 @@ fn floors_caps_and_factors_on_gradients_are_metrics_where_they_are_answered() {
     }
 }
 
-/// A loss that is NaN where H is, and whose gradient is b all the same.
+/// A loss that is NaN if H is, with gradient b in any case.
 fn with_a_constant(weight: Tensor<1>, term: Term) -> Tensor<1> {
     (weight * term.slope).sum() + term.hessian.sum()
 }
@@ -407,7 +407,7 @@ fn a_cooldown_halves_the_rate_after_a_loss_that_is_nan() {
     let cooldown = || Cooldown::after_non_finite_loss(3).unwrap();
     let builder = || with_loss(&[0.0], with_a_constant).controller("cooldown", cooldown());
     for mut training in Training::plain(builder) {
-        // NaN at the updates 1 and 6, and at 8, which begins the count anew.
+        // NaN at updates 1 and 6, and at 8, which restarts the count.
         let halved = [false, false, true, true, true, false, false, true, true, true, true, true];
         let mut weight = 0.0;
         for (number, halved) in halved.into_iter().enumerate() {
@@ -494,7 +494,7 @@ fn a_controller_that_stops_the_run_is_named_and_leaves_the_weights() {
     }
 }
 
-// What is measured.
+// Measurements.
 
 const EVERYTHING: Needs = Needs {
     loss: true,
@@ -532,8 +532,8 @@ fn assert_near(found: &Observation, expected: &Observation, what: &str) {
     assert_eq!((found.batches, found.overflow), (expected.batches, expected.overflow), "{what}");
 }
 
-/// Two batches: gradients (3, 4) and (2, 8), of which the sum is (5, 12), with a norm of 13; at weights (1, −2) their
-/// losses are −5 and −14.
+/// Two batches with gradients (3, 4) and (2, 8), whose sum is (5, 12) with norm 13; at weights (1, −2) their losses are
+/// −5 and −14.
 #[test]
 fn what_a_controller_needs_is_measured() {
     let batches = [slope(&[3.0, 4.0]), slope(&[2.0, 8.0])];
@@ -568,7 +568,7 @@ fn what_a_controller_needs_is_measured() {
         batches: Some(1),
         ..of_sum
     };
-    // The norm is that of before clipping, the movement that of the update.
+    // The norm is from before clipping, the movement from the update.
     let clipped = Observation { movement: Some(RATE * 2.0), ..of_sum };
     type Ask = fn(LearnerBuilder<TermModel>) -> LearnerBuilder<TermModel>;
     let scaled: Ask = |builder| builder.loss_scaling(LossScaling::fixed(1_024.0));
@@ -603,11 +603,11 @@ fn what_a_controller_needs_is_measured() {
             assert_near(&training.observation(), &expected, what);
             let scale = if what.starts_with("scaled") { 1_024.0 } else { 1.0 };
             assert!(told.heard().iter().all(|heard| heard.loss_scale == scale), "{what}");
-            // The next one knows how far this one went.
+            // The next update knows the movement of this one.
             training.update(&batches[..count]).unwrap();
             let (number, next) = told.seen()[1];
             assert_eq!((number, next.gradient_norm), (1, expected.gradient_norm), "{what}");
-            // The gradients are the same again, and as the optimizer gets them.
+            // The gradients are the same again, as the optimizer gets them.
             let length = expected.movement.unwrap() / RATE;
             let last = Observation {
                 loss: next.loss,
@@ -621,8 +621,8 @@ fn what_a_controller_needs_is_measured() {
     }
 }
 
-/// Before an update it is what the schedule would move, in its outcome what the answer made of it, which is the last
-/// movement of the next.
+/// Before an update, it is the movement at the scheduled rate; in its outcome, the movement after the answer, which is
+/// the last movement of the next update.
 #[test]
 fn the_movement_is_that_of_the_schedule_and_then_that_of_the_update() {
     let answers: Answers = |seen, _| Ok(Answer::factor([0.5, 1.0, 0.0][seen.number as usize]));
@@ -652,7 +652,7 @@ fn the_movement_is_that_of_the_schedule_and_then_that_of_the_update() {
     }
 }
 
-/// Of each need alone, nothing else.
+/// Each single need gives only its own signal.
 #[test]
 fn what_nobody_needs_is_not_measured() {
     let none = Needs::default();
@@ -672,7 +672,7 @@ fn what_nobody_needs_is_not_measured() {
         for mut training in
             Training::plain(|| terms(&[1.0, -2.0]).controller("told", Told::needs(needs)))
         {
-            // What the last update moved is known at the second.
+            // The movement of the last update is known from the second on.
             for _ in 0..2 {
                 training.update(&[slope(&[3.0, 4.0])]).unwrap();
             }
@@ -689,7 +689,7 @@ fn what_nobody_needs_is_not_measured() {
                 seen.batch_gradient_norm,
             ]
             .map(|number| number.is_some());
-            // The loss is known anyway, and read with what is.
+            // The loss is always known, and read with the others.
             if needs != none {
                 found[0] = known[0];
             }
@@ -702,11 +702,11 @@ fn what_nobody_needs_is_not_measured() {
     }
 }
 
-// Signals of the update before.
+// Signals of the previous update.
 
 #[test]
 fn delayed_signals_are_those_of_the_update_before() {
-    // A factor by the loss: half where it is above 100.
+    // A factor by the loss: one half if it is above 100.
     let answers: Answers = |seen, _| {
         let is_high = seen.observation.loss.is_some_and(|loss| loss > 100.0);
         Ok(if is_high { Answer::factor(0.5) } else { Answer::default() })
@@ -766,15 +766,15 @@ fn signals_are_not_delayed_for_those_who_decide_about_the_update() {
 
 // Checkpoints.
 
-/// Half the rate at every third update that it hears of: by its own count.
+/// Halves the rate at every third update that it hears of, by its own count.
 fn by_count(_seen: &Seen<'_>, updates: u64) -> Result<Answer, Stop> {
     Ok(if updates % 3 == 2 { Answer::factor(0.5) } else { Answer::default() })
 }
 
 type Ask = fn(LearnerBuilder<TermModel>) -> LearnerBuilder<TermModel>;
 
-/// Four updates, saved and resumed after the second or not: the weights and the states at the end, and what was heard
-/// but for the losses, of which that of update 1 is NaN.
+/// Four updates, saved and resumed after the second or not: the final weights and states, and what was heard except for
+/// the losses, since that of update 1 is NaN.
 fn four_updates(
     told: &Told,
     ask: Ask,
@@ -951,7 +951,7 @@ fn a_checkpoint_of_other_controllers_is_refused() {
         assert!(fits && error.to_string().contains(said), "{error}");
         assert!(error.to_string().contains("saved with `one`, `other`"), "{error}");
     }
-    // Another kind of controller under the name of one.
+    // Another kind of controller under the same name.
     let guard = FiniteGuard::skip(2).unwrap();
     let builder = terms(&[1.0]).controller("one", told()).controller("other", guard);
     let Err(BuildError::Checkpoint(error)) = resume(builder).build(Interrupter::new()) else {
@@ -961,8 +961,8 @@ fn a_checkpoint_of_other_controllers_is_refused() {
         matches!(&error, CheckpointError::DifferentControllers { checkpoint, .. } if checkpoint.epoch() == 1),
         "{error}"
     );
-    assert!(error.to_string().contains("the state of `other`"), "{error}");
-    // Their order is no part of it.
+    assert!(error.to_string().contains("does not fit `other`"), "{error}");
+    // Their order does not matter.
     let swapped = terms(&[1.0]).controller("other", told()).controller("one", told());
     assert!(resume(swapped).build_loop().is_ok());
     assert!(resume(both(terms(&[1.0]))).build(Interrupter::new()).is_ok());
@@ -989,12 +989,12 @@ fn two_controllers_of_one_name_and_bad_names_are_refused() {
     for name in ["a b", "größe_2", "x−y", &long[1..]] {
         assert!(named(&[name]).build_loop().is_ok(), "{name}");
     }
-    // Files know no difference between the last two of each.
+    // The last two of each give the same file name.
     for [one, other] in [["one", "one"], ["my own", "my_own"], ["one", "ONE"]] {
         let error = named(&[one, "between", other]).build(Interrupter::new()).err().unwrap();
         assert!(matches!(&error, BuildError::SameController { name } if name == other), "{error}");
     }
-    // The names of those that the builder adds are taken.
+    // The names of the builder's own controllers are taken.
     let taken: [(Ask, &str); 3] = [
         (|builder| builder.loss_scaling(LossScaling::new()), "loss scale"),
         (|builder| builder.not_finite(NotFinite::Stop), "finite guard"),
@@ -1013,7 +1013,7 @@ fn two_controllers_of_one_name_and_bad_names_are_refused() {
     }
 }
 
-/// An output of the user's own.
+/// A custom output.
 struct Mine {
     loss: Tensor<1>,
 }
@@ -1042,7 +1042,7 @@ impl TrainStep for Own {
     type Input = f32;
     type Output = Mine;
 
-    /// A loss of the batch's number, and a gradient of 1.
+    /// A loss equal to the batch's number, and a gradient of 1.
     fn step(&self, value: f32) -> TrainOutput<Mine> {
         let loss = self.layer.weight.val().sum() + value;
         TrainOutput::new(self, loss.clone().scaled_backward(), Mine { loss })
@@ -1073,7 +1073,7 @@ fn the_loss_in_an_output_of_ones_own_must_be_named() {
         matches!(&error, BuildError::LossUnknown { controller } if controller == "my own"),
         "{error}"
     );
-    // Who needs none, gets none.
+    // A controller that needs no loss gets none.
     let norm = Told::needs(Needs { gradient_norm: true, ..Needs::default() });
     let mut learner = own(norm).build(Interrupter::new()).unwrap();
     let pass = learner.train_step(7.0);
@@ -1092,7 +1092,7 @@ fn the_loss_in_an_output_of_ones_own_must_be_named() {
     assert!(learner.model().failure().is_none());
 }
 
-/// A loop finds the loss in an output of Burn's, in a tensor, or where it was named; only a pass tells.
+/// A loop finds the loss in one of Burn's outputs, in a tensor, or where it was named; only a pass can show it.
 #[test]
 fn the_loss_of_a_loop_is_found_in_its_passes() {
     let needs_loss = || Told::needs(Needs { loss: true, ..Needs::default() });
@@ -1125,7 +1125,7 @@ fn the_loss_of_a_loop_is_found_in_its_passes() {
 
 #[test]
 fn what_each_controller_answered_is_in_burns_logs() {
-    // Skips update 4; of the rest one in three is at half the rate, and all are at 0.75 of that.
+    // Skips update 4; one in three of the others is at half the rate, and all are at 0.75 of that.
     let skips: Answers = |seen, updates| match seen.number {
         4 => Ok(Answer::skip("four")),
         _ => by_count(seen, updates),

@@ -1,4 +1,4 @@
-//! The largest eigenvalue of each group's Hessian block, held against matrices whose eigenvalues are known.
+//! The largest eigenvalue of each group's Hessian block, compared with matrices of known eigenvalues.
 
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
@@ -84,7 +84,7 @@ fn it_is_exact_on_quadratics_to_one_percent() {
     }
 }
 
-/// A steep direction among many flat ones has next to nothing of a random start.
+/// A steep direction among many flat ones has almost no share of a random start.
 #[test]
 fn one_steep_direction_among_many_is_found() {
     let mut eigenvalues = vec![1.0; 200];
@@ -100,7 +100,7 @@ fn negative_curvature_of_larger_size_is_passed_by() {
     assert!(saddle.abs() < 0.03, "{saddle}");
 }
 
-/// SGD on ½ λ w² is stable below 2/λ, and a cap holds a rate that is far above it there.
+/// SGD on ½ λ w² is stable below 2/λ, and a cap keeps a far higher rate below it.
 #[test]
 fn a_cap_keeps_sgd_stable() {
     let eigenvalues = [40.0, 3.0, 1.0];

@@ -1,4 +1,4 @@
-//! Weight decay by policy: around Burn's bare optimizers, in groups, and in the builder.
+//! Weight decay by policy, around Burn's bare optimizers, in groups, and in the builder.
 
 use anneal_tests::{TinyModel, Weight, points, supervised, trained};
 use burn::module::{Module, ModuleMapper, Param};
@@ -32,7 +32,7 @@ fn policies() -> Vec<WeightDecay> {
     each.iter().cloned().chain(cautious).collect()
 }
 
-/// An update of a loop of one's own with these gradients.
+/// Makes an update of a custom loop with these gradients.
 fn update<M: Module>(
     training: &mut TrainingLoop<M>,
     gradients: impl FnOnce(&M) -> GradientsParams,
@@ -92,8 +92,8 @@ fn a_coupled_decay_is_burns_adamw() {
     assert_close(&weights(grouped.model()), &weights(&theirs), 1e-6);
 }
 
-/// Under gradients that do not depend on the weights: where they do, the last digit of a weight decides now
-/// and then whether it shrinks, and training goes another way.
+/// With gradients that do not depend on the weights; otherwise the last digit of a weight sometimes decides whether it
+/// shrinks, and training diverges from the reference.
 #[test]
 fn a_cautious_coupled_decay_is_burns_cautious_adamw() {
     let run = RunLength::updates(200);
@@ -113,7 +113,7 @@ fn a_cautious_coupled_decay_is_burns_cautious_adamw() {
     assert_close(&ours.values(), &theirs.values(), 1e-6);
 }
 
-/// Where the gradient is 0 every optimizer leaves the weight to the decay: Π(1 − d_t), in f64.
+/// With a gradient of 0, only the decay changes the weight: Π(1 − d_t), in f64.
 #[test]
 fn every_policy_shrinks_by_its_share_around_every_optimizer() {
     let run = RunLength::updates(40);
@@ -180,7 +180,7 @@ fn a_rate_of_0_stops_a_coupled_decay_and_not_an_independent_one() {
     assert!((after(WeightDecay::independent(0.05)) - 0.95f32.powi(10)).abs() < 1e-6);
 }
 
-/// Weights shrink only where the update moves them towards 0, or leaves them: w u ≥ 0.
+/// Weights shrink only where the update moves them toward 0 or not at all: w u ≥ 0.
 #[test]
 fn a_cautious_decay_spares_weights_that_grow() {
     let run = RunLength::updates(10);
@@ -213,7 +213,7 @@ fn a_cautious_decay_sees_small_weights_grow_in_half_precision() {
     assert!(grown > 1.01e-3, "{grown}");
 }
 
-/// ω(t) is that of the run's update, for a layer that begins late, and after one without a gradient.
+/// ω(t) follows the run's update, also for a layer that starts late, and after an update without a gradient.
 #[test]
 fn a_scheduled_decay_follows_the_step_of_the_run() {
     let run = RunLength::updates(20);
@@ -314,11 +314,11 @@ fn what_cannot_be_is_refused_and_says_why() {
     let nan = with(WeightDecay::independent(f64::NAN));
     assert!(nan.starts_with("weight_decay.independent: NaN is not allowed"), "{nan}");
     let whole = with(WeightDecay::coupled(10.0));
-    assert!(whole.contains("it takes 1.0 at update 0, at the rate 0.1"), "{whole}");
+    assert!(whole.contains("it is 1.0 at update 0, at the rate 0.1"), "{whole}");
     let late = with(WeightDecay::coupled(piecewise_constant(0.1, [Span::steps(5)], [30.0])));
     assert!(late.contains("at update 5, at the rate 0.07"), "{late}");
 
-    // An optimizer that decays by itself.
+    // An optimizer with its own decay.
     for optimizer in [AdamWConfig::new(), AdamWConfig::new().with_weight_decay(1e-9)] {
         let builder = builder(TinyModel::new(&device()), optimizer.build());
         let error = built(builder.weight_decay(WeightDecay::independent(1e-3)));
@@ -329,7 +329,7 @@ fn what_cannot_be_is_refused_and_says_why() {
         let decay = WeightDecay::coupled(0.1);
         let bare = Decayed::new(optimizer.build(), &decay, &schedule, run).err().unwrap();
         assert!(matches!(bare, DecayedError::Decay(DecayError::Doubled { .. })), "{bare}");
-        // Without a decay outside its own is its own affair.
+        // Without an outside decay, its own is allowed.
         assert!(Decayed::new(optimizer.build(), &WeightDecay::none(), &schedule, run).is_ok());
     }
     let l2 = SgdConfig::new().with_weight_decay(Some(WeightDecayConfig::new(1e-4))).build();
@@ -339,10 +339,10 @@ fn what_cannot_be_is_refused_and_says_why() {
     // Neither "no decay" nor an exclusion reaches into such an optimizer.
     let own = || builder(TinyModel::new(&device()), AdamWConfig::new().build());
     assert!(
-        built(own().weight_decay(0.0)).starts_with("weight_decay: coupled(0.0) is said outside")
+        built(own().weight_decay(0.0)).starts_with("weight_decay: coupled(0.0) is set outside")
     );
     let excluded = built(own().no_weight_decay(Selection::biases()));
-    assert!(excluded.starts_with("no_weight_decay: biases is said outside"), "{excluded}");
+    assert!(excluded.starts_with("no_weight_decay: biases is set outside"), "{excluded}");
     let in_group = GroupsConfig::new().group(Group::rest("all").weight_decay(0.0));
     assert!(build(own().groups(in_group)).is_err());
     assert!(build(own().groups(GroupsConfig::new())).is_ok());
@@ -351,7 +351,9 @@ fn what_cannot_be_is_refused_and_says_why() {
         let twice = builder(TinyModel::new(&device()), plain())
             .weight_decay(0.1)
             .groups(GroupsConfig::new().weight_decay(other));
-        assert!(built(twice).starts_with("weight_decay: given to LearnerBuilder"));
+        assert!(
+            built(twice).starts_with("weight_decay: given for the whole model and in its groups")
+        );
     }
     let unused =
         GroupsConfig::new().weight_decay(f64::NAN).group(Group::rest("all").weight_decay(0.1));
@@ -388,7 +390,7 @@ fn every_policy_goes_on_bitwise_after_saving_and_loading() {
     }
 }
 
-/// The same words are another decay in a run of other epochs, and other words may be the same one.
+/// The same text is another decay in a run with other epochs, and different texts may be the same decay.
 #[test]
 fn a_checkpoint_of_another_decay_is_refused() {
     let model = TinyModel::new(&device());
@@ -437,8 +439,8 @@ fn what_decays_is_in_burns_logs() {
         assert!((log("Decay_model", i) - share).abs() < 1e-9, "update {i}");
         assert!((log("Kept_model", i) - kept).abs() < 1e-9, "update {i}");
     }
-    // Adam's first update moves each weight by the rate, but for ε beside the gradients of this seed; the decay
-    // beside it takes half.
+    // Adam's first update moves each weight by the rate, except for ε next to this seed's gradients; the decay removes
+    // half in addition.
     for name in ["Step_model", "Step_model,_no_decay"] {
         let first = log(name, 0);
         assert!((first / 0.1 - 1.0).abs() < 0.02, "{name}: {first}");
@@ -450,7 +452,7 @@ fn what_decays_is_in_burns_logs() {
     assert!((log("Norm_model", 19) / norm - 1.0).abs() < 1e-5, "{norm}");
 }
 
-/// What a cautious decay takes is no part of the step either.
+/// A cautious decay does not count in the step either.
 #[test]
 fn the_step_of_a_cautious_decay_is_that_of_the_optimizer() {
     let folder = tempfile::tempdir().unwrap();
@@ -473,9 +475,9 @@ fn a_decay_of_which_nothing_is_left_is_noted() {
         |builder: LearnerBuilder<TinyModel>| build(builder).unwrap().model().explain().notes;
     let with = || builder(TinyModel::new(&device()), plain());
     let all = notes(with().weight_decay(0.1).no_weight_decay(Selection::everything()));
-    assert_eq!(all, ["weight_decay: coupled(0.1), and no parameter decays"]);
+    assert_eq!(all, ["weight_decay: coupled(0.1), but no parameter decays"]);
     let none = notes(with().no_weight_decay(Selection::biases()));
-    assert_eq!(none, ["no_weight_decay: biases, and no parameter decays"]);
+    assert_eq!(none, ["no_weight_decay: biases, but no parameter decays"]);
     assert!(notes(with().weight_decay(0.1).no_weight_decay(Selection::biases())).is_empty());
 }
 
@@ -517,7 +519,7 @@ fn a_decay_that_half_precision_rounds_away_is_said() {
         "{:?}",
         groups.explain(0).notes
     );
-    // It is so: 1 − 2⁻¹² rounds to 1 in f16, and for no weight does more.
+    // Check: 1 − 2⁻¹² rounds to 1 in f16, and no weight changes.
     let device = Device::default();
     let one = Tensor::<1>::from_floats([1.0, 1.5, 1.999], &device).cast(FloatDType::F16);
     let shrunk = |share: f64| -> bool {

@@ -1,5 +1,5 @@
-//! Weight for weight: what the builder trains, in Burn's training and in a loop of one's own, against plain loops
-//! written by hand with Burn's optimizers.
+//! Compares, weight by weight, training by the builder (in Burn's training and in a custom loop) with plain
+//! hand-written loops with Burn's optimizers.
 
 use anneal_tests::{Quiet, TinyModel, batches, flat, points};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -51,7 +51,7 @@ impl Rule {
         cosine(self.peak()).warmup(Span::percent(20.0)).into()
     }
 
-    /// As Burn has it.
+    /// The optimizer from Burn.
     fn plain(self) -> ModuleOptimizer {
         let momentum = Some(MomentumConfig::new());
         match self {
@@ -79,7 +79,7 @@ impl Rule {
     }
 }
 
-/// Batches, of which the last of an epoch may be short, as the last update of an epoch may be.
+/// Batches; the last batch and the last update of an epoch may be short.
 #[derive(Clone, Copy, Debug)]
 struct Length {
     items: usize,
@@ -87,7 +87,7 @@ struct Length {
 }
 
 impl Length {
-    /// 10 batches an epoch: 10 updates, or updates of 3, 3, 3 batches and 1.
+    /// 10 batches per epoch: 10 updates, or updates of 3, 3, 3 and 1 batches.
     const ALL: [Self; 4] = [
         Self { items: 60, accumulation: 1 },
         Self { items: 58, accumulation: 1 },
@@ -109,7 +109,7 @@ impl Length {
     }
 }
 
-/// What goes into an update.
+/// The settings of an update.
 #[derive(Clone, Copy)]
 struct Now {
     rate: f64,
@@ -117,7 +117,7 @@ struct Now {
     accumulation: usize,
 }
 
-/// An update: g ← factor · Σ g, clipped; w ← (1 − share) w for weights that are no bias; then the optimizer.
+/// An update: g ← factor · Σ g, clipped; w ← (1 − share) w for weights that are not biases; then the optimizer.
 #[derive(Clone, Copy)]
 struct Update {
     factor: f64,
@@ -136,7 +136,7 @@ impl Update {
     }
 }
 
-/// Something that the builder is asked for, and what it means.
+/// A setting of the builder, and its effect.
 struct Case {
     name: &'static str,
     ask: fn(LearnerBuilder<TinyModel>) -> LearnerBuilder<TinyModel>,
@@ -158,7 +158,7 @@ impl Case {
     }
 }
 
-/// Takes the gradients of the parameters in `part`, in f32 and times a factor.
+/// Collects the gradients of the parameters in `part`, in f32 and times a factor.
 struct Take<'a> {
     part: &'a str,
     path: Vec<String>,
@@ -231,7 +231,7 @@ impl ModuleMapper for Shrink {
     }
 }
 
-/// A loop as one would write it: nothing of it is ours but the numbers of the schedule, and the cast.
+/// A hand-written loop, which uses only the schedule's numbers and the cast from Anneal.
 fn by_hand(rule: Rule, length: Length, case: &Case) -> TinyModel {
     let schedule = rule.schedule().resolve(length.run()).unwrap();
     let mut model = model();
@@ -264,11 +264,11 @@ fn by_hand(rule: Rule, length: Length, case: &Case) -> TinyModel {
     model
 }
 
-/// The model that was trained, and its master weights.
+/// The trained model, and its master weights.
 struct Trained {
     model: TinyModel,
     in_f32: TinyModel,
-    /// Which the weights are read from only when they are looked at.
+    /// The folder, because Burn reads weights from files only when they are used.
     _folder: TempDir,
 }
 
@@ -297,7 +297,7 @@ fn training(folder: &Path, items: usize) -> SupervisedTraining<Annealed<TinyMode
         .metrics((burn::train::metric::LossMetric::new(),))
 }
 
-/// By a loop of one's own.
+/// By a custom loop.
 fn in_a_loop(rule: Rule, length: Length, case: &Case) -> Trained {
     let mut training = (case.ask)(rule.builder(length.run())).build_loop().unwrap();
     for update in length.updates() {
@@ -312,7 +312,7 @@ fn in_a_loop(rule: Rule, length: Length, case: &Case) -> Trained {
     Trained { model: training.into_model(), in_f32, _folder: folder }
 }
 
-/// Trains each rule for each length in both ways, and compares with the loop by hand.
+/// Trains each rule for each length in both ways, and compares with the hand-written loop.
 fn compare(cases: &[Case], bound: f32) {
     for (rule, length) in Rule::ALL.into_iter().flat_map(|r| Length::ALL.map(|l| (r, l))) {
         for case in cases {
@@ -433,10 +433,10 @@ fn a_decay_follows_the_rate_of_its_group() {
     compare(&cases, 0.0);
 }
 
-/// A loop by hand in f64 rounds the factor of clipping once. Ours is computed in f32 on the device: a sum, a root, a
-/// reciprocal and two products, at most 8 roundings of 2⁻²⁴ or 5·10⁻⁷ of it. 20 updates of at most 0.2 · 0.3 move a
-/// weight by at most 1.2, so this comes to 6·10⁻⁷; AdamW, which hears of gradients by their size, moves one by at
-/// most 0.4.
+/// The hand-written loop in f64 rounds the clipping factor once. Anneal computes it in f32 on the device: a sum, a
+/// root, a reciprocal and two products, at most 8 roundings of 2⁻²⁴, or a relative 5·10⁻⁷. 20 updates of at most 0.2 ·
+/// 0.3 move a weight by at most 1.2, so this is 6·10⁻⁷; AdamW, which normalizes gradients, moves a weight by at most
+/// 0.4.
 const CLIPPING: f32 = 1e-6;
 
 #[test]
@@ -461,8 +461,8 @@ fn f16() -> HalfPrecision {
     HalfPrecision { loss_scaling: Some(LossScaling::new().scale(SCALE)), ..HalfPrecision::f16() }
 }
 
-/// The masters begin with the weights as they were, and not as f16 has them. A loss times a power of 2, and
-/// gradients divided by it, round nothing.
+/// Master weights start from the original weights, not their f16 roundings. Multiplying a loss by a power of 2, and
+/// dividing gradients by it, does not round.
 #[test]
 fn half_precision_is_a_loop_by_hand_with_master_weights() {
     fn scaled(now: Now) -> Update {
@@ -496,16 +496,16 @@ fn half_precision_is_a_loop_by_hand_with_master_weights() {
 #[test]
 fn masters_begin_with_the_weights_of_before_the_cast() {
     let run = RunLength::updates(10);
-    for half in [f16(), HalfPrecision::bf16()] {
+    for (half, dtype) in [(f16(), FloatDType::F16), (HalfPrecision::bf16(), FloatDType::BF16)] {
         let builder =
             LearnerBuilder::new(model(), SgdConfig::new().build(), linear(0.0, 0.1)).run(run);
-        let mut training = builder.half_precision(half.clone()).build_loop().unwrap();
+        let mut training = builder.half_precision(half).build_loop().unwrap();
         training.pass(|model| TrainStep::step(model, points(&[0, 1, 2], &device())));
         training.update().unwrap();
         let folder = tempfile::tempdir().unwrap();
         training.save(folder.path(), 1).unwrap();
         assert_eq!(flat(&saved_in_f32(folder.path(), 1)), flat(&model()));
-        let rounded = to_precision(model(), half.dtype);
+        let rounded = to_precision(model(), dtype);
         assert_eq!(flat(training.model()), flat(&rounded));
         assert_ne!(flat(&rounded), flat(&model()));
     }
@@ -538,7 +538,7 @@ fn everything_together_is_a_loop_by_hand() {
     compare(&[case], CLIPPING);
 }
 
-/// torch's, and Burn's, AdamW decays by itself as a coupled decay does: all weights, and by a rate that f32 has.
+/// AdamW of torch and Burn decays like a coupled decay: all weights, and by a rate rounded to f32.
 #[test]
 fn a_coupled_decay_is_that_of_burns_own_adamw() {
     let length = Length { items: 58, accumulation: 1 };
@@ -557,8 +557,8 @@ fn a_coupled_decay_is_that_of_burns_own_adamw() {
     assert_eq!(flat(&in_training(rule, length, &case).model), flat(&own));
 }
 
-/// Needs all that can be measured, writes it down, and makes every third update at half the rate and every other one
-/// with twice the gradient.
+/// Needs and records all measurements, and makes every third update at half the rate and every other one with twice the
+/// gradient.
 #[derive(Clone, Debug, Default)]
 struct Watches(Arc<Mutex<Vec<Observation>>>);
 
@@ -606,9 +606,9 @@ fn run_of_two_devices() -> RunLength {
     RunLength::from_items(24, BATCH).epochs(EPOCHS).devices(2)
 }
 
-/// The mean over two batches of 6 is that over one of 12, but for the order of f32 sums of at most 12 terms: a few
-/// roundings of 6·10⁻⁸ in each gradient. Of weights below 1, that 4 updates move by a part of themselves, this is
-/// less than 10⁻⁶. What is observed is relative to itself.
+/// The mean over two batches of 6 equals that over one of 12, except for the order of f32 sums of at most 12 terms: a
+/// few roundings of 6·10⁻⁸ in each gradient. For weights below 1, which 4 updates change by a fraction, this is less
+/// than 10⁻⁶. Observations are compared relatively.
 const SUMS: f64 = 1e-6;
 
 #[test]
@@ -672,8 +672,7 @@ fn two_devices_train_as_one_with_the_joined_batch() {
     }
 }
 
-/// Whichever device is done first, it is the batch of the first device that is looked at again: L is
-/// ‖Δg‖_∞ / ‖Δw‖₂ of its loss.
+/// Whichever device finishes first, the batch of the first device is repeated: L is ‖Δg‖_∞ / ‖Δw‖₂ of its loss.
 #[test]
 fn a_smoothness_measured_on_two_devices_is_the_same_in_each_run() {
     let rate = 0.5;

@@ -1,5 +1,5 @@
-//! What models, programs and numbers do to an update that it does not expect: it trains as Burn would, or the run
-//! fails and says why, with the weights as they were.
+//! Unexpected models, programs and numbers: an update trains like Burn, or the run fails with a reason and unchanged
+//! weights.
 
 use anneal_tests::{Quiet, Term, TermModel, TinyModel, flat, points};
 use burn::data::dataloader::batcher::Batcher;
@@ -35,7 +35,7 @@ fn values<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
     param.val().cast(FloatDType::F32).into_data().iter::<f32>().collect()
 }
 
-/// One update of one batch, as Burn's training makes it.
+/// Makes one update of one batch, like Burn's training.
 fn update<M: LearnerModel>(learner: &mut Learner<M>, item: <M as TrainStep>::Input) {
     let output = learner.train_step(item);
     learner.lr_step();
@@ -47,7 +47,7 @@ fn output(loss: Tensor<1>) -> RegressionOutput {
     RegressionOutput::new(loss, nothing.clone(), nothing)
 }
 
-/// A model of a `loss` of its own, and of its own way to `change` in an update.
+/// A model with its own `loss`, and its own `change` in an update.
 macro_rules! trains {
     ($model:ty, $item:ty) => {
         impl TrainStep for $model {
@@ -88,12 +88,12 @@ fn f16() -> HalfPrecision {
     HalfPrecision { loss_scaling: Some(scaled()), ..HalfPrecision::f16() }
 }
 
-// A `TrainStep::optimize` of the model's own.
+// Models with their own `TrainStep::optimize`.
 
 type Hook = fn(Hooked, &mut ModuleOptimizer, ModuleLearningRate, GradientsParams) -> Hooked;
 
-/// The loss ½ w² + b w of each of two weights; its own way to be updated; a weight that the loss does not depend on,
-/// but that has a gradient; and an average that has none.
+/// The loss ½ w² + b w of each of two weights, with a custom update; a weight that the loss does not depend on, but
+/// that has a gradient; and an average without a gradient.
 #[derive(Module, Debug)]
 struct Hooked {
     weight: Param<Tensor<1>>,
@@ -103,7 +103,7 @@ struct Hooked {
     hook: Hook,
 }
 
-/// Where its weights begin.
+/// Its initial weights.
 const START: [f32; 2] = [1.0, -1.0];
 const RATE: f64 = 0.125;
 /// The b of all batches.
@@ -132,7 +132,7 @@ impl Hooked {
 
 trains!(Hooked, f32);
 
-/// Something that the builder is asked for, and what comes of the rate and the decay of `Hooked` by it.
+/// A setting of the builder, and its effect on the rate and the decay of `Hooked`.
 struct Way {
     name: &'static str,
     ask: fn(LearnerBuilder<Hooked>) -> LearnerBuilder<Hooked>,
@@ -161,7 +161,7 @@ fn ways() -> Vec<Way> {
     ]
 }
 
-/// What a hook does with the rate only, not with what decays.
+/// A hook changes only the rate, not the decay.
 fn a_decay() -> Way {
     let ask = |builder: LearnerBuilder<Hooked>| builder.weight_decay(0.5);
     Way { name: "a decay", ask, multiple: 1.0, share: RATE as f32 * 0.5 }
@@ -172,7 +172,7 @@ fn hooked(hook: Hook) -> LearnerBuilder<Hooked> {
     LearnerBuilder::new(Hooked::new(hook), SgdConfig::new().build(), constant(RATE)).run(run)
 }
 
-/// Two updates, and the weights then. All numbers are short enough for bf16.
+/// Two updates, and the weights after them. All numbers are short enough for bf16.
 fn two_updates(way: &Way, hook: Hook) -> Hooked {
     let interrupter = Interrupter::new();
     let mut learner = (way.ask)(hooked(hook)).build(interrupter.clone()).unwrap();
@@ -184,7 +184,7 @@ fn two_updates(way: &Way, hook: Hook) -> Hooked {
     learner.model().into_inner()
 }
 
-/// A call of the optimizer, which subtracts so many times the gradient.
+/// A call of the optimizer, which subtracts a multiple of the gradient.
 type Call<'a> = &'a dyn Fn(f32, f32) -> f32;
 
 /// Two updates by hand: the optimizer does w ← (1 − share) w − factor η g with the gradient g = w + b of before the
@@ -245,7 +245,7 @@ fn a_model_that_keeps_an_average_keeps_it() {
     }
 }
 
-/// Also where the weight is the rounded copy of one in f32.
+/// Also if the weight is the rounded copy of an f32 weight.
 #[test]
 fn a_model_that_clamps_its_weights_has_them_clamped() {
     let clamps: Hook = |model, optimizer, rates, gradients| {
@@ -260,12 +260,12 @@ fn a_model_that_clamps_its_weights_has_them_clamped() {
     }
 }
 
-// What an update assumes and does not find.
+// Violated assumptions of an update.
 
-/// Tests in which an optimizer runs where its update does not go one after the other.
+/// Serializes tests in which an optimizer runs outside its update.
 static ONE_BY_ONE: Mutex<()> = Mutex::new(());
 
-/// On a thread of its own.
+/// On a separate thread.
 fn elsewhere(
     model: Hooked,
     optimizer: &mut ModuleOptimizer,
@@ -276,7 +276,7 @@ fn elsewhere(
     std::thread::scope(|scope| scope.spawn(step).join().unwrap())
 }
 
-/// Three updates that fail at the first, for the same reason, which the interrupter has in words.
+/// Three updates that fail at the first for the same reason, which the interrupter has as text.
 fn fails(way: &Way, hook: Hook) -> Arc<UpdateError> {
     let interrupter = Interrupter::new();
     let mut learner = (way.ask)(hooked(hook)).build(interrupter.clone()).unwrap();
@@ -318,7 +318,7 @@ fn an_update_that_calls_no_optimizer_fails_the_run() {
     }
 }
 
-/// A model may leave a parameter out of its update, whatever goes wrong in other runs of the program meanwhile.
+/// A model may omit a parameter from its update, whatever fails in other runs of the program.
 #[test]
 fn what_misses_its_update_is_no_failure_of_another_run() {
     let _one = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -391,7 +391,7 @@ fn a_rate_in_the_place_of_zero_fails_the_run() {
     assert_eq!(flat(&learner.model()), before);
 }
 
-/// One that is still in training; after `train()` it is but the bare model.
+/// A model that is still in training; after `train()` it is only the bare model.
 #[test]
 fn the_model_of_one_run_fails_in_a_learner_of_burns_own() {
     let plain: Hook = |model, optimizer, rates, gradients| optimizer.step(rates, model, gradients);
@@ -470,9 +470,9 @@ fn a_weight_that_gets_no_gradient_fails_the_run_before_the_update_is_made() {
     assert_eq!(flat(training.model()), [0.5, 2.0]);
 }
 
-// Losses that are not scaled once in the pass.
+// Losses that are not scaled exactly once per pass.
 
-/// What a pass does with its two losses, of which each has the gradient b.
+/// What a pass does with its two losses, each with the gradient b.
 #[derive(Clone, Copy, Debug)]
 enum Losses {
     Sum,
@@ -553,7 +553,7 @@ fn a_loss_that_is_not_scaled_once_fails_the_run() {
         let weight = flat(&learner.model())[0];
         match losses {
             Losses::Sum => assert!(failure.is_none() && weight == -2.0, "{failure:?} {weight}"),
-            // Such a batch is no reason to stop.
+            // Such a batch must not stop the run.
             Losses::NothingToLearn => {
                 assert!(failure.is_none() && weight == 0.0, "{failure:?} {weight}");
             }
@@ -574,7 +574,7 @@ fn a_loss_that_is_not_scaled_once_fails_the_run() {
     }
 }
 
-// Learners inside each other, beside each other, and cloned.
+// Learners that are nested, concurrent, and cloned.
 
 /// Trains another model in the middle of its own pass, and of its own update.
 #[derive(Module, Debug)]
@@ -645,8 +645,7 @@ fn a_learner_inside_the_pass_and_the_update_of_another_trains_as_alone() {
     }
 }
 
-/// Matrices that are large enough for `flex` to multiply them in rayon's pool, whose threads take up other work
-/// while they wait.
+/// Matrices that are large enough for `flex` to multiply in rayon's pool, whose threads do other work while they wait.
 #[derive(Module, Debug)]
 struct Wide {
     weight: Param<Tensor<2>>,
@@ -705,7 +704,7 @@ fn a_sweep_in_rayons_pool_trains_each_learner_as_alone() {
     }
 }
 
-/// Everything that has a state of its own.
+/// Everything with its own state.
 fn everything(seed: u64, scale: f64) -> LearnerBuilder<TinyModel> {
     let run = RunLength::updates(60);
     let scaling = LossScaling::new().scale(scale).growth_interval(5);
@@ -735,7 +734,7 @@ fn train(learner: &mut TinyLearner, numbers: std::ops::Range<usize>) {
     numbers.for_each(|number| update(learner, batch(number)));
 }
 
-/// The weights, and all that controllers have come to.
+/// The weights, and the state of all controllers.
 fn state(learner: &TinyLearner) -> (Vec<f32>, String) {
     let model = learner.model();
     assert!(model.failure().is_none(), "{:?}", model.failure());
@@ -829,7 +828,7 @@ fn a_clone_with_a_bad_batch_does_not_skip_the_update_of_the_other() {
     assert_eq!(skipped(&clone), (vec![1.0], 1));
 }
 
-// Models of other shapes, and such as change their shape.
+// Models of other shapes, and models that change their shape.
 
 /// The loss g (Σ body + Σ extra), so that each gradient is g.
 #[derive(Module, Debug)]
@@ -874,11 +873,11 @@ impl Growing {
 
 trains!(Growing, f32);
 
-/// It has the group, the rate and the decay that the rules give it, from the next update on.
+/// It gets the group, rate and decay according to the rules, from the next update on.
 #[test]
 fn a_parameter_that_comes_in_mid_run_trains_in_the_group_of_the_rules() {
     type Ask = fn(LearnerBuilder<Growing>) -> LearnerBuilder<Growing>;
-    // What the builder is asked for; the multiple of the rate, and the share of the decay, of weights and of biases.
+    // A setting of the builder, and the rate factor and decay share of weights and of biases.
     let ways: [(&str, Ask, [f32; 2], [f32; 2]); 6] = [
         ("plain", |builder| builder, [1.0; 2], [0.0; 2]),
         ("clip", |builder| builder.clip_global_norm(1e6), [1.0; 2], [0.0; 2]),
@@ -945,8 +944,8 @@ enum Change {
     Replace,
 }
 
-/// Two tied matrices, which the model ties again after each update; experts, of which a batch takes one; and a layer
-/// that changes with the third update, or with the fifth. Perhaps a tensor without an element.
+/// Two tied matrices, which the model ties again after each update; experts, one of which each batch uses; and a layer
+/// that changes with the third or the fifth update. Optionally a tensor without elements.
 #[derive(Module, Debug)]
 struct Odd {
     tied: Param<Tensor<2>>,
@@ -1026,7 +1025,7 @@ fn odd_by_hand(model: Odd) -> Vec<f32> {
 
 type AskOdd = fn(LearnerBuilder<Odd>) -> LearnerBuilder<Odd>;
 
-/// What changes no number.
+/// Settings that change no number.
 const ODD_WAYS: [(&str, AskOdd); 8] = [
     ("plain", |builder| builder),
     ("clip", |builder| builder.clip_global_norm(1e9)),
@@ -1097,7 +1096,7 @@ fn a_tensor_without_an_element_is_no_trouble() {
 
 // Adapters.
 
-/// Draws the factors that Burn has drawn anew, from one seed: Burn's own is one for all threads.
+/// Draws Burn's random factors again from one seed, because Burn's own generator is shared by all threads.
 struct Redraw(ChaCha8Rng);
 
 impl ModuleMapper for Redraw {
@@ -1106,7 +1105,7 @@ impl ModuleMapper for Redraw {
             return param;
         }
         param.map(|factor| {
-            // The second factor begins at 0.
+            // The second factor starts at 0.
             let is_zero = factor.clone().abs().max().into_scalar::<f32>() == 0.0;
             let drawn: Vec<f32> = (0..factor.shape().num_elements())
                 .map(|_| self.0.random_range(-0.5..0.5))
@@ -1132,7 +1131,7 @@ fn quantized(model: TinyModel) -> TinyModel {
     redrawn(model.apply_qlora(QLora::new(Lora::new(2, 4.0), quantizer)))
 }
 
-/// The weights that train, in f32; those that are quantized are no numbers.
+/// The trained weights in f32, without quantized ones.
 fn trainable(module: &impl Module) -> Vec<f32> {
     struct Trainable(Vec<f32>);
     impl ModuleVisitor for Trainable {
@@ -1155,7 +1154,7 @@ const ADAPTER_UPDATES: usize = 8;
 
 type AskTiny = fn(LearnerBuilder<TinyModel>) -> LearnerBuilder<TinyModel>;
 
-/// What changes no number, but for half precision.
+/// Settings that change no number, except half precision.
 const ADAPTER_WAYS: [(&str, AskTiny); 8] = [
     ("plain", |builder| builder),
     ("clip", |builder| builder.clip_global_norm(1e6)),
@@ -1193,7 +1192,7 @@ fn adapters_by_hand(mut model: TinyModel, decay: f32) -> TinyModel {
     model
 }
 
-/// In the ways that change no number; and with Burn's own decay of 0.125, and ours.
+/// With settings that change no number, and with Burn's own decay of 0.125 and Anneal's.
 fn adapters_train_as_by_hand(model: &TinyModel) {
     let trains = parameters(model).iter().filter(|parameter| parameter.trainable).count();
     assert_eq!(trains, 4, "two factors of each matrix");
@@ -1218,9 +1217,9 @@ fn qlora_trains_as_in_a_loop_of_burns() {
     adapters_train_as_by_hand(&quantized(TinyModel::seeded(3, &device())));
 }
 
-/// Half precision rounds each entry of a gradient by 2⁻⁹ at most, or 2⁻¹², and weights in passes by as much; Adam's
-/// steps of 0.05 follow signs and sizes of gradients, so that 8 of them end near those in f32: within a tenth of the
-/// way, where an adapter that does not train is the whole way off.
+/// Half precision rounds gradient entries, and weights in passes, by at most 2⁻⁹ or 2⁻¹²; Adam's steps of 0.05 follow
+/// the signs and sizes of gradients, so 8 of them end near the f32 result: within a tenth of the way, whereas an
+/// adapter that does not train is off by the whole way.
 fn adapters_train_in_half_precision(model: &TinyModel) {
     let halves: [(&str, AskTiny); 3] = [
         ("f16", |builder| builder.half_precision(f16())),
@@ -1246,7 +1245,7 @@ fn lora_trains_in_half_precision() {
     adapters_train_in_half_precision(&adapted());
 }
 
-/// Without biases: a quantized one comes back from Burn in f32, whatever it is added to.
+/// Without biases, because Burn returns a quantized bias in f32, whatever it is added to.
 #[test]
 fn qlora_trains_in_half_precision() {
     let mut model = TinyModel::seeded(3, &device());
@@ -1256,7 +1255,7 @@ fn qlora_trains_in_half_precision() {
 
 // Gradients that are not finite, without loss scaling.
 
-/// A batch of the gradient 1.
+/// A batch with gradient 1.
 fn good() -> Term {
     Term::new(&[vec![0.0]], &[1.0])
 }
@@ -1272,14 +1271,14 @@ fn terms(loss: fn(Tensor<1>, Term) -> Tensor<1>) -> LearnerBuilder<TermModel> {
     LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.25)).run(run)
 }
 
-/// How many updates were made with numbers that are not finite, as far as the run knows.
+/// The number of updates made with non-finite numbers, as far as the run knows.
 fn known_not_finite(run: &impl Monitored) -> u64 {
     run.explain().control.map_or(0, |control| control.not_finite)
 }
 
 #[test]
 fn a_gradient_that_is_nan_is_used_and_reported() {
-    // The first two updates are good, and all that follow a NaN are bad.
+    // The first two updates are good, and all updates after a NaN are bad.
     let batch = |number: u64| if number == 2 { bad() } else { good() };
     type Ask = fn(LearnerBuilder<TermModel>) -> LearnerBuilder<TermModel>;
     let asks: [Ask; 3] = [
@@ -1288,7 +1287,7 @@ fn a_gradient_that_is_nan_is_used_and_reported() {
         |builder| builder.groups(GroupsConfig::new()).weight_decay(0.0),
     ];
     for ask in asks {
-        // Whoever asks hears of it.
+        // It is reported on request.
         let mut learner = ask(terms(Term::value)).build(Interrupter::new()).unwrap();
         for number in 0..64u64 {
             assert_eq!(known_not_finite(&learner.model()), number.saturating_sub(2));
@@ -1309,11 +1308,11 @@ fn a_gradient_that_is_nan_is_used_and_reported() {
         training.save(folder.path(), 1).unwrap();
         assert_eq!(known_not_finite(&training), 3);
         let text = training.explain().to_string();
-        assert!(text.contains("3 updates made with gradients or a loss that are not finite"));
+        assert!(text.contains("3 updates made with a non-finite loss or gradients"));
     }
 }
 
-/// The norm, where it is known, tells more than the loss.
+/// If the norm is known, it is used instead of the loss.
 #[test]
 fn a_gradient_that_is_nan_behind_a_finite_loss_is_reported_where_gradients_are_clipped() {
     // √0 is 0, and has no gradient.
@@ -1379,7 +1378,7 @@ fn updates_that_are_not_finite_are_skipped_and_too_many_stop_the_run() {
 
 #[test]
 fn an_update_that_is_not_finite_stops_the_run_where_that_is_asked_for() {
-    // Also where only the gradient is.
+    // Also if only the gradient is bad.
     let behind = |weight: Tensor<1>, term: Term| {
         let nothing = (weight.clone() * 0.0).sqrt().sum();
         let curved = term.hessian.sum() * 0.0;

@@ -1,4 +1,4 @@
-//! Clipping by the global norm, against numbers computed by hand.
+//! Clipping by the global norm, compared with numbers computed by hand.
 
 use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, MultiGradientsParams, SgdConfig};
@@ -140,7 +140,7 @@ fn half_precision_is_summed_in_single() {
     assert!((single - 4.0).abs() < 1e-5);
 }
 
-/// The weights after one update of plain SGD at a rate of 1 from zero: minus the gradients.
+/// The weights after one update of plain SGD at a rate of 1 from zero: the negative gradients.
 fn updated(builder: LearnerBuilder<Weights>, devices: usize) -> [f32; 4] {
     let interrupter = Interrupter::new();
     let mut learner = builder.build(interrupter.clone()).unwrap();
@@ -193,7 +193,7 @@ fn a_mean_divides_before_it_clips() {
     assert_close(updated(mean(), 2), [-1.0, -2.0, -2.5, -3.0]);
 }
 
-/// Batches that are passed one after the other are summed, in a loop of one's own too.
+/// Batches that are passed one after the other are summed, also in a custom loop.
 #[test]
 fn a_loop_clips_the_sum_or_the_mean_of_its_passes() {
     let run = RunLength::updates(1).gradient_accumulation(2);

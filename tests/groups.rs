@@ -1,4 +1,4 @@
-//! Groups of parameters: their rates, their freezing and their decay, in Burn's learner and alone.
+//! Groups of parameters: their rates, freezing and decay, in Burn's learner and without it.
 
 use anneal_tests::{TinyModel, points, supervised, trained};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -12,6 +12,7 @@ use burn::optim::{
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
 use burn::train::{Interrupter, Learner, TrainOutput};
+use burn_anneal::control::SpikeGuard;
 use burn_anneal::groups::parameters;
 use burn_anneal::prelude::*;
 use std::path::Path;
@@ -39,7 +40,7 @@ fn learner(model: TinyModel, groups: GroupsConfig) -> Learner<Annealed<TinyModel
     builder(model).groups(groups).build(Interrupter::new()).unwrap()
 }
 
-/// One update as Burn's loops make it.
+/// Makes one update like Burn's loops.
 fn update(learner: &mut Learner<Annealed<TinyModel>>, items: &[usize]) {
     let output = learner.train_step(points(items, &device()));
     learner.lr_step();
@@ -75,7 +76,7 @@ fn loss(model: &TinyModel, update: usize) -> Tensor<1> {
     model.forward(points(&[update, update + 1, update + 2], &device())).loss
 }
 
-/// One update of a loop of one's own.
+/// Makes one update of a custom loop.
 fn update_loop(training: &mut TrainingLoop<TinyModel>, update: usize) {
     training.pass(|model| {
         let loss = loss(model, update);
@@ -150,7 +151,7 @@ fn weight_decay_shrinks_by_the_groups_own_rate_and_leaves_out_what_is_excluded()
     let before = values(&model);
     let groups = layer_decay(0.5).weight_decay(0.2).no_weight_decay(Selection::biases());
     let mut learner = learner(model, groups);
-    // A gradient of 0 leaves the decay alone.
+    // With a gradient of 0, only the decay acts.
     let mut gradients = GradientsParams::new();
     let model = learner.model();
     for (id, shape) in
@@ -192,8 +193,7 @@ fn a_frozen_group_does_not_move_has_no_state_and_starts_when_it_should() {
     train(&mut learner, 10..11);
     let moved = weights(&learner);
     assert_ne!(moved[0], initial[0]);
-    // Adam's first update moves each weight by nearly the rate, whatever the gradient: it begins with
-    // a fresh state.
+    // Adam's first update moves each weight by nearly the rate, whatever the gradient: it starts with a fresh state.
     let rate = 0.055 * 0.5;
     let step = (moved[0][0] - initial[0][0] * (1.0 - rate * 0.1) as f32).abs();
     assert!((step / rate as f32 - 1.0).abs() < 0.05, "{step}");
@@ -237,7 +237,7 @@ fn a_record_loads_into_the_plain_optimizer_and_back() {
     let plain_1 = plain.step(0.1, model.clone(), gradients(&model));
     assert_eq!(values(&ours_1), values(&plain_1));
 
-    // Each goes on with the other's state.
+    // Each continues with the other's state.
     let folder = tempfile::tempdir().unwrap();
     ours.save(folder.path(), 1).unwrap();
     let mut crossed = builder(&ours_1).build(Interrupter::new()).unwrap();
@@ -337,7 +337,7 @@ fn a_frozen_group_stays_frozen_where_weights_are_loaded() {
     assert_stays_frozen(|model| model.load_record(record()));
 }
 
-/// A model that nobody froze.
+/// A model without frozen parameters.
 #[test]
 fn a_frozen_group_stays_frozen_where_a_loop_gets_another_model() {
     assert_stays_frozen(|_| TinyModel::new(&device()));
@@ -444,14 +444,14 @@ fn a_checkpoint_of_other_groups_is_refused() {
     let build = |builder: LearnerBuilder<TinyModel>| builder.build(Interrupter::new());
     assert!(build(builder().groups(unfreezing())).is_ok());
     let error = build(builder()).err().unwrap().to_string();
-    assert!(error.contains("was trained in groups, and now there are none"), "{error}");
+    assert!(error.contains("was trained in groups, but now there are none"), "{error}");
     let error = build(builder().groups(layer_decay(0.5))).err().unwrap().to_string();
-    assert!(error.contains("their rates, members or starts are others"), "{error}");
+    assert!(error.contains("their rates, members or starts differ"), "{error}");
     let extended = build(builder().groups(layer_decay(0.5)).on_mismatch(OnMismatch::KeepStep));
     assert_eq!(extended.unwrap().model().explain().step, 10);
 }
 
-/// Such a checkpoint has no step for the groups but that of the schedule.
+/// Such a checkpoint has no step for the groups except that of the schedule.
 #[test]
 fn groups_go_on_where_a_run_without_them_was_saved() {
     let folder = tempfile::tempdir().unwrap();
@@ -512,7 +512,7 @@ fn a_rate_is_absent_from_the_logs_before_the_first_update() {
     let folder = tempfile::tempdir().unwrap();
     let (model, run) = (TinyModel::new(&device()), RunLength::updates_per_epoch(5));
     let run = run.epochs(2).gradient_accumulation(2);
-    // Ten batches an epoch.
+    // Ten batches per epoch.
     let training = supervised(folder.path(), 2).grads_accumulation(2);
     let learner = LearnerBuilder::new(model, adamw(), linear(0.1, 0.0))
         .run(run)
@@ -522,7 +522,7 @@ fn a_rate_is_absent_from_the_logs_before_the_first_update() {
     let training =
         rates.into_iter().fold(training, |training, rate| training.metric_train_numeric(rate));
     assert!(training.launch(learner).error.is_none());
-    // A batch has the rate of the last update, of which the first is made after two batches.
+    // A batch has the rate of the last update; the first update is made after two batches.
     let rate = |update: u64| 0.1 * (1.0 - update as f64 / 10.0);
     let batches: Vec<f64> = (1..20).map(|batch| rate((batch - 1) / 2)).collect();
     for (epoch, expected) in [(1, &batches[..9]), (2, &batches[9..])] {
@@ -709,7 +709,7 @@ fn what_does_not_fit_the_model_is_named() {
         (new().layer_scales([0.0, 1.0]), "layer_scales: 0.0"),
         (
             layer_decay(0.5).layer_scales([0.1, 1.0]),
-            "layer_decay: 0.5 is not allowed; allowed: none beside",
+            "layer_decay: 0.5 is not allowed; allowed: none with",
         ),
         (
             new().group(Group::new("head", "haed")),
@@ -717,22 +717,22 @@ fn what_does_not_fit_the_model_is_named() {
         ),
         (
             new().group(Group::new("head", "(head")),
-            "groups.head.select.regexes: `(head` is no regular",
+            "groups.head.select.regexes: `(head` is not a valid regular",
         ),
         (
             new().group(Group::new("head", "head")),
-            "2 parameters are in no group, such as `hidden.weight`",
+            "2 parameters are in no group, for example `hidden.weight`",
         ),
         (
             new().group(Group::rest("all")).group(Group::new("head", "head")),
-            "groups.head: all that it selects is in a group before it, such as `all`",
+            "groups.head: all parameters that it selects are in earlier groups, for example `all`",
         ),
         (
             new().group(Group::new("norms", Selection::norms())).group(Group::rest("a")),
             "groups.norms.select: `norms` matches no trained parameter",
         ),
-        (new().group(Group::rest("a")).group(Group::rest("a")), "groups.a: there are two"),
-        (new().group(Group::rest("a").multiple(0.0)), "to freeze the group use frozen"),
+        (new().group(Group::rest("a")).group(Group::rest("a")), "groups.a: two groups"),
+        (new().group(Group::rest("a").multiple(0.0)), "to freeze the group, use frozen"),
         (
             new().group(Group::rest("a").schedule(cosine(-1.0))),
             "groups.a.schedule: cosine.peak: -1.0",
@@ -743,14 +743,14 @@ fn what_does_not_fit_the_model_is_named() {
             layer_decay(0.5).unfreeze_every(Span::epochs(2)),
             "2ep is update 20; the run has 20 updates",
         ),
-        (layer_decay(0.5).unfreeze_every(Span::Rest), "unfreeze_every: rest is at no update"),
+        (layer_decay(0.5).unfreeze_every(Span::Rest), "unfreeze_every: rest is not a known update"),
         (new().cap("haed", 0.1), "caps: there is no group `haed`; the groups are model"),
         (new().cap("model", 0.0), "caps.model: 0.0"),
         (new().weight_decay(-0.1), "weight_decay: -0.1"),
         (
             new().weight_decay(10.0),
-            "weight_decay: 10.0 is not allowed; allowed: what takes a share below 1 of each weight; it \
-             takes 1.0 at update 0, at the rate 0.1",
+            "weight_decay: 10.0 is not allowed; allowed: a share below 1 of each weight; it \
+             is 1.0 at update 0, at the rate 0.1",
         ),
         (new().group(Group::rest("a").weight_decay(f64::NAN)), "groups.a.weight_decay: NaN"),
         (
@@ -824,6 +824,95 @@ multiple = 0.5
     assert!(error.contains("version: 7"), "{error}");
 }
 
+const TRAINING: &str = r#"
+schedule = "linear(0.1, 0.01)"
+weight_decay = 0.05
+no_weight_decay = { biases = true }
+clip_global_norm = 0.5
+
+[groups]
+layer_decay = 0.5
+
+[[groups.group]]
+name = "top"
+select = "^head"
+schedule = "constant(0.03)"
+
+[[controller]]
+name = "spike"
+[controller.rule.spike_guard]
+reaction = "clip"
+signal = "gradient_norm"
+
+[[average]]
+ema = 0.9
+"#;
+
+/// As [`TRAINING`], by calls.
+fn by_calls(model: TinyModel) -> LearnerBuilder<TinyModel> {
+    let groups = layer_decay(0.5).group(Group::new("top", "^head").schedule(constant(0.03)));
+    LearnerBuilder::new(model, adamw(), linear(0.1, 0.01))
+        .weight_decay(0.05)
+        .no_weight_decay(Selection::biases())
+        .clip_global_norm(0.5)
+        .groups(groups)
+        .controller("spike", SpikeGuard::clip())
+        .average(Average::ema(0.9))
+}
+
+#[test]
+fn a_training_of_a_file_is_the_one_of_the_calls() {
+    let model = TinyModel::new(&device());
+    let of_file = |text: &str| {
+        LearnerBuilder::new(model.clone(), adamw(), TrainingConfig::from_toml(text).unwrap())
+    };
+    let trained = |builder: LearnerBuilder<TinyModel>| {
+        let mut learner = builder.run(run()).build(Interrupter::new()).unwrap();
+        train(&mut learner, 0..15);
+        let explained = learner.model().explain().to_string();
+        (values(learner.model().inner()), explained)
+    };
+    let (by_file, by_calls) = (trained(of_file(TRAINING)), trained(by_calls(model.clone())));
+    assert_eq!(by_file, by_calls);
+    assert_ne!(by_file.0, trained(of_file("schedule = \"linear(0.1, 0.01)\"")).0);
+
+    // A call comes on top of a file.
+    let clipped = trained(of_file(TRAINING).clip_global_norm(0.01));
+    assert_ne!(clipped.0, by_file.0);
+}
+
+/// What is wrong for the run or the model has its line and column in the file.
+#[test]
+fn what_does_not_fit_a_file_is_found_where_it_stands() {
+    let error = |from: &str, to: &str| {
+        let text = TRAINING.replace(from, to);
+        assert_ne!(text, TRAINING);
+        let config = TrainingConfig::from_toml(&text).unwrap();
+        let builder = LearnerBuilder::new(TinyModel::new(&device()), adamw(), config);
+        builder.run(run()).build(Interrupter::new()).err().unwrap().to_string()
+    };
+    for (from, to, expected) in [
+        ("0.5\n\n[groups]", "-1\n\n[groups]", "toml:5:20: clip_global_norm: -1.0 is not allowed"),
+        ("layer_decay = 0.5", "layer_decay = 1.5", "toml:8:15: layer_decay: 1.5 is not allowed"),
+        (
+            "^head",
+            "^haed",
+            "toml:12:10: groups.top.select.regexes: `^haed` matches no trained parameter",
+        ),
+        ("linear(0.1", "linear(-1", "toml:2:12: schedule.polynomial.start: -1.0"),
+        ("layer_decay = 0.5", "caps = { tail = 0.1 }", "groups: "),
+        ("ema = 0.9", "ema = 1.5", "toml:22:7: average.decay: 1.5"),
+        (
+            "reaction = \"clip\"",
+            "reaction = \"clip\"\nthreshold = -3.0",
+            "toml:19:13: controller.spike.threshold",
+        ),
+    ] {
+        let error = error(from, to);
+        assert!(error.starts_with(expected), "{error}\n{expected}");
+    }
+}
+
 #[test]
 fn a_group_has_a_name_that_is_one_of_a_log_file_of_its_own() {
     let model = TinyModel::new(&device());
@@ -857,7 +946,7 @@ fn a_group_has_a_name_that_is_one_of_a_log_file_of_its_own() {
         assert_eq!(resolved(name, "rest").unwrap_err(), error);
         assert_eq!(resolved("trunk", name).unwrap_err(), error);
     }
-    // Burn writes a space as _, and some file systems know no case.
+    // Burn writes a space as _, and some file systems ignore case.
     for (other, group) in [("enc 1", "enc_1"), ("enc_1", "enc 1"), ("Enc", "enc")] {
         let error = GroupError::SameFile { group: group.to_string(), other: other.to_string() };
         assert_eq!(resolved(other, group).unwrap_err(), error);
@@ -917,7 +1006,7 @@ fn a_norm_is_that_of_all_weights_of_a_group_whether_an_update_trains_them_or_not
     };
     let whole = norms([1.0; 3], GroupsConfig::new(), |update| update % 3);
     assert_norms(whole, &[45f64.sqrt()]);
-    // Two of them never get a gradient, and one of these is frozen.
+    // Two of them never get a gradient; one of these is frozen.
     let each = GroupsConfig::new()
         .group(Group::new("chosen", "experts.0"))
         .group(Group::new("never chosen", "experts.1"))
@@ -1016,7 +1105,8 @@ fn an_optimizer_for_nothing_or_for_what_it_does_not_take_is_refused() {
     for refused in [for_all(), selected] {
         let error = refused.build_loop().err().unwrap();
         let text = error.to_string();
-        assert!(text.contains("Muon does not take `hidden.bias`, of 1 dimensions"), "{text}");
+        let words = "Muon does not support `hidden.bias`, which has 1 dimensions";
+        assert!(text.contains(words), "{text}");
         assert!(text.contains("LearnerBuilder::optimizer_for"), "{text}");
         let BuildError::OptimizerRefuses { optimizer, path, rank, .. } = error else {
             panic!("{text}")
@@ -1024,12 +1114,12 @@ fn an_optimizer_for_nothing_or_for_what_it_does_not_take_is_refused() {
         assert_eq!((optimizer.as_str(), path.as_str(), rank), ("Muon", "hidden.bias", 1));
     }
     assert!(for_all().optimizer_for(Selection::biases(), adamw()).build_loop().is_ok());
-    // One that is left with nothing.
+    // An optimizer without parameters.
     let unused = builder(model()).optimizer_for(Selection::biases(), adamw());
     let unused = unused.optimizer_for(Selection::everything(), adamw()).build_loop();
     let error = unused.err().unwrap().to_string();
-    assert!(error.contains("all of `biases` is selected again after it"), "{error}");
-    // The last one that selects a parameter has it.
+    assert!(error.contains("later calls select all parameters of `biases` again"), "{error}");
+    // The last one that selects a parameter gets it.
     let both = builder(model()).optimizer_for(Selection::everything(), muon());
     assert!(both.optimizer_for(Selection::biases(), adamw()).build_loop().is_ok());
 }
@@ -1048,8 +1138,8 @@ fn update_without_bias(
     training.update().map(|_| ())
 }
 
-/// Makes updates in which the bias of the trunk gets no gradient: how many were made before the one that failed,
-/// and its error.
+/// Makes updates in which the bias of the trunk gets no gradient; returns how many were made before one failed, and its
+/// error.
 fn made_without_bias(
     training: &mut TrainingLoop<TinyModel>,
     most: usize,
@@ -1078,7 +1168,7 @@ fn a_parameter_that_never_gets_a_gradient_stops_the_run() {
     assert_no_gradient(&update_without_bias(&mut training, 5).unwrap_err(), 5);
     assert_eq!(values(training.model()), before);
 
-    // 100 unless said otherwise.
+    // By default 100.
     let (made, error) = made_without_bias(&mut builder().build_loop().unwrap(), 200).unwrap();
     assert_eq!(made, 99);
     assert_no_gradient(&error, 100);

@@ -1,4 +1,4 @@
-//! Half precision: loss scaling, master weights and the cap on the rate, in real f16.
+//! Half precision in real f16: loss scaling, master weights and the cap on the rate.
 
 use anneal_tests::{TinyModel, Weight, points};
 use burn::module::{Module, ModuleMapper, Param};
@@ -23,7 +23,7 @@ fn in_f16(values: &[f32]) -> Weight {
     to_precision(Weight::new(values), FloatDType::F16)
 }
 
-/// The gradients of a loss that is linear in the weights, and so has these.
+/// A loss that is linear in the weights, with these gradients.
 fn linear_loss(model: &Weight, gradient: &[f32]) -> Tensor<1> {
     let weight = model.weight.val();
     let gradient = Tensor::<1>::from_floats(gradient, &device()).cast(weight.dtype());
@@ -34,7 +34,7 @@ fn sgd() -> impl Optimizer {
     SgdConfig::new().build()
 }
 
-/// SGD with v ← 0.9 v + g, of which the first velocity is the gradient.
+/// SGD with v ← 0.9 v + g; the first velocity is the gradient.
 fn with_momentum() -> impl Optimizer {
     let momentum = MomentumConfig { momentum: 0.9, dampening: 0.0, nesterov: false };
     SgdConfig::new().with_momentum(Some(momentum)).build()
@@ -52,21 +52,20 @@ fn scaled<M: Module>(
         LearnerBuilder::new(model, optimizer, constant(rate)).run(RunLength::updates(1_000));
     match dtype {
         FloatDType::F32 => builder.loss_scaling(scaling),
-        dtype => builder.half_precision(HalfPrecision {
-            dtype,
-            loss_scaling: Some(scaling),
-            ..HalfPrecision::f16()
-        }),
+        FloatDType::BF16 => builder
+            .half_precision(HalfPrecision { loss_scaling: Some(scaling), ..HalfPrecision::bf16() }),
+        _ => builder
+            .half_precision(HalfPrecision { loss_scaling: Some(scaling), ..HalfPrecision::f16() }),
     }
 }
 
-/// The same in f16, of one weight vector.
+/// The same in f16, with one weight vector.
 fn in_a_loop(weights: &[f32], rate: f64, scaling: LossScaling) -> TrainingLoop<Weight> {
     let builder = scaled(Weight::new(weights), sgd(), rate, FloatDType::F16, scaling);
     builder.build_loop().unwrap()
 }
 
-/// A pass of a batch that has this gradient.
+/// A pass of a batch with this gradient.
 fn pass(training: &mut TrainingLoop<Weight>, gradient: &[f32]) {
     training.pass(|model| {
         let loss = linear_loss(model, gradient);
@@ -88,7 +87,7 @@ fn masters(training: &TrainingLoop<Weight>) -> Vec<f32> {
     model.values()
 }
 
-/// How many tensors the state of a loop's optimizer has.
+/// The number of tensors in the state of a loop's optimizer.
 fn state_len<M: Module>(training: &TrainingLoop<M>) -> usize {
     let folder = tempfile::tempdir().unwrap();
     training.save(folder.path(), 1).unwrap();
@@ -137,7 +136,7 @@ fn a_gradient_of_70_000_is_caught() {
     }
 }
 
-/// Forty parameters in twenty layers, of which one entry of one gradient is NaN or infinite.
+/// Forty parameters in twenty layers, with one NaN or infinite entry in one gradient.
 #[test]
 fn one_bad_number_in_one_parameter_of_many_is_caught() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
@@ -188,14 +187,14 @@ fn one_bad_number_in_one_parameter_of_many_is_caught() {
     }
 }
 
-/// Gradients of 10⁻⁹ to 10⁻⁵ of which f16 has those above 6e-8.
+/// Gradients of 10⁻⁹ to 10⁻⁵; f16 can represent those above 6e-8.
 #[test]
 fn scaling_keeps_small_gradients_from_becoming_zero() {
     let gradients: Vec<f32> =
         (0..1_000).map(|i| 10f32.powf(-9.0 + 4.0 * i as f32 / 999.0)).collect();
     let zeros = |scale: f64| {
         let mut training = in_a_loop(&vec![0.0; 1_000], 1.0, LossScaling::fixed(scale));
-        // The factors are f32, the gradient that goes back through the cast is f16.
+        // The factors are f32, but the gradient through the cast is f16.
         training.pass(|model| {
             let factors = Tensor::<1>::from_floats(gradients.as_slice(), &device());
             let loss = (model.weight.val().cast(FloatDType::F32) * factors).sum();
@@ -253,8 +252,8 @@ fn gradients_of(model: &Weight, step: u32) -> GradientsParams {
 
 const START: [f32; 5] = [1.0, -0.3, 0.02, 5.0, -1e-3];
 
-/// With master weights any optimizer does in f16 what it does in f32, from the same rounded start, when the
-/// gradients are the same.
+/// With master weights, any optimizer gives the same result in f16 as in f32, from the same rounded start and with the
+/// same gradients.
 fn assert_masters_train_as_f32<O: Optimizer>(name: &str, optimizer: O) {
     let mut in_f32 = ModuleOptimizer::from(optimizer.clone());
     let mut expected = to_precision(in_f16(&START), FloatDType::F32);
@@ -266,7 +265,7 @@ fn assert_masters_train_as_f32<O: Optimizer>(name: &str, optimizer: O) {
         let gradients = gradients_of(&model, step);
         model = half.step(1e-3, model, gradients);
         if step == 14 {
-            // Through bytes, as a checkpoint.
+            // Through bytes, like a checkpoint.
             let bytes = half.to_record().into_bytes().unwrap();
             half = ModuleOptimizer::from(MasterWeights::new(optimizer.clone()));
             half = half.from_bytes(bytes).unwrap();
@@ -325,7 +324,7 @@ impl Normed {
     }
 }
 
-/// Burn shares running statistics among clones, and adds what a forward pass saw at the next one.
+/// Burn shares running statistics among clones, and adds the statistics of a forward pass at the next one.
 #[test]
 fn batch_norms_are_cast_with_their_statistics_and_others_keep_theirs() {
     let exact = Normed::new();
@@ -337,7 +336,7 @@ fn batch_norms_are_cast_with_their_statistics_and_others_keep_theirs() {
         let loss = trained.output().square().mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &trained);
         trained = optimizer.step(0.01, trained, gradients);
-        // In mid-run, for a look at the model in f32.
+        // In mid-run, to get the model in f32.
         let exported = with_master_weights(trained.clone(), optimizer.to_record());
         assert_eq!(exported.mean().dtype(), DType::F32);
         exported.valid().output();
@@ -348,7 +347,7 @@ fn batch_norms_are_cast_with_their_statistics_and_others_keep_theirs() {
     exact.output();
 }
 
-/// Weights that somebody loads in mid-run are the ones that train on.
+/// Weights loaded in mid-run continue training.
 #[test]
 fn a_weight_that_was_changed_outside_is_taken_as_it_is() {
     let mut optimizer = ModuleOptimizer::from(MasterWeights::new(sgd()));
@@ -407,7 +406,7 @@ fn clipping_comes_after_unscaling() {
     }
 }
 
-/// 1,024 · 32 fits in f16, three times that does not; and in bf16 256 + 1 is 256.
+/// 1,024 · 32 fits in f16, but three times that does not; and in bf16, 256 + 1 is 256.
 #[test]
 fn passes_are_summed_in_f32_under_one_scale() {
     let mut training = in_a_loop(&[0.0], 1.0, LossScaling::new().scale(1_024.0).growth_interval(1));
@@ -419,7 +418,7 @@ fn passes_are_summed_in_f32_under_one_scale() {
     assert_eq!(training.observation().batches, Some(3));
     assert_eq!(training.model().values(), [-96.0]);
     assert_eq!(scale(&training), 2_048.0);
-    // What was summed is gone.
+    // The sum is gone.
     pass(&mut training, &[-16.0]);
     training.update().unwrap();
     assert_eq!(training.model().values(), [-80.0]);
@@ -443,7 +442,7 @@ struct Pair {
     head: Weight,
 }
 
-/// An encoder and a head with an optimizer each, in one model of which one part overflows.
+/// An encoder and a head with an optimizer each, in one model; one part overflows.
 #[test]
 fn two_optimizers_of_one_model_are_skipped_together_and_unscaled_once() {
     for (gradients, scale_after) in
@@ -472,7 +471,7 @@ fn two_optimizers_of_one_model_are_skipped_together_and_unscaled_once() {
     }
 }
 
-/// A norm in half precision with what it saw, which no optimizer updates.
+/// A norm in half precision with its statistics, which no optimizer updates.
 #[test]
 fn running_statistics_of_a_loop_are_those_that_were_trained() {
     let scaling = LossScaling::new().scale(64.0);
@@ -494,7 +493,7 @@ fn running_statistics_of_a_loop_are_those_that_were_trained() {
     assert_eq!(mean(&saved.load_in_f32(Normed::new()).unwrap()), trained);
 }
 
-/// Weights that somebody gives a loop after it was built, of which one never trains.
+/// Weights given to a loop after it was built; one of them never trains.
 #[test]
 fn a_weight_that_was_changed_outside_is_the_one_that_is_exported() {
     let model = Pair { encoder: Weight::new(&[0.1]), head: Weight::new(&[0.1]) };
@@ -548,7 +547,7 @@ fn a_batch_norm_in_f32_takes_what_one_in_f16_does_not() {
     for (found, expected) in values(&mixed).iter().zip(&expected) {
         assert!((found - expected).abs() < 2e-3, "{found}, f32 {expected}");
     }
-    // f32 weights train beside f16 ones, without a copy.
+    // f32 weights train together with f16 ones, without a copy.
     let mut optimizer = ModuleOptimizer::from(MasterWeights::new(sgd()));
     let gradients = GradientsParams::from_grads(mixed.output().square().mean().backward(), &mixed);
     let trained = optimizer.step(0.1, mixed, gradients);
@@ -560,7 +559,7 @@ fn a_batch_norm_in_f32_takes_what_one_in_f16_does_not() {
     assert!(error.contains("layre") && error.contains("layer"), "{error}");
 }
 
-/// A loss of both parts, or of the encoder alone.
+/// A loss of both parts, or of the encoder only.
 fn pass_of_pair(training: &mut TrainingLoop<Pair>, encoder: f32, head: Option<f32>) {
     training.pass(|model| {
         let loss = linear_loss(&model.encoder, &[encoder]);
@@ -612,7 +611,7 @@ fn a_loss_that_is_not_scaled_is_named() {
     assert_eq!((training.model().values(), scale(&training)), (vec![2.0], 65_536.0));
     assert_eq!(training.last_update(), None);
 
-    // It does not go on.
+    // It does not continue.
     pass(&mut training, &[3.0]);
     let error = training.update().unwrap_err();
     assert!(matches!(*error, UpdateError::NotScaled), "{error:?}");
@@ -620,7 +619,7 @@ fn a_loss_that_is_not_scaled_is_named() {
     assert_eq!((training.model().values(), scale(&training)), (vec![2.0], 65_536.0));
 }
 
-/// The losses of a pass must be summed: each alone would be scaled, and their sum is what is accumulated.
+/// The losses of a pass must be summed: each call would scale and accumulate separately.
 #[test]
 fn a_loss_that_is_scaled_twice_is_named() {
     let mut training = in_a_loop(&[2.0], 0.5, LossScaling::new());
@@ -633,11 +632,11 @@ fn a_loss_that_is_scaled_twice_is_named() {
     });
     let error = training.update().unwrap_err();
     assert!(matches!(*error, UpdateError::ScaledTwice { calls: 2 }), "{error:?}");
-    assert!(error.to_string().contains("add the losses"), "{error}");
+    assert!(error.to_string().contains("the sum of the losses"), "{error}");
     assert_eq!((training.model().values(), scale(&training)), (vec![2.0], 65_536.0));
 }
 
-/// Parameters in f32 beside some in f64, and a loss in f64.
+/// Parameters in f32 and in f64, and a loss in f64.
 #[test]
 fn precisions_may_be_mixed() {
     let model = vec![Weight::new(&[2.0]), to_precision(Weight::new(&[2.0]), FloatDType::F64)];
@@ -658,7 +657,7 @@ fn precisions_may_be_mixed() {
     }
 }
 
-/// Parameters in f16 beside some in f32 that have no copy.
+/// Parameters in f16, and some in f32 without a copy.
 #[test]
 fn what_stays_in_f32_trains_beside_f16() {
     let model = Pair { encoder: Weight::new(&[2.0]), head: Weight::new(&[2.0]) };
@@ -673,7 +672,7 @@ fn what_stays_in_f32_trains_beside_f16() {
         .half_precision(half)
         .build_loop()
         .unwrap();
-    // 70 · 1,024 is too much for f16, and not for f32.
+    // 70 · 1,024 is too large for f16, but not for f32.
     for (encoder, head, skipped) in [(3.0, 70.0, false), (70.0, 3.0, true)] {
         pass_of_pair(&mut training, encoder, Some(head));
         assert_eq!(training.update().unwrap().skipped.is_some(), skipped);
@@ -685,7 +684,7 @@ fn what_stays_in_f32_trains_beside_f16() {
     assert_eq!(state_len(&training), 1, "the copy of the encoder");
 }
 
-/// A loss that overflowed in the forward pass, of which the gradient is finite.
+/// A loss that overflows in the forward pass, with a finite gradient.
 #[test]
 fn a_loss_that_is_not_finite_is_the_models_fault_whatever_its_gradient_is() {
     let mut training = in_a_loop(&[2.0], 0.5, LossScaling::new().scale(1_024.0).max_failures(2));
@@ -721,7 +720,7 @@ fn a_decay_belongs_inside_of_the_masters() {
     assert!(error.contains("MasterWeights::new(Decayed::new(…)?)"), "{error}");
 }
 
-/// Training in f16 follows that in f32.
+/// Training in f16 follows training in f32.
 fn train(dtype: FloatDType, batches: usize) -> (TinyModel, u64) {
     let model = TinyModel::seeded(7, &device());
     let adam = AdamConfig::new().build();
@@ -757,7 +756,7 @@ fn a_loop_of_ones_own_trains_in_half_precision() {
     }
 }
 
-/// A model that is in f16 already has masters in f32 all the same.
+/// A model that is already in f16 still gets master weights in f32.
 #[test]
 fn a_model_that_is_in_f16_already_trains() {
     let scaling = LossScaling::fixed(1_024.0);
@@ -767,13 +766,13 @@ fn a_model_that_is_in_f16_already_trains() {
         pass(&mut training, &[0.5]);
         training.update().unwrap();
     }
-    // Below 2 f16 has every 2⁻¹⁰, of which 4e-4 is less than half.
+    // Below 2, f16 has steps of 2⁻¹⁰; 4e-4 is less than half of that.
     assert_eq!(training.model().values(), [2.0]);
     let exact = training.model_in_f32().values()[0];
     assert!((exact - (2.0 - 4e-4)).abs() < 1e-6, "{exact}");
 }
 
-/// Epochs need not follow one another.
+/// Epochs need not be consecutive.
 #[test]
 fn a_loop_keeps_the_last_two_epochs_that_it_saved() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What the builder makes: a module without a trace of itself, and errors before training.
+//! The builder: a wrapper without visible traces, and errors before training.
 
 use anneal_tests::{FEATURES, Quiet, TinyModel, batches, points};
 use burn::module::{Module, ModuleVisitor, Param};
@@ -125,7 +125,7 @@ fn each_wrong_part_is_named() {
     assert!(error(plain).contains("device.autodiff()"));
 }
 
-/// What Burn's own loop makes of a run, and how it ends.
+/// How a run ends in Burn's own loop.
 fn by_burns_loop(
     run: RunLength,
     items: usize,
@@ -145,12 +145,12 @@ fn by_burns_loop(
     (result.error.map(|error| error.to_string()), result.model.explain().step)
 }
 
-/// The first update, or the first epoch, that is not what the run says ends it.
+/// The first update or epoch that does not match the run ends it.
 #[test]
 fn burns_loop_is_held_to_the_run_with_both_numbers_and_the_way_out() {
     let two = || ExecutionStrategy::multi(vec![device(); 2], MultiDeviceOptim::OptimMainDevice);
     let run = || RunLength::from_items(20, 2).epochs(3);
-    // The training accumulates and the run does not; the other way round; another number of devices.
+    // The training accumulates and the run does not; vice versa; another number of devices.
     let accumulated = by_burns_loop(run(), 20, 2, 3, |training| training.grads_accumulation(4));
     let planned = by_burns_loop(run().gradient_accumulation(4), 20, 2, 3, |training| training);
     let alone = by_burns_loop(run().devices(2), 20, 2, 3, |training| training);
@@ -160,7 +160,7 @@ fn burns_loop_is_held_to_the_run_with_both_numbers_and_the_way_out() {
     {
         let error = error.unwrap();
         let words =
-            format!("update 0 is of {found} batches, and the run says {expected}; give RunLength");
+            format!("update 0 has {found} batches, but the run states {expected}; give RunLength");
         assert!(error.contains(&words) && error.contains("launch"), "{error}");
         assert_eq!(step, 1, "no update was made after it");
     }
@@ -168,13 +168,13 @@ fn burns_loop_is_held_to_the_run_with_both_numbers_and_the_way_out() {
     for (items, batch_size, found) in [(20, 4, 5), (24, 2, 12)] {
         let (error, _) = by_burns_loop(run(), items, batch_size, 3, |training| training);
         let error = error.unwrap();
-        let words = format!("epoch 1 has {found} updates, and the run says 10; give RunLength");
+        let words = format!("epoch 1 has {found} updates, but the run states 10; give RunLength");
         assert!(error.contains(&words), "{error}");
     }
-    // Where updates are counted, an update is of one batch unless it is said.
+    // With a length in updates, an update has one batch by default.
     for run in [RunLength::updates(30), RunLength::updates_per_epoch(10).epochs(3)] {
         let (error, _) = by_burns_loop(run, 20, 2, 3, |training| training.grads_accumulation(4));
-        assert!(error.unwrap().contains("update 0 is of 4 batches, and the run says 1"), "{run:?}");
+        assert!(error.unwrap().contains("update 0 has 4 batches, but the run states 1"), "{run:?}");
     }
     for run in [RunLength::updates(9), RunLength::updates_per_epoch(3).epochs(3)] {
         let run = run.gradient_accumulation(4);
@@ -188,7 +188,7 @@ fn burns_loop_is_held_to_the_run_with_both_numbers_and_the_way_out() {
     assert_eq!((error, step), (None, 6));
 }
 
-/// For the test after it, which looks at what this one prints.
+/// For the next test, which checks the output of this one.
 #[test]
 #[ignore = "run by another test"]
 fn trains_more_epochs_than_the_run_has() {
@@ -204,6 +204,7 @@ fn progress_beyond_the_run_is_said_on_stderr_once() {
     let output = std::process::Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
-    let words = "training goes on after the last update of linear(0.1, 0.0).length(10), 10 updates";
+    let words =
+        "training continues after the last update of linear(0.1, 0.0).length(10), 10 updates";
     assert_eq!(said.matches(words).count(), 1, "{said}");
 }

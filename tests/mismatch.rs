@@ -11,7 +11,7 @@ use burn_anneal::prelude::*;
 use std::path::Path;
 
 const ITEMS: usize = 20;
-const BATCH: usize = 4; // 5 updates an epoch
+const BATCH: usize = 4; // 5 updates per epoch
 
 fn run(epochs: usize) -> RunLength {
     RunLength::from_items(ITEMS, BATCH).epochs(epochs)
@@ -82,7 +82,7 @@ fn refuse_is_the_default_and_prints_both() {
     let error = build(builder(schedule(), 4).resume_from(&saved)).err().unwrap();
     let text = error.to_string();
     assert!(text.starts_with("the checkpoint of epoch 2 was saved under another"), "{text}");
-    assert!(text.contains("go on at step 10"), "{text}");
+    assert!(text.contains("continue at step 10"), "{text}");
     assert!(text.contains("linear(0.1, 0.01).length(7).warmup(3), 10 updates"), "{text}");
     assert!(text.contains("linear(0.1, 0.01).length(17).warmup(3), 20 updates"), "{text}");
     assert!(
@@ -113,7 +113,7 @@ fn restart_begins_the_new_schedule_and_reaches_its_end() {
     assert_eq!(rates_used, rates(new, 2, 0..10));
 }
 
-/// Goes on after an epoch that no builder was told of, so that Burn alone loads it: what went wrong, the model, and
+/// Resumes after an epoch that the builder does not know, so that only Burn loads it; returns the error, the model and
 /// the rates.
 fn resumed_by_burn(
     folder: &Path,
@@ -138,21 +138,21 @@ fn on_burns_own_path_another_schedule_stops_the_run() {
         let (error, failure) = (error.unwrap(), model.failure().unwrap());
         assert!(matches!(*failure, UpdateError::Record { .. }), "{failure}");
         assert!(error.ends_with(&failure.to_string()), "{error}");
-        for words in ["of another schedule", "resume_from", "on_mismatch"] {
+        for words in ["under another schedule", "resume_from", "on_mismatch"] {
             assert!(error.contains(words), "no `{words}` in {error}");
         }
         assert_eq!(model.inner().head.weight.val().into_data(), saved);
     }
 }
 
-/// Half of a resume: the builder is told, and the training is not, or of another epoch.
+/// Half of a resume: the builder names a checkpoint, but the training names none, or another epoch.
 #[test]
 fn what_only_one_of_two_is_told_stops_the_run_at_its_first_update() {
     let (folder, saved) = trained();
     let other = Checkpoint::open(folder.path(), 1).unwrap();
     for (named, loaded, words) in [
         (&saved, None, "call SupervisedTraining::checkpoint(2) too"),
-        (&other, Some(2), "named a checkpoint of step 5, and the training loads one of step 10"),
+        (&other, Some(2), "names a checkpoint of step 5, but the training loads one of step 10"),
     ] {
         let training = training(folder.path(), 4);
         let training = match loaded {
@@ -207,7 +207,7 @@ fn a_checkpoint_of_burns_scheduler_has_no_step() {
 #[test]
 fn the_newest_whole_epoch_is_found_past_a_truncated_one() {
     let (folder, _) = trained();
-    // The scheduler's record ends in padding, so its last byte says nothing.
+    // The scheduler's record ends with padding, so its last byte does not matter.
     for (name, last) in [("model-2.bpk", 1), ("optim-2.bpk", 1), ("scheduler-2.bpk", 256)] {
         let path = folder.path().join("checkpoint").join(name);
         let whole = std::fs::read(&path).unwrap();
@@ -239,7 +239,7 @@ fn a_checkpoint_of_another_optimizer_is_refused_before_training() {
     assert_eq!((checkpoint.epoch(), saved.as_str(), now.as_str()), (2, adamw, sgd));
     assert!(text.starts_with("the checkpoint of epoch 2 was trained with"), "{text}");
 
-    // Plain SGD has no state that could be missed, and with momentum it is another optimizer.
+    // Plain SGD has no state to lose, and SGD with momentum is another optimizer.
     for (before, after) in [(false, true), (true, false)] {
         let folder = tempfile::tempdir().unwrap();
         let sgd = |momentum| if momentum { with_momentum() } else { SgdConfig::new().build() };
@@ -257,7 +257,7 @@ fn a_checkpoint_of_another_optimizer_is_refused_before_training() {
         assert!(error.contains("Sgd; tensors of state: "), "{error}");
     }
 
-    // One that does not say its optimizer's name, whose state would be lost.
+    // A record without its optimizer's name, whose state would be lost.
     let (_folder, saved) = trained_by_burn(AdamWConfig::new().init());
     let builder = builder_with(with_momentum(), schedule(), 2).resume_from(&saved);
     let error = build(builder.on_mismatch(OnMismatch::Restart)).err().unwrap().to_string();

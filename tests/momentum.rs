@@ -1,4 +1,4 @@
-//! Momentum that follows a schedule, and what a drop of the rate does to it.
+//! Momentum that follows a schedule, and the effect of rate drops on it.
 
 use anneal_tests::{TinyModel, Weight, supervised, trained};
 use burn::module::Param;
@@ -15,7 +15,7 @@ fn device() -> Device {
     Device::default().autodiff()
 }
 
-/// The rates of a run of so many updates.
+/// The rates of a run of this many updates.
 type Rates = (ScheduleConfig, u64);
 
 /// The weight before each update, and after the last, on ½ λ w² from w = 1.
@@ -86,7 +86,7 @@ fn sgds_momentum_is_that_of_the_update() {
         }
         assert_close(&found, &expected, 2e-6);
     }
-    // A configuration without momentum is dampened by nothing.
+    // A configuration without momentum has no dampening.
     let groups = || GroupsConfig::new().momentum(momentum());
     let plain = on_a_quadratic(ScheduledMomentum::from(SgdConfig::new()), groups(), &rates(), 0.7);
     let form = MomentumConfig::new().with_dampening(0.0);
@@ -134,7 +134,7 @@ fn adams_first_moment_follows_with_either_correction() {
     }
 }
 
-/// With a constant β₁ the corrections are one, and both are Burn's AdamW, to the error of its f32 factors.
+/// With a constant β₁ both corrections are equal, and match Burn's AdamW to the error of its f32 factors.
 #[test]
 fn without_a_schedule_it_is_burns_adam() {
     let schedule = rates();
@@ -203,7 +203,7 @@ fn the_rate_inside_the_velocity_is_its_formula() {
             expected.push(w);
         }
         assert_close(&found, &expected, 2e-6);
-        // At a constant rate both forms are one.
+        // At a constant rate both forms are equal.
         let constant = (constant(0.1).into(), UPDATES);
         let form = MomentumConfig::new().with_nesterov(nesterov).with_dampening(0.0);
         let torch = SgdConfig::new().with_momentum(Some(form)).build();
@@ -214,7 +214,7 @@ fn the_rate_inside_the_velocity_is_its_formula() {
 }
 
 /// A rate of 0.5 on a flat quadratic, λ = 0.01, drops to a thousandth at update 40, in mid-flight.
-/// PyTorch's form all but stops; with the rate inside, the velocity of the old rate flies on.
+/// PyTorch's form almost stops; with the rate inside, the velocity of the old rate continues.
 #[test]
 fn a_drop_overshoots_with_the_rate_inside_and_each_policy_prevents_it() {
     let own = || step_decay(0.5, Span::steps(40), 1e-3);
@@ -235,11 +235,11 @@ fn a_drop_overshoots_with_the_rate_inside_and_each_policy_prevents_it() {
             let left = inside(policy, nesterov);
             assert!(left < 2.0 * torch, "{policy:?}: {left}, not {torch}");
         }
-        // Damped by half for 20 updates it flies β/2/(1 − β/2) = 0.8 velocities far.
+        // Damped by half for 20 updates, it moves by β/2/(1 − β/2) = 0.8 velocities.
         let damped = inside(RateDrop::damp(20, 0.5), nesterov);
         assert!(damped < 0.12 * kept && damped > torch, "{damped}, {kept}");
     }
-    // A drop of a group's own schedule counts, not that of the run's.
+    // A drop of the group's own schedule counts, not one of the run's.
     let steady = (constant(0.5).into(), 80);
     let of_group =
         GroupsConfig::new().rate_drop(RateDrop::reset()).group(Group::rest("all").schedule(own()));
@@ -286,7 +286,7 @@ fn a_weight_without_a_gradient_stays_in_half_precision() {
     assert!((values[1] - 0.875).abs() < 2e-3, "{values:?}");
 }
 
-/// On an eigenvalue λ the pair (μ, ((1 − μ)/(1 + μ))²/λ) is Nesterov's at its fastest without a swing:
+/// On an eigenvalue λ, the pair (μ, ((1 − μ)/(1 + μ))²/λ) is critically damped Nesterov momentum:
 /// (1 + b t) r^t with the double root r = (1 + μ)(1 − ηλ)/2.
 #[test]
 fn a_critically_damped_pair_does_not_swing() {
@@ -328,7 +328,7 @@ fn what_no_optimizer_follows_is_refused() {
     let sgd = ScheduledMomentum::from(SgdConfig::new());
     let outside = builder(model(), sgd).rate_drop(RateDrop::damp(5, 0.5));
     assert!(error(outside).contains("RateInsideSgd"));
-    // What changes nothing needs nothing.
+    // A schedule that changes nothing needs nothing.
     assert!(build(builder(model(), adam()).rate_drop(RateDrop::keep())).is_ok());
 
     let high = builder(model(), adam()).momentum(constant(1.0));
@@ -363,7 +363,7 @@ fn weights(model: &TinyModel) -> Vec<f32> {
         .collect()
 }
 
-/// Two epochs at once, and one resumed in the middle, of builders that a closure makes.
+/// Two epochs at once, and resumed in between, with builders from a closure.
 fn assert_resumes(parts: impl Fn() -> LearnerBuilder<TinyModel>) {
     let folder = tempfile::tempdir().unwrap();
     let whole = trained(supervised(&folder.path().join("whole"), 2), parts());
@@ -385,7 +385,7 @@ fn every_form_goes_on_bitwise_after_saving_and_loading() {
         let form = MomentumConfig::new().with_nesterov(nesterov);
         let sgd = SgdConfig::new().with_momentum(Some(form));
         assert_resumes(|| follows(&model, ScheduledMomentum::from(sgd.clone())));
-        // The drop is in the second epoch, and its damping goes on to the end.
+        // The drop is in the second epoch, and its damping lasts to the end.
         for policy in
             [RateDrop::keep(), RateDrop::reset(), RateDrop::rescale(), RateDrop::damp(8, 0.3)]
         {
@@ -402,7 +402,7 @@ fn every_form_goes_on_bitwise_after_saving_and_loading() {
     }
 }
 
-/// A checkpoint of another momentum is refused, as one of other groups is.
+/// A checkpoint with another momentum is refused, like one with other groups.
 #[test]
 fn a_checkpoint_of_another_momentum_is_refused() {
     let model = TinyModel::new(&device());
@@ -450,7 +450,7 @@ fn the_momentum_is_in_the_table_and_in_burns_logs() {
     }
 }
 
-/// Outside of groups the optimizers are what their configuration says.
+/// Outside of groups, the optimizers follow their configuration.
 #[test]
 fn a_bare_optimizer_has_the_momentum_of_its_configuration() {
     let form = MomentumConfig::new().with_momentum(0.8);

@@ -1,4 +1,4 @@
-//! The cap on the rate: no scaled gradient overflows where one would, and healthy training is left alone.
+//! The cap on the rate: it prevents overflows of scaled gradients, and does not change healthy training.
 
 use anneal_tests::{Term, TermModel};
 use burn::optim::momentum::MomentumConfig;
@@ -84,12 +84,12 @@ fn summary(learner: &TermLearner) -> ControlSummary {
     learner.model().explain().control.unwrap()
 }
 
-/// Updates of which the cap cut the rate.
+/// The number of updates with a rate cut by the cap.
 fn cuts(seen: &ControlSummary) -> f64 {
     seen.state("overflow cap", "cuts").unwrap()
 }
 
-/// The smoothness that the cap goes by.
+/// The smoothness that the cap uses.
 fn smoothness(learner: &TermLearner) -> Option<f64> {
     summary(learner).state("overflow cap", "smoothness")
 }
@@ -98,8 +98,8 @@ fn values(learner: &TermLearner) -> Vec<f64> {
     learner.model().inner().values().into_iter().map(f64::from).collect()
 }
 
-/// Plain SGD at a rate of 2.1 to 40 over L, where it diverges. With the exact L no update is skipped, without
-/// the cap some are. (With the direction of the update before, in place of the update's own, some are skipped
+/// Plain SGD at rates of 2.1 to 40 over L, where it diverges. With the exact L no update is skipped; without
+/// the cap some are. (With the direction of the previous update instead of the current one, some are skipped
 /// from about 3.4 over L on.)
 #[test]
 fn with_the_exact_smoothness_no_scaled_gradient_overflows() {
@@ -136,8 +136,8 @@ fn with_the_exact_smoothness_no_scaled_gradient_overflows() {
     assert_eq!(without_cap, 40, "problems on which an update overflows without the cap");
 }
 
-/// A measured smoothness is that of the last direction, so a few updates may overflow. Without it the weights do,
-/// and the run is stopped.
+/// The smoothness is measured in the last direction, so a few updates may overflow. Without the cap the weights
+/// overflow, and the run stops.
 #[test]
 fn a_measured_smoothness_holds_a_rate_that_is_too_high() {
     let mut random = ChaCha8Rng::seed_from_u64(9);
@@ -172,7 +172,7 @@ fn a_measured_smoothness_holds_a_rate_that_is_too_high() {
     }
 }
 
-/// v ← 0.9 v + η g: the velocity of the first update goes on whatever the rate of the second is.
+/// v ← 0.9 v + η g: the velocity of the first update continues, whatever the rate of the second.
 #[test]
 fn the_scale_falls_where_a_movement_does_not_follow_the_rate() {
     let sgd = RateInsideSgd::new(0.9).unwrap();
@@ -324,7 +324,7 @@ fn a_smoothness_is_measured_on_one_batch() {
     }
 }
 
-/// What was cut stands in the explanation and in the model.
+/// The explanation and the model show the cut.
 #[test]
 fn it_says_when_and_by_how_much_it_cut() {
     // L = 1, w = 40, rate 3: g = 40, Δw = 120; (61,410 / 1,000 − 40) / 120 of the rate.
@@ -364,7 +364,7 @@ fn it_cuts_the_rates_of_all_groups_and_their_decay() {
     assert!((values(&learner)[0] - expected).abs() < 0.1, "{:?} {expected}", values(&learner));
 }
 
-/// Without a cap nothing is made twice, with one the optimizer's state is that of one update.
+/// Without a cap no update is repeated; with a cap, the optimizer's state is that of one update.
 #[test]
 fn an_update_that_is_made_again_leaves_one_trace_in_the_optimizer() {
     let run = |cap: Option<OverflowCap>| {
@@ -384,7 +384,7 @@ fn an_update_that_is_made_again_leaves_one_trace_in_the_optimizer() {
     assert_eq!(run(Some(OverflowCap::measured_every(3))), run(None));
 }
 
-/// Momentum after a cut is that of one update, and after an overflow that of none: v ← 0.9 v + g.
+/// Momentum after a cut is from one update, and after an overflow from none: v ← 0.9 v + g.
 #[test]
 fn an_update_that_is_made_again_or_skipped_leaves_the_optimizer_as_it_should_be() {
     let momentum = MomentumConfig { momentum: 0.9, dampening: 0.0, nesterov: false };
@@ -414,13 +414,13 @@ fn an_update_that_is_made_again_or_skipped_leaves_the_optimizer_as_it_should_be(
     );
 }
 
-/// A pass of a batch in a loop of one's own.
+/// A pass of a batch in a custom loop.
 fn output(model: &TermModel, term: Term) -> TrainOutput<Tensor<1>> {
     let loss = Term::value(model.weight.val(), term);
     TrainOutput::new(model, loss.clone().scaled_backward(), loss)
 }
 
-/// The second batch of an update is another; the first is looked at again.
+/// The second batch of an update differs; the first is repeated.
 #[test]
 fn a_loop_measures_on_the_batch_that_it_repeats() {
     let sgd = SgdConfig::new().build();
@@ -453,7 +453,7 @@ fn a_loop_that_repeats_no_batch_is_told_so() {
     assert_eq!(training.model().values(), [1.0], "as it was");
 }
 
-/// What was tried is taken back, in the model and in the optimizer.
+/// A trial update is undone, in the model and in the optimizer.
 #[test]
 fn a_run_that_is_stopped_leaves_weights_and_optimizer_as_they_were() {
     let momentum = MomentumConfig { momentum: 0.9, dampening: 0.0, nesterov: false };

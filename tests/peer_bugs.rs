@@ -1,4 +1,4 @@
-//! Bugs that schedulers elsewhere had, each in a real Burn run or a real resume; see
+//! Bugs of other schedulers, each tested in a real Burn run or a real resume; see
 //! `docs/peer_bugs.md` for why they cannot happen here.
 
 use anneal_tests::{Quiet, RateRecorder, TinyModel, batches, points};
@@ -27,8 +27,8 @@ fn expected(config: &ScheduleConfig, steps: std::ops::Range<u64>) -> Vec<f64> {
     steps.map(|step| schedule.rate(step)).collect()
 }
 
-/// Trains up to the end of epoch `until` in a process of its own making: everything is new but the
-/// folder. Goes on after epoch `from`, if there is one.
+/// Trains up to the end of epoch `until` as a new process would: everything is new except the folder. Resumes after
+/// epoch `from`, if given.
 fn train(
     folder: &Path,
     config: &ScheduleConfig,
@@ -62,7 +62,7 @@ fn train(
     if accumulation > 1 { recorder.per_update() } else { recorder.per_batch() }
 }
 
-/// The rates of a run that is interrupted after epoch `at`: before, and after it is resumed.
+/// The rates of a run that is interrupted after epoch `at`, before and after resuming.
 fn interrupted(config: &ScheduleConfig, at: usize) -> (Vec<f64>, Vec<f64>) {
     let folder = tempfile::tempdir().unwrap();
     let before = train(folder.path(), config, run(), None, at, 1);
@@ -79,7 +79,7 @@ fn interrupted_as_uninterrupted(config: &ScheduleConfig) {
     }
 }
 
-/// `SequentialLR` made with `last_epoch` in its second part started with the first one's rate.
+/// A `SequentialLR` created with `last_epoch` in its second part started with the first part's rate.
 #[test]
 fn pytorch_162591_a_sequence_resumes_in_its_second_part() {
     let second = cosine(0.1).end(1e-3);
@@ -88,7 +88,7 @@ fn pytorch_162591_a_sequence_resumes_in_its_second_part() {
     interrupted_as_uninterrupted(&constant(0.4).then(Span::steps(3), third).into());
 }
 
-/// Making the second scheduler of a `SequentialLR` changed the rate that the first one starts with.
+/// Creating the second scheduler of a `SequentialLR` changed the start rate of the first.
 #[test]
 fn pytorch_67586_a_sequence_starts_with_its_first_part() {
     let config = constant(0.01).then(Span::steps(5), exponential(0.1, Decay::Kappa(0.5))).into();
@@ -98,7 +98,7 @@ fn pytorch_67586_a_sequence_starts_with_its_first_part() {
     assert_eq!(rates[5], 0.1, "the second part starts at its own step 0");
 }
 
-/// In a `SequentialLR` the scheduler that was made last set the first rate.
+/// In a `SequentialLR`, the scheduler created last set the first rate.
 #[test]
 fn pytorch_72874_the_order_of_making_the_parts_does_not_matter() {
     let first = linear(0.02, 0.2).length(Span::steps(5));
@@ -114,7 +114,7 @@ fn pytorch_72874_the_order_of_making_the_parts_does_not_matter() {
     assert_eq!(rates, expected(&forwards, 0..20));
 }
 
-/// `SequentialLR` with a milestone of 0 began with the scheduler that it should have skipped, and
+/// A `SequentialLR` with a milestone of 0 started with the scheduler that it should have skipped, and
 /// the second one missed its step 0.
 #[test]
 fn pytorch_185872_a_milestone_of_zero_counts_from_the_first_update() {
@@ -127,7 +127,7 @@ fn pytorch_185872_a_milestone_of_zero_counts_from_the_first_update() {
     assert_eq!(rates, [0.25, 0.25, 0.25, 0.125, 0.125]);
 }
 
-/// Making a `SequentialLR` after restoring the optimizer changed the optimizer's rate.
+/// Creating a `SequentialLR` after restoring the optimizer changed the optimizer's rate.
 #[test]
 fn pytorch_119168_the_order_of_restoring_does_not_matter() {
     let device = Device::default().autodiff();
@@ -171,7 +171,7 @@ fn pytorch_119168_the_order_of_restoring_does_not_matter() {
     assert_eq!((rate, weights), restored(false));
 }
 
-/// A `CosineAnnealingLR` made with `last_epoch` to resume computed its rates from a wrong one.
+/// A `CosineAnnealingLR` created with `last_epoch` to resume computed its rates from a wrong one.
 #[test]
 fn pytorch_60265_a_cosine_does_not_jump_at_a_resume() {
     let config = cosine(0.1).end(1e-3).into();
@@ -183,7 +183,7 @@ fn pytorch_60265_a_cosine_does_not_jump_at_a_resume() {
     assert!(jump <= largest, "{jump} at the resume, at most {largest} elsewhere");
 }
 
-/// After a resume the rate dropped one epoch later than it should have.
+/// After resuming, the rate dropped one epoch too late.
 #[test]
 fn lightning_4655_and_1772_a_drop_is_not_an_epoch_late_after_a_resume() {
     let config = step_decay(0.8, Span::epochs(1), 0.5).into();
@@ -192,7 +192,7 @@ fn lightning_4655_and_1772_a_drop_is_not_an_epoch_late_after_a_resume() {
     assert_eq!(after, [[0.2; 5], [0.1; 5]].concat());
 }
 
-/// The state of a cosine schedule was not in the checkpoint, so it began anew.
+/// The state of a cosine schedule was not in the checkpoint, so it restarted.
 #[test]
 fn lightning_5455_a_cosine_is_restored() {
     let config: ScheduleConfig = cosine(0.1).into();
@@ -201,7 +201,7 @@ fn lightning_5455_a_cosine_is_restored() {
     assert_ne!(after[0], 0.1);
 }
 
-/// After a resume the warm-up ran a second time.
+/// After resuming, the warm-up ran a second time.
 #[test]
 fn yolov5_292_a_warmup_does_not_run_again_after_a_resume() {
     let config: ScheduleConfig = linear(0.1, 0.02).warmup(Span::steps(7)).into();
@@ -212,12 +212,12 @@ fn yolov5_292_a_warmup_does_not_run_again_after_a_resume() {
     assert!(after.windows(2).all(|pair| pair[1] < pair[0]), "{after:?}");
 }
 
-/// The scheduler stepped once an update, but was resumed at the number of the epoch.
+/// The scheduler stepped once per update, but resumed at the number of the epoch.
 #[test]
 fn speculators_900_a_resume_counts_updates_as_training_does() {
     let folder = tempfile::tempdir().unwrap();
     let config: ScheduleConfig = linear(0.1, 0.01).into();
-    // 5 batches, every 2 of which make an update: 3 updates an epoch.
+    // 5 batches, 2 per update: 3 updates per epoch.
     let run = run().gradient_accumulation(2);
     let mut rates = train(folder.path(), &config, run, None, 2, 2);
     let mut scheduler = Scheduler::new(config.clone(), run).unwrap();
@@ -231,7 +231,7 @@ fn speculators_900_a_resume_counts_updates_as_training_does() {
     assert_eq!(rates, (0..12).map(|step| schedule.rate(step)).collect::<Vec<_>>());
 }
 
-/// Burn's `CosineAnnealingLrScheduler` starts again from its peak after its last step.
+/// Burn's `CosineAnnealingLrScheduler` restarts from its peak after its last step.
 #[test]
 fn burn_5128_a_cosine_does_not_restart_by_itself() {
     let folder = tempfile::tempdir().unwrap();

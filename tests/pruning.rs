@@ -1,4 +1,4 @@
-//! Weights that are pruned, and stay so.
+//! Pruned weights stay pruned.
 
 use anneal_tests::{TinyModel, Weight, points};
 use burn::module::{Module, Param};
@@ -11,7 +11,7 @@ use burn_anneal::control::NoiseScale;
 use burn_anneal::groups::Selection;
 use burn_anneal::prelude::*;
 
-/// Two matrices, of which the first has the small weights, and a bias.
+/// Two matrices and a bias; the first matrix has the small weights.
 #[derive(Module, Debug)]
 struct Layers {
     first: Param<Tensor<2>>,
@@ -35,14 +35,14 @@ impl Layers {
         }
     }
 
-    /// The weights of the matrices in a row, and those of the bias.
+    /// The flattened weights of the matrices, and the bias.
     fn values(&self) -> (Vec<f32>, Vec<f32>) {
         let [first, second] = [&self.first, &self.second].map(|matrix| matrix.val().reshape([-1]));
         let values = |tensor: Tensor<1>| tensor.into_data().iter::<f32>().collect::<Vec<f32>>();
         (values(Tensor::cat(vec![first, second], 0)), values(self.bias.val()))
     }
 
-    /// A loss of which each weight's gradient is a number.
+    /// A loss with the same gradient for each weight.
     fn pass(&self, gradient: f64) -> TrainOutput<Tensor<1>> {
         let [first, second] = [&self.first, &self.second].map(|matrix| matrix.val().sum());
         let loss = (first + second + self.bias.val().sum()).cast(FloatDType::F32) * gradient;
@@ -64,7 +64,7 @@ fn builder(optimizer: impl Optimizer, rate: f64) -> LearnerBuilder<Layers> {
     LearnerBuilder::new(model, optimizer, constant(rate)).run(RunLength::updates(100))
 }
 
-/// So many updates whose gradient is 1 everywhere.
+/// Makes this many updates with a gradient of 1 everywhere.
 fn updates(training: &mut TrainingLoop<Layers>, count: usize) {
     for _ in 0..count {
         training.pass(|model| model.pass(1.0));
@@ -72,7 +72,7 @@ fn updates(training: &mut TrainingLoop<Layers>, count: usize) {
     }
 }
 
-/// Which weights of the matrices a rule prunes.
+/// The weights of the matrices that a rule prunes.
 fn pruned(rule: MagnitudePruning) -> Vec<bool> {
     let model = Layers::new(&Device::default());
     let (values, bias) = rule.mask(&model).unwrap().apply(model).values();
@@ -111,7 +111,8 @@ fn shares_are_exact_and_pruned_weights_stay_pruned_as_they_rise() {
     assert!(bias.iter::<f32>().all(|bias| bias != 0.0));
 }
 
-/// After three updates under momentum, weights have moved by 1 + 1.9 + 2.71 rates, and would go on without a gradient.
+/// After three updates with momentum, weights have moved by 1 + 1.9 + 2.71 rates, and would keep moving without a
+/// gradient.
 #[test]
 fn momentum_does_not_move_what_is_pruned() {
     let mut training = builder(with_momentum(), 0.01).build_loop().unwrap();
@@ -153,7 +154,7 @@ fn what_is_pruned_counts_in_no_norm() {
     assert!((f64::from(after[9]) - (6.0 - 0.5 / 7f64.sqrt())).abs() < 1e-5, "{}", after[9]);
 }
 
-/// Two batches of an update that are alike have no noise, whatever of them is pruned.
+/// Two equal batches of an update have no noise, whatever is pruned.
 #[test]
 fn what_is_pruned_is_no_noise() {
     let run = RunLength::from_items(160, 4).gradient_accumulation(2).epochs(5);
@@ -169,7 +170,7 @@ fn what_is_pruned_is_no_noise() {
     assert!(noise.noise.abs() < 1e-4 && (noise.squared_gradient - 7.0).abs() < 1e-4, "{noise:?}");
 }
 
-/// In bf16 an update of 0.001 moves no weight of 6, but its copy.
+/// In bf16 an update of 0.001 does not change a weight of 6, but its copy.
 #[test]
 fn master_weights_are_pruned_too_and_the_others_keep_what_they_have_gathered() {
     let half = HalfPrecision { loss_scaling: None, ..HalfPrecision::bf16() };
@@ -242,7 +243,7 @@ fn another_mask_takes_the_place_of_the_first() {
     assert_eq!(training.model().values().0[..5], [-0.01; 5]);
 }
 
-/// Weights that somebody loads are pruned as those before were.
+/// Loaded weights are pruned like the earlier ones.
 #[test]
 fn weights_that_are_loaded_are_pruned() {
     let mut training = builder(SgdConfig::new().build(), 0.01).build_loop().unwrap();
@@ -269,7 +270,7 @@ fn a_tied_matrix_is_pruned_in_both_places_and_counted_once() {
     }
 }
 
-/// What is pruned is a leaf of the graph, and still requires a gradient, or none where it was frozen.
+/// A pruned parameter is a leaf of the graph, and still requires a gradient, or none if it was frozen.
 #[test]
 fn a_pruned_model_trains_on_and_what_is_frozen_stays_so() {
     let model = TinyModel::seeded(1, &device());

@@ -1,5 +1,5 @@
-//! The rates of real `SupervisedTraining` runs are the schedule's own, update for update, and a
-//! run has as many updates as `RunLength` says.
+//! The rates of real `SupervisedTraining` runs match the schedule update by update, and a run has as many updates as
+//! `RunLength` states.
 
 use anneal_tests::{Quiet, RateRecorder, TinyModel, batches};
 use burn::optim::SgdConfig;
@@ -16,7 +16,7 @@ struct Run {
     devices: Option<(usize, MultiDeviceOptim)>,
 }
 
-/// Trains, and gives the rates of the updates beside those of the schedule.
+/// Trains, and returns the rates of the updates and those of the schedule.
 fn rates(run: Run) -> (Vec<f64>, Vec<f64>) {
     let folder = tempfile::tempdir().unwrap();
     let device = Device::default().autodiff();
@@ -25,7 +25,7 @@ fn rates(run: Run) -> (Vec<f64>, Vec<f64>) {
         .epochs(run.epochs)
         .gradient_accumulation(run.accumulation)
         .devices(devices);
-    // No rate twice in a row, so that updates can be told apart; it would not hold its end.
+    // No rate occurs twice in a row, so that updates can be distinguished; it does not hold its end.
     let config = linear(0.1, 0.01).warmup(Span::percent(20));
     let schedule = config.clone().resolve(length).unwrap();
 

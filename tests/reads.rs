@@ -37,7 +37,7 @@ fn reads(run: impl FnOnce()) -> usize {
     READS.load(Ordering::SeqCst) - before
 }
 
-/// Of one batch, or the gradients of several on the same device.
+/// With one batch, or the gradients of several on the same device.
 fn update(learner: &mut Learner<Annealed<TinyModel>>, device: &Device, batches: usize) {
     let items: Vec<usize> = (0..12).collect();
     let gradients = (0..batches).map(|_| {
@@ -92,7 +92,7 @@ fn loss_scaling_reads_once_an_update_whatever_else_is_on() {
         let adam = AdamConfig::new().build();
         let builder = LearnerBuilder::new(model, adam, constant(0.01)).run(run);
         let mut learner = ask(builder).build(Interrupter::new()).unwrap();
-        // Kernels are compiled and tuned in the first.
+        // The first updates compile and tune kernels.
         update(&mut learner, &device, batches);
         let found = reads(|| (0..5).for_each(|_| update(&mut learner, &device, batches)));
         println!("{name}: {found} reads in 5 updates");

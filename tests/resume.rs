@@ -1,4 +1,4 @@
-//! A run that is killed and resumed equals the uninterrupted one, rate for rate and loss for loss.
+//! A killed and resumed run equals the uninterrupted one, rate by rate and loss by loss.
 
 use anneal_tests::Program;
 use burn_anneal::prelude::*;
@@ -33,16 +33,16 @@ fn history(run: &Path) -> Vec<serde_json::Value> {
     epochs.clone()
 }
 
-/// When a run is killed.
+/// When to kill a run.
 #[derive(Clone, Copy, Debug)]
 enum Kill {
-    /// After so many milliseconds.
+    /// After this many milliseconds.
     After(u64),
     /// With the file of this name, or a later one.
     With(&'static str),
 }
 
-/// Starts a run, or goes on with it, and kills it.
+/// Starts or resumes a run, and kills it.
 fn start_and_kill(program: &Program, run: &Path, more: &[&str], kill: Kill) {
     let mut child = program.spawn(&arguments(run, more));
     let started = Instant::now();
@@ -92,8 +92,8 @@ fn a_killed_run_goes_on_as_if_nothing_had_happened() {
     killed_in_mid_epoch(&program, folder.path(), &whole);
 }
 
-/// Killed again and again, in mid-epoch, while files are written, and before there is any: the losses and accuracies in
-/// validation are those of the run that was not, to the last bit.
+/// Killed repeatedly, in mid-epoch, while files are written, and before the first file: the validation losses and
+/// accuracies match the uninterrupted run bit for bit.
 fn killed_in_mid_epoch(program: &Program, folder: &Path, whole: &Path) {
     let validated = |run: &Path| -> Vec<serde_json::Value> {
         let of = |epoch: &serde_json::Value| {
@@ -124,7 +124,7 @@ fn killed_in_mid_epoch(program: &Program, folder: &Path, whole: &Path) {
             start_and_kill(program, &run, &["--save-every", "1", "--resume"], *kill);
         }
         let outcome = program.run(&arguments(&run, &["--save-every", "1", "--resume"]));
-        // A file that is there for a moment may be missed, and the run has come to its end.
+        // A short-lived file may be missed, so the run may have finished.
         let is_finished = outcome.stderr.contains("already finished");
         assert!(outcome.code == Some(0) || is_finished, "{kills:?}: {outcome:?}");
         assert_eq!(validated(&run), validated(whole), "{kills:?}");

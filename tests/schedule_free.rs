@@ -1,5 +1,5 @@
-//! Schedule-free training: the average inside the optimizer, against the formula with x, y and z apart, and in all that
-//! a run has besides.
+//! Schedule-free training: the average inside the optimizer, compared with the formula with separate x, y and z, and
+//! combined with the other parts of a run.
 
 use anneal_tests::{TinyModel, Weight, flat, points};
 use burn::optim::{
@@ -71,7 +71,7 @@ const PLAIN: Reference =
     Reference { momentum: 0.9, power: 2.0, polynomial: 0.0, warmup: 0, adam: None };
 
 impl Reference {
-    /// y and x of weight j of part i after updates at `rates`, of which `share` of the rate decays.
+    /// y and x of weight j of part i after updates at `rates`, with a decay of `share` of the rate.
     fn run(
         &self,
         (i, j): (usize, usize),
@@ -94,7 +94,7 @@ impl Reference {
                 v = beta_2 * v + (1.0 - beta_2) * step * step;
                 step /= (v / (1.0 - beta_2.powf(n))).sqrt() + epsilon;
             }
-            // The update moves the weight by −step: away from 0 where their signs differ.
+            // The update moves the weight by −step: away from 0 if their signs differ.
             let spared = cautious && step * y < 0.0;
             z -= rate * step + if spared { 0.0 } else { share(rate) * y };
             x = (1.0 - c) * x + c * z;
@@ -181,7 +181,7 @@ fn groups_have_rates_and_decays_of_their_own() {
     }
 }
 
-/// A warm-up of n updates inside begins with 1/n of the rate, one of n − 1 outside too.
+/// A warm-up of n updates inside starts with 1/n of the rate, like one of n − 1 outside.
 #[test]
 fn a_warm_up_inside_is_one_of_the_schedule() {
     let values = |optimizer: ScheduleFree<_>, schedule: ScheduleConfig| {
@@ -221,7 +221,7 @@ fn a_decay_of_its_own_is_that_of_the_builder() {
     assert!(ScheduleFree::sgd().weight_decay(-0.1).build().is_err());
 }
 
-/// The optimizer inside moves z as it would move a model of its own with the same gradients.
+/// The inner optimizer updates z as it would update a separate model with the same gradients.
 #[test]
 fn any_optimizer_of_burns_goes_inside() {
     let adam = AdamConfig::new().with_beta_1(0.0).with_epsilon(1e-8).build();
@@ -288,17 +288,17 @@ fn a_run_goes_on_bitwise_from_its_checkpoint() {
         assert_eq!(flat(&second.valid()), flat(&first.valid()));
         (10..20).for_each(|number| step(&mut second, number));
         assert_eq!(flat(second.model()), flat(whole.model()));
-        // Nor is the average another.
+        // The average is the same too.
         assert_eq!(flat(&second.averaged_in_f32()), flat(&whole.averaged_in_f32()));
         assert_ne!(flat(&second.averaged_in_f32()), flat(whole.model()));
     }
-    // Its warm-up goes on in the second epoch.
+    // Its warm-up continues in the second epoch.
     goes_on(&start, ScheduleFree::sgd().warmup(15).build().unwrap(), step, false);
     goes_on(&start, ScheduleFree::adamw().warmup(15).build().unwrap(), step, false);
     goes_on(&start, ScheduleFree::adamw().warmup(15).build().unwrap(), step, true);
 }
 
-/// A run that goes on with another β goes on from the same average.
+/// A run that resumes with another β continues the same average.
 #[test]
 fn another_momentum_keeps_the_average() {
     let start = Weight::new(&[1.0, -2.0]);
@@ -310,23 +310,23 @@ fn another_momentum_keeps_the_average() {
     let model = (0..5).fold(start, |model, _| push(&mut optimizer, model, 0.1));
     let other = ModuleOptimizer::from(ScheduleFree::sgd().momentum(0.5).build().unwrap());
     let mut other = other.load_record(optimizer.to_record());
-    // Before it makes an update, what it holds was made with the old one.
+    // Before its first update, its state is from the old one.
     let before = averaged(&model, &optimizer).values();
     assert_eq!(averaged(&model, &other).values(), before);
-    // An update at a rate of 0 changes no average, only where gradients are taken.
+    // An update at a rate of 0 changes only where gradients are taken, not the average.
     let moved = push(&mut other, model.clone(), 0.0);
     let found = averaged(&moved, &other).values();
     let z = |x: f32, y: f32| (y - 0.9 * x) / 0.1;
     for j in 0..2 {
         let z = z(before[j], model.values()[j]);
-        // Its weight is as large as those of the others: c = 1/6.
+        // Its weight equals that of the others: c = 1/6.
         let x = before[j] + (z - before[j]) / 6.0;
         assert!((found[j] - x).abs() < 1e-5, "{found:?}, not {x}");
         assert!((moved.values()[j] - 0.5 * (x + z)).abs() < 1e-5);
     }
 }
 
-/// Gradients that f16 has exactly, so that the masters in half precision are the weights in f32.
+/// Gradients that are exact in f16, so that the master weights equal the weights in f32.
 #[test]
 fn in_half_precision_masters_train_and_are_averaged() {
     let train = |half: bool| {
@@ -398,7 +398,7 @@ fn a_controller_lowers_the_rate_and_clipping_the_gradient() {
     assert!((moved.sqrt() - 4e-4).abs() < 1e-6, "{moved}");
 }
 
-/// Parameters of another optimizer, and those that do not train yet, are evaluated as they are.
+/// Parameters of another optimizer, and those that do not train yet, are evaluated unchanged.
 #[test]
 fn only_what_is_averaged_is_evaluated_at_an_average() {
     let sgd = ScheduleFree::sgd().build().unwrap();
@@ -439,7 +439,7 @@ fn a_rate_that_falls_is_refused() {
     {
         assert!(error(builder(sgd(), schedule)).contains("falls"));
     }
-    // A long run is looked at here and there, one without an end at its beginning.
+    // A long run is checked at some updates, a run without an end at its start.
     let long = |run: RunLength, schedule: ScheduleConfig| {
         LearnerBuilder::new(pair(), sgd(), schedule).run(run).build_loop().is_ok()
     };
@@ -459,7 +459,7 @@ fn a_rate_that_falls_is_refused() {
     assert!(first.clone().groups(own("0.*")).build_loop().is_ok());
     assert!(error(first.groups(own("1.*"))).contains("`decays` falls"));
     assert!(builder(sgd(), linear(0.0, 0.1)).build_loop().is_ok());
-    // What never trains has no rate that falls.
+    // A parameter that never trains has no falling rate.
     let frozen = Group::new("decays", Selection::regex("0.*")).schedule(linear(0.1, 0.0)).frozen();
     let groups = GroupsConfig::new().group(frozen).group(Group::rest("rest"));
     assert!(builder(sgd(), constant(0.1)).groups(groups).build_loop().is_ok());
@@ -516,9 +516,9 @@ fn what_cannot_be_is_refused() {
         assert!(error.starts_with(says), "{error}");
     }
     let twice = ScheduleFree::around(sgd().build().unwrap()).build().err().unwrap().to_string();
-    assert!(twice.contains("schedule-free already"), "{twice}");
+    assert!(twice.contains("a schedule-free optimizer"), "{twice}");
 
-    // A momentum schedule has nothing to say to β.
+    // A momentum schedule does not apply to β.
     let optimizer = || sgd().build().unwrap();
     let followed = builder(optimizer(), constant(0.1)).momentum(constant(0.9));
     assert!(error(followed).starts_with("momentum: ScheduleFree<Sgd>"));
@@ -527,11 +527,11 @@ fn what_cannot_be_is_refused() {
     let inside = inside.build().unwrap();
     assert!(builder(inside.clone(), constant(0.1)).build_loop().is_ok());
     assert!(error(builder(inside, constant(0.1)).weight_decay(0.1)).contains("decays all weights"));
-    // One around it would not reach z.
+    // A decay around it would not reach z.
     let run = RunLength::updates(10);
     let schedule = constant(0.1).resolve(run).unwrap();
     let decay = WeightDecay::coupled(0.1);
     let around = Decayed::new(optimizer(), &decay, &schedule, run).err().unwrap();
     assert!(matches!(around, DecayedError::Decay(_)));
-    assert!(around.to_string().contains("outside of ScheduleFree"), "{around}");
+    assert!(around.to_string().contains("wraps ScheduleFree"), "{around}");
 }

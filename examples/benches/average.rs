@@ -1,10 +1,10 @@
-//! What an average of the weights costs an update.
+//! Times the cost of a weight average per update.
 //!
 //! ```text
 //! cargo bench --workspace --profile dev --bench average
 //! ```
 //!
-//! The network of `cifar_cosine` in loops of one's own, with averages and without, an update of each in turns.
+//! Custom loops with the network of `cifar_cosine`, with and without averages, take turns update by update.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ const UPDATES: usize = 150;
 const WARMUP: usize = 20;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let about = "Times what an average of the weights costs an update";
+    let about = "Times the cost of a weight average per update";
     let defaults = Defaults { about, epochs: 1, batch_size: 64, learning_rate: 4e-3 };
     let folder = tempfile::tempdir()?;
     let arguments = defaults.parse::<BenchArguments>().shared;
@@ -62,7 +62,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let plain = median(loops[0].2.clone());
     for (name, _, seconds) in &loops {
-        // Of each update with that of no average just before: the machine is as fast for both.
+        // Compares each update with the one without an average just before, so that the machine is equally fast for
+        // both.
         let ratios = seconds.iter().zip(&loops[0].2).map(|(one, other)| one / other);
         let ratio = median(ratios.collect());
         say(format_args!(

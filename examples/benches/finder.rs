@@ -1,10 +1,10 @@
-//! What a range test costs, in updates of training.
+//! Times the cost of a range test, in training updates.
 //!
 //! ```text
 //! cargo bench --workspace --profile dev --bench finder
 //! ```
 //!
-//! The network of `cifar_cosine`: 100 updates of a loop of one's own, and a sweep of 100 updates, in turns.
+//! With the network of `cifar_cosine`, 100 updates of a custom loop and a sweep of 100 updates take turns.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +22,7 @@ const ROUNDS: usize = 5;
 const UPDATES: u64 = 100;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let about = "Times what a range test costs, in updates of training";
+    let about = "Times the cost of a range test, in training updates";
     let defaults = Defaults { about, epochs: 1, batch_size: 64, learning_rate: 4e-3 };
     let folder = tempfile::tempdir()?;
     let arguments = defaults.parse::<BenchArguments>().shared;
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let adamw = AdamWConfig::new().with_weight_decay(0.02).build();
     let builder =
         LearnerBuilder::new(model, adamw, constant(1e-3)).run(RunLength::updates(1 << 20));
-    // Low enough to go through all of its updates.
+    // Low enough that the sweep makes all of its updates.
     let finder = LrFinder::new().sweep(Sweep::new(1e-7, 1e-3).updates(UPDATES)).seeds(1);
     let mut ratios = vec![];
     // The first round warms up, and compiles kernels.

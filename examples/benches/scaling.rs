@@ -1,12 +1,12 @@
-//! What loss scaling adds to an update: scaling the loss, unscaling the gradients, the check and its read.
+//! Times the cost of loss scaling per update: scaling the loss, unscaling the gradients, the check and its read.
 //!
 //! ```text
 //! cargo bench --workspace --profile dev --bench scaling
 //! cargo bench --workspace --profile dev --bench scaling --features wgpu -- --limit 32 --batch-size 16
 //! ```
 //!
-//! The same network of `cifar_cosine`, in f32, on the same batches, in turns: as it is, with loss scaling, and
-//! both with clipping by the global norm.
+//! The network of `cifar_cosine` trains in f32 on the same batches in turns: plain, with loss scaling, and both with
+//! clipping by the global norm.
 
 mod common;
 
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         variant("f32, clipped", clipped, 2),
         variant("f32, clipped, loss scaling", |builder| scaled(clipped(builder)), 2),
     ];
-    compare("Times what loss scaling adds to an update", variants)
+    compare("Times the cost of loss scaling per update", variants)
 }
 
 fn scaled(builder: Builder) -> Builder {

@@ -1,13 +1,13 @@
-//! What signals, controllers and the log add to an update.
+//! Times the cost of signals, controllers and the log per update.
 //!
 //! ```text
 //! cargo bench --workspace --profile dev --bench signals
 //! ```
 //!
-//! The network of `cifar_cosine` on the same batches, in turns: as it is; with a controller that needs nothing measured;
-//! with controllers that need the loss, the norm of the gradients and the product of successive ones; with the log
-//! alone; and with all of it. Then with the norm of an update's gradient, and with that of its one batch besides, as a
-//! noise scale needs it of each of several.
+//! The network of `cifar_cosine` trains on the same batches in turns: plain; with a controller that needs no
+//! measurement; with controllers that need the loss, the gradient norm and the product of successive gradients; with
+//! only the log; and with all of these. Then with the gradient norm of an update, and also with that of its one batch,
+//! as a noise scale needs it of several batches.
 
 mod common;
 
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             })
         },
     ];
-    compare("Times what signals, controllers and the log add to an update", variants)
+    compare("Times the cost of signals, controllers and the log per update", variants)
 }
 
 const NORM: Needs = Needs {
@@ -61,7 +61,7 @@ const NORM: Needs = Needs {
     now: false,
 };
 
-/// Needs something measured, and answers nothing.
+/// Needs a measurement, and answers nothing.
 #[derive(Clone, Debug)]
 struct Asks(Needs);
 
@@ -84,7 +84,7 @@ impl Controller for Asks {
 }
 
 fn plateau(builder: Builder) -> Builder {
-    // It is told of no epoch here, and a learner is not asked for one before it validates.
+    // It gets no epoch here; a learner does not require one before it validates.
     builder.controller("plateau", Plateau::min(MetricOf::valid("Loss")))
 }
 

@@ -1,10 +1,9 @@
-//! What loading, augmentation, display, logs and the schedule add to a bare loop's step.
+//! Times the cost of loading, augmentation, display, logs and the schedule per step.
 //!
 //! `CARGO_PROFILE_DEV_LTO=off cargo bench --workspace --profile dev --bench step`
 //!
-//! Both train the same network on the CIFAR-10 sample with the same optimizer, in turns: a bare
-//! loop over batches that are ready (forward, backward, AdamW, nothing else), and the training of
-//! `cifar_cosine`.
+//! Two trainings of the same network on the CIFAR-10 sample with the same optimizer take turns: a bare loop over
+//! prepared batches (forward, backward and AdamW only), and the training of `cifar_cosine`.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! The command-line arguments that all examples share.
+//! The command-line arguments shared by all examples.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -9,26 +9,26 @@ use clap::{ArgMatches, Command, FromArgMatches, Parser};
 use crate::backend::Backend;
 use crate::data::DataSource;
 
-/// Batches of a run with `--smoke`.
+/// The batches of a run with `--smoke`.
 const SMOKE_BATCHES: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
-/// What a user can choose for a benchmark.
+/// The arguments of a benchmark.
 #[derive(Debug, Clone, Parser)]
 pub struct BenchArguments {
-    /// As for an example.
+    /// The arguments of an example.
     #[command(flatten)]
     pub shared: Arguments,
 
-    /// What `cargo bench` says to every benchmark
+    /// The flag that `cargo bench` passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What a user can choose for any example.
+/// The arguments of any example.
 #[derive(Debug, Clone, PartialEq, Parser)]
 #[command(version)]
 pub struct Arguments {
-    /// How often to go through the training images
+    /// Number of passes through the training images
     #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true)]
     pub epochs: NonZeroUsize,
 
@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long = "lr", value_name = "RATE", value_parser = positive_rate, allow_negative_numbers = true)]
     pub learning_rate: f64,
 
-    /// Schedule as a text, such as 'cosine(1e-3).warmup(5%)', or in a TOML or JSON file, instead of the example's own
+    /// Schedule as text, for example 'cosine(1e-3).warmup(5%)', or a TOML or JSON file, instead of the example's own
     #[arg(long, value_name = "TEXT|FILE", conflicts_with = "learning_rate")]
     pub schedule: Option<String>,
 
@@ -52,7 +52,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = DataSource::Sample)]
     pub data: DataSource,
 
-    /// Train on only so many images, balanced over the classes
+    /// Train on only N images, balanced over the classes
     #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true)]
     pub limit: Option<NonZeroUsize>,
 
@@ -61,20 +61,20 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     pub out: Option<PathBuf>,
 
-    /// Continue the run in --out (by default the newest in runs/) after its newest checkpoint; begin it
-    /// where there is none yet
+    /// Continue the run in --out (by default the newest in runs/) after its newest checkpoint, or start it
+    /// if there is none yet
     #[arg(long)]
     pub resume: bool,
 
-    /// What --resume does when the schedule has changed, for example by more --epochs, or the batch size
+    /// What --resume does if the schedule (for example by more --epochs) or the batch size has changed
     #[arg(long, value_enum, default_value_t = Mismatch::Refuse, requires = "resume")]
     pub on_mismatch: Mismatch,
 
-    /// Save a checkpoint after every N updates of an epoch too, not only at its end
+    /// Also save a checkpoint after every N updates of an epoch, not only at its end
     #[arg(long, value_name = "N", value_parser = whole_number, allow_negative_numbers = true)]
     pub save_every: Option<NonZeroUsize>,
 
-    /// Train for a few updates only, to see that everything works
+    /// Train for only a few updates, to check that everything works
     #[arg(long)]
     pub smoke: bool,
 
@@ -83,18 +83,18 @@ pub struct Arguments {
     pub backend: Option<Backend>,
 }
 
-/// What a resumed run does under another schedule than the one it was saved under, or with another batch size.
+/// What a resumed run does under another schedule or with another batch size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mismatch {
     /// Refuse, and print both
     Refuse,
-    /// Go on at the saved update
+    /// Continue at the saved update
     KeepStep,
-    /// Go on at the saved epoch
+    /// Continue at the saved epoch
     KeepEpoch,
-    /// Go on where as many images are seen
+    /// Continue at the same number of images
     KeepSamples,
-    /// Start the schedule at its step 0, over what is left to train
+    /// Start the schedule at step 0, over the rest of the training
     Restart,
 }
 
@@ -110,7 +110,7 @@ impl From<Mismatch> for OnMismatch {
     }
 }
 
-/// What an example uses where the command line says nothing.
+/// The defaults of an example.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Defaults {
     /// What the example does, for `--help`.
@@ -124,10 +124,10 @@ pub struct Defaults {
 }
 
 impl Defaults {
-    /// Reads the command line; on `--help` or a mistake, says so and ends the program, as
-    /// [`clap::Parser::parse`] does.
+    /// Reads the command line; on `--help` or an error, prints it and ends the program, like
+    /// [`clap::Parser::parse`].
     ///
-    /// `A` is [`Arguments`] or a parser that flattens it into arguments of its own.
+    /// `A` is [`Arguments`] or a parser that flattens it into its own arguments.
     pub fn parse<A: Parser>(&self) -> A {
         self.read(self.command::<A>().get_matches()).unwrap_or_else(|error| error.exit())
     }
@@ -135,7 +135,7 @@ impl Defaults {
     /// Reads arguments from an iterator, whose first item is the program's name.
     ///
     /// # Errors
-    /// A message that names the flag, its value and what is allowed.
+    /// A message that names the flag, its value and the allowed range.
     pub fn parse_from<A: Parser>(
         &self,
         arguments: impl IntoIterator<Item = &'static str>,
@@ -144,7 +144,7 @@ impl Defaults {
     }
 
     fn command<A: Parser>(&self) -> Command {
-        // clap takes the comment of the flattened `Arguments` for what the program does.
+        // clap would use the doc comment of the flattened `Arguments` as the description.
         self.apply(A::command().about(self.about).long_about(None))
     }
 
@@ -165,23 +165,23 @@ impl Defaults {
     }
 }
 
-/// Why `--schedule` gives no schedule.
+/// Why `--schedule` is not a schedule.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleArgumentError {
-    /// The text is none.
+    /// The text is not a schedule.
     #[error("--schedule: {0}")]
     Text(#[from] TextError),
-    /// The file holds none.
+    /// The file does not hold a schedule.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
 impl Arguments {
-    /// The schedule to train under: that of `--schedule`, or the example's own for the peak rate. With `--smoke` the
-    /// beginning of it, where it is longer than the run.
+    /// The schedule to train under: the one from `--schedule`, or the example's own for the peak rate. With `--smoke`,
+    /// it is cut if it is longer than the run.
     ///
     /// # Errors
-    /// When it is neither a text nor a file of a schedule.
+    /// If `--schedule` is neither the text nor the file of a schedule.
     pub fn schedule(
         &self,
         own: impl FnOnce(f64) -> ScheduleConfig,
@@ -194,7 +194,7 @@ impl Arguments {
         Ok(if self.smoke { schedule.truncate().into() } else { schedule })
     }
 
-    /// With `--smoke` one epoch of a few batches.
+    /// With `--smoke`, limits the run to one epoch of a few batches.
     pub(crate) fn shortened(mut self) -> Self {
         if self.smoke {
             let images = self.batch_size.saturating_mul(SMOKE_BATCHES);
@@ -217,13 +217,13 @@ pub enum ArgumentError {
     /// Not a learning rate.
     #[error("must be a finite number above 0")]
     NotARate,
-    /// Not a share of something that is left.
+    /// Not a share above 0.
     #[error("must be a number above 0 and at most 1")]
     NotAShare,
     /// Not a percentage.
     #[error("must be a number from 0 to 100")]
     NotAPercentage,
-    /// Not a side of images.
+    /// Not an image size.
     #[error("must be a whole number from 32 to 512")]
     NotASize,
 }
@@ -268,7 +268,7 @@ pub fn percent(text: &str) -> Result<f64, ArgumentError> {
     number(text, |percent| (0.0..=100.0).contains(&percent)).ok_or(ArgumentError::NotAPercentage)
 }
 
-/// Reads the side of images for a flag.
+/// Reads an image size for a flag.
 ///
 /// # Errors
 /// [`ArgumentError::NotASize`].

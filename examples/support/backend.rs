@@ -1,4 +1,4 @@
-//! Choosing what to compute on.
+//! Selects the backend and device.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ pub enum BackendError {
     NoDevice {
         /// The backend that was asked for.
         backend: Backend,
-        /// What the backend said.
+        /// What the backend reports.
         reason: String,
     },
 }
@@ -50,15 +50,15 @@ pub struct SelectedDevice {
     pub backend: Backend,
     /// The device, without autodiff.
     pub device: Device,
-    /// The name of the graphics adapter, where there is one.
+    /// The name of the graphics adapter, if any.
     pub adapter: Option<String>,
 }
 
 impl SelectedDevice {
-    /// The device of the chosen backend, or of the build's own: the accelerator if it has one.
+    /// Selects the device of the chosen backend, or of the build's default: the accelerator if it has one.
     ///
     /// # Errors
-    /// When the build lacks the backend, or the machine a device for it.
+    /// If the backend is not in the build, or the machine has no device for it.
     pub fn select(choice: Option<Backend>) -> Result<Self, BackendError> {
         let backend = choice.or_else(Backend::of_build).ok_or(BackendError::NoneBuilt)?;
         let device = backend.device()?;
@@ -93,8 +93,7 @@ impl Backend {
         !matches!(self, Self::Flex | Self::Ndarray)
     }
 
-    /// What this build computes on unless told otherwise: whatever was added to `flex`, because
-    /// somebody asked for it.
+    /// The default backend of this build: the one added to `flex`, which was requested explicitly.
     pub fn of_build() -> Option<Self> {
         [Self::Cuda, Self::Metal, Self::Vulkan, Self::Wgpu, Self::Ndarray, Self::Flex]
             .into_iter()

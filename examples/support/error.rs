@@ -1,4 +1,4 @@
-//! What can end an example before it trains.
+//! The errors of an example before it trains.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use burn_anneal::prelude::{BuildError, CheckpointError, ScheduleError};
 use crate::backend::BackendError;
 use crate::data::DataError;
 
-/// Why an example could not do its work, in one line that says what to change.
+/// Why an example fails, in one line that tells what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum ExampleError {
-    /// The images could not be loaded.
+    /// The images cannot be loaded.
     #[error(transparent)]
     Data(#[from] DataError),
     /// The backend cannot be used.
@@ -19,13 +19,13 @@ pub enum ExampleError {
     /// The schedule does not fit the run.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    /// The run cannot be resumed so.
+    /// The learner cannot be built or resumed.
     #[error(transparent)]
     Learner(#[from] BuildError),
     /// The checkpoints of the run to resume cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The folder for a new run holds something already.
+    /// The folder for a new run is not empty.
     #[error(
         "--out {} is not empty: choose a new folder, or add --resume to continue the run in it",
         path.display()
@@ -40,9 +40,9 @@ pub enum ExampleError {
         /// The folder that was searched.
         path: PathBuf,
     },
-    /// The run to continue has come to its end.
+    /// The run to continue has finished.
     #[error(
-        "--resume: the run in {} has already finished {epochs} epochs, so that nothing is left to \
+        "--resume: the run in {} has already finished {epochs} epochs, so nothing is left to \
          train; to train more, give more --epochs and --on-mismatch keep-step",
         path.display()
     )]
@@ -68,15 +68,15 @@ pub enum ExampleError {
         /// Its value when the run was started.
         started: String,
     },
-    /// A file or folder could not be read or written.
+    /// A file or folder cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system reports.
         source: std::io::Error,
     },
-    /// A file of a run is not what it should be.
+    /// A file of a run is damaged.
     #[error("{} is damaged: {source}", path.display())]
     DamagedFile {
         /// The file.
@@ -95,7 +95,7 @@ pub enum ExampleError {
 }
 
 impl ExampleError {
-    /// A file or folder that cannot be read or written.
+    /// Makes an error for a file or folder that cannot be read or written.
     pub fn file(path: &Path, source: std::io::Error) -> Self {
         Self::File { path: path.to_owned(), source }
     }

@@ -1,4 +1,4 @@
-//! Reading and writing the small files of a run.
+//! Reads and writes the small files of a run.
 
 use std::fs;
 use std::path::Path;
@@ -21,14 +21,14 @@ pub fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64,
     Option::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
 }
 
-/// Writes a JSON file, as [`write()`] does.
+/// Writes a JSON file, like [`write()`].
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ExampleError> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|source| ExampleError::DamagedFile { path: path.to_owned(), source })?;
     write(path, &(text + "\n"))
 }
 
-/// Writes a file all at once: a process that dies halfway leaves the old file, not half a new one.
+/// Writes a file atomically: a process that dies halfway leaves the old file, not half a new one.
 pub fn write(path: &Path, text: &str) -> Result<(), ExampleError> {
     let unfinished = path.with_extension("unfinished");
     fs::write(&unfinished, text)

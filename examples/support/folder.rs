@@ -1,7 +1,7 @@
-//! Where a run keeps its files.
+//! The folder of a run.
 //!
-//! A new run never touches the files of an old one: it takes a fresh numbered folder below `runs/`,
-//! or an empty one that the user names. Only `--resume` goes on in a folder that holds a run.
+//! A new run never touches the files of an old one: it uses a new numbered folder in `runs/`, or an empty one that the
+//! user names. Only `--resume` continues in a folder that holds a run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::error::ExampleError;
 use crate::settings::Settings;
 
-/// Folder of all runs, in the folder that the program was started in.
+/// The folder of all runs, in the current directory.
 const RUNS: &str = "runs";
 
 /// The folder of a new run: `out`, or the first free one of `runs/<example>`, `runs/<example>-2`, …
@@ -17,7 +17,7 @@ const RUNS: &str = "runs";
 /// Nothing is created yet.
 ///
 /// # Errors
-/// When `out` holds anything, or cannot be read.
+/// If `out` is not empty or cannot be read.
 pub(crate) fn new_run(example: &str, out: Option<&Path>) -> Result<PathBuf, ExampleError> {
     match out {
         Some(out) if is_free(out)? => Ok(out.to_owned()),
@@ -26,11 +26,11 @@ pub(crate) fn new_run(example: &str, out: Option<&Path>) -> Result<PathBuf, Exam
     }
 }
 
-/// The folder of the run to continue: `out`, or the newest of the example's below `runs/`; or where a run begins that
-/// was killed before it wrote anything.
+/// The folder of the run to continue: `out`, or the example's newest in `runs/`, or a new one if the run was killed
+/// before it wrote anything.
 ///
 /// # Errors
-/// When `out` holds something else.
+/// If `out` holds something else.
 pub(crate) fn old_run(example: &str, out: Option<&Path>) -> Result<PathBuf, ExampleError> {
     match out {
         Some(out) if Settings::exist_in(out) || is_free(out)? => Ok(out.to_owned()),
@@ -65,7 +65,7 @@ fn newest(runs: &Path, example: &str) -> Option<PathBuf> {
         .last()
 }
 
-/// Whether a folder is empty or not there yet.
+/// Whether a folder is empty or does not exist.
 fn is_free(folder: &Path) -> Result<bool, ExampleError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),

@@ -1,4 +1,4 @@
-//! What training came to, epoch by epoch: `history.json`.
+//! The results of each epoch: `history.json`.
 
 use std::fmt;
 use std::fs;
@@ -14,19 +14,19 @@ use crate::files;
 pub struct EpochRecord {
     /// Number of the epoch, from 1.
     pub epoch: usize,
-    /// Mean training loss over the epoch's batches, while the parameters moved.
+    /// Mean training loss over the epoch's batches, while the parameters changed.
     #[serde(deserialize_with = "files::number_or_null")]
     pub train_loss: f64,
     /// Loss on the test images after the epoch, without label smoothing.
     #[serde(deserialize_with = "files::number_or_null")]
     pub valid_loss: f64,
-    /// Share of the test images that the network classified right after the epoch, from 0 to 1.
+    /// Share of the test images classified correctly after the epoch, from 0 to 1.
     pub valid_accuracy: f64,
     /// Learning rate of the epoch's last update.
     pub rate: f64,
     /// Number of updates.
     pub updates: u64,
-    /// Time that the updates took, without testing and saving.
+    /// Time of the updates, without testing and saving.
     pub seconds: f64,
 }
 
@@ -52,10 +52,10 @@ pub struct History {
 }
 
 impl History {
-    /// The history that a run left in its folder, up to and with epoch `last`.
+    /// Loads the history from a run's folder, up to and including epoch `last`.
     ///
     /// # Errors
-    /// When the file cannot be read, is damaged, or lacks an epoch.
+    /// If the file cannot be read, is damaged, or lacks an epoch.
     pub fn load(folder: &Path, last: usize) -> Result<Self, ExampleError> {
         let mut history: Self = files::read_json(&Self::path(folder))?;
         history.epochs.retain(|record| record.epoch <= last);
@@ -65,10 +65,10 @@ impl History {
         }
     }
 
-    /// Writes the history into the run's folder.
+    /// Writes the history to the run's folder.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), ExampleError> {
         files::write_json(&Self::path(folder), self)
     }
@@ -93,12 +93,12 @@ impl History {
     }
 }
 
-/// A metric of each update, as Burn logged it: the values of each epoch of a history.
+/// A metric of each update from Burn's logs: the values of each epoch of a history.
 ///
-/// Of an epoch that was gone on with in its middle, Burn keeps the rest.
+/// For an epoch resumed in its middle, Burn keeps only the rest.
 ///
 /// # Errors
-/// When a log cannot be read.
+/// If a log cannot be read.
 pub fn logged(
     folder: &Path,
     history: &History,
@@ -108,7 +108,7 @@ pub fn logged(
     let of_epoch = |record: &EpochRecord| {
         let log = folder.join(format!("train/epoch-{}/{file}", record.epoch));
         let text = fs::read_to_string(&log).map_err(|source| ExampleError::file(&log, source))?;
-        // A line for each update, the value and a count, and one for the whole epoch.
+        // One line per update with the value and a count, and one line for the whole epoch.
         let updates = text.lines().filter(|line| !line.ends_with("final"));
         Ok(updates.filter_map(|line| line.split(',').next()?.parse().ok()).collect())
     };

@@ -1,8 +1,8 @@
-//! What Anneal's examples share, and nothing about training: data, networks, the command line, the folder of a run,
-//! and what is shown and written of it.
+//! The shared parts of Anneal's examples apart from training: data, networks, the command line, the folder of a run,
+//! its display and its output files.
 //!
-//! An example reads [`Arguments`](arguments::Arguments), opens a [`Run`](run::Run), and trains in plain sight.
-//! [`prelude`] has all that an example names.
+//! An example reads [`Arguments`](arguments::Arguments), opens a [`Run`](run::Run), and contains all code for training.
+//! [`prelude`] has everything that an example uses.
 
 pub mod arguments;
 pub mod backend;
@@ -22,7 +22,7 @@ pub mod summary;
 pub mod terminal;
 pub mod weights;
 
-/// All that an example names.
+/// Everything that an example uses.
 pub mod prelude {
     pub use crate::arguments::{Arguments, Defaults};
     pub use crate::data::{self, Augmentation, Dataset};

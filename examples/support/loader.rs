@@ -1,5 +1,5 @@
-//! Batches of images, by a [`SeededLoader`]: those of an epoch depend on the seed and the epoch alone, so that a resumed
-//! run sees the batches that it would have seen.
+//! Batches of images from a [`SeededLoader`]: they depend only on the seed and the epoch, so a resumed run sees the
+//! same batches.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,10 +20,10 @@ pub struct ImageBatch {
     pub targets: Tensor<1, Int>,
 }
 
-/// Gives batches of images; its items are their positions.
+/// Loads batches of images; its items are their indices.
 pub type ImageLoader = SeededLoader<usize, ImageBatch>;
 
-/// Batches to train on: each epoch is shuffled and augmented anew, as `seed` says.
+/// Batches to train on: each epoch is shuffled and augmented differently, by `seed`.
 pub fn train_loader(
     images: impl Into<Arc<Images>>,
     batch_size: usize,
@@ -34,7 +34,7 @@ pub fn train_loader(
     loader(images.into(), batch_size, augmentation, device).shuffle(seed)
 }
 
-/// Batches to test on: all images unchanged, as they are stored.
+/// Batches to test on: all images unchanged and in order.
 pub fn test_loader(
     images: impl Into<Arc<Images>>,
     batch_size: usize,
@@ -60,7 +60,7 @@ fn loader(
     SeededLoader::new(items, batcher, batch_size).device(device)
 }
 
-/// The positions of so many images.
+/// The indices of this number of images.
 struct Positions(usize);
 
 impl Dataset<usize> for Positions {
@@ -82,7 +82,7 @@ struct ImageBatcher {
     epoch: Mutex<Placements>,
 }
 
-/// How the images of an epoch are placed, in the order in which they come.
+/// The placements of an epoch's images, in order.
 #[derive(Default)]
 struct Placements {
     /// Seed and stream of the epoch.
@@ -113,7 +113,7 @@ impl SeededBatcher<usize, ImageBatch> for ImageBatcher {
 }
 
 impl ImageBatcher {
-    /// Those of the epoch whose generator this is: drawn all at once, after its order, from the same stream.
+    /// The placements of this generator's epoch, drawn all at once, after its order, from the same stream.
     fn placements(&self, random: &ChaCha8Rng) -> Arc<[Placement]> {
         if self.augmentation == Augmentation::NONE {
             return Arc::default();
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::data::{ImageShape, Normalization};
 
-    /// 11 images of 4×4 pixels, each in a grey of its own.
+    /// 11 images of 4×4 pixels, each in its own shade of gray.
     fn images() -> Arc<Images> {
         let shape = ImageShape::new(1, 4, 4);
         let pixels = (0..11_u8).flat_map(|index| [index + 1; 16]).collect();
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(classes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0]);
     }
 
-    /// An image of which each pixel differs shows how it was placed: as the draws after the order of the epoch say.
+    /// An image with distinct pixels shows its placement, which follows the draws after the order of the epoch.
     #[test]
     fn placements_are_those_drawn_after_the_order() {
         let shape = ImageShape::new(1, 8, 8);

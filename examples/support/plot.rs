@@ -6,17 +6,17 @@ use kuva::prelude::{
     BarPlot, Figure, FigureLegendPosition, Layout, LinePlot, Plot, SvgBackend, Theme, TickFormat,
 };
 
-/// Points that a line is drawn through at most; more do not show.
+/// The most points of a line; more are not visible.
 const POINTS: u64 = 1_000;
 
-/// Colors that people with any kind of color vision tell apart (Okabe and Ito, 2008).
+/// Colors that people with any kind of color vision can distinguish (Okabe and Ito, 2008).
 const COLORS: [&str; 8] =
     ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442"];
 
 /// One line of a [`comparison`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// What the legend calls it.
+    /// Its name in the legend.
     pub name: String,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
@@ -25,7 +25,7 @@ pub struct Series {
 /// One of the [`bars`] of a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// What stands below it.
+    /// Its label.
     pub name: String,
     /// Its height: a share of 1.
     pub height: f64,
@@ -33,21 +33,21 @@ pub struct Bar {
     pub deviation: Option<f64>,
 }
 
-/// How the vertical axis writes its numbers.
+/// The number format of the vertical axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Learning rates, or other numbers from 0: all decimal, or all scientific where they are very small.
+    /// Learning rates, or other numbers from 0: all decimal, or all scientific if they are very small.
     Rate,
     /// Numbers of either sign, below 1,000 or so.
     Signed,
     /// Shares of 1 as percentages.
     Percent,
-    /// Numbers above 0 of which the largest is many times the smallest, on a logarithmic axis.
+    /// Numbers above 0 with a large range, on a logarithmic axis.
     Logarithmic,
 }
 
 impl Scale {
-    /// How the axis of a picture writes its numbers, whose largest is `largest`.
+    /// The number format for an axis up to `largest`.
     fn format(self, largest: f64) -> TickFormat {
         let write: fn(f64) -> String = match self {
             Self::Signed => |value| format!("{}", rounded(value)),
@@ -60,7 +60,7 @@ impl Scale {
     }
 }
 
-/// Without the noise of binary fractions, which would show as 0.30000000000000004.
+/// Rounds away binary noise, which would show as 0.30000000000000004.
 fn rounded(value: f64) -> f64 {
     (value * 1e9).round() / 1e9
 }
@@ -78,7 +78,7 @@ pub struct Titles<'a> {
     pub y: &'a str,
 }
 
-/// The points of a schedule's rate over the updates of a run: all, or evenly many of them.
+/// The rates of a schedule over the updates of a run: all points, or evenly spaced ones.
 pub fn rate_points(rate: impl Fn(u64) -> f64, updates: u64) -> Vec<(f64, f64)> {
     let last = updates.saturating_sub(1);
     let count = updates.clamp(1, POINTS);
@@ -88,7 +88,7 @@ pub fn rate_points(rate: impl Fn(u64) -> f64, updates: u64) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// Evenly many of some points, with the first and the last.
+/// Evenly spaced points, including the first and the last.
 pub fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let index = |place: (f64, f64)| points[place.0 as usize];
     rate_points(|step| step as f64, points.len() as u64)
@@ -137,7 +137,7 @@ fn lines(series: &[Series]) -> Vec<Plot> {
 pub struct Panel<'a> {
     /// Titles of its axes; its own title and subtitle are not shown.
     pub titles: Titles<'a>,
-    /// How its vertical axis writes its numbers.
+    /// The number format of its vertical axis.
     pub scale: Scale,
     /// Its lines.
     pub series: Vec<Series>,
@@ -170,7 +170,7 @@ pub fn bars(titles: Titles<'_>, bars: &[Bar]) -> String {
         plot.with_colored_bar(&bar.name, bar.height, *color)
     });
     let deviations: Vec<f64> = bars.iter().filter_map(|bar| bar.deviation).collect();
-    // All bars have whiskers, or none has.
+    // Either all bars have whiskers, or none.
     let plot = if deviations.len() == bars.len() { plot.with_error(deviations) } else { plot };
     let plots = vec![Plot::Bar(plot)];
     let layout = layout(&plots, titles)
@@ -180,7 +180,7 @@ pub fn bars(titles: Titles<'_>, bars: &[Bar]) -> String {
     kuva::render_to_svg(plots, layout)
 }
 
-/// The largest of the horizontal and of the vertical values.
+/// The largest horizontal and vertical values.
 fn corner<'a>(points: impl IntoIterator<Item = &'a (f64, f64)>) -> (f64, f64) {
     points.into_iter().fold((0.0, 0.0), |(right, top), &(x, y)| (x.max(right), y.max(top)))
 }
@@ -195,7 +195,7 @@ fn axes(lines: &[Plot], titles: Titles<'_>, scale: Scale, corner: (f64, f64)) ->
         .with_x_axis_max(corner.0.max(1.0))
         .with_y_tick_format(scale.format(corner.1));
     match scale {
-        // Otherwise half a rate may look like nothing.
+        // Without this, half of a rate may look like zero.
         Scale::Rate => layout.with_y_axis_min(0.0),
         Scale::Signed | Scale::Percent => layout,
         Scale::Logarithmic => layout.with_log_y(),

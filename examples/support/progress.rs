@@ -1,4 +1,4 @@
-//! Shows a training while it runs: a bar on a terminal, and a line for each epoch everywhere.
+//! Shows the progress of a training: a bar on a terminal, and a line for each epoch.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -36,7 +36,7 @@ struct State {
     folder: PathBuf,
     label: String,
     bar: ProgressBar,
-    /// What is said until the first update is there.
+    /// The text until the first update.
     waiting: &'static str,
     names: HashMap<MetricId, Arc<String>>,
     epoch: usize,
@@ -47,7 +47,7 @@ struct State {
     accuracies: Mean,
     /// The epoch in progress; its losses are means so far.
     current: EpochRecord,
-    /// Share of the epoch's images so far that were classified right.
+    /// Share of the epoch's images so far that were classified correctly.
     accuracy: f64,
     history: History,
     /// The first error of writing the history to disk.
@@ -62,7 +62,7 @@ struct Mean {
 }
 
 impl Mean {
-    /// Adds a metric's value and gives the mean so far; a final value replaces it.
+    /// Adds a metric's value and returns the mean so far; a final value replaces it.
     fn add(&mut self, entry: &NumericEntry) -> f64 {
         let (value, count) = match entry {
             NumericEntry::Final(value) => return *value,
@@ -76,8 +76,8 @@ impl Mean {
 }
 
 impl Progress {
-    /// Of a run whose files are in `folder`, that completed the epochs of `history` before it was interrupted, and `updates` of
-    /// the next. A label that is not empty starts every line.
+    /// Makes the renderer of a run with its files in `folder`, which completed the epochs of `history` and `updates` of
+    /// the next before it was interrupted. A non-empty label starts every line.
     pub fn new(folder: &Path, label: &str, history: History, updates: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             folder: folder.to_owned(),
@@ -98,7 +98,7 @@ impl Progress {
         })))
     }
 
-    /// On a GPU the first update compiles kernels: so it says while nothing moves.
+    /// Reports that the first update compiles kernels, as on a GPU.
     #[must_use]
     pub fn compiles_kernels(self) -> Self {
         self.lock().waiting = "compiling kernels, a minute or so the first time";
@@ -108,7 +108,7 @@ impl Progress {
     /// The epochs of the run.
     ///
     /// # Errors
-    /// When it could not be written to disk.
+    /// If it could not be written to disk.
     pub fn history(&self) -> Result<History, ExampleError> {
         let mut state = self.lock();
         match state.error.take() {
@@ -117,7 +117,7 @@ impl Progress {
         }
     }
 
-    /// Training waits for it. The values are plain numbers, usable whatever happened in another thread.
+    /// Locks the state; training waits for it. The values are plain numbers, usable even if another thread panicked.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,7 +135,7 @@ impl State {
                 self.waiting = "";
             }
             (true, "Accuracy") => self.accuracy = self.accuracies.add(entry) / 100.0,
-            // The final value is the epoch's mean rate; the last update's says more.
+            // The final value is the epoch's mean rate; the last update's is more useful.
             (true, "Learning Rate") if !is_final => self.current.rate = entry.current(),
             (false, "Loss") => self.current.valid_loss = entry.current(),
             (false, "Accuracy") => self.current.valid_accuracy = entry.current() / 100.0,
@@ -143,7 +143,7 @@ impl State {
         }
     }
 
-    /// What the bar says about the epoch so far.
+    /// The text of the bar about the epoch so far.
     fn status(&self) -> String {
         if !self.waiting.is_empty() {
             return self.waiting.to_owned();
@@ -165,7 +165,7 @@ impl State {
         if let Err(error) = self.history.save(&self.folder) {
             self.error.get_or_insert(error);
         }
-        // A closed standard output is no reason to stop a training.
+        // A closed standard output does not stop the training.
         self.bar.suspend(|| writeln!(io::stdout(), "{line}").ok());
     }
 }
@@ -230,7 +230,7 @@ impl MetricsRenderer for Progress {
     }
 }
 
-// Burn asks every renderer for these too; nothing is shown of them.
+// Burn requires these of every renderer; they show nothing.
 impl MetricsRendererEvaluation for Progress {
     fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
 }
@@ -244,7 +244,7 @@ impl EvaluationProgressLogger for Progress {
     fn log_event_evaluation(&mut self, _event: String) {}
 }
 
-/// A bar on standard error that counts something; hidden where that is no terminal.
+/// A progress bar on standard error; hidden if that is not a terminal.
 pub fn bar(counted: &str) -> ProgressBar {
     let bar = ProgressBar::new(0);
     let template = format!("{{prefix}} {{bar:30}} {{pos:>5}}/{{len}} {counted}   {{msg}}");
@@ -254,14 +254,14 @@ pub fn bar(counted: &str) -> ProgressBar {
     bar
 }
 
-/// The words that start what is said about an epoch; no label is an empty one.
+/// The start of a line about an epoch; the label may be empty.
 pub fn epoch_of_epochs(label: &str, epoch: usize, epochs: usize) -> String {
     let width = epochs.to_string().len();
     let space = if label.is_empty() { "" } else { "   " };
     format!("{label}{space}epoch {epoch:width$}/{epochs}")
 }
 
-/// What shows how far a rate finder is.
+/// Shows the progress of a rate finder.
 pub fn of_finder() -> impl Fn(&FinderProgress) + Send + Sync {
     let bar = bar("updates");
     move |progress| {

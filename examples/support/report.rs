@@ -1,4 +1,4 @@
-//! What an example says at its end.
+//! The report at the end of an example.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use crate::backend::SelectedDevice;
 use crate::history::History;
 use crate::summary::Summary;
 
-/// What a run may save in its folder.
+/// The files that a run may save in its folder.
 const FILES: [(&str, &[&str]); 5] = [
     ("model", &["model.bpk"]),
     ("picture", &["schedule.svg"]),
@@ -25,9 +25,9 @@ pub struct Report {
     pub history: History,
     /// Number of test images.
     pub test_images: usize,
-    /// What computed.
+    /// The device used.
     pub device: SelectedDevice,
-    /// The epoch after which this process went on with an interrupted run.
+    /// The epoch after which this process resumed an interrupted run.
     pub resumed_from: Option<usize>,
     /// The run's folder.
     pub folder: PathBuf,
@@ -74,7 +74,7 @@ impl Report {
     }
 }
 
-/// Seconds as a person says them.
+/// Formats seconds for a person.
 fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {

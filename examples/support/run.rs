@@ -1,4 +1,4 @@
-//! The folder of a run, what it computes on, and what an interrupted run left there.
+//! A run: its folder, its device, and the state that an interrupted run left there.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -36,10 +36,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Prepares a run of an example, or with `--resume` the continuation of one.
+    /// Prepares a run of an example, or continues one with `--resume`.
     ///
     /// # Errors
-    /// When the backend cannot be used, the folder of a new run is not empty, or there is nothing to resume.
+    /// If the backend cannot be used, the folder of a new run is not empty, or there is nothing to resume.
     pub fn open(
         example: &str,
         dataset: Dataset,
@@ -50,7 +50,7 @@ impl Run {
             run.saved = Checkpoint::newest(&run.folder)?;
         }
         match &run.saved {
-            // A run that died after its last epoch still has to write its model and its summary.
+            // A run that was killed after its last epoch must still write its model and summary.
             Some(saved)
                 if saved.epoch() > run.epochs()
                     || saved.epoch() == run.epochs() && run.file(Summary::FILE).exists() =>
@@ -64,7 +64,7 @@ impl Run {
     /// Prepares a folder for several runs, which [`member`](Self::member) opens one by one.
     ///
     /// # Errors
-    /// As for [`open`](Self::open).
+    /// The same as [`open`](Self::open).
     pub fn open_group(
         example: &str,
         dataset: Dataset,
@@ -77,7 +77,7 @@ impl Run {
             true => folder::old_run(example, out)?,
             false => folder::new_run(example, out)?,
         };
-        // A run that was killed before it wrote anything begins anew.
+        // A run that was killed before it wrote anything starts anew.
         let goes_on = arguments.resume && Settings::exist_in(&folder);
         if goes_on && arguments.limit.is_none() {
             arguments.limit = Settings::limit_in(&folder)?;
@@ -90,10 +90,10 @@ impl Run {
         Ok(Self { label, dataset, arguments, settings, device, folder, saved: None }.seeded())
     }
 
-    /// Notes the values of flags that only this example has, so that `--resume` asks for the same.
+    /// Records the values of flags that only this example has, so that `--resume` requires the same.
     ///
     /// # Errors
-    /// When the run to resume was started with others.
+    /// If the run to resume was started with others.
     pub fn with_flags<'a>(
         mut self,
         flags: impl IntoIterator<Item = (&'a str, String)>,
@@ -107,11 +107,10 @@ impl Run {
         Ok(self)
     }
 
-    /// One run of a group, under a name and a seed of its own, in a folder of its own. Goes on with what an interrupted run
-    /// left there.
+    /// Opens one run of a group, with its own name, seed and folder, and continues an interrupted run there.
     ///
     /// # Errors
-    /// When the checkpoints of an interrupted run are damaged.
+    /// If the checkpoints of an interrupted run are damaged.
     pub fn member(&self, name: &str, seed: u64) -> Result<Self, ExampleError> {
         let folder = self.folder.join(name).join(format!("seed-{seed}"));
         Ok(Self {
@@ -125,31 +124,30 @@ impl Run {
         .seeded())
     }
 
-    /// Another number of epochs.
+    /// Sets another number of epochs.
     pub fn with_epochs(mut self, epochs: NonZeroUsize) -> Self {
         self.arguments.epochs = epochs;
         self
     }
 
-    /// Parameters drawn from now on depend on the seed alone.
+    /// Seeds the device, so that parameters drawn from now on depend only on the seed.
     fn seeded(self) -> Self {
         self.device.device.seed(self.arguments.seed);
         self
     }
 
-    /// The images that `--data` and `--limit` say.
+    /// Loads the images selected by `--data` and `--limit`.
     ///
     /// # Errors
-    /// When a file is missing or damaged.
+    /// If a file is missing or damaged.
     pub fn images(&self) -> Result<Splits, ExampleError> {
         Ok(data::load(self.dataset, self.arguments.data, self.arguments.limit)?)
     }
 
-    /// The schedule that the run trains under, from the checkpoint on if there is one.
+    /// The schedule of the run, from the checkpoint on if there is one.
     ///
     /// # Errors
-    /// When it does not fit the run, was another one when the checkpoint was saved and may not change, or nothing is left to
-    /// train.
+    /// If it does not fit the run, differs from that of the checkpoint and may not change, or nothing is left to train.
     pub fn schedule(
         &self,
         schedule: &ScheduleConfig,
@@ -169,10 +167,10 @@ impl Run {
         }
     }
 
-    /// Creates the folder, and gives what shows the training in it.
+    /// Creates the folder, and returns the progress display of the training.
     ///
     /// # Errors
-    /// When the folder cannot be written, or the history of an interrupted run cannot be read.
+    /// If the folder cannot be written, or the history of an interrupted run cannot be read.
     pub fn start(&self) -> Result<Progress, ExampleError> {
         let history = self.start_history()?;
         let done = self.saved.as_ref().map_or(0, Checkpoint::batches) as u64;
@@ -180,10 +178,10 @@ impl Run {
         Ok(if self.device.backend.is_gpu() { progress.compiles_kernels() } else { progress })
     }
 
-    /// Creates the folder, and gives the epochs that an interrupted run completed in it.
+    /// Creates the folder, and returns the epochs that an interrupted run completed in it.
     ///
     /// # Errors
-    /// As for [`start`](Self::start).
+    /// The same as [`start`](Self::start).
     pub fn start_history(&self) -> Result<History, ExampleError> {
         self.create()?;
         match self.completed_epochs() {
@@ -192,18 +190,18 @@ impl Run {
         }
     }
 
-    /// Creates the folder, and notes the flags that `--resume` asks for.
+    /// Creates the folder, and records the flags that `--resume` requires.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// If the folder cannot be written.
     pub fn create(&self) -> Result<(), ExampleError> {
         fs::create_dir_all(&self.folder)
             .map_err(|source| ExampleError::file(&self.folder, source))?;
-        // Those of a run that goes on with another batch size are noted anew.
+        // A run that resumes with another batch size updates them.
         self.settings.save(&self.folder)
     }
 
-    /// A learner that goes on from the checkpoint, if there is one, by the rule of `--on-mismatch`.
+    /// A learner that resumes from the checkpoint, if there is one, by the rule of `--on-mismatch`.
     pub fn resuming<M: Module>(&self, learner: LearnerBuilder<M>) -> LearnerBuilder<M> {
         let learner = learner.on_mismatch(self.on_mismatch());
         match &self.saved {
@@ -212,7 +210,7 @@ impl Run {
         }
     }
 
-    /// Checkpoints in the run's folder, as often as `--save-every` says.
+    /// Checkpoints in the run's folder, as often as `--save-every` sets.
     pub fn checkpoints(&self) -> Checkpoints {
         let checkpoints = Checkpoints::new(&self.folder);
         match self.arguments.save_every {
@@ -221,11 +219,11 @@ impl Run {
         }
     }
 
-    /// Writes `summary.json` and `schedule.svg`: the rates that were used, as Burn logged them, and the accuracy of the trained
+    /// Writes `summary.json` and `schedule.svg`: the rates used, from Burn's logs, and the accuracy of the trained
     /// network.
     ///
     /// # Errors
-    /// When a log cannot be read, or a file cannot be written.
+    /// If a log cannot be read, or a file cannot be written.
     pub fn finish(
         &self,
         schedule: &Schedule,
@@ -236,10 +234,10 @@ impl Run {
         self.finish_with(rates, schedule, history, tested)
     }
 
-    /// As [`finish`](Self::finish), of a loop that logs nothing but knows its rates: the number of each update, and its rate.
+    /// Like [`finish`](Self::finish), for a loop without logs: takes the number and the rate of each update.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// If a file cannot be written.
     pub fn finish_with(
         &self,
         rates: Vec<(f64, f64)>,
@@ -286,27 +284,27 @@ impl Run {
         }
     }
 
-    /// The error of a run that has nothing left to train.
+    /// The error of a run with nothing left to train.
     pub fn already_finished(&self, epochs: usize) -> ExampleError {
         ExampleError::AlreadyFinished { path: self.folder.clone(), epochs }
     }
 
-    /// What to do when the saved epoch is one of another schedule.
+    /// What to do if the checkpoint was saved under another schedule.
     pub fn on_mismatch(&self) -> OnMismatch {
         self.arguments.on_mismatch.into()
     }
 
-    /// The arguments that it was opened with, and where it goes on, the limit of the run.
+    /// The arguments that it was opened with; a resumed run keeps its own limit.
     pub fn arguments(&self) -> &Arguments {
         &self.arguments
     }
 
-    /// The device to make a model on: with autodiff, and seeded.
+    /// The device for a model, with autodiff and seeded.
     pub fn device(&self) -> Device {
         self.device.device.clone().autodiff()
     }
 
-    /// The length of the run, for so many images.
+    /// The length of the run for this number of images.
     pub fn length(&self, images: usize) -> RunLength {
         RunLength::from_items(images, self.arguments.batch_size.get()).epochs(self.epochs())
     }
@@ -341,7 +339,7 @@ impl Run {
         self.folder.join(name)
     }
 
-    /// What is trained on and what computes, in words.
+    /// Describes the data and the device.
     pub fn describe(&self, train: usize, test: usize) -> String {
         let (dataset, data, device) = (self.dataset, self.arguments.data, &self.device);
         format!(
@@ -350,7 +348,7 @@ impl Run {
     }
 }
 
-/// Numbers the rates of each update, from 0. Of an epoch of which fewer are logged than were made, the first are missing.
+/// Numbers the rates of each update, from 0. If an epoch has fewer logged rates than updates, the first are missing.
 fn rates_used(history: &History, rates: Vec<Vec<f64>>) -> Vec<(f64, f64)> {
     let mut end = 0;
     let mut used = vec![];

@@ -1,4 +1,4 @@
-//! What a run was started with, so that `--resume` goes on with the same batches.
+//! The settings of a run, so that `--resume` continues with the same batches.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -11,7 +11,7 @@ use crate::data::Dataset;
 use crate::error::ExampleError;
 use crate::files;
 
-/// Everything that decides which batches a run sees.
+/// Everything that determines the batches of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -62,7 +62,7 @@ impl Settings {
     /// The `--limit` of the run in a folder, which a resumed run keeps.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) fn limit_in(folder: &Path) -> Result<Option<NonZeroUsize>, ExampleError> {
         let started: Self = files::read_json(&folder.join(Self::FILE))?;
         Ok(started.limit.and_then(NonZeroUsize::new))
@@ -76,14 +76,13 @@ impl Settings {
     /// Writes the settings into a run's folder.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), ExampleError> {
         files::write_json(&folder.join(Self::FILE), self)
     }
 
-    /// Checks that the run in a folder was started with these settings, but for the flags that only
-    /// some examples have. What decides how many updates an epoch has may differ where the run is told what to make of
-    /// it.
+    /// Checks that the run in a folder was started with these settings, except for flags that only some examples have.
+    /// Settings that change the updates per epoch may differ if `may_differ`.
     ///
     /// # Errors
     /// The first flag that differs, with both values.
@@ -97,7 +96,7 @@ impl Settings {
             return differs("the example", &self.example, &started.example);
         }
         if self.dataset != started.dataset {
-            return differs("the data set", &self.dataset, &started.dataset);
+            return differs("the dataset", &self.dataset, &started.dataset);
         }
         if self.data != started.data {
             return differs("--data", &self.data, &started.data);
@@ -114,8 +113,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Checks that the run in a folder was started with the same flags of those that only some
-    /// examples have.
+    /// Checks that the run in a folder was started with the same values of flags that only some examples have.
     ///
     /// # Errors
     /// The first flag that differs, with both values.

@@ -12,19 +12,19 @@ use crate::files;
 pub struct Summary {
     /// Name of the example.
     pub example: String,
-    /// Data set and where it came from, such as `cifar10 sample`.
+    /// Dataset and its source, for example `cifar10 sample`.
     pub dataset: String,
-    /// Backend that computed, such as `flex`.
+    /// Backend, for example `flex`.
     pub backend: String,
     /// Epochs of the whole run.
     pub epochs: usize,
     /// Updates of the whole run.
     pub updates: u64,
-    /// Time that the updates took, without testing and saving after each epoch.
+    /// Time of the updates, without testing and saving after each epoch.
     pub seconds: f64,
     /// Mean time of an update.
     pub ms_per_update: f64,
-    /// Share of the test images that the trained network classifies right, from 0 to 1.
+    /// Share of the test images that the trained network classifies correctly, from 0 to 1.
     pub test_accuracy: f64,
     /// Mean training loss of the last epoch.
     #[serde(deserialize_with = "files::number_or_null")]
@@ -46,7 +46,7 @@ impl Summary {
     /// Reads the summary of a finished run.
     ///
     /// # Errors
-    /// When the file cannot be read or is damaged.
+    /// If the file cannot be read or is damaged.
     pub fn load(folder: &Path) -> Result<Self, ExampleError> {
         files::read_json(&folder.join(Self::FILE))
     }
@@ -54,7 +54,7 @@ impl Summary {
     /// Writes the summary into a run's folder.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), ExampleError> {
         files::write_json(&folder.join(Self::FILE), self)
     }

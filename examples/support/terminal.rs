@@ -1,4 +1,4 @@
-//! What an example says on the terminal.
+//! The terminal output of an example.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -9,12 +9,12 @@ use burn_anneal::prelude::{BuildError, CheckpointError};
 
 use crate::error::ExampleError;
 
-/// Prints a line. A reader who has closed the pipe, such as `head`, is no reason to stop a training.
+/// Prints a line. A closed pipe, for example to `head`, does not stop the training.
 pub fn say(text: impl Display) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// Prints what a run has come to, or in one line why it has not, and gives the exit code.
+/// Prints the result of a run, or its error in one line, and returns the exit code.
 pub fn conclude<T: Display>(outcome: Result<T, Box<dyn Error>>) -> ExitCode {
     match outcome {
         Ok(report) => {
@@ -28,7 +28,7 @@ pub fn conclude<T: Display>(outcome: Result<T, Box<dyn Error>>) -> ExitCode {
     }
 }
 
-/// The library has a rule for checkpoints of another schedule, or of other groups; the command line has a flag for it.
+/// Names the flag for the library's rule about checkpoints of another schedule or other groups.
 pub fn flag_of_the_rule(error: &(dyn Error + 'static)) -> &'static str {
     let build = match error.downcast_ref::<ExampleError>() {
         Some(ExampleError::Learner(error)) => Some(error),
@@ -40,7 +40,7 @@ pub fn flag_of_the_rule(error: &(dyn Error + 'static)) -> &'static str {
             | CheckpointError::DifferentEpochs { .. }
             | CheckpointError::DifferentGroups { .. }
             | CheckpointError::ForeignScheduler { .. },
-        )) => "; the rule is the flag --on-mismatch",
+        )) => "; set it with --on-mismatch",
         _ => "",
     }
 }

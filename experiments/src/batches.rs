@@ -1,13 +1,13 @@
-//! Batches of images in memory, of which none fails to load.
+//! Batches of images in memory, which cannot fail to load.
 
 use anneal_examples::prelude::*;
 
 /// The batches of an [`ImageLoader`].
 pub trait InMemory {
-    /// Those of an epoch.
+    /// The batches of an epoch.
     fn batches_of(&self, epoch: usize) -> impl Iterator<Item = ImageBatch> + use<Self>;
 
-    /// Those of one epoch after the other, without end.
+    /// The batches of all epochs, without end.
     fn all_batches(&self) -> impl Iterator<Item = ImageBatch> {
         (1..).flat_map(|epoch| self.batches_of(epoch))
     }

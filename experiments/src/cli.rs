@@ -9,14 +9,14 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{efficientnet, finetune, half_precision, schedules, weight_decay};
 
-/// Where results go unless said otherwise.
+/// The default folder of results.
 const OUT: &str = "docs/experiments";
 
-/// Measures what schedules and controllers do to the training of small networks on MNIST and CIFAR-10
+/// Measures the effect of schedules and controllers on the training of small networks on MNIST and CIFAR-10
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Arguments {
-    /// What to measure.
+    /// The experiment.
     #[command(subcommand)]
     pub experiment: Experiment,
 }
@@ -37,7 +37,7 @@ impl Arguments {
         })
     }
 
-    /// Reads the command line; on `--help` or a mistake, says so and ends the program.
+    /// Reads the command line; on `--help` or an error, prints it and ends the program.
     pub fn read() -> Self {
         let matches = Self::command_with_defaults().get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
@@ -47,7 +47,7 @@ impl Arguments {
 /// The experiments.
 #[derive(Debug, Subcommand)]
 pub enum Experiment {
-    /// Averages of weights, merged snapshots and schedule-free training beside decays, at any time of the run
+    /// Averages of weights, merged snapshots and schedule-free training compared with decays, at any time of the run
     Averages(Settings),
     /// The same on 10,000 images of the whole CIFAR-10, which is downloaded once
     #[command(name = "averages_10000")]
@@ -64,65 +64,67 @@ pub enum Experiment {
     /// The same network on CIFAR-10 under one schedule and several weight decays of one strength
     #[command(name = "weight_decay")]
     WeightDecay(weight_decay::DecayArguments),
-    /// Two halves of the classes in turn: what is learned and what is forgotten under rates that fall and do not
+    /// Two halves of the classes in turn: what is learned and forgotten under falling and constant rates
     Continual(Settings),
-    /// The temperature of a contrastive loss and the rate, annealed together and apart
+    /// The temperature of a contrastive loss and the rate, annealed together and separately
     Contrastive(Settings),
-    /// Digits that get noisier in phases, and drops of the rate that fall with them or do not
+    /// Digits that get noisier in phases, and drops of the rate at these phases or elsewhere
     Curriculum(Settings),
     /// The curvature by the first update, by a sweep, and by power iteration
     Curvature(Settings),
-    /// A denoiser of digits, whose rates answer to the level of noise
+    /// A denoiser of digits, with rates that follow the noise level
     Diffusion(Settings),
     /// Simulated clients with two classes of digits each: their rate, local steps, server rate and drift
     Federated(Settings),
-    /// A GAN whose two players have rates in cycles, in phase and half a period apart
+    /// A GAN with cyclic rates of its two players, in phase and half a period apart
     Gan(Settings),
-    /// Gradient descent on the rate of SGD, from rates far too low and too high
+    /// Gradient descent on the rate of SGD, from rates that are far too low or too high
     Hypergradient(Settings),
     /// Workers that synchronize seldom or often, and the rate that each allows
     #[command(name = "local_sgd")]
     LocalSgd(Settings),
-    /// Checkpoints of a constant rate, merged, beside decaying over the same part of the run
+    /// Merged checkpoints of a constant rate, compared with decaying over the same part of the run
     Merge(Settings),
-    /// Class and parity of digits by one trunk: a rate that answers to conflict, and shapes of trunk and heads of their own
+    /// Class and parity of digits with one trunk: a rate that reacts to conflicts, and separate schedules for trunk and
+    /// heads
     Multitask(Settings),
     /// The same for the class of a digit and its pixels, two tasks that conflict
     #[command(name = "multitask_pixels")]
     MultitaskPixels(Settings),
-    /// The noise scale of gradients over a training, and batch sizes with the rates and costs that it predicts
+    /// The gradient noise scale during training, and batch sizes with the rates and costs that it predicts
     #[command(name = "noise_scale")]
     NoiseScale(Settings),
-    /// A rate far too high, with and without a PID controller that answers to the loss
+    /// A rate that is far too high, with and without a PID controller on the loss
     Pid(Settings),
-    /// A rate that falls where the validation loss gets no better, beside fixed schedules
+    /// A rate that falls when the validation loss stops improving, compared with fixed schedules
     Plateau(Settings),
-    /// Accuracy against ε under differential privacy, at fixed rates and at the best rate that the noisy gradient shows
+    /// Accuracy against ε under differential privacy, at fixed rates and at the best rate according to the noisy
+    /// gradient
     Privacy(Settings),
-    /// Weights pruned in three shocks, under rates that fall smoothly, in steps, and start anew
+    /// Weights pruned in three shocks, under rates that fall smoothly, in steps, or restart
     Pruning(Settings),
-    /// What a range test suggests, beside the best of a real grid of rates
+    /// The suggestion of a range test, compared with the best rate of a real grid
     #[command(name = "range_test")]
     RangeTest(RangeTestSettings),
     /// Random, grid, Gaussian-process and halving searches for a rate, at equal budget
     Search(Settings),
-    /// Eight small nets: a stress test and then steps for the best, beside equal shares
+    /// Eight small nets: a stress test and then steps for the best, compared with equal shares
     #[command(name = "search_architectures")]
     SearchArchitectures(Settings),
-    /// One training that ends once, beside ensembles of the models that restarts leave
+    /// One training without restarts, compared with ensembles of the models from restarts
     Snapshots(Settings),
-    /// Broken batches, with and without a guard against spikes of the gradient
+    /// Broken batches, with and without a guard against gradient spikes
     Spikes(Settings),
 }
 
-/// What every experiment can be told.
+/// The settings of every experiment.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// Train every arm from so many seeds: 0, 1, ...
+    /// Train every arm from N seeds: 0, 1, ...
     #[arg(long, value_name = "N", default_value = "3", value_parser = whole_number, allow_negative_numbers = true)]
     seeds: NonZeroUsize,
 
-    /// Fewer images and updates: a few seconds, to see that it works; the numbers mean nothing
+    /// Use few images and updates: a few seconds, to check that it works; the numbers mean nothing
     #[arg(long, requires = "out")]
     short: bool,
 
@@ -131,13 +133,13 @@ pub struct Settings {
     out: Option<PathBuf>,
 }
 
-/// What the range test can be told besides.
+/// The settings of the range test.
 #[derive(Debug, Clone, Args)]
 pub struct RangeTestSettings {
     #[command(flatten)]
     pub shared: Settings,
 
-    /// EfficientNet-Lite0's weights, as PyTorch saved them, to fine-tune; `experiments efficientnet --help` says where they are
+    /// PyTorch file of EfficientNet-Lite0's weights, for fine-tuning; see `experiments efficientnet --help`
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 }
@@ -148,17 +150,17 @@ impl Settings {
         0..self.seeds.get() as u64
     }
 
-    /// A number of the experiment, or that of a short run.
+    /// A setting of the experiment, or of a short run.
     pub fn either<T>(&self, long: T, short: T) -> T {
         if self.short { short } else { long }
     }
 
-    /// What the command says besides, where it is not one that results are kept of.
+    /// The flag of a short run, whose results are not kept.
     pub fn flags(&self) -> &'static str {
         self.either("", " --short")
     }
 
-    /// Where results go.
+    /// The folder of results.
     pub fn folder(&self) -> &Path {
         self.out.as_deref().unwrap_or(Path::new(OUT))
     }

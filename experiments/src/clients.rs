@@ -1,4 +1,4 @@
-//! Clients that train the classifier on digits of their own, and what their rounds showed.
+//! Clients that train the classifier on their own digits, and the measurements of their rounds.
 
 use std::sync::Arc;
 
@@ -15,34 +15,34 @@ use crate::error::ExperimentError;
 use crate::evaluation::{Evaluation, evaluate};
 use crate::model::Classifier;
 
-/// How often a run is tested.
+/// The number of tests in a run.
 const TESTS: u64 = 20;
 
 /// How clients train.
 #[derive(Debug, Clone, Copy)]
 pub struct Rounds {
-    /// How many there are.
+    /// The number of clients.
     pub clients: usize,
-    /// Which digits each has.
+    /// How digits are split among them.
     pub split: ClientSplit,
     /// Images per local update.
     pub batch_size: usize,
-    /// Local updates in a round.
+    /// Local updates per round.
     pub steps: u64,
-    /// How many rounds there are.
+    /// The number of rounds.
     pub count: u64,
 }
 
-/// What a training showed.
+/// The measurements of a training.
 #[derive(Debug, Clone, Default)]
 pub struct FederatedCourse {
-    /// Of each round.
+    /// The measurements of each round.
     pub rounds: Vec<Round>,
     /// The accuracy on the test digits, by the local updates of a client before it.
     pub accuracy: Vec<(f64, f64)>,
     /// The server's model on the validation digits at the end.
     pub valid: Evaluation,
-    /// And on the test digits.
+    /// The server's model on the test digits at the end.
     pub test: Evaluation,
     steps: u64,
 }
@@ -53,11 +53,12 @@ impl Rounds {
         self.steps * self.count
     }
 
-    /// Trains a classifier from a seed. `client` puts around it what a client has, by its number, and `federate` says the rest.
+    /// Trains a classifier from a seed. `client` makes the builder of a client by its number, and `federate` sets the
+    /// rest.
     ///
     /// # Errors
-    /// When digits cannot be dealt, nothing can be built, or the device fails. A run whose weights are not finite ends, and what
-    /// it achieves is NaN.
+    /// If digits cannot be dealt, nothing can be built, or the device fails. A run whose weights are not finite ends,
+    /// and what it achieves is NaN.
     pub fn train(
         &self,
         digits: &Digits,
@@ -106,13 +107,13 @@ impl Rounds {
 }
 
 impl FederatedCourse {
-    /// As it is where weights are no numbers any more.
+    /// The training with NaN results, for weights that are not finite.
     fn lost(self) -> Self {
         let nothing = Evaluation { loss: f64::NAN, accuracy: f64::NAN };
         Self { valid: nothing, test: nothing, ..self }
     }
 
-    /// The drift of the first round, in which all runs of a seed begin at the same weights.
+    /// The drift of the first round, in which all runs of a seed start from the same weights.
     pub fn first_drift(&self) -> f64 {
         self.rounds.first().map_or(f64::NAN, |round| round.drift)
     }

@@ -20,7 +20,7 @@ impl Colors {
     /// All of the sample, or a tenth in a short run.
     ///
     /// # Errors
-    /// When the images cannot be loaded.
+    /// If the images cannot be loaded.
     pub fn sample(settings: &Settings) -> Result<Self, ExperimentError> {
         Self::load(settings, DataSource::Sample, [2_000, 500])
     }
@@ -28,7 +28,7 @@ impl Colors {
     /// So many images to train on and to test on, as many of each class.
     ///
     /// # Errors
-    /// When the images cannot be loaded.
+    /// If the images cannot be loaded.
     pub fn load(
         settings: &Settings,
         source: DataSource,

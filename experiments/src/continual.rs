@@ -1,4 +1,4 @@
-//! Two halves of the classes in turn: what of the first is forgotten while the second is learned.
+//! Two halves of the classes in turn: how much of the first is forgotten while the second is learned.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,23 +24,23 @@ use crate::model::Classifier;
 use crate::rates::{at_rates, best};
 use crate::table::Column;
 
-/// The classes from this one on come later.
+/// The first class of the second half.
 const FIRST_OF_SECOND: u8 = 5;
 const CLASSES: u8 = 10;
 
-/// One of so many updates of the second half is of the first again.
+/// One of this many updates of the second half rehearses the first.
 const EVERY: u64 = 10;
 
-/// What the first half is learned at, down to zero.
+/// The rate of the first half, which falls to zero.
 const FIRST_RATE: f64 = 0.1;
 
-/// Rates of the second half, of which each arm has its best.
+/// Rates of the second half; each arm uses its best one.
 const RATES: [f64; 15] = [
     0.002, 0.003, 0.004, 0.006, 0.008, 0.011, 0.016, 0.023, 0.032, 0.045, 0.064, 0.09, 0.128, 0.18,
     0.256,
 ];
 
-/// What is kept is compared where so much is learned.
+/// The accuracy on the second half at which the first half is compared.
 const LEARNED: f64 = 0.8;
 
 const BATCH_SIZE: usize = 32;
@@ -60,9 +60,9 @@ const STUDY: Study = Study {
         Drawn::new("update of the second half", "learning rate", Scale::Rate),
     ],
     expected: Expected {
-        words: "what is learned grows with the rate, what is forgotten with its square, so that a rate that falls keeps more than \
-                a constant one that learns as much; and where the first half is rehearsed, a rate that falls by half from one \
-                rehearsal to the next keeps most.",
+        words: "learning grows with the rate, forgetting with its square, so a falling rate keeps more than a constant \
+                one that learns as much; if the first half is rehearsed, a rate that halves from one rehearsal to the \
+                next keeps most.",
         better: &[
             ("cosine", "constant"),
             ("exponential", "constant"),
@@ -87,7 +87,7 @@ struct Arm {
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let lessons = Lessons {
@@ -145,7 +145,7 @@ fn mean(accuracies: [f64; 2]) -> f64 {
     accuracies.iter().sum::<f64>() / 2.0
 }
 
-/// The height of a line where it first passes a place from the left; `None` where it does not.
+/// The height of a line where it first reaches a position from the left; `None` if it does not.
 fn at(place: f64, line: &[(f64, f64)]) -> Option<f64> {
     let part = line.windows(2).find(|part| part[0].0 <= place && place < part[1].0)?;
     let ((left, from), (right, to)) = (part[0], part[1]);

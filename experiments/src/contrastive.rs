@@ -1,4 +1,4 @@
-//! A contrastive loss whose temperature falls, with a rate that goes along or its own way.
+//! A contrastive loss with a falling temperature, and a rate that follows it or not.
 
 use anneal_examples::loader::{ImageBatch, ImageLoader};
 use anneal_examples::plot::Scale;
@@ -24,7 +24,7 @@ use crate::model::PIXELS;
 use crate::rates::{at_rates, best};
 use crate::table::Column;
 
-/// Digits of an update, each of which is seen twice.
+/// Digits per update, each of which is seen twice.
 const BATCH: usize = 64;
 
 /// Widths of the layers.
@@ -43,7 +43,7 @@ const PEAKS: [f64; 4] = [0.03, 0.1, 0.3, 1.0];
 /// The temperature at which the losses of all arms are compared.
 const TESTED_AT: f64 = 0.2;
 
-/// Rows or columns that a view is moved by at most, and the noise on its pixels.
+/// The largest shift of a view in rows or columns, and the noise on its pixels.
 const MOVED: i64 = 2;
 const NOISE: f64 = 0.3;
 
@@ -62,9 +62,9 @@ const STUDY: Study = Study {
         Drawn::new("update", "η/τ", Scale::Rate),
     ],
     expected: Expected {
-        words: "the gradient grows as 1/τ, so a rate that keeps η/τ, at each update or by drops of e^(−ρΔ), makes updates of a \
-                steadier length than a temperature or a rate that is annealed alone, or both by schedules that know nothing of \
-                each other.",
+        words: "the gradient grows as 1/τ, so a rate that keeps η/τ, at each update or by drops of e^(−ρΔ), makes \
+                updates of a steadier length than annealing only the temperature, only the rate, or both by \
+                independent schedules.",
         better: &[
             ("together", "temperature alone"),
             ("together", "rate alone"),
@@ -107,7 +107,7 @@ const ARMS: [(&str, Arm); 7] = [
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let bench = Bench {
         digits: Digits::load(settings, Dataset::Mnist.normalization())?,
@@ -140,7 +140,7 @@ struct Bench {
     updates: u64,
 }
 
-/// What a run has shown.
+/// The measurements of a run.
 struct Trained {
     encoder: Encoder,
     log: UpdateLog,
@@ -273,7 +273,7 @@ impl Encoder {
         Self { layers: WIDTHS.windows(2).map(layer).collect() }
     }
 
-    /// Where images lie on the sphere.
+    /// The embeddings of images on the sphere.
     fn embed(&self, images: Tensor<4>) -> Tensor<2> {
         let first = self.layers[0].forward(images.flatten(1, 3));
         let embedded =
@@ -302,7 +302,7 @@ fn view(images: Tensor<4>) -> Tensor<4> {
     shifted(shifted(images, 2), 3) + noise
 }
 
-/// Images, each moved along a dimension by a number of pixels that is drawn; the edges are continued.
+/// Images, each shifted along a dimension by a random number of pixels; the edges are extended.
 fn shifted(images: Tensor<4>, dimension: usize) -> Tensor<4> {
     let dims = images.dims();
     let device = images.device();
@@ -315,7 +315,7 @@ fn shifted(images: Tensor<4>, dimension: usize) -> Tensor<4> {
     images.gather(dimension, (places + by.expand(dims)).clamp(0, size - 1))
 }
 
-/// The standard deviation by the mean, of means over 10 updates after the first tenth.
+/// The standard deviation divided by the mean, of means over 10 updates after the first tenth.
 fn spread(values: &[f64]) -> f64 {
     let means: Vec<f64> =
         smoothed(&values[values.len() / 10..], 10).into_iter().map(|(_, mean)| mean).collect();
@@ -323,7 +323,7 @@ fn spread(values: &[f64]) -> f64 {
     standard_deviation.unwrap_or(f64::NAN) / mean
 }
 
-/// The mean of the last tenth by that of the second.
+/// The mean of the last tenth divided by that of the second.
 fn growth(values: &[f64]) -> f64 {
     let tenth = values.len() / 10;
     mean(&values[values.len() - tenth..]) / mean(&values[tenth..2 * tenth])

@@ -1,4 +1,4 @@
-//! A training of the classifier, and what its updates and epochs showed.
+//! Trains the classifier, and records its updates and epochs.
 
 use anneal_examples::loader::ImageBatch;
 use burn::module::Module;
@@ -12,23 +12,23 @@ use crate::error::ExperimentError;
 use crate::evaluation::{Evaluation, evaluate};
 use crate::model::Classifier;
 
-/// How long a classifier trains, and on what.
+/// The data and length of a classifier's training.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Images per update.
     pub batch_size: usize,
-    /// How often to go through the training digits.
+    /// The number of passes through the training digits.
     pub epochs: usize,
-    /// What becomes of the batch of an update, by its number from 0.
+    /// Changes the batch of an update, by its number from 0.
     pub change: fn(u64, ImageBatch) -> ImageBatch,
 }
 
-/// What a training showed.
+/// The measurements of a training.
 #[derive(Debug, Clone, Default)]
 pub struct Course {
     /// The loss of each update.
     pub losses: Vec<f64>,
-    /// The rate of each update: 0 where it was skipped.
+    /// The rate of each update; 0 if it was skipped.
     pub rates: Vec<f64>,
     /// On the validation digits after each epoch.
     pub valid: Vec<Evaluation>,
@@ -37,10 +37,10 @@ pub struct Course {
 }
 
 impl Plan {
-    /// Trains a classifier from a seed with what `builder` puts around it. Controllers hear of `valid Loss`.
+    /// Trains a classifier from a seed with the settings of `builder`. Controllers get `valid Loss`.
     ///
     /// # Errors
-    /// When it cannot be built, a controller ends the run, or the device fails.
+    /// If it cannot be built, a controller ends the run, or the device fails.
     pub fn train(
         &self,
         digits: &Digits,
@@ -50,10 +50,10 @@ impl Plan {
         self.train_while(digits, seed, builder, |_, _| Ok(true))
     }
 
-    /// As [`train`](Self::train), and ends after an epoch where `keep` says so of its number and validation loss.
+    /// Like [`train`](Self::train), but ends after an epoch if `keep` decides so by its number and validation loss.
     ///
     /// # Errors
-    /// As [`train`](Self::train), and those of `keep`.
+    /// The same as [`train`](Self::train), and those of `keep`.
     pub fn train_while(
         &self,
         digits: &Digits,
@@ -90,7 +90,7 @@ impl Course {
     /// Makes an update with a batch.
     ///
     /// # Errors
-    /// When a controller ends the run, or the device fails.
+    /// If a controller ends the run, or the device fails.
     pub fn update(
         &mut self,
         training: &mut TrainingLoop<Classifier>,
@@ -122,7 +122,7 @@ impl Course {
     }
 }
 
-/// Leaves a batch as it is.
+/// Leaves a batch unchanged.
 pub fn unchanged(_: u64, batch: ImageBatch) -> ImageBatch {
     batch
 }

@@ -1,4 +1,4 @@
-//! Digits that get noisier in phases, and rates that fall with them or elsewhere.
+//! Digits that get noisier in phases, and rates that fall at these phases or elsewhere.
 
 use anneal_examples::loader::{ImageBatch, ImageLoader};
 use anneal_examples::plot::Scale;
@@ -29,7 +29,7 @@ const PHASES: usize = LEVELS.len() + 1;
 /// The factor of each phase.
 const FACTORS: [f64; PHASES] = [1.0, 0.5, 0.25, 0.125];
 
-/// Peak rates of which each arm has its best.
+/// Peak rates; each arm uses its best one.
 const RATES: [f64; 5] = [0.05, 0.08, 0.12, 0.18, 0.27];
 
 /// The spike before the last phase: half of the peak rate or all of it, for half an epoch.
@@ -55,9 +55,9 @@ const STUDY: Study = Study {
         Drawn::new("1,000 × peak rate", "final accuracy", Scale::Percent),
     ],
     expected: Expected {
-        words: "noise raises the curvature λ and the variance of gradients; a drop of the rate η where it rises keeps |1 − ηλ| \
-                and the stationary variance ησ²/(λ(2 − ηλ)) in bounds, so that drops that fall with the phases end lower than \
-                the same drops elsewhere, and a short spike before the final mix finds a better compromise of all.",
+        words: "noise raises the curvature λ and the variance of gradients; dropping the rate η when it rises keeps |1 \
+                − ηλ| and the stationary variance ησ²/(λ(2 − ηλ)) bounded, so drops at the phases end lower than the \
+                same drops elsewhere, and a short spike before the final mix finds a better compromise.",
         better: &[
             ("drops at the phases", "constant"),
             ("drops at the phases", "drops too early"),
@@ -77,22 +77,22 @@ const STUDY: Study = Study {
     },
 };
 
-/// What is beside the schedule.
+/// The control in addition to the schedule.
 #[derive(Debug, Clone)]
 enum Control {
     Nothing,
     Phases(Curriculum),
-    /// It is told how noisy the batch of each update is.
+    /// A follower of the noise of each update's batch.
     Difficulty(Follow),
 }
 
-/// A schedule of a peak rate, and what changes it.
+/// A schedule for a peak rate, and its control.
 type Arm = (fn(f64) -> ScheduleConfig, Control);
 
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let lessons = Lessons { digits, epochs_per_phase: settings.either(3, 1) };
@@ -154,7 +154,7 @@ struct Lessons {
 
 struct Learned {
     course: Course,
-    /// ηλ where each phase but the first begins: 2 is the limit.
+    /// ηλ at the start of each phase except the first: 2 is the limit.
     stability: [f64; PHASES - 1],
 }
 

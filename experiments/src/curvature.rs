@@ -1,4 +1,4 @@
-//! What the first update and a sweep show of the curvature, beside its largest eigenvalue.
+//! Compares the curvature from the first update and from a sweep with the largest eigenvalue.
 
 use std::sync::Arc;
 
@@ -32,18 +32,19 @@ const STUDY: Study = Study {
     ],
     panels: &[Drawn::new("log10 of the rate", "loss after the first update", Scale::Logarithmic)],
     expected: Expected {
-        words: "on a quadratic the curvature along the gradient is at most the largest eigenvalue and at least the mean, and the \
-                largest first rate is 2 over it. A network with ReLU is none, so nothing is claimed but the order of magnitude.",
+        words: "on a quadratic, the curvature along the gradient is at most the largest eigenvalue and at least the \
+                mean, and the largest first rate is 2 divided by it. A network with ReLU is not a quadratic, so only \
+                the order of magnitude is claimed.",
         better: &[],
         by: 0,
         adaptive: &[],
     },
 };
 
-/// Measures the same networks in all ways, at random weights and after some training.
+/// Measures the same networks by all methods, at random weights and after some training.
 ///
 /// # Errors
-/// When the device fails, or a file cannot be written.
+/// If the device fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let arms = [("random weights", 0), ("after 100 updates", 100)];

@@ -13,20 +13,20 @@ use crate::cli::Settings;
 use crate::error::ExperimentError;
 use crate::model::PIXELS;
 
-/// Pixels from -1 to 1, which are those that a generator makes.
+/// Pixels from -1 to 1, the range of a generator.
 pub const FROM_MINUS_1_TO_1: Normalization = Normalization { mean: &[0.5], std: &[0.5] };
 
 /// Images tested at once.
 const TESTED_AT_ONCE: usize = 250;
 
-/// The MNIST sample of the repository, and what to compute on.
+/// The MNIST sample of the repository, and the device.
 #[derive(Debug, Clone)]
 pub struct Digits {
     /// Without autodiff.
     pub device: Device,
     /// To train on.
     pub train: Arc<Images>,
-    /// What training may look at to decide on its rate, but does not learn from.
+    /// To choose rates during training, but not to learn from.
     pub valid: Arc<Images>,
     /// To test on.
     pub test: Arc<Images>,
@@ -36,7 +36,7 @@ impl Digits {
     /// 3,200 digits to train on, 800 to validate on and 1,000 to test on; a tenth of each in a short run.
     ///
     /// # Errors
-    /// When there is nothing to compute on, or a file of digits is missing or damaged.
+    /// If there is no device, or a file of digits is missing or damaged.
     pub fn load(
         settings: &Settings,
         normalization: Normalization,

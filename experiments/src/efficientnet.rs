@@ -1,5 +1,4 @@
-//! Fine-tunes a network that was made for ImageNet, EfficientNet-Lite0 with its PyTorch weights, on
-//! real CIFAR-10 images, and compares ways to do so.
+//! Compares ways to fine-tune EfficientNet-Lite0 with its ImageNet weights from PyTorch on real CIFAR-10 images.
 //!
 //! ```text
 //! cargo run --bin experiments -- efficientnet --weights efficientnet-lite0.pth
@@ -11,11 +10,11 @@
 //!
 //! - `probe`: only the last layer is trained, on features that the rest computes once;
 //! - `one-rate`: a new last layer, and all layers at one rate;
-//! - `layer-wise`: the probe's last layer, rates that fall from layer to layer, and layers that begin
+//! - `layer-wise`: the probe's last layer, rates that fall from layer to layer, and layers that start
 //!   to train one after another, from the top down;
-//! - `one-rate-moving`, if asked for: `one-rate`, but with normalizations that use each batch's statistics
-//!   and move their running ones, as a loaded network does if nobody says otherwise;
-//! - `from-scratch`, if asked for: all layers at one rate, without the weights.
+//! - `one-rate-moving`, optional: `one-rate`, but with batch norms that use each batch's statistics and
+//!   update their running ones, which is the default of a loaded network;
+//! - `from-scratch`, optional: all layers at one rate, without the weights.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -34,7 +33,7 @@ use crate::comparison::unfreezing::resolve_unfreezing;
 use crate::comparison::{Comparison, LinearProbe, Session, Subject, seeds};
 use crate::error::ExperimentError;
 
-/// What it uses where the command line says nothing.
+/// The defaults of the command line.
 pub const DEFAULTS: Defaults =
     Defaults { about: "", epochs: 2, batch_size: 16, learning_rate: 2.5e-4 };
 
@@ -58,11 +57,11 @@ pub struct FineTuning {
     )]
     methods: Vec<Method>,
 
-    /// Train in every way from so many seeds: --seed, --seed + 1, ...
+    /// Train with every method from N seeds: --seed, --seed + 1, ...
     #[arg(long, value_name = "N", default_value = "3", value_parser = whole_number, allow_negative_numbers = true)]
     seeds: NonZeroUsize,
 
-    /// Side in pixels that images are enlarged to
+    /// Size in pixels that images are enlarged to
     #[arg(long, value_name = "PIXELS", default_value = "96", value_parser = image_size, allow_negative_numbers = true)]
     image_size: usize,
 
@@ -116,7 +115,7 @@ impl Method {
 /// Trains and compares.
 ///
 /// # Errors
-/// When something is wrong with the arguments, or a run fails.
+/// If something is wrong with the arguments, or a run fails.
 pub fn run(arguments: &FineTuning) -> Result<Comparison, ExperimentError> {
     let seeds = seeds(&arguments.shared, arguments.seeds)?;
     let group = arguments.open_group()?;
@@ -178,7 +177,7 @@ impl FineTuning {
         Ok(if self.hold_out { group.holding_out() } else { group })
     }
 
-    /// Refuses a schedule that does not fit, and a run to resume that cannot go on under it.
+    /// Refuses a schedule that does not fit, and a run to resume that cannot continue under it.
     fn check(&self, session: &Session, method: Method) -> Result<(), ExperimentError> {
         match method {
             Method::Probe => LinearProbe::check(session),

@@ -1,4 +1,4 @@
-//! Everything that can end an experiment early.
+//! The errors of experiments.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use burn_anneal::prelude::{
 };
 use burn_anneal::{EvaluateError, PruningError, SplitError};
 
-/// Why an experiment could not do its work, in one line that says what to change.
+/// Why an experiment fails, in one line that tells what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum ExperimentError {
     /// The images could not be loaded.
@@ -30,7 +30,7 @@ pub enum ExperimentError {
     /// The weights to start from cannot be used.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// The run of a comparison cannot begin, or go on.
+    /// The run of a comparison cannot start or continue.
     #[error("{}{}", .0, flag_of_the_rule(.0))]
     Example(#[from] ExampleError),
     /// A loader fails.
@@ -42,34 +42,34 @@ pub enum ExperimentError {
     /// The schedule does not fit the run.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    /// A controller, or what it is asked, is wrong.
+    /// A controller has a value out of its range.
     #[error(transparent)]
     Control(#[from] OutOfRange),
-    /// Nobody hears of what is announced.
+    /// No controller listens to an announcement.
     #[error(transparent)]
     Announce(#[from] AnnounceError),
-    /// The network cannot be pruned so.
+    /// The network cannot be pruned.
     #[error(transparent)]
     Pruning(#[from] PruningError),
     /// The groups do not fit the network or the run.
     #[error(transparent)]
     Groups(#[from] GroupError),
-    /// Layers would begin to train after the end of the run.
+    /// Layers would start to train after the end of the run.
     #[error(
-        "--unfreeze-every {percent}: the lowest of {layers} layers would begin to train after the last \
+        "--unfreeze-every {percent}: the lowest of {layers} layers would start to train after the last \
          of {updates} updates; allowed: 0 to {most} with {layers} layers"
     )]
     UnfreezeEvery {
         /// The value of the flag.
         percent: f64,
-        /// How many layers there are.
+        /// The number of layers.
         layers: usize,
         /// The updates of the run.
         updates: u64,
         /// The largest value with which all layers train.
         most: f64,
     },
-    /// Weights cannot forget over such a time.
+    /// The time scale of the weight decay is not possible.
     #[error("--time-scale {span}: {source}")]
     TimeScale {
         /// The value of the flag.
@@ -80,7 +80,7 @@ pub enum ExperimentError {
     /// A search cannot be made.
     #[error(transparent)]
     Search(#[from] SearchError),
-    /// No rate can be looked for.
+    /// The rate finder failed.
     #[error(transparent)]
     Finder(#[from] FindError),
     /// The learner cannot be built.
@@ -89,19 +89,19 @@ pub enum ExperimentError {
     /// The checkpoints of the run to resume cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// Models cannot answer together.
+    /// An ensemble failed.
     #[error(transparent)]
     Ensemble(#[from] EnsembleError),
     /// A network could not be tested.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
-    /// Checkpoints that cannot be merged.
+    /// Checkpoints cannot be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),
-    /// Clients cannot be trained together.
+    /// A federation failed.
     #[error(transparent)]
     Federation(#[from] FederationError),
-    /// Items cannot be dealt to clients.
+    /// Items cannot be split among clients.
     #[error(transparent)]
     Split(#[from] SplitError),
     /// A run of a comparison failed.
@@ -125,8 +125,8 @@ pub enum ExperimentError {
         /// The least value that is allowed.
         least: usize,
     },
-    /// There are not so many images of each class.
-    #[error("--shots {shots}: there are not so many images of each class; allowed: 1 to {most}")]
+    /// A class has too few images.
+    #[error("--shots {shots}: there are too few images of each class; allowed: 1 to {most}")]
     TooManyShots {
         /// The value of the flag.
         shots: usize,

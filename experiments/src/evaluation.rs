@@ -1,22 +1,22 @@
-//! Testing a trained network.
+//! Tests a trained network.
 
 use burn_anneal::EvaluateError;
 
 use anneal_examples::prelude::{ImageClassifier, ImageLoader};
 
-/// What a network achieves on a set of images.
+/// The results of a network on a set of images.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Evaluation {
     /// Mean loss over the images.
     pub loss: f64,
-    /// Share of the images that are classified right, from 0 to 1.
+    /// Share of the images classified correctly, from 0 to 1.
     pub accuracy: f64,
 }
 
 /// Tests a classifier on all images of a loader.
 ///
 /// # Errors
-/// When there are no images, or the device fails.
+/// If there are no images, or the device fails.
 pub fn evaluate<M: ImageClassifier>(
     model: &M,
     images: &ImageLoader,

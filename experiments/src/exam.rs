@@ -1,4 +1,4 @@
-//! Batches to test on that no loader gives: changed, or with other classes.
+//! Test batches that do not come from a loader: changed, or with other classes.
 
 use anneal_examples::loader::ImageBatch;
 use burn::train::{ClassificationOutput, InferenceStep};
@@ -17,10 +17,10 @@ impl Exam {
         Self(batches.into_iter().collect())
     }
 
-    /// Tests a classifier on all of them, each image alike.
+    /// Tests a classifier on all batches, with equal weight for each image.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn evaluate(&self, classifier: &Classifier) -> Result<Evaluation, ExperimentError> {
         let (mut images, mut loss, mut right) = (0.0, 0.0, 0.0);
         for batch in &self.0 {
@@ -35,10 +35,10 @@ impl Exam {
     }
 }
 
-/// What the answers to one batch achieve.
+/// The results of the outputs for one batch.
 ///
 /// # Errors
-/// When the device fails.
+/// If the device fails.
 pub fn of_output(output: ClassificationOutput) -> Result<Evaluation, ExperimentError> {
     let count = output.targets.dims()[0] as f64;
     let right = output.output.argmax(1).squeeze_dim::<1>(1).equal(output.targets);

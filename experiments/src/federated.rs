@@ -1,4 +1,4 @@
-//! Clients that see two classes of digits each, and what rates do to how far they drift apart.
+//! Clients with two classes of digits each, and the effect of rates on their drift.
 
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
@@ -13,7 +13,7 @@ use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::table::Column;
 
-/// The rate of a client, its local updates in a round, and its updates in all.
+/// The rate of a client, its local updates per round, and its total updates.
 const RATE: f64 = 0.1;
 const STEPS: u64 = 20;
 const UPDATES: u64 = 800;
@@ -24,7 +24,7 @@ const BATCH: usize = 20;
 /// The shards of a client, which are about its classes.
 const SHARDS: usize = 2;
 
-/// What a rate falls by, after each quarter of the rounds.
+/// The factor of each drop, after each quarter of the rounds.
 const DROP: f64 = 0.5;
 
 const STUDY: Study = Study {
@@ -42,9 +42,9 @@ const STUDY: Study = Study {
         Drawn::new("local updates", "test accuracy", Scale::Percent),
     ],
     expected: Expected {
-        words: "clients drift apart by their rate times their local steps, and the more so the less their data are alike; a \
-                large server rate amplifies it; a budget for rate times steps bounds it; and drops of the rate belong \
-                at rounds.",
+        words: "clients drift apart by their rate times their local steps, and more so the less alike their data are; \
+                a large server rate amplifies the drift; a budget for rate times steps bounds it; and drops of the \
+                rate belong at rounds.",
         better: &[
             ("alike", "two classes"),
             ("5 steps", "two classes"),
@@ -69,7 +69,7 @@ enum Drops {
     AtRounds,
     /// Half a round later.
     InMidRound,
-    /// In each client at another time, up to an eighth of the rounds before or after.
+    /// At another time in each client, up to an eighth of the rounds earlier or later.
     InTurn,
 }
 
@@ -88,7 +88,7 @@ struct Arm {
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let updates = settings.either(UPDATES, 160);
@@ -153,7 +153,7 @@ pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
 }
 
 impl Arm {
-    /// The schedule of a client, of which the drops are so many updates apart.
+    /// The schedule of a client, with drops at this interval of updates.
     fn rates(&self, client: usize, period: u64) -> ScheduleConfig {
         let first = match self.drops {
             Drops::Never | Drops::AtRounds => return constant(self.rate).into(),
@@ -164,7 +164,7 @@ impl Arm {
         constant(self.rate).then(Span::steps(first), falling).into()
     }
 
-    /// What steers a client's rate besides.
+    /// The controller of a client's rate.
     fn local_steps(&self, period: u64) -> Option<LocalSteps> {
         let rounds = LocalSteps::new(self.steps);
         match (self.budget, self.drops) {

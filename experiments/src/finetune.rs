@@ -10,7 +10,7 @@
 //!
 //! - `from-scratch`: a network with random weights, all layers at one rate;
 //! - `one-rate`: the pretrained network under a new last layer, all layers at one rate;
-//! - `layer-wise`: rates that fall from layer to layer, and layers that begin to train one after another,
+//! - `layer-wise`: rates that fall from layer to layer, and layers that start to train one after another,
 //!   from the top down;
 //! - `head-only`: only the new last layer is trained.
 
@@ -31,14 +31,14 @@ use crate::comparison::unfreezing::resolve_unfreezing;
 use crate::comparison::{Comparison, Session, Subject, seeds};
 use crate::error::ExperimentError;
 
-/// What it uses where the command line says nothing.
+/// The defaults of the command line.
 pub const DEFAULTS: Defaults =
     Defaults { about: "", epochs: 30, batch_size: 32, learning_rate: 2e-3 };
 
-/// Of the pretraining, at its peak.
+/// The peak rate of the pretraining.
 const PRETRAINING_RATE: f64 = 4e-3;
 
-/// Decoupled weight decay of all that trains.
+/// Decoupled weight decay of all trained parameters.
 const WEIGHT_DECAY: f64 = 0.02;
 
 /// Airplane, automobile, bird, cat, deer.
@@ -51,7 +51,7 @@ pub struct FineTuning {
     #[command(flatten)]
     shared: Arguments,
 
-    /// Train in every way from so many seeds: --seed, --seed + 1, ...
+    /// Train with every method from N seeds: --seed, --seed + 1, ...
     #[arg(long, value_name = "N", default_value = "3", value_parser = whole_number, allow_negative_numbers = true)]
     seeds: NonZeroUsize,
 
@@ -59,7 +59,7 @@ pub struct FineTuning {
     #[arg(long, value_name = "N", default_value = "20", value_parser = whole_number, allow_negative_numbers = true)]
     pretraining_epochs: NonZeroUsize,
 
-    /// Images of each new class to fine-tune on; with --limit as many of them as it leaves
+    /// Images of each new class to fine-tune on; fewer if --limit leaves fewer
     #[arg(
         long,
         value_name = "N",
@@ -120,7 +120,7 @@ impl Method {
 /// Trains and compares.
 ///
 /// # Errors
-/// When something is wrong with the arguments, or a run fails.
+/// If something is wrong with the arguments, or a run fails.
 pub fn run(arguments: &FineTuning) -> Result<Comparison, ExperimentError> {
     let seeds = seeds(&arguments.shared, arguments.seeds)?;
     let group = arguments.open_group()?;
@@ -241,7 +241,7 @@ impl FineTuning {
     ) -> Result<(Schedule, Report), ExperimentError> {
         let adam_w = |decay| AdamWConfig::new().with_weight_decay(decay).build();
         session.train_unless_finished(schedule, |schedule| match groups {
-            // They decay by themselves, so that their table shows it.
+            // The groups have the decay, so that their table shows it.
             Some(groups) => LearnerBuilder::new(network, adam_w(0.0), schedule).groups(groups),
             None => LearnerBuilder::new(network, adam_w(WEIGHT_DECAY as f32), schedule),
         })
@@ -252,7 +252,7 @@ fn pretraining_schedule() -> ScheduleConfig {
     cosine(PRETRAINING_RATE).warmup(Span::percent(10.0)).into()
 }
 
-/// Refuses a schedule that does not fit, and a run to resume that cannot go on under it.
+/// Refuses a schedule that does not fit, and a run to resume that cannot continue under it.
 fn check(session: &Session, schedule: ScheduleConfig) -> Result<(), ExperimentError> {
     session.finished(&schedule).map(drop)
 }
@@ -262,7 +262,7 @@ fn network(session: &Session) -> ResidualNetwork {
     ResidualNetworkConfig { classes, ..ResidualNetworkConfig::default() }.init(&session.device())
 }
 
-/// The pretrained last layer tells other classes apart.
+/// Drops the pretrained last layer, which is for other classes.
 fn load_all_but_the_last_layer(
     network: &mut ResidualNetwork,
     file: &Path,

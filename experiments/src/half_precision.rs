@@ -1,5 +1,5 @@
-//! Trains the same network from the same seed in f32, in f16 as it is, in f16 with loss scaling and master
-//! weights, and in f16 with a cap on the rate besides.
+//! Trains the same network from the same seed in f32, in plain f16, in f16 with loss scaling and master weights, and in
+//! f16 with an additional cap on the rate.
 //!
 //! ```text
 //! cargo run --bin experiments -- half_precision                                     4,000 digits, 10 epochs each
@@ -21,12 +21,12 @@ use clap::{Args, ValueEnum};
 use crate::comparison::{Comparison, Session, Subject, seeds};
 use crate::error::ExperimentError;
 
-/// What it uses where the command line says nothing.
+/// The defaults of the command line.
 pub const DEFAULTS: Defaults =
     Defaults { about: "", epochs: 10, batch_size: 64, learning_rate: 2e-2 };
 
-/// Good updates in a row after which the scale grows. PyTorch's 2,000 are more than these runs have, and the
-/// scale that they begin with fits this network.
+/// The number of good updates in a row after which the scale grows. These runs are shorter than PyTorch's 2,000, and
+/// PyTorch's initial scale fits this network.
 const GROWTH_INTERVAL: u64 = 50;
 
 /// Updates between two measurements of the smoothness.
@@ -37,7 +37,7 @@ pub struct PrecisionArguments {
     #[command(flatten)]
     shared: Arguments,
 
-    /// Train with every method from so many seeds: --seed, --seed + 1, ...
+    /// Train with every method from N seeds: --seed, --seed + 1, ...
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole_number, allow_negative_numbers = true)]
     seeds: NonZeroUsize,
 
@@ -51,11 +51,11 @@ pub struct PrecisionArguments {
 enum Method {
     /// In f32
     F32,
-    /// All in f16, the optimizer too
+    /// Everything in f16, including the optimizer
     F16Plain,
     /// In f16 with loss scaling and master weights
     F16Scaled,
-    /// With a cap on the rate besides
+    /// With an additional cap on the rate
     F16Capped,
 }
 
@@ -77,7 +77,7 @@ impl Method {
 /// Trains and compares.
 ///
 /// # Errors
-/// When something is wrong with the arguments, or a run fails.
+/// If something is wrong with the arguments, or a run fails.
 pub fn run(arguments: &PrecisionArguments) -> Result<Comparison, ExperimentError> {
     let shared = &arguments.shared;
     let seeds = seeds(shared, arguments.seeds)?;
@@ -127,11 +127,11 @@ fn train(
     })
 }
 
-/// What a run logged of each update.
+/// The logs of a run for each update.
 struct Trace {
     method: Method,
     loss: Vec<f64>,
-    /// The rate that was used: 0 where the update was skipped.
+    /// The rate used; 0 if the update was skipped.
     rate: Vec<f64>,
     scale: Vec<f64>,
     skipped: Vec<f64>,
@@ -157,7 +157,7 @@ impl Trace {
         Ok(Self { method, loss, rate, scale, skipped, factor })
     }
 
-    /// A line over the updates, counted from 1. It ends where numbers do.
+    /// A line over the updates, counted from 1, up to the first number that is not finite.
     fn series(&self, values: &[f64]) -> Series {
         let points = values.iter().zip(1..).map(|(value, update)| (f64::from(update), *value));
         let points = points.take_while(|(_, value)| value.is_finite()).collect();
@@ -165,7 +165,7 @@ impl Trace {
     }
 }
 
-/// Means over so many updates.
+/// Means over this number of updates.
 fn smoothed(values: &[f64]) -> Vec<f64> {
     const WINDOW: usize = 10;
     let mean = |end: usize| {
@@ -200,7 +200,7 @@ fn picture(traces: &[Trace]) -> String {
     plot::panels("Training in f32 and in f16", &panels)
 }
 
-/// What scaling did in the first seed's runs.
+/// The effect of scaling in the first seed's runs.
 fn table(traces: &[Trace]) -> String {
     let mut text = format!(
         "{:20}  {:>12}  {:>12}  {:>12}  {:>12}  {:>10}\n",

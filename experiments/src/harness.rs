@@ -1,4 +1,4 @@
-//! Arms, seeds, and what becomes of them: a table, a picture, and a word on what was expected.
+//! Runs arms and seeds, and writes a table, a picture, and a comparison with expectations.
 
 use std::fmt;
 use std::fs;
@@ -15,18 +15,18 @@ use crate::table::{Column, Row, Table};
 /// The lowest and the highest loss in pictures.
 pub const LOSSES: (f64, f64) = (1e-3, 100.0);
 
-/// What an experiment is.
+/// The description of an experiment.
 #[derive(Debug)]
 pub struct Study {
     /// Its name on the command line and of its files.
     pub name: &'static str,
     /// The title of its picture.
     pub title: &'static str,
-    /// What is measured of a run.
+    /// The measures of a run.
     pub columns: &'static [Column],
-    /// What is drawn of the first seed's runs, below each other.
+    /// The panels of the picture of the first seed's runs.
     pub panels: &'static [Drawn],
-    /// What theory expects.
+    /// The expectation from theory.
     pub expected: Expected,
 }
 
@@ -40,7 +40,7 @@ pub struct Drawn {
     most: f64,
 }
 
-/// What theory expects: which arm is better than which other by a column.
+/// The expectation from theory: which arm is better than which other by a column.
 #[derive(Debug)]
 pub struct Expected {
     /// In a sentence.
@@ -49,11 +49,11 @@ pub struct Expected {
     pub better: &'static [(&'static str, &'static str)],
     /// The column that decides.
     pub by: usize,
-    /// The arms that it is all about.
+    /// The arms under test.
     pub adaptive: &'static [&'static str],
 }
 
-/// What one run showed.
+/// The results of one run.
 #[derive(Debug, Clone)]
 pub struct Trial {
     /// A number for each column.
@@ -62,7 +62,7 @@ pub struct Trial {
     pub lines: Vec<Vec<(f64, f64)>>,
 }
 
-/// All that an experiment showed.
+/// The results of an experiment.
 #[derive(Debug)]
 pub struct Report {
     table: Table,
@@ -72,11 +72,10 @@ pub struct Report {
 }
 
 impl Study {
-    /// Trains every arm from every seed with `run`, and writes the table and the picture. `note` says below the
-    /// table what else there is to know.
+    /// Trains every arm from every seed with `run`, and writes the table and the picture, with `note` below the table.
     ///
     /// # Errors
-    /// When a run fails, or a file cannot be written.
+    /// If a run fails, or a file cannot be written.
     pub fn conduct<A>(
         &self,
         settings: &Settings,
@@ -87,10 +86,10 @@ impl Study {
         self.conduct_for(self.name, settings, arms, note, run)
     }
 
-    /// As [`conduct`](Self::conduct), as one of several tables of the experiment that has this name on the command line.
+    /// Like [`conduct`](Self::conduct), for one of several tables of the experiment with this name on the command line.
     ///
     /// # Errors
-    /// As [`conduct`](Self::conduct).
+    /// The same as [`conduct`](Self::conduct).
     pub fn conduct_for<A>(
         &self,
         command: &str,
@@ -139,13 +138,13 @@ impl Study {
         self.columns.iter().zip(numbers).map(shown).collect::<Vec<_>>().join("   ")
     }
 
-    /// What stands in the docs.
+    /// The text for the docs.
     fn text(&self, command: &str, table: &Table, note: &str, flags: &str) -> String {
         let Expected { words, better, by, adaptive } = &self.expected;
         let seeds = table.rows.first().map_or(0, |row| row.runs.len());
         let spread = match seeds {
             1 => "One seed.".to_owned(),
-            _ => format!("Means over {seeds} seeds, and the standard deviation of one."),
+            _ => format!("Means over {seeds} seeds, with the standard deviation of a single seed."),
         };
         let seen: String = better
             .iter()
@@ -161,7 +160,7 @@ impl Study {
             lost => format!("- Where it does not win: {}.\n", lost.join("; ")),
         };
         format!(
-            "# {}\n\n`cargo run --bin experiments -- {} --seeds {seeds}{flags}`\n\n{}\n{spread} The picture is of \
+            "# {}\n\n`cargo run --bin experiments -- {} --seeds {seeds}{flags}`\n\n{}\n{spread} The picture shows \
              the first seed. {note}\n\nExpected: {words}\n\n{seen}{lost}",
             self.title,
             command,
@@ -176,7 +175,7 @@ impl Drawn {
         Self { x, y, scale, least: f64::NEG_INFINITY, most: f64::INFINITY }
     }
 
-    /// What is below or above is drawn there, so that the rest has room.
+    /// Values outside this range are drawn at its limits, so that the rest has room.
     pub const fn within(self, least: f64, most: f64) -> Self {
         Self { least, most, ..self }
     }
@@ -186,7 +185,7 @@ impl Drawn {
         Panel { titles, scale: self.scale, series: Vec::new() }
     }
 
-    /// A line, which ends where numbers do, or where the axis has no place for them.
+    /// A line, up to the first number that is not finite or that the axis cannot show.
     fn line(&self, name: &str, points: Vec<(f64, f64)>) -> Series {
         let has_place =
             |&(_, y): &(f64, f64)| y.is_finite() && (self.scale != Scale::Logarithmic || y > 0.0);
@@ -196,7 +195,7 @@ impl Drawn {
     }
 }
 
-/// Means over so many updates, each at the last of them.
+/// Means over this number of updates, each placed at the last of them.
 pub fn smoothed(values: &[f64], window: usize) -> Vec<(f64, f64)> {
     let mean = |(index, values): (usize, &[f64])| {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
@@ -205,7 +204,7 @@ pub fn smoothed(values: &[f64], window: usize) -> Vec<(f64, f64)> {
     values.chunks(window.max(1)).enumerate().map(mean).collect()
 }
 
-/// Writes a file of results, and its folder where it is not there.
+/// Writes a file of results, and creates its folder if necessary.
 pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), ExperimentError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(folder)

@@ -13,7 +13,7 @@ use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, LOSSES, Report, Study, Trial, smoothed};
 use crate::table::Column;
 
-/// A rate that fits plain SGD on this network, one that is 100 times too low, and one that is too high.
+/// A rate that fits plain SGD on this network, a rate 100 times too low, and one that is too high.
 const FITTING: f64 = 0.1;
 const TOO_LOW: f64 = FITTING / 100.0;
 const TOO_HIGH: f64 = 1.0;
@@ -37,8 +37,8 @@ const STUDY: Study = Study {
         Drawn::new("update", "learning rate", Scale::Logarithmic),
     ],
     expected: Expected {
-        words: "gradients of successive updates point the same way where the rate is too low, and against each \
-                other where it is too high, so that the rate finds its way from both sides.",
+        words: "gradients of successive updates point the same way if the rate is too low, and in opposite directions \
+                if it is too high, so the rate converges from both sides.",
         better: &[
             ("too low, additive", "too low"),
             ("too low, on its logarithm", "too low"),
@@ -61,7 +61,7 @@ type Arm = (f64, Option<Hypergradient>);
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let plan = Plan { batch_size: 64, epochs: settings.either(20, 2), change: unchanged };

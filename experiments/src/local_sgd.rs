@@ -1,4 +1,4 @@
-//! Workers that synchronize seldom or often: the rate that each communication budget allows.
+//! Workers that synchronize rarely or often: the rate that each communication budget allows.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ const BATCH: usize = 16;
 const UPDATES: u64 = 256;
 const MOMENTUM: f64 = 0.9;
 
-/// The local steps from whose best rate the budget is taken.
+/// The local steps whose best rate sets the budget.
 const OF_BUDGET: u64 = 16;
 
 const STUDY: Study = Study {
@@ -45,8 +45,8 @@ const STUDY: Study = Study {
         Drawn::new("rate, in hundredths", "drift", Scale::Logarithmic),
     ],
     expected: Expected {
-        words: "a larger rate is paid for by more frequent synchronization: the best rate falls as the steps between two \
-                synchronizations grow, at most as fast as the budget says, b/H; and more communication gives a better model.",
+        words: "a larger rate needs more frequent synchronization: the best rate falls as the steps between two \
+                synchronizations grow, at most as fast as the budget b/H; and more communication gives a better model.",
         better: &[
             ("every step", "every 4"),
             ("every 4", "every 16"),
@@ -62,9 +62,9 @@ const STUDY: Study = Study {
 /// How the rate is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Choice {
-    /// The best of all.
+    /// The arm's best rate.
     Best,
-    /// The best of synchronizing after every step.
+    /// The best rate with synchronization after every step.
     OfEveryStep,
     /// The same within the budget of 16 steps at their best rate.
     Budget,
@@ -84,7 +84,7 @@ type Kept = bool;
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let bench = Bench { digits, updates: settings.either(UPDATES, 64), best: RefCell::default() };
@@ -158,7 +158,7 @@ impl Bench {
         })
     }
 
-    /// That of an arm which came before.
+    /// The best rate of an earlier arm.
     fn best_of(&self, steps: u64, seed: u64) -> f64 {
         self.best.borrow()[&(steps, seed)]
     }

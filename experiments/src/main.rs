@@ -1,4 +1,4 @@
-//! What Anneal's schedules and controllers do on real images, measured over seeds.
+//! Measures the effect of Anneal's schedules and controllers on real images, over several seeds.
 //!
 //! ```text
 //! cargo run --bin experiments -- gan                                 table and pictures in docs/experiments

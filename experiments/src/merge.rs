@@ -1,4 +1,4 @@
-//! The snapshots of a constant rate, merged, beside decaying from the same checkpoint with the same data.
+//! Compares merged snapshots of a constant rate with decaying from the same checkpoint with the same data.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ const BATCH: usize = 50;
 /// Images tested at once.
 const TESTED_AT_ONCE: usize = 250;
 
-/// The last percents of a run that are merged, or decayed over.
+/// The last percentages of a run that are merged or decayed over.
 const SHARES: [usize; 3] = [10, 20, 40];
 
 /// Snapshots in an epoch.
@@ -52,9 +52,9 @@ const STUDY: Study = Study {
         Drawn::new("last percent of the run", "training loss, of that as it is", Scale::Percent),
     ],
     expected: Expected {
-        words: "both ways take the noise of a high rate out of the weights, so that either is better than the last weights \
-                as they are; merging comes near to decaying, and not beyond it, as its gradients are those at the weights of \
-                the constant rate.",
+        words: "both methods remove the noise of a high rate from the weights, so both are better than the last \
+                weights; merging comes close to decaying, but not beyond it, because its gradients are taken at the \
+                weights of the constant rate.",
         better: &[
             ("merged, linear", "as it is"),
             ("merged, cosine", "as it is"),
@@ -69,14 +69,14 @@ const STUDY: Study = Study {
     },
 };
 
-/// What is done with the last part of a run.
+/// What to do with the last part of a run.
 enum Arm {
     Nothing,
     Merge(Curve),
     Decay(Curve),
 }
 
-/// A decay from a rate to 0 over so many updates.
+/// A decay from a rate to 0 over this number of updates.
 type Curve = fn(f64, Span) -> ScheduleConfig;
 
 fn straight(rate: f64, span: Span) -> ScheduleConfig {
@@ -94,7 +94,7 @@ fn root(rate: f64, span: Span) -> ScheduleConfig {
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let bench = Bench::load(settings)?;
     let arms: [(&str, Arm); 7] = [
@@ -150,7 +150,7 @@ impl Bench {
         self.epochs - self.epochs * share / 100
     }
 
-    /// Updates of so many epochs.
+    /// The updates of this number of epochs.
     fn updates(&self, epochs: usize) -> u64 {
         (epochs * self.colors.train.len().div_ceil(BATCH)) as u64
     }
@@ -165,7 +165,7 @@ impl Bench {
         for epoch in 1..=self.epochs {
             self.pass_over(&mut training, epoch, seed)?;
             if SHARES.iter().any(|share| self.before(*share) == epoch) {
-                // In a folder of its own, as a loop keeps its last two.
+                // In a separate folder, because a loop keeps only its last two.
                 let folder = folder.path().join(epoch.to_string());
                 checkpoints.push(training.save(folder, epoch)?);
             }
@@ -258,7 +258,7 @@ impl Bench {
     ) -> Result<ColorClassifier, ExperimentError> {
         let before = self.before(share);
         let updates = self.updates(self.epochs - before);
-        // The warm-up is an epoch of what comes before.
+        // The warm-up is one of the earlier epochs.
         let length = Span::steps(self.updates(before - 1));
         let schedule = constant(RATE).then(length, curve(RATE, Span::steps(updates)));
         let saved = stable.checkpoints.iter().find(|saved| saved.epoch() == before);

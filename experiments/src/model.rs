@@ -1,4 +1,4 @@
-//! The networks of all experiments but the players of the GAN.
+//! The networks of all experiments, except the players of the GAN.
 
 use anneal_examples::data::CLASSES;
 use anneal_examples::loader::ImageBatch;
@@ -12,13 +12,13 @@ use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 /// Pixels of a digit.
 pub const PIXELS: usize = 28 * 28;
 
-/// The numbers that a [`Classifier`] sees in a digit.
+/// The number of features of a [`Classifier`].
 pub const FEATURES: usize = 32;
 
 const HIDDEN: usize = 64;
 
-/// A network from digits to one score per class, through two hidden layers. It has no norms: they would
-/// forgive a rate that is too high.
+/// A network from digits to one score per class, with two hidden layers. It has no norms, because they would
+/// tolerate a rate that is too high.
 #[derive(Module, Debug)]
 pub struct Classifier {
     first: Linear,
@@ -36,7 +36,7 @@ impl Classifier {
         }
     }
 
-    /// What the last layer sees of `[batch, pixels]` digits: `[batch, FEATURES]`.
+    /// The inputs of the last layer for `[batch, pixels]` digits: `[batch, FEATURES]`.
     pub fn features(&self, digits: Tensor<2>) -> Tensor<2> {
         relu(self.second.forward(relu(self.first.forward(digits))))
     }
@@ -71,8 +71,8 @@ impl InferenceStep for Classifier {
     }
 }
 
-/// A network from color images to one score per class, so small that it trains in seconds: three convolutions, of
-/// which the first makes a quarter of the image's sides and the others halve them, and a mean over what is left.
+/// A network from color images to one score per class, small enough to train in seconds: three convolutions, the first
+/// of which divides the image's sides by four and the others by two, and a mean over the rest.
 #[derive(Module, Debug)]
 pub struct ColorClassifier {
     convolutions: Vec<ConvolutionNorm>,

@@ -1,4 +1,4 @@
-//! A trunk with two heads: rates that answer to conflicts between the tasks, and shapes of their own for trunk and heads.
+//! A trunk with two heads: rates that react to conflicts between the tasks, and separate schedules for trunk and heads.
 
 use std::cell::OnceCell;
 
@@ -31,13 +31,13 @@ use crate::table::Column;
 const BATCH: usize = 32;
 const HIDDEN: usize = 64;
 
-/// The numbers that both heads see of a digit.
+/// The number of features that both heads share.
 const FEATURES: usize = 8;
 
-/// The peak rates, of which each arm has its best one.
+/// The peak rates; each arm uses its best one.
 const RATES: [f64; 5] = [0.05, 0.1, 0.2, 0.4, 0.8];
 
-/// After so many updates one counts half in the mean cosine that the rule answers to.
+/// The half-life, in updates, of the mean cosine that the rule follows.
 const HALF_LIFE: u64 = 10;
 
 const PARITY: Study = Study {
@@ -87,12 +87,12 @@ const EXPECTED: Expected = Expected {
     adaptive: &["rule", "rule, trunk", "stepped heads"],
 };
 
-/// What is learned beside the classes.
+/// The task in addition to the classes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Beside {
-    /// Whether a digit is odd, which its class says.
+    /// Whether a digit is odd, which follows from its class.
     Parity,
-    /// The digit itself, of which its class is the least.
+    /// The digit itself, of which its class is only a small part.
     Pixels,
 }
 
@@ -134,7 +134,7 @@ impl TwoHeads {
         output(self.others.forward(self.features(batch)), parities)
     }
 
-    /// The mean square of what a pixel is off.
+    /// The mean squared error of a pixel.
     fn pixels(&self, batch: &ImageBatch) -> Tensor<1> {
         let rebuilt = self.others.forward(self.features(batch));
         (rebuilt - batch.images.clone().flatten(1, 3)).square().mean()
@@ -178,7 +178,7 @@ impl Shape {
     }
 }
 
-/// What answers to conflicts.
+/// The parameters whose rate reacts to conflicts.
 #[derive(Debug, Clone, Copy)]
 enum Rule {
     None,
@@ -197,7 +197,7 @@ struct Arm {
 /// Trains all arms, each at every rate.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings, beside: Beside) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let bench = Bench { digits, beside, epochs: settings.either(10, 3) };
@@ -226,7 +226,7 @@ pub fn run(settings: &Settings, beside: Beside) -> Result<Report, ExperimentErro
     );
     study.conduct(settings, &arms, &note, |(arm, tried), seed| {
         if tried.get().is_none() {
-            // The runs of all seeds decide about the rate.
+            // The runs of all seeds together choose the rate.
             let _ = tried.set(bench.tried(*arm, settings)?);
         }
         let runs = &best(tried.get().expect("it is set")).found;
@@ -264,7 +264,7 @@ impl Bench {
             .groups(groups);
         let conflict = TaskConflict::new().half_life(Span::steps(HALF_LIFE));
         let mut training = match arm.rule {
-            // It measures, and leaves the rate alone.
+            // It only measures, and does not change the rate.
             Rule::None => builder.controller("conflict", conflict.strength(0.0)),
             Rule::OfAll => builder.controller("conflict", conflict),
             Rule::OfTrunk => builder.controller("conflict", conflict.on_group("trunk")),
@@ -302,14 +302,14 @@ impl Bench {
     }
 }
 
-/// What both heads achieve.
+/// The results of both heads.
 #[derive(Debug, Default)]
 struct Score {
     /// The sum of both losses.
     loss: f64,
-    /// The share of classes that are right.
+    /// The share of correct classes.
     class: f64,
-    /// The share of parities that are, or the mean square of what a pixel is off.
+    /// The share of correct parities, or the mean squared error of a pixel.
     other: f64,
 }
 

@@ -1,21 +1,21 @@
-//! A sheet of gray images, as PNG.
+//! Draws a sheet of gray images as PNG.
 
 use std::io::{self, Write};
 
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 
-/// Side of a digit, and of the place that it has in the sheet.
+/// The side of a digit, and of its cell in the sheet.
 const SIDE: usize = 28;
 const PITCH: usize = SIDE + 2;
 
-/// Every pixel is drawn as so many in both directions.
+/// The zoom in both directions.
 const ZOOM: usize = 2;
 
 /// Rows of digits; each digit is 28×28 numbers from -1, black, to 1, white, and is drawn in ink on paper.
 ///
 /// # Errors
-/// Never, as it writes to memory; but compression says that it could.
+/// Never, because it writes to memory; but the compression API returns errors.
 pub fn sheet(rows: &[Vec<Vec<f32>>]) -> io::Result<Vec<u8>> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let (width, height) = (columns * PITCH, rows.len() * PITCH);

@@ -1,4 +1,4 @@
-//! A rate far too high, and a PID controller that answers to the loss.
+//! A rate that is far too high, and a PID controller on the loss.
 
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
@@ -17,15 +17,15 @@ use crate::table::Column;
 const TOO_HIGH: f64 = 2.0;
 const FITTING: f64 = 0.1;
 
-/// What the loss should be: the rate falls with every bit that it is above, and for good the longer it is.
+/// The target loss: the rate falls with the excess, and the more the longer it lasts.
 const SET_POINT: f64 = 0.0;
 const ON_LOSS: [f64; 3] = [1.0, 0.02, 0.0];
 
-/// The gains on how much the mean loss of so many updates rises.
+/// The gains on the rise of the mean loss over this number of updates.
 const ON_CHANGE: [f64; 3] = [1.0, 1.0, 0.0];
 const MEAN_OVER: u64 = 5;
 
-/// The factors of the controllers: a rate above the one that is far too high is of no use.
+/// The limits of the controllers' factors: a rate above the one that is far too high is useless.
 const LIMITS: (f64, f64) = (1e-3, 1.0);
 
 const STUDY: Study = Study {
@@ -41,8 +41,8 @@ const STUDY: Study = Study {
         Drawn::new("update", "learning rate", Scale::Logarithmic).within(1e-3, 10.0),
     ],
     expected: Expected {
-        words: "plain SGD diverges where the rate is above 2 over the curvature; a feedback that lowers the rate \
-                while the loss is high keeps it below, and training goes on; its integral lowers it for good.",
+        words: "plain SGD diverges if the rate is above 2 divided by the curvature; feedback that lowers the rate \
+                while the loss is high keeps it below, and training continues; its integral lowers it permanently.",
         better: &[
             ("PI on the loss", "constant, too high"),
             ("PI on the loss", "cosine, too high"),
@@ -60,7 +60,7 @@ type Arm = (ScheduleConfig, Option<Pid>);
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let plan = Plan { batch_size: 32, epochs: settings.either(10, 2), change: unchanged };

@@ -1,4 +1,4 @@
-//! A rate that falls where the validation loss gets no better, beside rates that know only the update.
+//! A rate that falls when the validation loss stops improving, compared with rates that know only the update.
 
 use anneal_examples::plot::Scale;
 use anneal_examples::prelude::*;
@@ -18,7 +18,7 @@ use crate::table::Column;
 const RATE: f64 = 0.05;
 const MOMENTUM: f64 = 0.9;
 
-/// What becomes of the rate at a plateau, and after how many epochs that are no better.
+/// The factor on the rate at a plateau, and the number of epochs without improvement.
 const FACTOR: f64 = 0.5;
 const PATIENCE: u64 = 2;
 
@@ -35,8 +35,8 @@ const STUDY: Study = Study {
         Drawn::new("update", "learning rate", Scale::Rate),
     ],
     expected: Expected {
-        words: "under a constant rate SGD stays as noisy as it is; a rate that falls where the validation loss gets no \
-                better ends lower, and without being told the length of the run comes near schedules that know it.",
+        words: "under a constant rate, SGD stays noisy; a rate that falls when the validation loss stops improving \
+                ends lower, and comes close to schedules that know the length of the run, without knowing it.",
         better: &[("plateau", "constant")],
         by: 0,
         adaptive: &["plateau"],
@@ -49,7 +49,7 @@ type Arm = (ScheduleConfig, bool);
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let plan = Plan { batch_size: 32, epochs: settings.either(30, 3), change: unchanged };

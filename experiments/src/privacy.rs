@@ -1,4 +1,4 @@
-//! Accuracy against ε: fixed rates, and the best rate as the noisy gradient shows it.
+//! Accuracy against ε: fixed rates, and the best rate according to the noisy gradient.
 
 use std::sync::Arc;
 
@@ -24,23 +24,23 @@ use crate::harness::{Drawn, Expected, Report, Study, Trial};
 use crate::model::PIXELS;
 use crate::table::Column;
 
-/// What may be spent, at this δ.
+/// The budgets ε at this δ.
 const EPSILONS: [f64; 3] = [1.0, 3.0, 8.0];
 const DELTA: f64 = 1e-4;
 
-/// A noise multiplier that is none.
+/// A noise multiplier that is effectively 0.
 const NO_NOISE: f64 = 1e-9;
 
 /// The norm that the gradient of each digit is clipped to.
 const CLIP: f64 = 1.0;
 
-/// Digits of a sample in the mean.
+/// The mean number of digits per sample.
 const EXPECTED_BATCH: usize = 64;
 
-/// An update counts half in the mean of ‖g̃‖² after so many.
+/// The half-life, in updates, of the mean of ‖g̃‖².
 const HALF_LIFE: u64 = 10;
 
-/// The best rate is not held above this part of 1/L.
+/// The lower limit of the best rate, as a share of 1/L.
 const LEAST: f64 = 1e-4;
 
 const STUDY: Study = Study {
@@ -59,9 +59,9 @@ const STUDY: Study = Study {
         Drawn::new("update, at ε = 1", "learning rate", Scale::Logarithmic),
     ],
     expected: Expected {
-        words: "the best rate for an update, ‖g‖²/(L(‖g‖² + dσ²C²/B²)), falls as the noise grows against the gradient, so \
-                that a smaller ε wants a lower rate; one that follows the noisy gradient comes down by itself, and one L \
-                serves every ε.",
+        words: "the best rate for an update, ‖g‖²/(L(‖g‖² + dσ²C²/B²)), falls as the noise grows relative to the \
+                gradient, so a smaller ε needs a lower rate; a rate that follows the noisy gradient falls \
+                automatically, and one L works for every ε.",
         better: &[
             ("constant 0.2", "constant 0.8"),
             ("constant 0.2", "constant 3.2"),
@@ -82,7 +82,7 @@ const STUDY: Study = Study {
 #[derive(Debug, Clone, Copy)]
 enum Rates {
     Constant(f64),
-    /// For a loss of a largest curvature of 1 over this.
+    /// The best rate for a loss with this 1/L, where L is the largest curvature.
     Best(f64),
 }
 
@@ -95,7 +95,7 @@ struct Arm {
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let updates = settings.either(200, 5);
@@ -145,7 +145,7 @@ pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     })
 }
 
-/// What a training showed.
+/// The results of a training.
 #[derive(Debug)]
 struct Course {
     /// The rate of each update, counted from 1.
@@ -215,7 +215,7 @@ impl Batcher<Row, ImageBatch> for Digit {
     }
 }
 
-/// One layer: few parameters, each of which has noise.
+/// One layer, so that few parameters get noise.
 #[derive(Module, Debug)]
 struct Classifier {
     linear: Linear,

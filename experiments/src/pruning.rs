@@ -1,4 +1,4 @@
-//! Weights pruned in three shocks, and rates that fall smoothly, in steps, and start anew.
+//! Weights pruned in three shocks, and rates that fall smoothly, in steps, or restart.
 
 use anneal_examples::loader::ImageLoader;
 use anneal_examples::plot::Scale;
@@ -20,17 +20,17 @@ use crate::model::Classifier;
 use crate::rates::{Tried, at_rates, best};
 use crate::table::Column;
 
-/// When weights are pruned, in percent of the run, and how many of all are then.
+/// When weights are pruned, in percent of the run, and the pruned share of all weights afterwards.
 const SHOCKS: [(usize, f64); 3] = [(40, 0.75), (55, 0.9), (70, 0.95)];
 
-/// What a step leaves of the rate, at each shock.
+/// The factor on the rate at each shock.
 const STEP: f64 = 0.3;
 
-/// The jump of the rate after a shock, and the half-life of what is beyond 1.
+/// The jump of the rate after a shock, and the half-life of its excess over 1.
 const JUMP: f64 = 4.0;
 const HALF_LIFE: u64 = 50;
 
-/// Peak rates of which each arm has its best.
+/// Peak rates; each arm uses its best one.
 const RATES: [f64; 4] = [0.0125, 0.025, 0.05, 0.1];
 const MOMENTUM: f64 = 0.9;
 
@@ -55,8 +55,8 @@ const STUDY: Study = Study {
         Drawn::new("update", "learning rate", Scale::Rate),
     ],
     expected: Expected {
-        words: "a smooth decay recovers better than steps whose own drops add to the shock, and a rate that jumps after each shock \
-                and decays back recovers sooner than one that goes on falling.",
+        words: "a smooth decay recovers better than steps, whose drops add to the shock, and a rate that jumps after \
+                each shock and decays back recovers sooner than one that keeps falling.",
         better: &[
             ("cosine", "steps at the shocks"),
             ("cosine, restarts", "steps, restarts"),
@@ -69,13 +69,13 @@ const STUDY: Study = Study {
     },
 };
 
-/// A schedule of a peak rate, and whether it restarts after each shock.
+/// A schedule for a peak rate, and whether it restarts after each shock.
 type Arm = (fn(f64) -> ScheduleConfig, bool);
 
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let level: fn(f64) -> ScheduleConfig = |rate| constant(rate).into();
@@ -108,7 +108,7 @@ pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
         let tried = at_rates(rates, train, |cut| cut.course.valid_loss())?;
         let Tried { rate, found, .. } = best(&tried);
         let Cut { course, shock, recovery, accuracies } = found;
-        // What comes long before the first shock is much the same, and far from the rest.
+        // The part long before the first shock is much the same, and far from the rest.
         let drawn = |line: &[(f64, f64)]| line[line.len() / 4..].to_vec();
         Ok(Trial {
             numbers: vec![course.test.loss, course.test.accuracy, *shock, *recovery, *rate],
@@ -121,16 +121,16 @@ pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
 #[derive(Default)]
 struct Cut {
     course: Course,
-    /// By how much the validation loss rose at the last shock.
+    /// The rise of the validation loss at the last shock.
     shock: f64,
-    /// Updates from then on until half of the rise is undone.
+    /// The updates until half of the rise is undone.
     recovery: f64,
-    /// The validation accuracy after so many updates.
+    /// The validation accuracy by updates.
     accuracies: Vec<(f64, f64)>,
 }
 
 impl Cut {
-    /// Tests what comes out of so many updates, and gives the loss.
+    /// Tests the network after this many updates, and returns the loss.
     fn test(
         &mut self,
         training: &TrainingLoop<Classifier>,

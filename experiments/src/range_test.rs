@@ -1,4 +1,4 @@
-//! What a range test suggests, against the best of a real grid of rates.
+//! Compares the suggestion of a range test with the best rate of a real grid.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -29,19 +29,19 @@ use crate::model::Classifier;
 
 const TITLE: &str = "What a range test suggests, and the best rate of a grid";
 
-/// Rates of a grid for each decade.
+/// The rates of a grid per decade.
 const A_DECADE: i32 = 3;
 
-/// How far from the best rate a suggestion may be.
+/// The factor within which a suggestion counts as near the best rate.
 const NEAR: f64 = 3.0;
 
 /// Images tested at once.
 const TESTED_AT_ONCE: usize = 100;
 
-/// Makes a network, with random parameters where it has any.
+/// Makes a network, with random values for new parameters.
 type Make<M> = Box<dyn Fn(&Device) -> Result<M, ExperimentError>>;
 
-/// A network, what it learns, and how.
+/// A network, its task, and its training.
 struct Problem<M> {
     name: &'static str,
     how: &'static str,
@@ -56,19 +56,19 @@ struct Problem<M> {
     finder: LrFinder,
 }
 
-/// What one seed of a problem showed.
+/// The results of one seed of a problem.
 struct Measured {
     problem: &'static str,
     seed: u64,
     found: RangeTests,
-    /// Rate, and validation loss at the end of a run with it; infinite where it diverged.
+    /// Each rate, and the validation loss at the end of a run with it; infinite if it diverged.
     grid: Vec<(f64, f64)>,
 }
 
 /// Measures all problems.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(arguments: &RangeTestSettings) -> Result<String, ExperimentError> {
     let started = Instant::now();
     let settings = &arguments.shared;
@@ -146,7 +146,7 @@ fn things(
     })
 }
 
-/// A network that was made for ImageNet, with rates that fall from layer to layer.
+/// A network for ImageNet, with rates that fall from layer to layer.
 fn fine_tuning(
     settings: &Settings,
     weights: &Path,
@@ -214,7 +214,7 @@ impl<M: ImageClassifier> Problem<M> {
             for power in self.decades.0 * A_DECADE..=self.decades.1 * A_DECADE {
                 let rate = 10f64.powf(f64::from(power) / f64::from(A_DECADE));
                 device.seed(seed);
-                // The running statistics of clones are one.
+                // Clones share their running statistics.
                 let copy = model.valid().train();
                 let loss = self.loss_at(copy, rate, &loader, &device)?;
                 say(format_args!("{}, seed {seed}, rate {rate:.2e}: loss {loss:.4}", self.name));
@@ -258,7 +258,7 @@ impl Measured {
         self.grid.iter().min_by(better).copied().unwrap_or((f64::NAN, f64::NAN))
     }
 
-    /// The loss at the rate of the grid that is nearest to this one.
+    /// The loss at the nearest rate of the grid.
     fn loss_near(&self, rate: f64) -> f64 {
         let distance = |(of, _): &&(f64, f64)| (of / rate).ln().abs();
         let nearest = self.grid.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
@@ -320,7 +320,7 @@ fn panels(measured: &[Measured]) -> Vec<Panel<'_>> {
     panels
 }
 
-/// How many of the runs with a clear verdict a rule came near in.
+/// How often a rule came near the best rate in runs with a clear verdict.
 fn near(measured: &[Measured], rule: Rule) -> (usize, usize) {
     let clear = measured.iter().filter(|run| run.is_clear());
     let factors: Vec<Option<f64>> = clear.map(|run| run.factor(rule)).collect();

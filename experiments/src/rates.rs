@@ -1,13 +1,13 @@
-//! Trainings at a few rates, so that every arm has the best of its own.
+//! Trains at several rates, so that every arm uses its best one.
 
 use crate::error::ExperimentError;
 
-/// What a training at a rate showed.
+/// The result of a training at a rate.
 #[derive(Debug)]
 pub struct Tried<T> {
     /// The rate.
     pub rate: f64,
-    /// What rates are judged by: less is better, and what is not finite is infinite.
+    /// The loss that rates are judged by; non-finite losses count as infinite.
     pub loss: f64,
     /// What was found.
     pub found: T,
@@ -31,7 +31,7 @@ pub fn at_rates<T>(
     rates.iter().map(&mut at).collect()
 }
 
-/// The one of the lowest loss, and of several the first; there must be one.
+/// The result with the lowest loss, the first of ties; there must be at least one.
 pub fn best<T>(tried: &[Tried<T>]) -> &Tried<T> {
     let best = tried.iter().min_by(|one, other| one.loss.total_cmp(&other.loss));
     best.expect("an experiment has a rate")

@@ -17,7 +17,7 @@ use clap::Args;
 use crate::comparison::{Comparison, Session, Subject, seeds};
 use crate::error::ExperimentError;
 
-/// What it uses where the command line says nothing.
+/// The defaults of the command line.
 pub const DEFAULTS: Defaults =
     Defaults { about: "", epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
@@ -26,7 +26,7 @@ pub struct ComparisonArguments {
     #[command(flatten)]
     shared: Arguments,
 
-    /// Train every schedule from so many seeds: --seed, --seed + 1, ...
+    /// Train every schedule from N seeds: --seed, --seed + 1, ...
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole_number, allow_negative_numbers = true)]
     seeds: NonZeroUsize,
 }
@@ -34,14 +34,14 @@ pub struct ComparisonArguments {
 /// Trains and compares.
 ///
 /// # Errors
-/// When something is wrong with the arguments, or a run fails.
+/// If something is wrong with the arguments, or a run fails.
 pub fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExperimentError> {
     let shared = &arguments.shared;
     let seeds = seeds(shared, arguments.seeds)?;
     let group =
         Session::open_group("schedules", Dataset::Cifar10, Augmentation::CROP_AND_FLIP, shared)?;
     let contenders = contenders(shared)?;
-    // What is wrong with one is said before any is trained or overwritten.
+    // Errors are reported before anything is trained or overwritten.
     for seed in seeds.clone() {
         for (name, schedule) in &contenders {
             let session = group.member(name, seed)?;
@@ -60,7 +60,7 @@ pub fn run(arguments: &ComparisonArguments) -> Result<Comparison, ExperimentErro
     comparison.finish()
 }
 
-/// All with the same peak; a schedule from a file is one more.
+/// All schedules have the same peak; a schedule from a file is added.
 fn contenders(
     arguments: &Arguments,
 ) -> Result<Vec<(&'static str, ScheduleConfig)>, ExperimentError> {

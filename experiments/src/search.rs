@@ -1,4 +1,4 @@
-//! Searches for rate and decay at equal budget.
+//! Compares searches for rate and decay at equal budget.
 
 use std::cell::RefCell;
 
@@ -22,7 +22,7 @@ use crate::table::Column;
 const RATES: (f64, f64) = (1e-5, 10.0);
 const DECAYS: (f64, f64) = (1e-5, 1.0);
 
-/// What a trial may lose against the best of all trials, for its rate to be a good one.
+/// The largest excess loss over the best trial at which a rate counts as good.
 const GOOD: f64 = 1.25;
 
 const EXPERIMENT: Experiment = Experiment {
@@ -37,9 +37,9 @@ const EXPERIMENT: Experiment = Experiment {
     ],
     panels: &[Drawn::new("epochs of all trials", "best valid loss so far", Scale::Logarithmic)],
     expected: Expected {
-        words: "uniform samples of the rate itself lie in the highest decade nine times of ten, and mostly miss; log-uniform \
-                ones hit in proportion to the width of the target; a Gaussian process learns where it is, and halving \
-                sees more trials for the same epochs.",
+        words: "uniform samples of the rate lie in the highest decade nine times out of ten, and mostly miss; \
+                log-uniform samples hit in proportion to the width of the target; a Gaussian process learns where it \
+                is, and halving makes more trials in the same epochs.",
         better: &[
             ("log random", "linear random"),
             ("Gaussian process", "log random"),
@@ -54,7 +54,7 @@ const EXPERIMENT: Experiment = Experiment {
 /// How trials are chosen, and whether bad ones are stopped.
 type Arm = (Strategy, bool);
 
-/// What is trained, and for how long.
+/// The training and its length.
 struct Problem {
     digits: Digits,
     plan: Plan,
@@ -62,10 +62,10 @@ struct Problem {
     halving: Halving,
 }
 
-/// Searches in all ways from all seeds.
+/// Runs all searches from all seeds.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let epochs = settings.either(6, 2);
     let problem = Problem {
@@ -104,7 +104,7 @@ impl Problem {
                 search.halving(self.halving.clone()).budget((self.trials * self.plan.epochs) as u64)
             }
         };
-        // After each epoch that was trained, the best loss so far of a trial that came to its end.
+        // After each trained epoch, the best loss of finished trials so far.
         let (line, best) = (RefCell::new(vec![]), RefCell::new((f64::INFINITY, 0.0)));
         let study = search
             .run(|trial| {
@@ -150,7 +150,7 @@ impl Problem {
             .train_while(&self.digits, seed, build, |epoch, loss| keep(epoch, loss).map_err(failed))
     }
 
-    /// The rates that are nearly as good as the best, with hardly any decay, of the first seed.
+    /// The rates of the first seed that are nearly as good as the best, with hardly any decay.
     fn good_rates(&self, settings: &Settings) -> Result<(f64, f64), ExperimentError> {
         let decades = (RATES.1 / RATES.0).log10();
         let points = settings.either(25, 7);
@@ -166,7 +166,7 @@ impl Problem {
         let is_good = |loss: &f64| *loss <= GOOD * best;
         let first = losses.iter().position(is_good).unwrap_or(0);
         let last = losses.iter().rposition(is_good).unwrap_or(0);
-        // Half of the way to the neighbors that are not good.
+        // Halfway to the neighbors that are not good.
         let between = |i: f64| RATES.0 * 10f64.powf(decades * i / (points - 1) as f64);
         Ok((
             between((first as f64 - 0.5).max(0.0)),
@@ -198,7 +198,7 @@ impl Problem {
     }
 }
 
-/// Trials whose rate is a good one.
+/// The trials with a good rate.
 fn hits(study: &Study, good: (f64, f64)) -> usize {
     let is_good = |rate: f64| (good.0..=good.1).contains(&rate);
     study.trials().iter().filter(|trial| is_good(trial.values["rate"])).count()

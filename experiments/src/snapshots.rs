@@ -1,4 +1,4 @@
-//! One training that ends once, and others that end several times and answer together.
+//! Compares one training with ensembles of the snapshots at restarts.
 
 use std::sync::Arc;
 
@@ -53,9 +53,9 @@ const STUDY: Study = Study {
         Drawn::new("update", "learning rate", Scale::Rate),
     ],
     expected: Expected {
-        words: "restarts take the weights to other minima, so that the models at the ends of cycles differ in what they \
-                get wrong, and their mean is right more often than one model that was trained as long; models along \
-                one cosine differ less where they are good.",
+        words: "restarts move the weights to other minima, so the models at the ends of cycles make different errors, \
+                and their mean is more often right than one model trained equally long; models along one cosine differ \
+                less where they are good.",
         better: &[
             ("3 cycles", "one cosine"),
             ("6 cycles", "one cosine"),
@@ -74,13 +74,13 @@ const STUDY: Study = Study {
     },
 };
 
-/// A schedule, and in how many parts of the run the model is kept at the end of each, whatever the rate is there.
+/// A schedule, and the number of equal parts of the run at whose ends the model is kept, whatever the rate.
 type Arm = (ScheduleConfig, Option<usize>);
 
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let bench = Bench::load(settings)?;
     let once = || ScheduleConfig::from(cosine(RATE));
@@ -112,7 +112,7 @@ pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     STUDY.conduct(settings, &arms, &note, |arm, seed| bench.trial(arm, seed))
 }
 
-/// The models that a run leaves, and the rate of each update.
+/// The models of a run, and the rate of each update.
 type Left = (Vec<ColorClassifier>, Vec<(f64, f64)>);
 
 /// What all arms share.
@@ -197,7 +197,7 @@ impl Bench {
         test_loader(Arc::clone(&self.colors.test), TESTED_AT_ONCE, &self.colors.device)
     }
 
-    /// What models achieve together.
+    /// The results of the ensemble.
     fn score(
         &self,
         members: &[ColorClassifier],

@@ -1,4 +1,4 @@
-//! Batches that are broken, and what keeps them from breaking the network.
+//! Broken batches, and guards that keep them from breaking the network.
 
 use anneal_examples::loader::ImageBatch;
 use anneal_examples::plot::Scale;
@@ -15,14 +15,14 @@ use crate::error::ExperimentError;
 use crate::harness::{Drawn, Expected, LOSSES, Report, Study, Trial, smoothed};
 use crate::table::Column;
 
-/// One of so many batches is broken: its pixels are so many times as large.
+/// One of this many batches is broken, and the factor on its pixels.
 const EVERY: u64 = 40;
 const TIMES: f64 = 50.0;
 
 /// The rate of plain SGD.
 const RATE: f64 = 0.1;
 
-/// A momentum, under which each gradient moves the weights ten times as far in the end, and the rate for it.
+/// A momentum with which each gradient finally moves the weights ten times as far, and the rate for it.
 const MOMENTUM: f64 = 0.9;
 const RATE_WITH_MOMENTUM: f64 = RATE * (1.0 - MOMENTUM);
 
@@ -44,9 +44,9 @@ const STUDY: Study = Study {
         Drawn::new("epoch", "valid loss", Scale::Logarithmic).within(LOSSES.0, LOSSES.1),
     ],
     expected: Expected {
-        words: "a norm far above its moving mean is noticed, and what is done about it, clipping to the mean, cutting \
-                the rate or skipping the update, lets the network learn nearly as if no batch were broken; a fixed \
-                norm to clip to shortens other gradients too.",
+        words: "a norm far above its moving mean is detected, and clipping to the mean, cutting the rate or skipping \
+                the update lets the network learn almost as if no batch were broken; clipping to a fixed norm shortens \
+                other gradients too.",
         better: &[
             ("guard that clips", "nothing"),
             ("guard that clips", "clipping at 1"),
@@ -65,7 +65,7 @@ const STUDY: Study = Study {
     },
 };
 
-/// What keeps broken batches off.
+/// The guard against broken batches.
 #[derive(Debug, Clone)]
 enum Guard {
     Nothing,
@@ -84,7 +84,7 @@ struct Arm {
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, Dataset::Mnist.normalization())?;
     let epochs = settings.either(10, 5);
@@ -140,7 +140,7 @@ fn is_broken(update: u64) -> bool {
     (update + 1).is_multiple_of(EVERY)
 }
 
-/// Breaks the batches that are to be broken.
+/// Breaks the chosen batches.
 fn broken(update: u64, batch: ImageBatch) -> ImageBatch {
     match is_broken(update) {
         true => ImageBatch { images: batch.images.mul_scalar(TIMES), ..batch },

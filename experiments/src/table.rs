@@ -1,20 +1,20 @@
-//! What was measured: a number for each arm, column and seed.
+//! The measurements: a number for each arm, column and seed.
 
 use crate::comparison::Spread;
 
 /// One measure of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// What heads it.
+    /// Its heading.
     pub name: &'static str,
-    /// Whether more of it is better; `None` where neither more nor less is.
+    /// Whether more is better; `None` if it is neutral.
     pub higher_is_better: Option<bool>,
     /// Whether it is a share of 1, written in percent.
     pub is_share: bool,
 }
 
 impl Column {
-    /// A number of which less is better.
+    /// A number for which less is better.
     pub const fn lower(name: &'static str) -> Self {
         Self { name, higher_is_better: Some(false), is_share: false }
     }
@@ -24,19 +24,19 @@ impl Column {
         Self { name, higher_is_better: None, is_share: false }
     }
 
-    /// A share of 1 of which more is better.
+    /// A share of 1 for which more is better.
     pub const fn share(name: &'static str) -> Self {
         Self { name, higher_is_better: Some(true), is_share: true }
     }
 
-    /// Whether the one value is better than the other; one that is not finite never is.
+    /// Whether one value is better than the other; a non-finite value never is.
     pub fn is_better(self, one: f64, other: f64) -> bool {
         let Some(higher_is_better) = self.higher_is_better else { return false };
         let better = if higher_is_better { one > other } else { one < other };
         one.is_finite() && (!other.is_finite() || better)
     }
 
-    /// Writes the values of all seeds: their mean, and the standard deviation of one to as many digits.
+    /// Writes the values of all seeds: their mean, and the standard deviation of one, with the same number of digits.
     pub fn cell(self, values: &[f64]) -> String {
         let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
         if finite.is_empty() {
@@ -66,16 +66,16 @@ impl Column {
 pub struct Row {
     /// The name of the arm.
     pub arm: &'static str,
-    /// For each seed the number of each column.
+    /// The number of each column, for each seed.
     pub runs: Vec<Vec<f64>>,
 }
 
 /// The numbers of all arms.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// What was measured.
+    /// The measures.
     pub columns: Vec<Column>,
-    /// Of which arms.
+    /// The arms.
     pub rows: Vec<Row>,
 }
 
@@ -86,7 +86,7 @@ impl Table {
         rows.flat_map(|row| row.runs.iter().map(|run| run[column])).collect()
     }
 
-    /// The mean of an arm in a column; not finite where a number is not.
+    /// The mean of an arm in a column; not finite if one of the numbers is not.
     pub fn mean(&self, arm: &str, column: usize) -> f64 {
         Spread::of(&self.values(arm, column)).mean
     }
@@ -106,7 +106,7 @@ impl Table {
         text
     }
 
-    /// Whether one arm was better than another, in words, and in how many of the seeds.
+    /// Describes whether one arm was better than another, and in how many of the seeds.
     pub fn duel(&self, one: &str, other: &str, column: usize) -> String {
         let by = self.columns[column];
         let (ours, theirs) = (self.values(one, column), self.values(other, column));
@@ -126,7 +126,7 @@ impl Table {
         )
     }
 
-    /// The columns in which no arm of these has the best mean: who has, and the best of these.
+    /// The columns in which none of these arms has the best mean: the best arm, and the best of these.
     pub fn lost_by(&self, arms: &[&str]) -> Vec<String> {
         let lost = |(index, column): (usize, &Column)| {
             let mean = |row: &Row| self.mean(row.arm, index);

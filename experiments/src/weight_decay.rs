@@ -1,5 +1,5 @@
-//! Trains the same network from the same seeds under one schedule and several weight decays of one
-//! strength, and shows what each does to the length of the weights.
+//! Trains the same network from the same seeds under one schedule and several weight decays of the same
+//! strength, and shows the effect of each on the norm of the weights.
 //!
 //! ```text
 //! cargo run --bin experiments -- weight_decay                          2,000 images, 20 epochs each
@@ -7,9 +7,9 @@
 //! cargo run --bin experiments -- weight_decay --help                everything else
 //! ```
 //!
-//! At the peak rate all of them shrink a weight to 1/e within the time scale; they differ in what they do
-//! when the rate falls. A relative decay is not among them: under one schedule it is the coupled one, and
-//! only differs from it where the peak rate is changed.
+//! At the peak rate all of them shrink a weight to 1/e within the time scale; they differ when the rate falls.
+//! A relative decay is not included: under one schedule it equals the coupled one, and differs only if the peak
+//! rate changes.
 
 use std::num::NonZeroUsize;
 
@@ -23,11 +23,11 @@ use clap::Args;
 use crate::comparison::{Comparison, Session, Subject, seeds};
 use crate::error::ExperimentError;
 
-/// What it uses where the command line says nothing.
+/// The defaults of the command line.
 pub const DEFAULTS: Defaults =
     Defaults { about: "", epochs: 20, batch_size: 64, learning_rate: 4e-3 };
 
-/// The group of what decays: the kernels and the last layer's matrix, not biases and norms.
+/// The group of decayed parameters: the kernels and the last layer's matrix, not biases and norms.
 const WEIGHTS: &str = "weights";
 
 #[derive(Debug, Clone, Args)]
@@ -35,11 +35,11 @@ pub struct DecayArguments {
     #[command(flatten)]
     shared: Arguments,
 
-    /// Train with every decay from so many seeds: --seed, --seed + 1, ...
+    /// Train with every decay from N seeds: --seed, --seed + 1, ...
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole_number, allow_negative_numbers = true)]
     seeds: NonZeroUsize,
 
-    /// How long weights take to shrink to 1/e at the peak rate: 500, 10ep or 50%
+    /// The time in which weights shrink to 1/e at the peak rate: 500, 10ep or 50%
     #[arg(long, value_name = "SPAN", default_value = "5ep", allow_hyphen_values = true)]
     time_scale: Span,
 }
@@ -47,7 +47,7 @@ pub struct DecayArguments {
 /// Trains and compares.
 ///
 /// # Errors
-/// When something is wrong with the arguments, or a run fails.
+/// If something is wrong with the arguments, or a run fails.
 pub fn run(arguments: &DecayArguments) -> Result<Comparison, ExperimentError> {
     let shared = &arguments.shared;
     let seeds = seeds(shared, arguments.seeds)?;
@@ -60,7 +60,7 @@ pub fn run(arguments: &DecayArguments) -> Result<Comparison, ExperimentError> {
     let policies = policies(arguments.time_scale);
     let rates = schedule.clone().resolve(group.run_length())?;
     for (_, decay) in &policies {
-        // What is wrong with one is said before any is trained.
+        // Errors are reported before anything is trained.
         let resolved = decay.resolve(&rates, group.run_length());
         resolved
             .map_err(|source| ExperimentError::TimeScale { span: arguments.time_scale, source })?;
@@ -94,7 +94,7 @@ fn series(name: &str, norms: Vec<f64>) -> Series {
     Series { name: name.to_owned(), points: points.collect() }
 }
 
-/// The norm a quarter, half, three quarters and all of the way.
+/// The norm after a quarter, a half, three quarters and all of the run.
 fn table(norms: &[Series]) -> String {
     let mut text = format!(
         "{:20}  {:>7}  {:>7}  {:>7}  {:>7}\n",
@@ -110,7 +110,7 @@ fn table(norms: &[Series]) -> String {
     text
 }
 
-/// All take the same share of a weight at the peak rate.
+/// All remove the same share of a weight at the peak rate.
 fn policies(time_scale: Span) -> [(&'static str, WeightDecay); 5] {
     [
         ("none", WeightDecay::none()),

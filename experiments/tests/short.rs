@@ -1,10 +1,10 @@
-//! A short run of each experiment: files, arms and numbers are there.
+//! Short runs of each experiment: checks files, arms and numbers.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs an experiment, and gives its table: a line for each arm.
+/// Runs an experiment, and returns its table, with a line for each arm.
 fn short(name: &str, folder: &Path, seeds: &str) -> Vec<String> {
     let mut program = Command::new(env!("CARGO_BIN_EXE_experiments"));
     let done =
@@ -19,7 +19,7 @@ fn short(name: &str, folder: &Path, seeds: &str) -> Vec<String> {
     rows.map(str::to_owned).collect()
 }
 
-/// Tests that all arms have a line, in this order, and that the numbers of those `finite` are.
+/// Checks that all arms have a line, in this order, and that the numbers of the `finite` arms are finite.
 fn check(rows: &[String], arms: &[&str], finite: &[&str]) {
     let found: Vec<&str> = rows.iter().map(|row| row.split(" | ").next().unwrap()).collect();
     let expected: Vec<String> = arms.iter().map(|arm| format!("| {arm}")).collect();
@@ -78,7 +78,7 @@ fn continual() {
     let rows = short("continual", folder.path(), "1");
 
     check(&rows, &arms, &[]);
-    // What is kept where much is learned is not known of so short a run; all else is.
+    // A short run does not show what is kept after much learning; everything else is known.
     assert!(rows.iter().all(|row| row.matches(" %").count() >= 3), "{rows:?}");
 }
 
@@ -369,7 +369,7 @@ fn spikes() {
     check(&short("spikes", folder.path(), "1"), &arms, &[arms[1], arms[3], arms[5], arms[7]]);
 }
 
-/// A comparison that can be resumed, of few images: its table has these rows.
+/// Checks that a resumable comparison on few images has these rows in its table.
 fn compare(name: &str, more: &[&str], rows: &[&str], pictures: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");

@@ -1,4 +1,4 @@
-//! Copies of a run: of finders, of searches, and of Burn's learner.
+//! Averages in copies of a run, by finders, searches and Burn's learner.
 
 use super::*;
 use burn::train::Interrupter;

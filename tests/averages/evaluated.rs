@@ -1,4 +1,4 @@
-//! Where averages are evaluated, and what they achieve.
+//! Where averages are evaluated, and their results.
 
 use super::*;
 use burn::train::checkpoint::MetricCheckpointingStrategy;
@@ -22,7 +22,7 @@ fn epochs() -> Vec<[Vec<f32>; 2]> {
     (0..3).map(epoch).collect()
 }
 
-/// Two batches an epoch.
+/// Two batches per epoch.
 fn validated(seen: &Mutex<Vec<Vec<f32>>>) -> Vec<Vec<f32>> {
     let mut seen = seen.lock().unwrap().clone();
     assert_eq!(seen.len(), 6);
@@ -72,12 +72,12 @@ fn a_loop_evaluates_what_was_asked_for() {
     assert_eq!(flat(&training.averaged()), average);
     let of = |weights| flat(&training.with_weights(training.model(), weights));
     assert_eq!((of(Weights::Average), of(Weights::Raw)), (average, raw.clone()));
-    // Of what is evaluated, too.
+    // Also for the evaluated weights.
     assert_eq!(flat(&training.with_weights(&training.averaged(), Weights::Raw)), raw);
     assert_eq!(flat(&training.into_model()), raw);
 }
 
-/// What is validated decides which epoch is the best.
+/// The validated weights decide which epoch is the best.
 #[test]
 fn the_best_checkpoint_is_that_of_the_weights_that_are_validated() {
     let valid = || batches(12, 6, 0);
@@ -190,7 +190,7 @@ fn a_loss_is_the_mean_over_items() {
     assert!(right > 0 && right < 14);
 }
 
-/// An output that nobody knows.
+/// An output of an unknown type.
 #[derive(Module, Debug)]
 struct Mute {
     inner: TinyModel,

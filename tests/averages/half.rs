@@ -1,4 +1,4 @@
-//! In half precision averages are those of the master weights.
+//! In half precision, the master weights are averaged.
 
 use super::*;
 use burn::tensor::DType;
@@ -37,12 +37,12 @@ fn the_average_is_that_of_the_masters() {
     assert_eq!(flat(&loaded), flat(&in_f32));
     let raw = saved.load_in_f32(TinyModel::new(&Device::default())).unwrap();
     assert_eq!(flat(&raw), masters[29]);
-    // Into a model in half precision as well.
+    // It also loads into a model in half precision.
     let loaded = saved.load_averaged(training.model().clone()).unwrap();
     assert_eq!((precision(&loaded), flat(&loaded)), (DType::F32, flat(&in_f32)));
 }
 
-/// A mean of many small steps that f16 could not tell apart.
+/// A mean of many small steps that f16 cannot resolve.
 #[test]
 fn steps_below_the_precision_of_f16_are_averaged() {
     let mut training = LearnerBuilder::new(model(), SgdConfig::new().build(), constant(1e-5))

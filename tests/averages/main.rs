@@ -1,4 +1,4 @@
-//! Averages of weights: what they are, where they are evaluated, and what a checkpoint keeps of them.
+//! Averages of weights: their values, their evaluation, and their checkpoints.
 
 mod copies;
 mod evaluated;
@@ -53,7 +53,7 @@ fn a_loop(builder: LearnerBuilder<TinyModel>) -> TrainingLoop<TinyModel> {
     builder.run(run()).build_loop().unwrap()
 }
 
-/// The batch of an update, as a loader of sixty points has it.
+/// The batch of an update, as from a loader of sixty points.
 fn batch(number: u64) -> Points {
     let first = number as usize % 10 * 6;
     points(&(first..first + 6).collect::<Vec<_>>(), &device())
@@ -114,7 +114,7 @@ fn assert_near(found: &[f32], expected: &[f64], what: &str) {
 /// Weights, one after the other.
 type SeenWeights = Arc<Mutex<Vec<Vec<f32>>>>;
 
-/// A model that remembers at which weights it is validated.
+/// A model that records the weights at which it is validated.
 #[derive(Module, Debug)]
 struct Seen {
     inner: TinyModel,

@@ -1,4 +1,4 @@
-//! Training goes on as if nobody averaged.
+//! Averages do not change training.
 
 use super::*;
 use burn::optim::{AdamWConfig, MuonConfig};
@@ -9,7 +9,7 @@ fn adamw() -> LearnerBuilder<TinyModel> {
     LearnerBuilder::new(model(), AdamWConfig::new().with_weight_decay(0.01).build(), cosine(0.02))
 }
 
-/// Scaled so high that some of the first updates are skipped, and some later.
+/// A scale so high that some of the first updates are skipped, and some later ones.
 fn overflows(builder: LearnerBuilder<TinyModel>) -> LearnerBuilder<TinyModel> {
     let loss_scaling = Some(LossScaling::new().scale(4e6).growth_interval(4));
     builder.half_precision(HalfPrecision { loss_scaling, ..HalfPrecision::f16() })
@@ -52,7 +52,7 @@ fn raw_weights_are_those_of_a_run_without_averages() {
                 pass_and_update(&mut with);
                 let found = (flat(with.model()), flat(&with.model_in_f32()));
                 assert_eq!(found, plain[number], "{name}, update {number}");
-                // Evaluation disturbs nothing.
+                // Evaluation changes nothing.
                 with.valid();
                 with.averaged_in_f32();
             }
@@ -83,7 +83,7 @@ fn a_skipped_update_is_not_taken() {
     }
 }
 
-/// Those of a group that is frozen are what they are; it is averaged from the first update on.
+/// The weights of a frozen group stay unchanged; it is averaged from the first update on.
 #[test]
 fn a_group_that_thaws_is_averaged_while_it_is_frozen() {
     let groups = GroupsConfig::new()

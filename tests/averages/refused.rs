@@ -1,4 +1,4 @@
-//! What cannot be averaged is refused before anything trains.
+//! Invalid averages are refused before anything trains.
 
 use super::*;
 
@@ -36,8 +36,11 @@ fn bad_input_is_named_with_value_and_range() {
     let endless = RunLength::unbounded();
     for (average, words) in [
         (Average::mean_from(percent), ["average.start", "50%", "a run that ends"]),
-        (Average::half_life(Span::epochs(2)), ["average.half_life", "2ep", "how long an epoch is"]),
-        (Average::latest(2, Span::epochs(1)), ["average.every", "1ep", "how long an epoch is"]),
+        (
+            Average::half_life(Span::epochs(2)),
+            ["average.half_life", "2ep", "no fixed epoch length"],
+        ),
+        (Average::latest(2, Span::epochs(1)), ["average.every", "1ep", "no fixed epoch length"]),
     ] {
         refused(builder().average(average.clone()), endless, &words);
         let error = AveragedModel::new(average).err().unwrap().to_string();
@@ -47,7 +50,7 @@ fn bad_input_is_named_with_value_and_range() {
     assert!(matches!(&error, AverageError::OutOfRange(error) if error.field == "on"), "{error}");
 }
 
-/// The last update of the run is the latest that an average can begin with.
+/// An average can start at the last update of the run at the latest.
 #[test]
 fn the_ends_of_ranges_are_allowed() {
     for average in [
@@ -98,17 +101,19 @@ fn files_hold_averages() {
         assert_eq!(serde_json::from_str::<Average>(&text).unwrap(), average, "{text}");
     }
     for unknown in [
-        "kind = { ema = { decay = 0.9 } }\nstrat = 5",
-        "kind = { ema = { decay = 0.9, warm = true } }",
-        "kind = \"median\"",
-        "kind = { latest = { count = 2, most = 3 } }",
+        "ema = 0.9\nstrat = 5",
+        "ema = { decay = 0.9, warm = true }",
+        "median = true",
+        "latest = 2\nmost = 3",
+        "latest = 2\nwarmup = true",
+        "ema = 0.9\nlatest = 2",
         "start = 5",
     ] {
         assert!(toml::from_str::<Average>(unknown).is_err(), "{unknown}");
         let json = serde_json::to_string(&toml::from_str::<toml::Value>(unknown).unwrap()).unwrap();
         assert!(serde_json::from_str::<Average>(&json).is_err(), "{json}");
     }
-    let short: Average = toml::from_str("kind = { ema = { decay = 0.9 } }").unwrap();
+    let short: Average = toml::from_str("ema = 0.9").unwrap();
     assert_eq!(short, Average::ema(0.9));
     for weights in [Weights::Average, Weights::Raw] {
         let text = serde_json::to_string(&weights).unwrap();

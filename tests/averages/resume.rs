@@ -1,4 +1,4 @@
-//! What a checkpoint keeps of averages, and runs that go on with others.
+//! Averages in checkpoints, and runs that resume with other averages.
 
 use super::*;
 use anneal_tests::seeded;
@@ -11,7 +11,7 @@ fn kinds() -> [Average; 5] {
         Average::ema(0.9).warmup(),
         Average::mean_from(4),
         Average::latest(3, 1),
-        // Three of seven are there after ten updates.
+        // Three of seven weights are taken after ten updates.
         Average::latest(7, 3),
         Average::mean_from(15),
     ]
@@ -41,7 +41,7 @@ fn a_loop_goes_on_as_if_nothing_had_happened() {
     }
 }
 
-/// Stops a run after so many batches, or a few more.
+/// Stops a run after this many batches, or a few more.
 #[derive(Clone)]
 struct Stops(usize, Arc<Mutex<usize>>, Interrupter);
 
@@ -111,7 +111,7 @@ fn a_launch_goes_on_from_anywhere() {
     }
 }
 
-/// Whether the builder is told of the checkpoint or not; Burn loads it.
+/// Burn loads the checkpoint, whether the builder names it or not.
 #[test]
 fn burns_own_loop_goes_on_too() {
     for average in kinds() {
@@ -155,7 +155,7 @@ fn an_average_that_is_new_begins_with_the_weights() {
         let saved = saved_by(before, folder.path());
         let mut resumed = a_loop(averaged(&Average::mean_from(0)).resume_from(&saved));
         let notes = resumed.explain().notes.join("\n");
-        assert!(notes.contains("begins with"), "{notes}");
+        assert!(notes.contains("starts from"), "{notes}");
         assert_eq!(flat(&resumed.valid()), path[9]);
         for number in 10..20 {
             update(&mut resumed);
@@ -165,7 +165,7 @@ fn an_average_that_is_new_begins_with_the_weights() {
     }
 }
 
-/// One that begins later leaves the weights as they are until then.
+/// An average that starts later leaves the weights unchanged until then.
 #[test]
 fn an_average_of_another_kind_is_not_evaluated() {
     let path = path(builder());
@@ -181,7 +181,7 @@ fn an_average_of_another_kind_is_not_evaluated() {
     assert_eq!(flat(&resumed.valid()), path[20]);
 }
 
-/// One of the same kind that begins later holds no weights from before.
+/// An average of the same kind that starts later holds no earlier weights.
 #[test]
 fn an_average_that_now_begins_later_begins_anew() {
     let path = path(builder());
@@ -198,14 +198,14 @@ fn an_average_that_now_begins_later_begins_anew() {
     }
 }
 
-/// Of another selection: what begins is said.
+/// With another selection, a note says which averages start anew.
 #[test]
 fn an_average_of_something_else_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let saved = saved_by(builder().average(Average::ema(0.9).on("head")), folder.path());
     let resumed = a_loop(builder().average(Average::ema(0.9).on("hidden")).resume_from(&saved));
     let notes = resumed.explain().notes.join("\n");
-    assert!(notes.contains("head") && notes.contains("begins with its weights"), "{notes}");
+    assert!(notes.contains("head") && notes.contains("starts from its weights"), "{notes}");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn an_average_that_is_no_longer_asked_for_is_left_out() {
     let saved = saved_by(averaged(&Average::ema(0.9)), folder.path());
     let mut resumed = a_loop(builder().resume_from(&saved));
     let notes = resumed.explain().notes.join("\n");
-    assert!(notes.contains("left out"), "{notes}");
+    assert!(notes.contains("it is dropped"), "{notes}");
     for raw in &path[10..20] {
         update(&mut resumed);
         assert_eq!(flat(&resumed.valid()), *raw);
@@ -225,7 +225,7 @@ fn an_average_that_is_no_longer_asked_for_is_left_out() {
     assert!(matches!(error, CheckpointError::NoAverage { .. }), "{error}");
 }
 
-/// What was averaged before, and is not now, is in a checkpoint what it is in the run.
+/// Parameters that are no longer averaged are the same in a checkpoint as in the run.
 #[test]
 fn a_part_that_is_no_longer_averaged_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
@@ -255,7 +255,7 @@ fn a_checkpoint_without_averages_has_none_to_load() {
     assert_eq!(flat(&loaded), flat(&training.valid()));
 }
 
-/// Twenty updates in epochs of ten go on in epochs of five, at the end of each of which weights are taken.
+/// Twenty updates in epochs of ten continue in epochs of five; weights are taken at the end of each.
 #[test]
 fn averages_follow_the_epochs_of_the_run_that_goes_on() {
     for choice in [OnMismatch::KeepStep, OnMismatch::KeepEpoch, OnMismatch::Restart] {

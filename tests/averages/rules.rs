@@ -1,10 +1,10 @@
-//! Each rule is its formula, under every driver.
+//! Each rule follows its formula, under every driver.
 
 use super::*;
 use anneal_tests::trained;
 use burn::optim::GradientsParams;
 
-/// What an average is of, in closed form.
+/// The rule of an average, in closed form.
 #[derive(Clone, Copy)]
 enum Of {
     Ema { decay: f64, warmup: bool },
@@ -12,7 +12,7 @@ enum Of {
     Latest(usize),
 }
 
-/// What it comes to after all these weights, taken from one on every so often.
+/// The average after all these weights, taken from a start at an interval.
 fn value(of: Of, start: usize, every: usize, path: &[Vec<f32>]) -> Vec<f64> {
     let taken = |i: &usize| *i >= start && (i + 1).is_multiple_of(every);
     let taken: Vec<Vec<f32>> = (0..path.len()).filter(taken).map(|i| path[i].clone()).collect();
@@ -42,7 +42,7 @@ fn half_life(updates: f64) -> Of {
     ema(0.5f64.powf(1.0 / updates))
 }
 
-/// Each with its rule, its first update, and how often it takes weights.
+/// Averages, each with its rule, first update and interval.
 fn all() -> Vec<(Average, Of, usize, usize)> {
     let warm = |decay| Of::Ema { decay, warmup: true };
     vec![
@@ -119,7 +119,7 @@ fn accumulated_batches_are_one_update() {
     let training = training(folder.path(), 3).grads_accumulation(4);
     let builder_of = || builder().average(Average::latest(2, 1));
     let found = builder_of().launch(training).unwrap().finished().unwrap();
-    // Four, four and two batches, three times.
+    // Updates of four, four and two batches, three times.
     let mut by_hand = builder_of().run(RunLength::updates(9)).build_loop().unwrap();
     let mut path = vec![];
     for number in 0..9 {
@@ -147,7 +147,7 @@ fn one_beside_a_plain_optimizer_goes_on_from_its_record() {
             average.load_record(record, updates, model)
         };
         let mut again = load(fresh.clone(), &step(7)).unwrap();
-        // Other ids, and another average.
+        // With other ids and another average.
         assert!(matches!(load(fresh, &TinyModel::new(&device())), Err(AverageError::OtherRecord)));
         let other = AveragedModel::new(Average::latest(9, 1)).unwrap();
         assert!(matches!(load(other, &step(7)), Err(AverageError::OtherRecord)));
@@ -160,7 +160,7 @@ fn one_beside_a_plain_optimizer_goes_on_from_its_record() {
     }
 }
 
-/// Weights that were loaded, and are not to be trained.
+/// Loaded weights that are not trained.
 #[test]
 fn models_without_autodiff_are_averaged_whole() {
     let plain = model().valid();

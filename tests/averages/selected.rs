@@ -1,4 +1,4 @@
-//! What is averaged of a model.
+//! Averages of selected parts of a model.
 
 use super::*;
 use burn::module::{Param, ParamId};
@@ -8,7 +8,7 @@ use burn::train::{ExecutionStrategy, MultiDeviceOptim};
 /// The weights of the hidden layer, in the order of the model.
 const HIDDEN: usize = 25;
 
-/// What is evaluated at the end, and the weights on the way there.
+/// The evaluated weights at the end, and the trained weights after each update.
 fn after(builder: LearnerBuilder<TinyModel>) -> (Vec<f32>, Vec<Vec<f32>>) {
     let mut training = a_loop(builder);
     let step = |_| {
@@ -45,7 +45,7 @@ fn the_last_average_that_selects_a_parameter_counts() {
     assert_parts(others, 1, 6);
 }
 
-/// None at all is as if nobody had asked.
+/// No average at all is the same as not configuring one.
 #[test]
 fn none_alone_changes_nothing() {
     let (found, path) = after(builder().average(Average::none()));
@@ -104,7 +104,7 @@ fn multi(optim: MultiDeviceOptim) -> ExecutionStrategy {
     ExecutionStrategy::multi(vec![device(); 2], optim)
 }
 
-/// The weights that are validated in each epoch of a run on two devices: the device of tests, twice.
+/// The weights validated in each epoch of a run on two devices: the device of tests, twice.
 fn on_two_devices(burns: Option<MultiDeviceOptim>, average: Option<Average>) -> Vec<Vec<f32>> {
     let (folder, model) = (tempfile::tempdir().unwrap(), Seen::new());
     let seen = model.weights.clone();

@@ -1,4 +1,4 @@
-//! Running statistics of averages: copied, averaged, or made anew.
+//! Running statistics of averages: copied, averaged, or recomputed.
 
 use super::*;
 use burn::data::dataloader::{DataLoaderIterator, Progress};
@@ -119,7 +119,7 @@ fn they_are_averaged_as_the_weights_are() {
             saved = Some(training.save(folder.path(), 1).unwrap());
         }
     }
-    // A run that goes on has them too, and nothing of the training model is changed.
+    // A resumed run has them too, and the training model is not changed.
     let saved = saved.unwrap();
     let mut resumed = looped(normed().average_statistics().resume_from(&saved));
     let mut plain = looped(normed());
@@ -130,7 +130,7 @@ fn they_are_averaged_as_the_weights_are() {
     assert_eq!(flat(&resumed.valid()), flat(&training.valid()));
 }
 
-/// What a run has left of them is not loaded where they are averaged no more.
+/// Averages of statistics are not loaded if statistics are no longer averaged.
 #[test]
 fn those_of_a_run_before_are_forgotten() {
     let folder = tempfile::tempdir().unwrap();
@@ -179,7 +179,7 @@ fn they_are_made_anew_by_passes() {
     assert_eq!(flat(training.model()), flat(plain.model()));
 }
 
-/// Before any average there is nothing to make anew.
+/// Before any average there is nothing to recompute.
 #[test]
 fn without_an_average_they_stay() {
     let builder = LearnerBuilder::new(Normed::new(), sgd(), constant(0.05));
@@ -214,7 +214,7 @@ fn loops_of_burns_make_them_anew() {
     }
 }
 
-/// The average of statistics in f16 is in f32 too; those that are made anew are rounded once.
+/// The average of f16 statistics is also in f32; recomputed statistics are rounded once.
 #[test]
 fn in_half_precision_they_are_averaged_in_f32() {
     let loss_scaling = Some(LossScaling::new().scale(64.0));
@@ -283,7 +283,7 @@ fn large_statistics_are_as_exact() {
     }
 }
 
-/// As a model comes back from a loop or a merge.
+/// A model as returned by a loop or a merge.
 #[test]
 fn a_model_in_training_is_evaluated_in_its_valid_form() {
     let model = Normed::new();

@@ -18,7 +18,7 @@ struct Line {
     steps: u64,
     delta: f64,
     epsilon: f64,
-    /// Without them those of the peer by default, which are ours.
+    /// By default the peer's defaults, which are the same here.
     orders: Option<Vec<f64>>,
 }
 
@@ -34,7 +34,7 @@ impl Line {
     }
 }
 
-/// What is found otherwise than by the peer.
+/// Describes a difference from the peer.
 pub fn compare(line: Value) -> Result<(), String> {
     let line: Line = serde_json::from_value(line).map_err(|error| error.to_string())?;
     let found = line.epsilon().map_err(|error| error.to_string())?;

@@ -32,7 +32,7 @@ pub fn compare(line: Value) -> Result<(), String> {
         .growth_factor(trace.args.growth_factor)
         .backoff_factor(trace.args.backoff_factor)
         .growth_interval(trace.args.growth_interval)
-        // torch's scale falls as long as f32 has a number for it.
+        // torch's scale falls as long as f32 can represent it.
         .minimum(f64::from(f32::MIN_POSITIVE));
     let mut scaler = rule.build().map_err(|error| error.to_string())?;
     let answers = trace.scales_after.iter().zip(&trace.stepped);

@@ -1,5 +1,5 @@
-//! Every trace of `tests/golden/feedback.jsonl` and `closed_loop_and_planning.jsonl` of a peer of a controller, or of the
-//! accountant of privacy, is answered as the peer answered it.
+//! Controllers and the privacy accountant give the same answers as their peers for every trace of
+//! `tests/golden/feedback.jsonl` and `closed_loop_and_planning.jsonl`.
 //!
 //! The environment variable `ANNEAL_GOLDEN` names another folder with these files.
 

@@ -1,4 +1,4 @@
-//! simple-pid: an input is announced, and the output is in the state of the controller.
+//! simple-pid: the input is announced, and the output is in the state of the controller.
 
 use anneal_control::{Announcement, Controllers, Describe, Pid, RunLength, Signal};
 use serde::Deserialize;
@@ -35,7 +35,7 @@ struct Arguments {
 impl Arguments {
     fn rule(&self) -> Pid {
         let signal = Signal::Announced("input".into());
-        // Limits are those of the factor, of which the output is the logarithm.
+        // The limits apply to the factor; the output is its logarithm.
         let least = self.low.map_or(1e-300, f64::exp);
         let most = self.high.map_or(1e300, f64::exp);
         let gains = [self.kp, self.ki, self.kd];
@@ -51,7 +51,7 @@ impl Arguments {
     }
 }
 
-/// What is answered otherwise than by the peer.
+/// Describes a difference from the peer.
 pub fn compare(line: Value) -> Result<(), String> {
     let Line { args, inputs, outputs, .. } =
         serde_json::from_value(line).map_err(|error| error.to_string())?;

@@ -1,11 +1,10 @@
-//! A trace of a scheduler that hears a metric.
+//! A trace of a scheduler that follows a metric.
 
 use anneal_control::{Controllers, Describe, Due, EpochMetrics, Observation, RunLength, peers};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What a peer was told, and the rates it came to. One value of the metric stands for an epoch, and an epoch is one
-/// update.
+/// The metrics given to a peer, and its rates. One value of the metric is an epoch, and an epoch is one update.
 #[derive(Deserialize)]
 struct Trace {
     args: Value,
@@ -14,7 +13,7 @@ struct Trace {
     rates_after: Vec<f64>,
 }
 
-/// Translates the scheduler, and drives it as a training does.
+/// Translates the scheduler, and drives it like a training.
 pub fn compare(peer: &str, name: &str, line: Value) -> Result<(), String> {
     let trace: Trace = serde_json::from_value(line).map_err(|error| error.to_string())?;
     if trace.metrics.is_empty() || trace.metrics.len() != trace.rates_after.len() {

@@ -4,7 +4,7 @@ use burn_anneal::plan::{GaussianProcess, Kernel};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Values that were observed, and what was predicted from them.
+/// Observed values, and predictions from them.
 #[derive(Deserialize)]
 struct Case {
     kernel: Kernel,
@@ -19,7 +19,7 @@ struct Case {
     log_marginal_likelihood: f64,
 }
 
-/// Predicts what scikit-learn predicted.
+/// Compares predictions with scikit-learn's.
 pub fn compare(line: Value) -> Result<(), String> {
     let case: Case = serde_json::from_value(line).map_err(|error| error.to_string())?;
     if case.at.is_empty() || [case.mean.len(), case.std_of_function.len()] != [case.at.len(); 2] {

@@ -1,5 +1,5 @@
-//! Every line of `tests/golden/feedback.jsonl` and `closed_loop_and_planning.jsonl` of a peer of a range test or a search
-//! is answered as the peer answered it.
+//! Range tests and searches give the same answers as their peers for every line of `tests/golden/feedback.jsonl` and
+//! `closed_loop_and_planning.jsonl`.
 //!
 //! The environment variable `ANNEAL_GOLDEN` names another folder with these files.
 

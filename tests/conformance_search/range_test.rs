@@ -1,4 +1,4 @@
-//! What fastai and Lightning read from the curve of a range test.
+//! The suggestions of fastai and Lightning from the curve of a range test.
 
 use burn_anneal::plan::Rule;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! What is averaged, and what stays.
+//! What is averaged, and what stays unchanged.
 
 use super::*;
 use burn::module::{Module, Param};
@@ -38,7 +38,7 @@ impl Mixed {
     }
 }
 
-/// An update on a batch of this mean, where the loss grows so fast with the free weight.
+/// An update on a batch with this mean; the loss has this slope in the free weight.
 fn update(training: &mut TrainingLoop<Mixed>, mean: f32, slope: f32) -> Done {
     training.pass(|model| {
         let batch = Tensor::<2>::from_floats([[mean - 1.0], [mean + 1.0]], &device());
@@ -58,7 +58,7 @@ fn statistics_are_weighted_means_and_what_is_frozen_stays() {
     let builder = LearnerBuilder::new(Mixed::new(), sgd(None), constant(RATE))
         .run(RunLength::updates(10))
         .groups(groups);
-    // Rate and momentum of the server, which statistics know nothing of.
+    // The server's rate and momentum do not affect statistics.
     let mut federation = FederationBuilder::new(vec![builder; 2], 10)
         .server_rate(ServerRate::new(constant(0.25)).momentum(0.5))
         .client_weights([1.0, 3.0])
@@ -72,7 +72,7 @@ fn statistics_are_weighted_means_and_what_is_frozen_stays() {
             let of_batch = (client + 1) as f32;
             update(training, of_batch, of_batch)
         });
-        // Means of 1 and 2, half of which each round takes in; slopes of 1 and 2.
+        // Means of 1 and 2, which each round weights by one half; slopes of 1 and 2.
         assert!(
             begins.iter().all(|begin| (f64::from(*begin) - statistic).abs() < 1e-6),
             "{begins:?}"
@@ -159,7 +159,7 @@ fn a_parameter_in_two_places_begins_each_round_as_one() {
     let mut federation = FederationBuilder::new(vec![builder; 2], 20).build().unwrap();
     let mut w = 0.0;
     for _ in 0..3 {
-        // One update alone, as Burn's optimizers leave the second place behind.
+        // Only one update, because Burn's optimizers do not update the second place.
         let found = federation.round(|client, training| {
             training.pass(|model| {
                 // ½ (2 w − c)², whose gradient is 2 (2 w − c).
@@ -177,8 +177,8 @@ fn a_parameter_in_two_places_begins_each_round_as_one() {
     }
 }
 
-/// Updates far below what f16 holds at 1, on a loss that is linear, under a server that takes half of them: the exact weights of the
-/// server have to reach the master weights.
+/// Updates far below the resolution of f16 at 1, on a linear loss, under a server that applies half of them: the exact
+/// weights of the server must reach the master weights.
 #[test]
 fn in_half_precision_master_weights_are_averaged_and_set() {
     let half = HalfPrecision { loss_scaling: None, ..HalfPrecision::f16() };

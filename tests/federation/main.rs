@@ -1,4 +1,4 @@
-//! Rounds of local updates: against closed forms on quadratics, what is averaged, and what is refused.
+//! Rounds of local updates: closed forms on quadratics, averages, and refusals.
 
 mod averaged;
 mod refused;
@@ -17,7 +17,7 @@ const CURVATURE: f64 = 2.0;
 const RATE: f64 = 0.1;
 const STEPS: u64 = 5;
 const ROUNDS: u64 = 8;
-/// Where the losses ½ λ (w − c)² of the clients are lowest.
+/// The minima c of the clients' losses ½ λ (w − c)².
 const CENTERS: [f64; 4] = [1.0, 2.0, 4.0, -3.0];
 
 type Done = Result<(), Box<dyn Error + Send + Sync>>;
@@ -59,7 +59,7 @@ fn close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 2e-5 * expected.abs().max(1.0), "{found}, not {expected}");
 }
 
-/// (1 − ηλ)^H: what is left of a distance after a round.
+/// (1 − ηλ)^H: the remaining share of a distance after a round.
 fn left(rate: f64) -> f64 {
     (1.0 - rate * CURVATURE).powi(STEPS as i32)
 }
@@ -145,7 +145,7 @@ fn some_clients_take_part_and_the_others_wait() {
     let w = (1.0 - once) * (0.75 * CENTERS[1] + 0.25 * CENTERS[3]);
     close(weight(&federation), w);
 
-    // One goes on with its schedule, the other begins it.
+    // One continues its schedule, the other starts it.
     let updates: Vec<u64> = federation.clients().iter().map(TrainingLoop::next_update).collect();
     assert_eq!(updates, [0, STEPS, 0, STEPS]);
     federation.round_of(&[0, 1], |client, training| descend(training, CENTERS[client])).unwrap();
@@ -162,7 +162,7 @@ fn a_budget_for_drift_holds_in_the_clients() {
     close(found.drift, (1.0 - left(0.2 / STEPS as f64)) * deviation(&CENTERS));
 }
 
-/// The weights after two rounds of clients with momentum, which they keep or not.
+/// The weights after two rounds of clients with momentum, which is kept or reset.
 fn with_momentum(keeps: bool) -> f64 {
     let mut velocities = [0.0; CENTERS.len()];
     let mut w = 0.0;

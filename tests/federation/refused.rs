@@ -1,4 +1,4 @@
-//! What is refused, and clients that go wrong.
+//! Refusals, and clients that fail.
 
 use super::*;
 use burn::module::{Module, Param};
@@ -9,7 +9,7 @@ fn error(builder: FederationBuilder<TermModel>) -> String {
     builder.build().err().unwrap().to_string()
 }
 
-/// Client 1 goes to NaN in the first round.
+/// Client 1 becomes NaN in the first round.
 fn round_with_nan(federation: &mut Federation<TermModel>) -> Result<Round, FederationError> {
     let first = federation.next_round() == 0;
     federation.round(|client, training| {
@@ -152,7 +152,7 @@ fn models_that_are_not_built_alike_are_refused() {
     let less = error(client(2, None));
     assert!(less.contains("has no more parameters, where the server's has `other` [1]"), "{less}");
 
-    // Or become another one in a round.
+    // A model that changes in a round.
     let builder = FederationBuilder::new([client(2, None), client(2, None)], ROUNDS);
     let mut federation = builder.build().unwrap();
     let error = federation.round(|client, training| {
@@ -191,7 +191,7 @@ fn controllers_of_a_server_that_need_more_than_its_gradient_are_refused() {
         (server().controller("own", TaskConflict::new()), "own", "the gradients of tasks"),
         (server().controller("own", plateau), "own", "a metric of epochs"),
     ] {
-        let needs = format!("controller `{controller}` needs {needs}, and a round has");
+        let needs = format!("controller `{controller}` needs {needs}, but a round has");
         let error = error(of(client(None)).server(server));
         assert_eq!(error, format!("server: {needs} only the gradient −Δ"));
     }

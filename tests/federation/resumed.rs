@@ -3,7 +3,7 @@
 use super::*;
 use std::path::Path;
 
-/// With a state of every kind: momentum on both sides, averages, and a controller that remembers.
+/// With all kinds of state: momentum on both sides, averages, and a controller with memory.
 fn learner() -> LearnerBuilder<TermModel> {
     LearnerBuilder::new(TermModel::new(&[0.0]), sgd(Some(0.7)), cosine(RATE))
         .run(RunLength::updates(ROUNDS * STEPS))
@@ -21,7 +21,7 @@ fn build(learner: LearnerBuilder<TermModel>, directory: &Path) -> Federation<Ter
         .unwrap()
 }
 
-/// In half precision the first losses overflow, so that the scale too is one that came of training.
+/// In half precision, the first losses overflow, so that training also changes the scale.
 #[test]
 fn a_run_of_some_clients_goes_on_bit_for_bit() {
     for learner in [learner(), learner().half_precision(HalfPrecision::f16())] {

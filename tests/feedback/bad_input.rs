@@ -1,4 +1,4 @@
-//! What is refused before training, and what is warned of.
+//! Refusals before training, and warnings.
 
 use super::*;
 use burn_anneal::control::{
@@ -29,7 +29,7 @@ fn what_contradicts_itself_is_refused() {
     assert!(refused(guards().controller("again", SpikeGuard::clip())).contains("clips spikes"));
     let cut = || SpikeGuard::cut(0.1, 5).signal(Signal::Loss);
     assert!(guards().controller("cut", cut()).build_loop().is_ok());
-    // What shortens all gradients, or hears of all, is of no single group.
+    // A controller that shortens all gradients, or uses all, cannot act on one group.
     let clips = SpikeGuard::clip().on_group("low");
     assert!(refused(tiny(0.1).controller("clips", clips)).contains("`clips` acts on the whole"));
     let learns = Hypergradient::on_log(1.0).on_group("low");
@@ -58,7 +58,7 @@ fn each_value_out_of_its_range_is_named() {
         assert!(error.starts_with("controller: ") && error.contains(part), "{error}");
     }
     let late = tiny(0.1).controller("learns", Hypergradient::on_log(1.0)).delay_signals();
-    assert!(refused(late).contains("`learns` decides about the very update"));
+    assert!(refused(late).contains("`learns` decides about the current update"));
     let error = Exploration::new(4, 100, 1.0, 0.1, 300).build().unwrap_err().to_string();
     assert!(error.contains("budget: 300"), "{error}");
     let run = RunLength::from_items(100, 10).epochs(4);
@@ -66,7 +66,7 @@ fn each_value_out_of_its_range_is_named() {
     assert!(error.contains("falls to"), "{error}");
 }
 
-/// It trains all the same; what was said stands in `explain()` too.
+/// It trains anyway; the warning is also in `explain()`.
 #[test]
 fn gains_of_an_unstable_loop_are_warned_of_with_the_root() {
     let signal = || Signal::Announced("level".into());
@@ -92,7 +92,7 @@ fn sums_of_more_and_more_batches_are_warned_of() {
     assert!(notes(GradientReduction::Mean).is_empty());
 }
 
-/// In a loop of one's own nobody but its owner ends an epoch.
+/// In a custom loop, only the user ends an epoch.
 #[test]
 fn a_loop_that_ends_no_epoch_is_stopped_where_a_controller_waits_for_one() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use burn_anneal::ExploreError;
 use burn_anneal::control::{Dropped, Exploration};
 use std::sync::Arc;
 
-/// One layer, and an output that only it knows.
+/// One layer, with an output type of its own.
 #[derive(Module, Debug)]
 struct OneLayer {
     layer: Linear,
@@ -47,7 +47,7 @@ fn builder<M: Module>(model: M) -> LearnerBuilder<M> {
     LearnerBuilder::new(model, SgdConfig::new().build(), rule.schedule()).run(rule.length())
 }
 
-/// One whose rates are a billion times the schedule's.
+/// A candidate whose rates are a billion times the schedule's.
 fn broken() -> LearnerBuilder<TinyModel> {
     let groups = GroupsConfig::new().group(Group::rest("all").multiple(1e9));
     builder(TinyModel::seeded(6, &device())).groups(groups)
@@ -59,11 +59,11 @@ fn one_layer() -> LearnerBuilder<OneLayer> {
 }
 
 fn loader() -> Arc<dyn DataLoader<Points>> {
-    // Of three batches an epoch, on the device of no model.
+    // Three batches per epoch, on a device that no model uses.
     seeded(18, 6, 1)
 }
 
-/// The losses of a loop of one's own over the same batches.
+/// The losses of a custom loop over the same batches.
 fn losses(mut training: TrainingLoop<TinyModel>, updates: usize) -> Vec<f64> {
     let loader = loader().to_device(&device());
     let batches = std::iter::repeat_with(|| loader.iter().map(Result::unwrap).collect::<Vec<_>>());
@@ -85,13 +85,13 @@ fn models_of_different_types_explore_and_the_best_trains_on() {
 
     let dropped: Vec<_> = explored.dropped().collect();
     assert!(matches!(dropped[..], [(1, Dropped::Rose { update: 1, .. })]), "{dropped:?}");
-    // It makes no update of the loss that it is dropped for, and the best makes all of its own.
+    // A dropped candidate makes no update for its last loss, and the best makes all of its updates.
     let made = [first.next_update(), second.next_update(), third.next_update()];
     let best = explored.best().unwrap();
     assert_eq!(made, if best == 0 { [50, 1, 10] } else { [10, 1, 50] });
     assert_eq!(explored.spent(), 62);
 
-    // A loop of one's own over the same batches has the same losses, of which the last of 10 is what decides.
+    // A custom loop over the same batches has the same losses, the last 10 of which decide.
     let last = losses(tiny(), made[0] as usize).pop().unwrap();
     assert!((explored.loss(0).unwrap() - last).abs() < 1e-6, "{explored:?}, {last}");
 }

@@ -12,8 +12,8 @@ fn logged(folder: &Path) -> UpdateLog {
     UpdateLog::read(folder).unwrap()
 }
 
-/// What is in the log is what happened: the losses that passes gave, the norms that a controller hears of in another
-/// run, and the distance between the weights.
+/// The log matches the run: the losses of passes, the norms that a controller gets in another run, and the distance
+/// between weights.
 #[test]
 fn a_line_says_what_an_update_did() {
     let folder = tempfile::tempdir().unwrap();
@@ -54,7 +54,7 @@ fn a_line_says_what_an_update_did() {
     assert_eq!(updates.len(), 3);
 }
 
-/// Also where nobody else asks for anything, and no controller is there.
+/// Also without any controllers or other needs.
 #[test]
 fn a_log_alone_changes_no_weight() {
     let folder = tempfile::tempdir().unwrap();
@@ -99,12 +99,12 @@ fn a_run_that_goes_on_goes_on_in_its_log() {
         updates.iter().map(in_one).collect::<Vec<_>>(),
         whole.iter().map(in_one).collect::<Vec<_>>()
     );
-    // One that begins anew begins its log anew.
+    // A new run starts a new log.
     drop(run().build_loop().unwrap());
     assert!(logged(folder.path()).updates.is_empty());
 }
 
-/// A loss that is NaN, and what was done about it.
+/// A NaN loss, and the reaction to it.
 #[test]
 fn a_skip_and_a_loss_that_is_nan_are_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
@@ -151,15 +151,15 @@ fn two_runs_do_not_write_into_one_log() {
     let folder = tempfile::tempdir().unwrap();
     let first = tiny(0.5).log_updates(folder.path()).build_loop().unwrap();
     let error = tiny(0.5).log_updates(folder.path()).build_loop().err().unwrap().to_string();
-    assert!(error.contains("another run of this program writes it"), "{error}");
-    // Whoever keeps an eye on a run that is over does not keep its log from the next.
+    assert!(error.contains("another run of this program writes to it"), "{error}");
+    // A watch on a finished run does not block the log of the next.
     let monitor = first.monitor().clone();
     first.into_model();
     assert!(tiny(0.5).log_updates(folder.path()).build_loop().is_ok());
     assert!(monitor.failure().is_none());
 }
 
-/// A file in the place of the folder, and a file that is no log.
+/// A file instead of the folder, and a file that is not a log.
 #[test]
 fn a_log_that_cannot_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -173,5 +173,5 @@ fn a_log_that_cannot_be_written_is_refused() {
     let saved = training.save(folder.path(), 1).unwrap();
     let builder = tiny(0.5).log_updates(folder.path()).resume_from(&saved);
     let error = builder.build_loop().err().unwrap().to_string();
-    assert!(error.contains("updates.jsonl: line 1 does not belong to a log of updates"), "{error}");
+    assert!(error.contains("updates.jsonl: line 1 is not part of an update log"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! Rates that answer to training, in trainings: controllers of one group and of all, floors, announcements, the log of
-//! updates, and several devices and models.
+//! Rates that react to training: controllers of one group and of all, floors, announcements, the log of updates, and
+//! several devices and models.
 
 mod bad_input;
 mod explore;
@@ -21,7 +21,7 @@ fn device() -> Device {
     Device::default().autodiff()
 }
 
-/// Of two groups, of which `low` has a quarter of the rate.
+/// A model with two groups; `low` has a quarter of the rate.
 fn tiny(rate: f64) -> LearnerBuilder<TinyModel> {
     let model = TinyModel::seeded(5, &device());
     let groups = GroupsConfig::new()
@@ -48,7 +48,7 @@ fn rates(training: &TrainingLoop<TinyModel>) -> Vec<f64> {
     training.rate_metrics().into_iter().map(|mut metric| metric.last().unwrap()).collect()
 }
 
-/// Answers the same to each update.
+/// Gives the same answer to each update.
 #[derive(Clone, Debug)]
 struct Says(Answer);
 

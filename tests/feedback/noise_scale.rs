@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use std::path::Path;
 use std::sync::Arc;
 
-/// w at the beginning, where the mean of x is 0; and the deviations of x.
+/// The initial w, with mean 0 of x; and the deviations of x.
 const GRADIENT: [f64; 4] = [0.5, -1.0, 0.25, 0.0];
 const DEVIATIONS: [f64; 4] = [4.0, 1.0, 0.0, 3.0];
 
@@ -126,7 +126,7 @@ fn in_a_row(updates: usize, batches: usize) -> Vec<Vec<Vec<usize>>> {
     (0..updates).map(update).collect()
 }
 
-/// Whether it found what was expected; and, where that is many updates, the noise scale that is true.
+/// Checks the expected result, and after many updates the true noise scale.
 fn assert_found(found: Option<GradientNoise>, updates: &[Vec<Vec<usize>>], near: f64, what: &str) {
     let found = found.unwrap_or_else(|| panic!("{what}: nothing is known"));
     let [gradient, noise] = expected(updates);
@@ -143,7 +143,7 @@ fn assert_found(found: Option<GradientNoise>, updates: &[Vec<Vec<usize>>], near:
 type Builder = LearnerBuilder<Center>;
 type Ask = fn(Builder) -> Builder;
 
-/// It does not move, and all updates count the same.
+/// w does not move, and all updates have the same weight.
 fn builder() -> Builder {
     let rule = NoiseScale::new().half_life(1 << 40);
     LearnerBuilder::new(Center::new(), SgdConfig::new().build(), constant(1e-12))
@@ -162,10 +162,10 @@ const ASKS: [(&str, Ask); 5] = [
     }),
 ];
 
-/// Sums of squares in f32, and the difference of two that are alike.
+/// The rounding of sums of squares in f32, and of the difference of two similar ones.
 const SUMS: f64 = 1e-4;
 
-/// These updates of a loop of one's own.
+/// Runs these updates in a custom loop.
 fn train(training: &mut TrainingLoop<Center>, updates: std::ops::Range<usize>) {
     for update in updates {
         for first in (0..BATCHES).map(|k| (update * BATCHES + k) * BATCH) {
@@ -188,7 +188,7 @@ where
         .metrics((LossMetric::new(),))
 }
 
-/// Launches, and gives what was found and what updates were left out for their batches.
+/// Launches a run, and returns the result and the updates excluded because of their batches.
 fn launched(builder: Builder, items: usize, accumulation: usize) -> (Option<GradientNoise>, u64) {
     let folder = tempfile::tempdir().unwrap();
     let watch = builder.watch();
@@ -269,7 +269,7 @@ fn an_update_with_a_short_batch_is_left_out_and_a_shorter_one_weighed() {
         let (found, uneven) = launched(ask(builder()), 63 * 32 + 21, BATCHES);
         assert_eq!(uneven, 1, "{what}");
         assert_found(found, &whole, SUMS, &format!("{what}, a short batch"));
-        // 2 full batches, which the mean of an update divides by 4 all the same.
+        // 2 full batches, which the mean of an update still divides by 4.
         let (found, uneven) = launched(ask(builder()), 63 * 32 + 16, BATCHES);
         let mut updates = whole.clone();
         updates.push(in_a_row(127, 2).pop().unwrap());
@@ -290,7 +290,7 @@ fn half_precision_is_as_good_but_for_its_rounding() {
     }
 }
 
-/// At a scale of 2⁷⁰ squares of gradients overflow; it is halved until they do not.
+/// At a scale of 2⁷⁰, squares of gradients overflow; the scale is halved until they do not.
 #[test]
 fn what_overflows_is_counted_and_left_out() {
     let scaling = LossScaling::new().scale(70.0_f64.exp2());
@@ -332,7 +332,7 @@ fn a_resumed_run_goes_on_bit_for_bit() {
     }
 }
 
-/// With signals that are heard one update later the last one is not heard of.
+/// With signals delayed by one update, the last update is not heard.
 #[test]
 fn signals_may_come_late() {
     let mut training = builder().delay_signals().build_loop().unwrap();

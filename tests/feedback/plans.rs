@@ -34,7 +34,7 @@ fn a_launched_run_trains_by_its_plan() {
     for stage in plan.stages() {
         let of_stage = stage.first..stage.first + stage.updates;
         for line in updates.iter().filter(|line| of_stage.contains(&line.update)) {
-            // The last update of an epoch may be of fewer.
+            // The last update of an epoch may have fewer batches.
             assert!(line.batches.unwrap() <= stage.accumulation, "{line:?}");
             let warms_up = line.update < 4;
             assert!(warms_up || (line.schedule_rate - stage.rate).abs() < 1e-12, "{line:?}");
@@ -42,7 +42,7 @@ fn a_launched_run_trains_by_its_plan() {
     }
 }
 
-/// Three trainings, of which one begins far too high: it is dropped, and the better of the others trains on.
+/// Three trainings, one of which starts at a far too high rate: it is dropped, and the better of the others continues.
 #[test]
 fn the_best_of_several_trainings_goes_on() {
     let scales = [1.0, 1e9, 1e-3];

@@ -1,4 +1,4 @@
-//! Every controller, saved and resumed in the middle of what it does, goes on bit for bit.
+//! Every controller, saved and resumed in the middle of its work, continues bit for bit.
 
 use super::*;
 use anneal_tests::{Quiet, flat, seeded};
@@ -16,7 +16,7 @@ use std::path::Path;
 type Builder = LearnerBuilder<TinyModel>;
 type With = fn(Builder, &str) -> Builder;
 
-/// Each under its name, with what the loop announces in some of the updates.
+/// The controllers by name, with the announcements of the loop in some updates.
 fn controllers() -> Vec<(&'static str, With, Option<&'static str>)> {
     vec![
         (
@@ -80,7 +80,7 @@ fn controllers() -> Vec<(&'static str, With, Option<&'static str>)> {
 
 const UPDATES: u64 = 12;
 
-/// The updates of a range, of which the sixth has a loss that is NaN where that is asked for; every third ends an epoch.
+/// Runs a range of updates; the sixth has a NaN loss if requested, and every third ends an epoch.
 fn train(
     training: &mut TrainingLoop<TinyModel>,
     updates: Range<u64>,
@@ -159,7 +159,7 @@ fn a_controller_that_is_resumed_goes_on_bit_for_bit() {
     }
 }
 
-/// A launched run with many at once, interrupted in the middle of an epoch.
+/// A launched run with many controllers, interrupted in mid-epoch.
 #[test]
 fn a_launched_run_is_resumed_in_mid_epoch_with_all_of_them() {
     let launch = |folder: &Path, stop: Option<u64>| {
@@ -226,8 +226,8 @@ impl Controller for Stops {
     }
 }
 
-/// With master weights the gradients of both updates are in f32, and the product is that of a model in f32 but for the
-/// rounding of its weights: some 2⁻¹¹ of each.
+/// With master weights, the gradients of both updates are in f32, and the product matches that of an f32 model except
+/// for the rounding of weights, about 2⁻¹¹ each.
 #[test]
 fn a_hypergradient_in_half_precision_is_resumed_too() {
     let halved = || {

@@ -1,4 +1,4 @@
-//! Controllers of one group, in a part of the run, under a floor; and what a loop announces.
+//! Controllers of one group, in a part of the run, or with a floor; and announcements of a loop.
 
 use super::*;
 use anneal_tests::flat;
@@ -6,7 +6,7 @@ use burn::train::{Interrupter, Learner};
 use burn_anneal::Annealed;
 use burn_anneal::control::{AnnounceError, Describe};
 
-/// The weights are those of groups that were given the rates that the controllers make of them.
+/// The weights match those of groups with the controlled rates.
 #[test]
 fn a_factor_of_one_group_is_one_of_its_rate() {
     let head = Says(Answer::factor(0.5)).on_group("high");
@@ -28,7 +28,7 @@ fn a_factor_of_one_group_is_one_of_its_rate() {
     assert_eq!(told.last_update().unwrap().rate, 0.25, "that of the schedule, by what is for all");
 }
 
-/// A controller of a group hears of its rate.
+/// A controller of a group gets the rate of the group.
 #[test]
 fn a_controller_sees_the_rate_of_its_group() {
     let at_rate = |seen: &Seen<'_>| Answer::factor(seen.rate);
@@ -36,14 +36,14 @@ fn a_controller_sees_the_rate_of_its_group() {
     let mut training = tiny(0.5).controller("low", head).build_loop().unwrap();
     update(&mut training);
     assert_eq!(rates(&training), [0.125 * 0.125, 0.5]);
-    // What `explain` says of the last update, beside what the schedule has for the next.
+    // `explain` shows the last update, and the schedule's rate for the next.
     let explained = training.explain().groups;
     assert_eq!(explained[0].last_rate, Some(0.125 * 0.125));
     assert_eq!(explained[0].rate, 0.125);
     assert!(training.explain().to_string().contains("last rate"));
 }
 
-/// An epoch that is saved before it is ended is one epoch all the same.
+/// An epoch that is saved before it ends counts only once.
 #[test]
 fn an_epoch_is_counted_once_in_either_order() {
     let folder = tempfile::tempdir().unwrap();
@@ -74,12 +74,12 @@ fn a_floor_comes_after_factors_and_before_caps() {
     let error = |builder: LearnerBuilder<TinyModel>| {
         builder.build_loop().err().map(|error| error.to_string()).unwrap_or_default()
     };
-    assert!(error(tiny(0.5).rate_floor(0.1)).contains("rate_floor: does nothing without"));
+    assert!(error(tiny(0.5).rate_floor(0.1)).contains("rate_floor: has no effect without"));
     let builder = tiny(0.5).controller("little", little()).rate_floor(f64::NAN);
     assert!(error(builder).contains("rate_floor: rate: NaN"));
 }
 
-/// Half of the rate in the third and fourth update.
+/// Half the rate at the third and fourth update.
 #[test]
 fn a_controller_hears_in_its_part_of_the_run() {
     let half = || Says(Answer::factor(0.5)).after(Span::steps(2));
@@ -97,7 +97,7 @@ fn a_controller_hears_in_its_part_of_the_run() {
     }
 }
 
-/// Answers the last number that was announced under a name.
+/// Answers with the last number announced under a name.
 #[derive(Clone, Debug, Default)]
 struct Announced(Option<f64>);
 
@@ -143,13 +143,13 @@ fn what_a_loop_announces_is_heard_before_its_next_update() {
     assert_eq!(rate(&mut training), 0.25);
     let error = training.announce("hlaf").unwrap_err();
     assert!(matches!(error, AnnounceError::Unheard(_)));
-    assert!(error.to_string().contains("they hear of `factor`, `half`"), "{error}");
+    assert!(error.to_string().contains("they handle `factor`, `half`"), "{error}");
     assert!(training.announce_value("factor", 9.0).is_err());
     let failure = training.failure().unwrap().to_string();
     assert!(failure.contains("announced: too much"), "{failure}");
 }
 
-/// Whichever clone of the model the owner of a learner has in his hands.
+/// Whichever clone of the model the user has.
 #[test]
 fn a_learner_hears_what_is_announced_to_its_model() {
     let builder = tiny(1.0).controller("announced", Announced::default());

@@ -8,7 +8,7 @@ use burn::train::metric::LossMetric;
 use burn::train::{ExecutionStrategy, Interrupter, MultiDeviceOptim, SupervisedTraining};
 use burn_anneal::control::{Hypergradient, LoggedUpdate, Observation, UpdateLog};
 
-/// Two models, each of which learns the classes that the other gives, stepped in turns: their weights.
+/// The weights of two models that train in turns, each on the other's predictions.
 fn in_turns(
     folder: &std::path::Path,
     epochs: std::ops::Range<u64>,
@@ -90,7 +90,7 @@ fn models_that_no_epoch_has_together_are_refused() {
     assert_eq!(found.map(|saved| saved.epoch()), [2, 2]);
 }
 
-/// A run on two devices, and what its controllers heard and decided of each update.
+/// A run on two devices, and what its controllers heard and decided at each update.
 fn on_two_devices() -> (Vec<f32>, Vec<LoggedUpdate>) {
     let folder = tempfile::tempdir().unwrap();
     let training = SupervisedTraining::new(folder.path(), batches(60, 3, 0), batches(6, 3, 0))
@@ -112,8 +112,8 @@ fn on_two_devices() -> (Vec<f32>, Vec<LoggedUpdate>) {
     (flat(&result.model), UpdateLog::read(folder.path()).unwrap().updates)
 }
 
-/// Controllers are asked once for each update, of numbers that all devices were reduced to: the rates are those of
-/// whatever worker computed a gradient, and do not depend on who of them came first.
+/// Controllers are asked once per update, with numbers reduced over all devices: the rates apply to the gradients of
+/// all workers, and do not depend on which worker is first.
 #[test]
 fn one_decision_is_made_for_all_devices() {
     let (weights, updates) = on_two_devices();
@@ -142,8 +142,8 @@ fn one_decision_is_made_for_all_devices() {
     );
 }
 
-/// Also where Burn spreads the parameters over the devices: the same gradients twice, so that the product is the
-/// square of their norm.
+/// Also if Burn distributes the parameters over the devices: the same gradients twice, so the product is the square of
+/// their norm.
 #[test]
 fn gradients_of_several_devices_are_compared() {
     let builder = tiny(1e-30).run(RunLength::updates(10).devices(2));

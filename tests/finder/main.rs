@@ -1,4 +1,4 @@
-//! A range test sweeps what would train, and leaves everything as it was; a search trains many.
+//! A range test sweeps the actual training, and leaves everything unchanged; a search trains many models.
 
 mod search;
 
@@ -15,7 +15,7 @@ use burn_anneal::plan::{Ended, Rule, Sweep, Verdict, Warmup};
 use burn_anneal::prelude::*;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Burn's generator is one for all threads.
+/// Burn's generator is shared by all threads.
 fn alone() -> MutexGuard<'static, ()> {
     static RANDOM: Mutex<()> = Mutex::new(());
     RANDOM.lock().unwrap_or_else(PoisonError::into_inner)
@@ -57,7 +57,7 @@ const RECIPES: [(&str, Recipe); 4] = [
     ("schedule-free", schedule_free),
 ];
 
-/// Bits of the weights after two epochs of a loader, from where it stands.
+/// The bits of the weights after the next two epochs of a loader.
 fn trained(builder: LearnerBuilder<TinyModel>, loader: &dyn DataLoader<Points>) -> Vec<u32> {
     let run = RunLength::from_items(30, 6).epochs(2);
     let mut training = builder.run(run).build_loop().unwrap();
@@ -198,7 +198,7 @@ fn noisy() -> LearnerBuilder<Noisy> {
     LearnerBuilder::new(model, SgdConfig::new().build(), constant(0.1)).run(RunLength::updates(100))
 }
 
-/// Three updates, a look or none, the generator's next numbers, and the model after two updates more.
+/// Three updates, optionally a range test, the generator's next numbers, and the model after two more updates.
 fn looked_at(finder: Option<LrFinder>) -> (Vec<u32>, TensorData) {
     let device = device();
     let mut training = noisy().build_loop().unwrap();
@@ -333,7 +333,7 @@ fn fewer_batches_than_updates_and_a_shuffled_loader_are_said() {
     let loader = shuffled(600, 6);
     let found = quick().find(&builder, &loader).unwrap();
     assert!(!found.to_string().contains("fewer batches"), "{found}");
-    assert!(found.to_string().contains("no SeededLoader"), "{found}");
+    assert!(found.to_string().contains("not a SeededLoader"), "{found}");
 }
 
 #[test]
@@ -344,9 +344,9 @@ fn accumulation_and_epochs_of_the_run_are_respected() {
     let found = quick().seeds(1).find(&builder, &seeded(600, 6, 3)).unwrap();
     assert!(!found.to_string().contains("fewer batches"), "{found}");
     let found = quick().seeds(1).find(&builder, &seeded(120, 6, 3)).unwrap();
-    assert!(found.to_string().contains("gone through 2 times"), "{found}");
+    assert!(found.to_string().contains("repeated 2 times"), "{found}");
 
-    // In a run of so many updates.
+    // In a run of this many updates.
     let builder = sgd(TinyModel::seeded(1, &device())).run(RunLength::updates(50));
     quick().seeds(1).find(&builder, &batches(60, 6, 0)).unwrap();
 }
@@ -424,12 +424,12 @@ fn the_largest_first_rate_of_a_quadratic_is_that_of_its_curvature() {
     assert!(along.curvature <= 20.0);
     assert_eq!(bits(training.model()), before);
 
-    // An update of the mean of two batches is that of one.
+    // An update of the mean of two batches equals that of one.
     let run = RunLength::updates(1_000).gradient_accumulation(2);
     let training = weights(constant(0.01)).gradient_reduction(GradientReduction::Mean).run(run);
     let mean = LrFinder::new().first_rate_in(&training.build_loop().unwrap(), pass).unwrap();
     assert_eq!(mean.rate(), Some(rate));
-    // That of their sum is twice as long.
+    // The update of their sum is twice as long.
     let sum_of_two = weights(constant(0.01)).run(run).build_loop().unwrap();
     let twice = LrFinder::new().first_rate_in(&sum_of_two, pass).unwrap().rate().unwrap();
     assert!(2.0 * twice <= largest && largest < 2.2 * twice, "{twice} for {largest}");
@@ -464,7 +464,7 @@ fn the_largest_first_rate_of_a_quadratic_is_that_of_its_curvature() {
     assert!(low.rate() == Some(1e-3) && low.to_string().contains("try higher"), "{low}");
 }
 
-/// ¼ w⁴ of each weight, whose curvature falls with them; batches are not looked at.
+/// ¼ w⁴ of each weight, with a curvature that falls with the weights; batches are ignored.
 #[derive(Module, Debug)]
 struct Quartic {
     weight: Weight,

@@ -1,4 +1,4 @@
-//! The model that comes back, and models that come again.
+//! The returned model, and models that are trained again.
 
 use super::*;
 use burn::module::{ModuleVisitor, Param};
@@ -17,7 +17,7 @@ fn requires(model: &impl Module) -> Vec<bool> {
     requires.0
 }
 
-/// Of a model whose last bias never trains.
+/// For a model whose last bias never trains.
 fn partly_frozen() -> TinyModel {
     let mut model = model();
     model.head.bias = model.head.bias.map(|bias| bias.set_require_grad(false));
@@ -59,7 +59,7 @@ fn the_model_requires_gradients_where_it_did_before() {
     assert_eq!(requires(&in_a_loop.into_model()), before);
 }
 
-/// A second phase trains all of it, as a model that was never in a first one would.
+/// A second phase trains the whole model, as if there had been no first one.
 #[test]
 fn a_second_phase_trains_what_the_first_froze() {
     let folder = tempfile::tempdir().unwrap();
@@ -68,7 +68,7 @@ fn a_second_phase_trains_what_the_first_froze() {
     let again = second(first.model.clone().train());
     let found = launched(again, training(folder.path(), batches(60, 6, 0), 1)).model;
     assert_ne!(flat(&found.hidden), flat(&first.model.hidden));
-    // The same weights in a model of its own.
+    // The same weights in a separate model.
     let fresh = model().load_record(first.model.into_record());
     let expected = launched(second(fresh), training(folder.path(), batches(60, 6, 0), 1)).model;
     assert_eq!(flat(&found), flat(&expected));
@@ -92,7 +92,7 @@ fn a_model_that_is_wrapped_already_is_refused() {
     assert!(error.to_string().contains("into_inner()"), "{error}");
 }
 
-/// Burn's guide to further training: `Learner::new(result.model.train(), …)` trains it as it would the bare model.
+/// Burn's guide to further training: `Learner::new(result.model.train(), …)` trains it like the bare model.
 #[test]
 fn in_a_learner_of_burns_own_a_trained_model_is_the_bare_one() {
     let run = RunLength::from_items(12, 6).epochs(2);

@@ -1,4 +1,4 @@
-//! What controllers hear of epochs, and what Burn's own parts do at their ends.
+//! What controllers hear of epochs, and how Burn's own parts act at the end of an epoch.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn heard(controller: &Hears) -> Vec<f64> {
     controller.heard.lock().unwrap().clone()
 }
 
-/// The mean loss in validation, by hand: two batches of three points.
+/// The mean validation loss by hand: two batches of three points.
 fn validated(model: &TinyModel) -> f64 {
     let loss = |items: &[usize]| -> f64 {
         let batch = points(items, &Device::default());
@@ -28,10 +28,10 @@ fn controllers_hear_the_metrics_of_each_epoch_with_checkpoints_and_without() {
         let model = launched(builder, training(folder.path(), batches(60, 6, 0), 3)).model;
         let losses = heard(&hears);
         assert_eq!(losses.len(), 3);
-        // Burn's metric adds up in f64 what was f32.
+        // Burn's metric sums f32 values in f64.
         assert!((losses[2] - validated(&model)).abs() < 1e-6, "{losses:?}");
         if saves {
-            // What a controller came to with the metrics of an epoch is in that epoch's checkpoint.
+            // The checkpoint of an epoch has the controller's state after its metrics.
             let second = Checkpoint::open(folder.path(), 2).unwrap();
             let fresh = Hears::new(None);
             let again = super::builder().controller("hears", fresh.clone()).resume_from(&second);
@@ -65,7 +65,7 @@ fn a_metric_that_is_not_there_stops_the_run_and_those_that_are_there_are_listed(
     assert!(result.error.unwrap().to_string().contains(&failure));
 }
 
-/// Burn's own loop: a strategy of ours tells controllers, and without it the run does not go on.
+/// Burn's own loop: `EpochEvents` passes epochs to controllers, and without it the run stops.
 #[test]
 fn under_burns_own_loop_a_checkpointing_strategy_tells_them() {
     let run = RunLength::from_items(60, 6).epochs(3);
@@ -124,7 +124,7 @@ fn the_users_strategy_and_early_stopping_work_as_in_burns_loop() {
     let stopping = MetricEarlyStoppingStrategy::new(
         &LossMetric::new(),
         Aggregate::Mean,
-        // The loss of a model that learns gets lower: no improvement from the second epoch on.
+        // The loss of a learning model falls: no improvement from the second epoch on.
         Direction::Highest,
         Split::Valid,
         StoppingCondition::NoImprovementSince { n_epochs: 2 },
@@ -135,7 +135,7 @@ fn the_users_strategy_and_early_stopping_work_as_in_burns_loop() {
     launched(builder().checkpoints(Checkpoints::new(folder.path())), training);
     assert_eq!(Checkpoint::newest(folder.path()).unwrap().unwrap().epoch(), 3);
     assert!(Checkpoint::open(folder.path(), 2).is_err());
-    // Burn's own checkpointers, with what Burn reads.
+    // Burn's own checkpointers, with files that Burn can read.
     let folder = tempfile::tempdir().unwrap();
     let training =
         super::training(folder.path(), batches(60, 6, 0), 2).with_default_checkpointers();

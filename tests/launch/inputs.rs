@@ -1,4 +1,4 @@
-//! Half precision of models that cast nothing.
+//! Half precision for models that cast nothing.
 
 use super::*;
 use anneal_examples::data::{self, Augmentation, DataSource, Dataset};
@@ -9,7 +9,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, FloatDType, Tensor};
 use burn::train::{InferenceStep, LearnerModel, RegressionOutput, TrainOutput, TrainStep};
 
-/// A layer that casts nothing but its output, and takes whatever it is given.
+/// A layer that casts only its output, and accepts any input.
 #[derive(Module, Debug)]
 struct Plain {
     layer: Linear,
@@ -29,7 +29,7 @@ impl Plain {
     }
 }
 
-/// A batch of a type of the user's own.
+/// A batch of a custom type.
 #[derive(Clone, Debug)]
 struct Batch {
     numbers: Tensor<2>,
@@ -168,11 +168,11 @@ fn a_batch_of_a_type_of_ones_own_needs_one_line_and_without_it_that_line_is_said
         assert!(text.contains(words), "no {words} in {text}");
     }
     assert!(result.error.unwrap().to_string().contains(&text));
-    // So it is where validation is of such batches alone.
+    // The same if only validation has such batches.
     let (watch, _) = train(OfTwo { plain: Plain::new() }, numbers, batch, |builder| builder);
     let failure = watch.failure().unwrap().to_string();
     assert!(failure.contains("inputs::Batch"), "{failure}");
-    // A loop of one's own casts by itself.
+    // A custom loop must cast itself.
     let cast_in_loop = LearnerBuilder::new(model(), SgdConfig::new().build(), constant(0.1))
         .half_precision(HalfPrecision::f16())
         .cast_inputs(cast)
@@ -181,7 +181,7 @@ fn a_batch_of_a_type_of_ones_own_needs_one_line_and_without_it_that_line_is_said
     assert!(error.starts_with("cast_inputs"), "{error}");
 }
 
-/// The network of `cifar_cosine`, which casts nothing, on real images: its loss falls as it does in f32.
+/// The network of `cifar_cosine`, which casts nothing, on real images: its loss falls as in f32.
 #[test]
 fn a_residual_network_trains_in_f16_with_one_line_for_its_batches() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! `launch`: the same weights as Burn's own loops, the length of the run said once, and runs that go on as if nothing
-//! had happened.
+//! `launch`: the same weights as Burn's own loops, the run length stated once, and runs that resume as if never
+//! interrupted.
 
 mod after;
 mod epochs;
@@ -94,8 +94,8 @@ fn by_burn(train: Loader, items: usize, accumulation: usize, devices: usize) -> 
     flat(&result.model)
 }
 
-/// Bit for bit; but where two devices accumulate Burn adds in the order in which they finish, another one in each of its
-/// runs: sums of at most 48 terms, a few roundings of 6·10⁻⁸.
+/// Bit for bit; except that with accumulation on two devices, Burn adds in the order in which they finish, which
+/// varies: sums of at most 48 terms, a few roundings of 6·10⁻⁸.
 #[test]
 fn weights_are_those_of_burns_loops() {
     type Make = fn(usize) -> Loader;
@@ -123,7 +123,7 @@ fn weights_are_those_of_burns_loops() {
     }
 }
 
-/// A loader that Burn shuffles gives what it gives to Burn's loop.
+/// A loader that Burn shuffles gives the same batches as in Burn's loop.
 #[test]
 fn a_shuffle_of_burns_is_the_one_of_its_loop() {
     let folder = tempfile::tempdir().unwrap();
@@ -132,7 +132,7 @@ fn a_shuffle_of_burns_is_the_one_of_its_loop() {
     assert_ne!(flat(&found), by_burn(batches(60, 6, 0), 60, 1, 1));
 }
 
-/// The length of the run is the training's, and where it is said it is compared.
+/// The length of the run comes from the training, and is compared if given.
 #[test]
 fn every_contradiction_is_refused_with_both_numbers() {
     let folder = tempfile::tempdir().unwrap();
@@ -143,15 +143,15 @@ fn every_contradiction_is_refused_with_both_numbers() {
     let error = refused(builder().run(RunLength::of_training().after(5)), training());
     assert!(error.starts_with("run.after: 5"), "{error}");
     for (run, words) in [
-        (RunLength::from_items(60, 6).epochs(4), "epochs: the run says 4, and the training has 3"),
-        (RunLength::from_items(60, 12), "batch size: the run says 12, and the training has 6"),
-        (RunLength::from_items(50, 6), "items: the run says 50, and the training has 60"),
-        (RunLength::updates(40), "updates: the run says 40, and the training has 30"),
+        (RunLength::from_items(60, 6).epochs(4), "epochs: the run says 4, but the training has 3"),
+        (RunLength::from_items(60, 12), "batch size: the run says 12, but the training has 6"),
+        (RunLength::from_items(50, 6), "items: the run says 50, but the training has 60"),
+        (RunLength::updates(40), "updates: the run says 40, but the training has 30"),
         (
             RunLength::updates_per_epoch(9),
-            "updates per epoch: the run says 9, and the training has 10",
+            "updates per epoch: the run says 9, but the training has 10",
         ),
-        (run.devices(2), "devices: the run says 2, and the training has 1"),
+        (run.devices(2), "devices: the run says 2, but the training has 1"),
     ] {
         let error = refused(builder().run(run), training());
         assert!(error.starts_with(words), "{error}");
@@ -159,7 +159,7 @@ fn every_contradiction_is_refused_with_both_numbers() {
     let accumulated = training().grads_accumulation(4);
     let error = refused(builder().run(run.gradient_accumulation(2)), accumulated);
     assert!(
-        error.starts_with("gradient accumulation: the run says 2, and the training has 4"),
+        error.starts_with("gradient accumulation: the run says 2, but the training has 4"),
         "{error}"
     );
     let error = refused(builder(), training().num_epochs(0));
@@ -169,7 +169,7 @@ fn every_contradiction_is_refused_with_both_numbers() {
     assert!(error.contains("no items"), "{error}");
 }
 
-/// Threads give the short batch of an epoch when they will.
+/// Threads may give the short batch of an epoch at any time.
 #[test]
 fn the_batch_size_is_that_of_the_loader_whichever_batch_comes_first() {
     for _ in 0..20 {
@@ -201,7 +201,7 @@ fn what_cannot_be_done_is_refused_with_what_to_do() {
         let error = refused(builder, training());
         assert!(error.contains(words), "{error}");
     }
-    // What only launch does is refused elsewhere.
+    // Parts for launch only are refused elsewhere.
     let run = RunLength::from_items(60, 6).epochs(3);
     for (builder, part) in [
         (builder().checkpoints(checkpoints()), "checkpoints"),
@@ -219,7 +219,7 @@ fn what_cannot_be_done_is_refused_with_what_to_do() {
     assert!(error.starts_with("gradient_accumulation_ramp"), "{error}");
 }
 
-/// The batches of an update follow the run: k batches of one are one batch of their mean.
+/// The batches of an update follow the run: k batches equal one batch with their mean.
 #[test]
 fn accumulation_follows_a_ramp() {
     let folder = tempfile::tempdir().unwrap();
@@ -246,7 +246,7 @@ fn accumulation_follows_a_ramp() {
     {
         by_hand.pass(|model| {
             let output = model.forward(points(&batch(first, count), &device()));
-            // A mean over all batches that an update has room for.
+            // A mean over all batches that fit an update.
             let loss = output.loss.clone() * (count as f64 / full as f64);
             burn::train::TrainOutput::new(model, loss.clone().backward(), loss)
         });
@@ -283,7 +283,7 @@ fn two_devices_give_the_same_bits_in_each_run() {
 #[derive(Clone)]
 struct Hears {
     stop: Option<(u64, Interrupter)>,
-    /// The losses of epochs in validation, and updates since the last of them.
+    /// The validation losses of epochs, and the updates since the last one.
     state: (Vec<f64>, u64),
     heard: Arc<Mutex<Vec<f64>>>,
 }
@@ -320,7 +320,7 @@ impl Controller for Hears {
                 {
                     interrupter.stop(Some("enough"));
                 }
-                // What it makes of the last epoch goes into the weights.
+                // Its reaction to the last epoch affects the weights.
                 Ok(Answer::factor(self.state.0.last().map_or(1.0, |loss| 1.0 / (1.0 + loss))))
             }
             Event::Epoch(seen) => {
@@ -344,7 +344,7 @@ impl Controller for Hears {
     }
 }
 
-/// A builder with all that keeps a state.
+/// A builder with everything that has state.
 fn everything(stop: Option<(u64, Interrupter)>) -> LearnerBuilder<TinyModel> {
     builder()
         .groups(layer_decay(0.5).unfreeze_every(Span::percent(40.0)).weight_decay(0.01))
@@ -353,7 +353,8 @@ fn everything(stop: Option<(u64, Interrupter)>) -> LearnerBuilder<TinyModel> {
         .controller("hears", Hears::new(stop))
 }
 
-/// Runs that are stopped at any update and go on from their newest checkpoint end with the same bits, twice too.
+/// Runs that are stopped at any update and resumed from their newest checkpoint end with the same bits, even if stopped
+/// twice.
 #[test]
 fn a_run_goes_on_from_any_update_as_if_nothing_had_happened() {
     for (accumulation, devices) in [(1, 1), (3, 1), (2, 2)] {
@@ -377,7 +378,7 @@ fn a_run_goes_on_from_any_update_as_if_nothing_had_happened() {
             let what = format!("stopped at {stop}, by {accumulation} on {devices}");
             let folder = tempfile::tempdir().unwrap();
             let checkpoints = || Checkpoints::new(folder.path()).every_updates(2);
-            // Twice in a row: once more two updates later.
+            // Twice: again two updates later.
             for stop in [stop, stop + 2] {
                 let training = make(folder.path());
                 let stop = Some((stop, training.interrupter()));
@@ -391,7 +392,7 @@ fn a_run_goes_on_from_any_update_as_if_nothing_had_happened() {
     }
 }
 
-/// Stops a run with so many batches, as a user does.
+/// Stops a run after this many batches, like a user.
 #[derive(Clone)]
 struct StopsAfter {
     batches: usize,

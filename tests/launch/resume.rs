@@ -1,4 +1,4 @@
-//! Runs that go on under something else, and those that may not.
+//! Runs that resume under other settings, and those that may not.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn saved(folder: &Path, builder: LearnerBuilder<TinyModel>) {
     launched(builder, training(folder, seeded(60, 6, 5), 2));
 }
 
-/// The rates of the rest of a run, and what it says of how it went on.
+/// The rates of the rest of a run, and its description of how it resumed.
 fn goes_on(
     builder: LearnerBuilder<TinyModel>,
     folder: &Path,
@@ -30,7 +30,7 @@ fn rates(updates: u64, steps: std::ops::Range<u64>) -> Vec<f64> {
     steps.map(|step| schedule.rate(step)).collect()
 }
 
-/// Twenty updates of six points are done; batches of twelve have five updates an epoch.
+/// Twenty updates of six points are done; batches of twelve give five updates per epoch.
 #[test]
 fn progress_is_mapped_as_it_is_asked_for() {
     for (choice, epochs, loader, updates, steps) in [
@@ -40,7 +40,7 @@ fn progress_is_mapped_as_it_is_asked_for() {
         (OnMismatch::KeepEpoch, 4, seeded(60, 12, 5), 20, 10..20),
         // 120 samples are one of four epochs of 120.
         (OnMismatch::KeepSamples, 4, seeded(120, 12, 5), 40, 10..40),
-        // What is left are two epochs of five.
+        // Two epochs of five are left.
         (OnMismatch::Restart, 4, seeded(60, 12, 5), 10, 0..10),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -54,14 +54,18 @@ fn progress_is_mapped_as_it_is_asked_for() {
     }
 }
 
-/// Equal schedules, and still another run: as many updates, of other batches, other data, or on other devices.
+/// Equal schedules, but another run: the same number of updates with other batches, data or devices.
 #[test]
 fn other_batches_are_refused_where_the_schedule_is_the_same() {
     let twice = || RunLength::of_training().gradient_accumulation(2);
     for (builder, loader, now) in [
         (builder(), seeded(120, 12, 5), "120 items in batches of 12"),
         (builder(), seeded(58, 6, 5), "58 items in batches of 6"),
-        (builder().run(twice()), seeded(60, 3, 5), "60 items in batches of 3, 2 of them an update"),
+        (
+            builder().run(twice()),
+            seeded(60, 3, 5),
+            "60 items in batches of 3, 2 of them per update",
+        ),
         (
             builder().execution(two_devices()),
             seeded(120, 6, 5),
@@ -71,7 +75,7 @@ fn other_batches_are_refused_where_the_schedule_is_the_same() {
         let folder = tempfile::tempdir().unwrap();
         saved(folder.path(), super::builder());
         let error = goes_on(builder, folder.path(), loader, 2).unwrap_err().to_string();
-        let words = format!("over 60 items in batches of 6, and the current one is over {now};");
+        let words = format!("over 60 items in batches of 6, but the current run is over {now};");
         assert!(error.contains(&words), "{error}");
     }
 }
@@ -89,7 +93,7 @@ fn stopped_in_mid_epoch(folder: &Path, loader: Loader) {
 #[test]
 fn progress_in_mid_epoch_is_mapped_to_the_batch() {
     for (choice, items, batch, epochs, first) in [
-        // Update 15 of ten an epoch, and of five.
+        // Update 15 with ten updates per epoch, and with five.
         (OnMismatch::KeepStep, 120, 12, 3, 15),
         (OnMismatch::KeepStep, 60, 12, 6, 15),
         // One epoch and a half.
@@ -109,7 +113,7 @@ fn progress_in_mid_epoch_is_mapped_to_the_batch() {
     }
 }
 
-/// Samples are counted by launch alone, and a ramp has no places in other data.
+/// Only launch counts samples, and the progress of a ramp does not carry over to other data.
 #[test]
 fn what_cannot_be_mapped_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -117,7 +121,7 @@ fn what_cannot_be_mapped_is_refused() {
     by_hand.save(folder.path(), 1).unwrap();
     let asked = builder().on_mismatch(OnMismatch::KeepSamples);
     let error = goes_on(asked, folder.path(), seeded(60, 12, 5), 4).unwrap_err().to_string();
-    assert!(error.contains("KeepSamples needs samples that were counted"), "{error}");
+    assert!(error.contains("KeepSamples needs counted samples"), "{error}");
 
     let ramped = |choice| {
         let run =
@@ -128,11 +132,12 @@ fn what_cannot_be_mapped_is_refused() {
     saved(folder.path(), ramped(OnMismatch::Refuse));
     for choice in [OnMismatch::Restart, OnMismatch::KeepStep] {
         let error = goes_on(ramped(choice), folder.path(), seeded(60, 12, 5), 4).unwrap_err();
-        assert!(error.to_string().contains("has no place in other batches"), "{choice:?}: {error}");
+        let error = error.to_string();
+        assert!(error.contains("does not carry over to other batches"), "{choice:?}: {error}");
     }
 }
 
-/// An epoch cannot be gone on with where nobody knows its batches.
+/// An epoch cannot be resumed if its batches are unknown.
 #[test]
 fn a_mid_epoch_is_not_gone_on_with_by_a_loader_of_unknown_order() {
     let folder = tempfile::tempdir().unwrap();
@@ -142,7 +147,7 @@ fn a_mid_epoch_is_not_gone_on_with_by_a_loader_of_unknown_order() {
     assert!(matches!(error, BuildError::UnknownOrder), "{error}");
 }
 
-/// The newest is that of the run that was begun or resumed last, whatever its number.
+/// The newest checkpoint is from the run that was started or resumed last, whatever its number.
 #[test]
 fn the_newest_is_of_the_last_run_and_a_new_one_does_not_begin_over_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,7 +155,7 @@ fn the_newest_is_of_the_last_run_and_a_new_one_does_not_begin_over_it() {
     let again = || builder().checkpoints(Checkpoints::new(folder.path()));
     let error = refused(again(), training(folder.path(), seeded(60, 6, 5), 2));
     assert!(
-        error.contains("an earlier run; go on with it by LearnerBuilder::resume(Newest)"),
+        error.contains("an earlier run; continue it with LearnerBuilder::resume(Newest)"),
         "{error}"
     );
     // 90 samples are seven updates of 120: a smaller number than the one before.
@@ -164,7 +169,7 @@ fn the_newest_is_of_the_last_run_and_a_new_one_does_not_begin_over_it() {
     assert_eq!((newest.epoch(), newest.batches()), (0, 9));
 }
 
-/// What somebody deletes, or damages, is not passed over in silence.
+/// Deleted or damaged files are reported.
 #[test]
 fn a_checkpoint_that_is_not_whole_is_told_of() {
     let folder = tempfile::tempdir().unwrap();
@@ -180,7 +185,7 @@ fn a_checkpoint_that_is_not_whole_is_told_of() {
     assert!(error.contains("no checkpoint in") && error.contains("optim-2.bpk"), "{error}");
 }
 
-/// Interrupted in an update of several batches, at the last of an epoch, and while it validates.
+/// Interrupted in an update of several batches, at the last update of an epoch, and during validation.
 #[test]
 fn an_interrupted_run_loses_nothing() {
     let make = |folder: &Path| training(folder, seeded(60, 6, 5), 2).grads_accumulation(4);
@@ -197,7 +202,7 @@ fn an_interrupted_run_loses_nothing() {
         let rest = make(folder.path()).metric_train(rates.clone());
         let result = launched(builder().checkpoints(checkpoints()).resume(Newest), rest);
         assert_eq!(flat(&result.model), whole, "after {batches} batches");
-        // Two of twelve are of validation, and an update takes four; the thread of the metrics is some batches behind.
+        // Two of twelve are for validation, and an update takes four; the metrics thread is some batches behind.
         let trained = if batches > 10 { (batches - 2).max(10) } else { batches };
         let updated = [20, 18, 14, 10, 8, 4, 0].into_iter().find(|done| *done <= trained).unwrap();
         assert!(rates.per_batch().len() <= 20 - updated, "{batches}");
@@ -223,7 +228,7 @@ fn checkpoints_of_mid_epoch_count_the_updates_of_the_run() {
     );
 }
 
-/// Validation is of the same batches in a run that goes on.
+/// A resumed run validates on the same batches.
 #[test]
 fn a_loader_that_shuffles_for_validation_is_resumed_too() {
     let make = |folder: &Path| {
@@ -249,7 +254,7 @@ fn a_loader_that_shuffles_for_validation_is_resumed_too() {
     }
 }
 
-/// A run that was restarted goes on as the run that it is, from any update.
+/// A run with a restarted schedule resumes correctly from any update.
 #[test]
 fn a_restarted_run_is_resumed_exactly() {
     let new: ScheduleConfig = linear(0.02, 0.0).into();
@@ -295,7 +300,7 @@ fn a_run_at_its_end_gives_its_model_and_one_beyond_it_is_refused() {
     for choice in [OnMismatch::KeepStep, OnMismatch::KeepEpoch, OnMismatch::Restart] {
         let builder = builder().on_mismatch(choice);
         let error = goes_on(builder, folder.path(), seeded(60, 6, 5), 1).unwrap_err().to_string();
-        assert!(error.contains("at update 20 of a run of 10"), "{error}");
+        assert!(error.contains("is at update 20 of 10,"), "{error}");
     }
 }
 
@@ -327,15 +332,18 @@ fn what_the_training_is_told_of_a_checkpoint_is_refused() {
         training.with_default_checkpointers().checkpoint(1)
     };
     let error = refused(builder(), told());
-    assert!(error.contains("go on after epoch 1, and the builder was not"), "{error}");
+    assert!(error.contains("resumes after epoch 1, but the builder does not resume"), "{error}");
     let error = refused(builder().resume_from(&named), told());
-    assert!(error.contains("go on after epoch 1, and the builder after epoch 2"), "{error}");
+    assert!(
+        error.contains("resumes after epoch 1, but the builder resumes after epoch 2"),
+        "{error}"
+    );
     let both = builder().checkpoints(Checkpoints::new(folder.path())).resume(Newest);
     let error = refused(both.resume_from(&named), training(folder.path(), seeded(60, 6, 5), 2));
-    assert!(error.contains("give one of the two"), "{error}");
+    assert!(error.contains("remove one of the two"), "{error}");
 }
 
-/// A layer that trained is not frozen again by a longer run, also where that is resumed.
+/// A longer run does not freeze a trained layer again, even after another resume.
 #[test]
 fn what_had_thawed_stays_so() {
     // 80 % of 20 updates is 16; of 40 it is 32, and of the 20 that are left after a restart 16.
@@ -346,7 +354,7 @@ fn what_had_thawed_stays_so() {
     for choice in [OnMismatch::KeepStep, OnMismatch::Restart] {
         let folder = tempfile::tempdir().unwrap();
         saved(folder.path(), grouped(None));
-        // The second time it is the run that it was, and goes on after epoch 3.
+        // The second time it is the same run, and continues after epoch 3.
         for stop in [Some(31), None] {
             let training = training(folder.path(), seeded(60, 6, 5), 4);
             let stop = stop.map(|stop| (stop, training.interrupter()));
@@ -359,7 +367,7 @@ fn what_had_thawed_stays_so() {
             let explained = watch.explain().unwrap();
             assert!(explained.groups.iter().all(|group| !group.frozen), "{explained}");
             let said = explained.resumed.unwrap();
-            assert!(said.contains("`hidden` had thawed and stays so"), "{choice:?}: {said}");
+            assert!(said.contains("`hidden` had thawed and stays trained"), "{choice:?}: {said}");
             assert_ne!(flat(&result.model.hidden), flat(&before.hidden), "{choice:?}");
         }
     }

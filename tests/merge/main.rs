@@ -1,4 +1,4 @@
-//! Checkpoints of a phase at a constant rate, merged: against decaying, against the formula, and what is refused.
+//! Merged checkpoints of a phase at a constant rate: compared with decaying and with the formula, and refusals.
 
 mod refused;
 
@@ -54,7 +54,7 @@ fn half_wave(x: f64) -> f64 {
     0.5 * (1.0 + (PI * x).cos())
 }
 
-/// A curve that falls over so many updates, and the same as a function of x.
+/// A curve that falls over this many updates, and the same as a function of x.
 type Curve = (ScheduleConfig, fn(f64) -> f64);
 
 fn curves(rate: f64, updates: u64) -> [Curve; 4] {
@@ -67,7 +67,7 @@ fn curves(rate: f64, updates: u64) -> [Curve; 4] {
     ]
 }
 
-/// A loss that is linear in the weights: its gradient depends on the number alone.
+/// A loss that is linear in the weights: its gradient depends only on the update.
 fn linear_loss(number: u64) -> Term {
     let slope = |k: u64| ((number * (k + 3)) as f32).sin();
     Term::new(&vec![vec![0.0; 3]; 3], &[slope(0), slope(1), slope(2)])
@@ -100,7 +100,7 @@ fn merged(decay: ScheduleConfig, snapshots: &[Snapshot]) -> Vec<f32> {
     merge(decay, snapshots, TermModel::new(&[0.0; 3])).unwrap().values()
 }
 
-/// Those of a run at a constant rate after one of these updates.
+/// The weights of a run at a constant rate after each of these updates.
 fn snapshots_after(
     updates: impl Fn(u64) -> bool,
     every: u64,
@@ -113,7 +113,7 @@ fn snapshots_after(
     (folder, all)
 }
 
-/// With a snapshot of each update nothing is lost, whatever gradients are.
+/// With a snapshot of each update nothing is lost, whatever the gradients.
 #[test]
 fn where_gradients_do_not_depend_on_weights_merging_is_decaying() {
     let (_folder, last) = snapshots_after(|update| update >= 19, 1, linear_loss);
@@ -123,7 +123,7 @@ fn where_gradients_do_not_depend_on_weights_merging_is_decaying() {
         let schedule = constant(RATE).then(Span::steps(20), decay.clone());
         let decayed = wide(&descend(schedule, linear_loss, None));
         close(&merged(decay, &last), &decayed, 1e-6);
-        // It is not the same as not decaying.
+        // The result differs from not decaying.
         assert!(stable.iter().zip(&decayed).any(|(a, b)| (f64::from(*a) - b).abs() > 1e-3));
     }
 }
@@ -156,7 +156,7 @@ fn steps_from_one_snapshot_to_the_next_are_merged_whatever_gradients_are() {
     close(&merged(steps().into(), &last), &wide(&decayed), 1e-6);
 }
 
-/// Records of models in files, each after so many updates.
+/// Model records in files, each with its number of updates.
 fn files<M: Module>(
     folder: &Path,
     models: impl IntoIterator<Item = (u64, M)>,
@@ -228,7 +228,7 @@ fn checkpoints_in_half_precision_are_merged_by_their_master_weights() {
         training.pass(|model| TrainStep::step(model, batch));
         training.update().unwrap();
         if [6, 10, 20, 30].contains(&update) {
-            // In a folder of its own, as a loop keeps its last two.
+            // In a separate folder, because a loop keeps only its last two.
             let place = folder.path().join(update.to_string());
             checkpoints.push(training.save(place, 1).unwrap());
             masters.push(flat(&training.model_in_f32()));
@@ -240,7 +240,7 @@ fn checkpoints_in_half_precision_are_merged_by_their_master_weights() {
     assert_eq!(merged.head.weight.val().dtype(), DType::F32);
     let expected = by_formula(&updates, &masters, |x| 1.0 - x);
     close(&flat(&merged), &expected, 1e-6);
-    // Those of the model are rounded, and show it.
+    // The model's own weights are visibly rounded.
     let rounded = by_formula(&updates, &halves, |x| 1.0 - x);
     assert!(rounded.iter().zip(&expected).any(|(a, b)| (a - b).abs() > 1e-5));
 }
@@ -287,7 +287,7 @@ fn running_statistics_are_merged_and_integers_are_those_of_the_last() {
     close(&merged.norm.gamma.val().into_data().iter().collect::<Vec<f32>>(), &[-mean, 0.0], 1e-6);
     assert_eq!(merged.count.val().into_data().iter::<i64>().collect::<Vec<_>>(), [4, 3]);
     assert_eq!(merged.flags.val().into_data().iter::<bool>().collect::<Vec<_>>(), [true, false]);
-    // The model that was given is left alone, its running statistics too, which clones share.
+    // The given model is unchanged, including its running statistics, which clones share.
     assert_eq!(statistics(&model.norm), [vec![50.0, 100.0], vec![51.0, 1.0]]);
 }
 
@@ -305,7 +305,7 @@ fn the_result_is_ready_to_train_where_the_model_is() {
         assert_eq!(flat(&merged), flat(&plain));
         assert!(merged.head.weight.val().is_require_grad());
         assert_eq!(merged.hidden.weight.val().is_require_grad(), hidden);
-        // In the `valid()` form it stays so.
+        // A model in the `valid()` form stays in it.
         let valid = merge(linear(1.0, 0.0), files.clone(), merged.valid()).unwrap();
         assert!(!valid.head.weight.val().device().is_autodiff());
         assert_eq!(valid.train().hidden.weight.val().is_require_grad(), hidden);

@@ -1,4 +1,4 @@
-//! What cannot be merged, and which file is to blame.
+//! Checkpoints that cannot be merged, and the file named in the error.
 
 use super::*;
 use burn_anneal::schedule::MergeRecipeError;
@@ -13,7 +13,7 @@ fn three(folder: &Path) -> Vec<(u64, PathBuf)> {
     files(folder, [10, 20, 30].map(|updates| (updates, tiny(updates))))
 }
 
-/// Tests that the error names a file, and says these words of it.
+/// Checks that the error names a file and contains these words.
 fn blames(error: &MergeError, path: &Path, words: &str) {
     let text = error.to_string();
     assert!(text.contains(&path.display().to_string()) && text.contains(words), "{text}");

@@ -1,4 +1,4 @@
-//! Differentially private training: what an update is made of, what it spends, and what is refused.
+//! Differentially private training: the parts of an update, its privacy cost, and refusals.
 
 mod refused;
 mod resume;
@@ -14,12 +14,12 @@ use burn::tensor::{Device, Tensor};
 use burn_anneal::control::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 use burn_anneal::prelude::*;
 
-/// Its loss is linear, so that the gradient of an item is the item: two entries for `first`, one for `second`.
+/// A model with a linear loss, so that the gradient of an item is the item: two entries for `first`, one for `second`.
 #[derive(Module, Debug)]
 struct Lines {
     first: Param<Tensor<1>>,
     second: Param<Tensor<1>>,
-    /// No loss depends on it.
+    /// The loss does not depend on it.
     unused: Param<Tensor<1>>,
 }
 
@@ -61,7 +61,7 @@ fn values(weights: &Param<Tensor<1>>) -> Vec<f32> {
     weights.val().into_data().iter::<f32>().collect()
 }
 
-/// Items whose norms go from well below 1 to well above.
+/// Items with norms from well below 1 to well above.
 fn items(count: usize) -> Vec<Item> {
     let entry = |i: usize, k: usize| ((i * (2 * k + 3)) as f32).sin() * 0.15 * (1 + i % 9) as f32;
     (0..count).map(|i| [entry(i, 0), entry(i, 1), entry(i, 2)]).collect()
@@ -82,7 +82,7 @@ fn privacy(clip: f64, noise_multiplier: f64) -> DifferentialPrivacy {
     DifferentialPrivacy::clip(clip).noise_multiplier(noise_multiplier).seed(7)
 }
 
-/// Makes so many updates.
+/// Makes this many updates.
 fn train(training: &mut PrivateLoop<Lines, Tensor<1>>, updates: usize) {
     for _ in 0..updates {
         training.update(Lines::loss).unwrap();

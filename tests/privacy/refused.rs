@@ -1,4 +1,4 @@
-//! What private training refuses, and what other training does.
+//! Refusals of private training, and of other training about private parts.
 
 use super::*;
 use anneal_tests::{Quiet, TinyModel, batches};
@@ -22,7 +22,7 @@ const STEP: PrivateStep = PrivateStep {
     smoothness: 1.0,
 };
 
-/// Why it is not built.
+/// The error of a loop that cannot be built.
 fn refusal(builder: LearnerBuilder<Lines>, privacy: DifferentialPrivacy) -> String {
     match builder.build_private_loop(privacy, &loader(items(20), 5)) {
         Ok(_) => panic!("it was built"),
@@ -58,7 +58,7 @@ fn budgets_and_rates_out_of_range() {
         begins(&of(DifferentialPrivacy::clip(1.0).budget(epsilon, 1e-4)), "privacy: epsilon");
         begins(&of(privacy(1.0, 1.0).budget(epsilon, 1e-4)), "controller: `privacy`: epsilon");
     }
-    // Nobody knows for how many updates the noise is to last.
+    // The number of updates that the noise must last for is unknown.
     let endless = builder(0.1, 10).run(RunLength::unbounded());
     let budget = DifferentialPrivacy::clip(1.0).budget(3.0, 1e-4);
     begins(&refusal(endless, budget), "privacy: noise_multiplier: none");
@@ -72,7 +72,7 @@ fn budgets_and_rates_out_of_range() {
         .group(Group::new("unused", "^unused").unfreeze_at(Span::steps(2)))
         .group(Group::rest("rest"));
     let error = refusal(builder(0.1, 10).groups(groups), privacy(1.0, 1.0).best_rate(1.0));
-    begins(&error, "best_rate: not in private training");
+    begins(&error, "best_rate: not supported in private training");
 }
 
 #[test]
@@ -92,22 +92,28 @@ fn loaders_that_draw_nothing() {
 fn parts_that_follow_gradients_without_noise() {
     let of = |builder| refusal(builder, privacy(1.0, 1.0));
     let plain = || builder(0.1, 10);
-    begins(&of(plain().half_precision(HalfPrecision::bf16())), "half_precision: not in private");
-    begins(&of(plain().loss_scaling(LossScaling::new())), "loss_scaling: not in private");
-    begins(&of(plain().overflow_cap(OverflowCap::given(1.0))), "overflow_cap: not in private");
+    begins(
+        &of(plain().half_precision(HalfPrecision::bf16())),
+        "half_precision: not supported in private",
+    );
+    begins(&of(plain().loss_scaling(LossScaling::new())), "loss_scaling: not supported in private");
+    begins(
+        &of(plain().overflow_cap(OverflowCap::given(1.0))),
+        "overflow_cap: not supported in private",
+    );
     let scaled = plain().controller("mine", LossScaling::new().build().unwrap());
-    begins(&of(scaled), "loss_scaling: not in private");
+    begins(&of(scaled), "loss_scaling: not supported in private");
     let accumulating = RunLength::from_items(20, 5).epochs(3).gradient_accumulation(2);
-    begins(&of(plain().run(accumulating)), "run: not in private");
-    begins(&of(plain().run(RunLength::updates(10).devices(2))), "run: not in private");
+    begins(&of(plain().run(accumulating)), "run: not supported in private");
+    begins(&of(plain().run(RunLength::updates(10).devices(2))), "run: not supported in private");
     let ramp = RunLength::updates(10).gradient_accumulation_steps(&[(5, 2)]);
-    begins(&of(plain().run(ramp)), "run: not in private");
+    begins(&of(plain().run(ramp)), "run: not supported in private");
     let half = Lines {
         unused: Param::from_tensor(Tensor::<1>::zeros([4], &device()).cast(FloatDType::BF16)),
         ..Lines::new()
     };
     let half = LearnerBuilder::new(half, SgdConfig::new().build(), constant(0.1));
-    begins(&of(half.run(RunLength::updates(10))), "model: not in private");
+    begins(&of(half.run(RunLength::updates(10))), "model: not supported in private");
 }
 
 #[test]
@@ -119,7 +125,7 @@ fn controllers_that_hear_of_the_data() {
         (Needs { loss: true, ..none }, "the loss"),
         (Needs { batch_gradient_norm: true, ..none }, "the norms of single batches"),
         (Needs { largest_gradient: true, ..none }, "the largest entry"),
-        (Needs { batch_again: Some(BatchAgain { limit: 1.0 }), ..none }, "a batch again"),
+        (Needs { batch_again: Some(BatchAgain { limit: 1.0 }), ..none }, "a repeated batch"),
         (Needs { task_cosine: true, ..none }, "the cosines"),
     ] {
         begins(&of(needs), &format!("controller: `mine` needs {what}"));
@@ -133,7 +139,7 @@ fn controllers_that_hear_of_the_data() {
     );
     let pid = Pid::set_point(Signal::Loss, 1.0, [0.1, 0.0, 0.0]);
     begins(&of(plain().controller("mine", pid)), "controller: `mine` needs the loss");
-    // By its own rule it needs several batches in an update, which are refused before.
+    // By its own rule it needs several batches per update, which are refused earlier.
     let noise = NoiseScale::new().batch_size(5);
     begins(&of(plain().controller("mine", noise)), "controller: `mine`: batches_per_update");
 
@@ -226,7 +232,7 @@ fn batch_norms_that_are_not_frozen() {
     }
 }
 
-/// Keeps a running sum of what it sees, as no layer of Burn's does.
+/// Keeps a running sum of its inputs, unlike any of Burn's layers.
 #[derive(Module, Debug)]
 struct Remembers {
     weight: Param<Tensor<1>>,

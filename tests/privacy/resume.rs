@@ -1,4 +1,4 @@
-//! A private run that goes on.
+//! A private run that resumes.
 
 use super::*;
 use burn::optim::AdamWConfig;
@@ -11,7 +11,7 @@ fn adam() -> LearnerBuilder<Lines> {
         .average(Average::ema(0.9))
 }
 
-/// Trains half of the run, saves it, and goes on with another noise, expected batch and seed.
+/// Trains half of the run, saves it, and resumes with another noise, expected batch and seed.
 fn go_on(
     folder: &Path,
     privacy: DifferentialPrivacy,
@@ -25,7 +25,7 @@ fn go_on(
 #[test]
 fn with_a_seed_it_is_the_same_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
-    // The rate hears of the noisy norm over several updates.
+    // The rate uses the noisy norm over several updates.
     let privacy = privacy(1.0, 1.0)
         .budget(50.0, 1e-3)
         .best_rate(BestRate::new(0.5).half_life(3).limits(0.1, 2.0));
@@ -55,7 +55,7 @@ fn what_was_spent_at_other_noise_stays_spent() {
     first.save(folder.path(), 1).unwrap();
     drop(first);
 
-    // With a budget, too, that the first part did not have.
+    // Also with a budget that the first part did not have.
     let mut second = go_on(folder.path(), privacy(1.0, 1.2).budget(90.0, 1e-3), 4);
     train(&mut second, 3);
     expected.change(1.2, 0.1).unwrap();

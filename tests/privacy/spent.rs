@@ -1,4 +1,4 @@
-//! What a training spends, and where it stops.
+//! The privacy spent by a training, and where it stops.
 
 use super::*;
 use burn_anneal::control::PrivacyAccountant;
@@ -40,7 +40,7 @@ fn it_stops_before_it_spends_more() {
     let left = training.updates_left().unwrap();
     assert_eq!(left, PrivacyAccountant::new(1.0, 0.1).unwrap().steps_within(3.0, 1e-4).unwrap());
     assert!(left > 1 && left < 500, "{left}");
-    let warned = format!("the run has 500 updates, and stops after {left}");
+    let warned = format!("the run has 500 updates, but stops after {left}");
     assert!(training.explain().to_string().contains(&warned));
     train(&mut training, left as usize);
 
@@ -58,7 +58,7 @@ fn it_stops_before_it_spends_more() {
 
 #[test]
 fn an_update_that_is_skipped_counts() {
-    /// Skips all.
+    /// Skips all updates.
     #[derive(Clone, Debug)]
     struct Skips;
 

@@ -46,7 +46,7 @@ fn it_is_the_sum_of_the_clipped_gradients_over_the_expected_batch() {
     assert!((6..18).contains(&norms.filter(|norm| *norm > 0.8).count()));
 }
 
-/// What one update does to the weights that no loss depends on, at a rate of 1.
+/// The effect of one update on weights that the loss does not depend on, at a rate of 1.
 fn noise_of(items: usize, expected: usize, privacy: DifferentialPrivacy) -> Vec<f32> {
     let loader = loader(vec![[3.0, 0.0, 4.0]; items], expected);
     let mut training = builder(1.0, 3).build_private_loop(privacy, &loader).unwrap();
@@ -61,11 +61,11 @@ fn noise_is_added_once_whatever_is_drawn() {
     let count = noise.len() as f64;
     let mean = noise.iter().map(|entry| f64::from(*entry)).sum::<f64>() / count;
     let variance = noise.iter().map(|entry| f64::from(*entry).powi(2)).sum::<f64>() / count;
-    // Five deviations of either.
+    // Five standard deviations of either.
     assert!(mean.abs() < 5.0 * 0.75 / count.sqrt(), "{mean}");
     assert!((variance / 0.5625 - 1.0).abs() < 5.0 * (2.0 / count).sqrt(), "{variance}");
 
-    // As many items as one likes: the noise has nothing to do with them.
+    // Any number of items: the noise does not depend on them.
     let close = |one: &[f32], other: &[f32], factor: f32| {
         let far = |(one, other): (&f32, &f32)| (one - factor * other).abs() > 1e-5;
         assert!(!one.iter().zip(other).any(far));
@@ -204,7 +204,7 @@ fn the_best_rate_is_that_of_the_noisy_gradient_in_this_training() {
     assert!((training.update(Lines::loss).unwrap().rate - 0.6).abs() < 1e-12);
 }
 
-/// Fails until it is told not to.
+/// Fails until it is switched off.
 struct Broken(Arc<AtomicBool>);
 
 impl Dataset<Item> for Broken {

@@ -1,4 +1,4 @@
-//! What members say together, and how far they are from each other.
+//! The predictions of an ensemble, and the diversity of its members.
 
 use super::*;
 use anneal_tests::FEATURES;
@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use burn_anneal::Pairs;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
-/// Members are counted while they live.
+/// Counts the members that are alive.
 static LIVE: AtomicI64 = AtomicI64::new(0);
 static MOST: AtomicI64 = AtomicI64::new(0);
 
@@ -104,7 +104,7 @@ fn means_are_those_of_the_definition() {
         rows.iter().map(|row| row.iter().map(|ln_p| ln_p.exp()).collect()).collect()
     };
     close(&probabilities(&logarithms), &over(&softmax), 1e-6);
-    // The order of batches and their size change nothing.
+    // The order and size of batches do not matter.
     close(&predicted(&ensemble, 20, 20), &logarithms, 1e-6);
 }
 
@@ -121,7 +121,7 @@ fn small_probabilities_keep_their_logarithms() {
     let found = steeper.predict_batch(batch([1.0, 0.0, -1.0]), times).unwrap();
     let half = 0.5f64.ln();
     close(&rows(found), &[vec![0.0, half - 200.0, half - 400.0]], 1e-3);
-    // What all members exclude stays excluded.
+    // A class that all members exclude stays excluded.
     let excluded = batch([1.0, f32::NEG_INFINITY, 0.0]);
     let found = rows(steeper.predict_batch(excluded, times).unwrap());
     assert!(found[0][1] == f64::NEG_INFINITY && found[0][0] == 0.0, "{found:?}");
@@ -154,7 +154,7 @@ fn files(folder: &Path, seeds: &[u64]) -> Vec<std::path::PathBuf> {
     seeds.iter().map(file).collect()
 }
 
-/// However many members there are in files, few models live; and they answer as models do that are kept.
+/// With any number of members in files, few models are alive; and predictions match those of members in memory.
 #[test]
 fn members_in_files_are_loaded_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
@@ -174,7 +174,7 @@ fn members_in_files_are_loaded_one_at_a_time() {
         let expected = kept.predict(&*loader, logits).unwrap();
         assert_eq!(rows(Tensor::cat(found, 0)), rows(Tensor::cat(expected.clone(), 0)));
         assert_eq!(diversity, kept.weight_diversity().unwrap());
-        // Loaded once, it answers the same.
+        // Loaded once, it gives the same predictions.
         let loaded = ensemble.loaded().unwrap().predict(&*loader, answers).unwrap();
         assert_eq!(rows(Tensor::cat(loaded, 0)), rows(Tensor::cat(expected, 0)));
     }
@@ -192,7 +192,7 @@ fn snapshots_of_a_run_are_members() {
     let all = Snapshots::list(folder.path()).unwrap();
     let models = all.iter().map(|snapshot| snapshot.load(tiny(0)).unwrap());
     let expected = predicted(&Ensemble::of_models(models), 20, 6);
-    // Also into a model that is to be trained.
+    // Also into a model for training.
     let into = TinyModel::new(&device());
     assert_eq!(predicted(&Ensemble::of(&all, into), 20, 6), expected);
 }
@@ -207,7 +207,7 @@ fn a_seeded_loader_gives_the_same_batches_to_each() {
         rows(Tensor::cat(ensemble.predict(&*loader, logits).unwrap(), 0))
     };
     assert_eq!(pass(&once), pass(&once));
-    // A run that has it goes on with its third epoch.
+    // A run with this loader continues with its third epoch.
     let first = |loader: &dyn DataLoader<Points>| {
         loader.iter().next().unwrap().unwrap().features.into_data()
     };
@@ -291,7 +291,7 @@ fn diversity_is_that_of_the_definition() {
     }
 }
 
-/// Running statistics are no weights.
+/// Running statistics are not weights.
 #[test]
 fn running_statistics_do_not_count_as_weights() {
     let normed = |variance: f32| {
@@ -328,7 +328,7 @@ fn what_members_cannot_say_together_is_refused() {
     let empty = two.predict(&*batches(0, 6, 0), logits);
     assert!(matches!(empty, Err(EnsembleError::NoBatches)));
 
-    // NaN in a weight is NaN in what it says.
+    // NaN in a weight gives NaN in the prediction.
     let broken = |value: f32| {
         let mut model = tiny(3);
         let weight = model.head.weight.val();
@@ -365,7 +365,7 @@ fn what_members_cannot_say_together_is_refused() {
     assert!(error.contains("nowhere.bpk"), "{error}");
 }
 
-/// A loader that gives less and less.
+/// A loader that gives fewer batches each time.
 #[test]
 fn a_loader_that_changes_is_noticed() {
     struct Fewer(AtomicUsize);

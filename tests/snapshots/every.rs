@@ -1,9 +1,9 @@
-//! Snapshots every so often.
+//! Snapshots at intervals.
 
 use super::*;
 use burn_anneal::schedule::merge_coefficients;
 
-/// The weights after these of thirty updates at a constant rate, of a run without snapshots.
+/// The weights after some of thirty updates at a constant rate, in a run without snapshots.
 fn weights_after(updates: &[u64]) -> Vec<(u64, Vec<f32>)> {
     super::weights_after(constant(0.05).into(), 30, updates)
 }
@@ -30,7 +30,7 @@ fn a_loop_leaves_them_after_each_span_and_at_the_end() {
     }
 }
 
-/// Those at the ends of cycles give way.
+/// Snapshots at intervals replace those at the ends of cycles.
 #[test]
 fn cycles_do_not_count_beside_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,7 +73,7 @@ fn launch_leaves_the_same_and_they_are_merged() {
     }
 }
 
-/// Interrupted before and after a snapshot that was due, and gone on with.
+/// Interrupted before and after a snapshot was due, and resumed.
 #[test]
 fn a_run_that_is_resumed_has_each_once() {
     let mut reference: Option<Vec<(u64, Vec<f32>)>> = None;
@@ -104,7 +104,7 @@ fn a_run_that_is_resumed_has_each_once() {
     }
 }
 
-/// They count the updates of the run, wherever the schedule begins.
+/// They count the updates of the run, wherever the schedule starts.
 #[test]
 fn a_restarted_schedule_does_not_move_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -172,7 +172,7 @@ fn what_is_wrong_with_a_span_is_said_before_training() {
         assert!(error(span, epochs).starts_with("at least 1 update"), "{span}");
     }
     let allowed = error(Span::epochs(1), RunLength::updates(10));
-    assert!(allowed.contains("how long an epoch is"), "{allowed}");
+    assert!(allowed.contains("no fixed epoch length"), "{allowed}");
     let allowed = error(Span::percent(1), RunLength::unbounded());
     assert!(allowed.contains("no end"), "{allowed}");
 }

@@ -1,4 +1,4 @@
-//! Snapshots: when they are written, what is in them, and what becomes of them; and ensembles of them.
+//! Snapshots: when they are written, their contents, and their deletion; and ensembles of them.
 
 mod ensemble;
 mod every;
@@ -31,7 +31,7 @@ fn builder(schedule: impl Into<ScheduleConfig>) -> LearnerBuilder<TinyModel> {
     LearnerBuilder::new(TinyModel::seeded(7, &device()), optimizer, schedule)
 }
 
-/// The update of this number of ten an epoch, in batches of six.
+/// The batch of six for an update, with ten updates per epoch.
 fn update(training: &mut TrainingLoop<TinyModel>) {
     let first = training.next_update() as usize % 10 * 6;
     let batch = points(&(first..first + 6).collect::<Vec<_>>(), &device());
@@ -43,7 +43,7 @@ fn in_a_loop(builder: LearnerBuilder<TinyModel>, updates: u64) -> TrainingLoop<T
     builder.run(RunLength::updates(updates)).build_loop().unwrap()
 }
 
-/// The weights after these updates, of a run without snapshots.
+/// The weights after these updates, in a run without snapshots.
 fn weights_after(schedule: ScheduleConfig, updates: u64, ends: &[u64]) -> Vec<(u64, Vec<f32>)> {
     let mut training = in_a_loop(builder(schedule), updates);
     let mut found = vec![];
@@ -85,12 +85,12 @@ fn a_loop_leaves_the_model_of_each_end_bit_for_bit() {
     for _ in 0..14 {
         update(&mut training);
     }
-    // The last is there as soon as its update is made.
+    // The last one exists as soon as its update is made.
     assert!(numbers(folder.path()).contains(&13));
     drop(training);
     assert_eq!(saved(folder.path()), weights_after(cycles(4), 14, &[3, 7, 11, 13]));
 
-    // In the folder they stand in the order of their updates, and nothing else does.
+    // The folder holds only snapshots, sorted by update.
     let names = fs::read_dir(folder.path().join("snapshots")).unwrap();
     let mut names: Vec<_> = names.map(|name| name.unwrap().path()).collect();
     names.sort();
@@ -124,7 +124,7 @@ fn the_last_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::new(folder.path()).keep_last(2);
     let mut training = in_a_loop(builder(cycles(4)).snapshots(snapshots), 20);
-    // Somebody else's files are left alone.
+    // Other files are not touched.
     let mine = folder.path().join("snapshots/notes.txt");
     fs::write(&mine, "mine").unwrap();
     for number in 0..20 {
@@ -137,7 +137,7 @@ fn the_last_are_kept() {
     assert!(mine.exists());
 }
 
-/// Interrupted at any update, in the middle of an epoch or of a cycle, and gone on with.
+/// Interrupted at any update, in the middle of an epoch or of a cycle, and resumed.
 #[test]
 fn a_run_that_is_interrupted_and_resumed_has_each_once() {
     let whole = weights_after(cycles(7), 30, &[6, 13, 20, 27, 29]).into_iter();
@@ -170,7 +170,7 @@ fn a_run_that_is_interrupted_and_resumed_has_each_once() {
     }
 }
 
-/// What was written after the checkpoint is made again.
+/// Snapshots after the checkpoint are written again.
 #[test]
 fn later_ones_are_removed_and_written_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -181,7 +181,7 @@ fn later_ones_are_removed_and_written_again() {
     (0..8).for_each(|_| update(&mut training));
     drop(training);
     assert_eq!(numbers(folder.path()), [3, 7, 11]);
-    // One that a killed process was writing.
+    // A file that a killed process was writing.
     let scratch = folder.path().join("snapshots/update-00000000000000000015.bpk.12-0.tmp");
     fs::write(&scratch, "half").unwrap();
 
@@ -193,7 +193,7 @@ fn later_ones_are_removed_and_written_again() {
     assert_eq!(saved(folder.path()), weights_after(cycles(4), 20, &[3, 7, 11, 15, 19]));
 }
 
-/// The schedule of a run that restarts it begins at an update of the run.
+/// A restarted schedule starts at an update of the run.
 #[test]
 fn a_restarted_schedule_has_its_cycles_where_it_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -227,7 +227,7 @@ fn half_precision_leaves_its_master_weights() {
     assert_ne!(expected[1].1, rounded);
 }
 
-/// A gradient that is infinite where an update is to be skipped.
+/// A gradient that is infinite if the update must be skipped.
 fn skipping(training: &mut TrainingLoop<TermModel>, skips: bool) {
     let slope = if skips { f32::INFINITY } else { 0.5 };
     let term = Term::new(&[vec![0.0]], &[slope]);
@@ -237,8 +237,8 @@ fn skipping(training: &mut TrainingLoop<TermModel>, skips: bool) {
 
 #[test]
 fn where_the_last_update_of_a_cycle_is_skipped_it_is_written_after_it() {
-    // Under Hold the schedule waits: its cycle ends with the update after the one that is skipped, and the run's last
-    // update is one of the next.
+    // Under Hold the schedule waits: its cycle ends one update later, and the run's last update belongs to the next
+    // cycle.
     for (on_skip, expected) in [(OnSkip::Advance, vec![3, 7, 11]), (OnSkip::Hold, vec![4, 8, 11])] {
         let folder = tempfile::tempdir().unwrap();
         let model = TermModel::new(&[1.0]);
@@ -264,7 +264,7 @@ fn without_cycles_there_is_one_and_that_is_said() {
     let said = "the schedule has no cycles, so there is one snapshot";
     assert!(training.explain().notes.iter().any(|note| note.contains(said)));
     (0..5).for_each(|_| update(&mut training));
-    // Beyond its end a run has no further ones.
+    // Beyond its end, a run has no further snapshots.
     (0..3).for_each(|_| update(&mut training));
     drop(training);
     assert_eq!(numbers(folder.path()), [4]);
@@ -293,11 +293,11 @@ fn what_is_wrong_is_said_before_training() {
     (0..2).for_each(|_| update(&mut training));
     let old = error(Snapshots::new(folder.path()));
     assert!(matches!(old, BuildError::OldSnapshots { .. }), "{old}");
-    // An empty folder, and one that is not there, have none.
+    // An empty or missing folder has none.
     assert!(numbers(&folder.path().join("nowhere")).is_empty());
 }
 
-/// The folder is gone in mid-run.
+/// The folder disappears in mid-run.
 #[test]
 fn what_cannot_be_written_stops_the_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -332,7 +332,7 @@ fn a_damaged_file_and_another_model_are_refused() {
     let snapshot = Snapshots::list(folder.path()).unwrap().remove(0);
     let other = TermModel::new(&[1.0]);
     assert!(matches!(snapshot.load(other), Err(CheckpointError::Damaged { .. })));
-    // What is loaded needs its file no more.
+    // A loaded member no longer needs its file.
     let loaded = snapshot.load(TinyModel::new(&device())).unwrap();
     fs::write(snapshot.path(), "half").unwrap();
     assert_eq!(flat(&loaded), flat(training.model()));

@@ -7,7 +7,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Deserialize;
 
-/// What the file holds, with `R` for a run.
+/// The contents of the file, with `R` for a run.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Digits<R> {
@@ -22,14 +22,14 @@ pub struct Digits<R> {
     init_weights: Vec<Vec<f32>>,
     init_biases: Vec<Vec<f32>>,
     weight_layout: String,
-    /// That of each update.
+    /// The batch of each update.
     pub batches: Vec<DigitBatch>,
     batch_size: usize,
-    /// What was trained.
+    /// The runs.
     pub runs: Vec<R>,
 }
 
-/// Images and what they show.
+/// Images and their classes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DigitBatch {
@@ -38,7 +38,7 @@ pub struct DigitBatch {
 }
 
 impl<R> Digits<R> {
-    /// Fails where the file speaks of something else than [`DigitModel`].
+    /// Fails if the file is not about [`DigitModel`].
     pub fn check(&self) {
         assert_eq!(self.activation, "relu between layers");
         assert_eq!(self.loss, "mean cross-entropy");
@@ -46,7 +46,7 @@ impl<R> Digits<R> {
         assert!(self.batches.iter().all(|batch| batch.y.len() == self.batch_size));
     }
 
-    /// The model as every run begins with it.
+    /// The initial model of every run.
     pub fn model(&self, device: &Device) -> DigitModel {
         let tensor = |values: &[f32], shape: Vec<usize>| TensorData::new(values.to_vec(), shape);
         let layer = |(i, sizes): (usize, &[usize])| {
@@ -84,8 +84,7 @@ impl DigitModel {
         CrossEntropyLossConfig::new().init(device).forward(x, y)
     }
 
-    /// The largest distance of a weight from those that a peer has, which lie row-major \[out, in\], or what else is
-    /// wrong with them.
+    /// The largest distance of a weight from the peer's, which are row-major \[out, in\], or another failure.
     pub fn distance(&self, weights: &[Vec<f64>], biases: &[Vec<f64>]) -> Result<f64, String> {
         if weights.len() != self.layers.len() || biases.len() != self.layers.len() {
             return Err(format!("{} weights and {} biases", weights.len(), biases.len()));

@@ -1,9 +1,9 @@
-//! The weights of a model as one list of numbers.
+//! Flattens the weights of a model.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{FloatDType, Tensor};
 
-/// All weights one after the other, in f32.
+/// All weights in order, in f32.
 pub fn flat(module: &impl Module) -> Vec<f32> {
     struct Flat(Vec<f32>);
     impl ModuleVisitor for Flat {

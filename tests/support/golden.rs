@@ -1,4 +1,4 @@
-//! Values that other libraries computed.
+//! Values computed by other libraries.
 
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn golden(name: &str) -> (PathBuf, String) {
     (path, text)
 }
 
-/// Every line of a golden file of one JSON value a line.
+/// The lines of a golden file with one JSON value per line.
 pub fn golden_lines<T: DeserializeOwned>(name: &str) -> Vec<T> {
     let (path, text) = golden(name);
     let read = |(i, line)| {

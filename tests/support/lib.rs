@@ -1,7 +1,7 @@
-//! What the tests of the whole share: a small model with data that trains in milliseconds, a
-//! metric that records the rate of every update, and a renderer that shows nothing.
+//! Shared helpers of the workspace tests: a small model with data that trains in milliseconds, a metric that records
+//! the rate of every update, and a renderer that shows nothing.
 
-// No test prints them.
+// Tests do not print them.
 #![allow(missing_debug_implementations)]
 
 mod digits;
@@ -47,7 +47,7 @@ pub struct FirstStepsPage;
 #[doc = include_str!("../../docs/schedules.md")]
 pub struct SchedulesPage;
 
-/// The examples of the page on what other libraries call it, compiled.
+/// The examples of the page on names in other libraries, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/coming_from.md")]
 pub struct ComingFromPage;

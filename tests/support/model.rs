@@ -35,7 +35,7 @@ impl TinyModel {
         }
     }
 
-    /// With weights that the seed alone decides: Burn's seed is one for all threads.
+    /// A model whose weights depend only on the seed; Burn's generator is shared by all threads.
     pub fn seeded(seed: u64, device: &Device) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut layer = |inputs: usize, outputs: usize| {
@@ -101,7 +101,7 @@ impl Batcher<usize, Points> for PointBatcher {
     }
 }
 
-/// The points with these numbers, whose class can be learned.
+/// The points with these numbers, with learnable classes.
 pub fn points(items: &[usize], device: &Device) -> Points {
     let features: Vec<f32> = items
         .iter()
@@ -122,13 +122,13 @@ pub fn batches(items: usize, batch_size: usize, workers: usize) -> Arc<dyn DataL
         .build(InMemDataset::new((0..items).collect()))
 }
 
-/// The same points, shuffled anew in each epoch, in an order that a run can be resumed in.
+/// The same points, shuffled differently in each epoch, in a reproducible order.
 pub fn seeded(items: usize, batch_size: usize, seed: u64) -> Arc<dyn DataLoader<Points>> {
     let items = InMemDataset::new((0..items).collect());
     Arc::new(SeededLoader::new(items, PointBatcher, batch_size).shuffle(seed))
 }
 
-/// The same points in an order that Burn draws.
+/// The same points, shuffled by Burn.
 pub fn shuffled(items: usize, batch_size: usize) -> Arc<dyn DataLoader<Points>> {
     let loader = DataLoaderBuilder::new(PointBatcher).batch_size(batch_size).shuffle(7);
     loader.build(InMemDataset::new((0..items).collect()))

@@ -1,8 +1,8 @@
-//! A controller that has something measured.
+//! A controller that needs measurements.
 
 use burn_anneal::control::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 
-/// Needs this measured, and answers nothing.
+/// Needs these measurements, and answers nothing.
 #[derive(Clone, Debug)]
 pub struct Needing(pub Needs);
 

@@ -1,13 +1,13 @@
-//! Lines of golden files that peers answered, each kind by one test.
+//! Lines of golden files with answers of peers; one test for each kind.
 
 use crate::golden_lines;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Compares a line with what is computed here.
+/// Compares a line with the result of this workspace.
 pub type Compare = fn(Value) -> Result<(), String>;
 
-/// All kinds of lines that there are, whichever test is for them.
+/// All kinds of lines of all tests.
 const KINDS: [&str; 11] = [
     "convex_bound",
     "dp_epsilon",
@@ -25,8 +25,8 @@ const KINDS: [&str; 11] = [
 /// Compares all lines of these kinds in `feedback.jsonl` and `closed_loop_and_planning.jsonl`, and prints how many agree.
 ///
 /// # Panics
-/// Where a line does not agree, is of a kind that no test is for, or a kind has no line. The folder that `ANNEAL_GOLDEN`
-/// names may have some kinds alone.
+/// If a line does not agree or has a kind without a test, or a kind has no line. The folder in `ANNEAL_GOLDEN` may have
+/// only some kinds.
 pub fn agree_with_peers(kinds: &[(&str, Compare)]) {
     let mut counts: BTreeMap<&str, (usize, usize)> =
         kinds.iter().map(|(kind, _)| (*kind, (0, 0))).collect();

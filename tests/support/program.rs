@@ -1,4 +1,4 @@
-//! Running the examples as a user does: as programs.
+//! Runs the examples as programs, like a user.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -8,19 +8,19 @@ pub struct Program {
     path: PathBuf,
 }
 
-/// What a program left behind.
+/// The outcome of a program.
 #[derive(Debug)]
 pub struct Outcome {
     /// Its exit code.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: String,
-    /// What it complained about.
+    /// Its standard error.
     pub stderr: String,
 }
 
 impl Program {
-    /// The example `name`, as `cargo test --workspace` builds it; built now if it is not there.
+    /// The example `name`, as built by `cargo test --workspace`; built now if it is missing.
     pub fn example(name: &str) -> Self {
         let test = std::env::current_exe().unwrap();
         let folder = test.parent().and_then(Path::parent).unwrap().join("examples");
@@ -46,7 +46,7 @@ impl Program {
         }
     }
 
-    /// Starts it and does not wait.
+    /// Starts it without waiting.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments)
             .stdout(Stdio::null())

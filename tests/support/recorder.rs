@@ -16,8 +16,8 @@ impl RateRecorder {
         self.rates.lock().unwrap().clone()
     }
 
-    /// The rates of the updates so far, under a schedule that never uses a rate twice in a row:
-    /// batches between two updates report the last update's rate, and 0 before the first.
+    /// The rates of the updates so far, for a schedule that never uses a rate twice in a row:
+    /// batches between two updates report the last update's rate, or 0 before the first.
     pub fn per_update(&self) -> Vec<f64> {
         let mut rates = self.per_batch();
         rates.dedup();

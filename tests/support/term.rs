@@ -1,11 +1,11 @@
-//! A model of one weight vector whose loss is said by hand.
+//! A model of one weight vector with a given loss.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
 use burn::train::{InferenceStep, RegressionOutput, TrainOutput, TrainStep};
 use burn_anneal::prelude::ScaledBackward;
 
-/// A weight vector, of which batches are terms of a quadratic.
+/// A weight vector whose batches are terms of a quadratic.
 #[derive(Module, Debug)]
 #[must_use]
 pub struct TermModel {
@@ -27,7 +27,7 @@ pub struct Term {
 }
 
 impl Term {
-    /// From rows and a vector, in f32 on an autodiff device.
+    /// Makes a term from rows and a vector, in f32 on an autodiff device.
     pub fn new(hessian: &[Vec<f32>], slope: &[f32]) -> Self {
         let device = Device::default().autodiff();
         let size = slope.len();
@@ -46,18 +46,18 @@ impl Term {
 }
 
 impl TermModel {
-    /// With these weights, on an autodiff device, and the loss of [`Term::value`].
+    /// A model with these weights, on an autodiff device, and the loss of [`Term::value`].
     pub fn new(values: &[f32]) -> Self {
         Self::with_loss(values, Term::value)
     }
 
-    /// With another loss.
+    /// Sets another loss.
     pub fn with_loss(values: &[f32], loss: fn(Tensor<1>, Term) -> Tensor<1>) -> Self {
         let weight = Tensor::from_floats(values, &Device::default().autodiff());
         Self { weight: Param::from_tensor(weight), loss, scales: true }
     }
 
-    /// Forgets to scale its loss.
+    /// Omits scaling of the loss.
     pub fn without_scaling(self) -> Self {
         Self { scales: false, ..self }
     }

@@ -9,7 +9,7 @@ use burn_anneal::schedule::peers;
 use serde::Deserialize;
 use serde_json::json;
 
-/// What PyTorch trained with.
+/// The settings of PyTorch's training.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TorchSpec {
@@ -157,7 +157,7 @@ impl TorchSpec {
         }
     }
 
-    /// Burn's AdamW, where β₁ stays.
+    /// Burn's AdamW, if β₁ is constant.
     pub fn burns_adamw(&self) -> Option<AdamWConfig> {
         match (&self.optimizer, self.momentum()) {
             (&Optimizer::AdamW { beta1, beta2, eps }, None) => Some(
@@ -171,12 +171,12 @@ impl TorchSpec {
         }
     }
 
-    /// A loop with the optimizer that torch had.
+    /// A loop with torch's optimizer.
     pub fn builder(&self, model: DigitModel, run: RunLength) -> LearnerBuilder<DigitModel> {
         match self.optimizer {
             Optimizer::Sgd { momentum, nesterov, dampening } => {
                 let form = MomentumConfig { momentum, dampening, nesterov };
-                // torch keeps no buffer where the momentum is 0, and does not dampen then.
+                // torch keeps no buffer if the momentum is 0, and does not dampen then.
                 let form =
                     Some(form).filter(|form| form.momentum != 0.0 || self.momentum().is_some());
                 let sgd = ScheduledMomentum::from(SgdConfig::new().with_momentum(form));

@@ -7,7 +7,7 @@ use burn_anneal::LearnerBuilder;
 use burn_anneal::prelude::Annealed;
 use std::path::Path;
 
-/// Ten updates an epoch, with checkpoints and logs in a folder.
+/// Ten updates per epoch, with checkpoints and logs in a folder.
 pub fn supervised(folder: &Path, epochs: usize) -> SupervisedTraining<Annealed<TinyModel>> {
     SupervisedTraining::new(folder, batches(60, 6, 0), batches(3, 3, 0))
         .num_epochs(epochs)

@@ -1,4 +1,4 @@
-//! A model of a single weight vector whose gradient is said by hand.
+//! A model of a single weight vector with a given gradient.
 
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
@@ -12,7 +12,7 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// With these values, on an autodiff device.
+    /// A model with these values, on an autodiff device.
     pub fn new(values: &[f32]) -> Self {
         let device = Device::default().autodiff();
         Self { weight: Param::from_tensor(Tensor::from_floats(values, &device)) }
@@ -23,7 +23,7 @@ impl Weight {
         self.weight.val().into_data().iter::<f32>().collect()
     }
 
-    /// Gradients in which the vector has this one.
+    /// Gradients with this gradient of the vector.
     pub fn gradient(&self, values: &[f32]) -> GradientsParams {
         let mut gradients = GradientsParams::new();
         gradients.register(self.weight.id, Tensor::<1>::from_floats(values, &Device::default()));

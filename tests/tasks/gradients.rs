@@ -1,4 +1,4 @@
-//! Gradients and cosines outside of any run.
+//! Gradients and cosines outside of a run.
 
 use super::*;
 use burn::optim::GradientsParams;
@@ -6,7 +6,7 @@ use burn::tensor::DType;
 use burn_anneal::precision::to_precision;
 use burn_anneal::{NoCosine, TaskCosine, TaskError};
 
-/// Those of two tasks with these gradients at the trunk, which have others at their heads.
+/// The cosines of two tasks with these gradients at the trunk, and others at their heads.
 fn of_two(a: &[f32], b: &[f32]) -> TaskCosine {
     let model = Linear::new();
     let mut tasks = TaskGradients::of(&model);
@@ -65,7 +65,7 @@ fn tasks_of_very_different_scale_have_the_right_cosine() {
     }
 }
 
-/// The words that `Display` has for it.
+/// The text of its `Display`.
 fn assert_none(found: &TaskCosine, reason: NoCosine, words: &str) {
     assert_eq!(found.cosine, Err(reason), "{found}");
     assert!(found.to_string().ends_with(words), "{found}");
@@ -121,7 +121,7 @@ fn the_combined_gradient_is_the_weighted_sum() {
     let given = tasks.task("one", |model| model.at(true, &[1.0, 2.0, 3.0], &[1.0, 0.0, 0.0]));
     tasks
         .weighted_task("other", 0.25, |model| model.at(false, &[8.0, -8.0, 4.0], &[4.0, 0.0, 8.0]));
-    // The weights are 1: a loss is the sum of what is at them.
+    // The weights are 1, so a loss is the sum of their factors.
     assert_eq!((values(given), values(tasks.loss())), (vec![7.0], vec![7.0 + 0.25 * 16.0]));
     let other = tasks.gradients("other").unwrap();
     assert_eq!(at(&other, &model.trunk), Some(vec![8.0, -8.0, 4.0]));
@@ -133,7 +133,7 @@ fn the_combined_gradient_is_the_weighted_sum() {
     assert_eq!(at(&grads, &model.other), Some(vec![1.0, 0.0, 2.0]));
 }
 
-/// Such as that of a batch which has nothing for it: the sum is that of the others.
+/// For example, a batch has no items for a task: the sum is that of the other tasks.
 #[test]
 fn a_task_without_a_gradient_adds_none() {
     let model = Linear::new();
@@ -187,7 +187,7 @@ fn tasks_that_are_none_are_refused_and_give_no_gradient() {
     assert_eq!(values(tasks.loss()), [0.0]);
 }
 
-/// An optimizer for weights in f16 is given gradients in f16, summed in f32: 60,000 + 60,000 − 100,000.
+/// An optimizer for f16 weights gets gradients in f16, summed in f32: 60,000 + 60,000 − 100,000.
 #[test]
 fn half_precision_is_summed_in_f32() {
     let model = to_precision(Linear::new(), FloatDType::F16);

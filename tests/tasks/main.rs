@@ -1,4 +1,4 @@
-//! The gradients of several tasks: by themselves, and in trainings of every kind.
+//! The gradients of several tasks, alone and in all kinds of training.
 
 mod gradients;
 mod run;
@@ -16,7 +16,7 @@ fn vector(values: &[f32]) -> Tensor<1> {
     Tensor::from_floats(values, &device())
 }
 
-/// A trunk and two heads whose losses are linear, so that their gradients are what a test says.
+/// A trunk and two heads with linear losses, so that a test can set their gradients.
 #[derive(Module, Debug)]
 struct Linear {
     trunk: Param<Tensor<1>>,
@@ -35,7 +35,7 @@ impl Linear {
         (self.trunk.val().cast(FloatDType::F32) * vector(gradient)).sum()
     }
 
-    /// One with this gradient at a head too, where that is of the task `one`, or at the other.
+    /// A loss with this gradient also at the head of the task `one`, or at the other head.
     fn at(&self, is_one: bool, gradient: &[f32], at_head: &[f32]) -> Tensor<1> {
         let head = if is_one { &self.one } else { &self.other };
         self.at_trunk(gradient) + (head.val().cast(FloatDType::F32) * vector(at_head)).sum()

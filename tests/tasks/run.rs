@@ -1,4 +1,4 @@
-//! Tasks in a loop of one's own: what controllers hear, what scaling does, what stops the run.
+//! Tasks in a custom loop: signals of controllers, scaling, and errors that stop the run.
 
 use super::*;
 use anneal_tests::{Needing, flat};
@@ -19,7 +19,7 @@ fn builder() -> LearnerBuilder<Linear> {
         .groups(groups)
 }
 
-/// A pass of two tasks with these gradients at the trunk, of which the second has half the weight.
+/// A pass of two tasks with these gradients at the trunk; the second has half the weight.
 fn pass(training: &mut TrainingLoop<Linear>, one: &[f32], other: &[f32]) {
     training.pass(|model| tasks(model, one, other));
 }
@@ -31,7 +31,7 @@ fn tasks(model: &Linear, one: &[f32], other: &[f32]) -> TrainOutput<()> {
     tasks.output(())
 }
 
-/// What one task alone gives.
+/// The result of one task only.
 fn pass_alone(training: &mut TrainingLoop<Linear>) {
     training.pass(|model| {
         let mut tasks = TaskGradients::of(model);
@@ -71,7 +71,7 @@ fn the_factor_is_that_of_the_cosine_for_all_groups_or_for_one() {
     let of_trunk = rates(&trunk);
     close(of_trunk[0], 0.5 * factor);
     assert_eq!(of_trunk[1], 0.5);
-    // The weights begin at 1.
+    // The initial weights are 1.
     let expected = [0, 1, 2].map(|i| 1.0 - 0.5 * factor as f32 * (A[i] + 0.5 * B[i]));
     for (found, expected) in values(trunk.model().trunk.val()).into_iter().zip(expected) {
         close(found.into(), expected.into());
@@ -80,7 +80,7 @@ fn the_factor_is_that_of_the_cosine_for_all_groups_or_for_one() {
     assert_eq!(values(trunk.model().other.val()), [0.5, 1.0, 1.0]);
 }
 
-/// One that has none does not count; an update without any has NaN.
+/// A batch without a cosine does not count; an update without any has NaN.
 #[test]
 fn an_update_has_the_mean_of_its_batches() {
     let mut training = builder().controller("conflict", TaskConflict::new()).build_loop().unwrap();
@@ -126,14 +126,15 @@ fn nothing_is_measured_that_nobody_needs() {
     assert_eq!((seen.task_cosine, seen.loss.is_some()), (None, true));
 }
 
-/// What is scaled is counted once, of every precision; the loss is the weighted sum, the gradients are those without.
+/// Scaling counts once, in every precision; the loss is the weighted sum, and the gradients match those without
+/// scaling.
 #[test]
 fn scaled_losses_train_as_losses_do() {
     type Ask = fn(LearnerBuilder<Linear>) -> LearnerBuilder<Linear>;
     let asks: [(&str, Ask); 4] = [
         ("plain", |builder| builder),
         ("scaled", |builder| builder.loss_scaling(LossScaling::fixed(1_024.0))),
-        // In f16 a gradient of the trunk is at most 2¹⁴ · 3, and their sum more than f16 has.
+        // In f16 a gradient of the trunk is at most 2¹⁴ · 3, but their sum exceeds the range of f16.
         ("f16", |builder| {
             let loss_scaling = Some(LossScaling::fixed(16_384.0));
             builder.half_precision(HalfPrecision { loss_scaling, ..HalfPrecision::f16() })
@@ -159,7 +160,7 @@ fn scaled_losses_train_as_losses_do() {
     }
 }
 
-/// An update that overflows is left out, and the cosine of it.
+/// An update that overflows is skipped, and its cosine is ignored.
 #[test]
 fn an_overflow_is_skipped_and_not_counted() {
     let scaling = LossScaling::new().scale(128.0_f64.exp2() / 2.0);
@@ -176,7 +177,7 @@ fn an_overflow_is_skipped_and_not_counted() {
     assert_eq!((counted("defined"), counted("undefined")), (4 - skipped, 0));
 }
 
-/// A gradient that its user makes of those of the tasks: here the first alone.
+/// A custom combination of the tasks' gradients: here only the first.
 #[test]
 fn a_gradient_of_ones_own_is_taken_as_it_is() {
     for scaling in [LossScaling::fixed(1.0), LossScaling::fixed(256.0)] {
@@ -195,7 +196,7 @@ fn a_gradient_of_ones_own_is_taken_as_it_is() {
     }
 }
 
-/// What an update fails with, which leaves the weights alone.
+/// The error of an update, which keeps the weights unchanged.
 fn failure(
     builder: LearnerBuilder<Linear>,
     run: impl FnOnce(&Linear) -> TrainOutput<()>,
@@ -240,7 +241,7 @@ fn a_controller_that_hears_of_no_tasks_stops_the_run() {
     let error = failure(conflict(), plain);
     assert!(matches!(error, UpdateError::NoTasks), "{error}");
     assert!(error.to_string().contains("TaskGradients::of(&model)"), "{error}");
-    // Where it is over, nobody asks; that it is shows after the first update beyond.
+    // After its part of the run, the controller is not asked; this shows after the first update beyond.
     let ended = builder().controller("conflict", TaskConflict::new().until(1));
     let mut training = ended.build_loop().unwrap();
     for _ in 0..2 {
@@ -270,7 +271,7 @@ fn tasks_that_never_share_a_parameter_stop_the_run_in_words() {
     assert!(error.contains("conflict: none of the first 100 updates has a cosine"), "{error}");
 }
 
-/// Without a controller too, and with one that hears late.
+/// Also without a controller, and with one with delayed signals.
 #[test]
 fn the_log_has_the_cosine_of_each_update() {
     let folder = tempfile::tempdir().unwrap();

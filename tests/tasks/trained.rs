@@ -1,4 +1,4 @@
-//! Tasks of a model that learns: in a learner of Burn's, launched, on two devices, and resumed.
+//! Tasks of a model that learns: in Burn's learner, launched, on two devices, and resumed.
 
 use super::device;
 use anneal_tests::{Points, Quiet, TinyModel, batches, flat, points, seeded};
@@ -16,7 +16,7 @@ use burn_anneal::control::{LoggedUpdate, TaskConflict, UpdateLog};
 use burn_anneal::prelude::*;
 use std::path::Path;
 
-/// The classes of a [`TinyModel`], and whether a feature is above another, with a head of its own.
+/// The classes of a [`TinyModel`], and whether a feature is above another, with a separate head.
 #[derive(Module, Debug)]
 struct TwoTasks {
     classes: TinyModel,
@@ -65,7 +65,7 @@ impl InferenceStep for TwoTasks {
     }
 }
 
-/// Twelve updates of two batches of 5 points, which a loop passes one after the other, and two devices at once.
+/// Twelve updates of two batches of 5 points, passed one after the other by a loop, or at once by two devices.
 const BATCHES: usize = 24;
 
 fn builder() -> LearnerBuilder<TwoTasks> {
@@ -166,7 +166,7 @@ fn two_devices_train_as_one_with_the_batches_of_both() {
     assert_same(&(weights, logged(folder.path())), &expected, "two devices");
 }
 
-/// That of the sum of the losses, which goes backward once. The output of a pass has the loss of the classes alone.
+/// The result of one backward pass of the summed losses. The output of a pass has only the loss of the classes.
 #[test]
 fn without_a_rule_it_is_the_training_of_the_weighted_sum() {
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
@@ -231,7 +231,7 @@ fn a_loop_that_is_resumed_goes_on_bit_for_bit() {
     }
 }
 
-/// Saved after each of three epochs, and launched again from the second.
+/// Saved after each of three epochs, and resumed from the second.
 #[test]
 fn a_launched_run_is_resumed_with_its_conflicts() {
     let launch = |folder: &Path, epochs: usize| {

@@ -1,4 +1,4 @@
-//! What `lint` and `analyze` may be told about the loss and the optimizer.
+//! Options of `lint` and `analyze` for the loss and the optimizer.
 
 use crate::error::Error;
 use anneal_schedule::analysis::{AnalysisError, Optimizer, Options};
@@ -7,16 +7,16 @@ use clap::{Args, ValueEnum};
 /// The loss and the optimizer.
 #[derive(Debug, Args)]
 pub struct AnalysisArguments {
-    /// Largest curvature λ of the loss: asks for the stability
+    /// Largest curvature λ of the loss: analyzes the stability
     #[arg(long, value_name = "LAMBDA", allow_negative_numbers = true)]
     curvature: Option<f64>,
-    /// Coefficient ω of a weight decay that follows the rate: asks for its effect
+    /// Coefficient ω of a weight decay that follows the rate: analyzes its effect
     #[arg(long, value_name = "OMEGA", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
-    /// Whose stability is asked for
+    /// Optimizer for the stability analysis
     #[arg(long, value_enum, default_value_t, requires = "curvature")]
     optimizer: OptimizerName,
-    /// Its momentum μ, or β₁ of Adam [default: 0.9]
+    /// Its momentum μ, or Adam's β₁ [default: 0.9]
     #[arg(long, value_name = "MU", allow_negative_numbers = true, requires = "curvature")]
     momentum: Option<f64>,
 }
@@ -28,12 +28,12 @@ enum OptimizerName {
     Sgd,
     HeavyBall,
     Nesterov,
-    /// λ is that of the preconditioned Hessian
+    /// λ refers to the preconditioned Hessian
     Adam,
 }
 
 impl AnalysisArguments {
-    /// What the flags say.
+    /// Converts the flags to options.
     pub fn options(&self) -> Result<Options, Error> {
         let momentum = self.momentum.unwrap_or(0.9);
         let optimizer = match self.optimizer {
@@ -53,7 +53,7 @@ impl AnalysisArguments {
     }
 }
 
-/// How a report is written
+/// The format of a report
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum ReportFormat {
     #[default]
@@ -61,7 +61,7 @@ pub enum ReportFormat {
     Json,
 }
 
-/// The error for a question that has no answer.
+/// The error for an analysis without a result.
 pub fn unanswered(name: &str, error: &AnalysisError) -> Error {
     match error {
         AnalysisError::NeedsSteps => Error::Usage(format!(

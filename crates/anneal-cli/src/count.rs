@@ -1,23 +1,23 @@
-//! Numbers of updates and epochs, as people write large ones.
+//! Parses numbers of updates and epochs.
 
 const ALLOWED: &str = "allowed: a whole number such as 20000, 20_000, 2e4 or 20k";
 
-/// Reads a whole number: plain, with `_` between digits, with an exponent, or with one of the letters
-/// k, M, G and T, as charts have them.
+/// Reads a whole number: plain, with `_` between digits, with an exponent, or with one of the suffixes k, M,
+/// G and T, as charts use them.
 pub fn count(text: &str) -> Result<u64, String> {
     let why = |why: &str| format!("`{text}` {why}; {ALLOWED}");
     if text.contains(',') {
         return Err(why("has a comma, which could be a decimal point"));
     }
-    let (number, zeros) = exponent(text.trim()).ok_or_else(|| why("is no whole number"))?;
+    let (number, zeros) = exponent(text.trim()).ok_or_else(|| why("is not a whole number"))?;
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     let are_digits = [whole, part].iter().all(|digits| is_digits(digits));
     if !are_digits || whole.is_empty() || number.ends_with('.') {
-        return Err(why("is no whole number"));
+        return Err(why("is not a whole number"));
     }
     let part = part.trim_end_matches(['0', '_']).replace('_', "");
     let Some(zeros) = zeros.checked_sub(part.len() as u32) else {
-        return Err(why("is no whole number"));
+        return Err(why("is not a whole number"));
     };
     let digits = whole.replace('_', "") + &part;
     let number = digits.parse::<u64>().ok();
@@ -28,7 +28,7 @@ pub fn count(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| why("is too large"))
 }
 
-/// What stands before the exponent or the letter, and how many zeros that adds.
+/// The part before the exponent or the suffix, and the number of zeros that it adds.
 fn exponent(text: &str) -> Option<(&str, u32)> {
     for (letter, zeros) in [('k', 3), ('M', 6), ('G', 9), ('T', 12)] {
         if let Some(number) = text.strip_suffix(letter) {
@@ -41,7 +41,7 @@ fn exponent(text: &str) -> Option<(&str, u32)> {
     is_number.then(|| (number, digits.parse().unwrap_or(u32::MAX)))
 }
 
-/// Digits, with `_` only between two of them.
+/// Whether a text is digits, with `_` only between two of them.
 fn is_digits(text: &str) -> bool {
     text.is_empty()
         || text

@@ -1,11 +1,11 @@
-//! What can go wrong, how it is said, and the exit code that it gives.
+//! Errors of the program, their messages, and their exit codes.
 
 use clap::error::ErrorKind;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use thiserror::Error;
 
-/// Why a verb could not do its work.
+/// Why a command failed.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The schedule is wrong: exit code 1.
@@ -16,7 +16,7 @@ pub enum Error {
     Text {
         /// The whole text.
         text: String,
-        /// Where it goes wrong.
+        /// The column of the error.
         column: usize,
         /// What is wrong.
         message: String,
@@ -24,13 +24,13 @@ pub enum Error {
     /// The command is wrong, or a file cannot be read or written: exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// The output cannot be written: exit code 2, or none where nobody reads it any more.
+    /// The output cannot be written: exit code 2, or success if the reader has closed it.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
 }
 
 impl Error {
-    /// Says the error on stderr and gives the exit code.
+    /// Prints the error to stderr and returns the exit code.
     pub fn report(&self) -> ExitCode {
         if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
@@ -43,7 +43,7 @@ impl Error {
         ExitCode::from(self.code())
     }
 
-    /// The exit code that it gives.
+    /// The exit code of this error.
     pub fn code(&self) -> u8 {
         match self {
             Self::Schedule(_) | Self::Text { .. } => 1,
@@ -52,15 +52,15 @@ impl Error {
     }
 }
 
-/// What clap found wrong with the arguments, as one line; help and version go to stdout.
+/// Reports clap's error about the arguments as one line; help and version go to stdout.
 pub fn report_arguments(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // Nobody may be reading.
+        // The reader may have closed it.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // All of the help, on stderr.
+        // The full help, on stderr.
         let _ = error.print();
         return ExitCode::from(2);
     }
@@ -72,20 +72,20 @@ pub fn report_arguments(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// A line on stderr that is no error.
+/// Prints a line to stderr that is not an error.
 pub fn note(message: &str) {
     say(&format!("note: {}\n", one_line(message)));
 }
 
 fn say(lines: &str) {
-    // Where even stderr is closed there is nobody to tell.
+    // If even stderr is closed, there is nowhere to report to.
     let _ = io::stderr().write_all(lines.as_bytes());
 }
 
-/// Characters of a message that are shown, from its beginning and from its end.
+/// The number of characters shown from the start and the end of a long message.
 const SHOWN: (usize, usize) = (1_200, 400);
 
-/// A message without line breaks and terminal codes, and not endless: it may quote any file.
+/// A message without line breaks and terminal codes, and of limited length: it may quote any file.
 fn one_line(message: impl AsRef<str>) -> String {
     let clean = without_control(message.as_ref());
     let length = clean.chars().count();
@@ -96,7 +96,7 @@ fn one_line(message: impl AsRef<str>) -> String {
     head.chain(" … ".chars()).chain(tail).collect()
 }
 
-/// A text without what a terminal would obey.
+/// A text without terminal control characters.
 pub fn without_control(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }

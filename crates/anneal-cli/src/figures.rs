@@ -2,18 +2,18 @@
 
 use anneal_schedule::Schedule;
 
-/// Updates that are looked at one by one; of a longer run, evenly as many.
+/// The number of updates examined one by one; a longer run is sampled evenly.
 const LOOKED_AT: u64 = 1 << 20;
 
-/// Updates that the mean of a long run takes from each octave.
+/// The number of updates that the mean of a long run samples per octave.
 const IN_OCTAVE: u64 = 1 << 16;
 
-/// What a run of `updates` updates sees of a schedule.
+/// Key figures of a schedule in a run of `updates` updates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figures {
     /// The rate of the first update.
     pub first: f64,
-    /// The update with the largest rate; the first of them.
+    /// The first update with the largest rate.
     pub peak_at: u64,
     /// The largest rate.
     pub peak: f64,
@@ -21,7 +21,7 @@ pub struct Figures {
     pub last: f64,
     /// The mean rate.
     pub mean: f64,
-    /// Whether every update was looked at; if not, mean and peak are near.
+    /// Whether every update was examined; if not, mean and peak are approximate.
     pub exact: bool,
 }
 
@@ -52,8 +52,8 @@ impl Figures {
     }
 }
 
-/// The mean over octaves of updates, each one by one up to [`IN_OCTAVE`], else by as many evenly: what
-/// decays by a power of the update is followed in each of them.
+/// The mean over octaves of updates, each examined fully up to [`IN_OCTAVE`] updates and sampled evenly
+/// beyond: this follows a power-law decay in every octave.
 fn mean(schedule: &Schedule, updates: u64) -> f64 {
     let (mut start, mut end, mut mean) = (0, LOOKED_AT, 0.0);
     while start < updates {
@@ -71,14 +71,14 @@ fn mean(schedule: &Schedule, updates: u64) -> f64 {
     mean
 }
 
-/// The largest rate around `at`, closer in each round.
+/// The largest rate around `at`, searched more closely in each round.
 fn climb(schedule: &Schedule, mut at: u64, mut radius: u64, updates: u64) -> (u64, f64) {
     const POINTS: u64 = 64;
     loop {
         let (first, end) = (at.saturating_sub(radius), at.saturating_add(radius).min(updates - 1));
         let stride = ((end - first) / POINTS).max(1);
         let around = (first..=end).step_by(stride as usize).chain([at]);
-        // Of equal rates the first.
+        // The first of equal rates.
         let best = around
             .map(|step| (step, schedule.rate(step)))
             .max_by(|one, other| one.1.total_cmp(&other.1).then(other.0.cmp(&one.0)));

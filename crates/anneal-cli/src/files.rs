@@ -1,14 +1,14 @@
-//! Files that are written whole or not at all.
+//! Writes files completely or not at all.
 
 use crate::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes a file whole or not at all: beside its place, and there when it is done. What is no regular
-/// file, such as a device, is written to as it is.
+/// Writes a file completely or not at all: to a temporary file next to it, which is then renamed. A
+/// non-regular file, for example a device, is written directly.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    // A link stays one.
+    // Keep a link as a link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.into());
     let written = match fs::metadata(&target) {
         Ok(found) if !found.is_file() => fs::write(&target, bytes),
@@ -27,7 +27,7 @@ fn replace(target: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::rename(&beside, target)
     };
     write().inspect_err(|_| {
-        // It may not be there.
+        // It may not exist.
         let _ = fs::remove_file(&beside);
     })
 }

@@ -1,61 +1,78 @@
-//! Schedules and the lengths of runs, as a user gives them.
+//! Reads schedules and run lengths from user input.
 
 use crate::count::count;
 use crate::error::{Error, note};
-use anneal_control::peers::Translation;
+use anneal_config::TrainingConfig;
 use anneal_schedule::{
     FileError, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Source, TextError,
 };
 use clap::Args;
 use std::path::Path;
 
-/// A schedule as the user named it.
+/// A schedule, or a whole training, given by the user.
 #[derive(Debug)]
 pub struct Input {
     /// The file, or the text.
     pub name: String,
-    /// The file's name without folder and ending, or the text.
+    /// The file name without folder and extension, or the text.
     pub label: String,
-    /// What it says.
+    /// The schedule.
     pub config: ScheduleConfig,
-    /// The text of the file.
-    pub(crate) source: Option<Source>,
+    /// The whole training of the file; `None` for a text.
+    pub training: Option<TrainingConfig>,
 }
 
 impl Input {
+    /// Reads a schedule for a verb that uses nothing else, and notes that it ignores controllers.
+    pub fn read(argument: &str) -> Result<Self, Error> {
+        let input = Self::read_whole(argument)?;
+        if input.training.as_ref().is_some_and(|training| !training.controllers.is_empty()) {
+            note(&format!(
+                "{}: its controllers are ignored, because they react to training",
+                input.name
+            ));
+        }
+        Ok(input)
+    }
+
     /// Reads a file, which exists or ends in .toml or .json, a text such as `cosine(0.1)`, or either of
     /// them from stdin for `-`.
-    pub fn read(argument: &str) -> Result<Self, Error> {
+    pub fn read_whole(argument: &str) -> Result<Self, Error> {
         if argument == "-" {
             return Self::from_stdin();
         }
         let path = Path::new(argument);
         let extension = path.extension().and_then(|extension| extension.to_str());
-        let mut label = argument.to_string();
-        let (config, source) = if path.is_dir() {
+        if path.is_dir() {
             return Err(Error::Usage(format!("{argument}: is a directory, not a schedule file")));
-        } else if path.exists() || matches!(extension, Some("toml" | "json")) {
-            label = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let loaded = load(path).map_err(|error| match error {
-                FileError::Read { .. } | FileError::UnknownExtension { .. } => {
-                    Error::Usage(error.to_string())
-                }
-                _ => Error::Schedule(error.to_string()),
+        }
+        if path.exists() || matches!(extension, Some("toml" | "json")) {
+            let label = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let source = Source::read(path).map_err(|error| match error {
+                FileError::Parse { .. } => Error::Schedule(error.to_string()),
+                _ => Error::Usage(error.to_string()),
             })?;
-            (loaded.0, Some(loaded.1))
-        } else if !argument.trim().is_empty() && !argument.contains('(') {
+            return Self::from_source(argument.to_string(), label, source);
+        }
+        if !argument.trim().is_empty() && !argument.contains('(') {
             return Err(Error::Usage(format!(
                 "`{argument}` is neither a file nor a schedule such as cosine(3e-4).warmup(5%)"
             )));
-        } else {
-            let config = argument.parse().map_err(|error: TextError| Error::Text {
-                text: argument.to_string(),
-                column: error.column,
-                message: error.message,
-            })?;
-            (config, None)
-        };
-        Ok(Self { name: argument.to_string(), label, config, source })
+        }
+        let config = argument.parse().map_err(|error: TextError| Error::Text {
+            text: argument.to_string(),
+            column: error.column,
+            message: error.message,
+        })?;
+        let (name, label) = (argument.to_string(), argument.to_string());
+        Ok(Self { name, label, config, training: None })
+    }
+
+    /// Reads the text of a file.
+    pub(crate) fn from_source(name: String, label: String, source: Source) -> Result<Self, Error> {
+        let training = TrainingConfig::from_source(source);
+        let training = training.map_err(|error| Error::Schedule(error.to_string()))?;
+        Ok(Self { name, label, config: training.schedule.clone(), training: Some(training) })
     }
 
     /// Resolves the schedule for a run.
@@ -63,7 +80,7 @@ impl Input {
         run.config(self).resolve(run.length).map_err(|error| self.unresolved(run, &error))
     }
 
-    /// Whether the run's length is known where the schedule needs it.
+    /// Checks that the length of the run is known if the schedule needs it.
     pub fn check_length(&self, run: &Run) -> Result<(), Error> {
         match run.config(self).resolve(run.length) {
             Err(
@@ -73,8 +90,18 @@ impl Input {
         }
     }
 
-    /// Its name for what is said of it in a run: with line and column, where a value in its file does
-    /// not resolve.
+    /// Checks everything for a run except what needs a model.
+    pub fn check(&self, run: &Run) -> Result<(), Error> {
+        self.resolve(run)?;
+        let Some(training) = &self.training else { return Ok(()) };
+        let mut training = training.clone();
+        training.schedule = run.config(self);
+        training.check(run.length).map_err(|error| {
+            Error::Schedule(format!("{}: {error}", self.place_of_field(&error.field())))
+        })
+    }
+
+    /// Its name in messages about a run: with line and column if a value in its file does not resolve.
     pub fn place(&self, run: &Run) -> String {
         match self.config.clone().resolve(run.length) {
             Ok(_) => self.name.clone(),
@@ -82,15 +109,15 @@ impl Input {
         }
     }
 
-    /// The file with line and column of the field that is wrong, or the text.
+    /// The file with line and column of the wrong field, or the text.
     fn place_of(&self, error: &ScheduleError) -> String {
-        match &self.source {
-            Some(source) => {
-                let (line, column) = source.locate(&format!("schedule.{}", error.field()));
-                format!("{}:{line}:{column}", self.name)
-            }
-            None => self.name.clone(),
-        }
+        self.place_of_field(&format!("schedule.{}", error.field()))
+    }
+
+    /// The file with line and column of a field, or the text.
+    pub fn place_of_field(&self, field: &str) -> String {
+        let place = self.training.as_ref().and_then(|training| training.locate(field));
+        place.unwrap_or_else(|| self.name.clone())
     }
 
     fn unresolved(&self, run: &Run, error: &ScheduleError) -> Error {
@@ -102,7 +129,7 @@ impl Input {
                 run.steps_flag
             )),
             ScheduleError::NeedsEpochs { field, span } => Error::Usage(format!(
-                "{}: {field}: {span} needs the updates of an epoch; give --epochs N \
+                "{}: {field}: {span} needs the number of updates per epoch; give --epochs N \
                  --steps-per-epoch M",
                 self.place_of(error)
             )),
@@ -112,31 +139,6 @@ impl Input {
             )),
             error => Error::Schedule(format!("{}: {error}", self.place_of(error))),
         }
-    }
-}
-
-/// Reads a file: a schedule, or one with a controller, which answers to a training that is not there.
-fn load(path: &Path) -> Result<(ScheduleConfig, Source), FileError> {
-    let source = Source::read(path)?;
-    let config = ScheduleConfig::from_source(&source)
-        .or_else(|error| without_controller(source.origin(), error, source.parse()))?;
-    Ok((config, source))
-}
-
-/// The schedule of what is none because it has a controller.
-pub(crate) fn without_controller(
-    name: &str,
-    error: FileError,
-    translation: Result<Translation, FileError>,
-) -> Result<ScheduleConfig, FileError> {
-    match translation {
-        Ok(Translation { rate, controller: Some(_), .. }) => {
-            note(&format!("{name}: its controller is left out, for it answers to training"));
-            Ok(rate)
-        }
-        // What is wrong with a controller says more than that a schedule has none.
-        Err(other) if error.to_string().contains("`controller`") => Err(other),
-        _ => Err(error),
     }
 }
 
@@ -157,7 +159,7 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// The run that the flags say, which may be one without an end.
+    /// The run given by the flags, possibly without an end.
     pub fn run(&self) -> Result<Run, Error> {
         self.epochs.run_or("--steps", self.steps)
     }
@@ -184,14 +186,14 @@ pub struct EpochArgs {
         requires = "epochs"
     )]
     steps_per_epoch: Option<u64>,
-    /// Where the schedule is longer than the run, take the beginning of the longer run
+    /// If the schedule is longer than the run, use its beginning
     #[arg(long)]
     truncate: bool,
 }
 
 impl EpochArgs {
-    /// The run that these flags say, else one of as many updates as `steps_flag` says, else one
-    /// without an end.
+    /// The run given by these flags, otherwise one of the length given by `steps_flag`, otherwise one without
+    /// an end.
     pub fn run_or(&self, steps_flag: &'static str, steps: Option<u64>) -> Result<Run, Error> {
         let length = match (self.epochs.zip(self.steps_per_epoch), steps) {
             (Some((epochs, updates)), _) => {
@@ -206,7 +208,7 @@ impl EpochArgs {
     }
 }
 
-/// The length of a run, and the flag that says it in updates.
+/// The length of a run, and the flag that sets it in updates.
 #[derive(Debug)]
 pub struct Run {
     /// The length.
@@ -216,7 +218,12 @@ pub struct Run {
 }
 
 impl Run {
-    /// The schedule of an input for this run.
+    /// Whether the length is given.
+    pub fn is_known(&self) -> bool {
+        self.length != RunLength::unbounded()
+    }
+
+    /// The description of an input for this run.
     pub fn config(&self, input: &Input) -> ScheduleConfig {
         let config = input.config.clone();
         if self.truncate { config.truncate().into() } else { config }

@@ -1,8 +1,8 @@
-//! The `anneal` program: what can be done with a learning-rate schedule before training.
+//! The `anneal` program: works with learning-rate schedules before training.
 //!
-//! Each verb is a file in `verbs/` and a line in its list; what several verbs need stands beside
-//! this file: reading a schedule ([`input`]) and a number ([`count`]), stdin and files ([`files`]), what is
-//! known of the loss ([`analysis_arguments`]), key figures ([`figures`]), and drawing ([`drawing`]).
+//! Each verb is a file in `verbs/` and a line in its list; the other modules hold what several verbs need:
+//! reading a schedule ([`input`]) and a number ([`count`]), stdin and files ([`files`]), options about the
+//! loss ([`analysis_arguments`]), key figures ([`figures`]), and drawing ([`drawing`]).
 
 mod analysis_arguments;
 mod count;
@@ -18,7 +18,7 @@ use clap::Parser;
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
-/// Learning-rate schedules: list what there is, show them, sample them, lint and analyze them, translate them.
+/// Learning-rate schedules: list the available curves, show, sample, lint, analyze and translate schedules.
 #[derive(Debug, Parser)]
 #[command(name = "anneal", version, after_help = AFTER_HELP)]
 struct Cli {
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Ok(code)
     });
     ran.unwrap_or_else(|error| {
-        // What was said before the error comes first.
+        // Print earlier output before the error.
         let _ = out.flush();
         error.report()
     })

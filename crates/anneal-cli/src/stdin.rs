@@ -1,30 +1,30 @@
-//! Stdin, which `-` stands for.
+//! Reads from stdin, given as `-`.
 
 use crate::error::Error;
-use crate::input::{Input, without_controller};
-use anneal_schedule::{ScheduleConfig, Source};
+use crate::input::Input;
+use anneal_schedule::Source;
 use std::io::{self, Read};
 
-/// What stdin is called in messages.
+/// The name of stdin in messages.
 const NAME: &str = "stdin";
 
-/// The most bytes that are read, as of a file.
+/// The maximum number of bytes read, as for a file.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// All of stdin.
+/// Reads all of stdin.
 pub fn read() -> Result<String, Error> {
     let wrong = |why: &str| Error::Usage(format!("{NAME}: {why}"));
     let mut bytes = vec![];
     let read = io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|error| wrong(&error.to_string()))?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(wrong("larger than 64 MiB, which no schedule is"));
+        return Err(wrong("larger than the 64 MiB allowed for a schedule"));
     }
     String::from_utf8(bytes).map_err(|_| wrong("the text is not UTF-8"))
 }
 
 impl Input {
-    /// Reads a text such as `cosine(0.1)`, TOML or JSON from stdin, whichever it looks like.
+    /// Reads a text such as `cosine(0.1)`, TOML or JSON from stdin, and detects which it is.
     pub fn from_stdin() -> Result<Self, Error> {
         let text = read()?;
         let trimmed = text.trim_start_matches('\u{feff}').trim();
@@ -33,16 +33,13 @@ impl Input {
             return Err(Error::Usage(format!("{NAME}: is empty; {allowed}")));
         }
         if is_chain(trimmed) {
-            return Self::read(trimmed);
+            return Self::read_whole(trimmed);
         }
         let source = match trimmed.starts_with('{') {
             true => Source::json(NAME, &text),
             false => Source::toml(NAME, &text),
         };
-        let config = ScheduleConfig::from_source(&source)
-            .or_else(|error| without_controller(NAME, error, source.parse()))
-            .map_err(|error| Error::Schedule(error.to_string()))?;
-        Ok(Self { name: NAME.into(), label: NAME.into(), config, source: Some(source) })
+        Self::from_source(NAME.into(), NAME.into(), source)
     }
 }
 

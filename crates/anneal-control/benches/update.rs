@@ -1,8 +1,8 @@
-//! What each controller takes for an update.
+//! The time each controller takes per update.
 //!
 //! `cargo bench -p anneal-control --profile dev --config docs/benchmarks.toml --bench update`
 //!
-//! Each line is the time of 1,000 updates: microseconds there are nanoseconds an update.
+//! Each line is the time of 1,000 updates: read microseconds as nanoseconds per update.
 
 use anneal_control::{
     Controllers, Cooldown, Curriculum, Describe, Due, FiniteGuard, Follow, Greedy, Hypergradient,

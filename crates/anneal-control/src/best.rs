@@ -1,37 +1,39 @@
-//! Whether a value is better than the best so far: torch's rule, which others took over.
+//! Compares a value with the best so far, by torch's rule, which others adopted.
 
 use crate::{MetricOf, OutOfRange, Signal, Split};
 use serde::{Deserialize, Serialize};
 
-/// What a second controller of this kind on the same group would contradict.
+/// What a second controller of this kind on the same group would conflict with.
 pub(crate) const ROLE: &str = "a rule for plateaus";
 
-/// Which value of a signal is the best.
+/// The direction in which a signal improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The lowest.
+    /// Lower is better.
     Min,
-    /// The highest.
+    /// Higher is better.
     Max,
 }
 
-/// By how much a value must be better than the best one to count as better.
+/// How much better than the best a value must be to count as better.
 ///
 /// | | min: better is below | max: better is above |
 /// | --- | --- | --- |
 /// | `Relative(x)` | best · (1 − x) | best · (1 + x) |
 /// | `Absolute(x)` | best − x | best + x |
 ///
-/// x is finite and at least 0, and for the minimum a relative one is below 1. `Relative` is for signals above 0: of
-/// one below 0 a value that is a little worse counts as better, as it does in torch.
+/// x is finite and at least 0; a relative x for the minimum is below 1. `Relative` is for positive signals:
+/// for a negative one a slightly worse value counts as better, as in torch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Threshold {
     /// A share of the best.
     Relative(f64),
-    /// A difference from it.
+    /// A difference from the best.
     Absolute(f64),
 }
 
@@ -40,18 +42,18 @@ impl Threshold {
         let (Self::Relative(x) | Self::Absolute(x)) = self;
         let below_1 = x < 1.0 || mode == Mode::Max || matches!(self, Self::Absolute(_));
         let ok = x >= 0.0 && x.is_finite() && below_1;
-        let allowed = "finite, at least 0; where relative and of a minimum, below 1";
+        let allowed = "finite, at least 0; below 1 if relative with a minimum";
         OutOfRange::require("threshold", self, ok, allowed)
     }
 }
 
 impl Mode {
-    /// Refuses to look for the highest loss.
+    /// Refuses to maximize a loss.
     pub(crate) fn check(self, signal: &Signal) -> Result<(), OutOfRange> {
         signal.check_best(self == Self::Max)
     }
 
-    /// Whether a value is better than the best so far. The first finite one is; one that is not finite never is.
+    /// Whether a value is better than the best so far. The first finite value is; a non-finite one never is.
     pub(crate) fn is_better(self, threshold: Threshold, value: f64, best: Option<f64>) -> bool {
         let better = match (self, threshold, best) {
             (_, _, None) => true,
@@ -64,7 +66,7 @@ impl Mode {
     }
 }
 
-/// Refuses changes of the rate that are none.
+/// Refuses settings under which the rate could not change.
 pub(crate) fn check_changes(
     factor: f64,
     min_rate: f64,
@@ -77,7 +79,7 @@ pub(crate) fn check_changes(
     OutOfRange::require("smallest_change", smallest_change, ok, "finite, at least 0")
 }
 
-/// Where the rule begins in its text form: `min(MetricOf::valid("Loss")`, without the closing bracket.
+/// The start of the rule's text form: `min(MetricOf::valid("Loss")`, without the closing bracket.
 pub(crate) fn beginning(mode: Mode, signal: &Signal) -> String {
     let mode = if mode == Mode::Min { "min" } else { "max" };
     match signal {

@@ -1,4 +1,4 @@
-//! What answers to training: one trait, its events and its answers.
+//! The controller trait, its events and its answers.
 
 use crate::{
     Decision, EpochMetrics, GradientNoise, MetricOf, Observation, OutOfRange, PrivacyAccountant,
@@ -10,14 +10,14 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// A state machine that hears what updates show, and answers.
+/// A state machine that reacts to the updates of a training.
 ///
-/// Before each update it [says](Self::needs) what must be measured; then it [hears](Self::hear) an
-/// [`Event::Update`], of which the answer decides what becomes of the update, and an [`Event::Outcome`] when that
-/// is done. Controllers hear in the order in which they were given, and each sees what those before it answered.
-/// Its [`State`](Self::State) is saved with every checkpoint, under the name that it was given.
+/// Before each update it [states](Self::needs) what must be measured; then it [hears](Self::hear) an
+/// [`Event::Update`], whose answer decides what happens to the update, and afterwards an [`Event::Outcome`].
+/// Controllers are called in the order in which they were added, and each sees the earlier answers. Its
+/// [`State`](Self::State) is saved with every checkpoint, under the controller's name.
 ///
-/// A controller is one file: [`Cooldown`](crate::Cooldown) is the shortest.
+/// A controller fits in one file: [`Cooldown`](crate::Cooldown) is the shortest.
 ///
 /// ```
 /// use anneal_control::{Answer, OutOfRange, Controller, Event, Needs, Stop};
@@ -50,111 +50,113 @@ use std::sync::Arc;
 /// }
 /// ```
 pub trait Controller: Clone + fmt::Debug + Send + Sync + 'static {
-    /// What a checkpoint saves of it, as JSON: numbers in it are finite, for JSON knows no others.
+    /// The state that a checkpoint saves, as JSON: all numbers must be finite, because JSON has no others.
     type State: Serialize + DeserializeOwned;
 
-    /// The one signal that it listens to, where it is one: what it needs by that is then said.
+    /// The single signal that it listens to, if any; the signal then implies its needs.
     fn signal(&self) -> Option<&Signal> {
         None
     }
 
-    /// What must be measured of the next update. What nobody needs costs nothing.
+    /// What must be measured in the next update. Anything that no controller needs costs nothing.
     fn needs(&self) -> Needs {
         self.signal().map_or(Needs::default(), Signal::needs)
     }
 
-    /// The scale of the next loss, where it decides one.
+    /// The scale of the next loss, if it sets one.
     fn loss_scale(&self) -> Option<LossScale> {
         None
     }
 
-    /// What it has found of the noise of gradients, where it measures that.
+    /// Its estimate of the gradient noise, if it measures that.
     fn gradient_noise(&self) -> Option<GradientNoise> {
         None
     }
 
-    /// What it has counted of what private training spends, where it does.
+    /// The privacy spent by private training, if it tracks that.
     fn privacy(&self) -> Option<&PrivacyAccountant> {
         None
     }
 
-    /// The metrics of an epoch that it needs, such as `MetricOf::valid("Loss")`; each must exist.
+    /// The epoch metrics that it needs, for example `MetricOf::valid("Loss")`; each must exist.
     fn metrics(&self) -> Vec<MetricOf> {
         self.signal().map_or(vec![], Signal::metrics)
     }
 
-    /// The names of the announcements that it hears. One that nobody hears is refused.
+    /// The names of the announcements that it handles. An announcement that no controller handles is refused.
     fn announcements(&self) -> Vec<String> {
         self.signal().map_or(vec![], Signal::announcements)
     }
 
-    /// What it does to the rate, where a second one that does the same to the same group would contradict it.
+    /// Its effect on the rate, if a second controller with the same effect on the same group would conflict.
     fn role(&self) -> Option<&'static str> {
         None
     }
 
-    /// Whether it acts on the whole update, or hears of the whole model, so that it can be of no single group.
+    /// Whether it acts on the whole update or needs the whole model, so that it cannot be limited to one
+    /// group.
     fn is_of_update(&self) -> bool {
         false
     }
 
-    /// What is allowed and will hardly be meant.
+    /// Settings that are allowed but probably not intended.
     fn warnings(&self) -> Vec<String> {
         vec![]
     }
 
-    /// Hears of an event, and answers.
+    /// Handles an event and answers.
     ///
     /// # Errors
-    /// [`Stop`] ends the run, and says why.
+    /// [`Stop`] ends the run and states the reason.
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop>;
 
-    /// What a checkpoint saves.
+    /// The state that a checkpoint saves.
     fn state(&self) -> Self::State;
 
-    /// Goes on from a checkpoint, within the rule of now.
+    /// Continues from a checkpoint, under the current description.
     ///
     /// # Errors
-    /// [`OutOfRange`] for a value that no state has.
+    /// [`OutOfRange`] for a value that is not a valid state.
     fn restore(&mut self, state: Self::State) -> Result<(), OutOfRange>;
 }
 
-/// What a controller needs measured of an update. Everything is measured together, and read at once.
+/// What a controller needs measured in an update. Everything is measured together and read back at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[must_use]
 pub struct Needs {
-    /// The loss. Where it is known others hear of it too.
+    /// The loss. If it is known, all controllers get it.
     pub loss: bool,
-    /// ‖g‖₂, and with it whether all gradients are finite. A sum over the gradients.
+    /// ‖g‖₂, and with it whether all gradients are finite. Costs a sum over the gradients.
     pub gradient_norm: bool,
-    /// ‖g‖₁. A sum over the gradients.
+    /// ‖g‖₁. Costs a sum over the gradients.
     pub gradient_l1: bool,
-    /// g·g′ with the gradient g′ of the update before. A copy of the gradients, which checkpoints hold, and a sum
-    /// over them.
+    /// g·g′ with the gradient g′ of the previous update. Costs a copy of the gradients, which checkpoints
+    /// include, and a sum over them.
     pub gradient_dot: bool,
-    /// The norm of each batch's gradient; with [`gradient_norm`](Self::gradient_norm) also that of their mean. A sum over
-    /// the gradients of each batch.
+    /// The norm of each batch's gradient; with [`gradient_norm`](Self::gradient_norm) also the norm of their
+    /// mean. Costs a sum over the gradients of each batch.
     pub batch_gradient_norm: bool,
-    /// The largest entry of a batch's gradient. A maximum over the gradients of each batch.
+    /// The largest entry of a batch's gradient. Costs a maximum over the gradients of each batch.
     pub largest_gradient: bool,
-    /// The mean cosine between pairs of task gradients. Two norms and a product over the gradients for each pair.
+    /// The mean cosine between pairs of task gradients. Costs two norms and a product over the gradients per
+    /// pair.
     pub task_cosine: bool,
-    /// How far this update moves the weights: it is made once to see that, and taken back where it is made
-    /// otherwise. A second copy of the weights and of the optimizer's state while it runs.
+    /// How far this update moves the weights: it is tried once to measure that, and undone if the final
+    /// update differs. Costs a temporary second copy of the weights and of the optimizer state.
     pub movement: bool,
-    /// How far the last update moved them. A sum over the weights.
+    /// How far the previous update moved the weights. Costs a sum over the weights.
     pub last_movement: bool,
-    /// What the update does to the gradient of one of its batches: a further forward and backward pass.
+    /// How the update changes the gradient of one of its batches. Costs another forward and backward pass.
     pub batch_again: Option<BatchAgain>,
-    /// Whether the answer decides about this very update, so that what was seen of the one before is of no use.
+    /// Whether the answer concerns this very update, so that the previous observation is of no use.
     pub now: bool,
-    /// Whether it holds only where the gradient is that of differentially private training: the sum of clipped
-    /// gradients of single items, with noise. Nothing is measured; other training refuses the controller.
+    /// Whether it is valid only for gradients of differentially private training: the sum of clipped per-item
+    /// gradients with noise. Nothing is measured; other training refuses the controller.
     pub private_gradient: bool,
 }
 
 impl Needs {
-    /// What one or the other needs.
+    /// The union of two needs.
     pub fn and(self, other: Self) -> Self {
         let again = |a: BatchAgain, b: BatchAgain| BatchAgain { limit: a.limit.min(b.limit) };
         Self {
@@ -181,143 +183,142 @@ impl Needs {
         Self { now: false, private_gradient: false, ..*self } != Self::default()
     }
 
-    /// Whether the update itself must be tried before the answers.
+    /// Whether the update must be tried before the answers.
     pub fn tries(&self) -> bool {
         self.movement || self.batch_again.is_some()
     }
 }
 
-/// A batch that is looked at again after the update.
+/// A batch whose gradient is measured again after the update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchAgain {
-    /// The largest number that an entry of its scaled gradient can be.
+    /// The largest representable value of an entry of its scaled gradient.
     pub limit: f64,
 }
 
 impl BatchAgain {
-    /// The scale at which it is looked at: that of the update, or less by a power of 2 where a gradient that
-    /// became 64 times as large would overflow. It is a rate that is far too high of which the most must be
-    /// known.
+    /// The loss scale of the second measurement: that of the update, or lower by a power of 2 if a gradient
+    /// that grew 64-fold would overflow. The measurement matters most when the rate is far too high.
     pub fn loss_scale(&self, scale: f64, largest_gradient: f64) -> f64 {
         let headroom = self.limit / 64.0 / (scale * largest_gradient);
         scale * headroom.log2().floor().clamp(-64.0, 0.0).exp2()
     }
 }
 
-/// What an update did to one batch.
+/// How an update changed one batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchChange {
     /// ‖Δg‖_∞ between its gradients before and after the update, unscaled.
     pub gradient: f64,
-    /// ‖Δw‖₂ of the weights that it was computed with: those of the model, not of their copies in f32.
+    /// ‖Δw‖₂ of the weights used in the forward pass: the model's own, not their f32 copies.
     pub weights: f64,
 }
 
-/// What a controller hears.
+/// An event that a controller handles.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The gradients of an update are known. The answer decides what becomes of it.
+    /// The gradients of an update are known. The answer decides what happens to it.
     Update(Seen<'a>),
-    /// It is made, or skipped. Of the answer only the loss scale counts.
+    /// The update was made or skipped. Only the loss scale of the answer counts.
     Outcome(Seen<'a>, Option<BatchChange>),
-    /// An epoch is over, validation too. The answer is not looked at: what a controller makes of an epoch it answers
-    /// to the updates after it.
+    /// An epoch, including validation, is over. The answer is ignored: a controller applies its reaction in
+    /// the updates that follow.
     Epoch(EpochSeen<'a>),
-    /// The loop says something, of the [names](Controller::announcements) that somebody hears. The answer is not looked
-    /// at.
+    /// The loop announced something under one of the [names](Controller::announcements) that a controller
+    /// handles. The answer is ignored.
     Announced(Announcement<'a>),
 }
 
-/// What a loop says: that something happened, such as a phase that begins, or a number of its own.
+/// An announcement by the loop: an event, for example the start of a phase, or a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Announcement<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The number, where it is one; it may be infinite or NaN.
+    /// The number, if any; it may be infinite or NaN.
     pub value: Option<f64>,
 }
 
-/// An epoch as it is seen.
+/// A finished epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct EpochSeen<'a> {
-    /// Its number, from 1.
+    /// Its number, counted from 1.
     pub epoch: u64,
-    /// The metrics that [`Controller::metrics`] named, of all controllers.
+    /// The metrics named in [`Controller::metrics`] by all controllers.
     pub metrics: &'a EpochMetrics,
 }
 
-/// An update that is due.
+/// The next update.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Due<'a> {
-    /// Its number, from 0; skipped ones count.
+    /// Its number, counted from 0, including skipped ones.
     pub number: u64,
-    /// Its step of the schedule.
+    /// Its step in the schedule.
     pub step: u64,
     /// The rate of the schedule.
     pub rate: f64,
-    /// That of each group by its index; empty where there are none.
+    /// The rate of each group by index; empty without groups.
     pub group_rates: &'a [f64],
 }
 
 impl Due<'_> {
-    /// Update `number`, at this rate of the schedule, without groups.
+    /// Update `number` at this rate of the schedule, without groups.
     pub fn at(number: u64, rate: f64) -> Self {
         Self { number, step: number, rate, group_rates: &[] }
     }
 }
 
-/// An update as it is seen.
+/// An update and its measurements.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
-    /// Its number, from 0; skipped ones count.
+    /// Its number, counted from 0, including skipped ones.
     pub number: u64,
-    /// Its step of the schedule.
+    /// Its step in the schedule.
     pub step: u64,
-    /// The rate that the schedule has for it: of the group that the controller acts on, or the schedule's own.
+    /// The rate of the schedule for it: of the controller's group, or the schedule's own.
     pub rate: f64,
-    /// What was measured. In an [`Event::Outcome`] the movement is that of the update as it was made.
+    /// The measurements. In an [`Event::Outcome`] the movement is that of the update as made.
     pub observation: &'a Observation,
-    /// What its losses were multiplied by; 1 without loss scaling.
+    /// The factor of its losses; 1 without loss scaling.
     pub loss_scale: f64,
-    /// What the controllers before this one answered, together; in an [`Event::Outcome`] what all did. Of answers for
-    /// single groups it has those for the group that the controller acts on.
+    /// The combined answers of the earlier controllers; in an [`Event::Outcome`], of all. Among answers for
+    /// single groups it includes those for the controller's group.
     pub answered: &'a Answer,
     pub(crate) decision: &'a Decision,
     pub(crate) due: Due<'a>,
 }
 
 impl Seen<'_> {
-    /// The largest quotient of any group's rate, as far as it is decided, and that of its schedule.
+    /// The largest ratio of a group's decided rate so far to its scheduled rate.
     pub fn largest_factor(&self) -> f64 {
         self.decision.largest_factor(self.due)
     }
 }
 
-/// What a controller answers; every part may be left out.
+/// The answer of a controller; every part is optional.
 ///
-/// The rate of a group in an update, of which its schedule says η, is
+/// If the schedule gives the rate η to a group in an update, its final rate is
 ///
 /// ```text
 /// min(cap, limit · max(factor · η, min(floor, η)))
 /// ```
 ///
-/// Factor, floor, limit and cap are those of the group that a controller [acts on](crate::Describe::on_group), or of all; the
-/// rest is always of the whole update.
+/// Factor, floor, limit and cap apply to the group that a controller [acts on](crate::Describe::on_group), or
+/// to all; the other parts always apply to the whole update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Answer {
-    /// What the rate is multiplied by; finite, at least 0. Factors multiply.
+    /// The factor of the rate; finite, at least 0. Factors multiply.
     pub factor: Option<f64>,
-    /// What factors may not take the rate below; finite, at least 0. The highest counts. A rate that the schedule
-    /// has below it stays there.
+    /// The floor below which factors cannot lower the rate; finite, at least 0. The highest floor counts. A
+    /// rate that the schedule sets below it stays.
     pub floor: Option<f64>,
-    /// What is left of the rate for safety's sake, whatever the floor is; at least 0, at most 1. Limits multiply.
+    /// A safety factor on the rate that ignores the floor; in [0, 1]. Limits multiply.
     pub limit: Option<f64>,
-    /// What the rate may not exceed; at least 0. The lowest counts.
+    /// The maximum of the rate; at least 0. The lowest cap counts.
     pub cap: Option<f64>,
-    /// What the gradients are multiplied by, after clipping; finite. Factors multiply.
+    /// The factor of the gradients after clipping; finite. Factors multiply.
     pub gradient_factor: Option<f64>,
-    /// Why the update is skipped.
+    /// The reason to skip the update.
     pub skip: Option<&'static str>,
     /// The scale of the next loss. The last answer counts.
     pub loss_scale: Option<LossScale>,
@@ -326,9 +327,9 @@ pub struct Answer {
 /// The scale of the next loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossScale {
-    /// What it is multiplied by.
+    /// The scale itself.
     pub next: f64,
-    /// What the scale may not fall below.
+    /// The minimum below which it may not fall.
     pub least: f64,
 }
 
@@ -343,34 +344,34 @@ impl Answer {
         Self { skip: Some(reason), ..Self::default() }
     }
 
-    /// The rate of an update of which the schedule says `rate`.
+    /// The final rate of an update with the scheduled rate `rate`.
     pub fn rate(&self, rate: f64) -> f64 {
         let steered = rate * self.factor.unwrap_or(1.0);
         let floored = self.floor.map_or(steered, |floor| steered.max(floor.min(rate)));
         (floored * self.limit.unwrap_or(1.0)).min(self.cap.unwrap_or(f64::INFINITY))
     }
 
-    /// What it multiplies rates by, where neither its floor nor its cap comes into it.
+    /// Its total factor on the rate, ignoring floor and cap.
     pub fn total_factor(&self) -> f64 {
         self.factor.unwrap_or(1.0) * self.limit.unwrap_or(1.0)
     }
 
-    /// Its parts that are of rates.
+    /// The parts that concern rates.
     pub(crate) fn of_rates(self) -> Self {
         Self { gradient_factor: None, skip: None, loss_scale: None, ..self }
     }
 
-    /// Its parts that are of the whole update.
+    /// The parts that concern the whole update.
     pub(crate) fn of_update(self) -> Self {
         Self { factor: None, floor: None, limit: None, cap: None, ..self }
     }
 
-    /// Whether it leaves everything as it is.
+    /// Whether it changes nothing.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
-    /// What both say together.
+    /// Combines two answers.
     pub(crate) fn then(self, next: Self) -> Self {
         let both = |a: Option<f64>, b: Option<f64>, of: fn(f64, f64) -> f64| match (a, b) {
             (Some(a), Some(b)) => Some(of(a, b)),
@@ -387,7 +388,7 @@ impl Answer {
         }
     }
 
-    /// A part outside its range.
+    /// Checks that every part is in its range.
     pub(crate) fn check(&self) -> Result<(), OutOfRange> {
         let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
         if let Some(factor) = self.factor {
@@ -407,7 +408,7 @@ impl Answer {
         }
         if let Some(scale @ LossScale { next, least }) = self.loss_scale {
             let ok = next > 0.0 && next.is_finite() && (0.0..=next).contains(&least);
-            OutOfRange::require("loss_scale", scale, ok, "finite, above 0, at least its least")?;
+            OutOfRange::require("loss_scale", scale, ok, "finite, above 0, at least its minimum")?;
         }
         Ok(())
     }
@@ -430,17 +431,17 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Why training cannot go on.
+/// Why training cannot continue.
 #[derive(Clone, Debug)]
 pub struct Stop(Arc<dyn Error + Send + Sync>);
 
 impl Stop {
-    /// With an error, or a text.
+    /// A stop with an error or a text as the reason.
     pub fn new(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(Arc::from(reason.into()))
     }
 
-    /// The error, where it is of this type.
+    /// The error, if it has this type.
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         self.0.downcast_ref()
     }

@@ -1,4 +1,4 @@
-//! Several controllers, as one.
+//! Several controllers that act as one.
 
 use crate::{
     Announcement, Answer, AnyController, BatchChange, Controller, Decision, Due, EpochMetrics,
@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use thiserror::Error;
 
-/// Controllers by name, in the order in which they hear, and the loss scale that they decide.
+/// Named controllers in the order in which they are called, and the loss scale that they set.
 ///
-/// A training loop asks it for [`needs`](Self::needs), measures them, tells it of the update with
-/// [`update`](Self::update), does what it answers, and tells it so with [`outcome`](Self::outcome).
+/// A training loop asks it for its [`needs`](Self::needs), measures them, reports the update with
+/// [`update`](Self::update), applies the answer, and reports the result with [`outcome`](Self::outcome).
 ///
 /// ```
 /// use anneal_control::{Controllers, Cooldown, Due, LossScaling, Observation};
@@ -34,11 +34,11 @@ use thiserror::Error;
 #[derive(Clone, Debug, Default)]
 pub struct Controllers {
     named: Vec<Named>,
-    /// That of the next loss.
+    /// The scale of the next loss.
     loss_scale: Option<LossScale>,
-    /// That of the losses of the last update.
+    /// The scale of the last update's losses.
     scaled_by: Option<f64>,
-    /// What factors may not take any rate below.
+    /// The floor for all rates.
     floor: Option<f64>,
 }
 
@@ -47,66 +47,66 @@ struct Named {
     name: String,
     controller: Box<dyn Erased>,
     group: Option<OfGroup>,
-    /// The steps in which it hears.
+    /// The range of steps in which it is active.
     steps: (u64, u64),
-    /// To the last update.
+    /// Its answer to the last update.
     answered: Answer,
 }
 
-/// A group by its name, and by its index among those that there are.
+/// A group by name, and its index in the training.
 #[derive(Clone, Debug)]
 struct OfGroup {
     name: String,
     index: Option<usize>,
 }
 
-/// A controller that ended the run.
+/// A controller ended the run.
 #[derive(Clone, Debug, Error)]
 #[error("{controller}: {stop}")]
 pub struct Stopped {
     /// Its name.
     pub controller: String,
-    /// Why.
+    /// The reason.
     pub stop: Stop,
 }
 
-/// Why no controllers go on with a saved state.
+/// Why controllers cannot continue from a saved state.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// It was saved with others.
+    /// It was saved with different controllers.
     #[error(
-        "it was saved with {}, and now there {}; give the same controllers under the same names",
+        "it was saved with {}, but now there {}; give the same controllers under the same names",
         listed(saved),
         if now.is_empty() { "are none".to_string() } else { format!("are {}", listed(now)) }
     )]
     Others {
-        /// The names that were saved.
+        /// The saved names.
         saved: Vec<String>,
-        /// The names of now.
+        /// The current names.
         now: Vec<String>,
     },
-    /// What was saved is no state of the controller.
+    /// The saved data is not a state of the controller.
     #[error(
-        "the state of `{controller}` does not fit it: {reason}; give it the same description, for the same part of the \
-         run, as in the run that was saved"
+        "the saved state does not fit `{controller}`: {reason}; use the same description, for the same part of the \
+         run, as in the saved run"
     )]
     Damaged {
         /// Its name.
         controller: String,
-        /// What is wrong with it.
+        /// The mismatch.
         reason: String,
     },
 }
 
-/// Controllers that cannot be together, or not here.
+/// Why controllers cannot be combined, or not in this training.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// Two do the same to the rate of one group.
+    /// Two have the same effect on the rate of one group.
     #[error(
-        "`{first}` and `{second}` are both {role}, of {}, in the same part of the run: leave one out, give each a \
-         group of its own, or end the one before the other begins",
+        "`{first}` and `{second}` are both {role}, of {}, in the same part of the run: remove one, give each a \
+         group of its own, or end one before the other begins",
         group.as_ref().map_or("all groups".to_string(), |group| format!("the group `{group}`"))
     )]
     Contradiction {
@@ -114,23 +114,23 @@ pub enum SetupError {
         first: String,
         /// The name of the other.
         second: String,
-        /// What they do.
+        /// Their common effect.
         role: &'static str,
         /// The group; `None` for all.
         group: Option<String>,
     },
-    /// One is of the whole update.
+    /// A controller of the whole update was put on a group.
     #[error(
-        "`{controller}` acts on the whole update, or hears of the whole model, and can be of no single group: leave \
+        "`{controller}` acts on the whole update or needs the whole model, so it cannot be limited to one group: leave \
          on_group out"
     )]
     OfUpdate {
         /// Its name.
         controller: String,
     },
-    /// One acts on a group that is not there.
+    /// A controller acts on an unknown group.
     #[error(
-        "`{controller}` acts on the group `{group}`, and there is none of this name; there {}",
+        "`{controller}` acts on the group `{group}`, which does not exist; there {}",
         match &groups[..] {
             [] => "are no groups".to_string(),
             [one] => format!("is `{one}`"),
@@ -142,25 +142,25 @@ pub enum SetupError {
         controller: String,
         /// The name of the group.
         group: String,
-        /// Those that there are.
+        /// The existing groups.
         groups: Vec<String>,
     },
 }
 
-/// An announcement that no controller hears.
+/// An announcement that no controller handles.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "no controller hears of `{name}`; {}",
+    "no controller handles `{name}`; {}",
     match heard.is_empty() {
-        true => "none hears of anything that is announced".to_string(),
-        false => format!("they hear of {}", listed(heard)),
+        true => "no controller handles any announcement".to_string(),
+        false => format!("they handle {}", listed(heard)),
     }
 )]
 #[non_exhaustive]
 pub struct UnheardAnnouncement {
     /// Its name.
     pub name: String,
-    /// The names that they hear.
+    /// The names that they handle.
     pub heard: Vec<String>,
 }
 
@@ -168,30 +168,30 @@ pub struct UnheardAnnouncement {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum AnnounceError {
-    /// Nobody hears it.
+    /// No controller handles it.
     #[error(transparent)]
     Unheard(#[from] UnheardAnnouncement),
-    /// A controller ended the run over it.
+    /// A controller ended the run in response.
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }
 
-/// A metric that a controller needs is not among those of the epoch.
+/// The epoch lacks a metric that a controller needs.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("it needs the metric `{needed}`, which this training does not have; {}", those(metrics))]
 #[non_exhaustive]
 pub struct MissingMetric {
     /// The metric.
     pub needed: MetricOf,
-    /// Those that there are.
+    /// The available metrics.
     pub metrics: EpochMetrics,
 }
 
 fn those(metrics: &EpochMetrics) -> String {
     let names: Vec<String> = metrics.iter().map(|(name, _)| format!("`{name}`")).collect();
     match names.is_empty() {
-        true => "it has none: register it with the training, or give it to end_epoch".into(),
-        false => format!("it has {}, as far as names are known here", names.join(", ")),
+        true => "it has none: register it with the training, or pass it to end_epoch".into(),
+        false => format!("the known names are {}", names.join(", ")),
     }
 }
 
@@ -281,7 +281,7 @@ impl Clone for Box<dyn Erased> {
 }
 
 impl Controllers {
-    /// Adds one, which hears after those before it.
+    /// Adds a controller, which is called after the earlier ones.
     pub fn add(&mut self, name: impl Into<String>, controller: impl Into<AnyController>) {
         let AnyController { controller, group, steps } = controller.into();
         self.loss_scale = controller.loss_scale().or(self.loss_scale);
@@ -290,13 +290,14 @@ impl Controllers {
         self.named.push(Named { name, controller, group, steps, answered });
     }
 
-    /// Leaves out all but those that `keep` keeps, by their names and whether they decide the scale of losses.
+    /// Keeps only the controllers for which `keep` returns true, given the name and whether it sets the loss
+    /// scale.
     pub fn retain(&mut self, keep: impl Fn(&str, bool) -> bool) {
         self.named.retain(|named| keep(&named.name, named.controller.loss_scale().is_some()));
         self.floor = None;
     }
 
-    /// Sets what factors may not take any rate below: see [`Answer::floor`].
+    /// Sets the floor for all rates: see [`Answer::floor`].
     ///
     /// # Errors
     /// [`OutOfRange`] unless it is finite and at least 0.
@@ -307,10 +308,10 @@ impl Controllers {
         Ok(())
     }
 
-    /// Looks up the groups that they act on, and whether two of them contradict each other.
+    /// Resolves the groups that they act on, and checks for conflicts.
     ///
     /// # Errors
-    /// [`SetupError`] names them.
+    /// [`SetupError`] names the controllers.
     pub fn set_up<'a>(
         &mut self,
         groups: impl IntoIterator<Item = &'a str>,
@@ -345,7 +346,7 @@ impl Controllers {
         Ok(())
     }
 
-    /// What is allowed and will hardly be meant, each with the name of the controller.
+    /// Settings that are allowed but probably not intended, each with the name of the controller.
     pub fn warnings(&self) -> Vec<String> {
         let of = |named: &Named| {
             let warnings = named.controller.warnings();
@@ -364,7 +365,7 @@ impl Controllers {
         self.named.iter().map(|named| named.name.as_str())
     }
 
-    /// What each answered to the last update, in order.
+    /// The answer of each to the last update, in order.
     pub fn answers(&self) -> impl Iterator<Item = (&str, Answer)> {
         self.named.iter().map(|named| (named.name.as_str(), named.answered))
     }
@@ -374,35 +375,35 @@ impl Controllers {
         self.named.iter().map(|named| (named.name.as_str(), named.controller.save()))
     }
 
-    /// The scale of the next loss; `None` where none is scaled.
+    /// The scale of the next loss; `None` without loss scaling.
     pub fn loss_scale(&self) -> Option<f64> {
         self.loss_scale.map(|scale| scale.next)
     }
 
-    /// What the first that measures it has found of the noise of gradients; `None` where it has seen no update yet.
+    /// The noise estimate of the first controller that measures it; `None` before its first update.
     pub fn gradient_noise(&self) -> Option<GradientNoise> {
         self.named.iter().find_map(|named| named.controller.gradient_noise())
     }
 
-    /// What the first that counts it has counted of what private training spends; `None` where none does.
+    /// The privacy account of the first controller that has one; `None` if none does.
     pub fn privacy(&self) -> Option<&PrivacyAccountant> {
         self.named.iter().find_map(|named| named.controller.privacy())
     }
 
-    /// What must be measured of the next update.
+    /// What must be measured in the next update.
     pub fn needs(&self) -> Needs {
         self.named.iter().fold(Needs::default(), |needs, named| needs.and(named.controller.needs()))
     }
 
-    /// What one of them needs of the next update.
+    /// The needs of one controller for the next update.
     pub fn needs_of(&self, name: &str) -> Option<Needs> {
         Some(self.named.iter().find(|named| named.name == name)?.controller.needs())
     }
 
-    /// Tells all of an update, and gives what they answer together.
+    /// Reports an update to all, and returns their combined answer.
     ///
     /// # Errors
-    /// [`Stopped`] by one of them, or by an answer outside its range.
+    /// [`Stopped`] by one of them, or because an answer is out of range.
     pub fn update(&mut self, due: Due<'_>, observation: &Observation) -> Result<Decision, Stopped> {
         let (floor, loss_scale) = (self.floor, self.loss_scale);
         let answer = Answer { floor, loss_scale, ..Answer::default() };
@@ -422,10 +423,10 @@ impl Controllers {
         Ok(decision)
     }
 
-    /// Tells all what became of the update that they answered to.
+    /// Reports to all what happened to the update they answered to.
     ///
     /// # Errors
-    /// [`Stopped`] by one of them, or by an answer outside its range.
+    /// [`Stopped`] by one of them, or because an answer is out of range.
     pub fn outcome(
         &mut self,
         due: Due<'_>,
@@ -446,10 +447,10 @@ impl Controllers {
         Ok(())
     }
 
-    /// Tells all that the loop announces something.
+    /// Passes an announcement of the loop to all.
     ///
     /// # Errors
-    /// [`UnheardAnnouncement`] where none of them hears of this name.
+    /// [`UnheardAnnouncement`] if none of them handles this name.
     pub fn announce(&mut self, said: Announcement<'_>) -> Result<(), AnnounceError> {
         let mut heard: Vec<String> =
             self.named.iter().flat_map(|named| named.controller.announcements()).collect();
@@ -465,7 +466,7 @@ impl Controllers {
         Ok(())
     }
 
-    /// The metrics of an epoch that they need, each once, with the first that needs it.
+    /// The epoch metrics that they need, each once, with the first controller that needs it.
     pub fn metrics(&self) -> Vec<(MetricOf, String)> {
         let mut all: Vec<(MetricOf, String)> = vec![];
         for Named { name, controller, .. } in &self.named {
@@ -478,10 +479,10 @@ impl Controllers {
         all
     }
 
-    /// Tells all of an epoch that is over.
+    /// Reports a finished epoch to all.
     ///
     /// # Errors
-    /// [`Stopped`] by one of them, also where a metric that it needs is not there.
+    /// [`Stopped`] by one of them, including for a missing metric.
     pub fn epoch(&mut self, epoch: u64, metrics: &EpochMetrics) -> Result<(), Stopped> {
         for (needed, controller) in self.metrics() {
             if metrics.get(&needed).is_none() {
@@ -495,16 +496,16 @@ impl Controllers {
         Ok(())
     }
 
-    /// What a checkpoint saves: the state of each by its name, and the loss scale.
+    /// The data for a checkpoint: the state of each by name, and the loss scale.
     pub fn save(&self) -> SavedControllers {
         let states = self.named.iter().map(|named| (named.name.clone(), named.controller.save()));
         SavedControllers { loss_scale: self.loss_scale(), states: states.collect() }
     }
 
-    /// Goes on from a checkpoint, within the rules of now.
+    /// Continues from a checkpoint, under the current descriptions.
     ///
     /// # Errors
-    /// [`RestoreError`] where it was saved with other controllers, or is no state of theirs.
+    /// [`RestoreError`] if it was saved with different controllers, or does not fit them.
     pub fn restore(&mut self, saved: SavedControllers) -> Result<(), RestoreError> {
         let mut now: Vec<String> = self.names().map(String::from).collect();
         now.sort();
@@ -519,7 +520,7 @@ impl Controllers {
                 .restore(state)
                 .map_err(|reason| RestoreError::Damaged { controller: name.clone(), reason })?;
         }
-        // A controller after the one that decides the scale may have lowered it.
+        // A controller after the one that sets the scale may have lowered it.
         let decided =
             self.named.iter().filter_map(|named| named.controller.loss_scale()).next_back();
         self.loss_scale = decided.map(|LossScale { next, least }| LossScale {
@@ -535,7 +536,7 @@ impl Named {
         self.group.as_ref()?.index
     }
 
-    /// What was decided of what it acts on.
+    /// The decision for the group it acts on.
     fn of(&self, decision: &Decision) -> Answer {
         self.index().map_or(decision.answer, |index| decision.of(index))
     }
@@ -561,9 +562,9 @@ impl Named {
         }
     }
 
-    /// Answers that are in their range may not be so together.
+    /// Answers may be in range individually but not combined.
     fn check_together(&self, decision: &Decision, due: Due<'_>) -> Result<(), Stopped> {
-        // What is for all is finite for each where it is for the largest rate.
+        // An answer for all groups is finite for each if it is finite for the largest rate.
         let most = due.group_rates.iter().copied().fold(due.rate, f64::max);
         let own = decision.groups.iter().map(|(group, _)| {
             (decision.of(*group), due.group_rates.get(*group).copied().unwrap_or(due.rate))
@@ -572,7 +573,7 @@ impl Named {
             let finite = !rate.is_finite() || answer.rate(rate).is_finite();
             if answer.of_rates().check().is_err() || !finite {
                 let stop = Stop::new(format!(
-                    "together with the answers before it, its own gives `{answer}`"
+                    "combined with the earlier answers, its own gives `{answer}`"
                 ));
                 return Err(Stopped { controller: self.name.clone(), stop });
             }
@@ -580,7 +581,7 @@ impl Named {
         Ok(())
     }
 
-    /// Whether both do the same to the same group in the same part of the run.
+    /// Whether both have the same effect on the same group in the same part of the run.
     fn contradicts(&self, other: &Self) -> bool {
         let same_group = match (&self.group, &other.group) {
             (Some(one), Some(other)) => one.name == other.name,
@@ -596,7 +597,7 @@ impl Named {
         if scales || answer.loss_scale.is_none() {
             return Ok(());
         }
-        let reason = "it answered a loss scale, and no controller has one to begin with: see \
+        let reason = "it answered with a loss scale, but no controller sets an initial one: see \
                       Controller::loss_scale";
         Err(Stopped { controller: self.name.clone(), stop: Stop::new(reason) })
     }
@@ -604,13 +605,14 @@ impl Named {
     fn answer(&mut self, event: &Event<'_>) -> Result<Answer, Stopped> {
         let stopped = |stop| Stopped { controller: self.name.clone(), stop };
         let answer = self.controller.hear(event).map_err(stopped)?;
-        let out_of_range = |error: OutOfRange| stopped(Stop::new(format!("it answered {error}")));
+        let out_of_range =
+            |error: OutOfRange| stopped(Stop::new(format!("its answer is invalid: {error}")));
         answer.check().map_err(out_of_range)?;
         Ok(answer)
     }
 }
 
-/// What a checkpoint saves of [`Controllers`].
+/// The data that a checkpoint saves of [`Controllers`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SavedControllers {
@@ -625,7 +627,7 @@ mod tests {
     use super::*;
     use crate::{Cooldown, Describe, LossScaling, OverflowCap, RunLength, Scoped};
 
-    /// Says what it is told to, and remembers what it heard.
+    /// Gives a fixed answer, and remembers the answers before it.
     #[derive(Clone, Debug)]
     struct Says(Answer, Option<Answer>);
 
@@ -721,11 +723,11 @@ mod tests {
         let mut controllers = two(Answer::default(), Answer::default());
         let said = |name| Announcement { name, value: Some(0.5) };
         let error = controllers.announce(said("temperature")).unwrap_err().to_string();
-        assert!(error.contains("none hears of anything"), "{error}");
+        assert!(error.contains("handles any announcement"), "{error}");
         controllers.add("follower", Listens::default());
         controllers.announce(said("temperature")).unwrap();
         let error = controllers.announce(said("temprature")).unwrap_err().to_string();
-        assert_eq!(error, "no controller hears of `temprature`; they hear of `temperature`");
+        assert_eq!(error, "no controller handles `temprature`; they handle `temperature`");
         let decision = controllers.update(Due::at(0, 1.0), &Observation::default()).unwrap();
         assert_eq!(decision.answer.factor, Some(0.5));
     }
@@ -791,14 +793,14 @@ mod tests {
         assert_eq!(text(Answer::factor(10.0)), "other: too much");
         for factor in [f64::NAN, -1.0, f64::NEG_INFINITY] {
             let error = text(Answer::factor(factor));
-            assert!(error.starts_with("other: it answered factor: "), "{error}");
+            assert!(error.starts_with("other: its answer is invalid: factor: "), "{error}");
         }
         assert!(stopped(Answer::factor(0.0)).is_ok());
         // Each is finite.
         let mut large = two(Answer::factor(9.0), Answer::factor(9.0));
         let huge = Due::at(0, f64::MAX / 20.0);
         let error = large.update(huge, &Observation::default()).unwrap_err().to_string();
-        assert!(error.starts_with("other: together with the answers before it"), "{error}");
+        assert!(error.starts_with("other: combined with the earlier answers"), "{error}");
         let cap = |cap| Answer { cap: Some(cap), ..Answer::default() };
         assert!(stopped(cap(f64::INFINITY)).is_ok());
         assert!(text(cap(f64::NAN)).contains("cap: NaN"));
@@ -807,7 +809,7 @@ mod tests {
         assert!(error.contains("loss_scale: LossScale { next: 0.0"), "{error}");
     }
 
-    /// Answers a scale where nothing is scaled.
+    /// Answers with a loss scale although losses are not scaled.
     #[test]
     fn a_scale_out_of_nothing_is_refused() {
         #[derive(Clone, Debug)]
@@ -869,8 +871,8 @@ mod tests {
         let states: Vec<Value> = controllers.states().map(|(_, state)| state).collect();
         assert_eq!(states, [serde_json::json!([0.5]), serde_json::json!([0.5])]);
         let error = controllers.epoch(2, &metrics("Accuracy")).unwrap_err().to_string();
-        let expected = "plateau: it needs the metric `valid Loss`, which this training does not have; it has \
-                        `valid Accuracy`, as far as names are known here";
+        let expected = "plateau: it needs the metric `valid Loss`, which this training does not have; the known \
+                        names are `valid Accuracy`";
         assert_eq!(error, expected);
     }
 
@@ -879,12 +881,12 @@ mod tests {
         let saved = two(Answer::default(), Answer::default()).save();
         let mut others = Controllers::default();
         let error = others.clone().restore(saved.clone()).unwrap_err().to_string();
-        assert!(error.contains("saved with `one`, `other`, and now there are none"), "{error}");
+        assert!(error.contains("saved with `one`, `other`, but now there are none"), "{error}");
         others.add("one", says(Answer::default()));
         assert!(matches!(others.restore(saved), Err(RestoreError::Others { .. })));
         let none = SavedControllers::default();
         let error = others.restore(none).unwrap_err().to_string();
-        assert!(error.contains("saved with no controllers, and now there are `one`"), "{error}");
+        assert!(error.contains("saved with no controllers, but now there are `one`"), "{error}");
     }
 
     #[test]
@@ -899,7 +901,7 @@ mod tests {
         }
     }
 
-    /// The cap lowers a scale that the scaler has decided already, and a checkpoint knows of it.
+    /// The cap lowers a scale that the scaler has already set, and a checkpoint includes that.
     #[test]
     fn a_scale_that_was_lowered_is_the_one_that_is_saved() {
         let make = || {

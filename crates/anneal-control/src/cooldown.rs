@@ -1,14 +1,14 @@
-//! A rest after a loss that is not finite.
+//! A lower rate after a non-finite loss.
 
 use crate::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 
-/// Halves the rate for k updates after a loss that is infinite or NaN.
+/// Halves the rate for k updates after an infinite or NaN loss.
 ///
-/// k is at least 1. With k = 3 and a loss that is NaN at update 7, the rates of the updates 8, 9 and 10 are
-/// halved; another such loss among them begins the count anew. What becomes of update 7 itself is for others to
-/// say, such as [`FiniteGuard`](crate::FiniteGuard).
+/// k is at least 1. With k = 3 and a NaN loss at update 7, the rates of updates 8, 9 and 10 are halved;
+/// another such loss among them restarts the count. It does not skip update 7 itself;
+/// [`FiniteGuard`](crate::FiniteGuard) does that.
 ///
-/// It is the shortest controller, and the pattern for others.
+/// It is the shortest controller, and a template for others.
 ///
 /// ```
 /// use anneal_control::{Controllers, Cooldown, Due, Observation};
@@ -29,7 +29,7 @@ pub struct Cooldown {
 }
 
 impl Cooldown {
-    /// For so many updates.
+    /// Halves the rate for `updates` updates.
     ///
     /// # Errors
     /// [`OutOfRange`] for 0 updates.

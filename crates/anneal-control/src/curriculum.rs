@@ -4,20 +4,21 @@ use crate::describe::{beyond_the_run, updates};
 use crate::{Answer, AnyController, Controller, Describe, Event, OutOfRange, Run, Span, Stop};
 use serde::{Deserialize, Serialize};
 
-/// Gives each phase of a curriculum a factor on the rate, such as a drop where it gets harder: the description.
+/// Applies a factor on the rate to each phase of a curriculum, for example a drop when it gets harder: the
+/// description.
 ///
 /// ```text
-/// factor(t) = the factor of the phase that began last
+/// factor(t) = the factor of the phase that started last
 /// ```
 ///
-/// The first phase begins with the run. Another begins at its start, or with the first update after the loop
-/// announces its name, in any order and as often as it likes; the first one too can be announced, to return to it.
-/// An announcement of the phase that holds already changes nothing. Of two phases that begin with the same update
-/// the announced one holds.
+/// The first phase starts with the run. Any other starts at its position, or with the first update after the
+/// loop announces its name, in any order and any number of times; the first one can be announced too, to
+/// return to it. Announcing the current phase has no effect. If two phases start with the same update, the
+/// announced one counts.
 ///
-/// A [spike](Self::spike) is a phase of its own, of factor h, for the k updates before the last phase of the list.
-/// Where that one has a start, the spike ends there. Where it is announced, the spike begins with the announcement,
-/// and the phase itself k updates later.
+/// A [spike](Self::spike) is a separate phase with factor h for the k updates before the last phase of the
+/// list. If that phase has a start, the spike ends there. If it is announced, the spike starts with the
+/// announcement, and the phase itself k updates later.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -27,8 +28,8 @@ use serde::{Deserialize, Serialize};
 /// | `spike`: height h | none | finite, above 0; a factor on the schedule's rate |
 /// | `spike`: length k | none | at least 1 update; no longer than the part with a start before it |
 ///
-/// Where the difficulty is a number instead, [`Follow::difficulty`](crate::Follow::difficulty); where a task is
-/// rehearsed, [`Rehearsal`](crate::Rehearsal).
+/// If the difficulty is a number, use [`Follow::difficulty`](crate::Follow::difficulty); if a task is
+/// rehearsed, use [`Rehearsal`](crate::Rehearsal).
 ///
 /// Source: phases from easy to hard are Bengio et al. 2009, "Curriculum learning"; factors on the rate and the
 /// spike are this crate's.
@@ -52,6 +53,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Curriculum {
     phases: Vec<Phase>,
@@ -60,16 +62,18 @@ pub struct Curriculum {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Phase {
     name: String,
     factor: f64,
-    /// From the beginning of the run; announced without one.
+    /// The position in the run; `None` if announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     start: Option<Span>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Spike {
     height: f64,
@@ -77,40 +81,40 @@ struct Spike {
 }
 
 impl Curriculum {
-    /// With a first phase, which begins with the run.
+    /// A curriculum with its first phase, which starts with the run.
     #[must_use]
     pub fn new(name: impl Into<String>, factor: f64) -> Self {
         Self { phases: vec![], spike: None }.announced_phase(name, factor)
     }
 
-    /// Then a phase that begins so far into the run.
+    /// Adds a phase that starts at this position in the run.
     #[must_use]
     pub fn phase(mut self, name: impl Into<String>, factor: f64, start: impl Into<Span>) -> Self {
         self.phases.push(Phase { name: name.into(), factor, start: Some(start.into()) });
         self
     }
 
-    /// Then a phase that begins where the loop announces its name.
+    /// Adds a phase that starts when the loop announces its name.
     #[must_use]
     pub fn announced_phase(mut self, name: impl Into<String>, factor: f64) -> Self {
         self.phases.push(Phase { name: name.into(), factor, start: None });
         self
     }
 
-    /// `height` times the schedule's rate for `length` before the last phase.
+    /// Applies `height` times the schedule's rate for `length` before the last phase.
     #[must_use]
     pub fn spike(mut self, height: f64, length: impl Into<Span>) -> Self {
         self.spike = Some(Spike { height, length: length.into() });
         self
     }
 
-    /// Checks all but the spans.
+    /// Checks everything except the spans.
     fn check(&self) -> Result<(), OutOfRange> {
         let (phases, least) = (self.phases.len(), if self.spike.is_some() { 2 } else { 1 });
-        let allowed = "at least 1, and 2 where there is a spike";
+        let allowed = "at least 1, or 2 with a spike";
         OutOfRange::require("phases", phases, phases >= least, allowed)?;
         let first = self.phases[0].start;
-        let allowed = "none for the first phase, which begins with the run";
+        let allowed = "none for the first phase, which starts with the run";
         OutOfRange::require("phases.start", first, first.is_none(), allowed)?;
         for (i, Phase { name, factor, .. }) in self.phases.iter().enumerate() {
             let new = !name.is_empty() && self.phases[..i].iter().all(|other| other.name != *name);
@@ -120,7 +124,7 @@ impl Curriculum {
         Ok(())
     }
 
-    /// The spike's height and length.
+    /// The height and length of the spike.
     fn resolved_spike(&self, run: &Run) -> Result<Option<(f64, u64)>, OutOfRange> {
         let Some(Spike { height, length }) = &self.spike else { return Ok(None) };
         OutOfRange::require("spike.height", height, positive(*height), POSITIVE)?;
@@ -149,26 +153,27 @@ impl Describe for Curriculum {
             };
             let (before, _) = starts[starts.len() - 1];
             let start = updates("phases.start", *start, run)?;
-            let allowed = "after the start before it";
+            let allowed = "after the previous start";
             OutOfRange::require("phases.start", (name, start), before < start, allowed)?;
             if let Some((height, length)) = spike {
-                let allowed = "at most the updates from the start before the last phase to its own";
+                let allowed =
+                    "at most the updates between the previous start and that of the last phase";
                 OutOfRange::require("spike.length", length, length <= start - before, allowed)?;
                 starts.push((start - length, height));
             }
             starts.push((start, *factor));
         }
         let late = starts.iter().filter_map(|(start, _)| beyond_the_run(*start, run));
-        let warnings = late.map(|warning| format!("of a phase, {warning}")).collect();
+        let warnings = late.map(|warning| format!("in a phase, {warning}")).collect();
         let state = CurriculumState::default();
         Ok(Phases { starts, announced, warnings, state }.into())
     }
 }
 
-/// The phases and which of them holds.
+/// The phases and the current one.
 #[derive(Clone, Debug)]
 struct Phases {
-    /// Where each phase with a start begins, and its factor; the spike before one is a phase too.
+    /// The start of each phase that has one, and its factor; the spike before a phase counts as a phase.
     starts: Vec<(u64, f64)>,
     announced: Vec<Announced>,
     warnings: Vec<String>,
@@ -192,15 +197,15 @@ impl Announced {
     }
 }
 
-/// What a checkpoint saves of it.
+/// The state that a checkpoint saves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct CurriculumState {
-    /// The phase that begins with the next update.
+    /// The phase that starts with the next update.
     next: Option<String>,
-    /// The phase that was announced last, and began.
+    /// The last announced phase that has started.
     begun: Option<String>,
-    /// The steps since it did.
+    /// The number of steps since it started.
     steps: u64,
     /// The step of the last update.
     last: u64,
@@ -211,7 +216,7 @@ impl Phases {
         self.announced.iter().find(|phase| phase.name == name)
     }
 
-    /// The announced phase that holds at a step: until another starts.
+    /// The announced phase that is active at a step, until another starts.
     fn holding(&self, step: u64) -> Option<&Announced> {
         let since = |start: u64| step.checked_sub(start).filter(|_| start > 0);
         let later = |(start, _): &(u64, f64)| since(*start).is_some_and(|s| s < self.state.steps);
@@ -219,7 +224,7 @@ impl Phases {
     }
 
     fn factor(&mut self, step: u64) -> f64 {
-        // A schedule that starts anew in mid-run sets the step back, and not what has passed.
+        // A schedule that restarts in mid-run resets the step, but not the elapsed steps.
         let passed = step.saturating_sub(std::mem::replace(&mut self.state.last, step));
         self.state.steps = self.state.steps.saturating_add(passed);
         if let Some(next) = self.state.next.take()
@@ -268,7 +273,7 @@ impl Controller for Phases {
     fn restore(&mut self, state: CurriculumState) -> Result<(), OutOfRange> {
         for name in state.next.iter().chain(&state.begun) {
             let known = self.named(name).is_some();
-            OutOfRange::require("phase", name, known, "a phase that is announced")?;
+            OutOfRange::require("phase", name, known, "an announced phase")?;
         }
         self.state = state;
         Ok(())
@@ -286,7 +291,7 @@ mod tests {
         Curriculum::new("easy", 1.0).announced_phase("mixed", 0.5).announced_phase("hard", 0.25)
     }
 
-    /// Phases with starts are a sequence of constants, and the spike one more of them.
+    /// Phases with starts are a sequence of constants, and the spike is one of them.
     #[test]
     fn with_starts_it_is_a_sequence() {
         let rule = Curriculum::new("easy", 1.0)
@@ -325,7 +330,7 @@ mod tests {
         assert_eq!(driver.rates(3), [0.25, 0.25, 0.1]);
         driver.announce("hard", None);
         assert_eq!(driver.rates(2), [0.25, 0.25]);
-        // With the same update: the loop's word counts.
+        // At the same update, the announcement takes precedence.
         let mut driver = Driver::new(rule());
         driver.rates(4);
         driver.announce("hard", None);
@@ -337,7 +342,7 @@ mod tests {
         let mut driver = Driver::new(announced().spike(4.0, 3));
         driver.announce("hard", None);
         assert_eq!(driver.rates(2), [4.0, 4.0]);
-        // Announced again it goes on; another phase ends the spike.
+        // Announced again, it continues; another phase ends the spike.
         driver.announce("hard", None);
         assert_eq!(driver.rates(3), [4.0, 0.25, 0.25]);
         driver.announce("mixed", None);
@@ -366,7 +371,7 @@ mod tests {
         assert!(error.starts_with("phase: \"hard\""), "{error}");
     }
 
-    /// As it does where a run is resumed over what is left to train.
+    /// As when a run is resumed over the remaining training.
     #[test]
     fn what_has_passed_stays_so_where_the_schedule_starts_anew() {
         let rule = || announced().phase("end", 0.1, 4).announced_phase("last", 0.7).spike(4.0, 3);

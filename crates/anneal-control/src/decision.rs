@@ -1,21 +1,21 @@
-//! What controllers decide of an update, together.
+//! The combined decision of controllers about an update.
 
 use crate::Answer;
 use crate::controller::Due;
 use serde::Serialize;
 
-/// What controllers answered to an update, put together.
+/// The combined answers of controllers to an update.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Decision {
-    /// What is decided of the whole update, and of the rates of all groups.
+    /// The decision for the whole update, and for the rates of all groups.
     pub answer: Answer,
-    /// What is decided of the rates of single groups besides, by their index.
+    /// Additional decisions for the rates of single groups, by index.
     pub groups: Vec<(usize, Answer)>,
 }
 
 impl Decision {
-    /// Adds what a controller of this group, or of all, answered.
+    /// Adds the answer of a controller of this group, or of all.
     pub(crate) fn add(&mut self, group: Option<usize>, answer: Answer) {
         let Some(group) = group else {
             self.answer = self.answer.then(answer);
@@ -30,13 +30,13 @@ impl Decision {
         }
     }
 
-    /// What is decided of a group, by its index.
+    /// The decision for a group, by index.
     pub fn of(&self, group: usize) -> Answer {
         let own = self.groups.iter().find(|(index, _)| *index == group);
         own.map_or(self.answer, |(_, own)| self.answer.then(*own))
     }
 
-    /// The largest quotient of a rate, as it is decided, and that of its schedule.
+    /// The largest ratio of a decided rate to its scheduled rate.
     pub(crate) fn largest_factor(&self, due: Due<'_>) -> f64 {
         let quotient = |answer: Answer, rate: f64| match rate > 0.0 {
             true => answer.rate(rate) / rate,

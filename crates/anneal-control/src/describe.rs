@@ -1,4 +1,4 @@
-//! From the description of a controller to the controller: once the length of the run is known.
+//! Builds a controller from its description, once the length of the run is known.
 
 use crate::controllers::Erased;
 use crate::within::{AtEnd, Within};
@@ -7,9 +7,9 @@ use anneal_schedule::{Run, Span};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Describes a controller: plain data, checked when the length of the run is known.
+/// Describes a controller: plain data that is checked when the length of the run is known.
 ///
-/// Every description of this crate does, and a controller of your own describes itself.
+/// All descriptions in this crate implement it; a custom controller can describe itself.
 ///
 /// ```
 /// use anneal_control::{Controllers, Cooldown, Describe, RunLength, Span};
@@ -21,13 +21,13 @@ use std::fmt;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Describe: fmt::Debug + Send + Sync + 'static {
-    /// Checks it and makes the controller.
+    /// Checks the description and builds the controller.
     ///
     /// # Errors
-    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    /// [`OutOfRange`] with the field, the value, and what is allowed.
     fn build(&self, run: &Run) -> Result<AnyController, OutOfRange>;
 
-    /// It acts on the rate of this group alone.
+    /// Applies it to the rate of this group only.
     fn on_group(self, group: impl Into<String>) -> Scoped<Self>
     where
         Self: Sized,
@@ -35,7 +35,7 @@ pub trait Describe: fmt::Debug + Send + Sync + 'static {
         Scoped { group: Some(group.into()), ..Scoped::of(self) }
     }
 
-    /// It begins after so much of the run, such as a warm-up; before, it hears nothing, and answers nothing.
+    /// Starts it after this part of the run, for example a warm-up; before that it is inactive.
     fn after(self, start: impl Into<Span>) -> Scoped<Self>
     where
         Self: Sized,
@@ -43,8 +43,7 @@ pub trait Describe: fmt::Debug + Send + Sync + 'static {
         Scoped { after: Some(start.into()), ..Scoped::of(self) }
     }
 
-    /// It hears nothing from here on; the factor that it has come to stays, unless
-    /// [`released`](Scoped::released).
+    /// Ends it here; its current factor stays, unless [`released`](Scoped::released).
     fn until(self, end: impl Into<Span>) -> Scoped<Self>
     where
         Self: Sized,
@@ -59,13 +58,13 @@ impl<C: Controller> Describe for C {
     }
 }
 
-/// A controller of any type, and the group that it acts on.
+/// A controller of any type, with the group it acts on.
 #[derive(Clone, Debug)]
 pub struct AnyController {
     pub(crate) controller: Box<dyn Erased>,
-    /// `None` for all.
+    /// `None` for all groups.
     pub(crate) group: Option<String>,
-    /// The steps in which it hears: from the first on, up to the second.
+    /// The steps in which it is active: from the first, up to but excluding the second.
     pub(crate) steps: (u64, u64),
 }
 
@@ -80,18 +79,18 @@ impl<C: Controller> From<C> for AnyController {
 #[serde(deny_unknown_fields)]
 #[must_use]
 pub struct Scoped<D> {
-    /// What is described.
+    /// The inner description.
     pub rule: D,
-    /// The group whose rate it acts on; all of them without one.
+    /// The group whose rate it acts on; all groups if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Where it begins.
+    /// Where it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Span>,
     /// Where it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Span>,
-    /// What becomes of its factor then.
+    /// What happens to its factor at the end.
     #[serde(default, skip_serializing_if = "AtEnd::is_hold")]
     pub at_end: AtEnd,
 }
@@ -101,22 +100,22 @@ impl<D> Scoped<D> {
         Self { rule, group: None, after: None, until: None, at_end: AtEnd::Hold }
     }
 
-    /// It acts on the rate of this group alone.
+    /// Applies it to the rate of this group only.
     pub fn on_group(self, group: impl Into<String>) -> Self {
         Self { group: Some(group.into()), ..self }
     }
 
-    /// It begins after so much of the run.
+    /// Starts it after this part of the run.
     pub fn after(self, start: impl Into<Span>) -> Self {
         Self { after: Some(start.into()), ..self }
     }
 
-    /// It hears nothing from here on.
+    /// Ends it here.
     pub fn until(self, end: impl Into<Span>) -> Self {
         Self { until: Some(end.into()), ..self }
     }
 
-    /// Where it ends its factor does too: for a schedule whose next part has its own rates.
+    /// Resets its factor at the end: for a schedule whose next part has its own rates.
     pub fn released(self) -> Self {
         Self { at_end: AtEnd::Release, ..self }
     }
@@ -127,7 +126,7 @@ impl<D: Describe> Describe for Scoped<D> {
         let inner = self.rule.build(run)?;
         let from = self.after.map_or(Ok(0), |span| updates("after", span, run))?;
         let until = self.until.map_or(Ok(u64::MAX), |span| updates("until", span, run))?;
-        OutOfRange::require("until", until, from < until, "above 0, and beyond `after`")?;
+        OutOfRange::require("until", until, from < until, "above 0, and after `after`")?;
         let released = self.at_end == AtEnd::Release;
         OutOfRange::require(
             "released",
@@ -147,16 +146,16 @@ impl<D: Describe> Describe for Scoped<D> {
     }
 }
 
-/// What to say of what begins at an update that the run does not come to.
+/// A warning about a start beyond the end of the run.
 pub(crate) fn beyond_the_run(update: u64, run: &Run) -> Option<String> {
     let updates = run.updates().filter(|updates| update >= *updates)?;
-    Some(format!("it begins at update {update}, and the run has {updates}"))
+    Some(format!("it starts at update {update}, but the run has {updates}"))
 }
 
-/// The update that lies a span into the run.
+/// The update at this span from the start of the run.
 pub(crate) fn updates(field: &'static str, span: Span, run: &Run) -> Result<u64, OutOfRange> {
     let allowed =
-        "a length that this run has: updates, or epochs or percent of a run that knows them";
+        "a length that this run can resolve: updates, or epochs or percent if the run has them";
     let updates = span.update_in(run);
     updates.ok_or_else(|| OutOfRange::new(field, format_args!("`{span}`"), allowed))
 }

@@ -1,11 +1,11 @@
-//! Drives a controller through updates and epochs, in tests.
+//! Drives a controller through updates and epochs in tests.
 
 use crate::{
     AnnounceError, Announcement, Controllers, Decision, Describe, Due, EpochMetrics, MetricOf,
     Observation, RunLength,
 };
 
-/// A run of 1,000 updates, 100 an epoch, with one controller under the name `it`.
+/// A run of 1,000 updates, 100 per epoch, with one controller named `it`.
 #[derive(Clone, Debug)]
 pub struct Driver {
     controllers: Controllers,
@@ -16,7 +16,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// At a rate of 1.
+    /// A driver with a rate of 1.
     pub fn new(rule: impl Describe) -> Self {
         let run = RunLength::updates_per_epoch(100).epochs(10).resolve().unwrap();
         let mut controllers = Controllers::default();
@@ -24,7 +24,7 @@ impl Driver {
         Self { controllers, number: 0, epoch: 0, rate: 1.0 }
     }
 
-    /// What is decided of the next update.
+    /// The decision about the next update.
     pub fn decide(&mut self, seen: &Observation) -> Decision {
         let due = Due::at(self.number, self.rate);
         let decision = self.controllers.update(due, seen).unwrap();
@@ -33,18 +33,18 @@ impl Driver {
         decision
     }
 
-    /// The rate of the next update, which shows this.
+    /// The rate of the next update, with this observation.
     pub fn update(&mut self, seen: &Observation) -> f64 {
         let rate = self.rate;
         self.decide(seen).answer.rate(rate)
     }
 
-    /// The rates of so many updates of which nothing is known.
+    /// The rates of `updates` updates without observations.
     pub fn rates(&mut self, updates: usize) -> Vec<f64> {
         (0..updates).map(|_| self.update(&Observation::default())).collect()
     }
 
-    /// The rate of the next update, of this loss.
+    /// The rate of the next update, with this loss.
     pub fn loss(&mut self, loss: f64) -> f64 {
         self.update(&Observation { loss: Some(loss), ..Observation::default() })
     }
@@ -61,24 +61,24 @@ impl Driver {
         self.controllers.announce(Announcement { name, value }).unwrap();
     }
 
-    /// Announces something that may be refused.
+    /// Makes an announcement that may be refused.
     pub fn try_announce(&mut self, name: &str) -> Result<(), AnnounceError> {
         self.controllers.announce(Announcement { name, value: None })
     }
 
-    /// Takes over what a checkpoint of another one's run saved.
+    /// Restores the saved state of another driver.
     pub fn resume(mut self, from: &Self) -> Self {
         let text = serde_json::to_string(&from.controllers.save()).unwrap();
         self.controllers.restore(serde_json::from_str(&text).unwrap()).unwrap();
         Self { number: from.number, epoch: from.epoch, rate: from.rate, ..self }
     }
 
-    /// The schedule goes on at its step 0.
+    /// Restarts the schedule at step 0.
     pub fn start_anew(&mut self) {
         self.number = 0;
     }
 
-    /// What a checkpoint saves of it.
+    /// The state that a checkpoint saves.
     pub fn state(&self) -> serde_json::Value {
         self.controllers.states().next().unwrap().1
     }

@@ -1,12 +1,12 @@
-//! What becomes of an update whose gradients are not finite.
+//! Handles updates with non-finite gradients.
 
 use crate::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 use serde::{Deserialize, Serialize};
 
-/// Skips an update whose loss or gradients are infinite or NaN, or stops the run.
+/// Skips an update with an infinite or NaN loss or gradient, or stops the run.
 ///
-/// For training without loss scaling, which does it by itself. torch has it as `error_if_nonfinite` of
-/// `clip_grad_norm_`, optax as `apply_if_finite`.
+/// For training without loss scaling, which already does this. The same as `error_if_nonfinite` of torch's
+/// `clip_grad_norm_` and optax's `apply_if_finite`.
 ///
 /// ```
 /// use anneal_control::{Controllers, Due, FiniteGuard, Observation};
@@ -25,16 +25,16 @@ pub struct FiniteGuard {
     state: FiniteGuardState,
 }
 
-/// What a checkpoint saves of a [`FiniteGuard`].
+/// The state of a [`FiniteGuard`] that a checkpoint saves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FiniteGuardState {
-    /// Updates in a row that were not finite.
+    /// Consecutive non-finite updates.
     pub in_a_row: u64,
 }
 
 impl FiniteGuard {
-    /// Skips such updates, and stops the run at the last of `most` in a row; at least 1.
+    /// Skips such updates, and stops the run at the last of `most` consecutive ones; at least 1.
     ///
     /// # Errors
     /// [`OutOfRange`] for 0 updates.

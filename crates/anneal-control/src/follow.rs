@@ -1,14 +1,14 @@
-//! Rates that follow a number that only the training knows.
+//! Rates that follow a number known only to the training.
 
 use crate::followed::Followed;
 use crate::{Answer, AnyController, Controller, Describe, Event, Needs, OutOfRange, Run, Stop};
 use serde::{Deserialize, Serialize};
 
-/// Lets the rate follow a number that the loop announces: the description.
+/// Makes the rate follow a number that the loop announces: the description.
 ///
 /// | follows | factor | the number is | announced as |
 /// | --- | --- | --- | --- |
-/// | [`batch_size`](Self::batch_size) B | (B / B₀)^p, p = 1 or ½ | above 0, to the nearest sample, at least 1 | `batch size` |
+/// | [`batch_size`](Self::batch_size) B | (B / B₀)^p, p = 1 or ½ | above 0, rounded to whole samples, at least 1 | `batch size` |
 /// | [`noise_level`](Self::noise_level) β | 1 / (1 + β) | at least 0 | `noise level` |
 /// | [`curvature`](Self::curvature) c | c_min / c | above 0 | `curvature` |
 /// | [`momentum`](Self::momentum) μ | ((1−μ)/(1+μ))² / ((1−μ₀)/(1+μ₀))² | 0 to below 1 | `momentum` |
@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 /// | [`gradient_noise_scale`](Self::gradient_noise_scale) 𝓑 | 1 / (1 + 𝓑/B) | at least 0 | `gradient noise scale` |
 /// | [`difficulty`](Self::difficulty) d | e^(−ρ d) | 0 to 1 | `difficulty` |
 ///
-/// The last number holds from the next update on, and before the first one the factor is 1. One that is missing,
-/// infinite, NaN, out of its range, or of a factor that is infinite is counted, and the one before it goes on
-/// holding. Where a schedule knows the number beforehand, `anneal_schedule` has the first six:
+/// The last number applies from the next update on; before the first one the factor is 1. A number that is
+/// missing, infinite, NaN, out of range, or that gives an infinite factor is counted, and the previous one
+/// stays in effect. If a schedule knows the number in advance, `anneal_schedule` has the first six:
 /// [`FollowBatchSize`](anneal_schedule::FollowBatchSize) and so on, and
 /// [`InverseCurvature`](anneal_schedule::InverseCurvature).
 ///
@@ -29,12 +29,12 @@ use serde::{Deserialize, Serialize};
 /// | reference μ₀ | required | 0 to below 1 |
 /// | reference τ₀; c_min | required | finite, above 0 |
 /// | ρ | required | above 0, at most 700 |
-/// | `square_root` | p = 1 | of the batch size alone |
-/// | `batches_of` | announced | at least 1 sample; of the batch size alone |
+/// | `square_root` | p = 1 | only for the batch size |
+/// | `batches_of` | announced | at least 1 sample; only for the batch size |
 /// | `announced_as` | see above | not empty; not with `batches_of` |
 /// | `limits` | none | 0 ≤ least ≤ most, finite |
 ///
-/// Source: for each, where it is made.
+/// Source: see each constructor.
 ///
 /// ```
 /// use anneal_control::{Announcement, Controllers, Describe, Due, Follow, Observation, RunLength};
@@ -50,6 +50,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Follow {
     follows: Followed,
@@ -68,8 +69,8 @@ impl Follow {
         Self { follows, square_root: false, batches_of: None, announced_as: None, limits: None }
     }
 
-    /// A batch size, of a rate that was tuned for batches of `reference` samples: the noise scale η/B stays what it
-    /// is. The gradient is the mean over the batch.
+    /// Follows a batch size, for a rate tuned with batches of `reference` samples: the noise scale η/B stays
+    /// constant. The gradient is the mean over the batch.
     ///
     /// Source: Goyal et al. 2017, "Accurate, large minibatch SGD"; Smith et al. 2018, "Don't decay the learning rate,
     /// increase the batch size".
@@ -78,7 +79,7 @@ impl Follow {
         Self::new(Followed::BatchSize { reference })
     }
 
-    /// By the square-root rule, for Adam and its kin.
+    /// Uses the square-root rule, for Adam and similar optimizers.
     ///
     /// Source: Malladi et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms".
     #[must_use]
@@ -86,14 +87,15 @@ impl Follow {
         Self { square_root: true, ..self }
     }
 
-    /// The batch size is counted instead of announced: the batches of the update, of all devices, of so many samples
-    /// each. It follows an accumulation that grows.
+    /// Counts the batch size instead of waiting for an announcement: the batches of the update, over all
+    /// devices, times `samples`. It follows a growing accumulation.
     #[must_use]
     pub fn batches_of(self, samples: u64) -> Self {
         Self { batches_of: Some(samples), ..self }
     }
 
-    /// The noise level β of the update's batch in a diffusion process; the schedule has the rate without noise.
+    /// Follows the noise level β of the update's batch in a diffusion process; the schedule gives the rate
+    /// without noise.
     ///
     /// Source: the β of Ho et al. 2020, "Denoising diffusion probabilistic models".
     #[must_use]
@@ -101,8 +103,8 @@ impl Follow {
         Self::new(Followed::NoiseLevel)
     }
 
-    /// The curvature c of the update's batch, such as that of its noise level in a table; the schedule has the rate at
-    /// the `smallest` one. The product of rate and curvature stays what it is.
+    /// Follows the curvature c of the update's batch, for example that of its noise level in a table; the
+    /// schedule gives the rate at the `smallest` one. The product of rate and curvature stays constant.
     ///
     /// Source: the stability limit 2/c of gradient descent on a quadratic of curvature c.
     #[must_use]
@@ -110,8 +112,9 @@ impl Follow {
         Self::new(Followed::Curvature { smallest })
     }
 
-    /// A momentum, of a rate that was tuned at `reference`: as far from critical damping as it is there. On a
-    /// quadratic of curvature λ, Nesterov's method is critically damped at the rate ((1−μ)/(1+μ))²/λ.
+    /// Follows a momentum, for a rate tuned at `reference`: the distance from critical damping stays
+    /// constant. On a quadratic of curvature λ, Nesterov's method is critically damped at the rate
+    /// ((1−μ)/(1+μ))²/λ.
     ///
     /// Source: O'Donoghue and Candès 2015, "Adaptive restart for accelerated gradient schemes".
     #[must_use]
@@ -119,8 +122,8 @@ impl Follow {
         Self::new(Followed::Momentum { reference })
     }
 
-    /// A momentum of the heavy ball, of a rate that was tuned at `reference`: under the same friction
-    /// γ = (1−μ)/√η. It is the mechanical map μ = 1 − γ√η, turned round.
+    /// Follows a heavy-ball momentum, for a rate tuned at `reference`: the friction γ = (1−μ)/√η stays
+    /// constant. It inverts the mechanical map μ = 1 − γ√η.
     ///
     /// Source: Qian 1999, "On the momentum term in gradient descent learning algorithms".
     #[must_use]
@@ -128,7 +131,7 @@ impl Follow {
         Self::new(Followed::MechanicalMomentum { reference })
     }
 
-    /// The temperature τ of a contrastive loss, of a rate that was tuned at `reference`: η/τ stays what it is.
+    /// Follows the temperature τ of a contrastive loss, for a rate tuned at `reference`: η/τ stays constant.
     ///
     /// Source: the temperature of Chen et al. 2020, "A simple framework for contrastive learning of visual
     /// representations".
@@ -137,8 +140,8 @@ impl Follow {
         Self::new(Followed::Temperature { reference })
     }
 
-    /// The gradient noise scale 𝓑 = tr Σ / |G|², as it is measured, at batches of `batch_size` samples; the schedule
-    /// has the rate of a gradient without noise.
+    /// Follows the measured gradient noise scale 𝓑 = tr Σ / |G|² for batches of `batch_size` samples; the
+    /// schedule gives the rate for a gradient without noise.
     ///
     /// Source: McCandlish et al. 2018, "An empirical model of large-batch training".
     #[must_use]
@@ -146,32 +149,32 @@ impl Follow {
         Self::new(Followed::GradientNoiseScale { batch_size })
     }
 
-    /// The difficulty d of a [curriculum](crate::Curriculum), from 0, which leaves the rate as it is, to 1.
+    /// Follows the difficulty d of a [curriculum](crate::Curriculum), from 0 (rate unchanged) to 1.
     #[must_use]
     pub fn difficulty(rho: f64) -> Self {
         Self::new(Followed::Difficulty { rho })
     }
 
-    /// The name under which the number is announced.
+    /// Sets the name under which the number is announced.
     #[must_use]
     pub fn announced_as(self, name: impl Into<String>) -> Self {
         Self { announced_as: Some(name.into()), ..self }
     }
 
-    /// What the factor does not leave.
+    /// Bounds the factor.
     #[must_use]
     pub fn limits(self, least: f64, most: f64) -> Self {
         Self { limits: Some((least, most)), ..self }
     }
 
-    /// The announcement that it hears.
+    /// The announcement that it handles.
     fn name(&self) -> Option<&str> {
         let usual = self.follows.name();
         let announced = self.batches_of.is_none();
         announced.then(|| self.announced_as.as_deref().unwrap_or(usual))
     }
 
-    /// The factor for a number, where it is in range.
+    /// The factor for a number, if it is in range.
     fn factor(&self, number: f64) -> Option<f64> {
         let (least, most) = self.limits.unwrap_or((0.0, f64::MAX));
         let factor =
@@ -185,39 +188,39 @@ impl Describe for Follow {
         self.follows.check()?;
         let Self { square_root, batches_of, announced_as, .. } = self;
         let of_batches = matches!(self.follows, Followed::BatchSize { .. });
-        let allowed = "for the batch size alone";
+        let allowed = "only for the batch size";
         OutOfRange::require("square_root", square_root, of_batches || !square_root, allowed)?;
         let ok = batches_of.is_none_or(|samples| of_batches && samples >= 1);
-        let allowed = "at least 1 sample, and for the batch size alone";
+        let allowed = "at least 1 sample, and only for the batch size";
         OutOfRange::require("batches_of", batches_of, ok, allowed)?;
         let ok = announced_as.as_ref().is_none_or(|name| !name.is_empty() && batches_of.is_none());
-        let allowed = "not empty, and none where batches are counted";
+        let allowed = "not empty, and unset if batches are counted";
         OutOfRange::require("announced_as", announced_as, ok, allowed)?;
         if let Some((least, most)) = self.limits {
             let ok = 0.0 <= least && least <= most && most.is_finite();
-            let allowed = "finite, at least 0, the least first";
+            let allowed = "finite, at least 0, the smaller first";
             OutOfRange::require("limits", (least, most), ok, allowed)?;
         }
         Ok(Follower { rule: self.clone(), state: FollowState::default() }.into())
     }
 }
 
-/// The rule and its state.
+/// The description and its state.
 #[derive(Clone, Debug)]
 struct Follower {
     rule: Follow,
     state: FollowState,
 }
 
-/// What a checkpoint saves of it.
+/// The state that a checkpoint saves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct FollowState {
-    /// The last number that was in range.
+    /// The last valid number.
     number: Option<f64>,
-    /// Numbers that were missing, infinite or NaN.
+    /// Count of numbers that were missing, infinite or NaN.
     not_finite: u64,
-    /// Numbers that were out of range.
+    /// Count of numbers that were out of range.
     out_of_range: u64,
 }
 
@@ -234,7 +237,7 @@ impl Follower {
 impl Controller for Follower {
     type State = FollowState;
 
-    /// The batches that are counted are those of the update itself.
+    /// The counted batches are those of the update itself.
     fn needs(&self) -> Needs {
         Needs { now: self.rule.batches_of.is_some(), ..Needs::default() }
     }
@@ -269,7 +272,7 @@ impl Controller for Follower {
 
     fn restore(&mut self, state: FollowState) -> Result<(), OutOfRange> {
         let ok = state.number.is_none_or(|number| self.rule.factor(number).is_some());
-        OutOfRange::require("number", state.number, ok, "one in the range of what is followed")?;
+        OutOfRange::require("number", state.number, ok, "in the range of the followed number")?;
         self.state = state;
         Ok(())
     }

@@ -1,10 +1,11 @@
-//! The numbers that a rate can follow, and the factor for each.
+//! The numbers that a rate can follow, and their factors.
 
 use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
-/// What a [`Follow`](crate::Follow) follows; the formulas stand there.
+/// The number that a [`Follow`](crate::Follow) follows; see there for the formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Followed {
     BatchSize { reference: u64 },
@@ -18,7 +19,7 @@ pub(crate) enum Followed {
 }
 
 impl Followed {
-    /// What it is announced as.
+    /// The name of its announcement.
     pub fn name(self) -> &'static str {
         match self {
             Self::BatchSize { .. } => "batch size",
@@ -43,14 +44,14 @@ impl Followed {
         }
     }
 
-    /// The factor for a number, where it is in range; it may be infinite.
+    /// The factor for a number, if it is in range; it may be infinite.
     pub fn factor(self, number: f64) -> Option<f64> {
         let positive = number > 0.0 && number.is_finite();
         let not_negative = number >= 0.0 && number.is_finite();
         let is_momentum = (0.0..1.0).contains(&number);
         let damped = |momentum: f64| ((1.0 - momentum) / (1.0 + momentum)).powi(2);
         let (ok, factor) = match self {
-            // Samples are whole, as in a `FollowBatchSize`.
+            // Samples are whole numbers, as in a `FollowBatchSize`.
             Self::BatchSize { reference } => (positive, number.round().max(1.0) / reference as f64),
             Self::NoiseLevel => (not_negative, 1.0 / (1.0 + number)),
             Self::Curvature { smallest } => (positive, smallest / number),
@@ -100,7 +101,7 @@ mod tests {
     use anneal_schedule::inverse_curvature;
     use anneal_schedule::prelude::*;
 
-    /// Announced step by step, the numbers of a schedule give the rates of the combinator that follows it.
+    /// Announcing a schedule's numbers step by step gives the rates of the combinator that follows it.
     fn agrees(
         name: &str,
         numbers: impl ScheduleExt,
@@ -150,7 +151,7 @@ mod tests {
         agrees("temperature", temperatures(), temperatures().follow_temperature(0.6), rule, 0.12);
     }
 
-    /// The rates of which a schedule of momentum was made by the mechanical map come back from it.
+    /// Rates that the mechanical map turned into momentum are recovered.
     #[test]
     fn the_mechanical_map_turned_round_gives_the_rates() {
         let rates = || step_decay(0.04, Span::steps(50), 0.5);

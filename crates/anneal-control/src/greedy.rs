@@ -1,4 +1,4 @@
-//! A rate that rises while a signal gets better, and falls where it does not.
+//! A rate that rises while a signal improves, and falls otherwise.
 
 use crate::best::{ROLE, beginning, check_changes};
 use crate::{
@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// Raises the rate after values that get better, and lowers it after values that do not: transformers' `GreedyLR`,
-/// on any schedule.
+/// Raises the rate while values improve, and lowers it when they do not: transformers' `GreedyLR`, on any
+/// schedule.
 ///
 /// ```text
 /// better:  best ← value, good ← good + 1, bad ← 0        not better:  bad ← bad + 1, good ← 0
@@ -32,14 +32,14 @@ use std::ops::RangeInclusive;
 /// | `window` | each value by itself | at least 1 |
 /// | `reset_after` | 500 reductions | at least 1 |
 ///
-/// While it waits it counts nothing. A change by no more than `smallest_change`, transformers' `eps`, is not made.
-/// With a `window` it judges the mean of so many last values. Where the rate stands at `min_rate`, and `reset_after`
-/// more reductions are due with no rise between them, all begins anew with the rate of the schedule.
+/// Values during a wait are not counted. Changes of at most `smallest_change`, transformers' `eps`, are not
+/// made. With a `window` it judges the mean of the last values. If the rate is at `min_rate` and
+/// `reset_after` more reductions are due without a rise in between, it resets to the rate of the schedule.
 ///
-/// `min_rate` and `max_rate` bound what it does, not the schedule: under a constant one the rates are those of
-/// transformers; another one may go below and above.
+/// `min_rate` and `max_rate` bound its changes, not the schedule: under a constant schedule the rates are
+/// those of transformers; another schedule may go below or above.
 ///
-/// A value that is infinite or NaN is not better, counted, and no part of a mean.
+/// An infinite or NaN value is not better, is counted, and is left out of means.
 ///
 /// Source: transformers 5.23; arXiv 2512.14527.
 ///
@@ -58,6 +58,7 @@ use std::ops::RangeInclusive;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Greedy {
     signal: Signal,
@@ -103,12 +104,12 @@ fn reset_after() -> u64 {
 }
 
 impl Greedy {
-    /// For a signal that gets better as it falls, between the lowest and the highest rate.
+    /// For a signal to minimize, between the lowest and the highest rate.
     pub fn min(signal: impl Into<Signal>, rates: RangeInclusive<f64>) -> Self {
         Self::new(signal.into(), Mode::Min, rates)
     }
 
-    /// For a signal that gets better as it rises, between the lowest and the highest rate.
+    /// For a signal to maximize, between the lowest and the highest rate.
     pub fn max(signal: impl Into<Signal>, rates: RangeInclusive<f64>) -> Self {
         Self::new(signal.into(), Mode::Max, rates)
     }
@@ -130,55 +131,55 @@ impl Greedy {
         }
     }
 
-    /// Listens to another signal.
+    /// Sets the signal.
     #[must_use]
     pub fn signal(self, signal: impl Into<Signal>) -> Self {
         Self { signal: signal.into(), ..self }
     }
 
-    /// What the rate is multiplied by as it falls, and divided by as it rises.
+    /// Sets the factor by which the rate falls; it rises by the inverse.
     #[must_use]
     pub fn factor(self, factor: f64) -> Self {
         Self { factor, ..self }
     }
 
-    /// How many values in a row may be better, or no better; the next one changes the rate.
+    /// Sets how many consecutive values may be better, or not better; the next one changes the rate.
     #[must_use]
     pub fn patience(self, values: u64) -> Self {
         Self { patience: values, ..self }
     }
 
-    /// By how much a value must be better.
+    /// Sets how much better a value must be.
     #[must_use]
     pub fn threshold(self, threshold: Threshold) -> Self {
         Self { threshold, ..self }
     }
 
-    /// For how many values after a fall of the rate nothing counts.
+    /// Sets the number of values to ignore after a reduction.
     #[must_use]
     pub fn cooldown(self, values: u64) -> Self {
         Self { cooldown: values, ..self }
     }
 
-    /// For how many values after a rise of the rate nothing counts.
+    /// Sets the number of values to ignore after a rise.
     #[must_use]
     pub fn warmup(self, values: u64) -> Self {
         Self { warmup: values, ..self }
     }
 
-    /// A change by this much or less is not made.
+    /// Sets the largest change that is not made.
     #[must_use]
     pub fn smallest_change(self, change: f64) -> Self {
         Self { smallest_change: change, ..self }
     }
 
-    /// Judges the mean of so many last values.
+    /// Judges the mean of this many last values.
     #[must_use]
     pub fn window(self, values: u64) -> Self {
         Self { window: Some(values), ..self }
     }
 
-    /// After how many reductions in vain all begins anew.
+    /// Sets the number of unsuccessful reductions before a reset.
     #[must_use]
     pub fn reset_after(self, reductions: u64) -> Self {
         Self { reset_after: reductions, ..self }
@@ -199,7 +200,7 @@ impl Describe for Greedy {
     }
 }
 
-/// As the chain of calls that makes it.
+/// The chain of calls that constructs it.
 impl fmt::Display for Greedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { signal, mode, min_rate, max_rate, .. } = self;
@@ -225,33 +226,33 @@ impl fmt::Display for Greedy {
     }
 }
 
-/// The factor of a [`Greedy`].
+/// The changing factor of a [`Greedy`].
 #[derive(Clone, Debug)]
 struct Search {
     rule: Greedy,
     state: SearchState,
 }
 
-/// What a checkpoint saves of it.
+/// The state that a checkpoint saves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct SearchState {
     factor: f64,
     best: Option<f64>,
-    /// Values in a row that were better.
+    /// Consecutive values that were better.
     good: u64,
-    /// Values in a row that were not.
+    /// Consecutive values that were not.
     bad: u64,
-    /// Values that are left of the wait after a change.
+    /// Remaining values of the wait after a change.
     wait: u64,
     /// Reductions at the lowest rate since the last rise.
     in_vain: u64,
-    /// The last values, and their sum as it came about.
+    /// The last values, and their running sum.
     window: VecDeque<f64>,
     sum: f64,
     /// The rate of the schedule at the last update.
     rate: Option<f64>,
-    /// The rate of the schedule at the last change, and what it was changed to.
+    /// The rate of the schedule at the last change, and the rate it was changed to.
     set: Option<(f64, f64)>,
     not_finite: u64,
 }
@@ -275,7 +276,7 @@ impl Default for SearchState {
 }
 
 impl Search {
-    /// The mean of the last values, with this one; NaN for one that is not finite.
+    /// The mean of the last values including this one; NaN for a non-finite value.
     fn mean(&mut self, value: f64) -> f64 {
         let state = &mut self.state;
         let sum = state.sum + value;
@@ -341,19 +342,19 @@ impl Search {
         self.state.set = Some((rate, new));
     }
 
-    /// The rate where the schedule says `rate`; to the last digit where the schedule has stayed.
+    /// The rate for the scheduled `rate`; exact to the last digit if the schedule has not changed.
     fn rate_at(&self, rate: f64) -> f64 {
         let set = self.state.set.filter(|(at, _)| *at == rate);
         set.map_or_else(|| self.answer(rate).rate(rate), |(_, set)| set)
     }
 
-    /// Forgets all but what it waits for.
+    /// Resets everything except the waits.
     fn reset(&mut self) {
         let SearchState { wait, rate, not_finite, .. } = self.state;
         self.state = SearchState { wait, rate, not_finite, ..SearchState::default() };
     }
 
-    /// The factor and the floor at a rate of the schedule, which may have risen since the factor was found.
+    /// The factor and the floor for a scheduled rate, which may have risen since the factor was found.
     fn answer(&self, rate: f64) -> Answer {
         let Greedy { min_rate, max_rate, .. } = self.rule;
         let factor = self.state.factor.min((max_rate / rate).max(1.0));
@@ -373,7 +374,7 @@ impl Controller for Search {
     }
 
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
-        // What an update shows is answered from the next one on.
+        // An update is answered to from the next one on.
         let answer = match event {
             Event::Update(seen) => {
                 self.state.rate = Some(seen.rate);
@@ -439,7 +440,7 @@ mod tests {
 
     #[test]
     fn it_begins_anew_after_reductions_in_vain() {
-        // 0.5, 0.4 (in vain: it is the lowest rate), 0.4 again, and anew.
+        // 0.5, 0.4 (in vain: it is the lowest rate), 0.4 again, then a reset.
         let rule = Greedy { min_rate: 0.4, ..rule() }.reset_after(2).patience(0);
         let found = rates(rule, &[1.0, 1.0, 1.0, 1.0, 1.0]);
         assert_eq!(found, [1.0, 2.0, 1.0, 0.5, 0.4]);

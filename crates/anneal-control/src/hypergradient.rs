@@ -1,4 +1,4 @@
-//! A rate that gradient descent itself adapts.
+//! A rate adapted by gradient descent.
 
 use crate::pid::check_limits;
 use crate::{
@@ -6,34 +6,35 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Raises the rate while successive gradients point the same way, and lowers it where they point against each
-/// other.
+/// Raises the rate while consecutive gradients point the same way, and lowers it while they point against
+/// each other.
 ///
-/// The loss after the update before is a function of its rate, of the derivative −g_t·g_{t−1}: so gradient
-/// descent on the rate itself is
+/// The loss after the previous update is a function of that update's rate, with derivative −g_t·g_{t−1}, so
+/// gradient descent on the rate itself is
 ///
 /// ```text
 /// additive:  f_t = f_{t−1} + α η_t g_t·g_{t−1}          f_{−1} = 1
 /// on_log:    ln f_t = ln f_{t−1} + α η_t g_t·g_{t−1}
 /// ```
 ///
-/// with η_t the rate that the schedule has for update t, f_t the factor on it, and g the gradients after clipping, g_t
-/// before what controllers make of it and g_{t−1} as the optimizer got it; f stays within its limits. Update t already
-/// has the product of its own gradient. It hears of the whole model, and can be of no single group.
+/// with η_t the scheduled rate of update t, f_t its factor, and g the gradients after clipping: g_t before
+/// the controllers change it, g_{t−1} as the optimizer received it; f stays within its limits. Update t
+/// already uses the product of its own gradient. It needs the whole model, and cannot be limited to one
+/// group.
 ///
-/// The theory is of plain SGD. There, with a constant schedule η₀, the rate made is η₀ f_t, and `additive` is
-/// the rule of Baydin et al., η ← η + β g_t·g_{t−1}, with β = α η₀²: for a β of theirs, α is β/η₀². `on_log`
-/// multiplies the rate by e^(α η₀ g_t·g_{t−1}) instead, whatever it has come to. α has the unit of 1 over a
-/// change of the loss, for η g·g is one: with α = 1, an update that lowers the loss by 0.01 in the first
-/// order raises f by 1 %.
+/// The theory is for plain SGD. With a constant schedule η₀ the rate is η₀ f_t, and `additive` is the rule of
+/// Baydin et al., η ← η + β g_t·g_{t−1}, with β = α η₀²: for a given β, use α = β/η₀². `on_log` instead
+/// multiplies the rate by e^(α η₀ g_t·g_{t−1}), whatever its current value. α has the unit 1/loss, because η
+/// g·g is a change of the loss: with α = 1, an update that lowers the loss by 0.01 to first order raises f by
+/// 1 %.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | α | given | finite, above 0 |
 /// | `limits`: least, most | 1/100, 100 | finite, 0 < least < most |
 ///
-/// The default limits are two decades each way, for the products of early gradients may be large. A first
-/// update has no product; a product that is infinite, NaN or missing after that is counted, and a skipped
+/// The default limits are two decades each way, because the products of early gradients may be large. The
+/// first update has no product; later products that are infinite, NaN or missing are counted, and a skipped
 /// update changes nothing.
 ///
 /// Source: Baydin et al. 2018, Online Learning Rate Adaptation with Hypergradient Descent, arXiv 1703.04782.
@@ -52,6 +53,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Hypergradient {
     on: Scale,
@@ -61,6 +63,7 @@ pub struct Hypergradient {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Scale {
     Factor,
@@ -77,13 +80,12 @@ impl Hypergradient {
         Self { on: Scale::Factor, alpha, limits: default_limits() }
     }
 
-    /// Adds to the logarithm of the factor: steps are shares of the rate, however small or large it has
-    /// become.
+    /// Adds to the logarithm of the factor: steps are relative to the rate, whatever its current value.
     pub fn on_log(alpha: f64) -> Self {
         Self { on: Scale::Log, ..Self::additive(alpha) }
     }
 
-    /// The least and the largest factor.
+    /// Sets the smallest and the largest factor.
     #[must_use]
     pub fn limits(self, least: f64, most: f64) -> Self {
         Self { limits: (least, most), ..self }
@@ -104,7 +106,7 @@ impl Describe for Hypergradient {
 struct Learned {
     rule: Hypergradient,
     state: LearnedState,
-    /// That of before the update that is decided now.
+    /// The state before the current update.
     before: LearnedState,
 }
 
@@ -112,9 +114,9 @@ struct Learned {
 #[serde(deny_unknown_fields, default)]
 struct LearnedState {
     factor: f64,
-    /// Products that moved it.
+    /// Number of products that changed it.
     products: u64,
-    /// Those that were infinite, NaN, or missing after the first.
+    /// Number of products that were infinite, NaN, or missing after the first.
     not_finite: u64,
 }
 
@@ -169,7 +171,7 @@ impl Controller for Learned {
                 }
                 Ok(Answer::factor(self.state.factor))
             }
-            // Somebody after it skipped the update.
+            // A later controller skipped the update.
             Event::Outcome(seen, _) if seen.answered.skip.is_some() => {
                 self.state = self.before.clone();
                 Ok(Answer::default())
@@ -182,7 +184,7 @@ impl Controller for Learned {
         self.state.clone()
     }
 
-    /// A factor beyond the limits of now ends at them.
+    /// A factor beyond the current limits is clamped.
     fn restore(&mut self, state: LearnedState) -> Result<(), OutOfRange> {
         let ok = state.factor > 0.0 && state.factor.is_finite();
         OutOfRange::require("factor", state.factor, ok, "finite, above 0")?;
@@ -260,7 +262,7 @@ mod tests {
         }
     }
 
-    /// In one dimension g_t·g_{t−1} is above 0 exactly where the rate is below 1/c, which reaches the minimum
+    /// In one dimension g_t·g_{t−1} is positive exactly if the rate is below 1/c, which reaches the minimum
     /// at once.
     #[test]
     fn in_one_dimension_the_rate_goes_to_the_best_one() {
@@ -277,8 +279,8 @@ mod tests {
         }
     }
 
-    /// Beyond 2/10 the steep direction grows and soon is all of the product, which then is below 0; below
-    /// 1/10 no direction turns round.
+    /// Above 2/10 the steep direction grows and soon dominates the product, which is then negative; below
+    /// 1/10 no direction changes sign.
     #[test]
     fn in_two_dimensions_the_rate_comes_into_the_stable_range_of_the_steep_one() {
         for rule in [Hypergradient::additive(5.0), Hypergradient::on_log(1.0)] {
@@ -314,7 +316,7 @@ mod tests {
         assert_eq!(known, f64::exp(0.25));
     }
 
-    /// Also where the controller that skips it comes after.
+    /// Even if a later controller skips it.
     #[test]
     fn an_update_that_is_skipped_later_changes_nothing() {
         let run = RunLength::updates(100).resolve().unwrap();

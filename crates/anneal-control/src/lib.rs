@@ -1,9 +1,9 @@
-//! Closed-loop control of training: what answers to what an update showed.
+//! Closed-loop control of training: controllers that react to updates and metrics.
 //!
-//! A schedule knows only the step; a [`Controller`] hears an [`Observation`] of each update, and the
-//! [metrics](EpochMetrics) of each epoch, and answers with a
-//! factor or a cap on the rate, a factor on the gradients, a skip, or the scale of the next loss. All of them are
-//! state machines on plain numbers: no tensors, no clock, no Burn. Their state is what a checkpoint saves.
+//! A schedule knows only the step; a [`Controller`] gets an [`Observation`] of each update and the
+//! [metrics](EpochMetrics) of each epoch, and answers with a factor or a cap on the rate, a factor on the
+//! gradients, a skip, or the scale of the next loss. Controllers are state machines on plain numbers: no
+//! tensors, no clock, no Burn. Checkpoints save their state.
 //!
 //! ```
 //! use anneal_control::{Controllers, Describe, Due, EpochMetrics, MetricOf, Observation, Plateau, RunLength};
@@ -25,29 +25,32 @@
 //!
 //! - [`LossScaler`]: the scale of the loss in half-precision training, torch's `GradScaler`.
 //! - [`OverflowLimiter`]: a cap on the rate, so that the next scaled gradient does not overflow.
-//! - [`FiniteGuard`]: skips updates that are not finite, or stops.
-//! - [`Plateau`] and [`Greedy`]: a rate that falls where a metric stops getting better, or rises while it does.
-//! - [`Pid`]: a PID controller on any signal, with the roots of its closed loop; [`Hypergradient`]: a rate that learns
-//!   from the product of successive gradients.
-//! - [`SpikeGuard`]: clips gradients that are far above their moving mean, or cuts the rate, or skips.
+//! - [`FiniteGuard`]: skips non-finite updates, or stops the run.
+//! - [`Plateau`] and [`Greedy`]: a rate that falls when a metric stops improving, or rises while it improves.
+//! - [`Pid`]: a PID controller on any signal, with the roots of its closed loop; [`Hypergradient`]: a rate
+//!   adapted by the product of consecutive gradients.
+//! - [`SpikeGuard`]: clips gradients far above their moving mean, cuts the rate, or skips the update.
 //! - [`Curriculum`]: a factor for each phase, and a spike before the last; [`Rehearsal`]: a decay between rehearsals;
 //!   [`PruningRestart`]: a higher rate after pruning, which decays back.
 //! - [`Follow`]: a rate that follows a batch size, noise level, momentum, temperature or difficulty as it is announced.
 //! - [`LocalSteps`]: the rate of a client between synchronizations; [`ServerRate`]: that of the server.
-//! - [`PrivateRate`]: the best rate of differentially private training, as its noisy gradient shows it; [`PrivacyBudget`]:
-//!   stops before more is spent.
+//! - [`PrivateRate`]: the best rate of differentially private training, estimated from its noisy gradient;
+//!   [`PrivacyBudget`]: stops before the budget is exceeded.
 //! - [`TaskConflict`]: a rate that falls while the gradients of several tasks point against each other.
-//! - [`NoiseScale`]: answers nothing; measures how noisy gradients are, and so how large a batch still pays.
-//! - [`Cooldown`]: half the rate for a while after a loss that is not finite; the pattern for one of your own.
+//! - [`NoiseScale`]: measures the gradient noise, and thus how large a batch still pays off; it never changes
+//!   an update.
+//! - [`Cooldown`]: half the rate for a while after a non-finite loss; a template for custom controllers.
 //!
-//! Plans, not controllers: [`Seesaw`] has larger batches instead of a part of the rate's fall, and [`Exploration`] begins
-//! several trainings under a high rate, of which the best go on. [`PrivacyAccountant`] says what private training has
-//! spent, and what noise a budget needs.
+//! Plans, not controllers: [`Seesaw`] replaces part of the rate's decay by larger batches, and
+//! [`Exploration`] starts several trainings at a high rate and continues the best. [`PrivacyAccountant`]
+//! computes the privacy spent by a training, and the noise that a budget needs.
 //!
-//! These names are descriptions: [`Describe::build`] checks one when the length of the run is known. It may be for [one
-//! group](Describe::on_group), or for [a part](Describe::after) of the run; a file holds it as a [`Rule`].
+//! These names are descriptions: [`Describe::build`] checks one when the length of the run is known. It may
+//! be limited to [one group](Describe::on_group), or to [a part](Describe::after) of the run; a file stores
+//! it as a [`Rule`].
 //!
-//! [`Controllers`] puts several together; [`peers`] translates those of other libraries. The crate has no features.
+//! [`Controllers`] combines several; [`peers`] translates those of other libraries. The crate has no
+//! features.
 
 mod best;
 mod controller;
@@ -130,7 +133,7 @@ pub use spike_guard::SpikeGuard;
 pub use task_conflict::TaskConflict;
 pub use within::AtEnd;
 
-/// The code of the README.
+/// The code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

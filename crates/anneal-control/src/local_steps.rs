@@ -6,7 +6,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Steers the rate of a client that makes H local steps between two synchronizations: the description.
+/// Controls the rate of a client that makes H local steps between synchronizations: the description.
 ///
 /// With η the rate of the schedule, round r = ⌊step / H⌋, and η_r the rate at its first step:
 ///
@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 /// factor = η_r / η · γ^⌊r / k⌋        cap = b / H
 /// ```
 ///
-/// Each part is there where it is asked for; with the budget alone the rate is min(η, b / H). The budget b bounds what a
-/// client can drift in a round, the rate times H, whatever other controllers answer. Where the schedule's own rate is
-/// 0, no factor helps, and the rate is 0.
+/// Each part applies only if it is set; with only the budget, the rate is min(η, b / H). The budget b bounds
+/// the drift of a client in a round, the rate times H, whatever other controllers answer. If the scheduled
+/// rate is 0, no factor helps, and the rate is 0.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 /// | `step_decay`: γ | none | above 0, at most 1 |
 /// | `step_decay`: k | none | at least 1 round |
 ///
-/// Where groups have schedules of their own, `constant_rounds` needs one of these on each group, for it sees one
-/// rate. The rate of the server is [`ServerRate`](crate::ServerRate).
+/// If groups have their own schedules, `constant_rounds` needs a separate controller on each group, because
+/// it sees only one rate. The rate of the server is [`ServerRate`](crate::ServerRate).
 ///
 /// Source: drift that grows with η H is Karimireddy et al. 2020, "SCAFFOLD: stochastic controlled averaging for
 /// federated learning"; rates that fall by rounds are Li et al. 2020, "On the convergence of FedAvg on non-IID data".
@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 /// let run = RunLength::updates(100).resolve()?;
 /// let mut controllers = Controllers::default();
 /// controllers.add("local steps", LocalSteps::new(10).constant_rounds().budget(4.0).build(&run)?);
-/// // A schedule that falls by 1/32 per step: the rate of each round is that of its first step, and 0.4 at most.
+/// // A schedule that falls by 1/32 per step: each round has the rate of its first step, and at most 0.4.
 /// let rates = [0, 9, 20, 29].map(|number| {
 ///     let rate = 1.0 - number as f64 / 32.0;
 ///     controllers.update(Due::at(number, rate), &Observation::default()).unwrap().answer.rate(rate)
@@ -47,6 +47,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LocalSteps {
     steps: Span,
@@ -59,6 +60,7 @@ pub struct LocalSteps {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct StepDecay {
     gamma: f64,
@@ -66,34 +68,34 @@ struct StepDecay {
 }
 
 impl LocalSteps {
-    /// So many local steps between two synchronizations.
+    /// Makes `steps` local steps between synchronizations.
     #[must_use]
     pub fn new(steps: impl Into<Span>) -> Self {
         Self { steps: steps.into(), budget: None, constant_rounds: false, step_decay: None }
     }
 
-    /// The rate times the steps of a round stays at or below `budget`.
+    /// Keeps the rate times the steps of a round at or below `budget`.
     #[must_use]
     pub fn budget(self, budget: f64) -> Self {
         Self { budget: Some(budget), ..self }
     }
 
-    /// The rate of a round is that of its first step.
+    /// Holds the rate of the first step during each round.
     #[must_use]
     pub fn constant_rounds(self) -> Self {
         Self { constant_rounds: true, ..self }
     }
 
-    /// The rate falls by `gamma` every `rounds`.
+    /// Lowers the rate by the factor `gamma` every `rounds` rounds.
     #[must_use]
     pub fn step_decay(self, gamma: f64, rounds: u64) -> Self {
         Self { step_decay: Some(StepDecay { gamma, rounds }), ..self }
     }
 
-    /// How many rounds a run has, the last one maybe short; `None` where it has no end.
+    /// The number of rounds in a run, including a shorter last one; `None` for a run without an end.
     ///
     /// # Errors
-    /// [`OutOfRange`] for steps that this run cannot have.
+    /// [`OutOfRange`] for steps that this run cannot resolve.
     pub fn rounds(&self, run: &Run) -> Result<Option<u64>, OutOfRange> {
         let steps = self.resolved(run)?;
         Ok(run.updates().map(|updates| updates.div_ceil(steps)))
@@ -122,7 +124,7 @@ impl Describe for LocalSteps {
     }
 }
 
-/// The rule and its state.
+/// The description and its state.
 #[derive(Clone, Debug)]
 struct Rounds {
     rule: LocalSteps,
@@ -130,11 +132,11 @@ struct Rounds {
     state: LocalStepsState,
 }
 
-/// What a checkpoint saves of it.
+/// The state that a checkpoint saves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct LocalStepsState {
-    /// The round, and the rate of the schedule at the first of its steps; with constant rounds alone.
+    /// The round, and the scheduled rate at its first step; only with constant rounds.
     round: Option<(u64, f64)>,
 }
 
@@ -152,7 +154,7 @@ impl Rounds {
         (held / seen.rate * decay).min(f64::MAX)
     }
 
-    /// The rate at the first step of a round that it has heard of.
+    /// The rate at the first step of a round, once known.
     fn first_rate(&mut self, round: u64, rate: f64) -> f64 {
         match self.state.round {
             Some((of, first)) if of == round => first,
@@ -174,7 +176,7 @@ impl Controller for Rounds {
     fn warnings(&self) -> Vec<String> {
         let rule = &self.rule;
         let none = !rule.constant_rounds && rule.budget.is_none() && rule.step_decay.is_none();
-        let warning = "it changes nothing: give it a budget, constant rounds or a step decay";
+        let warning = "it has no effect: give it a budget, constant rounds or a step decay";
         if none { vec![warning.into()] } else { vec![] }
     }
 
@@ -183,7 +185,7 @@ impl Controller for Rounds {
         if !seen.rate.is_finite() {
             return Ok(Answer::default());
         }
-        // Also where the rate is 0, for a round may begin with it.
+        // Even at a rate of 0, because a round may start with it.
         let factor = self.factor(seen);
         let steers = self.rule.constant_rounds || self.rule.step_decay.is_some();
         Ok(Answer {
@@ -217,7 +219,7 @@ mod tests {
         schedule.resolve(RunLength::updates(1_000)).unwrap()
     }
 
-    /// The rates of so many updates under a schedule.
+    /// The rates of these updates under a schedule.
     fn under(driver: &mut Driver, schedule: &Schedule, steps: std::ops::Range<u64>) -> Vec<f64> {
         let rate = |step| {
             driver.rate = schedule.rate(step);

@@ -1,4 +1,4 @@
-//! The log of a run's updates: its lines, and reading it.
+//! The log of a run's updates: its format and its reader.
 
 use crate::Answer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// What a log has of a run: where it began or went on, and every update.
+/// The log of a run: where it started or continued, and every update.
 ///
-/// A file of lines, each a JSON object. A line with `version` stands where a run begins or goes on; the others are
-/// updates. Numbers that are not finite are the texts `NaN`, `inf` and `-inf`; what is not known is absent.
+/// A file of lines, each a JSON object. A line with `version` marks where a run starts or continues; the
+/// others are updates. Non-finite numbers are the texts `NaN`, `inf` and `-inf`; unknown values are absent.
 ///
 /// ```
 /// use anneal_control::UpdateLog;
@@ -24,54 +24,54 @@ use thiserror::Error;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateLog {
-    /// Where the run began, and went on.
+    /// Where the run started and continued.
     pub starts: Vec<LogStart>,
     /// The updates, in order.
     pub updates: Vec<LoggedUpdate>,
 }
 
-/// The version of the lines.
+/// The version of the format.
 const VERSION: u32 = 1;
 
-/// A line where a run begins or goes on.
+/// A line where a run starts or continues.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogStart {
-    /// The version of the lines after it: 1.
+    /// The format version of the lines after it: 1.
     version: u32,
     /// The schedule of the run.
     pub schedule: String,
     /// The groups, in the order of the rates.
     pub groups: Vec<String>,
-    /// The controllers, in the order in which they hear.
+    /// The controllers, in the order in which they are called.
     pub controllers: Vec<String>,
     /// The number of the first update.
     pub from: u64,
 }
 
 impl LogStart {
-    /// Of a run that begins with update `from`.
+    /// The line for a run that starts with update `from`.
     pub fn new(schedule: String, groups: Vec<String>, controllers: Vec<String>, from: u64) -> Self {
         Self { version: VERSION, schedule, groups, controllers, from }
     }
 }
 
-/// A line of an update.
+/// The line of an update.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoggedUpdate {
-    /// Its number, from 0; skipped ones count.
+    /// Its number, counted from 0, including skipped ones.
     pub update: u64,
-    /// Its step of the schedule.
+    /// Its step in the schedule.
     pub step: u64,
-    /// Its epoch, from 1.
+    /// Its epoch, counted from 1.
     pub epoch: u64,
-    /// Its batches, of all devices together.
+    /// Its number of batches, over all devices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batches: Option<u64>,
     /// The rate of the schedule.
     pub schedule_rate: f64,
-    /// The rate of each group as it was used: 0 where it is frozen, or the update skipped.
+    /// The rate used for each group: 0 if it is frozen or the update was skipped.
     pub rates: Vec<f64>,
     /// The mean loss of its batches, before it was scaled.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
@@ -79,49 +79,49 @@ pub struct LoggedUpdate {
     /// ‖g‖₂ of all gradients, before clipping.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
     pub gradient_norm: Option<f64>,
-    /// ‖g‖₁ of all gradients, before clipping, where that was asked for.
+    /// ‖g‖₁ of all gradients, before clipping, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
     pub gradient_l1: Option<f64>,
-    /// The root mean square of ‖g‖₂ of its batches, where a controller needs it.
+    /// The root mean square of ‖g‖₂ of its batches, if a controller needs it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
     pub batch_gradient_norm: Option<f64>,
-    /// ‖g‖₂ of the mean of its batches, before clipping, where a controller needs it.
+    /// ‖g‖₂ of the mean of its batches, before clipping, if a controller needs it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
     pub mean_gradient_norm: Option<f64>,
-    /// The mean cosine between pairs of task gradients, where passes have several tasks.
+    /// The mean cosine between pairs of task gradients, if there are several tasks.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
     pub task_cosine: Option<f64>,
     /// ‖Δw‖₂: how far it moved all weights.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "number")]
     pub update_norm: Option<f64>,
-    /// What its losses were multiplied by.
+    /// The factor of its losses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f64>,
     /// Why it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
-    /// What the controllers that said something answered, by their names.
+    /// The answers of the controllers that gave one, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub answers: BTreeMap<String, LoggedAnswer>,
 }
 
-/// What a controller answered: the parts of an [`Answer`].
+/// The answer of a controller: the parts of an [`Answer`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoggedAnswer {
-    /// What the rate was multiplied by.
+    /// The factor of the rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub factor: Option<f64>,
-    /// What factors could not take the rate below.
+    /// The floor below which factors could not lower the rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor: Option<f64>,
-    /// What was left of the rate for safety's sake.
+    /// The safety factor on the rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<f64>,
-    /// What the rate could not exceed.
+    /// The maximum of the rate.
     #[serde(skip_serializing_if = "Option::is_none", with = "number")]
     pub cap: Option<f64>,
-    /// What the gradients were multiplied by.
+    /// The factor of the gradients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gradient_factor: Option<f64>,
     /// Why it skipped the update.
@@ -146,7 +146,7 @@ impl From<Answer> for LoggedAnswer {
     }
 }
 
-/// A log that cannot be read.
+/// Why a log cannot be read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LogError {
@@ -155,20 +155,20 @@ pub enum LogError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
-    /// A line that does not belong to a log.
-    #[error("line {line} does not belong to a log of updates: {reason}")]
+    /// A line that is not part of a log.
+    #[error("line {line} is not part of an update log: {reason}")]
     Line {
-        /// Its number, from 1.
+        /// Its number, counted from 1.
         line: usize,
         /// What is wrong with it.
         reason: String,
     },
 }
 
-/// The version of a line that says one.
+/// The version in a line, if any.
 #[derive(Deserialize)]
 struct Of {
     version: u32,
@@ -189,7 +189,7 @@ impl UpdateLog {
     /// Reads the log in the folder of a run, or a file.
     ///
     /// # Errors
-    /// [`LogError`] for a file that cannot be read, and for a line that does not belong to one.
+    /// [`LogError`] for a file that cannot be read, or a line that is not part of a log.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, LogError> {
         let path = path.as_ref();
         let file = if path.is_dir() { path.join(Self::FILE) } else { path.to_path_buf() };
@@ -197,10 +197,10 @@ impl UpdateLog {
         Self::parse(&text.map_err(|error| LogError::File { path: file, error })?)
     }
 
-    /// Reads the lines of a log. A last line without an end, which a killed process has left, is left out.
+    /// Reads the lines of a log. An incomplete last line, left by a killed process, is ignored.
     ///
     /// # Errors
-    /// [`LogError::Line`] for a line that does not belong to one.
+    /// [`LogError::Line`] for a line that is not part of a log.
     pub fn parse(text: &str) -> Result<Self, LogError> {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut log = Self::default();
@@ -219,7 +219,7 @@ impl UpdateLog {
         Ok(log)
     }
 
-    /// The log without the updates from this one on, as lines.
+    /// The lines of the log before this update.
     pub fn lines_before(&self, update: u64) -> Vec<String> {
         let starts = self.starts.iter().filter(|start| start.from < update);
         let starts = starts.map(|start| (start.from, 0, serde_json::to_string(start)));
@@ -231,7 +231,7 @@ impl UpdateLog {
     }
 }
 
-/// What is wrong with a line.
+/// Why a line is not part of a log.
 fn reason(line: &str) -> String {
     let error = match line.contains("\"version\"") {
         true => serde_json::from_str::<LogStart>(line).err(),
@@ -240,7 +240,7 @@ fn reason(line: &str) -> String {
     error.map(|error| error.to_string()).unwrap_or_default()
 }
 
-/// Numbers of which some are not finite, as JSON has no such.
+/// Numbers that may be non-finite, which JSON does not support.
 mod number {
     use super::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -303,7 +303,7 @@ mod tests {
             LoggedUpdate { loss: None, ..read.clone() },
             LoggedUpdate { loss: None, ..update(1) }
         );
-        // A process that was killed while it wrote the last line.
+        // From a process that was killed while writing the last line.
         let killed = UpdateLog::parse(&text[..text.len() - 9]).unwrap();
         assert_eq!(killed.updates.len(), 2);
         let kept: Vec<String> = text.lines().take(3).map(String::from).collect();

@@ -1,28 +1,28 @@
-//! The scale of the loss in half-precision training.
+//! Loss scaling for half-precision training.
 
 use crate::{Answer, Controller, Event, LossScale, Needs, Observation, OutOfRange, Stop};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// How a loss scale starts and moves: the description.
+/// The initial loss scale and how it changes: the description.
 ///
-/// The loss is multiplied by the scale before the backward pass, so that small gradients do not become 0
-/// in half precision, and gradients are divided by it before the update. After each update
+/// The loss is multiplied by the scale before the backward pass, so that small gradients do not underflow in
+/// half precision, and gradients are divided by it before the update. After each update
 ///
 /// ```text
 /// overflow:                                    scale ← scale · backoff_factor, and the update is skipped
 /// growth_interval updates without one in a row: scale ← scale · growth_factor
 /// ```
 ///
-/// in f32, as torch has it; a scale that would become infinite does not grow.
+/// in f32, as in torch; a scale that would become infinite does not grow.
 ///
-/// A loss that is infinite or NaN before it is scaled is no matter of the scale: the update is skipped and
-/// the scale stays. So does it at its minimum. After `max_failures` such updates in a row there is an error:
-/// nothing here can help.
+/// A loss that is infinite or NaN before scaling is unrelated to the scale: the update is skipped and the
+/// scale stays. An overflow at the minimum scale is handled alike. After `max_failures` such updates in a row
+/// there is an error, because no scale helps.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
-/// | `scale` | 65,536 | 1.2e-38 to 3.4e38, as f32 has them |
+/// | `scale` | 65,536 | 1.2e-38 to 3.4e38, the range of f32 |
 /// | `growth_factor` | 2 | above 1, finite in f32 |
 /// | `backoff_factor` | 0.5 | above 0, below 1 in f32 |
 /// | `growth_interval` | 2,000 updates | at least 1 |
@@ -30,7 +30,7 @@ use thiserror::Error;
 /// | `max_failures` | 20 updates | at least 1 |
 ///
 /// Source: torch `GradScaler`; Micikevicius et al. 2018, "Mixed precision training", section 3.2. torch has
-/// no minimum: its scale falls until it is 0; and it skips updates forever.
+/// no minimum: its scale may fall to 0, and it skips updates forever.
 ///
 /// ```
 /// use anneal_control::{LossScaling, Observation};
@@ -45,6 +45,7 @@ use thiserror::Error;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 #[must_use]
 pub struct LossScaling {
@@ -77,43 +78,43 @@ impl LossScaling {
         Self::default()
     }
 
-    /// A scale that never changes; an update that overflows is skipped all the same. Of the other fields only
-    /// `max_failures` means something then.
+    /// Uses a constant scale; an update that overflows is still skipped. Of the other fields only
+    /// `max_failures` then has an effect.
     pub fn fixed(scale: f64) -> Self {
         Self { scale, fixed: true, ..Self::default() }
     }
 
-    /// The first scale.
+    /// Sets the initial scale.
     pub fn scale(mut self, scale: f64) -> Self {
         self.scale = scale;
         self
     }
 
-    /// What the scale is multiplied by after good updates.
+    /// Sets the factor of the scale after good updates.
     pub fn growth_factor(mut self, factor: f64) -> Self {
         self.growth_factor = factor;
         self
     }
 
-    /// What the scale is multiplied by after an overflow.
+    /// Sets the factor of the scale after an overflow.
     pub fn backoff_factor(mut self, factor: f64) -> Self {
         self.backoff_factor = factor;
         self
     }
 
-    /// How many good updates in a row let the scale grow.
+    /// Sets how many consecutive good updates let the scale grow.
     pub fn growth_interval(mut self, updates: u64) -> Self {
         self.growth_interval = updates;
         self
     }
 
-    /// The least scale.
+    /// Sets the minimum scale.
     pub fn minimum(mut self, scale: f64) -> Self {
         self.minimum = Some(scale);
         self
     }
 
-    /// How many updates in a row may be skipped for a reason that a smaller scale does not change.
+    /// Sets how many consecutive updates may be skipped for a reason that a smaller scale cannot fix.
     pub fn max_failures(mut self, updates: u64) -> Self {
         self.max_failures = updates;
         self
@@ -127,16 +128,16 @@ impl LossScaling {
         }
     }
 
-    /// Checks it.
+    /// Checks the description.
     ///
     /// # Errors
-    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    /// [`OutOfRange`] with the field, the value, and what is allowed.
     pub fn build(self) -> Result<LossScaler, OutOfRange> {
-        // The quotient of 1 by what is less than that is infinite.
+        // The inverse of a smaller scale is infinite.
         let in_f32 = |value: f64| value > 0.0 && (value as f32).is_normal();
         let Self { scale, growth_factor, backoff_factor, growth_interval, .. } = self;
-        OutOfRange::require("scale", scale, in_f32(scale), "1.2e-38 to 3.4e38, as f32 has them")?;
-        // As f32 has them: 0.999999999 is 1 there, and a scale would never fall.
+        OutOfRange::require("scale", scale, in_f32(scale), "1.2e-38 to 3.4e38, the range of f32")?;
+        // In f32, 0.999999999 is 1, so a scale would never fall.
         let grows = growth_factor as f32 > 1.0 && (growth_factor as f32).is_finite();
         OutOfRange::require("growth_factor", growth_factor, grows, "above 1, finite in f32")?;
         let falls = backoff_factor as f32 > 0.0 && (backoff_factor as f32) < 1.0;
@@ -157,38 +158,38 @@ impl LossScaling {
     }
 }
 
-/// The scale of the loss, moved by what updates show: see [`LossScaling`].
+/// The loss scale, adjusted by the observed updates: see [`LossScaling`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossScaler {
     rule: LossScaling,
     state: LossScalerState,
 }
 
-/// What a checkpoint saves of a [`LossScaler`].
+/// The state of a [`LossScaler`] that a checkpoint saves.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LossScalerState {
     /// The scale of the next update.
     pub scale: f32,
-    /// Updates without an overflow since the scale changed.
+    /// Updates without an overflow since the last change of the scale.
     #[serde(default)]
     pub good_updates: u64,
-    /// Updates skipped since the last good one for a reason that a smaller scale does not change.
+    /// Updates skipped since the last good one for a reason that a smaller scale cannot fix.
     #[serde(default)]
     pub failures_in_a_row: u64,
 }
 
-/// What becomes of an update.
+/// What happens to an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScaledUpdate {
-    /// It is done.
+    /// It is made.
     Done,
     /// It is skipped, and the scale falls: a gradient overflowed.
     Overflow,
-    /// It is skipped: a gradient overflowed at the least scale.
+    /// It is skipped: a gradient overflowed at the minimum scale.
     OverflowAtMinimum,
-    /// It is skipped: the loss was infinite or NaN before it was scaled.
+    /// It is skipped: the loss was infinite or NaN before scaling.
     LossNotFinite,
 }
 
@@ -201,22 +202,22 @@ impl ScaledUpdate {
     fn answer(self) -> Answer {
         match self {
             Self::Done => Answer::default(),
-            Self::Overflow => Answer::skip("a gradient overflowed, and the loss scale falls"),
+            Self::Overflow => Answer::skip("a gradient overflowed; the loss scale falls"),
             Self::OverflowAtMinimum => {
-                Answer::skip("a gradient overflowed at the least loss scale")
+                Answer::skip("a gradient overflowed at the minimum loss scale")
             }
-            Self::LossNotFinite => Answer::skip("the loss is infinite or NaN before it is scaled"),
+            Self::LossNotFinite => Answer::skip("the loss is infinite or NaN before scaling"),
         }
     }
 }
 
-/// Why training cannot go on.
+/// Why training cannot continue.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum ScalingError {
     /// The loss is not finite.
     #[error(
-        "the loss was {loss} before it was scaled in {updates} updates in a row, so no scale helps: look \
+        "the loss was {loss} before scaling in {updates} updates in a row, so no scale helps: look \
          for a division by 0, the logarithm of 0, inputs that are not finite, or a forward pass that \
          exceeds the largest number of its precision (65,504 in f16); a lower learning rate may keep \
          weights from getting there"
@@ -224,19 +225,19 @@ pub enum ScalingError {
     LossNotFinite {
         /// The last loss.
         loss: f64,
-        /// How many updates in a row were skipped.
+        /// The number of consecutive skipped updates.
         updates: u64,
     },
-    /// Gradients overflow at the least scale.
+    /// Gradients overflow at the minimum scale.
     #[error(
-        "gradients were infinite or NaN at scale {scale}, which may not fall, in {updates} updates in a \
-         row: allow a smaller scale, or look for an operation of which the gradient is not finite, such as \
+        "gradients were infinite or NaN at scale {scale}, which cannot fall further, in {updates} updates in a \
+         row: allow a smaller scale, or look for an operation whose gradient is not finite, such as \
          a square root at 0"
     )]
     OverflowAtMinimum {
         /// The scale.
         scale: f64,
-        /// How many updates in a row were skipped.
+        /// The number of consecutive skipped updates.
         updates: u64,
     },
 }
@@ -247,21 +248,21 @@ impl LossScaler {
         f64::from(self.state.scale)
     }
 
-    /// The rule.
+    /// The description.
     pub fn rule(&self) -> LossScaling {
         self.rule
     }
 
-    /// Whether the scale may still fall.
+    /// Whether the scale can still fall.
     pub fn can_fall(&self) -> bool {
         self.state.scale > self.rule.min_scale() as f32
     }
 
-    /// Hears of an update, and says what becomes of it.
+    /// Observes an update, and decides what happens to it.
     ///
     /// # Errors
-    /// [`ScalingError`] where too many updates in a row were skipped for a reason that a smaller scale does
-    /// not change. Its state has moved all the same.
+    /// [`ScalingError`] if too many consecutive updates were skipped for a reason that a smaller scale cannot
+    /// fix. Its state changes nevertheless.
     pub fn observe(&mut self, seen: &Observation) -> Result<ScaledUpdate, ScalingError> {
         if seen.is_finite() {
             self.state.failures_in_a_row = 0;
@@ -314,7 +315,7 @@ impl LossScaler {
         }
     }
 
-    /// Takes over a scale that another controller has lowered; until it is due to grow it stays there.
+    /// Adopts a scale that another controller has lowered; it stays there until it is due to grow.
     fn follow(&mut self, scale: f64) {
         if (scale as f32) < self.state.scale {
             self.state.scale = scale as f32;
@@ -349,7 +350,7 @@ impl Controller for LossScaler {
         self.state
     }
 
-    /// A fixed scale stays what it is, and none is below the least.
+    /// A constant scale keeps its value, and no scale falls below the minimum.
     fn restore(&mut self, state: LossScalerState) -> Result<(), OutOfRange> {
         let ok = state.scale > 0.0 && state.scale.is_finite();
         OutOfRange::require("scale", state.scale, ok, "above 0, finite")?;
@@ -416,7 +417,7 @@ mod tests {
         assert_eq!(scaler.observe(&loss(f64::NAN)), Ok(ScaledUpdate::LossNotFinite));
         assert_eq!(scaler.observe(&loss(f64::INFINITY)), Ok(ScaledUpdate::LossNotFinite));
         assert_eq!(scaler.scale(), 65_536.0);
-        // An overflow of a finite loss may be cured by a smaller scale, so the count begins again.
+        // A smaller scale may fix an overflow of a finite loss, so the count restarts.
         assert_eq!(scaler.observe(&loss(1.0)), Ok(ScaledUpdate::Overflow));
         assert_eq!(scaler.scale(), 32_768.0);
         for _ in 0..2 {
@@ -473,7 +474,7 @@ mod tests {
     }
 
     proptest! {
-        /// Saved at any update and loaded, it goes on as if nothing had been.
+        /// Saved at any update and restored, it continues as if nothing had happened.
         #[test]
         fn a_state_goes_on_where_it_was(
             seen in prop::collection::vec(prop::bool::weighted(0.2), 1..200),

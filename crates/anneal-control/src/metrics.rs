@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// The part of the data that a metric is of.
+/// The part of the data that a metric refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Split {
-    /// What the model trains on.
+    /// The training data.
     Train,
-    /// What it is validated on.
+    /// The validation data.
     Valid,
 }
 
@@ -16,17 +16,17 @@ pub enum Split {
 pub struct MetricOf {
     /// The split.
     pub split: Split,
-    /// The name that the training knows it by, such as `Loss` or `Accuracy`.
+    /// Its name in the training, for example `Loss` or `Accuracy`.
     pub name: String,
 }
 
 impl MetricOf {
-    /// Of training.
+    /// A training metric.
     pub fn train(name: impl Into<String>) -> Self {
         Self { split: Split::Train, name: name.into() }
     }
 
-    /// Of validation.
+    /// A validation metric.
     pub fn valid(name: impl Into<String>) -> Self {
         Self { split: Split::Valid, name: name.into() }
     }
@@ -42,7 +42,7 @@ impl fmt::Display for MetricOf {
     }
 }
 
-/// The values of metrics at the end of an epoch: means over the epoch. A value may be infinite or NaN.
+/// The values of metrics at the end of an epoch, as means over the epoch. A value may be infinite or NaN.
 ///
 /// ```
 /// use anneal_control::{EpochMetrics, MetricOf};
@@ -54,12 +54,12 @@ impl fmt::Display for MetricOf {
 pub struct EpochMetrics(Vec<(MetricOf, f64)>);
 
 impl EpochMetrics {
-    /// The value of a metric; `None` where nobody gave it.
+    /// The value of a metric; `None` if it is unknown.
     pub fn get(&self, metric: &MetricOf) -> Option<f64> {
         self.0.iter().find(|(name, _)| name == metric).map(|(_, value)| *value)
     }
 
-    /// All of them.
+    /// All metrics and their values.
     pub fn iter(&self) -> impl Iterator<Item = (&MetricOf, f64)> {
         self.0.iter().map(|(name, value)| (name, *value))
     }

@@ -1,17 +1,17 @@
-//! What an update showed.
+//! The measurements of an update.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What one optimizer update showed, as far as somebody asked.
+/// The measurements of one optimizer update, as far as requested.
 ///
-/// Controllers take from it what they [need](crate::Needs); what nobody measured is `None`. All of it is of
-/// gradients after unscaling, reduced over the batches and devices of the update, and before clipping.
+/// Controllers take from it what they [need](crate::Needs); anything not measured is `None`. Gradients are
+/// taken after unscaling, reduced over the batches and devices of the update, and before clipping.
 ///
-/// Saved, its numbers are their bits: JSON knows neither infinity nor NaN.
+/// Its numbers are saved as bits, because JSON has no infinity or NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Observation {
-    /// The mean loss of its batches, before it was scaled.
+    /// The mean loss of its batches, before scaling.
     #[serde(with = "bits")]
     pub loss: Option<f64>,
     /// ‖g‖₂ of all gradients together.
@@ -20,43 +20,44 @@ pub struct Observation {
     /// ‖g‖₁ of all gradients together.
     #[serde(with = "bits")]
     pub gradient_l1: Option<f64>,
-    /// g·g′ of the gradients of this update, clipped, and of the last that was made, as the optimizer got them.
+    /// g·g′ of the clipped gradients of this update and those of the last update made, as the optimizer
+    /// received them.
     #[serde(with = "bits")]
     pub gradient_dot: Option<f64>,
-    /// The root mean square, over its batches, of ‖g‖₂ of the gradient of each; `None` where a batch may have fewer
-    /// items than the others.
+    /// The root mean square of ‖g‖₂ over its batches; `None` if a batch may have fewer items than the others.
     #[serde(with = "bits")]
     pub batch_gradient_norm: Option<f64>,
-    /// ‖g‖₂ of the mean of its batches' gradients, also where an update is their sum; known where both other norms are.
+    /// ‖g‖₂ of the mean of its batches' gradients, even if an update is their sum; known if both other norms
+    /// are.
     #[serde(with = "bits")]
     pub mean_gradient_norm: Option<f64>,
     /// The largest absolute entry of the gradient of one batch.
     #[serde(with = "bits")]
     pub largest_gradient: Option<f64>,
-    /// How far the update moves the weights at the rate of the schedule: ‖Δw‖₂.
+    /// ‖Δw‖₂: how far the update moves the weights at the rate of the schedule.
     #[serde(with = "bits")]
     pub movement: Option<f64>,
-    /// How far the update before this one moved them.
+    /// How far the previous update moved the weights.
     #[serde(with = "bits")]
     pub last_movement: Option<f64>,
-    /// The mean, over its batches, of the mean cosine between pairs of task gradients: from −1 to 1, NaN where no pair
-    /// has one.
+    /// The mean, over its batches, of the mean cosine between pairs of task gradients: from −1 to 1, NaN if
+    /// no pair has one.
     #[serde(with = "bits")]
     pub task_cosine: Option<f64>,
-    /// How many batches it is of, all devices together.
+    /// The number of batches, over all devices.
     pub batches: Option<u64>,
     /// Whether a gradient was infinite or NaN.
     pub overflow: bool,
 }
 
 impl Observation {
-    /// Whether the loss, if it is known, and all gradients are finite.
+    /// Whether the loss, if known, and all gradients are finite.
     pub fn is_finite(&self) -> bool {
         !self.overflow && self.loss.is_none_or(f64::is_finite)
     }
 }
 
-/// Numbers as their bits.
+/// Serializes numbers as bits.
 mod bits {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
 

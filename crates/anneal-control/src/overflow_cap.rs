@@ -1,4 +1,4 @@
-//! A rate that keeps the next gradient in the range of its precision.
+//! Keeps the next gradient within the range of its precision.
 
 use crate::{
     Answer, BatchAgain, BatchChange, Controller, Event, LossScale, Needs, Observation, OutOfRange,
@@ -7,34 +7,34 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A cap on the rate, so that no scaled gradient of the next update overflows: the description.
+/// Caps the rate so that no scaled gradient of the next update overflows: the description.
 ///
-/// A gradient changes by at most L times the distance that the weights move. So the largest entry of the
-/// next scaled gradient stays below the limit F if
+/// A gradient changes by at most L times the distance that the weights move. So the largest entry of the next
+/// scaled gradient stays below the limit F if
 ///
 /// ```text
 /// s' (‖g‖_∞ + L c ‖Δw‖₂) ≤ F        c = min(1, (F / s' − ‖g‖_∞) / (L ‖Δw‖₂))
 /// ```
 ///
-/// with s' the scale of the next update, g the gradient, Δw what the update adds to the weights at the rate
-/// of the schedule, and c what is left of that rate. Where no c above 0 satisfies it, the scale falls
-/// instead, also for movement that does not follow the rate; and a scale that is due to grow does not grow
-/// where that would cut the rate.
+/// with s' the scale of the next update, g the gradient, Δw the change of the weights at the rate of the
+/// schedule, and c the factor on that rate. If no c above 0 satisfies it, the scale falls instead, also for
+/// movement that does not scale with the rate; and a scale that is due to grow does not grow if that would
+/// cut the rate.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | smoothness L | given, or measured every k updates | finite, above 0; k at least 1 |
 /// | `limit` F | 61,410: 15/16 of f16's 65,504 | finite, above 0 |
 ///
-/// L is a bound on |Hv|_∞ / ‖v‖₂ of the Hessian H of one batch's loss: its largest eigenvalue, or less, the
-/// largest norm of a row. The sixteenth is for what rounding adds.
+/// L bounds |Hv|_∞ / ‖v‖₂ for the Hessian H of one batch's loss: its largest eigenvalue, or more tightly the
+/// largest norm of a row. The sixteenth allows for rounding.
 ///
-/// What it does not promise: that nothing overflows *inside* the backward pass, where gradients of
-/// activations may be larger than those of weights; that another batch has a gradient like this one's; and
-/// with a measured L, that the curvature of the next step is that of the last one measured. An overflow that
-/// happens all the same is skipped.
+/// What it does not guarantee: that nothing overflows *inside* the backward pass, where gradients of
+/// activations may exceed those of weights; that another batch has a similar gradient; and with a measured L,
+/// that the curvature of the next step equals the last measured one. An overflow that still happens is
+/// skipped.
 ///
-/// It hears after the controller that decides the loss scale; without one the scale is 1.
+/// It is called after the controller that sets the loss scale; without one the scale is 1.
 ///
 /// ```
 /// use anneal_control::{Controllers, Due, LossScaling, Observation, OverflowCap};
@@ -48,6 +48,7 @@ use thiserror::Error;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[must_use]
 pub struct OverflowCap {
@@ -55,8 +56,9 @@ pub struct OverflowCap {
     limit: f64,
 }
 
-/// Where the smoothness L comes from.
+/// The source of the smoothness L.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Smoothness {
     Given(f64),
@@ -64,19 +66,19 @@ enum Smoothness {
 }
 
 impl OverflowCap {
-    /// With a smoothness L that is known.
+    /// Uses a known smoothness L.
     pub fn given(smoothness: f64) -> Self {
         Self::new(Smoothness::Given(smoothness))
     }
 
-    /// With a smoothness that is measured at the first update and then every so many: the gradient of one
-    /// batch before and after the update, L = ‖Δg‖_∞ / ‖Δw‖₂. It costs a further forward and backward pass
-    /// in those updates. (Gradients of two batches differ mostly by noise, and an L from them would drive the
+    /// Measures the smoothness at the first update and then every `updates` updates: from the gradient of one
+    /// batch before and after the update, L = ‖Δg‖_∞ / ‖Δw‖₂. It costs another forward and backward pass in
+    /// those updates. (Gradients of two batches differ mostly by noise, and an L from them would drive the
     /// rate to 0.)
     ///
-    /// An update that changes the gradient by less than a 64th of its largest entry measures nothing: that
-    /// may be rounding, as with the small rates at the beginning of a warm-up. Until an L is known, the 1st,
-    /// 2nd, 4th, 8th, … update after such a one measures again.
+    /// An update that changes the gradient by less than a 64th of its largest entry gives no measurement: the
+    /// change may be rounding, as at the small rates of an early warm-up. Until an L is known, the 1st, 2nd,
+    /// 4th, 8th, … update after such a one measures again.
     pub fn measured_every(updates: u64) -> Self {
         Self::new(Smoothness::MeasuredEvery(updates))
     }
@@ -85,22 +87,22 @@ impl OverflowCap {
         Self { smoothness, limit: 65_504.0 * 15.0 / 16.0 }
     }
 
-    /// What no entry of a scaled gradient shall exceed. The default is that of f16, for other precisions it is
-    /// far too low.
+    /// Sets the limit of every entry of a scaled gradient. The default is for f16; it is far too low for
+    /// other precisions.
     pub fn limit(mut self, limit: f64) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Whether it asks for measurements.
+    /// Whether it needs measurements.
     pub fn measures(&self) -> bool {
         matches!(self.smoothness, Smoothness::MeasuredEvery(_))
     }
 
-    /// Checks it.
+    /// Checks the description.
     ///
     /// # Errors
-    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    /// [`OutOfRange`] with the field, the value, and what is allowed.
     pub fn build(self) -> Result<OverflowLimiter, OutOfRange> {
         let positive = |value: f64| value > 0.0 && value.is_finite();
         match self.smoothness {
@@ -125,31 +127,31 @@ impl OverflowCap {
 
 const POSITIVE: &str = "a finite number above 0";
 
-/// A cap on the rate, moved by what updates show: see [`OverflowCap`].
+/// A cap on the rate, adjusted by the observed updates: see [`OverflowCap`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverflowLimiter {
     cap: OverflowCap,
     state: OverflowLimiterState,
 }
 
-/// What a checkpoint saves of a [`OverflowLimiter`].
+/// The state of an [`OverflowLimiter`] that a checkpoint saves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OverflowLimiterState {
-    /// The smoothness L; `None` before it is measured, when there is no cap.
+    /// The smoothness L; `None` before the first measurement, while there is no cap.
     pub smoothness: Option<f64>,
-    /// Updates since it was to be measured; 0 where it is to be with the next.
+    /// Updates since the last measurement was due; 0 if it is due with the next.
     pub since_measured: u64,
-    /// Updates of which it cut the rate.
+    /// Number of updates whose rate it cut.
     pub cuts: u64,
-    /// Updates in a row for which there was no room.
+    /// Consecutive updates without room for any rate.
     pub failures_in_a_row: u64,
 }
 
-/// A cap that allows no rate, for too long.
+/// The cap has allowed no rate for too long.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error(
-    "at scale {scale}, which may not fall, gradients as large as {largest} left no room for any rate in \
+    "at scale {scale}, which cannot fall further, gradients as large as {largest} left no room for any rate in \
      {updates} updates in a row; allow a smaller scale"
 )]
 #[non_exhaustive]
@@ -158,11 +160,11 @@ pub struct NoRoom {
     pub scale: f64,
     /// The largest entry of the last gradient, unscaled.
     pub largest: f64,
-    /// How many updates in a row were skipped.
+    /// The number of consecutive skipped updates.
     pub updates: u64,
 }
 
-/// So many updates in a row may have no room.
+/// The maximum number of consecutive updates without room.
 const MAX_FAILURES: u64 = 20;
 
 impl OverflowLimiter {
@@ -178,7 +180,7 @@ impl OverflowLimiter {
         self.cap.measures() && (since_measured == 0 || again)
     }
 
-    /// What is left of the rate, at the next scale or a lower one.
+    /// The safety factor on the rate, at the next scale or a lower one.
     fn limit(&mut self, seen: &Seen<'_>) -> Result<Answer, Stop> {
         let Some(smoothness) = self.state.smoothness.filter(|_| seen.answered.skip.is_none())
         else {
@@ -187,7 +189,7 @@ impl OverflowLimiter {
         let change = smoothness * movement_of(seen.observation) * seen.largest_factor();
         let room = |scale: f64| self.room(scale, seen.observation);
         let LossScale { next, least } = next_scale(seen);
-        // A scale that is due to grow does not where that would cut the rate.
+        // A scale that is due to grow does not if that would cut the rate.
         let grows = next > seen.loss_scale && room(next) < change;
         let mut scale = if grows { seen.loss_scale } else { next };
         while room(scale) <= 0.0 && scale > least {
@@ -208,20 +210,20 @@ impl OverflowLimiter {
         self.state.failures_in_a_row += 1;
         let updates = self.state.failures_in_a_row;
         match updates < MAX_FAILURES {
-            true => Ok(Answer::skip("the overflow cap leaves no rate at the least loss scale")),
+            true => Ok(Answer::skip("the overflow cap leaves no rate at the minimum loss scale")),
             false => Err(Stop::new(NoRoom { scale, largest, updates })),
         }
     }
 
-    /// Looks at an update as it was made: not all movement follows the rate. A velocity that the rate is a part
-    /// of does not, nor a weight decay that is independent of it. Where they alone are too much, the scale
-    /// falls, as far as it may.
+    /// Checks an update as it was made: not all movement scales with the rate. A velocity that includes the
+    /// rate does not, nor does a weight decay that is independent of it. If these alone are too large, the
+    /// scale falls as far as it can.
     fn settle(&self, seen: &Seen<'_>) -> Answer {
         let Some(smoothness) = self.state.smoothness else { return Answer::default() };
         let change = smoothness * movement_of(seen.observation);
         let LossScale { next, least } = next_scale(seen);
         let mut scale = next;
-        // What follows the rate comes to the room that there is, but for rounding.
+        // Movement that scales with the rate fills the available room, up to rounding.
         while change > 1.01 * self.room(scale, seen.observation) && scale > least {
             scale = halved(scale, least);
         }
@@ -229,13 +231,13 @@ impl OverflowLimiter {
         Answer { loss_scale, ..Answer::default() }
     }
 
-    /// How much larger the largest entry of a gradient may become.
+    /// How much the largest entry of a gradient may grow.
     fn room(&self, scale: f64, seen: &Observation) -> f64 {
         self.cap.limit / scale - seen.largest_gradient.unwrap_or(0.0)
     }
 
-    /// Takes the smoothness from what an update did to a batch, where that was measured and is more than
-    /// rounding: see [`OverflowCap::measured_every`].
+    /// Takes the smoothness from the change of a batch, if that was measured and exceeds rounding: see
+    /// [`OverflowCap::measured_every`].
     fn count(&mut self, seen: &Observation, measured: Option<BatchChange>) {
         let Smoothness::MeasuredEvery(every) = self.cap.smoothness else { return };
         let rounding = seen.largest_gradient.unwrap_or(0.0) / 64.0;
@@ -277,7 +279,7 @@ impl Controller for OverflowLimiter {
         self.state
     }
 
-    /// A smoothness that is given stays what it is now.
+    /// A given smoothness keeps its current value.
     fn restore(&mut self, state: OverflowLimiterState) -> Result<(), OutOfRange> {
         self.state = match self.cap.smoothness {
             Smoothness::Given(value) => OverflowLimiterState { smoothness: Some(value), ..state },
@@ -289,18 +291,19 @@ impl Controller for OverflowLimiter {
     }
 }
 
-/// The scale of the next loss as far as it is decided.
+/// The scale of the next loss as decided so far.
 fn next_scale(seen: &Seen<'_>) -> LossScale {
     let unscaled = LossScale { next: seen.loss_scale, least: seen.loss_scale };
     seen.answered.loss_scale.unwrap_or(unscaled)
 }
 
-/// Half of a scale, as f32 has it.
+/// Half of a scale, in f32.
 fn halved(scale: f64, least: f64) -> f64 {
     f64::from(scale as f32 * 0.5).max(least)
 }
 
-/// ‖Δw‖₂ as far as it is known. Weights that overflow are beyond what a rate can help: the next loss tells.
+/// ‖Δw‖₂ as far as it is known. If the weights themselves overflow, no rate helps: the next loss will show
+/// it.
 fn movement_of(seen: &Observation) -> f64 {
     seen.movement.filter(|movement| movement.is_finite()).unwrap_or(0.0)
 }
@@ -336,7 +339,7 @@ mod tests {
         decision.answer.rate(1.0)
     }
 
-    /// A movement that follows the rate.
+    /// A movement that scales with the rate.
     fn made(seen: &Observation, decision: &Decision) -> Observation {
         let movement = seen.movement.map(|movement| movement * decision.answer.rate(1.0));
         Observation { movement, ..*seen }
@@ -351,7 +354,7 @@ mod tests {
     }
 
     proptest! {
-        /// The bound holds at the scale that comes next, whatever was seen; and it does not cut without need.
+        /// The bound holds at the next scale for any observation; and it does not cut needlessly.
         #[test]
         fn the_bound_holds_and_is_not_strict_without_need(
             exponent in -10i32..16,
@@ -385,7 +388,7 @@ mod tests {
         assert_eq!(state(&both).cuts, 2);
     }
 
-    /// A controller before it has halved the rate already.
+    /// An earlier controller has already halved the rate.
     #[test]
     fn it_cuts_what_others_have_left() {
         #[derive(Clone, Debug)]
@@ -404,7 +407,7 @@ mod tests {
         controllers.add("half", Half);
         controllers.add("loss scale", LossScaling::fixed(1.0).build().unwrap());
         controllers.add("overflow cap", OverflowCap::given(1.0).limit(2.0).build().unwrap());
-        // Of 4 half is 2, of which there is room for 1.
+        // Half of 4 is 2, and there is room for 1.
         assert_eq!(factor(&mut controllers, &seen(1.0, 4.0)), 0.25);
         assert_eq!(factor(&mut controllers, &seen(1.0, 2.0)), 0.5);
     }
@@ -442,7 +445,7 @@ mod tests {
         assert_eq!(scale(&both), 512.0);
     }
 
-    /// Of a movement of 12 the rate is cut to 1/4, and 5 are left.
+    /// For a movement of 12 the rate is cut to 1/4, and 5 are left.
     #[test]
     fn the_scale_falls_for_what_does_not_follow_the_rate() {
         for (scaling, expected) in
@@ -476,7 +479,7 @@ mod tests {
             let seen = seen(1.0, 36.0);
             let decision = both.update(due(update), &seen).unwrap();
             assert_eq!(decision.answer.limit, if update == 0 { None } else { Some(0.5) });
-            // What says nothing is left out: no number, and what may be rounding.
+            // Invalid measurements are ignored: non-finite numbers, and changes that may be rounding.
             let gradient = [5.0, f64::NAN, f64::INFINITY, 0.01][update.min(3) as usize];
             let change = measures.then_some(BatchChange { gradient, weights: 10.0 });
             both.outcome(due(update), &made(&seen, &decision), &decision, change).unwrap();
@@ -503,7 +506,7 @@ mod tests {
         assert_eq!(state(&both).smoothness, Some(1.0));
     }
 
-    /// The largest entry is beyond the limit at this scale, which nobody may know before there is an L.
+    /// The largest entry is beyond the limit at this scale, but there is no L yet.
     #[test]
     fn the_scale_stays_where_no_smoothness_is_known() {
         let mut both =

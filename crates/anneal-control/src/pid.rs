@@ -1,4 +1,4 @@
-//! A PID controller of the rate.
+//! A PID controller for the rate.
 
 use crate::plant::{Plant, roots};
 use crate::signal::Heard;
@@ -6,8 +6,8 @@ use crate::{Answer, AnyController, Controller, Describe, Event, OutOfRange, Run,
 use num_complex::Complex64;
 use serde::{Deserialize, Serialize};
 
-/// Moves the rate by how far a signal is from where it should be, for how long, and how fast it moves: a PID
-/// controller.
+/// Adjusts the rate with a PID controller: by the distance of a signal from its target, its integral, and its
+/// derivative.
 ///
 /// ```text
 /// e_t = target − y_t
@@ -15,18 +15,18 @@ use serde::{Deserialize, Serialize};
 /// f_t = e^(u_t)                                        the factor on the rate
 /// ```
 ///
-/// The integral I and the output u are each held within ln `least` … ln `most`, so that the integral does not
-/// wind up where the factor is at a limit. A PI controller has kd = 0. Until the first value there is no
-/// answer.
+/// The integral I and the output u are each clamped to ln `least` … ln `most`, so that the integral does not
+/// wind up while the factor is at a limit. A PI controller has kd = 0. There is no answer before the first
+/// value.
 ///
 /// | target | y_t | positive gains |
 /// | --- | --- | --- |
-/// | [`set_point`](Self::set_point) v | the signal; target v | lower the rate where the signal is above v |
-/// | [`change_of`](Self::change_of) | signal_t − signal_{t−1}; target 0 | lower the rate where the signal rises |
+/// | [`set_point`](Self::set_point) v | the signal; target v | lower the rate while the signal is above v |
+/// | [`change_of`](Self::change_of) | signal_t − signal_{t−1}; target 0 | lower the rate while the signal rises |
 ///
-/// So for a signal that grows with the rate, such as the movement of the weights or the norm of the
-/// gradients, a set point has positive gains, and for one that falls where the rate rises it has negative
-/// ones. (With the error written loss_t − loss_{t−1}, as some do, all gains have the other sign.)
+/// So a set point uses positive gains for a signal that grows with the rate, for example the movement of the
+/// weights or the gradient norm, and negative gains for one that falls as the rate rises. (With the error
+/// defined as loss_t − loss_{t−1}, as some do, all gains change sign.)
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -34,21 +34,21 @@ use serde::{Deserialize, Serialize};
 /// | set point v | given | finite |
 /// | `limits`: least, most | 1/16, 16 | finite, 0 < least < most |
 /// | `dt` | 1: gains are per value | finite, above 0 |
-/// | `mean_over` n | 1: each value; else means of n | at least 1 |
+/// | `mean_over` n | 1: each value; otherwise means of n | at least 1 |
 /// | `derivative_of_error` | no: of the measurement | |
 /// | `proportional_on_measurement` | no: kp e_t | |
 /// | `for_plant` | none | |
 ///
-/// The limits are four doublings each way: where more is needed it is the schedule that should be another
-/// one. The derivatives of error and measurement differ only where a run goes on with another set point. A
-/// value that is infinite, NaN or missing is counted, and the output stays what it was.
+/// The limits are four doublings each way: if more is needed, change the schedule instead. The derivatives of
+/// error and measurement differ only if a run continues with a different set point. A value that is infinite,
+/// NaN or missing is counted, and the output stays.
 ///
-/// The arithmetic is that of simple-pid 2.0.1.
+/// The arithmetic follows simple-pid 2.0.1.
 ///
 /// ```
 /// use anneal_control::{Announcement, Controllers, Describe, Due, Observation, Pid, RunLength, Signal};
 ///
-/// // The rate falls while the weights move more than 0.02 an update, and rises while they move less.
+/// // The rate falls while the weights move more than 0.02 per update, and rises while they move less.
 /// let signal = Signal::Announced("movement".into());
 /// let rule = Pid::set_point(signal, 0.02, [10.0, 0.0, 0.0]).limits(0.1, 1.0);
 /// let mut controllers = Controllers::default();
@@ -60,6 +60,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Pid {
     signal: Signal,
@@ -79,8 +80,9 @@ pub struct Pid {
     plant: Option<Plant>,
 }
 
-/// Where the signal should be.
+/// The target of the signal.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Target {
     SetPoint(f64),
@@ -100,13 +102,13 @@ fn default_mean_over() -> u64 {
 }
 
 impl Pid {
-    /// Holds a signal at a value, with the gains kp, ki and kd.
+    /// Holds a signal at a value, with gains kp, ki and kd.
     pub fn set_point(signal: impl Into<Signal>, value: f64, gains: [f64; 3]) -> Self {
         Self::new(signal.into(), Target::SetPoint(value), gains)
     }
 
-    /// Answers to how much a signal rises from one value to the next, such as the loss, with the gains kp, ki
-    /// and kd. With positive ones a loss that rises lowers the rate, and a loss that falls raises it.
+    /// Reacts to the change of a signal, for example the loss, from one value to the next, with gains kp, ki
+    /// and kd. With positive gains a rising loss lowers the rate, and a falling loss raises it.
     pub fn change_of(signal: impl Into<Signal>, gains: [f64; 3]) -> Self {
         Self::new(signal.into(), Target::NoChange, gains)
     }
@@ -125,44 +127,44 @@ impl Pid {
         }
     }
 
-    /// The least and the largest factor; output and integral stay within their logarithms.
+    /// Sets the smallest and the largest factor; output and integral stay within their logarithms.
     #[must_use]
     pub fn limits(self, least: f64, most: f64) -> Self {
         Self { limits: (least, most), ..self }
     }
 
-    /// The time between two values, in the unit that ki and kd are meant in.
+    /// Sets the time between two values, in the unit of ki and kd.
     #[must_use]
     pub fn dt(self, dt: f64) -> Self {
         Self { dt, ..self }
     }
 
-    /// Hears means over so many values of the signal; without this, each value.
+    /// Uses means of this many values of the signal; by default, each value.
     #[must_use]
     pub fn mean_over(self, values: u64) -> Self {
         Self { mean_over: values, ..self }
     }
 
-    /// The derivative is that of the error.
+    /// Uses the derivative of the error.
     #[must_use]
     pub fn derivative_of_error(self) -> Self {
         Self { derivative_of_error: true, ..self }
     }
 
-    /// The proportional term is −kp (y_t − y_0), which overshoots less.
+    /// Uses the proportional term −kp (y_t − y_0), which overshoots less.
     #[must_use]
     pub fn proportional_on_measurement(self) -> Self {
         Self { proportional_on_measurement: true, ..self }
     }
 
-    /// Warns where the closed loop with this plant is not stable.
+    /// Warns if the closed loop with this plant is unstable.
     #[must_use]
     pub fn for_plant(self, plant: Plant) -> Self {
         Self { plant: Some(plant), ..self }
     }
 
-    /// The roots of the closed loop with a plant, in z, the one of the largest modulus first: within the
-    /// limits, what is off dies out where all are within the unit circle, as the t-th power of that modulus.
+    /// The roots of the closed loop with a plant, in z, sorted by decreasing modulus: within the limits,
+    /// deviations die out if all are inside the unit circle, as the t-th power of the largest modulus.
     ///
     /// ```
     /// use anneal_control::{Pid, Plant, Signal};
@@ -174,18 +176,23 @@ impl Pid {
     /// ```
     ///
     /// # Errors
-    /// [`OutOfRange`] for a description or a plant that is none.
+    /// [`OutOfRange`] for an invalid description or plant.
     pub fn roots(&self, plant: &Plant) -> Result<Vec<Complex64>, OutOfRange> {
         self.check()?;
         plant.check()?;
         let (n, m) = self.transfer();
         let polynomial = plant.closed_loop(&n, m);
         let finite = polynomial.iter().all(|c| c.is_finite());
-        OutOfRange::require("gains", self.gains, finite, "finite, times `b` of the plant too")?;
+        OutOfRange::require(
+            "gains",
+            self.gains,
+            finite,
+            "finite, also when multiplied by `b` of the plant",
+        )?;
         Ok(roots(&polynomial))
     }
 
-    /// The controller is u = −n(q)/m(q) of the signal, q = z⁻¹.
+    /// The controller as u = −n(q)/m(q) times the signal, q = z⁻¹.
     fn transfer(&self) -> (Vec<f64>, &'static [f64]) {
         let [p, i, d] = [self.gains[0], self.gains[1] * self.dt, self.gains[2] / self.dt];
         let times_1_minus_q = vec![p + i + d, -p - 2.0 * d, d];
@@ -213,7 +220,7 @@ impl Pid {
         let Some(plant) = self.plant else { return Ok(vec![]) };
         let largest = self.roots(&plant)?.first().copied().unwrap_or_default();
         let modulus = largest.norm();
-        // A root at 1 that is a multiple one is known to some 1e-8.
+        // A multiple root at 1 is known only to about 1e-8.
         let unstable = modulus > 1.0 - 1e-6;
         let warning = || {
             let largest = match largest.im == 0.0 {
@@ -221,15 +228,15 @@ impl Pid {
                 false => format!("{largest:.4}"),
             };
             format!(
-                "with these gains the closed loop with {plant} is not stable: its largest root is {largest} \
-                 (modulus {modulus:.4}, which must be below 1); lower the gains, or look at their signs"
+                "with these gains the closed loop with {plant} is unstable: its largest root is {largest} \
+                 (modulus {modulus:.4}, which must be below 1); lower the gains, or check their signs"
             )
         };
         Ok(unstable.then(warning).into_iter().collect())
     }
 }
 
-/// Refuses limits of a factor that are none.
+/// Refuses invalid limits of a factor.
 pub(crate) fn check_limits((least, most): (f64, f64)) -> Result<(), OutOfRange> {
     let ok = 0.0 < least && least < most && most.is_finite();
     OutOfRange::require("limits", (least, most), ok, "0 < least < most, both finite")
@@ -254,7 +261,7 @@ struct Loop {
 #[serde(deny_unknown_fields, default)]
 struct LoopState {
     heard: Heard,
-    /// The signal, where its change is heard.
+    /// The previous signal, if its change is used.
     signal: Option<f64>,
     terms: Terms,
 }
@@ -264,7 +271,7 @@ struct LoopState {
 struct Terms {
     proportional: f64,
     integral: f64,
-    /// The last one; `None` before the first.
+    /// The last measurement; `None` before the first.
     measured: Option<f64>,
     error: Option<f64>,
     output: Option<f64>,
@@ -281,7 +288,7 @@ impl Terms {
 }
 
 impl Loop {
-    /// Hears a value of the signal; `false` for one that leads to no finite output.
+    /// Handles a value of the signal; `false` if it gives no finite output.
     fn hear_value(&mut self, value: f64) -> bool {
         let measured = match self.rule.target {
             Target::SetPoint(_) => Some(value),
@@ -337,7 +344,7 @@ impl Controller for Loop {
 
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
         let mean = self.state.heard.hear(&self.rule.signal, self.rule.mean_over, event);
-        // A mean that is not finite is of values that are counted, or of an overflow.
+        // A non-finite mean is of already counted values, or an overflow.
         if let Some(value) = mean
             && !self.hear_value(value)
             && !value.is_nan()
@@ -352,7 +359,7 @@ impl Controller for Loop {
         self.state.clone()
     }
 
-    /// An output beyond the limits of now ends at them.
+    /// An output beyond the current limits is clamped.
     fn restore(&mut self, mut state: LoopState) -> Result<(), OutOfRange> {
         let (least, most) = self.rule.limits;
         state.terms.output = state.terms.output.map(|u| u.clamp(least.ln(), most.ln()));
@@ -375,7 +382,7 @@ mod tests {
         driver.state()["terms"]["output"].as_f64().unwrap()
     }
 
-    /// The output after each of these.
+    /// The output after each of these values.
     fn outputs(rule: Pid, values: &[f64]) -> Vec<f64> {
         let mut driver = Driver::new(rule);
         let next = |y: &f64| {
@@ -454,7 +461,7 @@ mod tests {
         for y in [Some(1.0), None, Some(1.5), Some(f64::MAX), Some(f64::MIN), Some(f64::MAX)] {
             driver.announce("y", y);
         }
-        // No number is the change from the largest to its opposite, so it counts as none.
+        // The change from the largest number to its negative is not finite, so it does not count.
         assert_eq!(driver.state()["heard"]["not_finite"], 2);
         assert_eq!(driver.state()["signal"], f64::MAX);
     }

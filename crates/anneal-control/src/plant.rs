@@ -1,4 +1,4 @@
-//! Whether a closed loop settles: the roots of its characteristic polynomial.
+//! Stability of a closed loop: the roots of its characteristic polynomial.
 
 use crate::OutOfRange;
 use num_complex::Complex64;
@@ -6,17 +6,18 @@ use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 use std::fmt;
 
-/// How a signal answers to the output of a controller: a linear model of it, around where it works.
+/// How a signal responds to the output of a controller: a linear model around its operating point.
 ///
 /// ```text
 /// y_{t+1} = a y_t + b u_{t−d}
 /// ```
 ///
-/// with y_t the t-th value of the signal that the controller hears (a mean, where it takes means), u_t the
-/// output that it answers with, and d the `delay` (0 by default, at most 32).
+/// with y_t the t-th value of the signal that the controller gets (a mean, if it takes means), u_t its
+/// output, and d the `delay` (default 0, at most 32).
 ///
-/// `a` and `b` come from a run: a least-squares fit of y_{t+1} on y_t and u_t, of a run whose rate was moved.
+/// Estimate `a` and `b` from a run with varied rates: by a least-squares fit of y_{t+1} on y_t and u_t.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Plant {
     a: f64,
@@ -26,12 +27,12 @@ pub struct Plant {
 }
 
 impl Plant {
-    /// The signal keeps the part `a` of itself, and moves by `b` per unit of the output.
+    /// A signal that keeps the share `a` of itself, and moves by `b` per unit of output.
     pub fn new(a: f64, b: f64) -> Self {
         Self { a, b, delay: 0 }
     }
 
-    /// The output works only after so many further values.
+    /// Delays the effect of the output by this many values.
     #[must_use]
     pub fn delay(self, values: u64) -> Self {
         Self { delay: values, ..self }
@@ -49,7 +50,7 @@ impl Plant {
     /// (1 − a q) m(q) + b q^(d+1) n(q)
     /// ```
     ///
-    /// Controller and result have the coefficient of q⁰ first: in z, that of the highest power.
+    /// Coefficients of the controller and the result start with q⁰, which is the highest power of z.
     pub(crate) fn closed_loop(&self, n: &[f64], m: &[f64]) -> Vec<f64> {
         let shift = self.delay as usize + 1;
         let mut sum = vec![0.0; (shift + n.len()).max(m.len() + 1)];
@@ -60,7 +61,7 @@ impl Plant {
         for (i, n) in n.iter().enumerate() {
             sum[i + shift] += self.b * n;
         }
-        // Powers of q that are not there are no states of the loop.
+        // Absent powers of q are not states of the loop.
         while sum.last() == Some(&0.0) {
             sum.pop();
         }
@@ -77,13 +78,13 @@ impl fmt::Display for Plant {
     }
 }
 
-/// The roots of a polynomial whose coefficients begin with that of the highest power, which is 1; the root of
-/// the largest modulus comes first.
+/// The roots of a polynomial whose coefficients start with that of the highest power, which is 1; the root
+/// with the largest modulus comes first.
 ///
-/// By Aberth's iteration: Newton's, with the roots pushed off each other.
+/// Uses Aberth's iteration: Newton's method with mutual repulsion of the roots.
 pub(crate) fn roots(coefficients: &[f64]) -> Vec<Complex64> {
     let degree = coefficients.len() - 1;
-    // No root is beyond twice this unit, and in it no coefficient is beyond 1.
+    // No root exceeds twice this unit, and in it no coefficient exceeds 1.
     let size = |(k, c): (usize, &f64)| c.abs().powf(1.0 / k as f64);
     let unit = coefficients.iter().enumerate().skip(1).map(size).fold(0.0, f64::max);
     let scaled = |(k, c): (usize, &f64)| (0..k).fold(*c, |c, _| c / unit);
@@ -111,7 +112,7 @@ pub(crate) fn roots(coefficients: &[f64]) -> Vec<Complex64> {
     all
 }
 
-/// How far the i-th root is from where it belongs.
+/// The distance of the i-th root from its true position.
 fn step(coefficients: &[f64], all: &[Complex64], i: usize) -> Complex64 {
     let z = all[i];
     let (mut value, mut slope) = (Complex64::default(), Complex64::default());
@@ -171,7 +172,7 @@ mod tests {
         close(&roots(&[1.0, -1e9, 1.0]), &[real(1e9), real(1e-9)], 1e-9);
         close(&roots(&[1.0, 0.0, 0.0]), &[real(0.0), real(0.0)], 0.0);
         assert_eq!(roots(&[1.0]), []);
-        // (x − 1)³: a triple root is known to the third root of the precision.
+        // (x − 1)³: a triple root is accurate to the cube root of the precision.
         close(&roots(&[1.0, -3.0, 3.0, -1.0]), &[real(1.0); 3], 1e-4);
         // The fifth roots of 1.
         assert!(
@@ -195,7 +196,7 @@ mod tests {
             close(&roots(&polynomial(&all)), &all, 1e-6 / apart.min(0.1));
         }
 
-        /// Up to the longest delay, nothing is left of the polynomial at its roots.
+        /// Up to the longest delay, the polynomial vanishes at its roots.
         #[test]
         fn roots_of_long_loops_are_found(
             a in -1.5f64..1.5,
@@ -215,7 +216,7 @@ mod tests {
         }
     }
 
-    /// The size of y some values later, as a root: of the loop itself, not of its polynomial.
+    /// The size of y some values later, as a root: from the loop itself, not its polynomial.
     fn growth(rule: Pid, a: f64, b: f64, delay: usize) -> f64 {
         let mut driver = Driver::new(rule.limits(1e-300, 1e300));
         let (mut y, mut u) = (vec![1e-12], vec![0.0; delay]);
@@ -266,9 +267,9 @@ mod tests {
         let rule = of_y(0.0, [4.0, 0.0, 0.0]).for_plant(Plant::new(0.5, 0.5).delay(1));
         controllers.add("pid", rule.build(&run).unwrap());
         // z² − z/2 + 2 has the roots ¼ ± i √31/4, of modulus √2.
-        let expected = "pid: with these gains the closed loop with y_{t+1} = 0.5 y_t + 0.5 u_{t−1} is not stable: \
+        let expected = "pid: with these gains the closed loop with y_{t+1} = 0.5 y_t + 0.5 u_{t−1} is unstable: \
                         its largest root is 0.2500+1.3919i (modulus 1.4142, which must be below 1); lower the \
-                        gains, or look at their signs";
+                        gains, or check their signs";
         let warnings = controllers.warnings();
         assert_eq!(warnings[0].replace("-1.3919i", "+1.3919i"), expected);
     }

@@ -1,4 +1,4 @@
-//! A rate that falls where a signal stops getting better.
+//! A rate that falls when a signal stops improving.
 
 use crate::best::{ROLE, beginning, check_changes};
 use crate::signal::Heard;
@@ -9,7 +9,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Multiplies the rate by a factor where a signal stops getting better: torch's `ReduceLROnPlateau`, on any schedule.
+/// Multiplies the rate by a factor when a signal stops improving: torch's `ReduceLROnPlateau`, on any
+/// schedule.
 ///
 /// ```text
 /// better:  best ← value, bad ← 0        not better:  bad ← bad + 1
@@ -29,11 +30,11 @@ use std::fmt;
 /// | `smallest_change` | 1e-8 | finite, at least 0 |
 /// | `mean_over` | 1 value | at least 1 |
 ///
-/// A reduction that changes the rate by no more than `smallest_change`, torch's `eps`, is not made: f does not fall
-/// any further where the rate has come to `min_rate`. Under a constant schedule the rates are torch's; under another
-/// the factor multiplies it, and neither a warm-up nor a decay is lifted to `min_rate`.
+/// A reduction that changes the rate by at most `smallest_change`, torch's `eps`, is not made: f stops
+/// falling once the rate has reached `min_rate`. Under a constant schedule the rates are torch's; under
+/// another one the factor multiplies it, and neither a warm-up nor a decay is raised to `min_rate`.
 ///
-/// A value that is infinite or NaN is not better, and counted.
+/// An infinite or NaN value is not better, and is counted.
 ///
 /// Source: `torch.optim.lr_scheduler.ReduceLROnPlateau`, as of 2.15.
 ///
@@ -55,6 +56,7 @@ use std::fmt;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Plateau {
     signal: Signal,
@@ -96,12 +98,12 @@ fn one() -> u64 {
 }
 
 impl Plateau {
-    /// For a signal that gets better as it falls, such as `MetricOf::valid("Loss")`.
+    /// For a signal to minimize, for example `MetricOf::valid("Loss")`.
     pub fn min(signal: impl Into<Signal>) -> Self {
         Self::new(signal.into(), Mode::Min)
     }
 
-    /// For a signal that gets better as it rises, such as `MetricOf::valid("Accuracy")`.
+    /// For a signal to maximize, for example `MetricOf::valid("Accuracy")`.
     pub fn max(signal: impl Into<Signal>) -> Self {
         Self::new(signal.into(), Mode::Max)
     }
@@ -120,49 +122,49 @@ impl Plateau {
         }
     }
 
-    /// Listens to another signal.
+    /// Sets the signal.
     #[must_use]
     pub fn signal(self, signal: impl Into<Signal>) -> Self {
         Self { signal: signal.into(), ..self }
     }
 
-    /// What the rate is multiplied by.
+    /// Sets the factor of each reduction.
     #[must_use]
     pub fn factor(self, factor: f64) -> Self {
         Self { factor, ..self }
     }
 
-    /// How many values in a row may be no better; the next one reduces the rate.
+    /// Sets how many consecutive values may be no better; the next one reduces the rate.
     #[must_use]
     pub fn patience(self, values: u64) -> Self {
         Self { patience: values, ..self }
     }
 
-    /// By how much a value must be better.
+    /// Sets how much better a value must be.
     #[must_use]
     pub fn threshold(self, threshold: Threshold) -> Self {
         Self { threshold, ..self }
     }
 
-    /// For how many values after a reduction none counts as bad.
+    /// Sets the number of values after a reduction that do not count as bad.
     #[must_use]
     pub fn cooldown(self, values: u64) -> Self {
         Self { cooldown: values, ..self }
     }
 
-    /// What the rate is not reduced below.
+    /// Sets the rate below which it does not reduce.
     #[must_use]
     pub fn min_rate(self, rate: f64) -> Self {
         Self { min_rate: rate, ..self }
     }
 
-    /// A reduction by this much or less is not made.
+    /// Sets the largest reduction that is not made.
     #[must_use]
     pub fn smallest_change(self, change: f64) -> Self {
         Self { smallest_change: change, ..self }
     }
 
-    /// Hears the mean of every so many values, for a signal that comes with each update.
+    /// Uses the mean of every `values` values, for a signal that comes with each update.
     #[must_use]
     pub fn mean_over(self, values: u64) -> Self {
         Self { mean_over: values, ..self }
@@ -180,7 +182,7 @@ impl Describe for Plateau {
     }
 }
 
-/// As the chain of calls that makes it.
+/// The chain of calls that constructs it.
 impl fmt::Display for Plateau {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let default = Self::new(self.signal.clone(), self.mode);
@@ -206,14 +208,14 @@ impl fmt::Display for Plateau {
     }
 }
 
-/// The factor of a [`Plateau`].
+/// The changing factor of a [`Plateau`].
 #[derive(Clone, Debug)]
 struct Reduction {
     rule: Plateau,
     state: ReductionState,
 }
 
-/// What a checkpoint saves of it.
+/// The state that a checkpoint saves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ReductionState {
@@ -221,9 +223,9 @@ struct ReductionState {
     factor: f64,
     /// The best value.
     best: Option<f64>,
-    /// Values in a row that were no better.
+    /// Consecutive values that were no better.
     bad: u64,
-    /// Values that are left of the cooldown.
+    /// Remaining values of the cooldown.
     cooldown: u64,
     /// The rate of the schedule at the last update.
     rate: Option<f64>,
@@ -283,7 +285,7 @@ impl Controller for Reduction {
     }
 
     fn hear(&mut self, event: &Event<'_>) -> Result<Answer, Stop> {
-        // What an update shows is answered from the next one on.
+        // An update is answered to from the next one on.
         let answer = match event {
             Event::Update(seen) => {
                 self.state.rate = Some(seen.rate);
@@ -332,7 +334,7 @@ mod tests {
         losses.iter().map(after).collect()
     }
 
-    /// By hand: patience 1 and a cooldown of 2, in which a better value is taken and none is bad.
+    /// By hand: patience 1 and a cooldown of 2, during which a better value counts and none is bad.
     #[test]
     fn it_waits_for_its_patience_and_its_cooldown() {
         let exactly = Threshold::Absolute(0.0);

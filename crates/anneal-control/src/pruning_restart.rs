@@ -1,18 +1,19 @@
-//! A rate that jumps after pruning, and decays back.
+//! A rate that jumps after pruning and decays back.
 
 use crate::describe::updates;
 use crate::since::Since;
 use crate::{Answer, AnyController, Controller, Describe, Event, OutOfRange, Run, Span, Stop};
 use serde::{Deserialize, Serialize};
 
-/// Raises the rate after weights were pruned, and lets it decay to the schedule's own: the description.
+/// Raises the rate after pruning, and lets it decay back to the schedule's: the description.
 ///
 /// ```text
 /// factor(t) = 1 + (f − 1) · 2^(−(t − t₀) / h)        from the first update t₀ after the announcement on
 /// ```
 ///
-/// What the factor is beyond 1 halves every h updates: it is f at t₀, (f + 1)/2 at t₀ + h. Another announcement
-/// begins it anew at f; before the first the factor is 1. An f below 1 works too: the rate falls and recovers.
+/// The excess of the factor over 1 halves every h updates: it is f at t₀, (f + 1)/2 at t₀ + h. Another
+/// announcement restarts it at f; before the first one the factor is 1. An f below 1 works too: the rate
+/// falls and recovers.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -20,8 +21,8 @@ use serde::{Deserialize, Serialize};
 /// | `half_life` h | required | a span of at least 1 update |
 /// | `announced_as` | `pruned` | not empty |
 ///
-/// Source: Renda, Frankle and Carbin 2020, "Comparing rewinding and fine-tuning in neural network pruning", where
-/// the rate goes back up after pruning and its schedule runs again; here the schedule goes on.
+/// Source: Renda, Frankle and Carbin 2020, "Comparing rewinding and fine-tuning in neural network pruning",
+/// where the rate goes back up after pruning and its schedule runs again; here the schedule continues.
 ///
 /// ```
 /// use anneal_control::{Announcement, Controllers, Describe, Due, Observation, PruningRestart, RunLength};
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PruningRestart {
     factor: f64,
@@ -51,13 +53,13 @@ fn pruned() -> String {
 }
 
 impl PruningRestart {
-    /// The rate jumps to `factor` times the schedule's, and half of what is beyond that is left after `half_life`.
+    /// Multiplies the scheduled rate by `factor`; the excess over the schedule halves every `half_life`.
     #[must_use]
     pub fn new(factor: f64, half_life: impl Into<Span>) -> Self {
         Self { factor, half_life: half_life.into(), announced_as: pruned() }
     }
 
-    /// The name under which the loop announces it.
+    /// Sets the name under which the loop announces pruning.
     #[must_use]
     pub fn announced_as(self, name: impl Into<String>) -> Self {
         Self { announced_as: name.into(), ..self }
@@ -78,7 +80,7 @@ impl Describe for PruningRestart {
     }
 }
 
-/// The rule and its state.
+/// The description and its state.
 #[derive(Clone, Debug)]
 struct Restart {
     /// f − 1.
@@ -128,7 +130,7 @@ mod tests {
     use crate::driver::Driver;
     use crate::{Announcement, Controllers, Due, Observation, RunLength};
 
-    /// Halved h times by the h-th root of ½, one update after another.
+    /// h-th root of ½ applied h times, one update after another.
     fn decayed(factor: f64, half_life: f64, updates: usize) -> Vec<f64> {
         let ratio = 0.5f64.powf(1.0 / half_life);
         let excess = std::iter::successors(Some(factor - 1.0), |excess| Some(excess * ratio));

@@ -5,15 +5,15 @@ use crate::since::Since;
 use crate::{Answer, AnyController, Controller, Describe, Event, OutOfRange, Run, Span, Stop};
 use serde::{Deserialize, Serialize};
 
-/// Lets the rate decay between the rehearsals of a task, and begins anew with each: the description.
+/// Lets the rate decay between rehearsals of a task, and restarts it with each: the description.
 ///
 /// ```text
 /// factor(t) = 2^(−(t − t_last) / h)        t_last the update of the last rehearsal
 /// ```
 ///
-/// With a rehearsal every R updates and h = R it falls from 1 to a half and jumps back. The updates 0, R, 2R, … from the
-/// first that it hears are rehearsals; or where the loop [announces](Self::announced_as) them, the first one and
-/// each that follows an announcement. When none comes it goes on falling.
+/// With a rehearsal every R updates and h = R, it falls from 1 to a half and jumps back. The updates 0, R,
+/// 2R, … after its start are rehearsals; or, if the loop [announces](Self::announced_as) them, the first one
+/// and each one after an announcement. Without a rehearsal it keeps falling.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 /// | `half_life` h | R | a span of at least 1 update |
 /// | `announced_as` | counted, not announced | not empty |
 ///
-/// Source: the forgetting curve of spaced repetition, Settles and Meeder 2016, "A trainable spaced repetition model
-/// for language learning": recall 2^(−Δ/h) of half-life h.
+/// Source: the forgetting curve of spaced repetition, Settles and Meeder 2016, "A trainable spaced repetition
+/// model for language learning": recall 2^(−Δ/h) with half-life h.
 ///
 /// ```
 /// use anneal_control::{Controllers, Describe, Due, Observation, Rehearsal, RunLength};
@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rehearsal {
     every: Span,
@@ -47,20 +48,20 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// The task is rehearsed every so many updates, of the schedule's steps.
+    /// A rehearsal every `updates` steps of the schedule.
     #[must_use]
     pub fn every(updates: impl Into<Span>) -> Self {
         Self { every: updates.into(), half_life: None, announced_as: None }
     }
 
-    /// The rate falls by half within so many updates. A shorter half-life than the interval keeps more of what is
-    /// rehearsed, and learns what is new more slowly.
+    /// Sets the half-life of the rate. A half-life shorter than the interval preserves more of the rehearsed
+    /// task, and learns new tasks more slowly.
     #[must_use]
     pub fn half_life(self, updates: impl Into<Span>) -> Self {
         Self { half_life: Some(updates.into()), ..self }
     }
 
-    /// The loop announces each rehearsal under this name; `every` is then the half-life alone, where no other is given.
+    /// Lets the loop announce each rehearsal under this name; `every` is then only the default half-life.
     #[must_use]
     pub fn announced_as(self, name: impl Into<String>) -> Self {
         Self { announced_as: Some(name.into()), ..self }
@@ -82,12 +83,12 @@ impl Describe for Rehearsal {
     }
 }
 
-/// The rule and its state.
+/// The description and its state.
 #[derive(Clone, Debug)]
 struct Rehearsals {
     every: u64,
     half_life: u64,
-    /// That of the announcement; `None` where they are counted.
+    /// The name of the announcement; `None` if rehearsals are counted.
     name: Option<String>,
     state: Since,
 }
@@ -139,7 +140,7 @@ mod tests {
     use crate::{Announcement, Controllers, Due, Observation, RunLength};
     use anneal_schedule::prelude::{Decay, ScheduleExt, exponential};
 
-    /// An exponential of half-life R that is repeated every R updates is the same, open loop.
+    /// A repeated exponential with half-life R and period R is the open-loop equivalent.
     #[test]
     fn counted_it_is_a_repeated_exponential() {
         let every = Span::steps(7);
@@ -166,7 +167,7 @@ mod tests {
         assert_eq!(driver.rates(7)[6], 0.125);
         driver.announce("replay", None);
         assert_eq!(driver.rates(3), [1.0, 0.5f64.sqrt(), 0.5]);
-        // What is so small that it rounds to 0 is 0.
+        // A factor that underflows is 0.
         assert_eq!(driver.rates(3_000)[2_999], 0.0);
         driver.announce("replay", Some(1.0));
         assert_eq!(driver.rates(1), [1.0]);

@@ -1,4 +1,4 @@
-//! Any controller of this crate, as a file describes it.
+//! Any controller of this crate, as described in a file.
 
 use crate::{
     AnyController, Curriculum, Describe, Follow, Greedy, Hypergradient, LocalSteps, NoiseScale,
@@ -7,9 +7,9 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 macro_rules! rules {
-    ($($name:ident),*) => {
-        /// The description of a controller, under the name of its kind: plain data, for a file. `serde_json` or `toml`
-        /// prints one that a program makes, with the names of its fields.
+    ($($kind:ident $name:ident),*) => {
+        /// The description of a controller under the name of its kind: plain data for a file. To see the
+        /// field names, print one that a program makes with `serde_json` or `toml`.
         ///
         /// ```
         /// use anneal_control::{MetricOf, Plateau, Rule, Scoped};
@@ -24,10 +24,20 @@ macro_rules! rules {
         /// # Ok::<(), serde_json::Error>(())
         /// ```
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum Rule {
             $(#[doc = concat!("[`", stringify!($name), "`].")] $name($name),)*
+        }
+
+        impl Rule {
+            /// The name of the kind, as in a file.
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => stringify!($kind),)*
+                }
+            }
         }
 
         impl Describe for Rule {
@@ -47,16 +57,36 @@ macro_rules! rules {
 }
 
 rules!(
-    Plateau,
-    Greedy,
-    Pid,
-    Hypergradient,
-    SpikeGuard,
-    Curriculum,
-    Rehearsal,
-    Follow,
-    LocalSteps,
-    PruningRestart,
-    TaskConflict,
-    NoiseScale
+    plateau Plateau,
+    greedy Greedy,
+    pid Pid,
+    hypergradient Hypergradient,
+    spike_guard SpikeGuard,
+    curriculum Curriculum,
+    rehearsal Rehearsal,
+    follow Follow,
+    local_steps LocalSteps,
+    pruning_restart PruningRestart,
+    task_conflict TaskConflict,
+    noise_scale NoiseScale
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MetricOf, Signal};
+
+    #[test]
+    fn a_kind_is_the_name_in_a_file() {
+        let rules: [Rule; 4] = [
+            Plateau::min(MetricOf::valid("Loss")).into(),
+            SpikeGuard::clip().into(),
+            Pid::set_point(Signal::Loss, 1.0, [1.0, 0.0, 0.0]).into(),
+            NoiseScale::new().into(),
+        ];
+        for rule in rules {
+            let written = serde_json::to_value(&rule).unwrap();
+            assert!(written.get(rule.kind()).is_some(), "{written}");
+        }
+    }
+}

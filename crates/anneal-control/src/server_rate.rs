@@ -1,4 +1,4 @@
-//! The rate of a server on the mean of its clients' updates.
+//! The server's rate for the mean of its clients' updates.
 
 use crate::OutOfRange;
 use anneal_schedule::prelude::{ScheduleExt, constant};
@@ -6,21 +6,21 @@ use anneal_schedule::{RunLength, Schedule, ScheduleConfig, ScheduleError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Schedules the rate of the server over the rounds of federated training: the description.
+/// Schedules the server's rate over the rounds of federated training: the description.
 ///
-/// In round r the clients begin at the server's weights w and come to w₁ … w_n, by local steps of
-/// [rates of their own](crate::LocalSteps). Then the server does
+/// In round r the clients start at the server's weights w and reach w₁ … w_n by local steps with [rates of
+/// their own](crate::LocalSteps). Then the server computes
 ///
 /// ```text
 /// Δ = mean of w_i − w        v ← μ v + Δ        w ← w + η(r) v
 /// ```
 ///
-/// with a rate η of a schedule whose steps are rounds, and momentum μ. It hears nothing of the training: once
-/// [resolved](Self::resolve) it is asked for the rate of any round.
+/// with a rate η from a schedule whose steps are rounds, and momentum μ. It does not observe the training:
+/// once [resolved](Self::resolve), it gives the rate of any round.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
-/// | `schedule` η | required; 1 in [`fed_avg`](Self::fed_avg) | a schedule; its spans are of rounds |
+/// | `schedule` η | required; 1 in [`fed_avg`](Self::fed_avg) | a schedule; its spans are in rounds |
 /// | `momentum` μ | 0 | at least 0, below 1 |
 ///
 /// Source: McMahan et al. 2017, "Communication-efficient learning of deep networks from decentralized data" (a rate
@@ -47,7 +47,7 @@ pub struct ServerRate {
     momentum: f64,
 }
 
-/// What is wrong with a [`ServerRate`].
+/// Why a [`ServerRate`] is invalid.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum ServerRateError {
@@ -66,13 +66,13 @@ impl ServerRate {
         Self { schedule: schedule.into(), momentum: 0.0 }
     }
 
-    /// A rate of 1: the server's weights become the mean of the clients'.
+    /// Uses a rate of 1: the server's weights become the mean of the clients'.
     #[must_use]
     pub fn fed_avg() -> Self {
         Self::new(constant(1.0))
     }
 
-    /// The server's momentum.
+    /// Sets the server's momentum.
     #[must_use]
     pub fn momentum(self, momentum: f64) -> Self {
         Self { momentum, ..self }
@@ -83,10 +83,10 @@ impl ServerRate {
         &self.schedule
     }
 
-    /// Checks it for so many rounds: see [`LocalSteps::rounds`](crate::LocalSteps::rounds).
+    /// Checks it for this number of rounds: see [`LocalSteps::rounds`](crate::LocalSteps::rounds).
     ///
     /// # Errors
-    /// [`ServerRateError`] names the field, the value, and what is allowed.
+    /// [`ServerRateError`] with the field, the value, and what is allowed.
     pub fn resolve(&self, rounds: u64) -> Result<ServerSteps, ServerRateError> {
         let ok = (0.0..1.0).contains(&self.momentum);
         OutOfRange::require("momentum", self.momentum, ok, "at least 0, below 1")?;
@@ -103,7 +103,7 @@ pub struct ServerSteps {
 }
 
 impl ServerSteps {
-    /// The rate of a round, from 0; beyond the last one the rate that the schedule has come to.
+    /// The rate of a round, counted from 0; after the last one, the final rate of the schedule.
     pub fn rate(&self, round: u64) -> f64 {
         self.schedule.rate(round)
     }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use anneal_schedule::prelude::{Span, cosine};
 
-    /// Two clients with losses ½ (w − c)² at c = 1 and c = 3, five steps of gradient descent a round.
+    /// Two clients with losses ½ (w − c)² at c = 1 and c = 3, and five steps of gradient descent per round.
     fn rounds(server: &ServerSteps, rounds: u64) -> Vec<f64> {
         let client = |c: f64, w: f64| (0..5).fold(w, |w, _| w - 0.1 * (w - c));
         let (mut w, mut v) = (0.0, 0.0);

@@ -1,11 +1,11 @@
-//! What a controller listens to: one number, of an update or an epoch.
+//! The input of a controller: a single number of an update or an epoch.
 
 use crate::{Event, MetricOf, Needs, OutOfRange, Split};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
 
-/// A number that training shows.
+/// A number observed in training.
 ///
 /// | variant | text | comes with |
 /// | --- | --- | --- |
@@ -36,7 +36,7 @@ pub enum Signal {
     GradientL1,
     /// The largest entry of the gradient of one batch.
     LargestGradient,
-    /// ‖Δw‖₂: how far the update before moved the weights.
+    /// ‖Δw‖₂: how far the previous update moved the weights.
     UpdateNorm,
     /// The mean cosine between pairs of task gradients.
     TaskCosine,
@@ -59,7 +59,7 @@ impl Signal {
         }
     }
 
-    /// The metrics of an epoch that it is.
+    /// Its epoch metric, if it is one.
     pub fn metrics(&self) -> Vec<MetricOf> {
         match self {
             Self::Metric(metric) => vec![metric.clone()],
@@ -67,7 +67,7 @@ impl Signal {
         }
     }
 
-    /// The announcements that it is.
+    /// Its announcement, if it is one.
     pub fn announcements(&self) -> Vec<String> {
         match self {
             Self::Announced(name) => vec![name.clone()],
@@ -75,7 +75,7 @@ impl Signal {
         }
     }
 
-    /// What it is in an event that has it: NaN where it should be there and is not.
+    /// Its value in an event that has one: NaN if it is missing.
     pub fn in_event(&self, event: &Event<'_>) -> Option<f64> {
         let of_update = match (self, event) {
             (Self::Metric(metric), Event::Epoch(seen)) => {
@@ -100,7 +100,7 @@ impl Signal {
         Some(value.unwrap_or(f64::NAN))
     }
 
-    /// Whether a higher value is the better one, where its name tells.
+    /// Whether a higher value is better, if its name tells.
     pub(crate) fn higher_is_better(&self) -> Option<bool> {
         let Self::Metric(MetricOf { name, .. }) = self else {
             return matches!(self, Self::Loss).then_some(false);
@@ -118,12 +118,12 @@ impl Signal {
         }
     }
 
-    /// Refuses to look for the highest loss or the lowest accuracy.
+    /// Refuses to maximize a loss or minimize an accuracy.
     pub(crate) fn check_best(&self, highest: bool) -> Result<(), OutOfRange> {
         let ok = self.higher_is_better().is_none_or(|higher| higher == highest);
         let (field, allowed) = match highest {
-            true => ("max", "a signal that is better the higher it is; use min"),
-            false => ("min", "a signal that is better the lower it is; use max"),
+            true => ("max", "a signal for which higher is better; use min"),
+            false => ("min", "a signal for which lower is better; use max"),
         };
         match ok {
             true => Ok(()),
@@ -192,22 +192,38 @@ impl<'a> Deserialize<'a> for Signal {
     }
 }
 
-/// Means of a signal over so many of its values, or each value by itself.
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Signal {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Signal".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "What a controller listens to: a metric of an epoch, such as \"valid Loss\" or \"train Accuracy\", \
+                            an announced number, or a measurement of each update.",
+            "type": "string",
+            "pattern": "^(((valid|train|announced) .+)|loss|gradient_norm|gradient_l1|largest_gradient|update_norm|task_cosine)$",
+        })
+    }
+}
+
+/// Means of a signal over a fixed number of values, or each value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Heard {
-    /// Of the finite values since the last mean; no sum, which may overflow.
+    /// The mean of the finite values since the last output; not a sum, which may overflow.
     mean: f64,
     finite: u64,
-    /// All values since the last mean.
+    /// The number of values since the last output.
     since: u64,
-    /// Values of the whole run that were missing, infinite or NaN.
+    /// The number of values in the whole run that were missing, infinite or NaN.
     pub not_finite: u64,
 }
 
 impl Heard {
-    /// The mean of the last `every` values, where this event completes it. Values that are not finite are counted and
-    /// left out of it; it is NaN where none was finite.
+    /// The mean of the last `every` values, if this event completes it. Non-finite values are counted and
+    /// left out; the mean is NaN if none was finite.
     pub fn hear(&mut self, signal: &Signal, every: u64, event: &Event<'_>) -> Option<f64> {
         let value = signal.in_event(event)?;
         self.since = self.since.saturating_add(1);

@@ -1,4 +1,4 @@
-//! How long ago something was announced.
+//! The steps since an announcement.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Since {
-    /// Announced, and no update since.
+    /// Announced, with no update since.
     due: bool,
     /// Steps since the first update after it; `None` before any.
     steps: Option<u64>,
@@ -15,18 +15,18 @@ pub(crate) struct Since {
 }
 
 impl Since {
-    /// The count begins with the next update.
+    /// A count that starts with the next update.
     pub fn announced() -> Self {
         Self { due: true, ..Self::default() }
     }
 
-    /// The count begins anew with the next update.
+    /// Restarts the count with the next update.
     pub fn announce(&mut self) {
         self.due = true;
     }
 
-    /// Hears of an update, and counts: from 0 with the first one after an announcement, `None` before any. A schedule
-    /// that starts anew in mid-run sets the step back, and not what has passed.
+    /// Counts an update: 0 for the first one after an announcement, `None` before any. A schedule that
+    /// restarts in mid-run resets the step, but not the elapsed steps.
     pub fn steps(&mut self, step: u64) -> Option<u64> {
         let passed = step.saturating_sub(std::mem::replace(&mut self.last, step));
         self.steps = match std::mem::take(&mut self.due) {
@@ -51,7 +51,7 @@ mod tests {
         since.announce();
         assert_eq!([10, 11].map(|step| since.steps(step)), [0, 1].map(Some));
         assert_eq!([7, 8].map(|step| Since::announced().steps(step)), [0, 0].map(Some));
-        // The schedule starts anew.
+        // The schedule restarts.
         assert_eq!([0, 1, 4].map(|step| since.steps(step)), [1, 2, 5].map(Some));
     }
 }

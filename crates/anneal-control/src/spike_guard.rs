@@ -1,4 +1,4 @@
-//! What becomes of an update whose gradients, or loss, are far above what is usual.
+//! Handles updates whose gradients or loss are far above the usual.
 
 use crate::describe::updates;
 use crate::{
@@ -10,25 +10,24 @@ use serde::{Deserialize, Serialize};
 /// Clips gradients whose norm is far above its moving mean, or cuts the rate, or skips the update.
 ///
 /// ```text
-/// z = (g − μ) / (√v + ε)                               a spike where z > z*
+/// z = (g − μ) / (√v + ε)                               a spike if z > z*
 /// g* = μ + z* √v · z*/z  for a spike, else g           what a spike is clipped to
 /// μ ← α μ + (1 − α) g*      v ← α v + (1 − α) (g* − μ)²
 /// ```
 ///
-/// μ and v begin as mean and variance of the first values, in which nothing is a spike. The further off a
-/// spike is the closer to the mean it is clipped, and only its g* moves the statistics. Values below the mean
-/// are no spikes. Where all values were equal (v = 0) nothing is known of what is usual, and nothing is a
-/// spike.
+/// μ and v start as mean and variance of the first values, among which nothing is a spike. The larger a
+/// spike, the closer to the mean it is clipped, and only its g* enters the statistics. Values below the mean
+/// are not spikes. If all values were equal (v = 0), there is no scale, and nothing is a spike.
 ///
 /// | made by | at a spike |
 /// | --- | --- |
 /// | [`clip`](Self::clip) | the gradients × g*/g: ZClip |
-/// | [`cut`](Self::cut) | the rate × a factor, in this update and those after it, k together; a spike among them begins anew |
-/// | [`skip`](Self::skip) | the update is skipped; the last of so many in a row stops the run |
+/// | [`cut`](Self::cut) | the rate × a factor, in this update and those after it, k in total; another spike restarts the count |
+/// | [`skip`](Self::skip) | the update is skipped; the last of `most` in a row stops the run |
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
-/// | `signal` | `gradient_norm` | `gradient_norm`, `gradient_l1`, `largest_gradient`; unless it clips, `loss` |
+/// | `signal` | `gradient_norm` | `gradient_norm`, `gradient_l1`, `largest_gradient`; except with `clip`, also `loss` |
 /// | `memory` α | 0.97 | 0 < α < 1 |
 /// | `threshold` z* | 2.5 | finite, above 0 |
 /// | `first` | 25 updates | at least 2 |
@@ -36,14 +35,14 @@ use serde::{Deserialize, Serialize};
 /// | `cut`: factor, updates | given | 0 < factor < 1; at least 1 |
 /// | `skip`: most | given | at least 1 |
 ///
-/// The norm is that of the gradients before they are clipped by value or norm, and g*/g multiplies what such
-/// a clip leaves: with both, a spike is made smaller twice. An ε that is not small beside √v, as with norms
-/// below 1e-4, hides spikes.
+/// The norm is measured before clipping by value or norm, and g*/g multiplies the clipped gradient: with
+/// both, a spike is reduced twice. An ε that is not small compared with √v, as for norms below 1e-4, hides
+/// spikes.
 ///
-/// A value that is infinite or NaN is counted, moves no statistics, and is a spike for `cut` and `skip`; one
-/// that is missing is counted alone. An update that a controller before it skips, such as for an overflow of
-/// a scaled gradient, is none, and is not looked at. What happened is in the state: `spikes`, the number of
-/// the `last_spike`, and `not_finite`.
+/// An infinite or NaN value is counted, does not enter the statistics, and is a spike for `cut` and `skip`; a
+/// missing value is only counted. An update that an earlier controller skips, for example for an overflow of
+/// a scaled gradient, is ignored. The state records what happened: `spikes`, the number of the `last_spike`,
+/// and `not_finite`.
 ///
 /// Source: Kumar et al. 2025, ZClip: Adaptive Spike Mitigation for LLM Pre-Training, arXiv 2504.02507; its
 /// defaults, and the arithmetic of its package zclip 1.0.0 (`mode="zscore"`,
@@ -64,6 +63,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SpikeGuard {
     reaction: Reaction,
@@ -80,6 +80,7 @@ pub struct SpikeGuard {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Reaction {
     Clip,
@@ -113,12 +114,12 @@ impl SpikeGuard {
         Self::new(Reaction::Clip)
     }
 
-    /// Multiplies the rate by a factor in so many updates, from that of the spike on.
+    /// Multiplies the rate by a factor for this many updates, starting with the spike.
     pub fn cut(factor: f64, updates: impl Into<Span>) -> Self {
         Self::new(Reaction::Cut { factor, updates: updates.into() })
     }
 
-    /// Skips the update, and stops the run at the last of `most` in a row.
+    /// Skips the update, and stops the run at the last of `most` consecutive ones.
     pub fn skip(most: u64) -> Self {
         Self::new(Reaction::Skip { most })
     }
@@ -134,31 +135,31 @@ impl SpikeGuard {
         }
     }
 
-    /// What it looks at.
+    /// Sets the signal.
     #[must_use]
     pub fn signal(self, signal: impl Into<Signal>) -> Self {
         Self { signal: signal.into(), ..self }
     }
 
-    /// What the statistics keep of themselves from one value to the next.
+    /// Sets the share of the statistics that is kept from one value to the next.
     #[must_use]
     pub fn memory(self, memory: f64) -> Self {
         Self { memory, ..self }
     }
 
-    /// How many deviations above the mean is a spike.
+    /// Sets how many deviations above the mean make a spike.
     #[must_use]
     pub fn threshold(self, deviations: f64) -> Self {
         Self { threshold: deviations, ..self }
     }
 
-    /// How many values the statistics begin with.
+    /// Sets how many values initialize the statistics.
     #[must_use]
     pub fn first(self, updates: impl Into<Span>) -> Self {
         Self { first: updates.into(), ..self }
     }
 
-    /// What is added to the deviation.
+    /// Sets the constant added to the deviation.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Self { epsilon, ..self }
@@ -205,9 +206,9 @@ impl Describe for SpikeGuard {
 #[derive(Clone, Debug)]
 struct Guard {
     rule: SpikeGuard,
-    /// Values that the statistics begin with.
+    /// The number of values that initialize the statistics.
     first: u64,
-    /// Updates that a spike cuts the rate of.
+    /// The number of updates with a cut rate after a spike.
     cut: u64,
     state: GuardState,
 }
@@ -215,15 +216,15 @@ struct Guard {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct GuardState {
-    /// Values that the statistics began with, so far.
+    /// The number of initial values so far.
     first: u64,
     mean: f64,
     variance: f64,
     spikes: u64,
-    /// The number of its update.
+    /// The update number of the last spike.
     last_spike: Option<u64>,
     in_a_row: u64,
-    /// Updates for which the rate is still cut.
+    /// Remaining updates with a cut rate.
     left: u64,
     not_finite: u64,
 }
@@ -238,12 +239,12 @@ impl Guard {
         }
     }
 
-    /// Looks at a value: what a spike is clipped to, itself where it is not finite; `None` where it is no
-    /// spike.
+    /// Judges a value: returns what a spike is clipped to, or the value itself if it is not finite; `None` if
+    /// it is not a spike.
     fn judge(&mut self, value: f64) -> Option<f64> {
         let GuardState { first, mean, variance, .. } = self.state;
         let SpikeGuard { memory, threshold, epsilon, reaction, .. } = self.rule;
-        // Its square is part of the variance.
+        // Its square enters the variance.
         if !(value * value).is_finite() {
             self.state.not_finite += 1;
             return (reaction != Reaction::Clip).then_some(value);
@@ -278,7 +279,7 @@ impl Guard {
             Reaction::Skip { most } => {
                 return Err(Stop::new(format!(
                     "{} is {value}, the last of {most} spikes in a row above its moving mean of {:.4}: a lower \
-                     learning rate may keep training stable; where it is meant to rise as far, allow more spikes",
+                     learning rate may keep training stable; if such a rise is intended, allow more spikes",
                     self.rule.signal, self.state.mean,
                 )));
             }
@@ -286,7 +287,7 @@ impl Guard {
         Ok(Answer::default())
     }
 
-    /// The rate while it is cut.
+    /// The rate during a cut.
     fn rate(&mut self) -> Answer {
         let Reaction::Cut { factor, .. } = self.rule.reaction else { return Answer::default() };
         if self.state.left == 0 {
@@ -357,7 +358,7 @@ mod tests {
         Observation { gradient_norm: Some(norm), ..Observation::default() }
     }
 
-    /// Norms that wander, with spikes in the updates 40, 41 and 80, and a deep one in 60.
+    /// Wandering norms, with spikes in updates 40, 41 and 80, and a dip in 60.
     fn norms() -> Vec<f64> {
         let norm = |t: u64| {
             let noise = (t * t * 7 % 31) as f64 / 31.0;
@@ -372,7 +373,7 @@ mod tests {
         (0..120).map(norm).collect()
     }
 
-    /// ZClip as it is published: a buffer first, then the two averages. Each norm's clipped one.
+    /// ZClip as published: first a buffer, then the two averages. Returns the clipped norms.
     fn zclip(norms: &[f64]) -> Vec<f64> {
         let (first, rest) = norms.split_at(25);
         let mut mean = first.iter().sum::<f64>() / 25.0;
@@ -408,7 +409,7 @@ mod tests {
         let mut driver = Driver::new(SpikeGuard::cut(0.25, 3));
         let rates: Vec<f64> = norms().iter().map(|norm| driver.update(&of_norm(*norm))).collect();
         let cut: Vec<usize> = (0..120).filter(|t| rates[*t] == 0.25).collect();
-        // The spike in 41 begins anew.
+        // The spike in 41 restarts the count.
         assert_eq!(cut, [40, 41, 42, 43, 80, 81, 82]);
         assert_eq!(rates.iter().filter(|rate| **rate == 1.0).count(), 120 - 7);
         let mut driver =

@@ -1,4 +1,4 @@
-//! A rate that falls while the gradients of several tasks point against each other.
+//! A rate that falls while the gradients of several tasks conflict.
 
 use crate::describe::updates;
 use crate::{
@@ -6,31 +6,31 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Lowers the rate while the tasks of a model conflict: while the mean cosine between pairs of their gradients is
-/// below 0.
+/// Lowers the rate while the tasks of a model conflict: while the mean cosine between pairs of their
+/// gradients is negative.
 ///
 /// ```text
 /// factor = 1 − κ max(0, −c)
 /// ```
 ///
-/// with c the mean cosine of the update, or its moving mean in which an update counts half after every `half_life`.
-/// Where all tasks point the same way, or across each other, the rate is the schedule's; with κ = 1 two tasks that
-/// point exactly against each other stop it.
+/// with c the mean cosine of the update, or its moving mean with the given `half_life`. If all tasks point
+/// the same way or are orthogonal, the rate is the schedule's; with κ = 1, two exactly opposed tasks reduce
+/// it to 0.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `strength` κ | 1 | 0 to 1 |
 /// | `half_life` | none: each update by itself | a span of at least 1 update |
 ///
-/// The cosine is that of the parameters that both tasks of a pair share. So the factor is mostly meant for the group
-/// of these: `TaskConflict::new().on_group("trunk")`. The training says what its tasks are, with burn-anneal's
-/// `TaskGradients`.
+/// The cosine is computed over the parameters that both tasks of a pair share, so the factor is mostly meant
+/// for the group of these: `TaskConflict::new().on_group("trunk")`. The training defines its tasks with
+/// burn-anneal's `TaskGradients`.
 ///
-/// An update has no cosine where no two tasks share a parameter, or all but one have no gradient, one of 0, or one that is
-/// not finite. It is counted, as `undefined`, and leaves the factor as it was, which is 1 at first. Where none of
-/// the first 100 updates has one, the run stops: tasks that share nothing cannot conflict. An update that a controller
-/// before this one skips changes nothing. Counted too are the updates that had a cosine, `defined`, and those of which it was
-/// below 0, `conflicting`.
+/// An update has no cosine if no two tasks share a parameter, or if all but one have no gradient, a zero
+/// gradient, or a non-finite one. It is counted as `undefined` and leaves the factor unchanged, initially 1.
+/// If none of the first 100 updates has one, the run stops: tasks that share nothing cannot conflict. An
+/// update that an earlier controller skips changes nothing. The state also counts the updates with a cosine,
+/// `defined`, and with a negative one, `conflicting`.
 ///
 /// ```
 /// use anneal_control::{Controllers, Describe, Due, Observation, RunLength, TaskConflict};
@@ -46,6 +46,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TaskConflict {
     #[serde(default = "default_strength")]
@@ -58,7 +59,7 @@ fn default_strength() -> f64 {
     1.0
 }
 
-/// Updates within which one must have a cosine.
+/// One of this many first updates must have a cosine.
 const WITHIN: u64 = 100;
 
 impl Default for TaskConflict {
@@ -68,18 +69,18 @@ impl Default for TaskConflict {
 }
 
 impl TaskConflict {
-    /// With κ = 1, of each update by itself.
+    /// With κ = 1 and no moving mean.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// κ: what is taken from the rate where tasks point exactly against each other.
+    /// Sets κ: the share of the rate that is removed if tasks are exactly opposed.
     #[must_use]
     pub fn strength(self, kappa: f64) -> Self {
         Self { strength: kappa, ..self }
     }
 
-    /// The cosine is a moving mean, in which an update counts half after so many.
+    /// Uses a moving mean of the cosine with this half-life.
     #[must_use]
     pub fn half_life(self, updates: impl Into<Span>) -> Self {
         Self { half_life: Some(updates.into()), ..self }
@@ -100,7 +101,7 @@ impl Describe for TaskConflict {
 #[derive(Clone, Debug)]
 struct Watcher {
     strength: f64,
-    /// What all weights of the mean are multiplied by with each update.
+    /// The decay factor of all weights of the mean per update.
     memory: f64,
     state: WatcherState,
 }
@@ -108,15 +109,15 @@ struct Watcher {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct WatcherState {
-    /// Of the cosine.
+    /// The moving mean of the cosine.
     mean: f64,
-    /// Of all its updates together; 0 before the first.
+    /// The total weight of its updates; 0 before the first.
     weight: f64,
-    /// Updates that had a cosine.
+    /// Updates with a cosine.
     defined: u64,
-    /// Those of which it was below 0.
+    /// Updates with a negative one.
     conflicting: u64,
-    /// Updates that had none.
+    /// Updates without one.
     undefined: u64,
 }
 
@@ -129,7 +130,7 @@ impl Watcher {
                 true => Err(Stop::new(format!(
                     "none of the first {WITHIN} updates has a cosine between task gradients: no two tasks share a \
                      parameter, so that they cannot conflict, or all gradients but one are 0 or not finite; \
-                     TaskGradients::cosines says which. Let them share a trunk, or leave this controller out"
+                     TaskGradients::cosines shows which. Let them share a trunk, or remove this controller"
                 ))),
                 false => Ok(()),
             };
@@ -199,7 +200,7 @@ mod tests {
         }
     }
 
-    /// By hand: weights 1, ½, ¼ from the last one back.
+    /// By hand: weights 1, ½, ¼, counted back from the last one.
     #[test]
     fn a_moving_mean_has_its_half_life() {
         let mut driver = Driver::new(TaskConflict::new().half_life(1));
@@ -212,7 +213,7 @@ mod tests {
         for number in 0..20 {
             driver.update(&of(if number < 10 { 0.0 } else { -1.0 }));
         }
-        // Each ten count half of the ten after them.
+        // Each ten count half as much as the ten after them.
         assert!((driver.update(&of(f64::NAN)) - 1.0 / 3.0).abs() < 1e-12);
     }
 
@@ -228,7 +229,7 @@ mod tests {
         let state = driver.state();
         let counts = ["undefined", "defined", "conflicting"].map(|name| state[name].as_u64());
         assert_eq!(counts, [Some(4), Some(2), Some(1)]);
-        // Rounded sums may come out beyond.
+        // Rounded sums may exceed the range.
         assert_eq!(driver.update(&of(-1.000_001)), 0.0);
     }
 
@@ -264,7 +265,7 @@ mod tests {
         assert_eq!(controllers.states().nth(1).unwrap().1["undefined"], 0);
     }
 
-    /// Also of one group, but not twice.
+    /// Works on one group too, but not twice.
     #[test]
     fn it_can_be_of_a_group() {
         let set_up = |groups: [&str; 2]| {

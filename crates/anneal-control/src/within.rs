@@ -1,4 +1,4 @@
-//! A controller for a part of the run.
+//! A controller that is active in a part of the run.
 
 use crate::controllers::Erased;
 use crate::{
@@ -9,15 +9,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::ops::Range;
 
-/// What becomes of a controller's factor where its part of the run ends.
+/// What happens to a controller's factor at the end of its part of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AtEnd {
-    /// It stays what it has come to.
+    /// It keeps its last value.
     #[default]
     Hold,
-    /// It is 1 again.
+    /// It returns to 1.
     Release,
 }
 
@@ -27,7 +28,7 @@ impl AtEnd {
     }
 }
 
-/// Lets another hear only in some steps of the schedule.
+/// Makes another controller active only in some steps of the schedule.
 #[derive(Clone, Debug)]
 pub(crate) struct Within {
     inner: Box<dyn Erased>,
@@ -37,7 +38,7 @@ pub(crate) struct Within {
     state: WithinState,
 }
 
-/// What a checkpoint saves of it.
+/// The state that a checkpoint saves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WithinState {
@@ -45,7 +46,7 @@ pub(crate) struct WithinState {
     /// The step of the last update; `None` before the first.
     #[serde(default)]
     step: Option<u64>,
-    /// What it answered last.
+    /// Its last answer.
     #[serde(default)]
     factor: Option<f64>,
     #[serde(default)]
@@ -64,16 +65,16 @@ impl Within {
 }
 
 impl Within {
-    /// Whether the next update is of its part.
+    /// Whether the next update is in its part.
     fn is_next(&self) -> bool {
         self.steps.contains(&self.state.step.map_or(0, |step| step + 1))
     }
 
-    /// Hears of an update, of its part or after it.
+    /// Handles an update in its part or after it.
     fn update(&mut self, event: &Event<'_>, step: u64) -> Result<Answer, Stop> {
         let before = self.state.step.replace(step);
         let was_within = before.is_some_and(|step| self.steps.contains(&step));
-        // What one made of an epoch it answers to the update after it.
+        // A reaction to an epoch takes effect at the update after it.
         let has_more = was_within && !self.inner.metrics().is_empty();
         let is_over = step >= self.steps.end;
         if self.steps.contains(&step) || (is_over && has_more) {
@@ -145,7 +146,7 @@ impl Controller for Within {
     }
 
     fn restore(&mut self, state: WithinState) -> Result<(), OutOfRange> {
-        let damaged = |value| OutOfRange::new("inner", value, "a state of its");
+        let damaged = |value| OutOfRange::new("inner", value, "a valid state");
         self.inner.restore(state.inner.clone()).map_err(damaged)?;
         Answer { factor: state.factor, floor: state.floor, ..Answer::default() }.check()?;
         self.state = state;
@@ -176,7 +177,7 @@ mod tests {
         assert_eq!(after_nan(cooldown().until(4).released()), [1.0, 1.0, 0.5, 0.5, 1.0, 1.0]);
     }
 
-    /// The epoch that ends with its part is heard, and what came of it is held.
+    /// The epoch that ends with its part is handled, and its result is held.
     #[test]
     fn the_last_epoch_of_its_part_counts() {
         let plateau = || Plateau::min(MetricOf::valid("Loss")).patience(0).factor(0.5);
@@ -195,7 +196,8 @@ mod tests {
         assert_eq!(rates(plateau().after(4))[4..], [1.0, 1.0, 1.0, 1.0]);
     }
 
-    /// What is announced is heard by those of the next update, and by nobody where that is outside of all parts.
+    /// An announcement goes to the controllers active at the next update, and to none if that is outside all
+    /// parts.
     #[test]
     fn announcements_are_for_the_next_update() {
         let mut driver = Driver::new(PruningRestart::new(3.0, 1).after(1).until(3));
@@ -211,7 +213,7 @@ mod tests {
     fn a_part_beyond_the_run_is_warned_of() {
         let run = RunLength::updates(10).resolve().unwrap();
         let warnings = |rule: Scoped<Cooldown>| rule.build(&run).unwrap().controller.warnings();
-        assert_eq!(warnings(cooldown().after(10)), ["it begins at update 10, and the run has 10"]);
+        assert_eq!(warnings(cooldown().after(10)), ["it starts at update 10, but the run has 10"]);
         assert!(warnings(cooldown().after(9).until(90)).is_empty());
     }
 

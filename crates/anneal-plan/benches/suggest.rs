@@ -1,4 +1,4 @@
-//! What a suggestion of a Bayesian search takes: over two axes, after so many trials.
+//! The time of a suggestion by a Bayesian search over two axes, after a number of trials.
 //!
 //! `cargo bench -p anneal-plan --profile dev --bench suggest`
 

@@ -1,19 +1,19 @@
-//! Curvature of the loss from losses at different rates.
+//! Estimates the curvature of the loss from losses at different rates.
 
 use crate::{OutOfRange, RangeTest};
 use serde::{Deserialize, Serialize};
 
-/// The mean curvature that a gradient and the loss above its minimum show.
+/// The mean curvature, from a gradient and the loss above its minimum.
 ///
 /// ```text
 /// λ̄ = ‖g‖² / (2 (loss − minimum))
 /// ```
 ///
-/// On a quadratic with eigenvalues λ_i and weights w_i along its eigenvectors it is Σλ_i²w_i²/Σλ_iw_i²: a mean of the
-/// eigenvalues, so at most the largest, and equal to λ_i along one eigenvector.
+/// On a quadratic with eigenvalues λ_i and weights w_i along its eigenvectors it is Σλ_i²w_i²/Σλ_iw_i²: a
+/// mean of the eigenvalues, so at most the largest, and equal to λ_i along one eigenvector.
 ///
 /// # Errors
-/// A square that is negative, a minimum that is not below the loss, or anything that is not finite.
+/// A negative square, a minimum that is not below the loss, or anything that is not finite.
 ///
 /// ```
 /// use anneal_plan::mean_curvature;
@@ -29,19 +29,21 @@ pub fn mean_curvature(gradient_squared: f64, loss: f64, minimum: f64) -> Result<
     Ok(gradient_squared / (2.0 * (loss - minimum)))
 }
 
-/// The mean curvature that one step of plain SGD shows, from the losses of one batch before and after it.
+/// The mean curvature, from the losses of one batch before and after a step of plain SGD.
 ///
 /// ```text
 /// λ = (1 − √((after − minimum)/(before − minimum))) / rate
 /// ```
 ///
-/// A small step changes the loss by d loss/d ln η ≈ −η‖g‖² = −2η (loss − minimum) λ̄, with the λ̄ of [`mean_curvature`]. The square
-/// root takes the step's second order into account: along one eigenvector of a quadratic the result is its eigenvalue
-/// at any rate below 1/λ, and otherwise it is below λ̄, by about half of `rate` times the variance of the eigenvalues that λ̄ is
-/// the mean of. It is never above the largest eigenvalue. A loss that rose may give a negative result.
+/// A small step changes the loss by d loss/d ln η ≈ −η‖g‖² = −2η (loss − minimum) λ̄, with the λ̄ of
+/// [`mean_curvature`]. The square root accounts for the second order of the step: along one eigenvector of a
+/// quadratic the result is its eigenvalue at any rate below 1/λ; otherwise it is below λ̄, by about half of
+/// `rate` times the variance of the eigenvalues averaged in λ̄. It never exceeds the largest eigenvalue. If
+/// the loss rose, the result may be negative.
 ///
 /// # Errors
-/// A rate that is not above 0, a minimum that is not below the loss before or is above that after, or anything that is not finite.
+/// A rate that is not above 0, a minimum that is not below the earlier loss or is above the later one, or
+/// anything that is not finite.
 ///
 /// ```
 /// use anneal_plan::curvature_of_step;
@@ -70,16 +72,17 @@ fn check_above(loss: f64, minimum: f64) -> Result<(), OutOfRange> {
     OutOfRange::require("loss", loss, above, format!("above the minimum, {minimum:?}; finite"))
 }
 
-/// Gradient and curvature along it, from the losses of one batch at the weights w and after two steps w − ηg.
+/// The gradient and the curvature along it, from the losses of one batch at the weights w and after two steps
+/// w − ηg.
 ///
 /// ```text
 /// s_k = (loss_k − loss)/η_k = −‖g‖² + ½ η_k gᵀHg + O(η_k²)
 /// gᵀHg = 2 (s₂ − s₁)/(η₂ − η₁)        ‖g‖² = (η₁ s₂ − η₂ s₁)/(η₂ − η₁)
 /// ```
 ///
-/// Exact on a quadratic for any two different rates. Elsewhere opposite rates, η and −η, are best: the third order then cancels in
-/// gᵀHg, whose error is O(η²) instead of O(η). Take η so large that the losses differ in several digits, as rounding errors of size
-/// ε show in gᵀHg as up to 4ε/η².
+/// Exact on a quadratic for any two different rates. Otherwise opposite rates, η and −η, are best: the third
+/// order then cancels in gᵀHg, whose error is O(η²) instead of O(η). Choose η so large that the losses differ
+/// in several digits, because rounding errors of size ε cause errors of up to 4ε/η² in gᵀHg.
 ///
 /// ```
 /// use anneal_plan::TwoSteps;
@@ -96,23 +99,28 @@ fn check_above(loss: f64, minimum: f64) -> Result<(), OutOfRange> {
 pub struct TwoSteps {
     /// ‖g‖².
     pub gradient_squared: f64,
-    /// gᵀHg/‖g‖², the Rayleigh quotient of the gradient: at most the largest eigenvalue, and at least the [`mean_curvature`] of a
-    /// convex quadratic.
+    /// gᵀHg/‖g‖², the Rayleigh quotient of the gradient: at most the largest eigenvalue, and at least the
+    /// [`mean_curvature`] of a convex quadratic.
     pub curvature: f64,
 }
 
 impl TwoSteps {
-    /// From the loss, and rate and loss of each step.
+    /// Computes them from the loss, and the rate and loss of each step.
     ///
     /// # Errors
-    /// A rate of 0, two rates that are equal, anything that is not finite, or losses that show no gradient.
+    /// A rate of 0, two equal rates, anything that is not finite, or losses without a measurable gradient.
     pub fn new(loss: f64, first: (f64, f64), second: (f64, f64)) -> Result<Self, OutOfRange> {
         OutOfRange::require("loss", loss, loss.is_finite(), "finite")?;
         for (rate, loss) in [first, second] {
             OutOfRange::require("rate", rate, rate.is_finite() && rate != 0.0, "finite, not 0")?;
             OutOfRange::require("loss", loss, loss.is_finite(), "finite")?;
         }
-        OutOfRange::require("rate", second.0, first.0 != second.0, "not that of the other step")?;
+        OutOfRange::require(
+            "rate",
+            second.0,
+            first.0 != second.0,
+            "different from the rate of the other step",
+        )?;
         let slope = |(rate, after): (f64, f64)| (after - loss) / rate;
         let (first_slope, second_slope) = (slope(first), slope(second));
         let distance = second.0 - first.0;
@@ -124,39 +132,40 @@ impl TwoSteps {
         Ok(Self { gradient_squared: square, curvature })
     }
 
-    /// The largest rate at which a step along the gradient does not raise a quadratic loss: 2/curvature. `None` where the loss
-    /// does not curve up.
+    /// The largest rate at which a step along the gradient does not raise a quadratic loss: 2/curvature.
+    /// `None` if the loss does not curve upwards.
     pub fn largest_stable_rate(&self) -> Option<f64> {
         (self.curvature > 0.0).then(|| 2.0 / self.curvature)
     }
 }
 
-/// Curvature from a whole sweep of plain SGD.
+/// The curvature estimated from a whole sweep of plain SGD.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SweepCurvature {
     /// The curvature.
     pub curvature: f64,
-    /// Its standard error, from how far the losses lie from the fit.
+    /// Its standard error, from the residuals of the fit.
     pub standard_error: f64,
-    /// How many losses were fitted: those before half of the fall.
+    /// The number of fitted losses: those before half of the fall.
     pub points: usize,
 }
 
 impl RangeTest {
-    /// The curvature that the falling part of a sweep of plain SGD shows: a loss that goes down to `minimum` keeps what
-    /// earlier steps gained.
+    /// Estimates the curvature from the falling part of a sweep of plain SGD, whose loss falls towards
+    /// `minimum` and keeps the gains of earlier steps.
     ///
     /// ```text
     /// loss_t − minimum = (loss_0 − minimum) · Π_{s<t} (1 − η_s λ)²
     /// ```
     ///
-    /// In terms of ln η, with c = Δ ln η per update and small steps: d loss/d ln η = −2η (loss − minimum) λ/c. λ is fitted by least
-    /// squares of ln(loss − minimum) against 2 Σ_{s<t} ln(1 − η_s λ), over the losses before half of the fall, far below
-    /// divergence. Without noise it is the eigenvalue, along one eigenvector; otherwise it is a mean of those along
-    /// which the loss falls, at most the largest. The loss must be that of the same data, or its noise small against its fall.
+    /// In terms of ln η, with c = Δ ln η per update and small steps: d loss/d ln η = −2η (loss − minimum)
+    /// λ/c. λ is fitted by least squares of ln(loss − minimum) against 2 Σ_{s<t} ln(1 − η_s λ), over the
+    /// losses before half of the fall, far below divergence. Without noise it is the eigenvalue if the loss
+    /// falls along one eigenvector; otherwise a mean of those along which it falls, at most the largest. The
+    /// losses must be on the same data, or their noise small compared with the fall.
     ///
-    /// `None` where the test [says nothing](Self::verdict), or the minimum is not below all of those losses.
+    /// `None` if the test [says nothing](Self::verdict), or the minimum is not below all of these losses.
     ///
     /// ```
     /// use anneal_plan::Sweep;
@@ -182,7 +191,7 @@ impl RangeTest {
         let heights: Vec<f64> = heights.collect::<Option<_>>()?;
         let rates: Vec<f64> = points.iter().map(|point| point.rate).collect();
         let fit = |curvature: f64| Fit::of(&traveled(&rates, curvature), &heights);
-        // The slope falls as the distance grows with the curvature, so there is one place where they agree.
+        // The slope falls as the distance grows with the curvature, so they agree at exactly one point.
         let (mut low, mut high) = (0.0, 1.0 / rates.iter().copied().fold(0.0, f64::max));
         if fit(low)?.slope >= 0.0 {
             return None;
@@ -198,7 +207,7 @@ impl RangeTest {
         Some(SweepCurvature { curvature: low, standard_error, points: points.len() })
     }
 
-    /// The points before the median of five losses has come down half of the fall.
+    /// The points before the median of five losses has completed half of the fall.
     fn before_half(&self) -> Option<&[crate::Point]> {
         let fall = self.fall()?;
         let half = 0.5 * (fall.before + fall.after);
@@ -208,7 +217,7 @@ impl RangeTest {
     }
 }
 
-/// Σ_{s<t} −ln(1 − η_s λ)/λ before each update t: the sum of the rates where λ is small.
+/// Σ_{s<t} −ln(1 − η_s λ)/λ before each update t: the sum of the rates for small λ.
 fn traveled(rates: &[f64], curvature: f64) -> Vec<f64> {
     let mut sum = 0.0;
     let before = |rate: &f64| {
@@ -222,7 +231,7 @@ fn traveled(rates: &[f64], curvature: f64) -> Vec<f64> {
     rates.iter().map(before).collect()
 }
 
-/// A line of least squares.
+/// A least-squares line.
 struct Fit {
     slope: f64,
     standard_error: f64,
@@ -251,7 +260,7 @@ mod tests {
     use crate::range_test::Normal;
     use proptest::prelude::*;
 
-    /// ½ Σ λ_i w_i², with its gradient's square and gᵀHg.
+    /// ½ Σ λ_i w_i², with the square of its gradient and gᵀHg.
     #[derive(Debug)]
     struct Quadratic {
         eigenvalues: Vec<f64>,
@@ -305,7 +314,7 @@ mod tests {
             let rate = share / q.largest();
             let of_step = curvature_of_step(rate, q.loss(), q.step(rate).loss(), 0.0).unwrap();
             prop_assert!(of_step <= mean * (1.0 + 1e-9) && mean <= q.largest() * (1.0 + 1e-9));
-            // By the formula of the docs, to second order in the rate.
+            // From the formula in the docs, to second order in the rate.
             let variance = q.sum(3) / q.sum(1) - mean * mean;
             let third = 4.0 * rate * rate * q.largest().powi(3);
             prop_assert!((of_step - (mean - 0.5 * rate * variance)).abs() <= third + 1e-9 * mean);
@@ -328,7 +337,7 @@ mod tests {
             prop_assert!(found.curvature <= q.largest() * (1.0 + 1e-9));
         }
 
-        /// Above no eigenvalue, and above the smallest.
+        /// At most the largest eigenvalue, and above the smallest.
         #[test]
         fn a_sweep_shows_a_curvature_between_the_eigenvalues(q in quadratic()) {
             let (largest, smallest) = (q.largest(), q.eigenvalues.iter().copied().fold(1e9, f64::min));
@@ -357,7 +366,7 @@ mod tests {
         }
     }
 
-    /// A loss with an offset, given as the minimum; noise within four standard errors.
+    /// A loss with an offset, passed as the minimum; noise within four standard errors.
     #[test]
     fn noise_and_a_minimum_are_allowed() {
         let q = Quadratic { eigenvalues: vec![20.0], weights: vec![1.0] };

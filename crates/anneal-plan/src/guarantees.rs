@@ -1,4 +1,4 @@
-//! What holds for all public types.
+//! Guarantees for all public types.
 
 use crate::*;
 use std::error::Error;
@@ -12,7 +12,7 @@ fn everything_may_go_to_another_thread() {
     check::<(OutOfRange, SearchError)>();
 }
 
-/// A printer of chains, such as anyhow's, says each cause once.
+/// A printer of error chains, such as anyhow's, prints each cause once.
 #[test]
 fn no_error_says_its_cause_twice() {
     let errors = [

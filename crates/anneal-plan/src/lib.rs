@@ -1,4 +1,4 @@
-//! Planning a run: what a range test shows, and searches over trials. On plain numbers, without Burn.
+//! Plans a run with range tests and searches over trials. On plain numbers, without Burn.
 //!
 //! ```
 //! use anneal_plan::Sweep;
@@ -12,13 +12,14 @@
 //!
 //! | question | answer |
 //! | --- | --- |
-//! | Which rate? | [`Sweep`] has the rates of a range test, [`RangeTests`] what it showed, with a [`Verdict`] on whether that says anything |
-//! | How large can the rate be at the start, and how long must it warm up? | [`FirstRate`], [`WarmupAdvice`] |
+//! | Which rate? | [`Sweep`] gives the rates of a range test, [`RangeTests`] the result, with a [`Verdict`] on whether it is meaningful |
+//! | How large can the initial rate be, and how long must it warm up? | [`FirstRate`], [`WarmupAdvice`] |
 //! | How curved is the loss? | [`TwoSteps`], [`mean_curvature`], [`RangeTest::curvature`] |
-//! | Which hyperparameters? | [`Search`] in a [`Space`]: at random, evenly, on a grid, or where a Gaussian process hopes for most ([`UpperConfidence`]); [`Halving`] stops bad trials early, and a file makes the search resumable |
+//! | Which hyperparameters? | [`Search`] in a [`Space`]: at random, evenly, on a grid, or where a Gaussian process is most promising ([`UpperConfidence`]); [`Halving`] stops bad trials early, and a file makes the search resumable |
 //! | How many trials? | [`Target`] |
 //!
-//! [`GaussianProcess`] and [`Sobol`] are what a search is made of, for use alone. The crate has no features.
+//! [`GaussianProcess`] and [`Sobol`] are the building blocks of a search, and can be used alone. The crate
+//! has no features.
 
 mod curvature;
 #[cfg(test)]
@@ -41,7 +42,7 @@ pub use search::{
 };
 pub use warmup::{FirstRate, FoundRate, LargestStable, StableAt, Warmup, WarmupAdvice};
 
-/// The code of the README.
+/// The code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

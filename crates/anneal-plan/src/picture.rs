@@ -1,4 +1,4 @@
-//! Pictures of curves, as SVG and in braille dots for a terminal.
+//! Draws curves as SVG, or in braille dots for a terminal.
 
 use kuva::backend::svg::SvgBackend;
 use kuva::backend::terminal::TerminalBackend;
@@ -9,27 +9,27 @@ use kuva::render::annotations::ReferenceLine;
 use kuva::render::render::{Scene, render_multiple};
 use std::sync::Arc;
 
-/// Colors that people with any kind of color vision tell apart (Okabe and Ito, 2008).
+/// Colors that are distinguishable with any kind of color vision (Okabe and Ito, 2008).
 pub(crate) const COLORS: [&str; 7] =
     ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"];
 
-/// Width and height of a picture in a file, the width that about is left between its axes, and what a character of a
-/// terminal takes up.
+/// Width and height of a picture in a file, the approximate width between its axes, and the size of a
+/// terminal character.
 const SVG: (f64, f64) = (760.0, 440.0);
 const AXES: f64 = 620.0;
 const CHARACTER: (f64, f64) = (8.0, 16.0);
 const ROWS: usize = 22;
-/// Fewer columns than this leave no room between the axes.
+/// The minimum width: fewer columns leave no room between the axes.
 const FEWEST_COLUMNS: usize = 40;
 
 /// Lower and upper end of the horizontal and of the vertical axis.
 type Ends = ((f64, f64), (f64, f64));
 
-/// Values beyond it in size are not drawn: differences of them would overflow.
+/// Values of larger magnitude are not drawn: their differences would overflow.
 const LARGEST: f64 = 1e150;
 
-/// A picture of lines over one horizontal axis. Points that are not finite, or not above 0 where their axis is
-/// logarithmic, are left out; the line goes on to the next one.
+/// A picture of lines over one horizontal axis. Points that are not finite, or not above 0 on a logarithmic
+/// axis, are omitted; the line continues to the next one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Picture {
     pub title: String,
@@ -71,7 +71,7 @@ pub(crate) struct Mark {
     pub label: String,
 }
 
-/// Single points, all drawn alike; one sign stands for each in a terminal.
+/// Single points drawn with the same sign in a terminal.
 #[derive(Clone, Debug)]
 pub(crate) struct Dots {
     pub name: String,
@@ -82,7 +82,7 @@ pub(crate) struct Dots {
 }
 
 impl Axis {
-    /// Where a value lies along the axis, if it can be drawn.
+    /// The position of a value along the axis, if it can be drawn.
     fn place(&self, value: f64) -> Option<f64> {
         match self.logarithmic {
             true => (value > 0.0 && value.is_finite()).then(|| value.log10()),
@@ -90,14 +90,14 @@ impl Axis {
         }
     }
 
-    /// Ends of the axis a little beyond these places.
+    /// Axis ends slightly beyond these positions.
     fn ends(&self, places: impl Iterator<Item = f64>) -> (f64, f64) {
         let (low, high) =
             places.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         if low > high {
             return (0.0, 1.0);
         }
-        // One value alone needs room on both sides that its digits can show.
+        // A single value needs enough room on both sides to be visible in its digits.
         let room = if high - low > 1e-9 * high.abs().max(low.abs()) {
             0.04 * (high - low)
         } else {
@@ -107,7 +107,8 @@ impl Axis {
         (low - room, high + room)
     }
 
-    /// The distance of ticks: whole decades on a logarithmic axis that has some, else 1, 2 or 5 times a power of 10.
+    /// The tick distance: whole decades on a logarithmic axis with at least one, otherwise 1, 2 or 5 times a
+    /// power of 10.
     fn step(&self, (low, high): (f64, f64)) -> f64 {
         const TICKS: f64 = 6.0;
         let least = (high - low) / TICKS;
@@ -122,7 +123,7 @@ impl Axis {
     fn format(&self, step: f64) -> TickFormat {
         match self.logarithmic {
             true => TickFormat::Custom(Arc::new(|place| short(10f64.powf(place)))),
-            // As many digits as tell ticks apart.
+            // As many digits as needed to tell ticks apart.
             false => TickFormat::Custom(Arc::new(move |place| {
                 let digits = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
                 match (1e-6..1e4).contains(&step) {
@@ -134,7 +135,7 @@ impl Axis {
     }
 }
 
-/// A number in three digits.
+/// A number with three digits.
 pub(crate) fn short(number: f64) -> String {
     let rounded: f64 = format!("{number:.2e}").parse().unwrap_or(number);
     match rounded.abs() {
@@ -144,12 +145,13 @@ pub(crate) fn short(number: f64) -> String {
 }
 
 impl Picture {
-    /// For a file.
+    /// Renders it for a file.
     pub(crate) fn svg(&self) -> String {
         SvgBackend::default().render_scene(&self.drawn(SVG, false))
     }
 
-    /// For a terminal: lines of at most `columns` characters (at least 40), without colors. Letters tell lines apart.
+    /// Renders it for a terminal: lines of at most `columns` characters (at least 40), without colors.
+    /// Letters tell lines apart.
     pub(crate) fn terminal(&self, columns: usize) -> String {
         let columns = columns.max(FEWEST_COLUMNS);
         let size = (columns as f64 * CHARACTER.0, ROWS as f64 * CHARACTER.1);
@@ -203,7 +205,7 @@ impl Picture {
         let mut layout = self.layout(&plots, ends, size, terminal);
         if terminal && lines.len() > 1 {
             for (i, points) in lines.iter().enumerate().filter(|(_, points)| !points.is_empty()) {
-                // Each at a place of its own along its line.
+                // Each at its own place along its line.
                 let at = points[(points.len() - 1) * (i + 1) / (lines.len() + 1)];
                 layout = layout.with_annotation(TextAnnotation::new(letter(i), at.0, at.1));
             }
@@ -225,7 +227,7 @@ impl Picture {
             return vec![edge(low), edge(high)];
         }
         let area = BandPlot::new(x, low, high).with_color(COLORS[0]).with_opacity(0.15);
-        // A band has no entry of its own in a legend.
+        // A band has no separate entry in a legend.
         let entry = LinePlot::new().with_color("#d9eaf4").with_stroke_width(8.0);
         vec![Plot::Band(area), Plot::Line(entry.with_legend(&band.name))]
     }
@@ -233,7 +235,7 @@ impl Picture {
     fn marked(&self, mut layout: Layout, (x, y): Ends, terminal: bool) -> Layout {
         for (i, mark) in self.marks.iter().enumerate() {
             let Some(at) = self.x.place(mark.at) else { continue };
-            // Below each other, as rates that agree lie side by side.
+            // One below the other, because agreeing rates are side by side.
             let height = y.1 - (0.05 + 0.06 * (i % 12) as f64) * (y.1 - y.0);
             let (label, beside) = match terminal {
                 true => ((i + 1).to_string(), 0.0),
@@ -287,13 +289,13 @@ impl Picture {
     }
 }
 
-/// One below the other, as one SVG.
+/// The pictures one below the other, as one SVG.
 pub(crate) fn stacked(pictures: impl Iterator<Item = Picture>) -> String {
     let (width, height) = SVG;
     let placed: Vec<String> = pictures
         .enumerate()
         .map(|(i, picture)| {
-            // A name is for the whole of a file.
+            // A name applies to a whole file.
             let svg = picture.svg().replace("kuva-clip-", &format!("picture-{i}-clip-"));
             format!("<g transform=\"translate(0 {})\">{svg}</g>", i as f64 * height)
         })
@@ -302,7 +304,7 @@ pub(crate) fn stacked(pictures: impl Iterator<Item = Picture>) -> String {
     format!("<svg xmlns=\"http://www.w3.org/2000/svg\" {size}>{}</svg>", placed.concat())
 }
 
-/// How far the middle of a label lies from its line at `at`, so that it stands beside it.
+/// The offset of the middle of a label from its line at `at`, so that it is next to it.
 fn beside(label: &str, at: f64, (low, high): (f64, f64)) -> f64 {
     let half = (3.5 * label.chars().count() as f64 + 5.0) * (high - low) / AXES;
     if at + 2.0 * half < high { half } else { -half }
@@ -313,7 +315,7 @@ fn letter(index: usize) -> char {
     char::from(b'a' + (index % 26) as u8)
 }
 
-/// Without the sequences that set colors.
+/// Removes color sequences.
 fn plain(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -401,7 +403,7 @@ mod tests {
         }
     }
 
-    /// A falling line begins in the upper left of the axes and ends in the lower right.
+    /// A falling line starts at the upper left of the axes and ends at the lower right.
     #[test]
     fn a_falling_line_falls() {
         let mut falling =

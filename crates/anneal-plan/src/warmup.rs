@@ -1,17 +1,18 @@
-//! The largest stable rate, and the warm-up that it asks for.
+//! The largest stable rate, and the warm-up it requires.
 
 use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
-/// Looks for the largest rate at which one step does not raise the loss.
+/// Searches for the largest rate at which one step does not raise the loss.
 ///
 /// ```text
-/// stable:  loss(w − η u) ≤ loss(w)        a loss that is NaN or infinite has risen
+/// stable:  loss(w − η u) ≤ loss(w)        a NaN or infinite loss counts as risen
 /// ```
 ///
-/// Takes `lowest`, and then 2, 4, 16, 256, … times the rate before, until the loss rises; bisects ln η between the last two until they are
-/// within `tolerance`. That is right where all rates below the answer are stable and those above are not, as on any quadratic: along
-/// the gradient of one, the answer is 2‖g‖²/(gᵀHg).
+/// It tries `lowest`, and then 2, 4, 16, 256, … times the previous rate, until the loss rises; then it
+/// bisects ln η between the last two until they are within `tolerance`. This is correct if all rates below
+/// the answer are stable and those above are not, as on any quadratic: along its gradient, the answer is
+/// 2‖g‖²/(gᵀHg).
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -42,17 +43,17 @@ fn tenth_more() -> f64 {
     1.1
 }
 
-/// What [`FirstRate::find`] found.
+/// The result of [`FirstRate::find`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FoundRate {
     /// The largest stable rate.
     pub largest: LargestStable,
-    /// How many losses were asked for.
+    /// The number of evaluated losses.
     pub evaluations: u64,
 }
 
-/// Where the largest stable rate lies.
+/// Where the largest stable rate is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LargestStable {
@@ -76,7 +77,7 @@ pub enum LargestStable {
 }
 
 impl LargestStable {
-    /// A rate that is stable, as large as was found.
+    /// The largest stable rate found.
     pub fn rate(self) -> Option<f64> {
         match self {
             Self::Between { stable, .. } => Some(stable),
@@ -87,21 +88,22 @@ impl LargestStable {
 }
 
 impl FirstRate {
-    /// Between these rates.
+    /// Searches between these rates.
     pub fn new(lowest: f64, highest: f64) -> Self {
         Self { lowest, highest, tolerance: tenth_more() }
     }
 
-    /// By which factor the answer may be too low.
+    /// Sets the factor by which the answer may be too low.
     #[must_use]
     pub fn tolerance(self, factor: f64) -> Self {
         Self { tolerance: factor, ..self }
     }
 
-    /// Asks `loss` for the loss after one step of a rate, from the same weights and on the same batch as `loss_before`.
+    /// Calls `loss` for the loss after one step at a rate, always from the same weights and on the same batch
+    /// as `loss_before`.
     ///
     /// # Errors
-    /// What `loss` answers with; a field outside its range, or a loss before the step that is not finite.
+    /// Any error of `loss`; a field outside its range, or a loss before the step that is not finite.
     pub fn find<E: From<OutOfRange>>(
         &self,
         loss_before: f64,
@@ -138,7 +140,7 @@ impl FirstRate {
         };
         while rises / stable > tolerance {
             let middle = stable.sqrt() * rises.sqrt();
-            // Rates without a number between them.
+            // No number lies between the rates.
             if middle <= stable || middle >= rises {
                 break;
             }
@@ -159,20 +161,20 @@ impl FirstRate {
     }
 }
 
-/// The largest stable rate at an update of a run, as [`FirstRate`] or 2/curvature says.
+/// The largest stable rate at an update of a run, as found by [`FirstRate`] or 2/curvature.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StableAt {
     /// The update, counted from 0.
     pub update: u64,
-    /// The largest stable rate before it; infinite where none was too large.
+    /// The largest stable rate before it; infinite if none was too large.
     pub rate: f64,
 }
 
-/// The shortest linear warm-up that keeps below the stable rates that were measured.
+/// The shortest linear warm-up that stays below the measured stable rates.
 ///
 /// ```text
 /// η(t) = peak · min(1, (t + 1)/(n + 1))                  a warm-up of n updates, as `.warmup(Span::steps(n))`
-/// η(t) ≤ safety · stable(t)  at each measured t          is asked for, so
+/// η(t) ≤ safety · stable(t)  at each measured t          requires
 /// n + 1 = max over t with peak > safety · stable(t) of ⌈(t + 1) · peak / (safety · stable(t))⌉
 /// ```
 ///
@@ -181,8 +183,8 @@ pub struct StableAt {
 /// | `peak` | required | above 0, finite |
 /// | `safety` | 0.5 | above 0, at most 1 |
 ///
-/// Nothing is known of updates between those measured, nor of what a shorter warm-up would have done to the curvature: measure along a run
-/// whose warm-up is long enough.
+/// It knows nothing about updates between the measured ones, nor how a shorter warm-up would have changed the
+/// curvature: measure along a run whose warm-up is long enough.
 ///
 /// ```
 /// use anneal_plan::{StableAt, Warmup, WarmupAdvice};
@@ -205,41 +207,41 @@ fn half() -> f64 {
     0.5
 }
 
-/// What [`WarmupAdvice`] says.
+/// The answer of [`WarmupAdvice`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Warmup {
-    /// The peak is low enough from the first update measured on.
+    /// The peak is low enough from the first measured update on.
     NotNeeded,
     /// A linear warm-up.
     Updates {
-        /// How many updates it takes.
+        /// Its length in updates.
         length: u64,
-        /// The measured update that it may not be shorter for.
+        /// The measured update that determines the length.
         binds_at: u64,
     },
-    /// The peak is too high at the last update measured: measure later ones, or lower the peak.
+    /// The peak is too high at the last measured update: measure later ones, or lower the peak.
     NotMeasured {
         /// That update.
         last: u64,
-        /// The highest peak for which there is an answer: `safety` times the rate that was stable then.
+        /// The highest peak with an answer: `safety` times the rate that was stable then.
         highest_peak: f64,
     },
 }
 
 impl WarmupAdvice {
-    /// For a warm-up to this rate.
+    /// Advises on a warm-up to this rate.
     pub fn new(peak: f64) -> Self {
         Self { peak, safety: half() }
     }
 
-    /// Which part of a stable rate may be used.
+    /// Sets the share of a stable rate that may be used.
     #[must_use]
     pub fn safety(self, part: f64) -> Self {
         Self { safety: part, ..self }
     }
 
-    /// The shortest warm-up that keeps below `safety` times each of these rates, in any order.
+    /// The shortest warm-up that stays below `safety` times each of these rates, in any order.
     ///
     /// # Errors
     /// A field outside its range, no rate, or a rate that is not above 0.
@@ -266,11 +268,11 @@ impl WarmupAdvice {
         })
     }
 
-    /// How long the warm-up must be for one update.
+    /// The length of the warm-up that one update requires.
     fn length(&self, at: &StableAt) -> u64 {
         let allowed = self.safety * at.rate;
         let count = (at.update as f64 + 1.0) * (self.peak / allowed);
-        // The quotient may be above a whole number by its rounding alone.
+        // The quotient may exceed a whole number by rounding alone.
         let count = (count * (1.0 - 4.0 * f64::EPSILON)).ceil();
         if self.peak <= allowed { 0 } else { (count as u64).saturating_sub(1) }
     }
@@ -300,12 +302,12 @@ mod tests {
             let LargestStable::Between { stable, rises } = found.largest else {
                 panic!("{found:?}");
             };
-            // As exact as the loss is computed.
+            // As exact as the computed loss.
             prop_assert!(stable <= exact * (1.0 + 1e-9) && exact <= rises * (1.0 + 1e-9));
             prop_assert!(rises / stable <= tolerance);
         }
 
-        /// Every length from 0 on, tried at every update measured.
+        /// Every length from 0 on, tried at every measured update.
         #[test]
         fn the_warm_up_is_the_shortest(
             measured in prop::collection::vec((0..60u64, 0.05..3.0f64), 1..6),

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p anneal-schedule --profile dev --config docs/benchmarks.toml --bench rate`
 //!
-//! Each line is the time of 1,000 rates: microseconds there are nanoseconds a rate.
+//! Each line is the time of 1,000 rates: read microseconds as nanoseconds per rate.
 
 use anneal_schedule::prelude::*;
 use divan::{Bencher, black_box};

@@ -1,38 +1,39 @@
-//! Whether what is said of a run's length is the length that its training has.
+//! Checks that a stated run length matches the length of its training.
 
 use crate::run::Count;
 use crate::{OutOfRange, RunLength, ScheduleError};
 use thiserror::Error;
 
-/// Two places that say different things of a run.
+/// A contradiction between a stated run and its training.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{what}: the run says {run}, and the training has {training}; say it in one place: leave it out of RunLength, \
-     or make the training so"
+    "{what}: the run says {run}, but the training has {training}; remove it from RunLength, or change the training to \
+     match"
 )]
 pub struct Contradiction {
-    /// What they differ in, such as `epochs`.
+    /// The quantity that differs, for example `epochs`.
     pub what: &'static str,
-    /// What the run says.
+    /// The value stated by the run.
     pub run: u64,
-    /// What the training has.
+    /// The value the training has.
     pub training: u64,
 }
 
-/// Why a run and its training do not go together.
+/// Why a run and its training do not match.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum AgreementError {
     /// They contradict each other.
     #[error(transparent)]
     Contradiction(#[from] Contradiction),
-    /// One of them is no run.
+    /// One of them is not a valid run.
     #[error(transparent)]
     Run(#[from] ScheduleError),
 }
 
 impl RunLength {
-    /// The run that both say, of which `training` counts items, batches and epochs as its loop finds them.
+    /// Merges this run with the length of its `training`, whose loop counts items, batches and epochs, if the
+    /// two agree.
     ///
     /// ```
     /// use anneal_schedule::RunLength;
@@ -40,15 +41,15 @@ impl RunLength {
     /// let run = RunLength::of_training().gradient_accumulation(2).agree(training)?;
     /// assert_eq!(run.resolve()?.updates(), Some(15));
     /// let error = RunLength::from_items(60, 6).epochs(5).agree(training).unwrap_err();
-    /// assert!(error.to_string().starts_with("epochs: the run says 5, and the training has 3"));
+    /// assert!(error.to_string().starts_with("epochs: the run says 5, but the training has 3"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// [`Contradiction`] names the first number that differs.
+    /// [`Contradiction`] names the first quantity that differs.
     pub fn agree(self, training: Self) -> Result<Self, AgreementError> {
         if self.done > 0 {
-            let allowed = "0: a training trains all of its run";
+            let allowed = "0: training covers the whole run";
             return Err(
                 ScheduleError::from(OutOfRange::new("run.after", self.done, allowed)).into()
             );
@@ -89,7 +90,7 @@ impl RunLength {
     }
 }
 
-/// What both say.
+/// The value that one or both state.
 fn one(
     what: &'static str,
     run: Option<u64>,

@@ -1,11 +1,13 @@
-//! Something that happens every so often in a run.
+//! Recurring events in a run.
 
 use crate::run::Run;
 use crate::span::Span;
 
-/// A span of a run, again and again.
+/// A span that recurs throughout a run.
 ///
-/// The n-th time is n times the span, rounded to a whole update: every third of an epoch of ten updates after 3, 7, 10, 13, …
+/// The n-th event is at n times the span, rounded to a whole update: every third of an epoch of ten updates
+/// means
+/// after 3, 7, 10, 13, … updates.
 ///
 /// ```
 /// use anneal_schedule::{Every, RunLength, Span};
@@ -22,10 +24,10 @@ pub struct Every {
 }
 
 impl Every {
-    /// Checks the span in a run.
+    /// Checks the span against a run.
     ///
     /// # Errors
-    /// What it may be instead, where it is not above 0, or the run does not say how long it is.
+    /// What is allowed instead, if the span is not above 0 or the run cannot resolve it.
     pub fn new(span: Span, run: Run) -> Result<Self, &'static str> {
         let is_known = match span {
             Span::Steps(1..) => true,
@@ -33,15 +35,13 @@ impl Every {
                 match run.updates_per_epoch() {
                     Some(_) => true,
                     None => {
-                        return Err(
-                            "updates or a percentage, as the run does not say how long an epoch is",
-                        );
+                        return Err("updates or a percentage: the run has no fixed epoch length");
                     }
                 }
             }
             Span::Percent(percent) if percent > 0.0 && percent <= 100.0 => match run.updates() {
                 Some(_) => true,
-                None => return Err("updates or epochs, as the run has no end"),
+                None => return Err("updates or epochs: the run has no end"),
             },
             _ => false,
         };
@@ -53,7 +53,7 @@ impl Every {
         }
     }
 
-    /// The span in updates, not rounded.
+    /// The unrounded span in updates.
     pub fn length(&self) -> f64 {
         match self.span {
             Span::Steps(steps) => steps as f64,
@@ -63,18 +63,18 @@ impl Every {
         }
     }
 
-    /// Whether a whole multiple of the span is so many updates.
+    /// Whether a multiple of the span falls due after `updates` updates.
     pub fn is_after(&self, updates: u64) -> bool {
         self.first_from(updates) == updates
     }
 
-    /// The first whole multiple of the span that is so many updates or more.
+    /// The first due multiple of the span that is at least `updates`.
     pub fn first_from(&self, updates: u64) -> u64 {
         let updates = updates.max(1);
         if let Span::Steps(steps) = self.span {
             return updates.div_ceil(steps).saturating_mul(steps);
         }
-        // That of the nearest multiple, or, by rounding, of one beside it.
+        // The nearest multiple, or a neighbour because of rounding.
         let near = (updates as f64 / self.length()).round() as u64;
         let multiples = near.saturating_sub(1).max(1)..=near.saturating_add(1);
         let mut found = multiples.filter_map(|count| self.span.times(count).update_in(&self.run));
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::RunLength;
 
-    /// Those of n updates after which a multiple of the span is due.
+    /// The counts up to n after which the span falls due.
     fn due(span: Span, run: RunLength, updates: u64) -> Vec<u64> {
         let every = Every::new(span, run.resolve().unwrap()).unwrap();
         (1..=updates).filter(|updates| every.is_after(*updates)).collect()
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(due(Span::epochs(0.25), epochs, 10), [3, 5, 8, 10]);
         assert_eq!(due(Span::percent(33.3), RunLength::updates(100), 100), [33, 67, 100]);
         assert_eq!(due(Span::percent(10), RunLength::updates(95), 95).len(), 10);
-        // More often than there are updates: after each.
+        // More often than once per update: due after each update.
         assert_eq!(due(Span::epochs(0.01), epochs, 5), [1, 2, 3, 4, 5]);
         assert_eq!(due(Span::epochs(4), epochs, 30), [0; 0]);
     }
@@ -130,7 +130,7 @@ mod tests {
             (Span::epochs(0), endless, "more than 0 epochs"),
             (Span::epochs(f64::NAN), endless, "more than 0 epochs"),
             (Span::percent(101), plain, "at most 100 percent"),
-            (Span::epochs(1), plain, "how long an epoch is"),
+            (Span::epochs(1), plain, "no fixed epoch length"),
             (Span::percent(10), endless, "has no end"),
         ] {
             let refused = Every::new(span, run).unwrap_err();

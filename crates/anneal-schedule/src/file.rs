@@ -1,4 +1,4 @@
-//! Descriptions in TOML and JSON files: schedules, and what other crates put around them.
+//! Descriptions in TOML and JSON files: schedules, and what other crates add to them.
 
 use crate::source::position;
 use crate::text::{place_in, string_that_ends};
@@ -10,10 +10,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// The version of the file format that this crate writes, and the newest that it reads.
+/// The file format version that this crate writes, and the newest that it reads.
 const VERSION: u32 = 1;
 
-/// The most bytes of a file that are read: enough for a table of a rate for each of a million updates.
+/// The largest file that is read, in bytes: room for a table with a rate for each of a million updates.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// A learning-rate schedule of anneal-schedule.
@@ -34,7 +34,7 @@ fn current_version() -> u32 {
     VERSION
 }
 
-/// Why a file gives no description.
+/// Why a file does not give a description.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -46,43 +46,43 @@ pub enum FileError {
         /// The cause.
         error: std::io::Error,
     },
-    /// The name ends neither in `.toml` nor in `.json`.
+    /// The name does not end in `.toml` or `.json`.
     #[error("{}: its name must end in .toml or .json", path.display())]
     UnknownExtension {
         /// The file.
         path: PathBuf,
     },
-    /// The text is no description.
+    /// The text is not a valid description.
     #[error("{origin}:{line}:{column}: {message}")]
     Parse {
-        /// The file, or the name of the format for a text.
+        /// The file, or the name of the format if it was a text.
         origin: String,
-        /// Line, from 1.
+        /// Line, counted from 1.
         line: usize,
-        /// Column, from 1.
+        /// Column, counted from 1.
         column: usize,
-        /// What is wrong, and what is allowed.
+        /// What is wrong and what is allowed.
         message: String,
     },
-    /// The file is of a version that this one does not know, such as a newer one.
+    /// The file has an unknown version, for example a newer one.
     #[error(
         "{origin}: version: {found} is not allowed; allowed: 1 to {VERSION}{}",
         if *found > VERSION { "; update anneal-schedule to read this file" } else { "" }
     )]
     Version {
-        /// The file, or the name of the format for a text.
+        /// The file, or the name of the format if it was a text.
         origin: String,
         /// The version found.
         found: u32,
     },
-    /// The schedule that it describes does not resolve.
+    /// The description does not resolve to a schedule.
     #[error("{origin}:{line}:{column}: {error}")]
     Schedule {
-        /// The file, or the name of the format for a text.
+        /// The file, or the name of the format if it was a text.
         origin: String,
-        /// Line of the field that is wrong, from 1.
+        /// Line of the wrong field, counted from 1.
         line: usize,
-        /// Column of it, from 1.
+        /// Its column, counted from 1.
         column: usize,
         /// What is wrong.
         error: ScheduleError,
@@ -90,7 +90,7 @@ pub enum FileError {
     /// The length of the run is wrong.
     #[error(transparent)]
     Run(ScheduleError),
-    /// The description cannot be written, such as a length above 2⁶³ in TOML or a NaN in JSON.
+    /// The description cannot be written, for example a length above 2⁶³ in TOML or a NaN in JSON.
     #[error("cannot write the schedule: {0}")]
     Write(String),
 }
@@ -106,20 +106,20 @@ impl ScheduleConfig {
     /// end = 1e-6
     /// ```
     ///
-    /// or the same as a text, which may also stand for any schedule inside another:
+    /// or the same as a text, which can also replace any nested schedule:
     ///
     /// ```toml
     /// schedule = "cosine(3e-4).end(1e-6).warmup(5%)"
     /// ```
     ///
     /// # Errors
-    /// [`FileError`] with file, line and column; unknown fields are refused with the known ones.
+    /// [`FileError`] with file, line and column; for an unknown field it lists the known ones.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, FileError> {
         Self::from_source(&Source::read(path)?)
     }
 
-    /// Reads a description from a `.toml` or `.json` file and resolves it, so that a value out of
-    /// range has a place in the file too.
+    /// Reads a description from a `.toml` or `.json` file and resolves it, so that range errors also have a
+    /// position in the file.
     ///
     /// ```no_run
     /// use anneal_schedule::prelude::*;
@@ -129,7 +129,7 @@ impl ScheduleConfig {
     /// ```
     ///
     /// # Errors
-    /// As [`load`](Self::load), and [`FileError::Schedule`], such as `recipe.toml:4:8:
+    /// As [`load`](Self::load), and [`FileError::Schedule`], for example `recipe.toml:4:8:
     /// warmup.schedule.cosine.peak: -1.0 is not allowed; allowed: a finite number above 0`.
     pub fn load_for(path: impl AsRef<Path>, run: RunLength) -> Result<Schedule, FileError> {
         let source = Source::read(path)?;
@@ -163,12 +163,12 @@ impl ScheduleConfig {
     /// Writes this description as JSON.
     pub fn to_json(&self) -> Result<String, FileError> {
         let text = to_json(&self.in_file())?;
-        // JSON has no NaN and no infinity; they would be written as null.
+        // JSON has no NaN or infinity; they would be written as null.
         match Self::from_json(&text) {
             Ok(back) if back == *self => Ok(text),
-            _ => Err(FileError::Write(
-                "JSON can hold neither its NaN or infinity, nor its depth".into(),
-            )),
+            _ => {
+                Err(FileError::Write("JSON cannot hold its NaN, infinity or nesting depth".into()))
+            }
         }
     }
 
@@ -180,8 +180,8 @@ impl ScheduleConfig {
 /// Reads any description from a `.toml` or `.json` file.
 ///
 /// # Errors
-/// [`FileError`] with file, line and column; unknown fields with the nearest known one, where the
-/// type denies them.
+/// [`FileError`] with file, line and column; for an unknown field it suggests the nearest known one, if the
+/// type denies unknown fields.
 pub fn load<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, FileError> {
     Source::read(path)?.parse()
 }
@@ -189,30 +189,30 @@ pub fn load<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, FileError>
 /// Writes any description as TOML.
 ///
 /// # Errors
-/// [`FileError::Write`] for what TOML cannot hold.
+/// [`FileError::Write`] for values that TOML cannot hold.
 pub fn to_toml(description: &impl Serialize) -> Result<String, FileError> {
     toml::to_string(description).map_err(|error| FileError::Write(error.to_string()))
 }
 
-/// Writes any description as JSON, in which NaN and infinity become null.
+/// Writes any description as JSON; NaN and infinity become null.
 ///
 /// # Errors
-/// [`FileError::Write`] for what JSON cannot hold.
+/// [`FileError::Write`] for values that JSON cannot hold.
 pub fn to_json(description: &impl Serialize) -> Result<String, FileError> {
     serde_json::to_string_pretty(description).map_err(|error| FileError::Write(error.to_string()))
 }
 
-/// What a file holds, where that is not more than a description can be.
+/// The contents of a file, unless it is too large for a description.
 pub(crate) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![];
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other("larger than 64 MiB, which no schedule is"));
+        return Err(std::io::Error::other("larger than the 64 MiB allowed for a schedule"));
     }
     Ok(bytes)
 }
 
-/// Reads any description from TOML text; `origin` stands for the file in errors.
+/// Reads any description from TOML text; errors name `origin` as the file.
 pub fn from_toml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, FileError> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
@@ -221,15 +221,15 @@ pub fn from_toml<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, Fil
     })
 }
 
-/// An error at the end of the text `before` it.
+/// An error at the position after the text `before`.
 pub(crate) fn parse_error(origin: &str, before: &str, message: String) -> FileError {
     let (line, column) = position(before);
     FileError::Parse { origin: origin.to_string(), line, column, message }
 }
 
-/// Reads any description from JSON text; `origin` stands for the file in errors.
+/// Reads any description from JSON text; errors name `origin` as the file.
 pub fn from_json<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, FileError> {
-    // Some editors begin a file with a byte order mark; TOML allows it.
+    // Some editors start a file with a byte order mark; TOML allows it.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     serde_json::from_str(text).map_err(|error| {
         let whole = error.to_string();
@@ -250,13 +250,13 @@ pub fn from_json<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, Fil
     })
 }
 
-/// The byte after a line and column as serde_json counts them: from 1, in bytes.
+/// The byte offset of a line and column as serde_json counts them: from 1, in bytes.
 fn byte_of(text: &str, line: usize, column: usize) -> usize {
     let lines = text.split_inclusive('\n').take(line.saturating_sub(1));
     lines.map(str::len).sum::<usize>() + column
 }
 
-/// serde_json ends its messages with the position, which stands before them here.
+/// serde_json appends the position to its messages; here it is stated in front of them.
 fn without_position(message: &str) -> &str {
     message.rfind(" at line ").map_or(message, |end| &message[..end])
 }
@@ -269,7 +269,7 @@ fn checked(file: ScheduleFile, origin: &str) -> Result<ScheduleConfig, FileError
     }
 }
 
-/// A parser's message in one line and in the words of a schedule file.
+/// A parser's message on one line, in the terms of a schedule file.
 fn explained(message: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     suggest::improve(&message)
@@ -324,7 +324,7 @@ mod tests {
         let negative = message("[schedule.cosine]\npeak = 0.1\nlength = -3\n");
         assert!(negative.starts_with("toml:3:10") && negative.contains("at least 1"), "{negative}");
         let two = message("[schedule.cosine]\npeak = 0.1\n[schedule.constant]\nrate = 0.1\n");
-        assert!(two.contains("one table") && two.contains("sequence"), "{two}");
+        assert!(two.contains("single table") && two.contains("sequence"), "{two}");
         let marked = "\u{feff}{\"schedule\": {\"constant\": {\"rate\": 1}}}";
         assert_eq!(ScheduleConfig::from_json(marked).unwrap(), constant(1.0).into());
         assert!(ScheduleConfig::from_json("").unwrap_err().to_string().starts_with("json:1:1: "));

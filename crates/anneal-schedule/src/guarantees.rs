@@ -1,4 +1,4 @@
-//! What holds for all public types.
+//! Guarantees for all public types.
 
 use crate::analysis::{Analysis, AnalysisError, Options};
 use crate::lint::Finding;
@@ -15,7 +15,7 @@ fn everything_may_go_to_another_thread() {
     check::<(AgreementError, MergeRecipeError, ParseSpanError)>();
 }
 
-/// A printer of chains, such as anyhow's, says each cause once.
+/// A printer of error chains, such as anyhow's, prints each cause once.
 #[test]
 fn no_error_says_its_cause_twice() {
     let schedule = || cosine(-1.0).resolve(RunLength::updates(9)).unwrap_err();

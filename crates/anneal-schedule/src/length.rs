@@ -1,14 +1,14 @@
-//! What a length is before and after it is resolved.
+//! Lengths before and after resolution.
 
 use crate::Span;
 use std::fmt::{Debug, Display};
 
 /// A length in a schedule: a [`Span`] in a description, a count of updates (`u64`) once resolved.
 ///
-/// Curves are written once for both: `Cosine<Span>` is what a user describes and a file holds,
-/// `Cosine<u64>` is what a [`Schedule`](crate::Schedule) evaluates.
+/// Curves are generic over both: a user describes and a file holds a `Cosine<Span>`; a
+/// [`Schedule`](crate::Schedule) evaluates a `Cosine<u64>`.
 pub trait Length: Copy + Debug + Display + PartialEq + private::Sealed {
-    /// Whether this length is the default, "what is left of the run", and need not be printed.
+    /// Whether this is the default length, "what is left of the run", which need not be printed.
     fn fills_the_run(self) -> bool;
 }
 
@@ -19,14 +19,14 @@ impl Length for Span {
 }
 
 impl Length for u64 {
-    /// The last part of a sequence lasts for ever once resolved.
+    /// Once resolved, the last part of a sequence lasts forever.
     fn fills_the_run(self) -> bool {
         self == u64::MAX
     }
 }
 
 mod private {
-    // A default length in a schema is written as it would be in a file.
+    // A schema shows a default length as a file would.
     #[cfg(feature = "schema")]
     pub trait Sealed: Default + serde::Serialize + schemars::JsonSchema {}
     #[cfg(not(feature = "schema"))]

@@ -1,5 +1,5 @@
-//! Learning-rate schedules as values: written like a sentence, checked once against the length of the
-//! run, and exact at every step.
+//! Learning-rate schedules as values: written like a sentence, checked once against the length of the run,
+//! and exact at every step.
 //!
 //! ```
 //! use anneal_schedule::prelude::*;
@@ -13,25 +13,24 @@
 //! ```
 //!
 //! # Two types
-//! A *description*, [`ScheduleConfig`], is plain data. Builder calls grow it and never fail, a file or a
+//! A *description*, [`ScheduleConfig`], is plain data. Builder calls extend it and never fail, a file or a
 //! text can hold it, and its lengths are [`Span`]s: `500` updates, `5ep`, `10%`, or the rest.
-//! [`ScheduleExt::resolve`] checks it against the length of the run, [`RunLength`], and gives a
-//! [`Schedule`]: a pure function of the step, in closed form, in f64, finite and not negative.
+//! [`ScheduleExt::resolve`] checks it against the length of the run, [`RunLength`], and returns a
+//! [`Schedule`]: a pure function of the step, in closed form, in f64, finite and never negative.
 //!
 //! # Where to go
 //! - Curves: [`constant`], [`linear`], [`cosine`], [`one_cycle`], [`step_decay`], [`multi_step`],
-//!   [`exponential`], [`warmup_stable_decay`], [`warm_restarts`] and more; each returns a struct whose
-//!   page has its formula, fields and source.
-//! - What can be done with any of them, such as [`warmup`](ScheduleExt::warmup),
-//!   [`then`](ScheduleExt::then), [`floor`](ScheduleExt::floor) and [`repeat_every`](ScheduleExt::repeat_every):
-//!   [`ScheduleExt`].
+//!   [`exponential`], [`warmup_stable_decay`], [`warm_restarts`] and more; each returns a struct that
+//!   documents its formula, fields and source.
+//! - Combinators for all of them, for example [`warmup`](ScheduleExt::warmup), [`then`](ScheduleExt::then),
+//!   [`floor`](ScheduleExt::floor) and [`repeat_every`](ScheduleExt::repeat_every): [`ScheduleExt`].
 //! - Files: [`ScheduleConfig::load_for`], and [`Source`] for files that hold more than a schedule.
 //! - Texts: `"cosine(3e-4).warmup(5%)".parse::<ScheduleConfig>()`.
-//! - What a schedule does: [`analysis`]. What is wrong with it: [`lint`].
+//! - Analysis of a schedule: [`analysis`]. Likely mistakes in it: [`lint`].
 //! - From PyTorch, optax, timm, transformers, Keras and fastai: [`peers`].
 //!
 //! # Features
-//! | feature | default | what it gives |
+//! | feature | default | provides |
 //! | --- | --- | --- |
 //! | `files` | yes | TOML and JSON files: [`mod@file`], [`Source`] |
 //! | `peers` | yes | [`peers`] |
@@ -39,12 +38,11 @@
 //! | `schema` | no | `json_schema`, the file format as a JSON Schema |
 //!
 //! # Conventions
-//! Update t = 0, 1, … uses the rate at t. A curve over T updates uses the fraction t/T, so its end
-//! value belongs to t = T and is held from there. A warm-up of n updates gives (t+1)/(n+1) of the
-//! peak. Spans become updates by rounding cumulative positions half up. What the last part does
-//! not say fills the run.
+//! Update t = 0, 1, … uses the rate at t. A curve over T updates uses the fraction t/T, so it reaches its end
+//! value at t = T and holds it from there. A warm-up of n updates gives (t+1)/(n+1) of the peak. Spans become
+//! updates by rounding cumulative positions half up. A last part without a length fills the run.
 
-// Parts of curves are there for the analysis alone.
+// Only the analysis uses some parts of the curves.
 #![cfg_attr(not(feature = "analysis"), allow(dead_code))]
 
 mod agreement;
@@ -111,7 +109,7 @@ pub use source::Source;
 pub use span::{ParseSpanError, Span};
 pub use text::TextError;
 
-/// What most users need: the common curves and builder calls, spans, the run's length and the errors.
+/// The items most users need: the common curves and builder calls, spans, the run length and the errors.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -119,8 +117,8 @@ pub use text::TextError;
 /// # Ok::<(), ScheduleError>(())
 /// ```
 ///
-/// Builders with names that mean much else, such as [`sum`], [`table`] and
-/// [`sequence`], and the structs that the builders make, are in the crate itself.
+/// Builders with ambiguous names, like [`sum`], [`table`] and [`sequence`], and the structs that the builders
+/// return, are only in the crate root.
 pub mod prelude {
     #[cfg(feature = "files")]
     pub use crate::FileError;
@@ -135,7 +133,7 @@ pub mod prelude {
     };
 }
 
-/// The code of the README.
+/// The code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

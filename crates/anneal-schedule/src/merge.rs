@@ -1,4 +1,4 @@
-//! The coefficients that make of checkpoints at a constant rate the weights of a decay.
+//! Coefficients that merge checkpoints of a constant rate into the weights of a decay.
 
 use crate::analysis::MAX_SUMMED;
 use crate::analysis::accumulator::Accumulator;
@@ -6,11 +6,11 @@ use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt};
 use std::ops::Range;
 use thiserror::Error;
 
-/// The coefficients c₀ … c_k with which checkpoints θ₀ … θ_k of a phase at a constant rate, merged, stand for a decay over
-/// that phase.
+/// Returns the coefficients c₀ … c_k that merge checkpoints θ₀ … θ_k of a constant-rate phase into the result
+/// of a decay over that phase.
 ///
-/// `updates` has, for each checkpoint, how many updates were made when it was saved, in ascending order; only their
-/// differences count. `decay` is resolved over the T = t_k − t₀ updates between the first and the last:
+/// `updates` has the number of updates made when each checkpoint was saved, in ascending order; only the
+/// differences matter. `decay` is resolved over the T = t_k − t₀ updates between the first and the last:
 ///
 /// ```text
 /// w_j = mean of η(t)/η(0) over t_{j−1} − t₀ ≤ t < t_j − t₀              j = 1 … k
@@ -19,18 +19,20 @@ use thiserror::Error;
 /// Σ c_j θ_j = θ₀ + Σ w_j (θ_j − θ_{j−1})
 /// ```
 ///
-/// So each movement from one checkpoint to the next counts as much as the decay would have let it. Where gradients do not
-/// depend on the weights, and the optimizer has no memory, these are the weights that a decay in k steps, the w_j, gives: `decay`
-/// itself with a checkpoint for each update, or where the gradient stays the same between two. Elsewhere it is an approximation.
+/// Each movement between checkpoints is thus scaled as the decay would have scaled it. If gradients do not
+/// depend on the weights and the optimizer has no memory, the result is exactly the weights of a decay in k
+/// steps w_j: of `decay` itself if there is a checkpoint for each update or the gradient is constant between
+/// checkpoints. Otherwise it is an approximation.
 ///
-/// Coefficients are at least 0 and add up to 1. The peak of `decay` does not matter; the curve must not rise, or some would be
-/// negative.
+/// Coefficients are at least 0 and add up to 1. The peak of `decay` does not matter; the curve must not rise,
+/// or some coefficients would be negative.
 ///
-/// A straight line to 0 gives checkpoints at equal distances equal coefficients, but that the first and the last have about half.
+/// A linear decay to 0 gives equally spaced checkpoints equal coefficients, except that the first and the
+/// last get about half.
 ///
 /// # Errors
-/// [`MergeRecipeError`] for fewer than two checkpoints, numbers that do not ascend, and a decay that rises, is 0 from its start on,
-/// or cannot be resolved over T updates.
+/// [`MergeRecipeError`] for fewer than two checkpoints, updates that do not ascend, and a decay that rises,
+/// is 0 from its start, or cannot be resolved over T updates.
 ///
 /// Source: Tian et al. 2025, "WSM: Decay-free learning rate schedule via checkpoint merging for LLM pre-training" (arXiv 2507.17634).
 ///
@@ -61,7 +63,7 @@ pub fn merge_coefficients(
         return Err(MergeRecipeError::TooLong { updates: length });
     }
     let mut curve = Falling::new(decay.into().resolve(RunLength::updates(length))?);
-    // Each at most the one before, which rounding alone could undo.
+    // Each at most the one before; only rounding could break this.
     let (mut coefficients, mut before) = (vec![], 1.0_f64);
     for (from, to) in pairs() {
         let weight = curve.mean(from - first..to - first)?.min(before);
@@ -75,10 +77,10 @@ pub fn merge_coefficients(
     Ok(coefficients)
 }
 
-/// By how much of its first rate a curve may rise by rounding.
+/// The rise that rounding may cause, relative to the first rate.
 const ROUNDING: f64 = 1e-12;
 
-/// A curve, whose largest rate is its first as long as it does not rise.
+/// A curve that must not rise, so that its first rate is its largest.
 struct Falling {
     schedule: Schedule,
     first: f64,
@@ -91,7 +93,7 @@ impl Falling {
         Self { schedule, first, lowest: first }
     }
 
-    /// The mean of η(t)/η(0) over the updates that come next.
+    /// The mean of η(t)/η(0) over the next updates.
     fn mean(&mut self, updates: Range<u64>) -> Result<f64, MergeRecipeError> {
         let count = updates.end - updates.start;
         let mut sum = Accumulator::default();
@@ -115,7 +117,7 @@ pub enum MergeRecipeError {
     /// Fewer than two checkpoints.
     #[error("checkpoints: {found} is not allowed; allowed: at least 2")]
     TooFew {
-        /// How many there are.
+        /// The number of checkpoints.
         found: usize,
     },
     /// A checkpoint that is not later than the one before it.
@@ -124,14 +126,14 @@ pub enum MergeRecipeError {
          allowed: each later than the one before"
     )]
     NotAscending {
-        /// The checkpoint.
+        /// Index of the checkpoint.
         index: usize,
-        /// The updates that the one before was saved after.
+        /// The updates after which the previous one was saved.
         before: u64,
-        /// Those that it was saved after.
+        /// The updates after which it was saved.
         update: u64,
     },
-    /// More updates than are summed.
+    /// More updates than can be summed.
     #[error(
         "{updates} updates lie between the first checkpoint and the last; allowed: at most {MAX_SUMMED}"
     )]
@@ -139,28 +141,28 @@ pub enum MergeRecipeError {
         /// The updates.
         updates: u64,
     },
-    /// A curve that rises somewhere.
+    /// A curve that rises.
     #[error(
-        "{schedule}: the rate rises from {before:?} to {rate:?} by update {update}, so that a coefficient would be \
+        "{schedule}: the rate rises from {before:?} to {rate:?} by update {update}, which would make a coefficient \
          negative; allowed: a curve that never rises, so no warm-up and no restarts"
     )]
     Rises {
         /// The curve.
         schedule: String,
-        /// The first update, from 0, whose rate is above an earlier one.
+        /// The first update, counted from 0, whose rate is above an earlier one.
         update: u64,
-        /// The lowest rate before it.
+        /// The lowest rate before that update.
         before: f64,
-        /// Its rate.
+        /// The rate at that update.
         rate: f64,
     },
-    /// A curve that is 0 from its start on.
+    /// A curve that is 0 from its start.
     #[error("{schedule}: every rate is 0; allowed: a first rate above 0")]
     Zero {
         /// The curve.
         schedule: String,
     },
-    /// A description that cannot be resolved over the updates between the first checkpoint and the last.
+    /// A description that does not resolve over the updates between the first checkpoint and the last.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
 }
@@ -175,11 +177,11 @@ mod tests {
         merge_coefficients(decay, updates).unwrap()
     }
 
-    /// Σ c_j θ_j is θ₀ + Σ η(t) Δ(t), where each update of an interval moves by as much.
+    /// Checks that Σ c_j θ_j is θ₀ + Σ η(t) Δ(t) if each update of an interval moves equally far.
     fn check(decay: impl Into<ScheduleConfig>, updates: &[u64], rate: impl Fn(f64) -> f64) {
         let found = of(decay, updates);
         let length = (updates[updates.len() - 1] - updates[0]) as f64;
-        // A movement of its own for each interval.
+        // A separate movement for each interval.
         let movement = |j: usize| (7.0 * j as f64).sin();
         let (mut theta, mut decayed, mut merged) = (1.0, 1.0, found[0]);
         for j in 1..updates.len() {
@@ -228,7 +230,7 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-15, "{found}, not {expected}");
         }
-        // A plain sum of a million tenths is off by 1e-12 of it.
+        // A plain sum of a million tenths has a relative error of 1e-12.
         let steps = of(step_decay(1.0, Span::steps(n), 0.1), &[0, n, 2 * n]);
         assert!((steps[2] - 0.1).abs() < 1e-15, "{steps:?}");
     }
@@ -263,7 +265,7 @@ mod tests {
             error(falling(), &[1, u64::MAX]),
             MergeRecipeError::TooLong { updates: u64::MAX - 1 }
         );
-        // The warm-up ends within the first interval, and its mean is above that of the next.
+        // The warm-up ends within the first interval, whose mean is above that of the next.
         let warmed = cosine(1.0).warmup(Span::steps(2)).into();
         let text = error(warmed, &[0, 50, 100]).to_string();
         assert!(text.contains("rises") && text.contains("by update 1"), "{text}");

@@ -1,9 +1,9 @@
-//! What other libraries call our curves and their fields, and where a name is not known.
+//! Names of curves and fields in other libraries, and messages for unknown names.
 
 use crate::catalogue::catalogue;
 use crate::suggest;
 
-/// Names of curves elsewhere, in lower case and without underscores, and what to write here.
+/// Names of curves elsewhere, in lower case without underscores, and what to write here.
 const CURVES: &[(&str, &str)] = &[
     ("cosineannealing", "cosine"),
     ("cosineannealinglr", "cosine"),
@@ -60,7 +60,7 @@ const CURVES: &[(&str, &str)] = &[
     ("joinschedules", "sequence"),
 ];
 
-/// Names of fields and calls elsewhere, written alike, and those here that may be meant.
+/// Names of fields and calls elsewhere, in the same spelling, and their possible meanings here.
 const FIELDS: &[(&str, &[&str])] = &[
     ("etamin", &["end"]),
     ("minlr", &["end", "base", "floor"]),
@@ -134,7 +134,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("cycle", &["repeat_every"]),
 ];
 
-/// Names elsewhere of what is said by another value here, the field here, and how.
+/// Names elsewhere whose value is stated differently here: the name, the field here, and how to convert it.
 const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("divfactor", "start", "write the rate itself, peak / div_factor, as `start`"),
     ("finaldivfactor", "end", "write the rate itself, start / final_div_factor, as `end`"),
@@ -143,12 +143,12 @@ const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("warmuplr", "start", "write its share of the peak as `start` of a warm-up"),
 ];
 
-/// A name as the tables write it.
+/// A name in the spelling of the tables.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| *c != '_').collect::<String>().to_ascii_lowercase()
 }
 
-/// The tables of a file that hold a schedule.
+/// The keys of a file that hold a schedule.
 pub(crate) fn tables() -> Vec<&'static str> {
     let mut tables: Vec<&str> = catalogue().iter().map(|entry| entry.table).collect();
     let mut seen = std::collections::HashSet::new();
@@ -156,7 +156,7 @@ pub(crate) fn tables() -> Vec<&'static str> {
     tables
 }
 
-/// What is said of a curve that is none of the `known` ones, in a text or a list.
+/// The message for a curve that is not one of the `known` ones, in a text or a list.
 pub(crate) fn unknown_curve(name: &str, known: &[&str]) -> String {
     let comes_later = |entry: &&crate::Entry| entry.name == name && !known.contains(&entry.name);
     match (elsewhere(name), catalogue().iter().find(comes_later)) {
@@ -166,13 +166,13 @@ pub(crate) fn unknown_curve(name: &str, known: &[&str]) -> String {
     }
 }
 
-/// What is said of a table that is none of a schedule, in a file.
+/// The message for an unknown table of a schedule, in a file.
 pub(crate) fn unknown_table(name: &str) -> String {
     let tables = tables();
     match (elsewhere(name), catalogue().iter().find(|entry| entry.name == name)) {
         (Some(here), _) => format!("unknown curve `{name}`; {here}"),
         (None, Some(entry)) => {
-            format!("`{name}` is no table; write it as a text, such as \"{}\"", entry.example)
+            format!("`{name}` cannot be a table; write it as a text, such as \"{}\"", entry.example)
         }
         (None, None) => not_known(name, &tables),
     }
@@ -188,12 +188,12 @@ fn elsewhere(name: &str) -> Option<String> {
     let plain = plain(name);
     if matches!(plain.as_str(), "plateau" | "reducelronplateau") {
         return Some(
-            "it answers to training, which a schedule does not: add a controller, such as Plateau"
+            "it reacts to training, which a schedule cannot do: add a controller such as Plateau"
                 .into(),
         );
     }
     let (_, here) = CURVES.iter().find(|(peer, _)| *peer == plain)?;
-    // What has no table of its own is shown as a text.
+    // Entries without a table of their own are shown as a text.
     let entry = catalogue().iter().find(|entry| entry.name == *here);
     Some(match entry.filter(|entry| entry.name != entry.table) {
         Some(entry) => format!("write {}, such as \"{}\", here", entry.name, entry.example),

@@ -1,4 +1,4 @@
-//! The one list of curves and combinators; everything that has to know them all is derived here.
+//! The single list of curves and combinators, from which everything that needs all of them is derived.
 
 use crate::combine::*;
 use crate::curve::*;
@@ -10,11 +10,10 @@ use serde::de::{self, EnumAccess, VariantAccess};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// The builder functions of the text form, or its builder calls, with the fields that they take by
-/// position.
+/// The builder functions or calls of the text form, with their positional fields.
 pub(crate) type Calls = &'static [(&'static str, &'static [&'static str])];
 
-/// An enum of curves, each under the name of its builder, and what it takes from the one it holds.
+/// Defines an enum of curves, each named after its builder, and what it delegates to them.
 macro_rules! curves {
     (
         $(#[$attribute:meta])*
@@ -34,7 +33,7 @@ macro_rules! curves {
                 $variant($variant $(<$length>)?),
             )*)*
             $(
-                /// A curve that only another library has.
+                /// A curve that exists only in another library.
                 $(#[$condition])*
                 #[cfg_attr(feature = "schema", schemars(skip))]
                 $Others($others<L>),
@@ -42,16 +41,16 @@ macro_rules! curves {
         }
 
         $(
-            /// Names, and the fields that they take by position in the text form.
+            /// Names, with their positional fields in the text form.
             pub(crate) const $calls: Calls =
                 &[$((stringify!($name), &[$(stringify!($argument)),*]),)*];
         )*
 
         impl $Enum {
-            /// The names of all of them.
+            /// All names.
             const NAMES: &[&str] = &[$($(stringify!($name),)*)*];
 
-            /// Resolves whatever curve or combinator this is.
+            /// Resolves this curve or combinator.
             pub(crate) fn resolve_in(
                 &self,
                 scope: &Scope<'_>,
@@ -68,7 +67,7 @@ macro_rules! curves {
         }
 
         impl $Enum<u64> {
-            /// The curve or combinator that this is.
+            /// The curve or combinator inside.
             pub(crate) fn curve(&self) -> &dyn Rate {
                 match self {
                     $($(Self::$variant(inner) => inner,)*)*
@@ -81,7 +80,8 @@ macro_rules! curves {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let name = stringify!($Enum);
                 match self {
-                    // A span needs a format that says what it holds; such a one needs no number.
+                    // A span needs a self-describing format, and so do these fields; such a format needs no
+                    // index.
                     $($(Self::$variant(inner) => {
                         serializer.serialize_newtype_variant(name, 0, stringify!($name), inner)
                     })*)*
@@ -120,10 +120,10 @@ macro_rules! curves {
 pub(crate) use curves;
 
 curves! {
-    /// The description of a schedule: plain data that a file can hold and builder calls grow.
+    /// The description of a schedule: plain data that a file can hold and builder calls extend.
     ///
-    /// It is any curve or combinator. In a file it is a table named after it, `[schedule.cosine]`,
-    /// and as text the builder chain, `cosine(3e-4).warmup(5%)`.
+    /// It is any curve or combinator. In a file it is a table with its name, `[schedule.cosine]`; as text it
+    /// is the builder chain `cosine(3e-4).warmup(5%)`.
     ///
     /// ```
     /// use anneal_schedule::prelude::*;
@@ -133,8 +133,8 @@ curves! {
     /// # Ok::<(), ScheduleError>(())
     /// ```
     ///
-    /// Its lengths are [`Span`]s. Inside a resolved schedule the same structs hold lengths in
-    /// updates, `L` = `u64`.
+    /// Its lengths are [`Span`]s. In a resolved schedule the same structs hold lengths in updates, `L` =
+    /// `u64`.
     #[cfg_attr(feature = "schema", schemars(transform = crate::schema::table_or_text))]
     enum ScheduleConfig { #[cfg(feature = "peers")] Peer(PeerCurve) }
     FUNCTIONS {
@@ -186,7 +186,7 @@ curves! {
 #[cfg(feature = "peers")]
 pub(crate) use crate::peers::PEER_FUNCTIONS;
 
-/// None without the feature `peers`.
+/// Empty without the feature `peers`.
 #[cfg(not(feature = "peers"))]
 pub(crate) const PEER_FUNCTIONS: Calls = &[];
 
@@ -236,7 +236,7 @@ impl Rate for ScheduleConfig<u64> {
 }
 
 impl<'de, L: Deserialize<'de> + Default> ScheduleConfig<L> {
-    /// Reads a table that is named after its curve or combinator.
+    /// Reads a table named after its curve or combinator.
     pub(crate) fn from_table<A: EnumAccess<'de>>(table: A) -> Result<Self, A::Error> {
         let (Name(name), fields) = table.variant()?;
         #[cfg(feature = "peers")]
@@ -247,7 +247,7 @@ impl<'de, L: Deserialize<'de> + Default> ScheduleConfig<L> {
     }
 }
 
-/// A name that is known; refused while it is read, so that the error has its position.
+/// A known name; an unknown one is refused while it is read, so that the error has its position.
 struct Name(String);
 
 impl<'de> Deserialize<'de> for Name {

@@ -3,9 +3,9 @@
 use std::fmt;
 use thiserror::Error;
 
-/// A value outside its range: which field has it, what it is, and what is allowed.
+/// A value outside its range: the field, the value, and what is allowed.
 ///
-/// All crates of Anneal say it with this type, and so in the same words.
+/// All crates of Anneal use this type, so that their messages read alike.
 ///
 /// ```
 /// use anneal_schedule::OutOfRange;
@@ -26,7 +26,7 @@ pub struct OutOfRange {
 }
 
 impl OutOfRange {
-    /// That `field` has this `value`, where something else is `allowed`.
+    /// An error for the `value` of `field`; `allowed` states the valid range.
     pub fn new(
         field: impl Into<String>,
         value: impl fmt::Display,
@@ -35,10 +35,10 @@ impl OutOfRange {
         Self { field: field.into(), value: value.to_string(), allowed: allowed.into() }
     }
 
-    /// An error unless `ok`; the value is written as `{:?}`.
+    /// Returns an error unless `ok`; the value is formatted with `{:?}`.
     ///
     /// # Errors
-    /// That `field` has a value out of its range.
+    /// `field` has a value outside its range.
     pub fn require(
         field: impl Into<String>,
         value: impl fmt::Debug,
@@ -48,7 +48,7 @@ impl OutOfRange {
         if ok { Ok(()) } else { Err(Self::new(field, format_args!("{value:?}"), allowed)) }
     }
 
-    /// The same of something that stands in the field `outer`.
+    /// The same error for something inside the field `outer`.
     pub fn inside(mut self, outer: &str) -> Self {
         self.field = format!("{outer}.{}", self.field);
         self

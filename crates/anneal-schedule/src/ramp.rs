@@ -1,30 +1,30 @@
-//! Gradient accumulation that changes in the course of a run.
+//! Gradient accumulation that changes during a run.
 
 use crate::ScheduleError;
 use crate::run::{at_least_1, out_of_range};
 
-/// How many batches make an update, as the run goes on.
+/// The number of batches per update over the course of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "a RunLength, which has one, is Copy")]
 pub(crate) enum Ramp {
-    /// From one number to the [full](crate::RunLength::gradient_accumulation) one, along a line.
+    /// Linear, from one number to the [full](crate::RunLength::gradient_accumulation) accumulation.
     Line { from: u64, updates: u64 },
-    /// From update to update, each number until the next.
+    /// Piecewise constant: each number applies from its update until the next.
     Steps(Steps),
 }
 
 /// Updates, and the accumulation from each of them on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Steps {
-    /// How many were given; more than there is room for are refused.
+    /// How many were given; more than fit are refused.
     given: usize,
     steps: [(u64, u64); MAX_STEPS],
 }
 
-/// The longest line, whose updates are counted one by one.
+/// The longest linear ramp; its updates are counted one by one.
 const LONGEST_LINE: u64 = 1_000_000;
 
-/// The most steps; a run's length is copied about, with all of them.
+/// The maximum number of steps; a run length is copied with all of them.
 pub(crate) const MAX_STEPS: usize = 16;
 
 impl Steps {
@@ -50,7 +50,7 @@ impl Steps {
         }
         match self.steps().windows(2).find(|pair| pair[0].0 >= pair[1].0) {
             Some(pair) => {
-                let allowed = format!("updates that rise, such as beyond {}", pair[0].0);
+                let allowed = format!("above {}: updates must ascend", pair[0].0);
                 Err(out_of_range(field, pair[1].0, &allowed))
             }
             None => Ok(()),
@@ -59,8 +59,8 @@ impl Steps {
 }
 
 impl Ramp {
-    /// The batches of update `number`, and the first update that may have others. `full` is the accumulation that is
-    /// said without a ramp.
+    /// The batches of update `number`, and the next update that may have a different number. `full` is the
+    /// accumulation without a ramp.
     pub fn at(&self, number: u64, full: u64) -> (u64, Option<u64>) {
         match self {
             Self::Line { from, updates } if number < *updates => {
@@ -78,7 +78,7 @@ impl Ramp {
         }
     }
 
-    /// The most batches of an update; more than a short run comes to.
+    /// An upper bound on the batches of an update; a short run may not reach it.
     pub fn most(&self, full: u64) -> u64 {
         match self {
             Self::Line { from, .. } => full.max(*from),
@@ -102,7 +102,7 @@ impl Ramp {
         }
     }
 
-    /// The updates of epochs of so many batches each, of which the count begins anew in every one.
+    /// The updates in `epochs` epochs of `batches` batches each; accumulation restarts in every epoch.
     pub fn updates(&self, epochs: u64, batches: u64, full: u64) -> u128 {
         let (mut epochs, mut updates) = (u128::from(epochs), 0);
         let at = |updates: u128| {
@@ -110,7 +110,7 @@ impl Ramp {
             (batches, until.map_or(u128::MAX, u128::from) - updates)
         };
         loop {
-            // The epochs in which nothing changes,
+            // Whole epochs without a change,
             let (accumulation, before_next) = at(updates);
             let in_epoch = u128::from(batches.div_ceil(accumulation));
             let equal = epochs.min(before_next / in_epoch);
@@ -119,7 +119,7 @@ impl Ramp {
             if epochs == 0 {
                 return updates;
             }
-            // and the next, in which something does.
+            // then the next one, which has a change.
             let mut left = u128::from(batches);
             while left > 0 {
                 let (accumulation, before_next) = at(updates);
@@ -137,7 +137,7 @@ impl Ramp {
 mod tests {
     use crate::{OutOfRange, RunLength};
 
-    /// A loop over all batches, as training makes it.
+    /// A loop over all batches, as in training.
     fn looped(run: RunLength, items: usize, batch_size: usize, epochs: usize) -> u64 {
         let batches = items.div_ceil(batch_size);
         let (mut updates, mut summed) = (0, 0);
@@ -180,8 +180,8 @@ mod tests {
     fn long_runs_are_counted_at_once() {
         let run = RunLength::from_items(1_000, 1).epochs(1 << 40);
         let run = run.gradient_accumulation_steps(&[(1 << 45, 10), (1 << 46, 1_000)]);
-        // 2⁴⁵ updates of 1, which end at batch 832 of an epoch, 17 of 10 to its end; 100 an epoch to batch 470 of one,
-        // and one update of the rest; then one an epoch.
+        // 2⁴⁵ updates of 1 batch, ending at batch 832 of an epoch; 17 of 10 to the end of that epoch; 100 per
+        // epoch up to batch 470 of one, and one update for the rest; then one per epoch.
         let whole = (1u64 << 45) / 1_000 + 1;
         let second = (1u64 << 45) - 17;
         let epochs = (1u64 << 40) - whole - second.div_ceil(100);
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(run, steps(training));
         assert!(run.has_ramp());
         let run_of = run.resolve().unwrap();
-        // 2 of 1, 2 of 2 and one of 4; then 4, 4 and 2 twice.
+        // 2 of 1, 2 of 2 and one of 4; then twice 4, 4 and 2.
         assert_eq!((run_of.updates(), run_of.updates_per_epoch()), (Some(11), None));
         assert_eq!([0, 1, 2, 3, 4, 99].map(|t| run.accumulation_of(t)), [1, 1, 2, 2, 4, 4]);
         assert_eq!((run.batches_in_epoch(0), run.expects(0, 7)), (None, Ok(())));
@@ -219,8 +219,8 @@ mod tests {
             (&many[..], "17 steps", "1 to 16 steps"),
             (&[], "0 steps", "1 to 16 steps"),
             (&[(3, 0)], "0", "at least 1"),
-            (&[(3, 1), (3, 2)], "3", "updates that rise, such as beyond 3"),
-            (&[(3, 1), (2, 2)], "2", "updates that rise, such as beyond 3"),
+            (&[(3, 1), (3, 2)], "3", "above 3: updates must ascend"),
+            (&[(3, 1), (2, 2)], "2", "above 3: updates must ascend"),
         ] {
             let expected = OutOfRange::new("run.gradient_accumulation_steps", found, allowed);
             assert_eq!(run.gradient_accumulation_steps(steps).resolve(), Err(expected.into()));

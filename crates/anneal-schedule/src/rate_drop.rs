@@ -1,18 +1,18 @@
-//! What a velocity that holds the rate does where the schedule drops it.
+//! How a velocity that includes the rate reacts when the schedule drops it.
 
 use crate::{OutOfRange, ScheduleError};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
-/// What happens to momentum where the rate drops.
+/// What happens to the momentum when the rate drops.
 ///
-/// Where the rate sits inside the buffer, v ← β v + η g and w ← w − v, a drop of the rate leaves a
-/// velocity that was built at the old rate: it moves the weights on by up to β/(1 − β) times its size,
-/// past where the new rate would take them. PyTorch's form, w ← w − η v, has no such rest: a drop acts on
-/// all of it at once.
+/// If the buffer includes the rate, v ← β v + η g and w ← w − v, the velocity after a drop was still built at
+/// the old rate: it moves the weights on by up to β/(1 − β) times its size, past where the new rate would
+/// take them. PyTorch's form, w ← w − η v, has no such carry-over: a drop acts on the whole velocity at once.
 ///
-/// A drop is where the schedule says η_t < `below` · η_{t−1}, in a fall more than four times those of the
-/// updates before and after it: the end of a cosine is none. It is read off the schedule, so it is the
-/// same after a resume, and no controller is taken for one.
+/// A drop is an update with η_t < `below` · η_{t−1} whose fall is more than four times that of the updates
+/// before and after it; the end of a cosine is not one. Drops are read from the schedule, so they are the
+/// same after a resume, and a controller's changes do not count.
 ///
 /// | action | at the drop |
 /// | --- | --- |
@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `below` | ratio of two rates, 0.9 unless said otherwise | above 0, below 1 |
-/// | `updates` | updates that are damped | 1 to 1,000 |
+/// | `below` | ratio of two consecutive rates, 0.9 by default | above 0, below 1 |
+/// | `updates` | number of damped updates | 1 to 1,000 |
 /// | `momentum` | factor of β while damped | 0 to 1 |
 ///
 /// ```
@@ -39,9 +39,10 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), ScheduleError>(())
 /// ```
 ///
-/// Source: the two forms are told apart in PyTorch's documentation of `SGD`; Goyal et al. 2017,
-/// "Accurate, large minibatch SGD", section 2.3, calls the rescaling momentum correction.
+/// Source: PyTorch's documentation of `SGD` distinguishes the two forms; Goyal et al. 2017, "Accurate, large
+/// minibatch SGD", section 2.3, calls the rescaling momentum correction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[must_use]
 pub struct RateDrop {
@@ -51,6 +52,7 @@ pub struct RateDrop {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Action {
     Keep,
@@ -59,24 +61,24 @@ enum Action {
     Damp { updates: u64, momentum: f64 },
 }
 
-/// What an update does to the momentum because of a drop.
+/// How an update changes the momentum because of a drop.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DropEffect {
-    /// What the velocity is multiplied by before the update.
+    /// Factor of the velocity before the update.
     pub velocity: f64,
-    /// What β is multiplied by in the update.
+    /// Factor of β in the update.
     pub momentum: f64,
 }
 
 impl DropEffect {
-    /// Nothing.
+    /// No effect.
     pub const NONE: Self = Self { velocity: 1.0, momentum: 1.0 };
 }
 
-/// So many updates are looked back over at each one.
+/// The maximum number of damped updates; each update looks back over that many.
 const MAX_DAMPED: u64 = 1_000;
 
-/// A fall stands out that is so many times its neighbours.
+/// A drop must be this many times as large as its neighbours.
 const STANDS_OUT: f64 = 4.0;
 
 fn default_below() -> f64 {
@@ -84,23 +86,22 @@ fn default_below() -> f64 {
 }
 
 impl RateDrop {
-    /// Nothing happens.
+    /// Changes nothing.
     pub fn keep() -> Self {
         Self::new(Action::Keep)
     }
 
-    /// The velocity becomes 0.
+    /// Resets the velocity to 0.
     pub fn reset() -> Self {
         Self::new(Action::Reset)
     }
 
-    /// The velocity is multiplied as the rate is.
+    /// Scales the velocity with the rate.
     pub fn rescale() -> Self {
         Self::new(Action::Rescale)
     }
 
-    /// The momentum is multiplied by `momentum` for `updates` updates, the first of them that of the
-    /// drop.
+    /// Multiplies the momentum by `momentum` for `updates` updates, starting with the drop.
     pub fn damp(updates: u64, momentum: f64) -> Self {
         Self::new(Action::Damp { updates, momentum })
     }
@@ -109,13 +110,13 @@ impl RateDrop {
         Self { action, below: default_below() }
     }
 
-    /// A drop is where η_t < `ratio` · η_{t−1}.
+    /// Sets the threshold: a drop is an update with η_t < `ratio` · η_{t−1}.
     pub fn below(mut self, ratio: f64) -> Self {
         self.below = ratio;
         self
     }
 
-    /// Whether it does anything.
+    /// Whether it has any effect.
     pub fn changes_something(&self) -> bool {
         self.action != Action::Keep
     }
@@ -123,7 +124,7 @@ impl RateDrop {
     /// Checks its fields.
     ///
     /// # Errors
-    /// [`ScheduleError::OutOfRange`] names the field, below `field`.
+    /// [`ScheduleError::OutOfRange`] with the path of the field, inside `field`.
     pub fn check(&self, field: &str) -> Result<(), ScheduleError> {
         let refuse = |name: &str, value: String, allowed: &str| {
             Err(OutOfRange::new(format!("{field}.{name}"), value, allowed).into())
@@ -142,7 +143,7 @@ impl RateDrop {
         }
     }
 
-    /// What update `step` does, where `rate` is the schedule.
+    /// The effect at update `step` under the schedule `rate`.
     pub fn effect(&self, step: u64, rate: impl Fn(u64) -> f64) -> DropEffect {
         let ratio = |step: u64| -> Option<f64> {
             let (before, now) = (rate(step.checked_sub(1)?), rate(step));
@@ -171,6 +172,20 @@ impl RateDrop {
     }
 }
 
+/// `rescale below 0.9`, `damp for 10 updates by 0.5 below 0.9`
+impl fmt::Display for RateDrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.action {
+            Action::Keep => f.write_str("keep"),
+            Action::Reset => write!(f, "reset below {}", self.below),
+            Action::Rescale => write!(f, "rescale below {}", self.below),
+            Action::Damp { updates, momentum } => {
+                write!(f, "damp for {updates} updates by {momentum} below {}", self.below)
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +196,7 @@ mod tests {
         (0..12).map(effect).map(|effect| (effect.velocity, effect.momentum)).collect()
     }
 
-    /// Drops by 0.5 at 4 and at 8.
+    /// Drops by half at 4 and at 8.
     #[test]
     fn each_action_acts_where_the_schedule_drops() {
         let schedule =
@@ -194,7 +209,7 @@ mod tests {
         assert_eq!(effects(RateDrop::rescale(), &schedule), at(&[4, 8], (0.5, 1.0)));
         let damped = at(&[4, 5, 6, 8, 9, 10], (1.0, 0.25));
         assert_eq!(effects(RateDrop::damp(3, 0.25), &schedule), damped);
-        // A drop by half is none where only drops below 0.4 are.
+        // A drop by half does not count with a threshold of 0.4.
         assert_eq!(effects(RateDrop::reset().below(0.4), &schedule), at(&[], (0.0, 0.0)));
     }
 

@@ -1,27 +1,26 @@
-//! How long a run is, counted as Burn's training loop steps.
+//! Run lengths, counted as Burn's training loop steps.
 
 use crate::ramp::{Ramp, Steps};
 use crate::{OutOfRange, ScheduleError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How long a run is: the description.
+/// The description of a run's length.
 ///
-/// One update is one call of the optimizer. Burn's `SupervisedTraining` makes, in each epoch,
+/// One update is one call of the optimizer. Each epoch of Burn's `SupervisedTraining` has
 ///
 /// ```text
 /// batches = ⌈items / batch_size⌉
 /// updates = ⌈batches / gradient_accumulation⌉
 /// ```
 ///
-/// the last short batch and the last short accumulation count, and the count starts anew in every
-/// epoch. On several devices each takes ⌊items / devices⌋ items and the last one the remainder
-/// too; an epoch lasts as many rounds as the device with the most items has batches.
+/// The last short batch and the last short accumulation count, and accumulation restarts in every epoch. With
+/// several devices, each takes ⌊items / devices⌋ items and the last one also the remainder; an epoch has as
+/// many rounds as the device with the most items has batches.
 ///
-/// In a file it is a table of the numbers that are said, under the names of these functions:
-/// `items` with `batch_size`, `updates_per_epoch`, `updates` or `unbounded = true`, and `epochs`,
-/// `gradient_accumulation`, `devices`, `after`, `gradient_accumulation_ramp` and
-/// `gradient_accumulation_steps`.
+/// In a file it is a table of the given numbers, named after these functions: `items` with `batch_size`,
+/// `updates_per_epoch`, `updates` or `unbounded = true`, and `epochs`, `gradient_accumulation`, `devices`,
+/// `after`, `gradient_accumulation_ramp` and `gradient_accumulation_steps`.
 ///
 /// ```
 /// use anneal_schedule::RunLength;
@@ -38,21 +37,21 @@ pub struct RunLength {
     pub(crate) gradient_accumulation: Option<u64>,
     pub(crate) ramp: Option<Ramp>,
     pub(crate) devices: Option<u64>,
-    /// Updates at its beginning that are not of it.
+    /// Updates at the beginning that are already done.
     pub(crate) done: u64,
 }
 
-/// What a run is made of that is counted in items.
+/// The make-up of a run that is counted in items.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeOf {
-    /// Items of an epoch.
+    /// Items per epoch.
     pub items: u64,
-    /// Items of a batch.
+    /// Items per batch.
     pub batch_size: u64,
-    /// Batches of each device in an update.
+    /// Batches of each device per update.
     pub accumulation: u64,
-    /// Devices.
+    /// Number of devices.
     pub devices: u64,
 }
 
@@ -61,7 +60,7 @@ impl fmt::Display for MadeOf {
         let Self { items, batch_size, accumulation, devices } = self;
         write!(f, "{items} items in batches of {batch_size}")?;
         if *accumulation > 1 {
-            write!(f, ", {accumulation} of them an update")?;
+            write!(f, ", {accumulation} of them per update")?;
         }
         if *devices > 1 {
             write!(f, ", on {devices} devices")?;
@@ -70,7 +69,7 @@ impl fmt::Display for MadeOf {
     }
 }
 
-/// What is counted.
+/// What the run counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Count {
     Training,
@@ -81,8 +80,7 @@ pub(crate) enum Count {
 }
 
 impl RunLength {
-    /// Epochs over `items` items in batches of `batch_size`; `items` is the loader's
-    /// `num_items()`.
+    /// Epochs over `items` items in batches of `batch_size`; `items` is the loader's `num_items()`.
     pub fn from_items(items: usize, batch_size: usize) -> Self {
         Self::new(Count::Items { items: items as u64, batch_size: batch_size as u64 })
     }
@@ -92,7 +90,7 @@ impl RunLength {
         Self::new(Count::UpdatesPerEpoch(updates))
     }
 
-    /// `updates` updates in all. It has no epochs: spans in epochs cannot be resolved.
+    /// `updates` updates in all, without epochs: spans in epochs cannot be resolved.
     pub fn updates(updates: u64) -> Self {
         Self::new(Count::Updates(updates))
     }
@@ -102,9 +100,9 @@ impl RunLength {
         Self::new(Count::Unbounded)
     }
 
-    /// The length that a training turns out to have: for `LearnerBuilder::launch`, which learns it from the training
-    /// and its loader. What it says besides, such as
-    /// [`gradient_accumulation_ramp`](Self::gradient_accumulation_ramp), is compared with them.
+    /// The length of the training itself, for `LearnerBuilder::launch`, which takes it from the training and
+    /// its loader. Any other settings, for example
+    /// [`gradient_accumulation_ramp`](Self::gradient_accumulation_ramp), are compared with theirs.
     pub fn of_training() -> Self {
         Self::new(Count::Training)
     }
@@ -120,25 +118,25 @@ impl RunLength {
         }
     }
 
-    /// The number of epochs, at least 1; 1 unless said otherwise, as in Burn. Only where updates are counted by
+    /// The number of epochs, at least 1; default 1, as in Burn. Allowed only if updates are counted by
     /// epochs.
     pub fn epochs(mut self, epochs: usize) -> Self {
         self.epochs = Some(epochs as u64);
         self
     }
 
-    /// The number of batches whose gradients make one update, at least 1; 1 unless said otherwise.
-    /// Where updates are counted already, it does not change their number.
+    /// The number of batches whose gradients make one update, at least 1; default 1. If updates are counted
+    /// directly, it does not change their number.
     pub fn gradient_accumulation(mut self, batches: usize) -> Self {
         self.gradient_accumulation = Some(batches as u64);
         self
     }
 
-    /// Fewer batches in the first updates: update t of the first n is made of round(from + (k − from)·t/n) batches,
-    /// where k is the [`gradient_accumulation`](Self::gradient_accumulation), and all after it of k. `from` is at
-    /// least 1, n is 1 to 10⁶. YOLOv5 does so over its warm-up.
+    /// Uses fewer batches in the first updates: update t of the first n has round(from + (k − from)·t/n)
+    /// batches, where k is the [`gradient_accumulation`](Self::gradient_accumulation); later updates have k.
+    /// `from` is at least 1, n is 1 to 10⁶. YOLOv5 does this during its warm-up.
     ///
-    /// Epochs then have no fixed number of updates, so that lengths in epochs cannot be resolved.
+    /// Epochs then have no fixed number of updates, so lengths in epochs cannot be resolved.
     ///
     /// ```
     /// use anneal_schedule::RunLength;
@@ -152,12 +150,12 @@ impl RunLength {
         self
     }
 
-    /// Another number of batches from each of these updates on, and before the first of them
-    /// [`gradient_accumulation`](Self::gradient_accumulation) of them: 1 to 16 pairs of an update and its batches, the
-    /// updates rising, the batches at least 1. It takes the place of a
+    /// Changes the number of batches from each of the given updates on; before the first of them it is
+    /// [`gradient_accumulation`](Self::gradient_accumulation). 1 to 16 pairs of an update and its batches;
+    /// the updates ascend, the batches are at least 1. Replaces a
     /// [`gradient_accumulation_ramp`](Self::gradient_accumulation_ramp).
     ///
-    /// Epochs then have no fixed number of updates, so that lengths in epochs cannot be resolved.
+    /// Epochs then have no fixed number of updates, so lengths in epochs cannot be resolved.
     ///
     /// ```
     /// use anneal_schedule::RunLength;
@@ -171,14 +169,14 @@ impl RunLength {
         self
     }
 
-    /// The number of devices that share the batches of an update, at least 1; 1 unless said otherwise.
-    /// Where updates are counted already, it does not change their number.
+    /// The number of devices that share the batches of an update, at least 1; default 1. If updates are
+    /// counted directly, it does not change their number.
     pub fn devices(mut self, devices: usize) -> Self {
         self.devices = Some(devices as u64);
         self
     }
 
-    /// What is left of the run after so many updates; fewer than it has.
+    /// The part of the run that is left after `updates` updates, which must be fewer than it has.
     ///
     /// ```
     /// use anneal_schedule::RunLength;
@@ -191,27 +189,28 @@ impl RunLength {
         self
     }
 
-    /// How many batches of each device make update `number`, counted from 0; the last update of an epoch may have
-    /// fewer.
+    /// The number of batches of each device in update `number`, counted from 0; the last update of an epoch
+    /// may have fewer.
     pub fn accumulation_of(&self, number: u64) -> u64 {
         let full = self.gradient_accumulation.unwrap_or(1);
         self.ramp.map_or(full, |ramp| ramp.at(number, full).0)
     }
 
-    /// Batches that update `number` sums, unless it is the last of an epoch: gradient accumulation × devices.
+    /// The batches summed in update `number`, unless it is the last of an epoch: gradient accumulation ×
+    /// devices.
     pub fn batches_per_update(&self, number: u64) -> u64 {
         self.accumulation_of(number).saturating_mul(self.devices.unwrap_or(1))
     }
 
-    /// Those of the largest update.
+    /// The batches of the largest update.
     fn max_batches(&self) -> u64 {
         let full = self.gradient_accumulation.unwrap_or(1);
         let most = self.ramp.map_or(full, |ramp| ramp.most(full));
         most.saturating_mul(self.devices.unwrap_or(1))
     }
 
-    /// Whether all batches of update `index` of an epoch, counted from 0, have the same number of items: not where
-    /// the last batch of a device may be a short one. True where nobody knows, for want of epochs or under a ramp.
+    /// Whether all batches of update `index` of an epoch, counted from 0, have the same number of items; the
+    /// last batch of a device may be short. True if unknown, without epochs or with a ramp.
     #[doc(hidden)]
     pub fn has_even_batches(&self, index: u64) -> bool {
         let in_epoch = self.resolve().ok().and_then(|run| run.updates_per_epoch());
@@ -225,12 +224,12 @@ impl RunLength {
         is_even || (index + 1).saturating_mul(accumulation).saturating_mul(batch_size) <= each
     }
 
-    /// Whether the number of batches in an update changes.
+    /// Whether the number of batches per update changes.
     pub fn has_ramp(&self) -> bool {
         self.ramp.is_some()
     }
 
-    /// The items that are seen after so many epochs, and so many batches of each device of the next.
+    /// The items seen after `epochs` epochs and `batches` batches of each device in the next.
     #[doc(hidden)]
     pub fn items_after(&self, epochs: u64, batches: u64) -> Option<u64> {
         let MadeOf { items, batch_size, devices, .. } = self.made_of()?;
@@ -238,8 +237,8 @@ impl RunLength {
         Some(epochs.saturating_mul(items).saturating_add(begun))
     }
 
-    /// How many batches update `index` of an epoch sums, counted from 0: fewer in its last updates. `None` where the
-    /// items are not known, or a ramp makes epochs unequal.
+    /// The number of batches summed in update `index` of an epoch, counted from 0; its last updates have
+    /// fewer. `None` if the items are unknown or a ramp makes epochs unequal.
     #[doc(hidden)]
     pub fn batches_in_epoch(&self, index: u64) -> Option<u64> {
         let Count::Items { items, batch_size } = self.count else { return None };
@@ -254,14 +253,14 @@ impl RunLength {
         Some(rounds(each) * (devices - 1) + rounds(items - each * (devices - 1)))
     }
 
-    /// The rounds of an epoch, in each of which every device has a batch as long as it has items left.
+    /// The rounds of an epoch; in each, every device that has items left takes a batch.
     #[doc(hidden)]
     pub fn rounds_in_epoch(&self) -> Option<u64> {
         let MadeOf { items, batch_size, devices, .. } = self.made_of()?;
         (batch_size > 0 && devices > 0).then(|| rounds(items, batch_size, devices))
     }
 
-    /// What the run is made of, where it is counted in items.
+    /// The make-up of the run, if it is counted in items.
     #[doc(hidden)]
     pub fn made_of(&self) -> Option<MadeOf> {
         let Count::Items { items, batch_size } = self.count else { return None };
@@ -269,10 +268,10 @@ impl RunLength {
         Some(MadeOf { items, batch_size, accumulation, devices: self.devices.unwrap_or(1) })
     }
 
-    /// Checks that update `index` of an epoch may be of so many batches.
+    /// Checks that update `index` of an epoch may have `batches` batches.
     ///
     /// # Errors
-    /// The number of batches that it should be of.
+    /// The expected number of batches.
     #[doc(hidden)]
     pub fn expects(&self, index: u64, batches: u64) -> Result<(), u64> {
         let in_epoch = self.resolve().ok().and_then(|run| run.updates_per_epoch());
@@ -281,7 +280,7 @@ impl RunLength {
         let expected = match self.batches_in_epoch(index) {
             Some(expected) => expected,
             None if self.has_ramp() => return Ok(()),
-            // The last update of an epoch, or one that not all devices have batches for.
+            // The last update of an epoch, or one for which some devices have no batches left.
             None if batches < full
                 && (self.devices > Some(1)
                     || in_epoch.is_none_or(|updates| index + 1 == updates)) =>
@@ -293,8 +292,7 @@ impl RunLength {
         if batches == expected { Ok(()) } else { Err(expected) }
     }
 
-    /// The number of updates that so many items make; the rest of them, less than an update, is left out. `None` where
-    /// it is not counted in items.
+    /// The number of whole updates in `seen` items. `None` if the run is not counted in items.
     #[doc(hidden)]
     pub fn updates_of_items(&self, seen: u64) -> Option<u64> {
         let Count::Items { items, batch_size } = self.count else { return None };
@@ -306,8 +304,8 @@ impl RunLength {
     /// Counts the updates.
     ///
     /// # Errors
-    /// [`ScheduleError::OutOfRange`] for a count of 0, epochs of a run that has none, a length that only the training
-    /// knows, or more than 2⁶³ updates.
+    /// [`ScheduleError::OutOfRange`] for a count of 0, epochs in a run without any, a length that only the
+    /// training knows, or more than 2⁶³ updates.
     pub fn resolve(&self) -> Result<Run, ScheduleError> {
         at_least_1("gradient_accumulation", self.gradient_accumulation.unwrap_or(1))?;
         at_least_1("devices", self.devices.unwrap_or(1))?;
@@ -332,7 +330,7 @@ impl RunLength {
     fn whole(&self) -> Result<Run, ScheduleError> {
         match self.count {
             Count::Training => {
-                let allowed = "with launch; elsewhere give RunLength::from_items, updates_per_epoch or updates";
+                let allowed = "only with launch; elsewhere use RunLength::from_items, updates_per_epoch or updates";
                 Err(out_of_range("length", "that of the training", allowed))
             }
             Count::Items { items, batch_size } => {
@@ -365,7 +363,7 @@ impl RunLength {
         let epochs = at_least_1("epochs", self.epochs.unwrap_or(1))?;
         let updates = ramp.updates(epochs, rounds, self.gradient_accumulation.unwrap_or(1));
         let updates = u64::try_from(updates).ok().filter(|updates| *updates <= MAX_UPDATES);
-        let too_many = || out_of_range("epochs", epochs, "at most 2^63 updates in all");
+        let too_many = || out_of_range("epochs", epochs, "at most 2^63 updates in total");
         Ok(Run { updates: Some(updates.ok_or_else(too_many)?), ..Run::default() })
     }
 
@@ -375,7 +373,8 @@ impl RunLength {
             .checked_mul(epochs)
             .filter(|&updates| updates <= MAX_UPDATES)
             .ok_or_else(|| {
-                let allowed = format!("at most 2^63 updates in all, {updates_per_epoch} per epoch");
+                let allowed =
+                    format!("at most 2^63 updates in total, {updates_per_epoch} per epoch");
                 out_of_range("epochs", epochs, &allowed)
             })?;
         let updates_per_epoch = Some(updates_per_epoch);
@@ -398,7 +397,7 @@ fn rounds(items: u64, batch_size: u64, devices: u64) -> u64 {
     (items - items / devices * (devices - 1)).div_ceil(batch_size)
 }
 
-/// The longest run; more updates than any machine will make, and no overflow on the way.
+/// The longest run: more updates than any machine makes, and small enough not to overflow.
 pub(crate) const MAX_UPDATES: u64 = 1 << 63;
 
 pub(crate) fn at_least_1(field: &str, value: u64) -> Result<u64, ScheduleError> {
@@ -409,7 +408,7 @@ pub(crate) fn out_of_range(field: &str, value: impl fmt::Display, allowed: &str)
     OutOfRange::new(format!("run.{field}"), value, allowed).into()
 }
 
-/// A run whose updates are counted.
+/// A run with a known number of updates, or without an end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     updates: Option<u64>,
@@ -419,7 +418,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// The same run with another number of updates.
+    /// The same run with a different number of updates.
     pub(crate) fn lasting(self, updates: u64) -> Self {
         Self { updates: Some(updates), ..self }
     }
@@ -434,12 +433,12 @@ impl Run {
         self.updates_per_epoch
     }
 
-    /// Items of a full batch; `None` for a run that is not counted in items.
+    /// Items per full batch; `None` for a run that is not counted in items.
     pub fn batch_size(&self) -> Option<u64> {
         self.batch_size
     }
 
-    /// Batches of the largest update, of all devices together.
+    /// Batches of the largest update, summed over devices.
     pub fn max_batches_per_update(&self) -> u64 {
         self.max_batches
     }
@@ -451,7 +450,7 @@ mod tests {
 
     #[test]
     fn devices_round_to_the_fullest_one() {
-        // Burn gives 11 items to 2 devices as 5 and 6: 2 rounds of at most 4.
+        // Burn splits 11 items between 2 devices as 5 and 6: 2 rounds of at most 4.
         let run = RunLength::from_items(11, 4).devices(2).resolve().unwrap();
         assert_eq!(run.updates(), Some(2));
         // 7 items on 4 devices: 1, 1, 1 and 4; batches of 1 make 4 rounds.
@@ -468,7 +467,7 @@ mod tests {
         assert_eq!(epochs.resolve().unwrap().updates(), Some(300));
     }
 
-    /// Against a loop over all batches.
+    /// Compares with a loop over all batches.
     #[test]
     fn a_ramp_counts_as_a_loop_does() {
         for (items, full, from, over, epochs) in [
@@ -494,7 +493,7 @@ mod tests {
         }
     }
 
-    /// Against Burn's rounds, one by one.
+    /// Compares with Burn's rounds, one by one.
     #[test]
     fn the_batches_of_each_update_add_up_to_those_of_the_epoch() {
         for (items, batch, devices, accumulation) in [
@@ -524,7 +523,7 @@ mod tests {
         assert_eq!(RunLength::updates(4).batches_in_epoch(0), None);
     }
 
-    /// Against the items of every batch, one by one.
+    /// Compares with the items of every batch, one by one.
     #[test]
     fn updates_with_a_short_batch_are_known() {
         for (items, batch, devices, accumulation) in
@@ -543,7 +542,7 @@ mod tests {
                 let first = update % updates as usize * accumulation;
                 let mut rounds = first..first + accumulation;
                 let full = rounds.all(|round| (0..devices).all(|device| is_full(device, round)));
-                // A device that has no batch left tells that another may have a short one.
+                // A device without a batch shows that another may have a short one.
                 assert!(full || !run.has_even_batches(update as u64), "{run:?} {update}");
                 let whole = (first + accumulation) * batch <= each;
                 assert!(!whole || run.has_even_batches(update as u64), "{run:?} {update}");
@@ -588,7 +587,7 @@ mod tests {
 
     #[test]
     fn items_become_updates() {
-        let run = RunLength::from_items(100, 10).gradient_accumulation(3); // 4 updates an epoch
+        let run = RunLength::from_items(100, 10).gradient_accumulation(3); // 4 updates per epoch
         let of = |seen| run.updates_of_items(seen).unwrap();
         assert_eq!([0, 29, 30, 89, 100, 200, 245].map(of), [0, 0, 1, 2, 4, 8, 9]);
     }

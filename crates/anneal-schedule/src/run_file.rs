@@ -1,11 +1,11 @@
-//! The length of a run as a file has it.
+//! The run length in a file.
 
 use crate::RunLength;
 use crate::ramp::{Ramp, Steps};
 use crate::run::Count;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// What is not said is left out.
+/// Omitted fields stay unset.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RunFile {

@@ -8,14 +8,14 @@ use crate::{Run, ScheduleConfig, ScheduleError};
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A learning-rate schedule: a pure function of the step, checked and resolved.
+/// A learning-rate schedule: a checked and resolved pure function of the step.
 ///
-/// Made by [`resolve`](crate::ScheduleExt::resolve) from a [`ScheduleConfig`] and the length of the run.
-/// It knows no clock and no history, so any step may be asked for in any order. Every rate is
-/// finite and not negative. From its [`length`](Schedule::length) on it holds the rate that it has
-/// reached: a cosine its end, a step decay its last step, not the drop that would come next.
+/// [`resolve`](crate::ScheduleExt::resolve) makes it from a [`ScheduleConfig`] and the length of the run. It
+/// depends on no clock and no history, so any step can be asked for in any order. Every rate is finite and
+/// not negative. From its [`length`](Schedule::length) on it holds the rate it has reached: a cosine holds
+/// its end, a step decay its last step, not the drop that would come next.
 ///
-/// Two schedules are equal when all their resolved values are.
+/// Two schedules are equal if all their resolved values are.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -45,8 +45,8 @@ impl Schedule {
         }
     }
 
-    /// Fills `rates` with the rates of the updates from `first` on, each as [`rate`](Self::rate) gives it;
-    /// sooner done than one by one.
+    /// Fills `rates` with the rates of the updates from `first` on, as [`rate`](Self::rate) gives them;
+    /// faster than one by one.
     ///
     /// ```
     /// use anneal_schedule::prelude::*;
@@ -62,36 +62,36 @@ impl Schedule {
         let (inside, after) = rates.split_at_mut(inside);
         self.node.fill(first, inside);
         for rate in after {
-            // Held: the same at every step from the end on.
+            // Held: constant from the end on.
             *rate = self.rate(u64::MAX);
         }
     }
 
-    /// The updates of the run that it was resolved for; `None` for a run without an end.
+    /// The updates of the run it was resolved for; `None` for a run without an end.
     pub fn length(&self) -> Option<u64> {
         self.run.updates()
     }
 
-    /// The last update of each of its cycles, in order, and the last of the run.
+    /// The last update of each cycle, in order, and the last of the run.
     ///
-    /// A cycle ends with the last update before a part of the schedule begins its course again, or,
-    /// where it is a wave, with the one at which it is lowest before it rises:
+    /// A cycle ends with the last update before a part of the schedule restarts; a wave ends a cycle at its
+    /// lowest point, before it rises:
     ///
-    /// | what goes in cycles | its cycles end |
+    /// | schedule | its cycles end |
     /// | --- | --- |
     /// | [`WarmRestarts`](crate::WarmRestarts), [`Repeat`](crate::Repeat), restarts of peers | before each restart |
     /// | [`Cyclic`](crate::Cyclic) | at its lower rate |
     /// | [`Cosine`](crate::Cosine) of more than half a wave, or one that continues | at the bottom of each wave |
-    /// | [`Polynomial`](crate::Polynomial) that cycles | at its end |
-    /// | [`Sequence`](crate::Sequence) | where a part that has fallen gives way to one that goes higher |
+    /// | cyclic [`Polynomial`](crate::Polynomial) | at its end |
+    /// | [`Sequence`](crate::Sequence) | after a part that has fallen, if the next one goes higher |
     ///
-    /// Those of a schedule inside a combinator are its own, moved as it is; of several, those of
-    /// each. A cycle that nothing follows, such as the last of a limited number, ends with the run.
-    /// What has no cycles has one end, that of the run; so have a [`Custom`](crate::Custom) curve, a
-    /// [`Table`](crate::Table), and a rate that follows a batch size, noise or a momentum. A run
-    /// without an end has no last update, and cycles without number.
+    /// A schedule inside a combinator keeps its own cycle ends, shifted with it; several schedules contribute
+    /// all of theirs. A cycle without a successor, for example the last of a limited number, ends with the
+    /// run. A schedule without cycles has one end, the end of the run; so do a [`Custom`](crate::Custom)
+    /// curve, a [`Table`](crate::Table), and a rate that follows a batch size, noise or a momentum. A run
+    /// without an end has no last update and may have infinitely many cycles.
     ///
-    /// Each is found by arithmetic, not by a scan of the rates.
+    /// Each is computed arithmetically, not by scanning the rates.
     ///
     /// ```
     /// use anneal_schedule::prelude::*;
@@ -117,7 +117,7 @@ impl Schedule {
         self.cycle_end(step) == Some(step)
     }
 
-    /// The first of them from `from` on.
+    /// The first cycle end at or after `from`.
     fn cycle_end(&self, from: u64) -> Option<u64> {
         let end = self.node.cycle_end(from);
         let Some(updates) = self.run.updates() else { return end };
@@ -125,9 +125,8 @@ impl Schedule {
         Some(end.map_or(last, |end| end.min(last)))
     }
 
-    /// The updates of the longer run that it is the beginning of, where a
-    /// [`Truncate`](crate::Truncate) cuts it off: the run ends after [`length`](Self::length) of them.
-    /// `None` where nothing is cut off.
+    /// The length of the full run that a [`Truncate`](crate::Truncate) cuts off after
+    /// [`length`](Self::length) updates; `None` if nothing is cut off.
     ///
     /// ```
     /// use anneal_schedule::prelude::*;
@@ -141,22 +140,22 @@ impl Schedule {
         untruncated(&self.node).filter(|long| *long > updates)
     }
 
-    /// The run that it was resolved for.
+    /// The run it was resolved for.
     pub fn run(&self) -> Run {
         self.run
     }
 
-    /// A rate that is never exceeded; the largest one wherever that is known in closed form.
+    /// An upper bound of the rate; the maximum if it is known in closed form.
     pub fn peak(&self) -> f64 {
         self.node.peak()
     }
 
-    /// What it evaluates.
+    /// The curve it evaluates.
     pub(crate) fn node(&self) -> &ScheduleConfig<u64> {
         &self.node
     }
 
-    /// Its first `steps` updates as pieces with known sums, where there are any.
+    /// Its first `steps` updates as pieces with known sums, if it has any.
     pub(crate) fn pieces(&self, steps: u64) -> Option<Vec<Piece>> {
         let within = self.run.updates().map_or(steps, |updates| updates.min(steps));
         let mut pieces = self.node.pieces(within)?;
@@ -165,10 +164,10 @@ impl Schedule {
         Some(pieces)
     }
 
-    /// A hash of all resolved values, the same on every machine.
+    /// A hash of all resolved values, identical on every machine.
     pub fn fingerprint(&self) -> Fingerprint {
-        // JSON writes every f64 as its shortest exact decimal and every field in its order, so equal
-        // values are equal text. By way of a value, the code for it is made once, for the text form.
+        // JSON writes every f64 as its shortest exact decimal and the fields in a fixed order, so equal
+        // values give equal text. Going through a value reuses the code for the text form.
         let node = ciborium::Value::serialized(&self.node);
         let values = serde_json::to_string(&(self.run.updates(), node.expect("plain data")))
             .expect("numbers, strings and lists are always JSON");
@@ -180,7 +179,8 @@ impl Schedule {
 
 impl PartialEq for Schedule {
     fn eq(&self, other: &Self) -> bool {
-        // What the fingerprint hashes; how the updates fall into epochs changes no rate.
+        // The values that the fingerprint hashes; how the updates divide into epochs does not affect the
+        // rate.
         self.node == other.node && self.run.updates() == other.run.updates()
     }
 }
@@ -201,7 +201,7 @@ impl fmt::Display for Schedule {
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
-    /// The version of the hashed form; it changes whenever a schedule's fingerprint would.
+    /// The version of the hashed form; it changes whenever a fingerprint would.
     pub const VERSION: u64 = 1;
 
     /// The hash.
@@ -247,7 +247,7 @@ mod tests {
         };
         let warmed: ScheduleConfig = cosine(0.1).warmup(Span::percent(10)).into();
         assert_eq!(line(warmed.clone(), 100), "cosine(0.1).length(90).warmup(10), 100 updates");
-        // A tenth of two updates is none.
+        // A tenth of two updates rounds to 0.
         assert_eq!(line(warmed, 2), "cosine(0.1).length(2).warmup(0), 2 updates");
         let endless = constant(0.1).then(Span::steps(5), constant(0.2));
         let endless = endless.resolve(RunLength::unbounded()).unwrap();
@@ -269,8 +269,8 @@ mod tests {
         assert_ne!(epochs.fingerprint(), longer.fingerprint());
     }
 
-    /// The expected hash was computed apart from this crate: XXH3-64 of the text that the format
-    /// describes, by the reference library. If it changes, so must [`super::Fingerprint::VERSION`].
+    /// The expected hash was computed outside this crate: XXH3-64 of the text that the format describes, by
+    /// the reference library. If it changes, [`super::Fingerprint::VERSION`] must change too.
     #[test]
     fn the_fingerprint_is_the_same_on_every_machine() {
         // [100,{"warmup":{"length":10,"ramp":"linear","start":0.0,"overlay":false,"schedule":
@@ -285,7 +285,7 @@ mod tests {
     fn nesting_is_limited() {
         let mut config: ScheduleConfig = constant(1.0).into();
         for _ in 0..MAX_DEPTH {
-            // The deepest in a file: a sequence has a list and a table for each level.
+            // The deepest in a file: each level of a sequence adds a list and a table.
             config = sequence([(Span::Rest, config)]).into();
         }
         assert!(config.clone().resolve(RunLength::updates(1)).is_ok());

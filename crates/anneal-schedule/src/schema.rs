@@ -22,23 +22,24 @@ pub fn json_schema() -> Value {
     schema.to_value()
 }
 
-/// Makes a schema that holds schedules one for editors: documentation as a reader of a file wants it,
-/// and a wrong key said once, where it is.
+/// Makes a schema useful in editors: documentation for the reader of a file, and a single error for a wrong
+/// key, at its place.
 pub fn tidy(schema: &mut Schema) {
     Descriptions.transform(schema);
+    NoNull.transform(schema);
     Choices.transform(schema);
 }
 
 /// A schedule is a table or a text.
 pub(crate) fn table_or_text(schema: &mut Schema) {
     Choices.transform(schema);
-    // What a curve's own definition says is said where it stands.
+    // A curve's own definition has its description; do not repeat it here.
     if let Some(tables) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         for table in tables.values_mut().filter_map(Value::as_object_mut) {
             table.remove("description");
         }
     }
-    // Curves that `anneal translate` writes, and nobody else.
+    // Curves that only `anneal translate` writes.
     let peers: Vec<&str> = PEER_FUNCTIONS.iter().map(|known| known.0).collect();
     let peers = json!({ format!("^({})$", peers.join("|")): { "type": "object" } });
     schema.insert("patternProperties".into(), peers);
@@ -57,8 +58,8 @@ impl JsonSchema for Span {
         schema!({
             "description":
                 "A length: a number of updates (500), of epochs (\"5ep\"), a share of the whole run \
-                 (\"10%\"), or what is left of it (\"rest\").",
-            // 1e6 is an integer in JSON Schema too.
+                 (\"10%\"), or the rest of it (\"rest\").",
+            // JSON Schema, too, treats 1e6 as an integer.
             "type": ["integer", "string"],
             "minimum": 0,
             "maximum": u64::MAX,
@@ -67,7 +68,7 @@ impl JsonSchema for Span {
     }
 }
 
-/// A length as a text: `500`, `10_000`, `1e6`, `5ep`, `10 %`, `rest`.
+/// The pattern of a length as a text: `500`, `10_000`, `1e6`, `5ep`, `10 %`, `rest`.
 fn span_pattern() -> String {
     let digits = "[0-9]+(_[0-9]+)*";
     let whole = format!(r"{digits}([eE]\+?[0-9]+)?");
@@ -75,8 +76,35 @@ fn span_pattern() -> String {
     format!(r"^\s*(\+?{whole}|\+?{decimal}\s*(ep|%)|rest)\s*$")
 }
 
-/// A choice whose variants are tables with one key each: one table with these keys, of which it has
-/// one. A validator then points at the key that is wrong, instead of at all variants.
+/// Drops `null` from optional fields: TOML has none, and for two alternatives a validator reports only that neither
+/// fits.
+struct NoNull;
+
+impl Transform for NoNull {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        let null = json!("null");
+        if let Some(Value::Array(types)) = schema.get_mut("type") {
+            types.retain(|it| *it != null);
+            if let [only] = &types[..] {
+                *schema.get_mut("type").expect("it is there") = only.clone();
+            }
+        }
+        let alternatives = schema.get("anyOf").and_then(Value::as_array);
+        let Some([inner, nothing]) = alternatives.map(Vec::as_slice) else { return };
+        if nothing["type"] == null
+            && let Some(inner) = inner.as_object().cloned()
+        {
+            schema.remove("anyOf");
+            for (key, value) in inner {
+                schema.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Turns a choice of single-key tables into one table that has exactly one of these keys. A validator then
+/// points at the wrong key instead of at all variants.
 struct Choices;
 
 impl Transform for Choices {
@@ -102,7 +130,7 @@ impl Transform for Choices {
     }
 }
 
-/// The one key of a variant, and what it holds, with the variant's description.
+/// The single key of a variant and its value, with the variant's description.
 fn only_key(variant: &Value) -> Option<(String, Value)> {
     let properties = variant["properties"].as_object()?;
     let (key, value) = properties.iter().next().filter(|_| properties.len() == 1)?;
@@ -113,8 +141,8 @@ fn only_key(variant: &Value) -> Option<(String, Value)> {
     Some((key.clone(), value))
 }
 
-/// Documentation as a reader of a file wants it: without examples in Rust, the tables of fields,
-/// which the schema says itself, and links between items.
+/// Documentation for the reader of a file: without Rust examples, links between items, and the tables of
+/// fields, which the schema already covers.
 struct Descriptions;
 
 impl Transform for Descriptions {

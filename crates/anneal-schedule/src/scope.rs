@@ -1,17 +1,16 @@
-//! Where a part of a description stands in the run, and the checks that need to know it.
+//! The position of a part of a description in the run, and the checks that depend on it.
 
 use crate::run::Run;
 use crate::span::{Position, Span};
 use crate::{OutOfRange, ScheduleError};
 use std::ops::RangeInclusive;
 
-/// How many schedules may stand inside each other.
+/// The maximum nesting depth of schedules.
 ///
-/// Enough for every recipe, and few enough that a TOML or JSON reader accepts what was written.
+/// Enough for every recipe, and few enough that a TOML or JSON reader accepts the written file.
 pub const MAX_DEPTH: usize = 16;
 
-/// What a part of a description sees of the run: the stretch it may fill, and its own path for
-/// error messages.
+/// The run as one part of a description sees it: the stretch it may fill, and its path for error messages.
 pub(crate) struct Scope<'a> {
     run: &'a Run,
     path: String,
@@ -19,9 +18,9 @@ pub(crate) struct Scope<'a> {
     /// First update after the stretch, counted from the start of the run; `None` without an end.
     end: Option<u64>,
     depth: usize,
-    /// How many rates of this part one rate of the schedule asks for.
+    /// Evaluations of this part per rate of the schedule.
     evaluations: u64,
-    /// Whether a `truncate` around it looks for a run that is long enough.
+    /// Whether an enclosing `truncate` searches for a run that is long enough.
     truncated: bool,
 }
 
@@ -38,12 +37,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The scope of a schedule inside this one, in the same stretch.
+    /// The scope of a nested schedule that fills the same stretch.
     pub(crate) fn inside(&self, field: &str) -> Result<Self, ScheduleError> {
         self.child(field, self.start, self.end)
     }
 
-    /// The scope of a schedule inside this one that starts later.
+    /// The scope of a nested schedule that starts later.
     pub(crate) fn inside_from(&self, field: &str, start: Position) -> Result<Self, ScheduleError> {
         self.child(field, start, self.end)
     }
@@ -71,7 +70,7 @@ impl<'a> Scope<'a> {
         Ok(Self { path: self.field(field), start, end, depth, ..*self })
     }
 
-    /// The scope of a schedule inside this one that is resolved for a run of its own.
+    /// The scope of a nested schedule resolved for a run of its own.
     pub(crate) fn inside_run<'b>(
         &self,
         field: &str,
@@ -81,34 +80,34 @@ impl<'a> Scope<'a> {
         Ok(Scope { path, depth, evaluations, truncated: true, ..Scope::whole(run) })
     }
 
-    /// Whether a `truncate` around it looks for a run that is long enough.
+    /// Whether an enclosing `truncate` searches for a run that is long enough.
     pub(crate) fn is_truncated(&self) -> bool {
         self.truncated
     }
 
-    /// The run that it stands in, or one within a `truncate`.
+    /// The run, possibly the full one inside a `truncate`.
     pub(crate) fn run(&self) -> &'a Run {
         self.run
     }
 
-    /// The scope of a schedule inside this one of which each rate here needs `times` many.
+    /// The scope of a nested schedule that is evaluated `times` times for each rate here.
     pub(crate) fn inside_times(&self, field: &str, times: u64) -> Result<Self, ScheduleError> {
         let evaluations = self.evaluations.saturating_mul(times);
         Ok(Self { evaluations, ..self.inside(field)? })
     }
 
-    /// How many rates of this part one rate of the schedule asks for.
+    /// Evaluations of this part per rate of the schedule.
     pub(crate) fn evaluations(&self) -> u64 {
         self.evaluations
     }
 
-    /// The updates that are left for this part; `None` without an end.
+    /// The updates left for this part; `None` without an end.
     pub(crate) fn left(&self) -> Option<u64> {
         let first = self.start.update(self.run).unwrap_or(0);
         self.end.map(|end| end.saturating_sub(first))
     }
 
-    /// Refuses "what is left of the run" where a length has to be said.
+    /// Refuses "what is left of the run" where an explicit length is required.
     pub(crate) fn stated(&self, field: &str, span: Span) -> Result<Span, ScheduleError> {
         match span {
             Span::Rest => {
@@ -135,18 +134,18 @@ impl<'a> Scope<'a> {
         self.start
     }
 
-    /// The updates of a curve that begins where this scope does, inside what is left of the run; at
-    /// least 1, also where a share of a tiny run rounds to 0.
+    /// The updates of a curve that starts here and fits into what is left of the run; at least 1, even if a
+    /// share of a tiny run rounds to 0.
     pub(crate) fn length(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
         Ok(self.rounded_length(field, span)?.max(1))
     }
 
-    /// Like [`length`](Self::length), but 0 where it rounds to 0.
+    /// Like [`length`](Self::length), but 0 if it rounds to 0.
     pub(crate) fn rounded_length(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
         self.length_at(field, span, self.start)
     }
 
-    /// The updates of a stretch from `start` on, inside what is left of the run.
+    /// The updates of a stretch from `start` on that fits into what is left of the run.
     pub(crate) fn length_at(
         &self,
         field: &str,
@@ -164,11 +163,11 @@ impl<'a> Scope<'a> {
         Ok(updates)
     }
 
-    /// The updates of a prefix, and where it ends. It leaves at least one update for what follows:
-    /// a span that only rounds to all that is left is cut, one that says so is refused.
+    /// The updates of a prefix and where it ends. It leaves at least one update for the rest: a span that
+    /// merely rounds to all that is left is cut; an explicit one is refused.
     pub(crate) fn prefix(&self, field: &str, span: Span) -> Result<(u64, Position), ScheduleError> {
         let updates = self.rounded_length(field, span).map_err(|error| match error {
-            // One is left for what follows.
+            // Leaves one update for the rest.
             ScheduleError::TooLong { field, span, updates, left } => {
                 ScheduleError::TooLong { field, span, updates, left: left.saturating_sub(1) }
             }
@@ -188,8 +187,8 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Where the last `span` of a stretch of `length` begins, counted from the start of both; the
-    /// position is rounded, as everywhere, not the span.
+    /// The start of the last `span` of a stretch of `length`, relative to the start of both; as everywhere,
+    /// the position is rounded, not the span.
     pub(crate) fn turn(&self, field: &str, span: Span, length: Span) -> Result<u64, ScheduleError> {
         let first = self.update(field, span, self.start)?;
         let end = match (length, self.end) {
@@ -199,13 +198,12 @@ impl<'a> Scope<'a> {
         Ok(self.update(field, span, end.before(span))?.saturating_sub(first))
     }
 
-    /// The update, counted from the start of this scope, that lies `span` after it; 0 is allowed,
-    /// the end of the stretch too.
+    /// The update at distance `span` from the start of this scope; 0 and the end of the stretch are allowed.
     pub(crate) fn milestone(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
         if span.is_zero() { Ok(0) } else { self.rounded_length(field, span) }
     }
 
-    /// The updates of a time constant, which may be longer than the run; at least 1.
+    /// The updates of a time constant, at least 1; it may exceed the run.
     pub(crate) fn time_constant(&self, field: &str, span: Span) -> Result<u64, ScheduleError> {
         if span == Span::Rest {
             return self.length(field, span);
@@ -243,7 +241,7 @@ impl<'a> Scope<'a> {
         if ok { Ok(()) } else { Err(self.out_of_range(field, span.to_string(), allowed)) }
     }
 
-    /// Refuses a length of `updates` updates where only `left` are left.
+    /// Refuses a length of `updates` updates if only `left` are left.
     pub(crate) fn check_fits(
         &self,
         field: &str,
@@ -284,7 +282,7 @@ impl<'a> Scope<'a> {
         self.require(field, value, value > 0.0 && value <= 1.0, "in (0, 1]")
     }
 
-    /// `value` where `ok`, else an error that says what is `allowed`.
+    /// Returns `value` if `ok`, else an error with the `allowed` range.
     pub(crate) fn require(
         &self,
         field: &str,

@@ -1,17 +1,16 @@
-//! The text that a description was read from, and where its fields stand in it.
+//! The source text of a description, and the positions of its fields.
 
 use crate::FileError;
 use crate::file::{from_json, from_toml, parse_error, read};
 use serde::de::{DeserializeOwned, IgnoredAny};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
-/// The text of a TOML or JSON file, kept so that an error which is found later can say where its
-/// field stands.
+/// The text of a TOML or JSON file, kept so that later errors can give the position of their field.
 ///
-/// A wrong key is found while the file is read. A value out of range is found only when the length of
-/// the run is known; the error then has the path of the field, and this its line and column.
+/// A wrong key is found while the file is read. A value out of range is found only when the length of the run
+/// is known; that error has the path of the field, and this type finds its line and column.
 ///
 /// ```
 /// use anneal_schedule::Source;
@@ -20,14 +19,14 @@ use toml::de::{DeTable, DeValue};
 /// let error = source.error("schedule.cosine.peak", "too small");
 /// assert_eq!(error.to_string(), "recipe.toml:2:8: too small");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Source {
     origin: String,
     text: String,
     format: Format,
 }
 
-/// What a text is written in.
+/// The format of a text.
 #[derive(Clone, Copy, Debug)]
 enum Format {
     Toml,
@@ -38,7 +37,7 @@ impl Source {
     /// The text of a `.toml` or `.json` file.
     ///
     /// # Errors
-    /// [`FileError`] where the file cannot be read, is not UTF-8, or has another ending.
+    /// [`FileError`] if the file cannot be read, is not UTF-8, or has another extension.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
         let format = match path.extension().and_then(|extension| extension.to_str()) {
@@ -55,17 +54,17 @@ impl Source {
         Ok(Self { origin, text, format })
     }
 
-    /// A TOML text; `origin` stands for the file in errors.
+    /// A TOML text; errors name `origin` as the file.
     pub fn toml(origin: impl Into<String>, text: impl Into<String>) -> Self {
         Self { origin: origin.into(), text: text.into(), format: Format::Toml }
     }
 
-    /// A JSON text; `origin` stands for the file in errors.
+    /// A JSON text; errors name `origin` as the file.
     pub fn json(origin: impl Into<String>, text: impl Into<String>) -> Self {
         Self { origin: origin.into(), text: text.into(), format: Format::Json }
     }
 
-    /// What stands for the file in errors: its path.
+    /// The name of the file in errors: its path.
     pub fn origin(&self) -> &str {
         &self.origin
     }
@@ -78,8 +77,8 @@ impl Source {
     /// Reads any description.
     ///
     /// # Errors
-    /// [`FileError`] with file, line and column; unknown fields with the nearest known one, where the
-    /// type denies them.
+    /// [`FileError`] with file, line and column; for an unknown field it suggests the nearest known one, if
+    /// the type denies unknown fields.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
         match self.format {
             Format::Toml => from_toml(&self.text, &self.origin),
@@ -87,11 +86,11 @@ impl Source {
         }
     }
 
-    /// Line and column, from 1, of a field such as `schedule.warmup.schedule.cosine.peak` or
+    /// Line and column, counted from 1, of a field such as `schedule.warmup.schedule.cosine.peak` or
     /// `schedule.product.schedules[0].cosine.peak`.
     ///
-    /// It is where the value begins, or the name of a table. A field that is not there has the place
-    /// of the innermost table around it, and what stands inside a text that of the text.
+    /// This is the start of the value, or of the table's name. A missing field has the position of the
+    /// innermost table around it; a field inside a text has the position of the text.
     pub fn locate(&self, field: &str) -> (usize, usize) {
         let byte = match self.format {
             Format::Toml => in_toml(&self.text, field),
@@ -100,20 +99,27 @@ impl Source {
         position(&self.text[..byte])
     }
 
-    /// An error about a field, at its place.
+    /// An error about a field, at its position.
     pub fn error(&self, field: &str, message: impl Display) -> FileError {
         let (line, column) = self.locate(field);
         FileError::Parse { origin: self.origin.clone(), line, column, message: message.to_string() }
     }
 }
 
-/// Line and column, from 1, behind the text `before`.
+/// Without the text.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+/// Line and column, counted from 1, after the text `before`.
 pub(crate) fn position(before: &str) -> (usize, usize) {
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// The byte of a TOML text at which the field at `path` begins.
+/// The byte offset of the field `path` in a TOML text.
 fn in_toml(text: &str, mut path: &str) -> usize {
     let Ok(table) = DeTable::parse(text) else { return 0 };
     let root = DeValue::Table(table.into_inner());
@@ -123,7 +129,7 @@ fn in_toml(text: &str, mut path: &str) -> usize {
             DeValue::Table(table) => table
                 .iter()
                 .filter_map(|(key, value)| Some((key, value, behind_key(path, key.get_ref())?)))
-                // Of `a` and `a.b` the longer name.
+                // Prefer the longer name of `a` and `a.b`.
                 .max_by_key(|(key, ..)| key.get_ref().len())
                 .map(|(key, value, rest)| {
                     let named = if value.get_ref().is_table() { key.span() } else { value.span() };
@@ -140,7 +146,7 @@ fn in_toml(text: &str, mut path: &str) -> usize {
     }
 }
 
-/// The byte of a JSON text at which the field at `path` begins.
+/// The byte offset of the field `path` in a JSON text.
 fn in_json(text: &str, mut path: &str) -> usize {
     let mut byte = text.len() - text.trim_start_matches('\u{feff}').trim_start().len();
     loop {
@@ -158,8 +164,8 @@ fn in_json(text: &str, mut path: &str) -> usize {
     }
 }
 
-/// What the JSON object or array holds that `text` begins with: the key of each value, empty in an
-/// array, and the byte at which the value begins.
+/// The entries of the JSON object or array at the start of `text`: the key of each value, empty in an array,
+/// and the byte offset of the value.
 fn json_entries(text: &str) -> Vec<(String, usize)> {
     let mut entries = vec![];
     let is_object = text.starts_with('{');
@@ -179,20 +185,20 @@ fn json_entries(text: &str) -> Vec<(String, usize)> {
     entries
 }
 
-/// The byte from `at` on at which neither white space nor one of `signs` stands.
+/// The first byte offset from `at` on that is neither white space nor one of `signs`.
 fn after_space(text: &str, at: usize, signs: &[char]) -> usize {
     let rest = text[at..].trim_start_matches(|c: char| c.is_whitespace() || signs.contains(&c));
     text.len() - rest.len()
 }
 
-/// The JSON value that a text begins with, and its length in bytes.
+/// The JSON value at the start of a text, and its length in bytes.
 fn json_value<T: DeserializeOwned>(text: &str) -> Option<(T, usize)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
     let value = values.next()?.ok()?;
     Some((value, values.byte_offset()))
 }
 
-/// What of a path stands behind a key, where it begins with that.
+/// The rest of a path that starts with `key`.
 fn behind_key<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(key)?;
     match rest.chars().next() {
@@ -202,7 +208,7 @@ fn behind_key<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     }
 }
 
-/// The index that a path begins with, as in `[2].cosine`, and what stands behind it.
+/// The index at the start of a path, as in `[2].cosine`, and the rest.
 fn behind_index(path: &str) -> Option<(usize, &str)> {
     let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
     Some((index.parse().ok()?, rest.strip_prefix('.').unwrap_or(rest)))
@@ -245,7 +251,7 @@ length = 3
         for (field, place) in [
             ("version", (1, 11)),
             ("schedule.warmup.length", (4, 10)),
-            // Names of tables, and what is not there.
+            // Table names, and missing fields.
             ("schedule.warmup", (3, 11)),
             ("schedule.warmup.start", (3, 11)),
             ("schedule.warmup.schedule.product.schedules[0].cosine.peak", (7, 23)),
@@ -303,7 +309,7 @@ length = 3
             long,
             FileError::Schedule { line: 2, column: 10, error: ScheduleError::TooLong { .. }, .. }
         ));
-        // The run is no part of the file.
+        // The run is not part of the file.
         assert_eq!(
             load(0).unwrap_err().to_string(),
             "run.updates: 0 is not allowed; allowed: 1 to 2^63"

@@ -1,4 +1,4 @@
-//! Lengths that are resolved once the length of the run is known.
+//! Lengths that resolve once the length of the run is known.
 
 use crate::run::Run;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -15,9 +15,9 @@ use thiserror::Error;
 /// | [`Percent`](Span::Percent) | `10%` | 0.1 × updates of the whole run |
 /// | [`Rest`](Span::Rest) | `rest` | what is left of the run |
 ///
-/// A percentage is always of the *whole* run, also inside a part of a sequence. Cumulative
-/// positions are rounded half up, not the lengths, so that parts that add up to the run on paper
-/// add up to it in updates: 33.4 %, 33.3 % and 33.3 % of 100 updates are 33, 34 and 33.
+/// A percentage always refers to the *whole* run, even inside a part of a sequence. Cumulative positions are
+/// rounded half up, not lengths, so parts that add up to the run on paper add up to it in updates: 33.4 %,
+/// 33.3 % and 33.3 % of 100 updates are 33, 34 and 33.
 ///
 /// ```
 /// use anneal_schedule::Span;
@@ -33,7 +33,7 @@ pub enum Span {
     Epochs(f64),
     /// A percentage of the whole run, in (0, 100].
     Percent(f64),
-    /// Whatever is left of the run, or of the part of the sequence that it stands in.
+    /// What is left of the run, or of the enclosing part of a sequence.
     #[default]
     Rest,
 }
@@ -54,7 +54,7 @@ impl Span {
         Self::Percent(percent.into())
     }
 
-    /// `times` as much of it; [`Rest`](Span::Rest) stays what it is.
+    /// `times` times this span; [`Rest`](Span::Rest) is unchanged.
     pub fn times(self, times: u64) -> Self {
         match self {
             Self::Steps(steps) => Self::Steps(steps.saturating_mul(times)),
@@ -64,8 +64,8 @@ impl Span {
         }
     }
 
-    /// The update that lies this far into the run, rounded half up. `None` where the run cannot say
-    /// how long an epoch or a percent is, and for [`Rest`](Span::Rest) and numbers that are negative
+    /// The update at this distance from the start of the run, rounded half up. `None` if the run has no
+    /// length in epochs or percent to resolve it, and for [`Rest`](Span::Rest) and numbers that are negative
     /// or not finite.
     ///
     /// ```
@@ -107,10 +107,10 @@ impl fmt::Display for Span {
     }
 }
 
-/// A text that is no span.
+/// A text that is not a span.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` is no length; allowed: updates (\"500\"), epochs (\"5ep\"), a share of the run (\"10%\") or \"rest\""
+    "`{0}` is not a length; allowed: updates (\"500\"), epochs (\"5ep\"), a share of the run (\"10%\") or \"rest\""
 )]
 pub struct ParseSpanError(String);
 
@@ -133,7 +133,7 @@ impl FromStr for Span {
     }
 }
 
-/// A finite number as a file or a text may write it: digits, between which an underscore may stand.
+/// A finite number in a file or text: digits, optionally separated by underscores.
 pub(crate) fn decimal(digits: &str) -> Option<f64> {
     without_separators(digits)?.parse().ok().filter(|number: &f64| number.is_finite())
 }
@@ -147,13 +147,13 @@ pub(crate) fn whole(digits: &str) -> Option<u64> {
     })
 }
 
-/// A float that counts updates: whole, and not above 2⁵³, so that no digit was lost.
+/// A float that counts updates: whole, and at most 2⁵³, so that no digit is lost.
 fn as_updates(number: f64) -> Option<u64> {
     let exact = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
     exact.then_some(number as u64)
 }
 
-/// Digits without the underscores between them; `None` where one stands elsewhere.
+/// Digits without separating underscores; `None` if an underscore is elsewhere.
 fn without_separators(digits: &str) -> Option<String> {
     let is_digit = |part: Option<char>| part.is_some_and(|c| c.is_ascii_digit());
     let mut parts = digits.split('_').peekable();
@@ -186,7 +186,7 @@ impl<'de> Deserialize<'de> for Span {
 
 struct SpanVisitor;
 
-/// What is a length.
+/// The allowed forms of a length.
 const LENGTHS: &str = "a number of updates (500), \"5ep\", \"10%\" or \"rest\"";
 
 impl de::Visitor<'_> for SpanVisitor {
@@ -213,7 +213,7 @@ impl de::Visitor<'_> for SpanVisitor {
             } else {
                 ""
             };
-            E::custom(format!("{number} is no length; allowed: {LENGTHS}{share}"))
+            E::custom(format!("{number} is not a length; allowed: {LENGTHS}{share}"))
         })
     }
 
@@ -222,8 +222,8 @@ impl de::Visitor<'_> for SpanVisitor {
     }
 }
 
-/// A point of the run as a sum of spans, kept per unit so that adding percentages to epochs to
-/// updates loses nothing before the one rounding.
+/// A point of the run as a sum of spans, kept per unit so that adding percentages, epochs and updates is
+/// rounded only once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Position {
     steps: i128,
@@ -237,12 +237,12 @@ impl Position {
         Self { steps: step.into(), ..Self::default() }
     }
 
-    /// This position moved on by `span`, which is not [`Span::Rest`].
+    /// This position plus `span`, which is not [`Span::Rest`].
     pub(crate) fn after(self, span: Span) -> Self {
         self.moved(span, 1)
     }
 
-    /// This position moved back by `span`, which is not [`Span::Rest`].
+    /// This position minus `span`, which is not [`Span::Rest`].
     pub(crate) fn before(self, span: Span) -> Self {
         self.moved(span, -1)
     }
@@ -257,29 +257,29 @@ impl Position {
         self
     }
 
-    /// The update at this position: the exact sum rounded half up. `None` where the run cannot
-    /// say how long an epoch or a percent is.
+    /// The update at this position: the exact sum rounded half up. `None` if the run cannot resolve epochs or
+    /// percent.
     pub(crate) fn update(self, run: &Run) -> Option<u64> {
         let (whole, part) = self.exactly(run)?;
-        // A sum such as 33.3 % + 16.7 % may miss its half by a rounding error; 2 ulp forgive it.
+        // A sum such as 33.3 % + 16.7 % may miss a half by a rounding error; tolerate 2 ulp.
         let forgiven = (2.0 * f64::EPSILON * part.abs()).min(1e-6);
         let up = part - part.floor() + forgiven >= 0.5;
         let update = whole.saturating_add(part.floor() as i128 + i128::from(up));
         Some(u64::try_from(update.max(0)).unwrap_or(u64::MAX))
     }
 
-    /// Whether this position, not rounded, lies at update `end` or after it.
+    /// Whether this position, unrounded, is at or after update `end`.
     pub(crate) fn reaches(self, end: u64, run: &Run) -> bool {
         self.exactly(run)
             .is_some_and(|(whole, part)| (whole - i128::from(end)) as f64 + part >= 0.0)
     }
 
-    /// The position in updates, as a whole number and the rest of it.
+    /// The position in updates, as a whole number and a fraction.
     fn exactly(self, run: &Run) -> Option<(i128, f64)> {
         let (mut whole, mut part) = (self.steps, 0.0);
         let mut add = |units: f64, count: u64, of: f64| {
-            // Whole multiples in integers; units × count before the division, because 29 × 50 / 100
-            // is 14.5 exactly and 0.29 × 50 is not.
+            // Whole multiples use integers; multiply units × count before dividing, because 29 × 50 / 100 is
+            // 14.5 exactly and 0.29 × 50 is not.
             let multiples = (units / of).trunc();
             whole = whole.saturating_add((multiples as i128).saturating_mul(count.into()));
             part += (units - multiples * of) * count as f64 / of;
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Span>("1e6").unwrap(), Span::Steps(1_000_000));
         for number in ["0.05", "5.5", "1e300", "-1.0"] {
             let error = serde_json::from_str::<Span>(number).unwrap_err().to_string();
-            assert!(error.contains("is no length"), "{error}");
+            assert!(error.contains("is not a length"), "{error}");
         }
         let share = serde_json::from_str::<Span>("0.05").unwrap_err().to_string();
         assert!(share.contains("such as \"5%\""), "{share}");

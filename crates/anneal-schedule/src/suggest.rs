@@ -2,12 +2,12 @@
 
 use crate::names;
 
-/// `; did you mean …?` with the known name that is nearest to `name`, or nothing where none is near.
+/// `; did you mean …?` with the known name nearest to `name`, or nothing if none is near.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest_name(name, known).map_or(String::new(), |known| format!("; did you mean `{known}`?"))
 }
 
-/// The known name that is nearest to `name`, where one is near.
+/// The known name nearest to `name`, if one is near.
 pub(crate) fn nearest_name<'a>(
     name: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -20,13 +20,13 @@ pub(crate) fn nearest_name<'a>(
         .map(|(_, known)| known)
 }
 
-/// The names that a message of serde's offers instead of an unknown one.
+/// The names that a serde message offers in place of an unknown one.
 pub(crate) fn candidates(message: &str) -> Vec<&str> {
     backticked(message).skip(1).collect()
 }
 
-/// A message of serde's about an unknown name, with the nearest known one, and about a choice whose
-/// fields have names, with an example.
+/// Improves a serde message: adds the nearest known name for an unknown one, and an example for a choice with
+/// named fields.
 pub(crate) fn improve(message: &str) -> String {
     if message.contains("expected struct variant") {
         return format!("{message}: name its fields, as in factor(factor = 0.99, per = 1)");

@@ -1,10 +1,10 @@
-//! Schedules by name against the rates that transformers and timm computed: `tests/golden`.
+//! Compares schedules by name with the rates computed by transformers and timm: `tests/golden`.
 
 use anneal_schedule::peers::schedule_by_name_with;
 use anneal_schedule::prelude::*;
 use serde_json::Value;
 
-/// timm's `--sched`, by its schedulers' classes.
+/// timm's `--sched` names, by scheduler class.
 const TIMM: [(&str, &str); 6] = [
     ("CosineLRScheduler", "timm.cosine"),
     ("TanhLRScheduler", "tanh"),
@@ -29,7 +29,7 @@ fn rates_are_those_of_the_peers() {
         };
         let mut arguments = case["args"].as_object().unwrap().clone();
         let warmup = arguments.remove(warmup).unwrap().as_u64().unwrap();
-        // The run says this.
+        // The run provides this.
         arguments.remove("num_training_steps");
         if class == "MultiStepLRScheduler" {
             // The class has a warm-up before the curve, `--sched` one over it.

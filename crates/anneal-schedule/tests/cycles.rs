@@ -1,4 +1,4 @@
-//! Where cycles end, against a scan of the rates and against borders added up by hand.
+//! Compares cycle ends with a scan of the rates and with boundaries added up by hand.
 
 use anneal_schedule::peers::keras::KerasRestarts;
 use anneal_schedule::peers::timm::{CycleShape, TimmCycles};
@@ -15,7 +15,7 @@ fn ends(config: impl Into<ScheduleConfig>, updates: u64) -> Vec<u64> {
     resolved(config, updates).cycle_ends().collect()
 }
 
-/// The updates after which the rate rises, where it fell when it last changed; and the last one.
+/// The updates after which the rate rises, if its last change was a fall; and the last update.
 fn scanned(schedule: &Schedule) -> Vec<u64> {
     let updates = schedule.length().unwrap();
     let mut falls = false;
@@ -76,7 +76,7 @@ fn what_falls_again_and_again_ends_where_a_scan_of_its_rates_says() {
         wave(0.5).length(Span::steps(13)).after(AfterEnd::Continue).into(),
         linear(1.0, 0.1).length(Span::steps(9)).cycle().into(),
         polynomial(1.0, 0.0, 2.0).length(Span::steps(9)).cycle().into(),
-        // Parts of other heights, one that rises, and one that goes on falling.
+        // Parts of different heights, one that rises, and one that keeps falling.
         cosine(1.0).then(Span::steps(50), cosine(0.5)).into(),
         cosine(1.0).then(Span::steps(50), cosine(0.5).warmup(Span::steps(5))).into(),
         linear(0.1, 1.0).then(Span::steps(50), cosine(1.0)).into(),
@@ -151,7 +151,7 @@ fn translated_schedules_have_the_ends_of_their_peers() {
     }
 }
 
-/// A restart is one also where its warm-up begins below the end of the cycle before.
+/// A restart counts even if its warm-up starts below the end of the previous cycle.
 #[test]
 fn a_restart_that_begins_low_ends_a_cycle_before_it() {
     let low = restarts().cycle_warmup(Span::steps(4)).end(0.5);
@@ -163,7 +163,7 @@ fn a_restart_that_begins_low_ends_a_cycle_before_it() {
     assert_eq!(ends(alike, 25), [9, 19, 24]);
 }
 
-/// A warm-up may begin lower than its part ends.
+/// A warm-up may start lower than its part ends.
 #[test]
 fn a_part_that_warms_up_and_falls_ends_a_cycle() {
     let parts: [ScheduleConfig; 3] = [
@@ -188,7 +188,7 @@ fn a_part_that_warms_up_and_falls_ends_a_cycle() {
 
 #[test]
 fn ends_are_exact_far_out_and_without_an_end() {
-    // Cycle n of a doubling length 10 begins at 10(2ⁿ − 1).
+    // Cycle n with initial length 10 and doubling starts at 10(2ⁿ − 1).
     let schedule = resolved(restarts().multiplier(2.0), 1 << 63);
     let expected = (1..59).map(|n| 10 * ((1u64 << n) - 1) - 1);
     assert!(expected.eq(schedule.cycle_ends().take(58)));

@@ -1,8 +1,8 @@
-//! What anybody may write into a file or a text: broken, hostile, or almost right.
+//! Arbitrary input in a file or a text: broken, hostile, or almost right.
 //!
-//! Good inputs (`corpus/texts.txt`, in every form, and the recipes of `docs/schedules`) are broken by
-//! random edits; an input that was refused badly once stands in `corpus/found` and is tried as it is.
-//! For ten minutes or more, instead of 5,000 inputs:
+//! Random edits break good inputs (`corpus/texts.txt`, in every form, and the recipes of `docs/schedules`);
+//! inputs that were once refused badly are kept in `corpus/found` and tried unchanged. To run for ten minutes
+//! or more instead of 5,000 inputs:
 //!
 //! `PROPTEST_CASES=3000000 cargo test -p anneal-schedule --test fuzz`
 
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-/// How an input is read.
+/// The form of an input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Form {
     Toml,
@@ -54,7 +54,7 @@ fn inputs_in(folder: &str) -> Vec<(Form, String)> {
         .collect()
 }
 
-/// Every good text as a text and in both kinds of file, and the recipes.
+/// Every good text, as a text and in both file formats, and the recipes.
 static SEEDS: LazyLock<Vec<(Form, String)>> = LazyLock::new(|| {
     let mut seeds = inputs_in("../../docs/schedules");
     for text in include_str!("corpus/texts.txt").lines() {
@@ -63,7 +63,7 @@ static SEEDS: LazyLock<Vec<(Form, String)>> = LazyLock::new(|| {
         if let Ok(config) = text.parse::<ScheduleConfig>() {
             seeds.push((Form::Toml, config.to_toml().unwrap()));
             seeds.push((Form::Json, config.to_json().unwrap()));
-            // In a file too, where an error is placed within the text.
+            // Also in a file, where an error is located within the text.
             seeds.push((Form::Toml, format!("schedule = {text:?}\n")));
             seeds.push((Form::Toml, format!("schedule = \"\"\"\n{text}\"\"\"\n")));
             seeds.push((Form::Json, format!("{{\n\"schedule\": {text:?}}}")));
@@ -72,7 +72,7 @@ static SEEDS: LazyLock<Vec<(Form, String)>> = LazyLock::new(|| {
     seeds
 });
 
-/// What makes readers stumble: numbers, spans, and what structure is made of.
+/// Tokens that challenge a reader: numbers, spans, and structure.
 const TOKENS: &[&str] = &[
     "nan",
     "NaN",
@@ -171,16 +171,16 @@ const TOKENS: &[&str] = &[
     "toward(end = 0)",
 ];
 
-/// One change of an input, at places between 0 and 1.
+/// An edit of an input, at positions between 0 and 1.
 #[derive(Clone, Debug)]
 enum Edit {
     Delete(f64, f64),
     Duplicate(f64, f64),
     Token(f64, usize),
-    /// A number in it becomes another token.
+    /// Replaces a number by another token.
     Number(f64, usize),
     Any(f64, String),
-    /// The start of it, and the rest of another seed.
+    /// Joins the start of the input and the rest of another seed.
     Splice(f64, usize, f64),
 }
 
@@ -197,7 +197,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// The byte at a place between 0 and 1, at a border between characters.
+/// The byte at a relative position between 0 and 1, on a character boundary.
 fn byte(input: &str, place: f64) -> usize {
     let byte = (place * (input.len() + 1) as f64) as usize;
     (0..=byte.min(input.len())).rev().find(|&byte| input.is_char_boundary(byte)).unwrap_or(0)
@@ -263,7 +263,7 @@ fn check(form: Form, input: &str) -> Result<(), TestCaseError> {
         RunLength::unbounded(),
     ] {
         let Ok(schedule) = config.clone().resolve(run) else { continue };
-        // A description that resolves holds no NaN, which would differ from itself.
+        // A description that resolves contains no NaN, which would differ from itself.
         prop_assert_eq!(Form::Text.read(&text), Ok(config.clone()));
         let length = schedule.length().unwrap_or(0);
         for step in [0, 1, 500, length.saturating_sub(1), length, 1_000_000_000_000, u64::MAX] {
@@ -277,7 +277,7 @@ fn check(form: Form, input: &str) -> Result<(), TestCaseError> {
         schedule.fingerprint();
         if (1..=1_000).contains(&length) {
             let options = Options::new().curvature(10.0).weight_decay(0.1);
-            // An answer, or an error for what no optimizer could do; never a panic.
+            // An answer, or an error for impossible requests; never a panic.
             let _ = Analysis::of(&schedule, &options);
             let _ = lint(&config, run, &options);
         }

@@ -1,5 +1,4 @@
-//! Any description that resolves gives finite rates that are not negative, at any step; files
-//! give back what they were given.
+//! Every description that resolves gives finite, non-negative rates at any step; files round-trip.
 
 use anneal_schedule::analysis::{AnalysisError, Tail, Window, robbins_monro};
 use anneal_schedule::peers::PeerGrowth;
@@ -18,8 +17,8 @@ use anneal_schedule::{
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
-/// Numbers of every kind: usual rates, and what a user may get wrong. Boxed, because trees of many
-/// of them side by side are too large for the stack of a test that is not optimized.
+/// Numbers of every kind: usual rates, and mistakes that a user may make. Boxed, because many trees of them
+/// side by side are too large for the stack of an unoptimized test.
 fn number() -> BoxedStrategy<f64> {
     prop_oneof![
         8 => 1e-6..2.0f64,
@@ -45,7 +44,7 @@ fn span() -> BoxedStrategy<Span> {
     .boxed()
 }
 
-/// Whole numbers, shares of them, and the rest, up to both ends of what a stretch allows.
+/// Whole numbers, fractions of them, and others, up to both limits of a stretch.
 fn factor() -> impl Strategy<Value = f64> {
     prop_oneof![
         2 => (1u32..9).prop_map(f64::from),
@@ -64,7 +63,7 @@ fn decay() -> impl Strategy<Value = Decay> {
     ]
 }
 
-/// Integers, whose borders are exact, and the rest.
+/// Integers, which have exact boundaries, and others.
 fn multiplier() -> impl Strategy<Value = f64> {
     prop_oneof![
         3 => (1u32..6).prop_map(f64::from),
@@ -73,13 +72,13 @@ fn multiplier() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// Counts of updates, also what no run has.
+/// Counts of updates, including impossible ones.
 fn count() -> BoxedStrategy<u64> {
     prop_oneof![6 => 0u64..300, 1 => (0u64..3).prop_map(|less| (1 << 62) - less), 1 => any::<u64>()]
         .boxed()
 }
 
-/// What only the translations of peers write.
+/// Schedules that only translations of peers write.
 fn of_a_peer() -> BoxedStrategy<ScheduleConfig> {
     let n = number;
     let shape = prop_oneof![
@@ -240,7 +239,7 @@ fn values() -> impl Strategy<Value = Vec<f64>> {
     prop::collection::vec(number(), 0..6)
 }
 
-/// Functions that are fine, that never are, and whose faults lie where nobody looks beforehand.
+/// Functions that are valid, that are always invalid, and with faults where no probe looks.
 fn code() -> BoxedStrategy<ScheduleConfig> {
     let plain = (number(), number()).prop_map(|(rate, peak)| {
         custom("plain", move |step| rate / (1.0 + step as f64)).peak(peak).into()
@@ -251,7 +250,7 @@ fn code() -> BoxedStrategy<ScheduleConfig> {
     prop_oneof![plain, faulty].boxed()
 }
 
-/// Curves that fall by a law, or go through points.
+/// Curves that follow a law or a list of points.
 fn law_or_points() -> BoxedStrategy<ScheduleConfig> {
     let n = number;
     let points = || prop::collection::vec((span(), number()), 0..5);
@@ -299,25 +298,25 @@ fn translated_curve() -> BoxedStrategy<ScheduleConfig> {
     .boxed()
 }
 
-/// Counts of epochs: usual ones, and those that overflow if anything does.
+/// Counts of epochs: usual ones, and ones that could overflow.
 fn epochs() -> BoxedStrategy<u64> {
     prop_oneof![8 => 0u64..60, 1 => Just(1u64 << 53), 1 => any::<u64>().prop_map(|n| n >> 1)]
         .boxed()
 }
 
-/// Shares and rates that are mostly allowed everywhere.
+/// Shares and rates that are valid almost everywhere.
 fn share() -> BoxedStrategy<f64> {
     prop_oneof![30 => 0.01..1.0f64, 1 => number()].boxed()
 }
 
-/// A torch scheduler with arguments that are mostly allowed.
+/// A torch scheduler with mostly valid arguments.
 fn torch_link() -> BoxedStrategy<TorchLink> {
     let shares = prop::collection::vec(share(), 6);
     let arguments = (0..12usize, shares, epochs(), epochs(), any::<[bool; 2]>());
     let link = |(kind, n, first, second, flags): (_, Vec<f64>, u64, u64, [bool; 2])| {
         let anneal_strategy =
             if flags[0] { AnnealStrategy::Linear } else { AnnealStrategy::Cosine };
-        // Also factors above 1.
+        // Including factors above 1.
         let gamma = if flags[1] { n[0] } else { 2.0 * n[0] };
         match kind {
             0 => TorchLink::Hold,
@@ -381,7 +380,7 @@ fn torch_track() -> BoxedStrategy<Vec<TorchPhase>> {
     prop::collection::vec(phase, 1..4).prop_map(track).boxed()
 }
 
-/// What only the peers' own arithmetic can say.
+/// Curves that only the peers' own arithmetic gives.
 fn peer_curve() -> BoxedStrategy<ScheduleConfig> {
     let shapes = |power| [FastaiShape::Cos, FastaiShape::Exp, FastaiShape::Poly(power)];
     prop_oneof![
@@ -415,17 +414,17 @@ fn curve_in_file() -> impl Strategy<Value = ScheduleConfig> {
     ]
 }
 
-/// What a file can hold: curves and combinators of them, a few levels deep.
+/// Anything a file can hold: curves and combinators of them, a few levels deep.
 fn description() -> impl Strategy<Value = ScheduleConfig> {
     combined(curve_in_file().boxed())
 }
 
-/// Any description, also with code in it.
+/// Any description, including code.
 fn description_with_code() -> impl Strategy<Value = ScheduleConfig> {
     combined(prop_oneof![6 => curve_in_file(), 1 => code()].boxed())
 }
 
-/// Averages that cost little, and some up to what is allowed.
+/// Cheap averages, and some up to the limit.
 fn window() -> impl Strategy<Value = Span> {
     prop_oneof![20 => (0u64..40).prop_map(Span::steps), 1 => span()]
 }
@@ -508,10 +507,10 @@ proptest! {
         }
     }
 
-    /// A schedule keeps nothing between two calls: asked forwards, backwards, by a copy, or at
-    /// 2⁶⁴ − 1 in between, it gives the same bits. That the steps are any of 64 bits and that these
-    /// tests end is why no rate can come from a loop over steps, cycles or repetitions: one of them
-    /// would count to 10¹⁸. Only a moving average has a loop, and its window is limited.
+    /// A schedule keeps no state between two calls: evaluated forwards, backwards, on a copy, or at 2⁶⁴ − 1
+    /// in between, it gives the same bits. Because the steps are arbitrary 64-bit numbers and these tests
+    /// terminate, no rate can come from a loop over steps, cycles or repetitions: it would count to 10¹⁸.
+    /// Only a moving average loops, over a bounded window.
     #[test]
     fn rates_do_not_depend_on_the_order_of_asking(
         config in description_with_code(), run in run(), any in any::<u64>(), near in 0u64..2_000,
@@ -525,7 +524,7 @@ proptest! {
             schedule.rate(u64::MAX);
             prop_assert_eq!(copy.rate(step).to_bits(), rate, "a copy of {} at {}", schedule, step);
         }
-        // Many at once are each one by itself, also across the end.
+        // A batch of rates equals single rates, even across the end.
         let mut filled = [0.0; 40];
         for first in [near, schedule.length().unwrap_or(any).saturating_sub(20)] {
             schedule.fill(first, &mut filled);
@@ -536,7 +535,7 @@ proptest! {
         }
     }
 
-    /// Ends of cycles ascend, are what they say, and nobody loops over updates or cycles to find one.
+    /// Cycle ends ascend, are correct, and are found without a loop over updates or cycles.
     #[test]
     fn ends_of_cycles_ascend_to_the_end_of_the_run(
         config in description_with_code(), run in run(), any in any::<u64>(),
@@ -559,7 +558,7 @@ proptest! {
         let back = ScheduleConfig::from_json(&json).unwrap();
         prop_assert_eq!(&back, &config);
         prop_assert_eq!(back.resolve(run).unwrap().fingerprint(), schedule.fingerprint());
-        // TOML numbers end at 2⁶³ − 1, which its writer says.
+        // TOML numbers end at 2⁶³ − 1, and its writer says so.
         if let Ok(toml) = config.to_toml() {
             prop_assert_eq!(&ScheduleConfig::from_toml(&toml).unwrap(), &config);
         }
@@ -568,7 +567,7 @@ proptest! {
     }
 }
 
-/// A line from 10³⁰⁰ down has lost all digits of what it goes down to, capped or not.
+/// A line from 10³⁰⁰ down has lost all digits of its end value, capped or not.
 fn has_huge_number(text: &str) -> bool {
     let numbers = text.split(|c: char| !c.is_ascii_alphanumeric() && !".-".contains(c));
     numbers
@@ -583,7 +582,7 @@ fn close(found: f64, expected: f64, scale: f64) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, max_global_rejects: 100_000, failure_persistence: None, ..Default::default() })]
 
-    /// Closed form or not, an analysis says what its definition gives over the rates.
+    /// With or without a closed form, an analysis equals its definition over the rates.
     #[test]
     fn an_analysis_equals_its_definition(config in description(), run in run(), steps in 1u64..300) {
         let Ok(schedule) = config.resolve(run) else { return Ok(()) };
@@ -592,7 +591,7 @@ proptest! {
         let rates: Vec<f64> = (0..steps).map(|step| schedule.rate(step)).collect();
         let jumps: Vec<f64> = rates.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
         let peak = rates.iter().copied().fold(0.0, f64::max);
-        // Rates are rounded against the schedule's peak, which a window of a long run is far from.
+        // Rates are rounded relative to the schedule's peak, which a window of a long run may be far below.
         let scale = schedule.peak();
         let (sum, squares) = (rates.iter().sum::<f64>(), rates.iter().map(|rate| rate * rate).sum::<f64>());
 
@@ -631,19 +630,19 @@ proptest! {
         prop_assert_eq!(found.frozen_fraction, frozen as f64 / steps as f64, "{}", schedule);
     }
 
-    /// A tail that says 0 is 0 in the end, and one that settles does so, in a run without an end.
+    /// A tail of 0 reaches 0, and a settled tail settles, in a run without an end.
     #[test]
     fn tails_are_what_becomes_of_the_rate(config in description()) {
         let Ok(schedule) = config.resolve(RunLength::unbounded()) else { return Ok(()) };
-        // A curve may be so long that it is not over after 2⁶⁴ updates.
+        // A curve may be too long to finish within 2⁶⁴ updates.
         let text = schedule.to_string();
         let mut numbers = text.split(|c: char| !c.is_ascii_digit());
         prop_assume!(!numbers.any(|number| number.parse().is_ok_and(|n: u64| n > 1 << 40)));
         let last = schedule.rate(u64::MAX);
         match robbins_monro(&schedule).tail {
             Tail::Zero => prop_assert_eq!(last, 0.0, "{}", schedule),
-            // The cycles of a polynomial with a tiny power, and a noise that falls with one, are far
-            // from their end even after 2⁶⁴ updates.
+            // The cycles of a polynomial with a tiny power, and a noise that falls with one, are far from
+            // their end even after 2⁶⁴ updates.
             Tail::Constant(rate)
                 if !["cycle()", "follow_noise"].iter().any(|slow| schedule.to_string().contains(slow)) =>
             {
@@ -654,7 +653,7 @@ proptest! {
     }
 }
 
-/// Descriptions that fail to resolve must not make the properties above empty.
+/// Too few descriptions that resolve would make the properties above vacuous.
 #[test]
 fn descriptions_resolve_often_enough() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();

@@ -1,10 +1,10 @@
-//! One update of AdamW with a weight decay: Burn's own, the same decay of ours around it, bare and in
-//! groups, and an independent and a cautious one.
+//! Times one update of AdamW with weight decay: Burn's own decay, the same decay from this crate (bare and in
+//! groups), an independent one and a cautious one.
 //!
 //! `cargo bench --workspace --profile dev --config docs/benchmarks.toml --bench decay`
 //!
-//! The variants take turns within each round; a line gives the median of Burn's own and those of the
-//! ratios to it in each round. Wall time: large tensors are updated on all cores.
+//! The variants take turns within each round; a line gives the median of Burn's own time, and of the ratios to it
+//! within rounds. This is wall time, because large tensors are updated on all cores.
 
 mod common;
 
@@ -38,7 +38,7 @@ impl Trained {
         Self { id: weight.weight.id, length, update: Box::new(update) }
     }
 
-    /// One that an optimizer of Burn's trains at one rate.
+    /// Makes a model that a Burn optimizer trains at one rate.
     fn by(weight: &Weight, mut optimizer: ModuleOptimizer) -> Self {
         let mut model = Some(weight.clone());
         Self::new(weight, move |gradients| {
@@ -47,7 +47,7 @@ impl Trained {
         })
     }
 
-    /// Microseconds of an update.
+    /// The microseconds per update.
     fn timed(&mut self, updates: usize) -> f64 {
         let gradients: Vec<GradientsParams> = (0..updates)
             .map(|_| {
@@ -114,7 +114,7 @@ fn main() {
         let updates = (1_000_000 / count).clamp(1, 300);
         let mut times = vec![vec![]; variants.len()];
         for round in 0..rounds {
-            // Who comes first changes from round to round.
+            // The first variant changes from round to round.
             for turn in 0..variants.len() {
                 let which = (turn + round) % variants.len();
                 times[which].push(variants[which].timed(updates));

@@ -1,10 +1,10 @@
-//! One update of a model of 8 × 8 parameters with SGD: at one rate, with layer-wise rates of ours, and
-//! with groups of Burn's.
+//! Times one SGD update of a model with 8 × 8 parameters: at one rate, with this crate's layer-wise rates, and with
+//! Burn's groups.
 //!
 //! `cargo bench --workspace --profile dev --config docs/benchmarks.toml --bench groups`
 //!
-//! The variants take turns within each round, so that a machine whose speed changes is the same for all;
-//! a line gives the medians of the rounds and of their ratios, in time on a core.
+//! The variants take turns within each round, so that changes of the machine's speed affect all equally; a line gives
+//! the medians over the rounds and of their ratios, in core time.
 
 mod common;
 
@@ -81,7 +81,7 @@ fn run() -> RunLength {
     RunLength::updates(1 << 40)
 }
 
-/// Burn's own, with one rate or with groups of ids.
+/// Burn's optimizer, with one rate or with groups of ids.
 fn burns(model: Weights, groups: usize) -> Burns {
     let schedule =
         |scale: f64| Scheduler::new(constant(RATE).scale(scale), run()).expect("a valid schedule");
@@ -99,7 +99,7 @@ fn scale(group: usize) -> f64 {
     0.9_f64.powi(group as i32)
 }
 
-/// Ours, with layer-wise rates.
+/// This crate's loop, with layer-wise rates.
 fn ours(model: Weights, groups: usize) -> TrainingLoop<Weights> {
     let count = parameters(&model).len();
     let layer = move |path: &str| {
@@ -115,7 +115,7 @@ fn ours(model: Weights, groups: usize) -> TrainingLoop<Weights> {
         .expect("groups that fit the model")
 }
 
-/// Seconds of an update.
+/// The seconds per update.
 fn timed(trained: &mut dyn Trained, updates: usize) -> f64 {
     let gradients: Vec<GradientsParams> =
         (0..updates).map(|_| trained.model().gradients()).collect();
@@ -124,8 +124,8 @@ fn timed(trained: &mut dyn Trained, updates: usize) -> f64 {
     start.seconds_since() / updates as f64
 }
 
-/// The time that this thread has had a core to itself, where the kernel tells it: other programs then
-/// count less. Parameters of 8 × 8 are updated on one thread.
+/// The core time of this thread, if the kernel reports it, so that other programs disturb less. Parameters of 8 × 8 are
+/// updated on one thread.
 struct Clock {
     wall: Instant,
     on_core: Option<u64>,
@@ -172,7 +172,7 @@ fn main() {
             let mut times = [vec![], vec![], vec![]];
             for round in 0..rounds {
                 let all: [&mut dyn Trained; 3] = [&mut one, &mut layered, &mut grouped];
-                // Who comes first changes from round to round.
+                // The first variant changes from round to round.
                 for turn in 0..3 {
                     let which = (turn + round) % 3;
                     times[which].push(timed(all[which], updates) * 1e6);

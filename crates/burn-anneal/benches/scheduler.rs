@@ -1,10 +1,10 @@
-//! One step of a scheduler, Burn's and ours, through `ModuleLrScheduler::step` as the `Learner` calls it.
+//! Times one step of a scheduler, Burn's and this crate's, through `ModuleLrScheduler::step`, as in the `Learner`.
 //!
 //! `cargo bench --workspace --profile dev --config docs/benchmarks.toml --bench scheduler`
 //!
-//! The configuration builds our crates as a release does, and as the profile builds Burn.
+//! The configuration builds these crates like a release, and Burn like the profile.
 //!
-//! Each line is the time of 1,000 steps: microseconds there are nanoseconds a step.
+//! Each line is the time of 1,000 steps, so microseconds are nanoseconds per step.
 
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::exponential::ExponentialLrSchedulerConfig;
@@ -16,9 +16,9 @@ use divan::{Bencher, black_box};
 
 const UPDATES: usize = 1 << 40;
 const PEAK: f64 = 0.1;
-/// Of the exponential a step: no rate becomes subnormal while it is measured.
+/// The factor per step of the exponential; no rate becomes subnormal during the measurement.
 const GAMMA: f64 = 1.0 - 1e-9;
-/// Of the step decay.
+/// The interval of the step decay.
 const EVERY: usize = 1_000_000;
 
 fn main() {
@@ -109,7 +109,7 @@ mod cosine {
     }
 }
 
-/// Its parts are the cosine and the line above.
+/// The cost of its parts, the cosine and the line above.
 #[divan::bench]
 fn warmup_sequence_floor(bencher: Bencher) {
     let schedule = cosine(PEAK)

@@ -1,4 +1,4 @@
-//! The module that the builder puts around the user's model.
+//! The module that wraps the user's model.
 
 use crate::average::Recompute;
 use crate::update::{Failed, How, Monitor, Monitored, Tag, Updater};
@@ -11,22 +11,22 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 
-/// A model as [`LearnerBuilder`](crate::LearnerBuilder) trains it: between the backward pass and the optimizer its
-/// gradients are reduced, controllers are asked, and each group of parameters gets its rate.
+/// Wraps a model for training by [`LearnerBuilder`](crate::LearnerBuilder): between the backward pass and the optimizer
+/// it reduces gradients, asks controllers, and sets the rate of each parameter group.
 ///
-/// It delegates [`Module`] by hand, so parameter paths have no prefix: a checkpoint saved under it
-/// loads into the bare model, and back. [`into_inner`](Annealed::into_inner) gives the model back
-/// after training. What can be asked of it while it trains is [`Monitored`].
+/// It delegates [`Module`] by hand, so parameter paths have no prefix: checkpoints of the wrapped and the bare model
+/// are interchangeable. [`into_inner`](Annealed::into_inner) returns the model after training. [`Monitored`] gives
+/// access during training.
 ///
-/// After `train()`, with which Burn's guide begins further training, its run is over: a learner of Burn's trains it as it
-/// would the bare model, and a builder refuses it.
+/// `train()`, which Burn's guide calls before further training, ends its run: a Burn learner then trains it like the
+/// bare model, and a builder refuses it.
 #[derive(Clone)]
 pub struct Annealed<M> {
     model: M,
     updater: Updater,
-    /// Makes the running statistics of averages.
+    /// Recomputes the running statistics of averages.
     statistics: Option<Recompute<M>>,
-    /// Whether it is but the bare model.
+    /// Whether the run is over, so that it acts like the bare model.
     is_over: bool,
 }
 
@@ -40,7 +40,7 @@ impl<M> Annealed<M> {
         &self.model
     }
 
-    /// Gives the user's model back, which requires gradients where it did before the run.
+    /// Returns the user's model, which requires gradients as before the run.
     pub fn into_inner(self) -> M
     where
         M: Module,
@@ -48,7 +48,7 @@ impl<M> Annealed<M> {
         self.updater.monitor.release(self.model)
     }
 
-    /// The model of the result: that which is validated. The raw weights are kept for
+    /// The model of the result, which is the validated one. The raw weights are kept for
     /// [`with_weights`](Monitored::with_weights).
     pub(crate) fn into_result(self) -> M
     where
@@ -58,7 +58,7 @@ impl<M> Annealed<M> {
         self.updater.monitor.release(evaluated.train())
     }
 
-    /// Changes the model, which may get other parameter ids by it, as it does when a record is loaded.
+    /// Changes the model, which may change its parameter ids, for example when a record is loaded.
     fn with(mut self, change: impl FnOnce(M) -> M) -> Self {
         self.updater.expects_ids = true;
         Self { model: change(self.model), ..self }
@@ -66,11 +66,11 @@ impl<M> Annealed<M> {
 }
 
 thread_local! {
-    /// Whether one was asked for its devices.
+    /// Whether an `Annealed` was asked for its devices.
     static SEEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether there is one in a model.
+/// Whether a model contains an `Annealed`.
 pub(crate) fn is_annealed<M: Module>(model: &M) -> bool {
     SEEN.set(false);
     model.devices();
@@ -84,7 +84,7 @@ impl<M> Monitored for Annealed<M> {
 }
 
 impl<M: TrainStep + Module> Annealed<M> {
-    /// Makes an update with the gradients of one device or of several.
+    /// Makes an update with the gradients of one or several devices.
     fn update(
         self,
         optimizer: &mut ModuleOptimizer,
@@ -100,7 +100,7 @@ impl<M: TrainStep + Module> Annealed<M> {
             let item = item?.downcast::<M::Input>().ok()?;
             Some(model.step(*item).grads)
         };
-        // Burn's learner holds the model too.
+        // Burn's learner also holds the model.
         let how = How { optimize: &optimize, again: Some(&again), is_shared: true };
         let updated = updater.update(model, Tag::of(&rates), gradients, optimizer, how);
         let model = updated.unwrap_or_else(|Failed { model, .. }| model);
@@ -108,7 +108,7 @@ impl<M: TrainStep + Module> Annealed<M> {
     }
 }
 
-/// The model's own way to make an update.
+/// Calls the model's own optimizer step.
 pub(crate) fn optimize<M: TrainStep + Module>(
     model: M,
     optimizer: &mut ModuleOptimizer,
@@ -152,7 +152,7 @@ impl<M: Module> Module for Annealed<M> {
         Self { is_over: true, ..self.with(|model| monitor.release(model.train())) }
     }
 
-    /// The model that is evaluated: with the averages, where there are some.
+    /// The model to evaluate: with averages, if there are any.
     fn valid(&self) -> Self {
         let model = match self.is_over {
             true => self.model.valid(),

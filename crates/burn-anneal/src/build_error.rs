@@ -1,4 +1,4 @@
-//! Why nothing could be built.
+//! The errors of the builder.
 
 use crate::average::AverageError;
 use crate::checkpoint::{Checkpoint, CheckpointError};
@@ -6,6 +6,7 @@ use crate::decay::DecayError;
 use crate::groups::GroupError;
 use crate::precision::{OutOfRange, PrecisionError};
 use crate::update::{ClipError, UpdateError};
+use anneal_config::ConfigError;
 use anneal_control::{RestoreError, SetupError};
 use anneal_schedule::{AgreementError, ScheduleError};
 use burn::train::TrainingError;
@@ -13,24 +14,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Why no learner, and no loop, could be built.
+/// Why a learner or a loop cannot be built or launched.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A part was given to the builder and in its groups.
-    #[error("{part}: given to LearnerBuilder::{part}(…) and in its groups; give it in one place")]
-    GivenTwice {
-        /// The part.
-        part: &'static str,
+    /// A value in the file of the training is wrong, or does not fit the model.
+    #[error("{place}: {error}")]
+    InFile {
+        /// File, line and column.
+        place: String,
+        /// What is wrong.
+        error: ConfigError,
     },
-    /// Loss scaling beside half precision.
+    /// Parts of the description contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A guard is combined with loss scaling.
     #[error(
-        "loss_scaling: in half precision it is a field; give HalfPrecision {{ loss_scaling: Some(…), .. }}"
-    )]
-    ScalingTwice,
-    /// A guard beside loss scaling.
-    #[error(
-        "not_finite: loss scaling skips updates that are not finite already; leave one of the two out"
+        "not_finite: loss scaling already skips updates that are not finite; remove one of the two"
     )]
     GuardedTwice,
     /// The schedule does not fit the run, or has a field out of its range.
@@ -45,37 +46,37 @@ pub enum BuildError {
     /// The averages do not fit the model or the run.
     #[error(transparent)]
     Average(#[from] AverageError),
-    /// The optimizer has a weight decay of its own.
+    /// The weight decay does not fit the optimizer.
     #[error(transparent)]
     Decay(#[from] DecayError),
-    /// The model lives on a device that records no gradients.
+    /// The device of the model records no gradients.
     #[error("model: its device records no gradients; create it on `device.autodiff()`")]
     NotAutodiff,
-    /// A value of an optimizer of ours is out of its range.
+    /// A value of one of this crate's optimizers is out of its range.
     #[error(transparent)]
     Momentum(OutOfRange),
-    /// A momentum schedule for an optimizer that has its own momentum.
+    /// A momentum schedule is given for an optimizer that does not follow it.
     #[error(
-        "momentum: {optimizer} does not follow it; train with ScheduledAdam, or with Burn's SGD as \
+        "momentum: {optimizer} does not follow a momentum schedule; train with ScheduledAdam, or wrap Burn's SGD: \
          ScheduledMomentum::from(SgdConfig::new())"
     )]
     MomentumIgnored {
         /// The optimizer.
         optimizer: String,
     },
-    /// A policy for rate drops for an optimizer whose velocity does not hold the rate.
+    /// A policy for rate drops is given for an optimizer whose velocity does not contain the rate.
     #[error(
-        "rate_drop: the velocity of {optimizer} does not hold the rate, so a drop acts on all of it at once; leave \
-         rate_drop out, or train with RateInsideSgd"
+        "rate_drop: the velocity of {optimizer} does not contain the rate, so a drop takes full effect at once; remove \
+         rate_drop, or train with RateInsideSgd"
     )]
     RateDropIgnored {
         /// The optimizer.
         optimizer: String,
     },
-    /// A schedule that lowers a rate beside an average that takes the place of that.
+    /// The schedule lowers a rate under an optimizer that averages weights instead.
     #[error(
-        "schedule: {optimizer} averages weights in the place of a rate that falls, and that of `{group}` falls from \
-         {before} to {rate} at update {update}; train at a constant rate, as constant(…) or \
+        "schedule: {optimizer} replaces a falling rate by averaging, but the rate of `{group}` falls from \
+         {before} to {rate} at update {update}; train at a constant rate, with constant(…) or \
          constant(…).warmup(…), or with another optimizer"
     )]
     RateFalls {
@@ -83,22 +84,22 @@ pub enum BuildError {
         optimizer: String,
         /// The group.
         group: String,
-        /// The first update that was found with a lower rate.
+        /// The first update with a lower rate.
         update: u64,
-        /// That rate.
+        /// Its rate.
         rate: f64,
-        /// The largest before.
+        /// The largest rate before it.
         before: f64,
     },
-    /// An optimizer whose master weights would not hear of what groups do to the weights.
+    /// The optimizer is wrapped in master weights, which the builder adds itself.
     #[error(
-        "optimizer: its master weights would not hear of rates and decays; give the bare optimizer, and call \
+        "optimizer: the builder cannot set rates and decays inside MasterWeights; give the bare optimizer, and call \
          LearnerBuilder::half_precision"
     )]
     MasterWeights,
-    /// An optimizer that does not take a parameter that it is for.
+    /// The optimizer does not support one of its parameters.
     #[error(
-        "optimizer: {optimizer} does not take `{path}`, of {rank} dimensions: {reason}; give such parameters another one with LearnerBuilder::optimizer_for"
+        "optimizer: {optimizer} does not support `{path}`, which has {rank} dimensions: {reason}; give such parameters another optimizer with LearnerBuilder::optimizer_for"
     )]
     OptimizerRefuses {
         /// The optimizer.
@@ -107,18 +108,18 @@ pub enum BuildError {
         path: String,
         /// Its dimensions.
         rank: usize,
-        /// What it says.
+        /// What the optimizer reports.
         reason: String,
     },
-    /// An optimizer for parameters that all have another one.
+    /// All parameters of an optimizer get another one.
     #[error(
-        "optimizer_for: all of `{selection}` is selected again after it, and the last selection counts"
+        "optimizer_for: later calls select all parameters of `{selection}` again, and the last one wins; remove this call"
     )]
     OptimizerUnused {
-        /// What it was for.
+        /// What the optimizer was given for.
         selection: String,
     },
-    /// A value of a controller, such as loss scaling or the cap on the rate, is out of its range.
+    /// A value of a built-in controller, for example loss scaling or the cap on the rate, is out of its range.
     #[error("{part}: {error}")]
     Control {
         /// The part of the builder.
@@ -134,26 +135,27 @@ pub enum BuildError {
         /// What is wrong with it.
         error: OutOfRange,
     },
-    /// Controllers that cannot be together, or not with these groups.
+    /// The controllers do not fit together, or do not fit the groups.
     #[error("controller: {0}")]
     Controllers(SetupError),
-    /// Two controllers of one name.
+    /// Two controllers have the same name.
     #[error(
-        "controller: there are two of the name `{name}`, or of names that are one as a file's; name them apart"
+        "controller: two have the name `{name}`, or names that give the same file name; give each its own name"
     )]
     SameController {
         /// The name.
         name: String,
     },
-    /// A name that is no name of a file.
+    /// The name cannot be a file name.
     #[error(
-        "controller: `{name}` is not allowed as a name; allowed: 1 to 100 letters, digits, spaces and signs, without / \\ : * ? \" < > | and line breaks"
+        "controller: `{name}` is not allowed as a name; allowed: 1 to 100 characters, at most 200 bytes, \
+         without / \\ : * ? \" < > | and control characters"
     )]
     ControllerName {
         /// The name.
         name: String,
     },
-    /// The log of updates cannot be written, or gone on with.
+    /// The log of updates cannot be written or continued.
     #[error("log_updates: {}: {reason}", path.display())]
     Log {
         /// The file.
@@ -161,51 +163,51 @@ pub enum BuildError {
         /// Why.
         reason: String,
     },
-    /// A controller whose state does not come back as it was saved.
+    /// The state of a controller is not restored as it was saved.
     #[error(
-        "controller: {0}; its State must be JSON, in which numbers are finite, and restore what state() gave"
+        "controller: {0}; its State must be JSON with finite numbers, and restore must accept what state() returns"
     )]
     ControllerState(RestoreError),
-    /// A controller that needs a loss that nobody finds.
+    /// A controller needs the loss, which is not known.
     #[error(
-        "controller: `{controller}` needs the loss, and the output of the model's TrainStep is of a type in which \
-         nobody finds it; call LearnerBuilder::loss(|output| output.loss.clone())"
+        "controller: `{controller}` needs the loss, but the output type of the model's TrainStep is unknown; call \
+         LearnerBuilder::loss(|output| output.loss.clone())"
     )]
     LossUnknown {
         /// Its name.
         controller: String,
     },
-    /// A controller that looks at batches again, which nobody copies.
+    /// A controller repeats batches, which are not kept.
     #[error(
-        "controller: `{controller}` looks at a batch again after the update; call LearnerBuilder::repeat_batches(), \
-         for which the model's Input must be Clone"
+        "controller: `{controller}` repeats a batch after the update; call LearnerBuilder::repeat_batches(), which \
+         needs the model's Input to be Clone"
     )]
     NoBatchAgain {
         /// Its name.
         controller: String,
     },
-    /// A controller that cannot hear late.
+    /// A controller does not work with delayed signals.
     #[error(
-        "delay_signals: the controller `{controller}` decides about the very update that it hears of; leave \
-         delay_signals out"
+        "delay_signals: the controller `{controller}` decides about the current update and needs its signals at once; \
+         remove delay_signals"
     )]
     NeedsNow {
         /// Its name.
         controller: String,
     },
-    /// A controller that private training makes by itself.
+    /// A controller was added that private training creates itself.
     #[error(
-        "controller: `{controller}` holds for differentially private training only, which makes it of its own clip and noise: \
-         give DifferentialPrivacy a budget or a best_rate, call LearnerBuilder::build_private_loop, and leave it out"
+        "controller: `{controller}` is only for differentially private training, which creates it from its own clip and \
+         noise: give DifferentialPrivacy a budget or a best_rate, call LearnerBuilder::build_private_loop, and remove it"
     )]
     OfPrivacy {
         /// Its name.
         controller: String,
     },
-    /// A controller that would tell of the data of a private training.
+    /// A controller would leak the data of private training.
     #[error(
-        "controller: `{controller}` needs {of}; in private training only the noisy gradient may steer: use a controller that \
-         needs norms of the gradient, or validation metrics"
+        "controller: `{controller}` needs {of}, but in private training only the noisy gradient may steer; use a \
+         controller that needs gradient norms or validation metrics"
     )]
     HearsOfData {
         /// Its name.
@@ -213,18 +215,18 @@ pub enum BuildError {
         /// What it needs.
         of: String,
     },
-    /// A part that private training does not have.
-    #[error("{part}: not in private training: {reason}")]
+    /// Private training does not support a part.
+    #[error("{part}: not supported in private training: {reason}")]
     NotPrivate {
         /// The part.
         part: &'static str,
         /// Why.
         reason: &'static str,
     },
-    /// A batch norm in private training.
+    /// The model of private training has a batch norm.
     #[error(
-        "model: `{path}` is a batch norm, which normalizes by the items of a batch and keeps statistics of them, without \
-         noise; take a GroupNorm or a LayerNorm in its place, or freeze it: norm.freeze()"
+        "model: `{path}` is a batch norm, which mixes the items of a batch and keeps statistics of them without noise; \
+         use a GroupNorm or a LayerNorm instead, or freeze it: norm.freeze()"
     )]
     MixesItems {
         /// Its path.
@@ -233,25 +235,25 @@ pub enum BuildError {
     /// The operating system gives no random numbers.
     #[error("privacy: the operating system gives no random numbers: {reason}")]
     NoRandomness {
-        /// What it says.
+        /// What the system reports.
         reason: String,
     },
     /// The length of the run is not known.
     #[error(
-        "run: its length is not known; give it with LearnerBuilder::run(RunLength::…), or launch, which learns it from \
-         the training"
+        "run: its length is not known; set it with LearnerBuilder::run(RunLength::…), or call launch, which takes it \
+         from the training"
     )]
     NoRun,
-    /// The run and its training say different things.
+    /// The run length and the training disagree.
     #[error(transparent)]
     Agreement(#[from] AgreementError),
-    /// A run that was launched, and stopped by an error.
+    /// An error stopped a launched run.
     #[error("the run was stopped: {0}")]
     Stopped(Arc<TrainingError>),
-    /// A new run in the folder of an old one.
+    /// The folder of a new run has checkpoints of an old one.
     #[error(
-        "checkpoints: {} holds those of an earlier run; go on with it by LearnerBuilder::resume(Newest), give another folder, \
-         or remove them",
+        "checkpoints: {} holds those of an earlier run; continue it with LearnerBuilder::resume(Newest), choose another \
+         folder, or remove them",
         directory.display()
     )]
     OldCheckpoints {
@@ -261,35 +263,35 @@ pub enum BuildError {
     /// A value of [`Snapshots`](crate::Snapshots) is out of its range.
     #[error("snapshots: {0}")]
     Snapshots(OutOfRange),
-    /// A new run that would leave its snapshots among those of an old one.
+    /// The folder of a new run has snapshots of an old one.
     #[error(
-        "snapshots: {} holds those of an earlier run; resume that run, give another folder, or remove them",
+        "snapshots: {} holds those of an earlier run; resume that run, choose another folder, or remove them",
         directory.display()
     )]
     OldSnapshots {
         /// The folder of the run.
         directory: PathBuf,
     },
-    /// A part that only `launch` has a use for.
-    #[error("{part}: does nothing here; call LearnerBuilder::launch, or leave it out")]
+    /// A part works with `launch` only.
+    #[error("{part}: has no effect here; call LearnerBuilder::launch, or remove it")]
     OnlyLaunch {
         /// The part.
         part: &'static str,
     },
-    /// A model that is wrapped already.
+    /// The model is already wrapped.
     #[error(
-        "model: it is wrapped already, by the builder of another run; give the model that into_inner() takes out of \
-         it, after train()"
+        "model: the builder of another run has already wrapped it; give the model that into_inner() returns, after \
+         train()"
     )]
     Annealed,
-    /// Two checkpoints to resume from.
-    #[error("resume: given beside resume_from; give one of the two")]
+    /// Both `resume` and `resume_from` are given.
+    #[error("resume: resume_from is given too; remove one of the two")]
     ResumedTwice,
-    /// The training was told of a checkpoint, which launch takes from the builder.
+    /// The training names a checkpoint, but `launch` takes it from the builder.
     #[error(
-        "checkpoint: the training was told to go on after epoch {epoch}, and the builder {}; launch loads what \
-         LearnerBuilder::resume_from names: leave SupervisedTraining::checkpoint out",
-        match resume { Some(resume) => format!("after {resume}"), None => "was not".into() }
+        "checkpoint: the training resumes after epoch {epoch}, but the builder {}; launch loads what \
+         LearnerBuilder::resume_from names: remove SupervisedTraining::checkpoint",
+        match resume { Some(resume) => format!("resumes after {resume}"), None => "does not resume".into() }
     )]
     CheckpointTwice {
         /// The epoch that the training names.
@@ -297,24 +299,24 @@ pub enum BuildError {
         /// The checkpoint that the builder names.
         resume: Option<Checkpoint>,
     },
-    /// A way to train on several devices that the engine does not know.
-    #[error("execution: {strategy} is not possible; {instead}")]
+    /// The execution strategy is not supported.
+    #[error("execution: {strategy} is not supported; {instead}")]
     Execution {
         /// The strategy.
         strategy: &'static str,
         /// What to do.
         instead: &'static str,
     },
-    /// The training loader gives nothing.
-    #[error("training: its loader has no items; give it a data set with at least one")]
+    /// The training loader is empty.
+    #[error("training: its loader has no items; give it a dataset with at least one")]
     NoItems,
     /// The training has no epochs.
     #[error("training: num_epochs is 0; allowed: at least 1")]
     NoEpochs,
-    /// A loader of which an epoch cannot be gone on with.
+    /// The loader cannot resume in mid-epoch.
     #[error(
-        "checkpoints: nobody knows which batches the training's loader gives in an epoch, so that none can be gone on with in \
-         its middle; make it a burn_anneal::SeededLoader, or save, and resume, at the ends of epochs only"
+        "checkpoints: the order of the loader's batches is unknown, so no run can resume in mid-epoch; use a \
+         burn_anneal::SeededLoader, or save and resume only at the end of an epoch"
     )]
     UnknownOrder,
     /// A value of the checkpoints is out of its range.
@@ -323,30 +325,30 @@ pub enum BuildError {
     /// The training loader fails.
     #[error("training: its loader fails: {reason}")]
     Loader {
-        /// What it says.
+        /// What the loader reports.
         reason: String,
     },
-    /// A part was given that does nothing without another.
-    #[error("{part}: does nothing without {needs}; call LearnerBuilder::{needs}(…) too")]
+    /// A part needs another one, which is missing.
+    #[error("{part}: has no effect without {needs}; call LearnerBuilder::{needs}(…) too")]
     Needs {
         /// The part.
         part: &'static str,
         /// The part that it needs.
         needs: &'static str,
     },
-    /// The model does not train in half precision.
+    /// The model cannot train in half precision.
     #[error(transparent)]
     Precision(#[from] PrecisionError),
-    /// The model is in half precision already, and nothing is to keep its weights in f32.
+    /// The model is already in half precision, without master weights in f32.
     #[error(
-        "loss_scaling: the model has parameters in half precision, which need master weights; call \
-         LearnerBuilder::half_precision(…) with the model in f32"
+        "loss_scaling: the model has parameters in half precision, which need master weights; give the model in f32, \
+         and call LearnerBuilder::half_precision(…)"
     )]
     NoMasterWeights,
     /// The model cannot be updated.
     #[error(transparent)]
     Update(UpdateError),
-    /// The checkpoint to resume from cannot be used, or belongs to another schedule.
+    /// The checkpoint to resume from cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }

@@ -1,17 +1,18 @@
-//! A copy of a model that shares nothing with it.
+//! Copies a model without sharing anything.
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::Tensor;
 use std::any::Any;
 use std::collections::HashMap;
 
-/// A copy with running statistics of its own, which clones of a model share. A parameter that the model holds in several
-/// places stays one.
+/// Copies a model with its running statistics, which clones share. A parameter that the model holds in several places
+/// stays shared.
 pub(crate) fn deep_copy<M: Module>(model: &M) -> M {
     model.valid().train().map(&mut Tie::default())
 }
 
-/// Puts the first parameter of an id in all of its places: made apart, each would have the gradient of its own place alone.
+/// Puts the first parameter of an id in all of its places; separate copies would each get only the gradient of one
+/// place.
 #[derive(Default)]
 pub(crate) struct Tie(HashMap<ParamId, Box<dyn Any>>);
 

@@ -1,4 +1,4 @@
-//! The metrics of epochs for controllers, under Burn's own loop.
+//! Passes the metrics of epochs to controllers under Burn's own loop.
 
 use crate::launch::epoch_metrics;
 use crate::update::{Monitor, Monitored};
@@ -6,11 +6,11 @@ use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
 use std::fmt;
 
-/// A checkpointing strategy that tells controllers of each epoch, in time for its checkpoint, and then does what
-/// another says.
+/// A checkpointing strategy that passes the metrics of each epoch to controllers, before its checkpoint, and then
+/// delegates to another strategy.
 ///
-/// For a learner of [`LearnerBuilder::build`](crate::LearnerBuilder::build) whose controllers need metrics; Burn asks a
-/// strategy where there are checkpointers. [`launch`](crate::LearnerBuilder::launch) needs none.
+/// Use it for a learner of [`LearnerBuilder::build`](crate::LearnerBuilder::build) whose controllers need metrics. Burn
+/// asks a strategy only if the training has checkpointers. [`launch`](crate::LearnerBuilder::launch) does not need it.
 ///
 /// ```no_run
 /// # use burn::train::{Learner, LearnerModel, SupervisedTraining};
@@ -37,7 +37,7 @@ impl fmt::Debug for EpochEvents {
 }
 
 impl EpochEvents {
-    /// Of this model in training.
+    /// Wraps a strategy for this model in training.
     pub fn of(model: &impl Monitored, strategy: impl CheckpointingStrategy + 'static) -> Self {
         Self { monitor: model.monitor().clone(), strategy: Box::new(strategy) }
     }

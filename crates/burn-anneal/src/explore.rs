@@ -1,4 +1,4 @@
-//! An exploration whose candidates are trainings.
+//! Explores candidates that are trainings.
 
 use crate::finder::{Batches, NoBatch};
 use crate::training_loop::TrainingLoop;
@@ -13,16 +13,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Explores over trainings.
+/// Explores candidates that are trainings.
 pub trait ExploreTrainings {
-    /// Trains candidates a little at a high rate, and the best of them on: see [`Exploration`]. Each is a
-    /// [`TrainingLoop`] that has made no update, built with the [schedule](Exploration::schedule) and the
-    /// [length](Exploration::length) of the exploration; their models may be of different types, as long as they take the
-    /// same batches. They stay with the caller: [`best`](Explorer::best) of what is returned says which of them to take.
+    /// Trains all candidates briefly at a high rate, and continues with the best: see [`Exploration`]. Each candidate
+    /// is a [`TrainingLoop`] without updates, built with the [schedule](Exploration::schedule) and the
+    /// [length](Exploration::length) of the exploration. Their models may have different types, as long as they take
+    /// the same batches. The caller keeps them; [`best`](Explorer::best) of the result tells which one to use.
     ///
-    /// All candidates are shown the batches of the loader from its first epoch on, one an update, on their own device:
-    /// with a [`SeededLoader`](crate::SeededLoader) the same ones; another loader shuffles for each. A candidate that is
-    /// dropped makes no update of the loss that it is dropped for.
+    /// Each candidate gets the batches of the loader from the first epoch on, one per update, on its own device. With a
+    /// [`SeededLoader`](crate::SeededLoader) all get the same batches; other loaders shuffle for each candidate. A
+    /// dropped candidate makes no update for the loss that it is dropped for.
     ///
     /// ```no_run
     /// use burn::data::dataloader::DataLoader;
@@ -48,8 +48,8 @@ pub trait ExploreTrainings {
     /// ```
     ///
     /// # Errors
-    /// [`ExploreError`] for a setting out of its range, a training of another schedule, and where a candidate or the loader
-    /// fails.
+    /// [`ExploreError`] for a setting out of its range, for a training with another schedule, and if a candidate or the
+    /// loader fails.
     fn train<I: 'static>(
         &self,
         candidates: &mut [&mut dyn Candidate<I>],
@@ -57,49 +57,49 @@ pub trait ExploreTrainings {
     ) -> Result<Explorer, ExploreError>;
 }
 
-/// A training that can be a candidate: a [`TrainingLoop`], or whatever trains by batches.
+/// A training that can be a candidate: a [`TrainingLoop`], or anything that trains on batches.
 pub trait Candidate<I> {
-    /// Where it has its batches.
+    /// The device of its batches.
     fn device(&self) -> Device;
 
-    /// What it trains under.
+    /// The schedule that it trains under.
     fn schedule(&self) -> &Schedule;
 
     /// The number of its next update, from 0.
     fn next_update(&self) -> u64;
 
-    /// Runs a forward and a backward pass of a batch, and gives the loss, by which candidates are compared.
+    /// Runs the forward and backward pass of a batch, and returns the loss, by which candidates are compared.
     ///
     /// # Errors
-    /// [`UpdateError::LossUnknown`] where the output of the model's `TrainStep` has none that is known:
-    /// [`LearnerBuilder::loss`](crate::LearnerBuilder::loss) names it.
+    /// [`UpdateError::LossUnknown`] if the loss in the output of the model's `TrainStep` is not known; name it with
+    /// [`LearnerBuilder::loss`](crate::LearnerBuilder::loss).
     fn loss(&mut self, batch: I) -> Result<f64, Arc<UpdateError>>;
 
     /// Makes the update of the last pass.
     ///
     /// # Errors
-    /// [`UpdateError`] where training cannot go on.
+    /// [`UpdateError`] if training cannot continue.
     fn update(&mut self) -> Result<(), Arc<UpdateError>>;
 }
 
-/// Why an exploration came to no end.
+/// Why an exploration failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ExploreError {
-    /// A setting out of its range.
+    /// A setting is out of its range.
     #[error(transparent)]
     Control(#[from] OutOfRange),
-    /// There are more or fewer candidates than the exploration is for.
+    /// The exploration expects another number of candidates.
     #[error("the exploration is for {expected} candidates, not {given}")]
     OtherCount {
-        /// How many it is for.
+        /// The expected number.
         expected: usize,
-        /// How many are given.
+        /// The number of candidates given.
         given: usize,
     },
     /// A candidate is not built for this exploration.
     #[error(
-        "candidate {candidate} is at update {update} of `{found}`; candidates begin at update 0 of `{expected}`: build \
+        "candidate {candidate} is at update {update} of `{found}`; candidates start at update 0 of `{expected}`: build \
          them with the schedule() and the length() of the exploration"
     )]
     OtherRun {
@@ -109,10 +109,10 @@ pub enum ExploreError {
         update: u64,
         /// Its schedule.
         found: Box<Schedule>,
-        /// That of the exploration.
+        /// The schedule of the exploration.
         expected: Box<Schedule>,
     },
-    /// A candidate cannot go on.
+    /// A candidate cannot continue.
     #[error("candidate {candidate}: {error}")]
     Training {
         /// The candidate, from 0.

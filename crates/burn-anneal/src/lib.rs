@@ -1,4 +1,4 @@
-//! Learning-rate schedules, weight decay, momentum, rates per layer, averages of weights, half precision and a learner
+//! Learning-rate schedules, weight decay, momentum, per-layer rates, weight averages, half precision and a learner
 //! builder for [Burn](https://burn.dev).
 //!
 //! ```
@@ -14,9 +14,9 @@
 //! # Ok::<(), ScheduleError>(())
 //! ```
 //!
-//! [`LearnerBuilder`] puts model, optimizer and schedule together, and [`launch`](LearnerBuilder::launch) trains them with
-//! Burn's `SupervisedTraining`, from which it learns the length of the run. For Burn's own loop it ends in a Burn `Learner`, for
-//! one of your own in a [`TrainingLoop`], or in a [`PrivateLoop`] with differential privacy;
+//! [`LearnerBuilder`] combines model, optimizer and schedule. [`launch`](LearnerBuilder::launch) trains them with
+//! Burn's `SupervisedTraining`, which sets the length of the run. The builder also makes a Burn `Learner` for Burn's
+//! own loop, a [`TrainingLoop`] for your own, or a [`PrivateLoop`] with differential privacy.
 //! `Learner::new(model, optimizer, Scheduler::new(schedule, run)?)` works too.
 
 mod annealed;
@@ -32,6 +32,8 @@ mod explore;
 mod federation;
 mod finder;
 pub mod groups;
+#[cfg(test)]
+mod guarantees;
 mod launch;
 mod loader;
 mod merge;
@@ -49,6 +51,8 @@ mod tasks;
 mod training_loop;
 mod update;
 
+pub use anneal_config as config;
+pub use anneal_config::{ControllerConfig, GradientReduction, NotFinite, TrainingConfig};
 pub use anneal_control as control;
 pub use anneal_plan as plan;
 pub use anneal_schedule as schedule;
@@ -58,7 +62,7 @@ pub use average::{
     recompute_statistics,
 };
 pub use build_error::BuildError;
-pub use builder::{GradientReduction, LearnerBuilder, NotFinite, Resume};
+pub use builder::{LearnerBuilder, Resume};
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 pub use ensemble::{Ensemble, EnsembleError, MeanOf, Pairs, PredictionDiversity, WeightDiversity};
 pub use epoch_events::EpochEvents;
@@ -83,11 +87,13 @@ pub use update::{
     ScaledBackward, UpdateError, UpdateMetric, Updated, Watch,
 };
 
-/// What a training program needs: the builders of schedules, spans, the run's length, and what trains under them.
+/// Everything for a training program: schedule builders, spans, run lengths, and this crate's types.
 pub mod prelude {
     pub use crate::Resume::{self, Newest};
     pub use crate::decay::{Decayed, TakeWeightDecay};
-    pub use crate::groups::{Group, GroupError, GroupsConfig, LayerMap, Selection, layer_decay};
+    pub use crate::groups::{
+        Group, GroupError, GroupsConfig, LayerMap, ResolveGroups, Selection, layer_decay,
+    };
     pub use crate::momentum::{
         RateInsideSgd, ScheduledAdam, ScheduledAdamConfig, ScheduledMomentum,
     };
@@ -101,7 +107,7 @@ pub mod prelude {
         LogUpdates, LrFinder, MagnitudePruning, MeanOf, MergeError, Monitored, NotFinite,
         OnMismatch, OnSkip, PoissonLoader, PrivateLoop, PruningMask, RunMetrics, ScaledBackward,
         Scheduler, SearchTrainings, SeededBatcher, SeededLoader, Snapshot, Snapshots,
-        TaskGradients, TrainingLoop, UpdateError, Watch, Weights, merge,
+        TaskGradients, TrainingConfig, TrainingLoop, UpdateError, Watch, Weights, merge,
     };
     pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::{

@@ -1,4 +1,4 @@
-//! The optimizers of a model, made once, of what was asked for.
+//! The optimizers of a model, made once from their descriptions.
 
 use crate::build_error::BuildError;
 use crate::groups::{GroupError, Parameter, Selection, parameters};
@@ -20,19 +20,19 @@ pub(crate) struct Optimizers {
 #[derive(Clone)]
 struct Bare {
     name: String,
-    /// What it is for; the first is for all that the others are not.
+    /// The parameters that it is for; the first optimizer is for all that the others do not select.
     selection: Option<Selection>,
-    /// As it is, to see what it does.
+    /// The optimizer itself, to inspect it.
     plain: ModuleOptimizer,
-    make: Arc<dyn Fn(Made) -> ModuleOptimizer>,
+    make: Arc<dyn Fn(Made) -> ModuleOptimizer + Send + Sync>,
 }
 
-/// What an optimizer becomes part of.
+/// The module optimizer that the optimizers are added to.
 struct Made {
     has_masters: bool,
-    /// Whether the optimizer itself says what is evaluated.
+    /// Whether the optimizer itself decides which weights are evaluated.
     evaluates: bool,
-    /// The optimizers before it, and the parameters that it has of theirs.
+    /// The optimizers before it, and the parameters that it takes over from them.
     others: Option<(ModuleOptimizer, ParamGroup)>,
 }
 
@@ -45,7 +45,7 @@ impl Optimizers {
         self.all.push(Bare::new(Some(selection), optimizer));
     }
 
-    /// The name of each, and how many tensors its state of a parameter has: SGD with momentum is another than
+    /// The name of each, and the number of state tensors per parameter, which tells SGD with momentum from SGD
     /// without.
     pub fn identity<M: Module>(&self, model: &M) -> String {
         let Some(device) = model.devices().into_iter().next() else { return self.to_string() };
@@ -53,7 +53,7 @@ impl Optimizers {
         format!("{self}; tensors of state: {}", states.collect::<Vec<_>>().join(", "))
     }
 
-    /// The name of each, what it asks of updates, and whether it decays by itself, where that is asked.
+    /// The name of each, its needs from updates, and, if requested, whether it has its own decay.
     pub fn probed(
         &self,
         device: &Device,
@@ -65,7 +65,7 @@ impl Optimizers {
         })
     }
 
-    /// The trained parameters of a model, and which optimizer each has.
+    /// The trained parameters of a model, and the optimizer of each.
     fn assigned<M: Module>(&self, model: &M) -> Result<(Vec<Parameter>, Vec<usize>), BuildError> {
         let all: Vec<Parameter> = parameters(model).into_iter().filter(|p| p.trainable).collect();
         let mut of = vec![0; all.len()];
@@ -84,7 +84,7 @@ impl Optimizers {
         Ok((all, of))
     }
 
-    /// The name and the parameters of each optimizer that says itself what is evaluated.
+    /// The name and parameters of each optimizer that decides itself which weights are evaluated.
     pub fn evaluating<M: Module>(
         &self,
         model: &M,
@@ -100,7 +100,7 @@ impl Optimizers {
         Ok(all.map(|(index, bare)| (bare.name.as_str(), paths(index))).collect())
     }
 
-    /// Makes one of them all, for the parameters of a model.
+    /// Combines them into one optimizer for the parameters of a model.
     pub fn build<M: Module>(
         self,
         model: &M,
@@ -182,7 +182,7 @@ impl fmt::Display for Optimizers {
     }
 }
 
-/// The names of types without those of their modules.
+/// The name of a type without its modules.
 fn short_name(name: &str) -> String {
     let mut short = String::new();
     let mut word = String::new();

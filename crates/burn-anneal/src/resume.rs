@@ -1,16 +1,16 @@
-//! Where a run goes on that is resumed, and under which schedule.
+//! Where, and under which schedule, a resumed run continues.
 
 use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, CheckpointError, SavedRun};
 use crate::scheduler::SavedStep;
 use crate::update::{Clock, Place, State};
 use anneal_schedule::{MadeOf, RunLength, Schedule, ScheduleConfig, ScheduleExt};
+use serde::{Deserialize, Serialize};
 
-/// What a run does that is resumed under another schedule, or made of something else: another batch size, more devices,
-/// or other data.
+/// What to do if a run is resumed under another schedule, or with another batch size, more devices, or other data.
 ///
-/// What it did is in [`explain`](crate::Monitored::explain). Groups that had thawed stay so, whatever their start is
-/// under the new schedule.
+/// [`explain`](crate::Monitored::explain) reports what was done. Groups that had thawed stay trained, whatever their
+/// start is under the new schedule.
 ///
 /// ```no_run
 /// # use burn::train::{LearnerModel, SupervisedTraining};
@@ -28,26 +28,28 @@ use anneal_schedule::{MadeOf, RunLength, Schedule, ScheduleConfig, ScheduleExt};
 ///     .finished()
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OnMismatch {
-    /// It is refused.
+    /// Returns an error.
     #[default]
     Refuse,
-    /// It goes on at the saved step, which counts updates: "train ten more epochs".
+    /// Continues at the saved step, which counts updates: "train ten more epochs".
     KeepStep,
-    /// It goes on at the saved epoch: with n updates an epoch where there were m, at step·n/m.
+    /// Continues at the saved epoch: at step·n/m if an epoch had m updates and now has n.
     KeepEpoch,
-    /// It goes on where as many samples are seen.
+    /// Continues at the same number of samples.
     KeepSamples,
-    /// The schedule starts at its step 0, over the updates that are left to train, and reaches its end with them.
+    /// Starts the schedule at step 0, over the rest of the training, so that it reaches its end there.
     Restart,
 }
 
-/// Where and how a run goes on.
+/// Where and how a run starts or continues.
 pub(crate) struct Course {
-    /// Over what is left of the run after `origin`.
+    /// The schedule over the run after `origin`.
     pub schedule: Schedule,
-    /// What the schedule was resolved for.
+    /// The run that the schedule was resolved for.
     pub run: RunLength,
     pub clock: Clock,
     pub place: Place,
@@ -59,8 +61,7 @@ pub(crate) struct Course {
 }
 
 impl Course {
-    /// That of a run that begins.
-    /// Of a loop that counts items none are seen.
+    /// The course of a new run. A loop that counts items has seen none.
     pub fn begin(
         config: &ScheduleConfig,
         run: RunLength,
@@ -70,7 +71,7 @@ impl Course {
         Ok(Self::new(config.clone().resolve(run)?, run, Clock::default(), place, 0))
     }
 
-    /// That of a run that goes on from a checkpoint.
+    /// The course of a run that resumes from a checkpoint.
     pub fn resume(
         checkpoint: &Checkpoint,
         saved: &SavedRun,
@@ -80,7 +81,7 @@ impl Course {
     ) -> Result<Self, BuildError> {
         let was = Was::of(checkpoint, saved);
         let resolve = |origin| config.clone().resolve(run.after(origin));
-        // Where fewer updates are left than were made before the schedule began, it is another schedule.
+        // If fewer updates are left than were made before the schedule began, it is another schedule.
         if let Some(schedule) = resolve(was.origin).ok().filter(|schedule| was.is_of(schedule, run))
         {
             let said = format!("resumed after {checkpoint}, at update {}", was.clock.number);
@@ -120,8 +121,8 @@ impl Course {
         };
         let schedule = resolve(origin)?;
         let how = match restarts {
-            true => "the schedule starts at its step 0, over what is left to train".to_string(),
-            false => format!("it goes on at step {} of the schedule", clock.next_step()),
+            true => "the schedule starts at step 0, over the rest of the training".to_string(),
+            false => format!("the run continues at step {} of the schedule", clock.next_step()),
         };
         let before = saved.step.as_ref().map_or("another scheduler", |step| &step.schedule);
         let said = format!(
@@ -150,7 +151,7 @@ impl Course {
 }
 
 impl Course {
-    /// Sets out.
+    /// Puts the state of a run on this course.
     pub fn apply(&self, state: &mut State) {
         state.clock = self.clock;
         state.place = self.place;
@@ -161,9 +162,9 @@ impl Course {
         state.prepared = self.clock.next_step();
     }
 
-    /// What was done, and to which groups.
+    /// Describes and logs how the run resumed.
     pub fn in_words(&self, thawed: &[String], skipped: Option<&str>) -> Option<String> {
-        let kept = thawed.iter().map(|name| format!("; `{name}` had thawed and stays so"));
+        let kept = thawed.iter().map(|name| format!("; `{name}` had thawed and stays trained"));
         let skipped = skipped.map(|why| format!("; a newer checkpoint is damaged: {why}"));
         let said = self.said.clone()? + &kept.chain(skipped).collect::<String>();
         log::info!("{said}");
@@ -172,10 +173,10 @@ impl Course {
 }
 
 impl Checkpoint {
-    /// The schedule that a run goes on under from here.
+    /// The schedule of a run that resumes from this checkpoint.
     ///
     /// # Errors
-    /// [`CheckpointError`] where it is not to go on so.
+    /// [`CheckpointError`] if `on_mismatch` refuses it, or the run cannot resume so.
     pub fn schedule_of(
         &self,
         schedule: &ScheduleConfig,
@@ -187,12 +188,12 @@ impl Checkpoint {
     }
 }
 
-/// What a run is made of, after its schedule.
+/// The data of a run, to follow its schedule in a message.
 fn of(made_of: Option<MadeOf>) -> String {
     made_of.map_or_else(String::new, |made_of| format!(" over {made_of}"))
 }
 
-/// What an epoch is made of.
+/// The data of an epoch, in words.
 fn epoch_of(run: RunLength) -> String {
     in_words(run.made_of(), updates_per_epoch(run))
 }
@@ -200,7 +201,7 @@ fn epoch_of(run: RunLength) -> String {
 fn in_words(made_of: Option<MadeOf>, updates: Option<u64>) -> String {
     match made_of {
         Some(made_of) => made_of.to_string(),
-        None => format!("{} updates an epoch", updates.unwrap_or_default()),
+        None => format!("{} updates per epoch", updates.unwrap_or_default()),
     }
 }
 
@@ -208,7 +209,7 @@ fn updates_per_epoch(run: RunLength) -> Option<u64> {
     run.resolve().ok()?.updates_per_epoch()
 }
 
-/// What a checkpoint says of the progress of its run.
+/// The progress of a saved run.
 struct Was<'a> {
     checkpoint: &'a Checkpoint,
     step: Option<&'a SavedStep>,
@@ -240,19 +241,19 @@ impl<'a> Was<'a> {
             was.made_of = state.made_of;
         }
         if checkpoint.batches() == 0 {
-            // Its name says more than a loop that saw no validation.
+            // A loop without validation counts no epochs, but the checkpoint's name has the number.
             let epochs = checkpoint.epoch() as u64;
             was.place = Place { epochs, updates: 0, rounds: 0, ..was.place };
         }
         was
     }
 
-    /// Whether it is one of this schedule, over the same.
+    /// Whether it was saved under this schedule, with the same data.
     fn is_of(&self, schedule: &Schedule, run: RunLength) -> bool {
         self.is_made_of(run) && self.step.is_some_and(|step| step.is_of(schedule))
     }
 
-    /// Whether epochs are made of the same as now, as far as that is known.
+    /// Whether the data of an epoch are the same as now, as far as is known.
     fn is_made_of(&self, run: RunLength) -> bool {
         let updates = self.updates_per_epoch.zip(updates_per_epoch(run));
         let made_of = self.made_of.zip(run.made_of());
@@ -278,7 +279,7 @@ impl<'a> Was<'a> {
         error.into()
     }
 
-    /// What an epoch was made of.
+    /// The data of an epoch of the saved run, in words.
     fn epoch(&self) -> String {
         in_words(self.made_of, self.updates_per_epoch)
     }
@@ -298,7 +299,7 @@ impl<'a> Was<'a> {
     }
 
     fn by_samples(&self, run: RunLength) -> Result<u64, CheckpointError> {
-        let needs = "samples that were counted, as launch does, and a run that is counted in them";
+        let needs = "counted samples, as launch counts them, and a run length in samples";
         let number = self.place.items.and_then(|items| run.updates_of_items(items));
         number.ok_or_else(|| self.not_counted("KeepSamples", needs))
     }
@@ -307,7 +308,7 @@ impl<'a> Was<'a> {
         CheckpointError::NotCounted { checkpoint: self.checkpoint.clone(), choice, needs }
     }
 
-    /// The update of the run that a schedule begins at which starts anew.
+    /// The update of the run at which a restarted schedule begins.
     fn restarted(&self, run: RunLength) -> u64 {
         match updates_per_epoch(run) {
             Some(in_epoch) if !self.is_made_of(run) || self.step.is_none() => {
@@ -317,13 +318,13 @@ impl<'a> Was<'a> {
         }
     }
 
-    /// As many epochs in updates, where one has so many.
+    /// The saved epochs in updates, at this many updates per epoch.
     fn in_epochs_of(&self, in_epoch: u64) -> u64 {
         let was = self.updates_per_epoch.unwrap_or(in_epoch);
         self.place.epochs * in_epoch + self.place.updates * in_epoch / was.max(1)
     }
 
-    /// The updates before `updates` of the run, where `number` stand for those that it has made.
+    /// Converts `updates` of the saved run, whose updates so far now count as `number`.
     fn share_of(&self, updates: u64, number: u64) -> u64 {
         match self.clock.number {
             0 => updates,
@@ -331,7 +332,7 @@ impl<'a> Was<'a> {
         }
     }
 
-    /// Where update `number` is in the data of now.
+    /// The place of update `number` in the current data.
     fn place_at(&self, number: u64, run: RunLength) -> Place {
         let Some(in_epoch) = updates_per_epoch(run) else { return self.place };
         if number == self.clock.number && self.is_made_of(run) {

@@ -1,4 +1,4 @@
-//! A Burn `LrScheduler` from a schedule.
+//! A Burn `LrScheduler` that follows a schedule.
 
 use anneal_schedule::{
     Fingerprint, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt,
@@ -7,14 +7,13 @@ use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::LearningRate;
 use std::sync::Arc;
 
-/// Steps through a [`Schedule`]: what Burn's `Learner` and optimizers ask for the rate.
+/// Steps through a [`Schedule`], as the scheduler of Burn's `Learner` or of a custom loop.
 ///
-/// The first [`step`](LrScheduler::step) gives the rate of update 0. A step beyond the schedule's
-/// length holds its last rate, and the first such step says so in the log and on stderr. The record holds the step, and
-/// the schedule's fingerprint and text to recognize it by; nothing else is state. Burn's `load_record` cannot return an
-/// error, so the step of another schedule is kept, and that is said; [`LearnerBuilder`](crate::LearnerBuilder) refuses it
-/// before training. A few rates are computed
-/// at once, ahead of the updates that ask for them.
+/// The first [`step`](LrScheduler::step) gives the rate of update 0. Steps beyond the schedule's length hold its last
+/// rate; the first of them warns in the log and on stderr. The record holds the step, and the schedule's fingerprint
+/// and text to recognize it; there is no other state. Burn's `load_record` cannot return an error, so it keeps the step
+/// of another schedule and warns; [`LearnerBuilder`](crate::LearnerBuilder) refuses it before training. A few rates are
+/// computed in advance.
 ///
 /// ```
 /// use burn_anneal::prelude::*;
@@ -31,17 +30,17 @@ use std::sync::Arc;
 pub struct Scheduler {
     schedule: Arc<Schedule>,
     next_step: u64,
-    /// The rates of a few updates, those from `next_step` on behind the first `used`.
+    /// The rates of a few updates; after the first `used`, those from `next_step` on.
     rates: [f64; AHEAD],
     used: usize,
     warned_of_end: bool,
 }
 
-/// How many rates are computed at once. A rate costs less than asking which curve gives it.
+/// The number of rates computed at once: finding the curve costs more than a rate.
 const AHEAD: usize = 16;
 
 impl Scheduler {
-    /// A scheduler at step 0 of this schedule, in a run of this length.
+    /// Makes a scheduler at step 0 of this schedule, in a run of this length.
     ///
     /// `Learner::new(model, optimizer, Scheduler::new(schedule, run)?)` is all that Burn needs.
     ///
@@ -101,34 +100,34 @@ impl LrScheduler for Scheduler {
                 self.next_step = saved.step;
                 if !saved.is_of(&self.schedule) {
                     tell(&format!(
-                        "the record of the scheduler is of another schedule, whose step {} is kept; saved: {}; now: {}",
+                        "the scheduler's record was saved under another schedule; its step {} is kept; saved: {}; now: {}",
                         saved.step, saved.schedule, self.schedule
                     ));
                 }
             }
             None => tell(&format!(
-                "the record of the scheduler holds no step of Anneal's; going on at step {} of {}",
+                "another scheduler saved the scheduler's record, without a step; continuing at step {} of {}",
                 self.next_step, self.schedule
             )),
         }
     }
 }
 
-/// Says what nobody else can be told: in the log, which Burn writes into a file, and where somebody looks.
+/// Warns where no error can be returned: in the log, which Burn writes to a file, and on stderr.
 pub(crate) fn tell(words: &str) {
     log::warn!("{words}");
     eprintln!("{words}");
 }
 
-/// That training goes on after the end of its schedule.
+/// The warning that training continues after the end of its schedule.
 pub(crate) fn past_end(schedule: &Schedule, rate: f64) -> String {
     format!(
-        "training goes on after the last update of {schedule}; holding the rate {rate:?}. Give RunLength the epochs, \
-         batch size and gradient accumulation that you train with"
+        "training continues after the last update of {schedule}; holding the rate {rate:?}. Give RunLength the epochs, \
+         batch size and gradient accumulation of the training"
     )
 }
 
-/// What a scheduler's record says: the step, and which schedule it belongs to.
+/// The step in a scheduler's record, and its schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedStep {
     /// The update whose rate comes next.
@@ -174,7 +173,7 @@ impl SavedStep {
     }
 }
 
-/// Burn's record holds numbers only, so a text goes in as words of eight bytes.
+/// Burn's record holds only numbers, so a text is written as words of eight bytes.
 pub(crate) fn write_text(record: LrSchedulerRecord, key: &str, text: &str) -> LrSchedulerRecord {
     let record = record.with_scalar(&format!("{key}_bytes"), text.len() as u64);
     text.as_bytes().chunks(8).enumerate().fold(record, |record, (i, chunk)| {
@@ -225,7 +224,7 @@ mod tests {
         assert_eq!(scheduler.next_step(), 3);
     }
 
-    /// Rates that were computed ahead belong to the step before.
+    /// Rates computed in advance belong to the old step.
     #[test]
     fn a_record_that_is_loaded_in_mid_run_decides_the_next_rate() {
         let start = || Scheduler::new(linear(1.0, 0.0), RunLength::updates(100)).unwrap();

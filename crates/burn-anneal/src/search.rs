@@ -1,4 +1,4 @@
-//! A search whose trials are trainings.
+//! Searches over trials that are trainings.
 
 use crate::builder::LearnerBuilder;
 use crate::launch::Finished;
@@ -8,19 +8,19 @@ use burn::train::{Interrupter, LearnerModel, SupervisedTraining};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The name of what reports among the controllers of a trial.
+/// The name of the controller that reports the metric of a trial.
 const NAME: &str = "search";
 
-/// Searches over trainings.
+/// Searches over trials that are trainings.
 pub trait SearchTrainings {
-    /// Trains each trial with [`LearnerBuilder::launch`], and searches for the best value that a metric has at the end of a
-    /// training. `builder` says what is trained with the values of the trial of a number; `training` gives its training, in a
-    /// folder of its own, as are logs, checkpoints and snapshots. A model that is to begin with the same weights each time
-    /// is cloned, or made after `device.seed(…)`.
+    /// Trains each trial with [`LearnerBuilder::launch`], and searches for the best final value of a metric. `builder`
+    /// makes the builder for the values and the number of a trial; `training` makes its training, in a separate folder,
+    /// which also holds its logs, checkpoints and snapshots. To start each trial from the same weights, clone the
+    /// model, or create it after `device.seed(…)`.
     ///
-    /// At the end of each epoch the metric is [reported](Trial::report): with [halving](Search::halving), whose resource is
-    /// epochs, a trial that is not among the best ends there. One that cannot be built, is stopped by an error, or panics
-    /// has failed, and the search goes on. Loops of one's own are searched with [`Search::run`].
+    /// The metric is [reported](Trial::report) at the end of each epoch. With [halving](Search::halving), whose
+    /// resource is epochs, a trial that is not among the best ends there. A trial that cannot be built, stops with an
+    /// error, or panics has failed, and the search continues. To search over your own loop, use [`Search::run`].
     ///
     /// ```no_run
     /// use burn::optim::AdamWConfig;
@@ -55,7 +55,7 @@ pub trait SearchTrainings {
     /// ```
     ///
     /// # Errors
-    /// [`SearchError`] for a setting out of its range, and for a file that cannot be used.
+    /// [`SearchError`] for a setting out of its range or a file that cannot be used.
     fn launch<M, Builder>(
         self,
         metric: MetricOf,
@@ -67,16 +67,16 @@ pub trait SearchTrainings {
         Builder: FnMut(&Values, usize) -> LearnerBuilder<M>;
 }
 
-/// A search that has come to its end.
+/// A finished search.
 #[derive(Debug)]
 pub struct Searched<Builder> {
-    /// Its trials, and what they say of all values.
+    /// Its trials and their surrogate model.
     pub study: Study,
     builder: Builder,
 }
 
 impl<Builder> Searched<Builder> {
-    /// What the best trial was trained with, made anew; `None` where none has finished.
+    /// Makes the builder of the best trial again; `None` if no trial has finished.
     pub fn best_builder<M>(&mut self) -> Option<LearnerBuilder<M>>
     where
         Builder: FnMut(&Values, usize) -> LearnerBuilder<M>,
@@ -108,7 +108,7 @@ impl SearchTrainings for Search {
             };
             let builder = builder(trial.values(), trial.number()).controller(NAME, reporter);
             builder.launch(training)?.finished()?;
-            // What a trial that was stopped returns does not count.
+            // The result of a stopped trial does not count.
             let last = *last.lock().unwrap_or_else(PoisonError::into_inner);
             Ok::<f64, crate::BuildError>(last.unwrap_or(f64::NAN))
         })?;
@@ -116,7 +116,7 @@ impl SearchTrainings for Search {
     }
 }
 
-/// Reports the metric of each epoch of a trial, and ends its training where it is told to.
+/// Reports the metric of each epoch of a trial, and ends its training on request.
 #[derive(Clone)]
 struct Reporter {
     trial: Trial,

@@ -1,4 +1,4 @@
-//! A training loop of one's own.
+//! A model in a custom training loop.
 
 use crate::average::Recompute;
 use crate::checkpoint::{Checkpoint, CheckpointError, save_epoch};
@@ -21,10 +21,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A model in training in a loop of one's own, with all that a learner can: groups, decay, half precision,
-/// controllers, checkpoints. What can be asked of it is [`Monitored`].
+/// Trains a model in a custom loop, with everything that a learner supports: groups, decay, half precision,
+/// controllers, checkpoints. [`Monitored`] gives access to its state.
 ///
-/// An update is one [`pass`](Self::pass) or several, whose gradients are summed, and then [`update`](Self::update).
+/// An update consists of one or several calls of [`pass`](Self::pass), whose gradients are summed, and then
+/// [`update`](Self::update).
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -54,15 +55,15 @@ use std::sync::Arc;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct TrainingLoop<M> {
-    /// Not there only while it is updated.
+    /// `None` only during an update.
     model: Option<M>,
     pub(crate) updater: Updater,
     optimizer: ModuleOptimizer,
-    /// For its record: the state of the run is the updater's too.
+    /// Makes the record; it shares the state of the run with the updater.
     scheduler: ModuleLrScheduler,
-    /// Makes the running statistics of averages.
+    /// Recomputes the running statistics of averages.
     statistics: Option<Recompute<M>>,
-    /// Those of the passes since the last update.
+    /// The gradients of the passes since the last update.
     pub(crate) gradients: Option<GradientsParams>,
 }
 
@@ -91,7 +92,7 @@ impl<M: Module> TrainingLoop<M> {
         Self { model: Some(model), updater, optimizer, scheduler, statistics, gradients: None }
     }
 
-    /// A copy that goes its own way, running statistics included.
+    /// An independent copy, including running statistics.
     pub(crate) fn detached(&self) -> Self {
         let updater = self.updater.detached();
         let slot = updater.monitor.slot();
@@ -107,12 +108,12 @@ impl<M: Module> TrainingLoop<M> {
         copy.prepared()
     }
 
-    /// The batches of the next update, as the run says.
+    /// The batches of the next update, as the run states.
     pub(crate) fn batches_per_update(&self) -> u64 {
         self.updater.monitor.plan.run.batches_per_update(self.next_update())
     }
 
-    /// With the model ready for the next update.
+    /// Prepares the model for the next update.
     pub(crate) fn prepared(mut self) -> Self {
         self.model = self.model.take().map(|model| self.updater.monitor.prepare(model));
         self
@@ -123,22 +124,21 @@ impl<M: Module> TrainingLoop<M> {
         self.model.as_ref().expect("an update puts it back")
     }
 
-    /// The model that is to be validated, in its `valid()` form: with the averages of
-    /// [`LearnerBuilder::average`](crate::LearnerBuilder::average), or the weights that a schedule-free optimizer
-    /// evaluates, unless [`evaluate_with`](crate::LearnerBuilder::evaluate_with) asks for the raw weights. Where
-    /// [`recompute_statistics`](crate::LearnerBuilder::recompute_statistics) fails, the next update says so, and
-    /// [`failure`](Monitored::failure) at once.
+    /// The model to validate, in its `valid()` form: with the averages of
+    /// [`LearnerBuilder::average`](crate::LearnerBuilder::average) or of a schedule-free optimizer, unless
+    /// [`evaluate_with`](crate::LearnerBuilder::evaluate_with) selects the raw weights. If
+    /// [`recompute_statistics`](crate::LearnerBuilder::recompute_statistics) fails, the next update returns the error;
+    /// [`failure`](Monitored::failure) has it at once.
     pub fn valid(&self) -> M {
         self.updater.valid(self.model(), self.statistics.as_ref())
     }
 
-    /// The model with the averages, in its `valid()` form; without any, and before they begin, with its weights.
+    /// The model with the averages, in its `valid()` form; without averages, or before they start, with its weights.
     pub fn averaged(&self) -> M {
         self.updater.averaged(self.model(), self.statistics.as_ref())
     }
 
-    /// As [`averaged`](Self::averaged), in f32 where the model is in half precision; there its running statistics are
-    /// not made anew.
+    /// Like [`averaged`](Self::averaged), but in f32; in half precision, running statistics are not recomputed.
     pub fn averaged_in_f32(&self) -> M {
         if self.statistics.is_some() && !self.updater.monitor.plan.is_half {
             return self.averaged();
@@ -149,21 +149,21 @@ impl<M: Module> TrainingLoop<M> {
         self.updater.mask.apply(state.evaluated.put(model))
     }
 
-    /// Gives the model back with the weights that train, which require gradients where they did before the run; with the
-    /// averages see [`averaged`](Self::averaged).
+    /// Returns the model with the trained weights, which require gradients as before the run. For the averages, see
+    /// [`averaged`](Self::averaged).
     pub fn into_model(self) -> M {
         self.updater.monitor.close();
         self.updater.monitor.release(self.model.expect("an update puts it back"))
     }
 
-    /// The model in f32: in half precision that of the [master weights](crate::precision::MasterWeights).
+    /// The model in f32, in half precision with the [master weights](crate::precision::MasterWeights).
     pub fn model_in_f32(&self) -> M {
         self.updater
             .mask
             .apply(with_master_weights(self.model().clone(), self.optimizer.to_record()))
     }
 
-    /// Changes the model, for instance by loading weights into it. Averages stay what they are.
+    /// Changes the model, for example by loading weights. Averages stay unchanged.
     pub fn map_model(&mut self, change: impl FnOnce(M) -> M) {
         self.updater.expects_ids = true;
         self.replace_model(change);
@@ -175,21 +175,21 @@ impl<M: Module> TrainingLoop<M> {
         self.model = self.model.take().map(change).map(prepare);
     }
 
-    /// Sets the weights of a mask to zero, in the place of those of the mask before, and keeps them there: their
-    /// gradients count in no norm, and neither momentum nor a decay moves them. What was pruned before and is not any
-    /// more trains again, from zero.
+    /// Sets the weights in a mask to zero and keeps them there: their gradients count in no norm, and neither momentum
+    /// nor decay moves them. The mask replaces an earlier one; weights that are no longer pruned train again, from
+    /// zero.
     ///
-    /// The model that is evaluated is pruned too, averages included; snapshots of averages hold those as they are. A
-    /// checkpoint holds the zeros, and no mask: after resuming, `training.prune(PruningMask::of_zeros(training.model()))`.
+    /// The evaluated model is pruned too, including averages; snapshots of averages are not. A checkpoint holds the
+    /// zeros, but no mask: after resuming, call `training.prune(PruningMask::of_zeros(training.model()))`.
     pub fn prune(&mut self, mask: PruningMask) {
         self.updater.mask = mask;
         self.map_model(|model| model);
     }
 
-    /// The weights, in half precision the master weights, and running statistics, in an order that models of the same
-    /// parameters share.
+    /// The weights (master weights in half precision) and running statistics, in the same order for all models with the
+    /// same parameters.
     pub(crate) fn weights(&self) -> Vec<(ParamId, Tensor<1>)> {
-        // Running statistics are those of all passes in the `valid()` form only.
+        // Only the `valid()` form has the running statistics of all passes.
         let model = match self.updater.monitor.plan.is_half {
             true => self.model_in_f32().valid(),
             false => self.model().valid(),
@@ -197,7 +197,7 @@ impl<M: Module> TrainingLoop<M> {
         ByParameter::weights(&model, |_, _| true).iter().cloned().collect()
     }
 
-    /// Puts weights of that order in the place of its own, master weights among them.
+    /// Replaces its weights, including master weights, by weights in that order.
     pub(crate) fn set_weights(&mut self, weights: &[Tensor<1>]) {
         let own = ByParameter::weights(self.model(), |_, _| true);
         let points = Points::of(own.iter().map(|(id, _)| *id).zip(weights.iter().cloned()));
@@ -210,7 +210,7 @@ impl<M: Module> TrainingLoop<M> {
         }
     }
 
-    /// Makes tensors of that order, of the parameters that are trained, the gradients of the next update.
+    /// Sets the gradients of the next update from tensors in that order, for the trained parameters.
     pub(crate) fn set_gradients(&mut self, gradients: Vec<Tensor<1>>, is_trained: &[bool]) {
         let own = ByParameter::weights(self.model(), |_, _| true);
         let each = own.iter().map(|(id, _)| *id).zip(gradients).zip(is_trained);
@@ -219,21 +219,21 @@ impl<M: Module> TrainingLoop<M> {
         self.pass(|_| TrainOutput { grads, item: () });
     }
 
-    /// Forgets the state of the optimizer, averages too.
+    /// Resets the state of the optimizer, including averages.
     pub(crate) fn forget_optimizer(&mut self) {
         self.updater.expects_ids = true;
         self.optimizer = self.optimizer.clone().load_record(OptimizerRecord::default());
     }
 
-    /// Runs a forward and a backward pass of a batch, and adds its gradients to those of the next update. The loss
-    /// goes backward by [`scaled_backward`](crate::ScaledBackward::scaled_backward); the output is given back.
+    /// Runs a forward and a backward pass of a batch, adds its gradients to the next update, and returns the output.
+    /// Call [`scaled_backward`](crate::ScaledBackward::scaled_backward) on the loss.
     ///
-    /// Controllers find the loss in an output of Burn's, or in one that is the loss.
+    /// Controllers find the loss in one of Burn's outputs, or in an output that is the loss.
     pub fn pass<O: 'static>(&mut self, run: impl FnOnce(&M) -> TrainOutput<O>) -> O {
         self.pass_batch((), |model, ()| run(model))
     }
 
-    /// As [`pass`](Self::pass), of a batch that is cast to the precision of the model.
+    /// Like [`pass`](Self::pass), with a batch that is cast to the precision of the model.
     pub(crate) fn pass_batch<I: 'static, O: 'static>(
         &mut self,
         batch: I,
@@ -255,17 +255,17 @@ impl<M: Module> TrainingLoop<M> {
     /// Makes the update.
     ///
     /// # Errors
-    /// [`UpdateError`] where training cannot go on.
+    /// [`UpdateError`] if training cannot continue.
     pub fn update(&mut self) -> Result<Updated, Arc<UpdateError>> {
         self.make(&step_optimizer, None)
     }
 
-    /// As [`update`](Self::update), for controllers that look at a batch again after it, as
-    /// [`OverflowCap::measured_every`](crate::precision::OverflowCap::measured_every) does: `again` runs the first pass of this
-    /// update once more.
+    /// Like [`update`](Self::update), for controllers that repeat a batch after it, for example
+    /// [`OverflowCap::measured_every`](crate::precision::OverflowCap::measured_every): `again` repeats the first pass
+    /// of this update.
     ///
     /// # Errors
-    /// As [`update`](Self::update).
+    /// The same as [`update`](Self::update).
     pub fn update_with<O>(
         &mut self,
         again: impl FnOnce(&M) -> TrainOutput<O>,
@@ -275,7 +275,7 @@ impl<M: Module> TrainingLoop<M> {
         self.make(&step_optimizer, Some(&run))
     }
 
-    /// Makes the update as `optimize` runs the optimizer.
+    /// Makes the update with `optimize` as the optimizer step.
     pub(crate) fn make(
         &mut self,
         optimize: &Optimize<'_, M>,
@@ -303,7 +303,7 @@ impl<M: Module> TrainingLoop<M> {
         Ok(self.last_update().expect("an update is reported"))
     }
 
-    /// What became of the last update; `None` before the first.
+    /// The result of the last update; `None` before the first.
     pub fn last_update(&self) -> Option<Updated> {
         self.updater.monitor.last_update()
     }
@@ -313,11 +313,11 @@ impl<M: Module> TrainingLoop<M> {
         self.updater.monitor.next_update()
     }
 
-    /// Ends an epoch: controllers hear of its metrics, such as `(MetricOf::valid("Loss"), 0.7)`. Before
-    /// [`save`](Self::save), so that its checkpoint has what they make of them.
+    /// Ends an epoch and passes its metrics to controllers, for example `(MetricOf::valid("Loss"), 0.7)`. Call it
+    /// before [`save`](Self::save), so that the checkpoint has the updated controllers.
     ///
     /// # Errors
-    /// [`UpdateError`] where a controller stops the run, or needs a metric that is not there.
+    /// [`UpdateError`] if a controller stops the run, or needs a metric that is missing.
     pub fn end_epoch(
         &mut self,
         metrics: impl IntoIterator<Item = (MetricOf, f64)>,
@@ -326,19 +326,19 @@ impl<M: Module> TrainingLoop<M> {
         self.failure().map_or(Ok(()), Err)
     }
 
-    /// Saves the state after an epoch, and after [`end_epoch`](Self::end_epoch), in the run's `directory`, in the files that Burn's training writes too, whole or
-    /// not at all, and deletes all but the last two: [`Checkpoint`] finds them, and
-    /// [`LearnerBuilder::resume_from`](crate::LearnerBuilder::resume_from) goes on from there.
+    /// Saves a checkpoint after an epoch in the run's `directory`, and deletes all but the last two. Call it after
+    /// [`end_epoch`](Self::end_epoch). It uses the same files as Burn's training, written completely or not at all:
+    /// [`Checkpoint`] finds them, and [`LearnerBuilder::resume_from`](crate::LearnerBuilder::resume_from) resumes.
     ///
     /// # Errors
-    /// [`CheckpointError`] where a file cannot be written.
+    /// [`CheckpointError`] if a file cannot be written.
     pub fn save(
         &self,
         directory: impl AsRef<Path>,
         epoch: usize,
     ) -> Result<Checkpoint, CheckpointError> {
         self.updater.monitor.at_epoch(epoch as u64);
-        // Running statistics are those of all passes in the `valid()` form only.
+        // Only the `valid()` form has the running statistics of all passes.
         let model = self.model().valid().into_record();
         let (optimizer, scheduler) = (self.optimizer.to_record(), self.scheduler.to_record());
         save_epoch(directory.as_ref(), epoch, model, optimizer, scheduler)

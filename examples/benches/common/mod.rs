@@ -1,4 +1,4 @@
-//! Learners of the network of `cifar_cosine`, timed in turns on the same batches.
+//! Times learners of the network of `cifar_cosine` in turns on the same batches.
 
 use std::time::Instant;
 
@@ -16,14 +16,14 @@ type Timed = Learner<Annealed<ResidualNetwork>>;
 
 const ROUNDS: usize = 9;
 
-/// A way to train, and the one of the list that it is compared with.
+/// A way to train, and the variant that it is compared with.
 pub struct Variant {
     pub name: &'static str,
     pub ask: Box<dyn Fn(Builder) -> Result<Builder, BuildError>>,
     pub beside: usize,
 }
 
-/// Prints medians of an update of each, and of the ratio to the one beside it in the same round.
+/// Prints the median time per update of each variant, and its median ratio to the compared variant within rounds.
 pub fn compare(
     about: &'static str,
     variants: Vec<Variant>,
@@ -68,7 +68,7 @@ fn learner(
     ask(builder)?.build(Interrupter::new())
 }
 
-/// Milliseconds of an update, the last of which is waited for.
+/// The milliseconds per update; waits for the last one.
 fn timed(
     learner: &mut Timed,
     batches: &[ImageBatch],

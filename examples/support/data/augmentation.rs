@@ -1,4 +1,4 @@
-//! Random crops and flips: how an image is placed into its batch.
+//! Random crops and flips of training images.
 
 use rand::{Rng, RngExt};
 
@@ -7,20 +7,20 @@ use super::ImageShape;
 /// The random changes that a training image goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Augmentation {
-    /// Crop at a random place out of the image, whose edges are continued by this many pixels.
+    /// Crop at a random place, after extending the edges by this many pixels.
     pub padding: i8,
-    /// Mirror every second image, at random.
+    /// Mirror half of the images, at random.
     pub flip: bool,
 }
 
 impl Augmentation {
-    /// Every image as it is.
+    /// No changes.
     pub const NONE: Self = Self { padding: 0, flip: false };
 
     /// For photographs: a 2-pixel random crop, and flips.
     pub const CROP_AND_FLIP: Self = Self { padding: 2, flip: true };
 
-    /// For digits, whose mirror image is no digit: a 1-pixel random crop.
+    /// For digits, whose mirror images are not digits: a 1-pixel random crop.
     pub const SHIFT: Self = Self { padding: 1, flip: false };
 
     /// Draws how one image is placed.

@@ -4,7 +4,7 @@ use super::Dataset;
 
 const RECORD: usize = 1 + Dataset::Cifar10.shape().bytes();
 
-/// Splits records into pixels and labels; an error says what the bytes are instead.
+/// Splits records into pixels and labels; an error describes the actual bytes.
 pub(super) fn parse(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
     if bytes.is_empty() || !bytes.len().is_multiple_of(RECORD) {
         return Err(format!(

@@ -1,11 +1,11 @@
-//! What can go wrong with image files.
+//! The errors of image files.
 
 use std::path::PathBuf;
 
-/// Images could not be loaded; the message says from where, why, and what to do.
+/// Why images cannot be loaded; the message tells from where, why, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// A file of the bundled sample is not there.
+    /// A file of the bundled sample is missing.
     #[error(
         "the data file {} is missing: restore examples/data from the repository, or use --data full",
         path.display()
@@ -14,7 +14,7 @@ pub enum DataError {
         /// The file that is missing.
         path: PathBuf,
     },
-    /// A file is there, but it cannot be read or its gzip stream ends early or is damaged.
+    /// A file cannot be read, or its gzip stream is truncated or damaged.
     #[error(
         "the data file {} is truncated or damaged ({source}): restore examples/data from the \
          repository, or use --data full",
@@ -23,10 +23,10 @@ pub enum DataError {
     Unreadable {
         /// The file that could not be read.
         path: PathBuf,
-        /// What the operating system or the decompressor said.
+        /// What the operating system or the decompressor reports.
         source: std::io::Error,
     },
-    /// A file could be read, but it does not hold what its name promises.
+    /// A file has other contents than its name implies.
     #[error(
         "the data file {} does not hold {expected}, but {found}: restore examples/data from the \
          repository, or use --data full",
@@ -40,35 +40,35 @@ pub enum DataError {
         /// What it holds.
         found: String,
     },
-    /// The whole data set is neither in the cache nor could it be downloaded.
+    /// The whole dataset is not in the cache and cannot be downloaded.
     #[error(
-        "the whole {dataset} data set is not in {} and could not be downloaded: check the network, \
+        "the whole {dataset} dataset is not in {} and could not be downloaded: check the network, \
          or use --data sample ({reason})",
         folder.display()
     )]
     NoDownload {
-        /// The data set's name.
+        /// The dataset's name.
         dataset: &'static str,
-        /// Folder where the data set would be kept.
+        /// Folder where the dataset would be kept.
         folder: PathBuf,
         /// Why the download failed.
         reason: String,
     },
-    /// The cached copy of the whole data set is damaged or incomplete.
+    /// The cached copy of the whole dataset is damaged or incomplete.
     #[error(
-        "the {dataset} data set in {} is damaged ({reason}): delete that folder to download it again, \
+        "the {dataset} dataset in {} is damaged ({reason}): delete that folder to download it again, \
          or use --data sample",
         folder.display()
     )]
     DamagedCache {
-        /// The data set's name.
+        /// The dataset's name.
         dataset: &'static str,
         /// Folder that holds the cached copy.
         folder: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// Pixels and labels do not belong together.
+    /// The numbers of pixels and labels do not match.
     #[error("{pixels} pixel bytes do not make {labels} images of {bytes_per_image} bytes")]
     Mismatch {
         /// Number of pixel bytes.

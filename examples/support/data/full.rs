@@ -1,4 +1,4 @@
-//! The whole data sets, through `burn-dataset`'s download and cache.
+//! The whole datasets, from `burn-dataset`'s download and cache.
 
 use std::any::Any;
 use std::num::NonZeroUsize;
@@ -17,11 +17,11 @@ use super::{DataError, Dataset, Images, Splits};
 /// Images of CIFAR-10's own training and test split.
 const CIFAR10_SIZES: (usize, usize) = (50_000, 10_000);
 
-/// Loads both splits, after a download where the cache is empty.
+/// Loads both splits, and downloads them if the cache is empty.
 pub(super) fn load(dataset: Dataset) -> Result<Splits, DataError> {
     let cache = Cache::of(dataset);
     let was_cached = cache.is_filled();
-    // burn-dataset panics where a download or a file fails.
+    // burn-dataset panics if a download or a file fails.
     let decoded = catch_panic(|| match dataset {
         Dataset::Cifar10 => decode_cifar10(),
         Dataset::Mnist => decode_mnist(),
@@ -31,7 +31,7 @@ pub(super) fn load(dataset: Dataset) -> Result<Splits, DataError> {
     })
 }
 
-/// The folder in which `burn-dataset` keeps a data set.
+/// The folder in which `burn-dataset` keeps a dataset.
 struct Cache {
     name: &'static str,
     folder: PathBuf,
@@ -118,7 +118,7 @@ fn decode_share(
     Ok(())
 }
 
-/// Sorts the interleaved colors of one image into planes, and gives its class.
+/// Sorts the interleaved colors of one image into planes, and returns its class.
 fn decode_image(item: &ImageDatasetItem, planes: &mut [u8]) -> Result<u8, &'static str> {
     let shape = Dataset::Cifar10.shape();
     let PixelData::U8(interleaved) = &item.image else {
@@ -165,7 +165,7 @@ fn images(dataset: Dataset, pixels: Vec<u8>, labels: Vec<u8>) -> Result<Images, 
         .map_err(|error| error.to_string())
 }
 
-/// Runs `work`; a panic inside it becomes an error and leaves no trace on the terminal.
+/// Runs `work`, and turns a panic into an error without printing it.
 fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));

@@ -5,7 +5,7 @@ const IMAGES: u32 = 0x0803;
 /// Magic number of a file of bytes with one dimension: labels.
 const LABELS: u32 = 0x0801;
 
-/// Pixels of an IDX image file; an error says what the bytes are instead.
+/// The pixels of an IDX image file; an error describes the actual bytes.
 pub(super) fn parse_images(bytes: &[u8], height: usize, width: usize) -> Result<Vec<u8>, String> {
     let ([count, rows, columns], pixels) = header::<3>(bytes, IMAGES)?;
     if (rows, columns) != (height, width) {
@@ -14,13 +14,13 @@ pub(super) fn parse_images(bytes: &[u8], height: usize, width: usize) -> Result<
     exactly(pixels, count.saturating_mul(height * width))
 }
 
-/// Labels of an IDX label file; an error says what the bytes are instead.
+/// The labels of an IDX label file; an error describes the actual bytes.
 pub(super) fn parse_labels(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let ([count], labels) = header::<1>(bytes, LABELS)?;
     exactly(labels, count)
 }
 
-/// The lengths of the dimensions, and what follows them.
+/// The lengths of the dimensions, and the bytes after the header.
 fn header<const DIMENSIONS: usize>(
     bytes: &[u8],
     magic: u32,

@@ -62,10 +62,10 @@ pub struct Images {
 }
 
 impl Images {
-    /// Images from their pixels and labels.
+    /// Makes images from pixels and labels.
     ///
     /// # Errors
-    /// When the pixels do not fill one image per label, or a label is not a class.
+    /// If the pixels do not fill one image per label, or a label is not a class.
     pub fn new(
         pixels: Vec<u8>,
         labels: Vec<u8>,
@@ -90,7 +90,7 @@ impl Images {
         self.labels.len()
     }
 
-    /// Whether there is no image.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -100,12 +100,12 @@ impl Images {
         self.shape
     }
 
-    /// How the pixels become inputs of a network.
+    /// The normalization of the pixels for a network.
     pub fn normalization(&self) -> Normalization {
         self.normalization
     }
 
-    /// The same images as other inputs.
+    /// The same images with another normalization.
     pub fn with_normalization(self, normalization: Normalization) -> Self {
         Self { normalization, ..self }
     }
@@ -121,15 +121,15 @@ impl Images {
         self.labels[index]
     }
 
-    /// The first images of each class, `count` in all, in their old order.
+    /// The first images of each class, `count` in total, in their original order.
     ///
-    /// Classes differ by at most one image as long as each has enough of them. This matters for
-    /// files that are sorted by class, where a plain prefix would hold one class only.
+    /// Class sizes differ by at most one if each class has enough images. This matters for files sorted by class, where
+    /// a plain prefix would hold only one class.
     pub fn balanced_first(&self, count: usize) -> Self {
         self.split(count).0
     }
 
-    /// The first images of each class, `count` in all, and the others, each in their old order.
+    /// The first images of each class, `count` in total, and the others, both in their original order.
     pub fn split(&self, count: usize) -> (Self, Self) {
         let mut first = self.round_robin();
         let mut others = first.split_off(count.min(self.len()));
@@ -138,7 +138,7 @@ impl Images {
         (self.select(&first), self.select(&others))
     }
 
-    /// The images of some classes, which are numbered from 0 on.
+    /// The images of some classes, renumbered from 0.
     pub fn of_classes(&self, classes: Range<u8>) -> Self {
         let indices: Vec<usize> =
             (0..self.len()).filter(|&index| classes.contains(&self.labels[index])).collect();
@@ -147,7 +147,7 @@ impl Images {
         images
     }
 
-    /// All positions: the first image of each class, then the second of each, and so on.
+    /// All indices: the first image of each class, then the second of each, and so on.
     fn round_robin(&self) -> Vec<usize> {
         let mut seen = [0_usize; CLASSES];
         let mut order: Vec<(usize, u8, usize)> = (0..self.len())
@@ -167,7 +167,7 @@ impl Images {
         &self.labels
     }
 
-    /// The images at these positions, in this order.
+    /// The images at these indices, in this order.
     pub fn select(&self, indices: &[usize]) -> Self {
         Self {
             pixels: indices.iter().flat_map(|&index| self.image(index)).copied().collect(),

@@ -1,7 +1,7 @@
 //! The images that the examples train on.
 //!
-//! [`load`] gives the training and test images of a [`Dataset`], either from the sample in this
-//! repository ([`DataSource::Sample`]) or from the whole data set ([`DataSource::Full`]).
+//! [`load`] returns the training and test images of a [`Dataset`], either from the sample in this
+//! repository ([`DataSource::Sample`]) or from the whole dataset ([`DataSource::Full`]).
 
 mod augmentation;
 mod cifar_records;
@@ -19,10 +19,10 @@ pub use sample::SampleFiles;
 use std::fmt;
 use std::num::NonZeroUsize;
 
-/// Number of classes in every data set that the examples use.
+/// Number of classes in every dataset of the examples.
 pub const CLASSES: usize = 10;
 
-/// A data set of labelled images.
+/// A dataset of labeled images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dataset {
     /// 32×32 color images of ten kinds of things (Krizhevsky, 2009).
@@ -34,9 +34,9 @@ pub enum Dataset {
 /// Where the images of a [`Dataset`] come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum DataSource {
-    /// the small real sample that comes with the repository
+    /// the small real sample in the repository
     Sample,
-    /// the whole data set, downloaded once and kept in your cache folder
+    /// the whole dataset, downloaded once and kept in your cache folder
     Full,
 }
 
@@ -49,12 +49,12 @@ pub struct Splits {
     pub test: Images,
 }
 
-/// Loads a data set; with a `limit`, only that many training images, balanced over the classes.
+/// Loads a dataset; with a `limit`, only that many training images, balanced over the classes.
 ///
-/// The test images are never cut, so that accuracies stay comparable.
+/// The test images are never limited, so that accuracies stay comparable.
 ///
 /// # Errors
-/// A [`DataError`] that says which file is missing or damaged and what to do about it.
+/// A [`DataError`] that names the missing or damaged file and what to do.
 pub fn load(
     dataset: Dataset,
     source: DataSource,

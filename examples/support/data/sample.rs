@@ -1,4 +1,4 @@
-//! The sample that comes with the repository.
+//! The sample in the repository.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -20,15 +20,15 @@ impl SampleFiles {
         Self::in_folder(Path::new(env!("CARGO_MANIFEST_DIR")).join("data"))
     }
 
-    /// The files in another folder, laid out alike.
+    /// The files in another folder with the same layout.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
 
-    /// Reads the training and test images of a data set.
+    /// Reads the training and test images of a dataset.
     ///
     /// # Errors
-    /// When a file is missing, truncated, damaged or holds something else; the error names it.
+    /// If a file is missing, truncated, damaged or has other contents; the error names it.
     pub fn load(&self, dataset: Dataset) -> Result<Splits, DataError> {
         let (train, test) = match dataset {
             Dataset::Cifar10 => (self.cifar10("train")?, self.cifar10("test")?),

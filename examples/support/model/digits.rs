@@ -10,7 +10,7 @@ use super::{ConvolutionNorm, ImageNetwork, inference_step, training_step};
 use crate::data::CLASSES;
 use crate::loader::ImageBatch;
 
-/// Three convolutions, each of which halves the image, a mean over the image and a linear layer.
+/// Three convolutions that each halve the image, a mean over the image and a linear layer.
 #[derive(Module, Debug)]
 pub struct DigitNetwork {
     convolutions: Vec<ConvolutionNorm>,

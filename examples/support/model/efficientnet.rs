@@ -1,9 +1,9 @@
-//! EfficientNet-Lite0: 3,383,818 parameters with ten classes, of which a file that PyTorch saved
-//! gives all but the last layer's; see [`weights`](crate::weights).
+//! EfficientNet-Lite0: 3,383,818 parameters with ten classes. All except the last layer's can be loaded from a PyTorch
+//! file; see [`weights`](crate::weights).
 //!
 //! Tan and Le, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*, 2019.
-//! *Lite* (Google, 2020) leaves out squeeze-and-excitation and takes ReLU6 for swish. Left out here
-//! too is dropout, which two epochs do not need.
+//! *Lite* (Google, 2020) omits squeeze-and-excitation and uses ReLU6 instead of swish. Dropout is omitted here too,
+//! because two epochs do not need it.
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -21,10 +21,10 @@ use crate::loader::ImageBatch;
 /// Channels after the stem.
 const STEM: usize = 32;
 
-/// Channels after the head: numbers that describe an image.
+/// Channels after the head: the features of an image.
 const FEATURES: usize = 1280;
 
-/// Blocks that follow each other, of which the first may halve the image.
+/// Consecutive blocks, the first of which may halve the image.
 struct Stage {
     blocks: usize,
     kernel: usize,
@@ -43,8 +43,7 @@ const STAGES: [Stage; 7] = [
     Stage { blocks: 1, kernel: 3, stride: 1, expansion: 6, channels: 320 },
 ];
 
-/// A convolutional network that was made for ImageNet: a stem, 16 blocks, a head, a mean over the
-/// image, and a linear layer.
+/// A convolutional network for ImageNet: a stem, 16 blocks, a head, a mean over the image, and a linear layer.
 #[derive(Module, Debug)]
 #[must_use]
 pub struct EfficientNet {
@@ -58,9 +57,9 @@ pub struct EfficientNet {
 /// Sizes of an [`EfficientNet`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct EfficientNetConfig {
-    /// Side in pixels that images are enlarged to.
+    /// Size in pixels that images are enlarged to.
     pub image_size: usize,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
 }
 
@@ -97,7 +96,7 @@ impl EfficientNet {
     pub const NORMALIZATION: Normalization =
         Normalization { mean: &[127.0 / 255.0; 3], std: &[128.0 / 255.0; 3] };
 
-    /// The patterns of its layers' parameters, from the bottom up; what they leave is the top.
+    /// The patterns of its layers' parameters, from the bottom up; all others are the top.
     pub const LAYERS: [(&str, &str); 2] = [("stem", r"^stem\."), ("block", r"^blocks\.(\d+)\.")];
 
     /// A last layer with random parameters.
@@ -115,10 +114,10 @@ impl EfficientNet {
         Self { output, ..self }
     }
 
-    /// The same network, whose normalizations use and keep the means and variances that they have.
+    /// The same network with frozen batch norms, which use and keep their means and variances.
     ///
-    /// For fine-tuning with small batches: those of 16 images are too noisy to replace what 1.3
-    /// million images gave.
+    /// For fine-tuning with small batches: statistics of 16 images are too noisy to replace those of 1.3 million
+    /// images.
     pub fn keeping_statistics(mut self) -> Self {
         let of_blocks = self.blocks.iter_mut().flat_map(InvertedBottleneck::convolutions);
         for convolution in of_blocks.chain([&mut self.stem, &mut self.head]) {
@@ -127,7 +126,7 @@ impl EfficientNet {
         self
     }
 
-    /// What the last layer works on: `[batch, features]` for normalized images.
+    /// The inputs of the last layer: `[batch, features]` for normalized images.
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
         let stem = relu6(self.stem.forward(self.enlarge(images)));
         let blocks = self.blocks.iter().fold(stem, |features, block| block.forward(features));
@@ -169,8 +168,8 @@ impl InferenceStep for EfficientNet {
     }
 }
 
-/// More channels, a convolution of each channel by itself, fewer channels; added to the input where
-/// both have the same shape (Sandler et al., *MobileNetV2*, 2018).
+/// Expansion, depthwise convolution and projection, added to the input if both have the same shape (Sandler et al.,
+/// *MobileNetV2*, 2018).
 #[derive(Module, Debug)]
 pub struct InvertedBottleneck {
     expand: Option<NormedConvolution>,
@@ -209,8 +208,8 @@ impl InvertedBottleneck {
 /// A convolution without bias whose padding keeps the image's size, up to the stride; then batch
 /// normalization.
 ///
-/// The padding is TensorFlow's, where the weights come from: an odd pixel goes to the right and to
-/// the bottom. So are the constants of the normalization.
+/// The padding and the constants of the normalization are TensorFlow's, where the weights come from: an odd pixel goes
+/// to the right and to the bottom.
 #[derive(Module, Debug)]
 pub struct NormedConvolution {
     convolution: Conv2d,

@@ -1,4 +1,4 @@
-//! The networks that the examples train.
+//! The networks of the examples.
 
 mod digits;
 mod efficientnet;

@@ -1,5 +1,5 @@
 //! A small residual network for CIFAR-10 (He et al., *Deep Residual Learning for Image
-//! Recognition*, 2015), sized for a laptop: 304,154 parameters, 11 million multiplications an image.
+//! Recognition*, 2015), sized for a laptop: 304,154 parameters, 11 million multiplications per image.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -12,8 +12,8 @@ use super::{ImageNetwork, inference_step, training_step};
 use crate::data::CLASSES;
 use crate::loader::ImageBatch;
 
-/// A residual network: a stem that halves the image, three residual blocks, of which all but the
-/// first halve it again, a mean over the image and a linear layer.
+/// A residual network: a stem that halves the image, three residual blocks, all but the first of which halve it again,
+/// a mean over the image and a linear layer.
 #[derive(Module, Debug)]
 pub struct ResidualNetwork {
     stem: ConvolutionNorm,
@@ -29,7 +29,7 @@ pub struct ResidualNetworkConfig {
     pub stem_channels: usize,
     /// Channels of each block.
     pub block_channels: [usize; 3],
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
     /// Share of each training target that is spread over all classes.
     pub label_smoothing: f32,

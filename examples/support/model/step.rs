@@ -1,4 +1,4 @@
-//! What one step of training and of testing does with a network that classifies images.
+//! Training and test steps of networks that classify images.
 
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -17,7 +17,7 @@ pub trait ImageNetwork: Module {
 
 /// A network that Burn's training loop can train and test on [`ImageBatch`]es.
 ///
-/// Implemented by every type that has the parts, also by wrappers around a network.
+/// Implemented for every type with these traits, including wrappers around a network.
 pub trait ImageClassifier:
     LearnerModel
     + TrainStep<Input = ImageBatch, Output = ClassificationOutput>
@@ -54,7 +54,7 @@ fn classify<N: ImageNetwork>(
     batch: ImageBatch,
     smoothing: Option<f32>,
 ) -> ClassificationOutput {
-    // A loss in half precision would be coarse, and its scale infinite.
+    // In half precision the loss would be coarse, and its scale infinite.
     let logits = network.forward(batch.images).cast(FloatDType::F32);
     let loss = cross_entropy(logits.clone(), batch.targets.clone(), smoothing);
     ClassificationOutput::new(loss, logits, batch.targets)

@@ -21,10 +21,10 @@ use crate::error::ExperimentError;
 pub use probe::LinearProbe;
 pub use session::Session;
 
-/// The seeds of a comparison: so many from `--seed` on.
+/// The seeds of a comparison, from `--seed` on.
 ///
 /// # Errors
-/// When they do not fit into 64 bits.
+/// If they do not fit into 64 bits.
 pub fn seeds(
     arguments: &Arguments,
     count: NonZeroUsize,
@@ -34,7 +34,7 @@ pub fn seeds(
     last.map(|last| seed..=last).ok_or(ExperimentError::SeedTooLarge { seed, seeds })
 }
 
-/// The runs of several schedules or methods, and what they achieved.
+/// The runs of several schedules or methods, and their results.
 #[derive(Debug, Clone)]
 pub struct Comparison {
     example: String,
@@ -44,7 +44,7 @@ pub struct Comparison {
     pictures: Vec<&'static str>,
 }
 
-/// What a [`Comparison`] compares.
+/// The subject of a [`Comparison`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     /// Schedules, which a picture shows too.
@@ -79,7 +79,7 @@ pub struct Spread {
     pub standard_deviation: Option<f64>,
 }
 
-/// One line of the table, as it stands in `comparison.json`.
+/// One line of the table, as in `comparison.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// The name of the schedule or method.
@@ -88,8 +88,8 @@ pub struct Row {
     pub rates: String,
     /// Accuracy on the test images after the last epoch, from 0 to 1.
     pub final_accuracy: Spread,
-    /// Accuracy after the best epoch. The best epoch is chosen by the test images themselves, so
-    /// this flatters every schedule.
+    /// Accuracy after the best epoch. The best epoch is chosen on the test images themselves, so this is optimistic for
+    /// every schedule.
     pub best_accuracy: Spread,
     /// Training loss of the last epoch.
     pub final_train_loss: Spread,
@@ -101,7 +101,7 @@ impl Comparison {
     /// Starts a comparison in the folder of a group.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// If the folder cannot be written.
     pub fn begin(group: &Session, subject: Subject) -> Result<Self, ExperimentError> {
         group.create()?;
         Ok(Self {
@@ -113,7 +113,7 @@ impl Comparison {
         })
     }
 
-    /// Adds a run of the schedule or method that is called `name`.
+    /// Adds a run of the schedule or method `name`.
     pub fn add(&mut self, name: &str, rates: &Schedule, report: Report) {
         match self.contenders.iter_mut().find(|contender| contender.name == name) {
             Some(contender) => contender.reports.push(report),
@@ -125,10 +125,10 @@ impl Comparison {
         }
     }
 
-    /// Adds a picture of the example's own, under this file name.
+    /// Adds an extra picture with this file name.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn add_picture(&mut self, name: &'static str, svg: &str) -> Result<(), ExperimentError> {
         self.pictures.push(name);
         Ok(files::write(&self.folder.join(name), svg)?)
@@ -137,7 +137,7 @@ impl Comparison {
     /// Writes the table, the pictures and the summary.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// If a file cannot be written.
     pub fn finish(self) -> Result<Self, ExperimentError> {
         let file = |name: &str| self.folder.join(name);
         files::write_json(&file("comparison.json"), &self.rows())?;
@@ -189,7 +189,7 @@ impl Comparison {
                 let titles = Titles {
                     title: "Test accuracy of each method",
                     subtitle: match bars.iter().all(|bar| bar.deviation.is_some()) {
-                        true => "mean over the seeds, and the standard deviation of one",
+                        true => "mean over the seeds, with the standard deviation of a single seed",
                         false => "",
                     },
                     x: "",

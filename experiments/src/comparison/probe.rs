@@ -1,5 +1,4 @@
-//! A linear probe: only the last layer of a network is trained, on features that the rest computes
-//! once.
+//! A linear probe: trains only the last layer of a network, on features that the rest computes once.
 
 use std::time::Instant;
 
@@ -22,8 +21,8 @@ use crate::batches::InMemory;
 use crate::error::ExperimentError;
 use crate::evaluation::Evaluation;
 
-/// How often a probe goes through the features. More passes make it fit the training images better
-/// and others worse, and leave less to learn for layers that are trained from it on.
+/// The number of passes of a probe over the features. More passes fit the training images better and others worse, and
+/// leave less for later layers to learn.
 const PASSES: usize = 5;
 
 /// Features in each of its updates.
@@ -32,10 +31,10 @@ const BATCH: usize = 64;
 /// The peak of its rates.
 const PEAK: f64 = 1e-3;
 
-/// A network whose last layer alone was trained.
+/// A network with only its last layer trained.
 #[derive(Debug, Clone)]
 pub struct LinearProbe {
-    /// The last layer, to go on from.
+    /// The last layer, to continue from.
     pub output: Linear,
     /// The schedule that it was trained under.
     pub rates: Schedule,
@@ -44,13 +43,13 @@ pub struct LinearProbe {
 }
 
 impl LinearProbe {
-    /// Trains the last layer on the features of the very images, equally augmented, that any other
-    /// training in the session would see.
+    /// Trains the last layer on the features of the same images, with the same augmentation, as any other training in
+    /// the session.
     ///
-    /// After each epoch a layer is trained anew, on the features of all images so far.
+    /// After each epoch a new layer is trained on the features of all images so far.
     ///
     /// # Errors
-    /// When the device fails or a file cannot be written.
+    /// If the device fails or a file cannot be written.
     pub fn train(session: &Session, network: &EfficientNet) -> Result<Self, ExperimentError> {
         if let Some(probe) = Self::finished(session, network)? {
             return Ok(probe);
@@ -100,11 +99,10 @@ impl LinearProbe {
     }
 
     /// Refuses a probe that an earlier run trained for another number of epochs, unless it may be
-    /// trained anew.
+    /// trained again.
     ///
     /// # Errors
-    /// When it was trained for more epochs, or for fewer without `--on-mismatch`, or its files are
-    /// damaged.
+    /// If it was trained for more epochs, or for fewer without `--on-mismatch`, or its files are damaged.
     pub fn check(session: &Session) -> Result<(), ExperimentError> {
         Self::report(session).map(drop)
     }
@@ -143,7 +141,7 @@ impl LinearProbe {
     }
 }
 
-/// What a network makes of images before its last layer, and their classes.
+/// The features of images before the last layer, and their classes.
 #[derive(Debug, Clone, Default)]
 struct CachedFeatures {
     features: Vec<Tensor<2>>,
@@ -180,14 +178,14 @@ impl CachedFeatures {
         (Tensor::cat(self.features.clone(), 0), Tensor::cat(self.targets.clone(), 0))
     }
 
-    /// Trains a last layer; gives it and the loss of the last update.
+    /// Trains a last layer; returns it and the loss of the last update.
     fn fit(
         &self,
         mut output: Linear,
         rates: &Schedule,
         seed: u64,
     ) -> Result<(Linear, f64), ExperimentError> {
-        // The features are without autodiff: the layer takes them as constants.
+        // The features have no autodiff, so the layer treats them as constants.
         let (features, targets) = self.joined();
         let mut optimizer: ModuleOptimizer = AdamConfig::new().build().into();
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -251,7 +249,7 @@ mod tests {
             let group = Session::open_group("test", Dataset::Cifar10, augmentation, &arguments);
             group.unwrap().member("probe", 0).unwrap()
         };
-        // A session of a new run takes no folder that is in use.
+        // A session of a new run refuses a folder that is in use.
         let sessions = [
             member(2, Mismatch::Refuse),
             member(3, Mismatch::Refuse),
@@ -283,7 +281,7 @@ mod tests {
         let targets = Tensor::<1, Int>::from_data(labels.as_slice(), &device);
         let features: Tensor<2> = targets.clone().one_hot::<2>(4).float().mul_scalar(3.0);
         let cached = CachedFeatures { features: vec![features], targets: vec![targets] };
-        // So few updates at so small a rate do not undo random weights.
+        // A few updates at a small rate do not undo random weights.
         let zeros = LinearConfig::new(4, 4).with_initializer(Initializer::Zeros);
         let untrained = zeros.init(&device.autodiff());
 

@@ -1,4 +1,4 @@
-//! The runs of a comparison: the same images under names and seeds of their own.
+//! The runs of a comparison, with the same images, and separate names and seeds.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -31,7 +31,7 @@ pub struct Session {
     log_file: PathBuf,
 }
 
-/// One of so many training images is held out.
+/// One of this many training images is held out.
 const HELD_OUT: usize = 5;
 
 impl Deref for Session {
@@ -46,7 +46,8 @@ impl Session {
     /// Prepares a group of runs, which [`member`](Self::member) opens one by one.
     ///
     /// # Errors
-    /// When the backend or the data cannot be used, the folder of a new group is not empty, or there is nothing to resume.
+    /// If the backend or the data cannot be used, the folder of a new group is not empty, or there is nothing to
+    /// resume.
     pub fn open_group(
         name: &str,
         dataset: Dataset,
@@ -75,8 +76,8 @@ impl Session {
         self
     }
 
-    /// Puts a fifth of the training images, balanced over the classes, in the place of the test
-    /// images: to choose rates by, before the test images are looked at.
+    /// Replaces the test images by a fifth of the training images, balanced over the classes: to choose rates without
+    /// looking at the test images.
     pub fn holding_out(mut self) -> Self {
         let (train, test) = self.train.split(self.train.len() - self.train.len() / HELD_OUT);
         self.train = Arc::new(train);
@@ -85,7 +86,7 @@ impl Session {
         self
     }
 
-    /// The images of some classes only, which are numbered from 0 on.
+    /// Keeps only the images of some classes, renumbered from 0.
     pub fn of_classes(mut self, classes: Range<u8>) -> Self {
         for images in [&mut self.train, &mut self.test] {
             *images = Arc::new(images.of_classes(classes.clone()));
@@ -94,16 +95,16 @@ impl Session {
         self
     }
 
-    /// Logs how long the weights of each group are after every update, as the metric `Norm <group>`.
+    /// Logs the norm of each group's weights after every update, as the metric `Norm <group>`.
     pub fn measuring_norms(mut self) -> Self {
         self.norms = true;
         self
     }
 
-    /// Only so many images of each class to train on. Under a `--limit` there may be fewer.
+    /// Keeps only this many training images of each class; with a `--limit` there may be fewer.
     ///
     /// # Errors
-    /// When there are not so many, and no `--limit` says why.
+    /// If there are too few, without a `--limit`.
     pub fn with_shots(mut self, shots: NonZeroUsize) -> Result<Self, ExperimentError> {
         let (shots, classes) = (shots.get(), self.classes.len());
         let most = self.train.len() / classes;
@@ -114,16 +115,16 @@ impl Session {
         Ok(self)
     }
 
-    /// Another number of epochs.
+    /// Sets another number of epochs.
     pub fn with_epochs(mut self, epochs: NonZeroUsize) -> Self {
         self.run = self.run.with_epochs(epochs);
         self
     }
 
-    /// Notes the values of flags that only this comparison has, so that `--resume` asks for the same.
+    /// Records the values of flags that only this comparison has, so that `--resume` requires the same.
     ///
     /// # Errors
-    /// When the group to resume was started with others.
+    /// If the group to resume was started with others.
     pub fn with_flags<'a>(
         mut self,
         flags: impl IntoIterator<Item = (&'a str, String)>,
@@ -132,11 +133,10 @@ impl Session {
         Ok(self)
     }
 
-    /// Refuses a `--limit` that may leave no image to train on or to test on.
+    /// Refuses a `--limit` that may leave no image for training or testing.
     fn check_limit(&self) -> Result<(), ExperimentError> {
         let classes = &self.classes;
-        // Images are taken from one class after the other, round and round. Those that are held out
-        // come last, wherever the round ends.
+        // Images are taken class by class, in rounds. Held-out images come last, wherever the round ends.
         let least = match self.hold_out {
             true => HELD_OUT * (CLASSES - classes.len() + 1),
             false => usize::from(classes.start) + 1,
@@ -151,25 +151,23 @@ impl Session {
         }
     }
 
-    /// One run of a group, under a name and a seed of its own. Goes on with what an interrupted run left in its folder.
+    /// Opens one run of a group, with its own name and seed, and continues an interrupted run in its folder.
     ///
     /// # Errors
-    /// When there are no images to train or test on, or the checkpoints of an interrupted run are
-    /// damaged.
+    /// If there are no images to train or test on, or the checkpoints of an interrupted run are damaged.
     pub fn member(&self, name: &str, seed: u64) -> Result<Self, ExperimentError> {
         self.check_limit()?;
         Ok(Self { run: self.run.member(name, seed)?, ..self.clone() })
     }
 
-    /// The report of a run that has come to its end already, under this schedule and after as many
-    /// epochs; nothing where there is something left to train.
+    /// The report of a run that has already finished under this schedule and number of epochs; `None` if something is
+    /// left to train.
     ///
-    /// A comparison asks for it before it trains anything, so that what cannot go on is said before
-    /// anything is overwritten.
+    /// A comparison calls it before any training, so that a run that cannot continue is reported before anything is
+    /// overwritten.
     ///
     /// # Errors
-    /// When it was trained under another schedule and may not go on, or has no epoch left to go on
-    /// with, or its files are damaged.
+    /// If it was trained under another schedule and may not continue, has no epoch left, or its files are damaged.
     pub fn finished(&self, schedule: &ScheduleConfig) -> Result<Option<Report>, ExperimentError> {
         self.schedule_of(schedule).map_err(|error| self.of_run(error))?;
         if self.completed_epochs() < self.epochs() {
@@ -181,15 +179,15 @@ impl Session {
     /// The schedule that the run trains under, from the checkpoint on if there is one.
     ///
     /// # Errors
-    /// As for [`Run::schedule`].
+    /// The same as [`Run::schedule`].
     pub fn schedule_of(&self, schedule: &ScheduleConfig) -> Result<Schedule, ExperimentError> {
         Ok(self.run.schedule(schedule, self.run_length())?)
     }
 
-    /// The report of a run that has written all its files, which may have no checkpoints.
+    /// The report of a run that has written all its files, even without checkpoints.
     ///
     /// # Errors
-    /// When its files are damaged.
+    /// If its files are damaged.
     pub fn reported(&self) -> Result<Option<Report>, ExperimentError> {
         if !self.file(Summary::FILE).exists() {
             return Ok(None);
@@ -209,17 +207,17 @@ impl Session {
         self.length(self.train.len())
     }
 
-    /// Whether any schedule but the one that a run was saved under is refused.
+    /// Whether a run must keep the schedule that it was saved under.
     pub fn is_exact(&self) -> bool {
         self.on_mismatch() == OnMismatch::Refuse
     }
 
-    /// The epochs that are left to train.
+    /// The remaining epochs.
     pub fn epochs_left(&self) -> RangeInclusive<usize> {
         self.completed_epochs() + 1..=self.epochs()
     }
 
-    /// Where the trained network is saved.
+    /// The file of the trained network.
     pub fn model_file(&self) -> PathBuf {
         self.file("model.bpk")
     }
@@ -235,20 +233,20 @@ impl Session {
         test_loader(self.test.clone(), self.arguments().batch_size.get(), &self.device().inner())
     }
 
-    /// A metric of each update, as a run logged it.
+    /// A metric of each update from a run's log.
     ///
     /// # Errors
-    /// When a log cannot be read.
+    /// If a log cannot be read.
     pub fn logged(&self, metric: &str) -> Result<Vec<f64>, ExperimentError> {
         let history = History::load(self.folder(), self.epochs())?;
         Ok(logged(self.folder(), &history, metric)?.concat())
     }
 
-    /// Trains what `learner` makes of a schedule; a run that was interrupted goes on, and one that is finished is
-    /// read again.
+    /// Trains the learner that `learner` makes for a schedule; an interrupted run continues, and a finished one is read
+    /// again.
     ///
     /// # Errors
-    /// When the learner cannot be built, training stops early, or a file cannot be read or written.
+    /// If the learner cannot be built, training stops early, or a file cannot be read or written.
     pub fn train_unless_finished<M: ImageClassifier>(
         &self,
         schedule: ScheduleConfig,
@@ -273,7 +271,7 @@ impl Session {
             .renderer(Box::new(progress.clone()))
             .num_epochs(self.epochs());
         let result = learner.launch(training).map_err(|error| self.of_run(error))?;
-        // Burn's error says the same of a failure, and which of its workers it was.
+        // Burn's error has the same text, and names the worker.
         if let Some(failure) = watch.failure() {
             return Err(failure.into());
         }
@@ -286,7 +284,7 @@ impl Session {
     /// Saves the trained network.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn save_model<M: Module>(&self, model: M) -> Result<(), ExperimentError> {
         let path = self.model_file();
         model

@@ -1,12 +1,12 @@
-//! Layers that begin to train one after another, `--unfreeze-every` percent of the run apart.
+//! Layers that start to train one after another, `--unfreeze-every` percent of the run apart.
 
 use burn::module::Module;
 use burn_anneal::groups::Groups;
-use burn_anneal::prelude::{GroupError, GroupsConfig, RunLength, Schedule, Span};
+use burn_anneal::prelude::{GroupError, GroupsConfig, ResolveGroups, RunLength, Schedule, Span};
 
 use crate::error::ExperimentError;
 
-/// The groups of a model whose layers follow each other after `percent` of the run.
+/// The groups of a model whose layers start to train `percent` of the run apart.
 ///
 /// # Errors
 /// [`ExperimentError::UnfreezeEvery`] where the lowest layers would never train, and what else is wrong
@@ -35,7 +35,7 @@ fn layers(groups: &Groups) -> usize {
     top.map_or(1, |top| top + 1)
 }
 
-/// The largest percentage, in hundredths, with which the lowest layer begins with the last update.
+/// The largest percentage, in hundredths, at which the lowest layer still trains in the last update.
 fn most(layers: usize, updates: u64) -> f64 {
     let share = (updates - 1) as f64 / (updates * (layers - 1) as u64) as f64;
     (share * 1e4).floor() / 1e2

@@ -1,4 +1,4 @@
-//! Trains a denoiser, and sees how far each level has come.
+//! Trains a denoiser, and measures the progress at each level.
 
 use std::collections::HashMap;
 
@@ -24,14 +24,14 @@ use crate::error::ExperimentError;
 use crate::harness::Trial;
 use crate::rates::{at_rates, best};
 
-/// Digits of an update, and those of which a curvature is measured.
+/// Digits per update, and digits for measuring a curvature.
 const BATCH: usize = 64;
 const OF_CURVATURE: usize = 128;
 
 /// Rates of plain SGD that are tried.
 pub const PEAKS: [f64; 5] = [1.0, 2.0, 4.0, 8.0, 16.0];
 
-/// How many times as long as others the run trains whose losses count as all that can be got.
+/// How many times longer the reference run trains, whose losses count as the best possible.
 const LONGER: u64 = 6;
 
 /// The rate of the long run.
@@ -85,7 +85,7 @@ impl Bench {
         (0..LEVELS).map(of_level).collect()
     }
 
-    /// Trains a network for so many updates of a run.
+    /// Trains a network for this many updates of a run.
     fn trained(
         &self,
         arm: &Arm,
@@ -130,7 +130,7 @@ impl Bench {
         Ok(training)
     }
 
-    /// What a rate or a weight is inverse to, of each level.
+    /// The quantity of each level that a rate or a weight is inverse to.
     fn table(&self, inverse: Inverse, seed: u64) -> Vec<f64> {
         match inverse {
             Inverse::Nothing => vec![],
@@ -143,7 +143,7 @@ impl Bench {
     /// The loss of each level.
     fn losses(&self, model: &Denoiser, images: &ImageLoader) -> Result<Vec<f64>, ExperimentError> {
         let model = model.valid();
-        // The same noise for all.
+        // All use the same noise.
         self.digits.device.seed(1_000);
         let mut losses = vec![0.0; LEVELS];
         for batch in images.batches_of(1) {

@@ -1,4 +1,4 @@
-//! What adds noise to digits, and the network that finds it.
+//! The process that adds noise to digits, and the network that predicts it.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -8,7 +8,7 @@ use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use burn_anneal::prelude::*;
 
-/// Pixels of a digit of half the sides.
+/// Pixels of a digit at half the size.
 const PIXELS: usize = 14 * 14;
 
 const HIDDEN: usize = 128;
@@ -22,18 +22,18 @@ pub const LEVELS: usize = 10;
 pub struct Process {
     /// β of each level.
     pub betas: Vec<f64>,
-    /// ᾱ of each level: the share of the digit's variance that is left.
+    /// ᾱ of each level: the remaining share of the digit's variance.
     pub kept: Vec<f64>,
 }
 
 impl Process {
-    /// β from 0.001 to 0.2: that of Ho et al. 2020 in a tenth of the steps.
+    /// β from 0.001 to 0.2, as in Ho et al. 2020, in a tenth of the steps.
     pub fn smooth() -> Result<Self, ScheduleError> {
         let last = Span::steps(STEPS as u64 - 1);
         Self::of(linear(1e-3, 0.2).length(last))
     }
 
-    /// Next to no noise in the first half of the steps, and much in the second.
+    /// Almost no noise in the first half of the steps, and much in the second.
     pub fn sharp() -> Result<Self, ScheduleError> {
         Self::of(constant(2e-3).then(Span::percent(50.0), constant(0.2)))
     }
@@ -55,7 +55,7 @@ impl Process {
         Ok(Self { betas: at_levels(&betas), kept: at_levels(&kept) })
     }
 
-    /// What noise has become of what is left, (1 − ᾱ)/ᾱ, of each level.
+    /// The noise relative to the remaining signal, (1 − ᾱ)/ᾱ, of each level.
     pub fn cumulative(&self) -> Vec<f64> {
         self.kept.iter().map(|kept| (1.0 - kept) / kept).collect()
     }
@@ -80,7 +80,7 @@ impl Noisy {
     }
 }
 
-/// Finds the noise in a digit of which it knows the level.
+/// Predicts the noise in a digit with a known level.
 #[derive(Module, Debug)]
 pub struct Denoiser {
     first: Linear,

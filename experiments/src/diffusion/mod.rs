@@ -1,4 +1,4 @@
-//! A denoiser of digits, whose rate or loss answers to the level of noise.
+//! A denoiser of digits, whose rate or loss follows the noise level.
 
 mod bench;
 mod denoiser;
@@ -29,8 +29,8 @@ const STUDY: Study = Study {
     columns: COLUMNS,
     panels: PANELS,
     expected: Expected {
-        words: "a rate of η₀/(1 + β), or one inverse to the curvature, evens the progress over the levels of noise; so do the same \
-                factors as weights on the losses of batches that mix levels.",
+        words: "a rate of η₀/(1 + β), or one inverse to the curvature, evens out the progress over the noise levels; \
+                so do the same factors as loss weights in batches that mix levels.",
         better: &[
             ("one level, 1/(1 + β)", "one level, constant"),
             ("one level, 1/(1 + sum)", "one level, constant"),
@@ -72,15 +72,15 @@ const OF_SHAPES: Study = Study {
 /// The levels of the batches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Batches {
-    /// One, of each batch another.
+    /// One level per batch, varying between batches.
     OneLevel,
-    /// One, from the most noise to the least in the course of the run.
+    /// One level per batch, from the most noise to the least over the run.
     InOrder,
-    /// All.
+    /// All levels in each batch.
     Mixed,
 }
 
-/// What is inverse to the rate, or to the weight of a loss.
+/// The quantity that the rate, or the weight of a loss, is inverse to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Inverse {
     Nothing,
@@ -117,7 +117,7 @@ fn wave(rate: f64) -> ScheduleConfig {
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<String, ExperimentError> {
     let smooth = Bench::new(settings, Process::smooth()?)?;
     let sharp = Bench::new(settings, Process::sharp()?)?;
@@ -170,7 +170,7 @@ pub fn run(settings: &Settings) -> Result<String, ExperimentError> {
 }
 
 impl Inverse {
-    /// What a rate that follows it is told.
+    /// The name of the announced value that a rate follows.
     fn announced_as(self) -> Option<&'static str> {
         match self {
             Self::Nothing => None,
@@ -181,7 +181,7 @@ impl Inverse {
 }
 
 impl Arm {
-    /// The level of an update, or of the first sample where they are mixed.
+    /// The level of an update, or of the first sample if levels are mixed.
     fn level(&self, update: u64, updates: u64) -> usize {
         match self.batches {
             Batches::InOrder => LEVELS - 1 - (update * LEVELS as u64 / updates) as usize,

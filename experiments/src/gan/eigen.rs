@@ -26,7 +26,7 @@ pub fn eigen(mut matrix: Matrix) -> (Vec<f64>, Matrix) {
     ((0..size).map(|index| matrix[index][index]).collect(), vectors)
 }
 
-/// Turns the plane of two axes so that the matrix has a 0 where they meet.
+/// Rotates the plane of two axes to make their off-diagonal entry 0.
 fn rotate(matrix: &mut Matrix, vectors: &mut Matrix, p: usize, q: usize) {
     if matrix[p][q] == 0.0 {
         return;
@@ -44,7 +44,7 @@ fn rotate(matrix: &mut Matrix, vectors: &mut Matrix, p: usize, q: usize) {
     }
 }
 
-/// The symmetric root of a symmetric matrix without negative eigenvalues; what rounding makes negative counts as 0.
+/// The symmetric square root of a positive semidefinite matrix; eigenvalues made negative by rounding count as 0.
 pub fn root(matrix: Matrix) -> Matrix {
     let (values, vectors) = eigen(matrix);
     let roots: Vec<f64> = values.iter().map(|value| value.max(0.0).sqrt()).collect();

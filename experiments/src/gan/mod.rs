@@ -1,4 +1,4 @@
-//! A GAN on digits whose players have rates in cycles: half a period apart, in phase, and constant at the mean.
+//! A GAN on digits with cyclic rates of its players: half a period apart, in phase, and constant at the mean.
 
 mod eigen;
 mod players;
@@ -31,7 +31,7 @@ const MEAN_RATE: f64 = 2e-3;
 const UPDATES: u64 = 2_000;
 const PERIOD: u64 = 200;
 
-/// The digits that are judged, so many times in a cycle.
+/// The number of judged digits, and how often per cycle.
 const JUDGED: usize = 1_000;
 const JUDGED_IN_A_CYCLE: u64 = 4;
 
@@ -53,8 +53,8 @@ const STUDY: Study = Study {
         Drawn::new("update, of the first two cycles", "of the discriminator", Scale::Rate),
     ],
     expected: Expected {
-        words: "players whose rates peak in turns each meet an opponent that moves slowly, and come closer to \
-                real digits than players that move fast at the same time, or always at the mean rate.",
+        words: "players whose rates peak in turns each face a slow opponent, and come closer to real digits than \
+                players that move fast at the same time, or always at the mean rate.",
         better: &[
             ("out of phase, 50 %", "in phase, 50 %"),
             ("out of phase, 50 %", "constant"),
@@ -66,7 +66,7 @@ const STUDY: Study = Study {
     },
 };
 
-/// How the rates of the two players move: in cycles by such a share of the mean, up and down.
+/// The rates of the two players: cycles around the mean with this relative amplitude.
 #[derive(Debug, Clone, Copy)]
 enum Rates {
     Constant,
@@ -77,7 +77,7 @@ enum Rates {
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let digits = Digits::load(settings, FROM_MINUS_1_TO_1)?;
     let judge = Judge::train(&digits, settings)?;
@@ -132,7 +132,7 @@ impl Rates {
     }
 }
 
-/// Lets both players learn in turns, and gives the generator back.
+/// Trains both players in turns, and returns the generator.
 fn train(
     digits: &Digits,
     judge: &Judge,

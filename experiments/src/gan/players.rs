@@ -7,7 +7,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 
 use crate::model::PIXELS;
 
-/// Numbers that a digit is made from.
+/// The size of the noise that a digit is made from.
 pub const NOISE: usize = 32;
 
 const HIDDEN: usize = 128;
@@ -39,7 +39,7 @@ impl Generator {
     }
 }
 
-/// Tells digits that were made from real ones.
+/// Distinguishes generated digits from real ones.
 #[derive(Module, Debug)]
 pub struct Discriminator {
     first: Linear,
@@ -65,17 +65,17 @@ impl Discriminator {
     }
 }
 
-/// The loss of whoever wants these scores to be high: the mean of -ln σ(score).
+/// The loss of the player who wants high scores: the mean of -ln σ(score).
 pub fn wants_high(scores: Tensor<2>) -> Tensor<1> {
     log_sigmoid(scores).mean().neg()
 }
 
-/// The loss of whoever wants them to be low.
+/// The loss of the player who wants low scores.
 pub fn wants_low(scores: Tensor<2>) -> Tensor<1> {
     wants_high(scores.neg())
 }
 
-/// Noise for so many digits.
+/// Noise for this number of digits.
 pub fn noise(count: usize, device: &Device) -> Tensor<2> {
     Tensor::random([count, NOISE], Distribution::Normal(0.0, 1.0), device)
 }

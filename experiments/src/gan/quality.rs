@@ -1,4 +1,4 @@
-//! How good digits are that a GAN made, as a classifier of real digits sees them.
+//! The quality of a GAN's digits, judged by a classifier of real digits.
 
 use std::sync::Arc;
 
@@ -18,30 +18,30 @@ use crate::error::ExperimentError;
 use crate::evaluation::evaluate;
 use crate::model::{Classifier, FEATURES};
 
-/// A classifier that knows real digits, and what it sees in those of the test.
+/// A classifier of real digits, and its features of the test digits.
 pub struct Judge {
     classifier: Classifier,
     real: Gaussian,
-    /// Share of the real test digits that it knows.
+    /// Its accuracy on the real test digits.
     pub accuracy: f64,
-    /// The distance of as many real digits of the training from those of the test: that of a perfect generator.
+    /// The distance between real training digits and the test digits, which a perfect generator would reach.
     pub floor: f64,
 }
 
-/// What a judge says about digits.
+/// The verdict about digits.
 #[derive(Debug, Clone, Copy)]
 pub struct Quality {
     /// The Fréchet distance of their features from those of real digits.
     pub distance: f64,
-    /// The entropy of the classes that they are taken for, as a share of that of ten equal ones.
+    /// The entropy of their predicted classes, relative to ten equally frequent classes.
     pub variety: f64,
 }
 
 impl Judge {
-    /// Trains one on the real digits.
+    /// Trains a judge on the real digits.
     ///
     /// # Errors
-    /// When it cannot be trained.
+    /// If it cannot be trained.
     pub fn train(digits: &Digits, settings: &Settings) -> Result<Self, ExperimentError> {
         const BATCH: usize = 64;
         digits.device.seed(0);
@@ -70,7 +70,7 @@ impl Judge {
     /// Judges `[digits, pixels]`.
     ///
     /// # Errors
-    /// When the device fails.
+    /// If the device fails.
     pub fn judge(&self, digits: Tensor<2>) -> Result<Quality, ExperimentError> {
         let seen = self.classifier.features(digits);
         let classes = self.classifier.scores(seen.clone()).argmax(1);
@@ -92,7 +92,7 @@ fn rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ExperimentError> {
     Ok(values.chunks(FEATURES).map(Vec::from).collect())
 }
 
-/// The entropy of the classes, as a share of the greatest that there can be.
+/// The entropy of the classes, relative to the largest possible.
 fn variety(classes: &[i64]) -> f64 {
     let shares = (0..CLASSES as i64).map(|class| {
         classes.iter().filter(|found| **found == class).count() as f64 / classes.len() as f64

@@ -1,4 +1,4 @@
-//! The noise scale of gradients over a training, and whether what it says of batch sizes holds.
+//! The gradient noise scale during training, and a test of its predictions about batch sizes.
 
 mod network;
 mod training;
@@ -17,13 +17,13 @@ use crate::table::Column;
 const BATCH_SIZE: usize = 32;
 const RATE: f64 = 0.15;
 
-/// The loss that a run trains to, in all and in a short run.
+/// The target loss of a full and of a short run.
 const TARGET: [f64; 2] = [1.4, 2.1];
 
-/// Images after which one ends anyway.
+/// Images after which a run ends in any case.
 const IMAGES: [usize; 2] = [90_000, 6_400];
 
-/// Images of the training whose noise scale is drawn.
+/// Images of the training whose noise scale is plotted.
 const DRAWN: [usize; 2] = [48_000, 6_400];
 
 const STUDY: Study = Study {
@@ -41,8 +41,9 @@ const STUDY: Study = Study {
         Drawn::new("update", "training loss", Scale::Rate).within(0.0, 3.0),
     ],
     expected: Expected {
-        words: "with batches of B images a run takes U_min (1 + 𝓑/B) updates and E_min (1 + B/𝓑) images to a loss, at rates \
-                that grow like 1/(1 + 𝓑/B); a rate that grows like B is too high where B is not far below 𝓑.",
+        words: "with batches of B images, a run needs U_min (1 + 𝓑/B) updates and E_min (1 + B/𝓑) images to reach a \
+                loss, at rates that grow like 1/(1 + 𝓑/B); a rate that grows like B is too high unless B is far below \
+                𝓑.",
         better: &[("64", "16"), ("256", "64"), ("256", "256, linear")],
         by: 1,
         adaptive: &["16", "32", "64", "128", "256"],
@@ -59,7 +60,7 @@ enum Rule {
 /// Trains all arms.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<Report, ExperimentError> {
     let pictures = Pictures::load(settings)?;
     let plan = Plan {
@@ -126,7 +127,7 @@ fn over_training(courses: &[Course]) -> String {
     let line = |name: String, course: &Course, of: fn(&NoiseScaleEstimate) -> f64| {
         let every = course.scales.len().div_ceil(500).max(1);
         let points = course.scales.iter().step_by(every);
-        // Of the first updates little is known.
+        // The first updates are very uncertain.
         let point = |(update, scale): &(f64, _)| (*update, of(scale).clamp(10.0, 1_000.0));
         Series { name, points: points.map(point).collect() }
     };

@@ -16,8 +16,8 @@ const CHANNELS: [usize; 4] = [3, 16, 32, 32];
 /// Pixels that three convolutions leave of 32 × 32.
 const PIXELS: usize = 4 * 4;
 
-/// Three convolutions, each of which halves the image, and a linear layer. It has no norms over a batch, under which
-/// the gradient of an image would depend on the batch that it is in.
+/// Three convolutions that each halve the image, and a linear layer. It has no batch norms, because they would make the
+/// gradient of an image depend on its batch.
 #[derive(Module, Debug)]
 pub struct Convolutions {
     convolutions: Vec<Conv2d>,

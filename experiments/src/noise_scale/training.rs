@@ -1,4 +1,4 @@
-//! A training that measures its noise scale until it comes to a loss.
+//! Trains until a target loss, and measures the noise scale.
 
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ use crate::evaluation::evaluate;
 /// Batches whose gradients make an update.
 pub const BATCHES: usize = 4;
 
-/// Images whose loss is looked at.
+/// Images whose loss is checked.
 const LOOKED_AT: usize = 500;
 
-/// Updates after which one counts half.
+/// The half-life, in updates.
 const HALF_LIFE: u64 = 50;
 
-/// The images, and what to compute on.
+/// The images and the device.
 pub struct Pictures {
     /// Without autodiff.
     device: Device,
@@ -42,22 +42,22 @@ pub struct Plan {
     /// Images of an update.
     pub batch_size: usize,
     pub rate: f64,
-    /// The loss that it is to come to.
+    /// The target loss.
     pub target: f64,
     /// Whether it ends there.
     pub stops: bool,
-    /// It ends after so many images anyway.
+    /// The number of images after which it ends in any case.
     pub images: usize,
 }
 
-/// What it showed.
+/// The measurements of a training.
 #[derive(Debug, Clone, Default)]
 pub struct Course {
-    /// Updates to the target; NaN where it was not reached.
+    /// Updates to the target; NaN if it was not reached.
     pub updates: f64,
     /// The loss of training images, by updates.
     pub losses: Vec<(f64, f64)>,
-    /// The noise scale after each update, where it is known.
+    /// The noise scale after each update, if known.
     pub scales: Vec<(f64, NoiseScaleEstimate)>,
 }
 
@@ -65,7 +65,7 @@ impl Pictures {
     /// The CIFAR-10 sample of the repository: 2,000 images; a fifth of them in a short run.
     ///
     /// # Errors
-    /// When there is nothing to compute on, or a file of images is missing or damaged.
+    /// If there is no device, or a file of images is missing or damaged.
     pub fn load(settings: &Settings) -> Result<Self, ExperimentError> {
         let device = SelectedDevice::select(None)?.device;
         let images = data::load(Dataset::Cifar10, DataSource::Sample, None)?.train;
@@ -75,7 +75,7 @@ impl Pictures {
         Ok(Self { device, train, looked_at })
     }
 
-    /// How many there are to train on.
+    /// The number of training images.
     pub fn len(&self) -> usize {
         self.train.len()
     }
@@ -83,7 +83,7 @@ impl Pictures {
     /// Trains a network from a seed with plain SGD.
     ///
     /// # Errors
-    /// When it cannot be built, or the device fails.
+    /// If it cannot be built, or the device fails.
     pub fn train(&self, plan: &Plan, seed: u64) -> Result<Course, ExperimentError> {
         self.device.seed(seed);
         let device = self.device.clone().autodiff();
@@ -130,7 +130,7 @@ impl Pictures {
 }
 
 impl Course {
-    /// Notes a loss, and where it first came to the target: between two that were looked at, along a line.
+    /// Records a loss, and where it first reached the target, by linear interpolation.
     fn note(&mut self, updates: f64, loss: f64, target: f64) {
         if let Some((earlier, higher)) = self.losses.last().copied()
             && self.updates.is_nan()

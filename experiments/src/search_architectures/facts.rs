@@ -1,4 +1,4 @@
-//! What is known of the nets.
+//! The measurements of the nets.
 
 use burn_anneal::control::Explorer;
 
@@ -6,7 +6,7 @@ use super::ranks::correlation;
 use crate::evaluation::Evaluation;
 use crate::harness::{Trial, smoothed};
 
-/// What is known of a net that trains as one that stands the test, whether it does or not.
+/// The measurements of a net that trains as if it had passed the test.
 pub struct Facts {
     pub curvature: f64,
     pub largest_rate: f64,
@@ -14,14 +14,14 @@ pub struct Facts {
     pub test: Evaluation,
 }
 
-/// What one seed has shown: of each net, and of the stress test.
+/// The measurements of one seed: of each net and of the stress test.
 pub struct Searched {
     pub facts: Vec<Facts>,
     pub stress: Explorer,
 }
 
 impl Searched {
-    /// What one of the nets has shown.
+    /// The measurements of one net.
     pub fn trial(&self, net: usize, updates: u64) -> Trial {
         let facts = &self.facts[net];
         let is_dropped = self.stress.dropped().any(|(dropped, _)| dropped == net);
@@ -36,7 +36,7 @@ impl Searched {
         Trial { numbers, lines: vec![smoothed(test, 3)] }
     }
 
-    /// Of something about the nets with their losses after the test; one that is dropped comes last.
+    /// The rank correlation of a property of the nets with their losses after the test; dropped nets come last.
     pub fn correlation(&self, of: fn(&Facts) -> f64, updates: u64) -> f64 {
         let dropped: Vec<usize> = self.stress.dropped().map(|(net, _)| net).collect();
         let loss = |(net, facts): (usize, &Facts)| match dropped.contains(&net) {
@@ -59,7 +59,7 @@ impl Facts {
         self.mean_before(self.losses.len(), updates)
     }
 
-    /// Over as many losses as an exploration compares; infinite where it came to an end before.
+    /// The mean over as many losses as an exploration compares; infinite if training ended before.
     fn mean_before(&self, end: usize, updates: u64) -> f64 {
         let count = updates.div_ceil(10) as usize;
         let losses = self.losses.get(end.saturating_sub(count)..end).unwrap_or(&[]);

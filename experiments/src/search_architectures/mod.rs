@@ -1,4 +1,4 @@
-//! Eight small nets: a test at a high rate that falls, and then steps for those that stand it.
+//! Eight small nets: a test at a high, falling rate, and then steps for those that pass it.
 
 mod facts;
 mod nets;
@@ -30,22 +30,22 @@ use crate::table::Column;
 /// Images per update.
 const BATCH: usize = 32;
 
-/// How many nets train on after the test.
+/// The number of nets that continue after the test.
 const KEEP: usize = 2;
 
-/// How many times its last rate a test begins with.
+/// The first rate of a test, as a multiple of its last.
 const SEVERE: f64 = 10.0;
 const MILD: f64 = 3.0;
 
-/// The last rates that are tried, from which those that stand the test train on.
+/// The last rates that are tried, from which the nets that pass the test continue.
 const ENDS: [f64; 3] = [0.03, 0.1, 0.3];
 
-/// The rates at which it is measured how far a net goes, and for how many updates.
+/// The rates for measuring the largest rate of a net, and the number of updates.
 const LARGEST: f64 = 16.0;
 const HALVINGS: i32 = 12;
 const HELD: usize = 20;
 
-/// Digits of which the eigenvalue is measured.
+/// Digits for measuring the eigenvalue.
 const OF_CURVATURE: usize = 256;
 
 const STUDY: Study = Study {
@@ -60,8 +60,8 @@ const STUDY: Study = Study {
     ],
     panels: &[Drawn::new("rank among the nets", "its accuracy, fully trained", Scale::Percent)],
     expected: Expected {
-        words: "a test at a high rate that falls drops nets of large curvature early, so that those that are left have more of \
-                the budget, which steps make good use of.",
+        words: "a test at a high, falling rate drops nets with large curvature early, so the others get more of the \
+                budget, which steps use well.",
         better: &[
             ("stress test, × 10", "equal shares"),
             ("stress test, × 3", "equal shares"),
@@ -85,7 +85,8 @@ const OF_NETS: Study = Study {
     ],
     panels: &[Drawn::new("update of the test", "loss", Scale::Logarithmic).within(0.1, 100.0)],
     expected: Expected {
-        words: "those of the largest eigenvalue, or of the lowest rate that they stand, are dropped or come last.",
+        words: "nets with the largest eigenvalue, or with the lowest rate that they tolerate, are dropped or come \
+                last.",
         better: &[],
         by: 0,
         adaptive: &[],
@@ -98,10 +99,10 @@ struct Bench {
     budget: u64,
 }
 
-/// Searches in all ways from all seeds.
+/// Runs all searches from all seeds.
 ///
 /// # Errors
-/// When a run fails, or a file cannot be written.
+/// If a run fails, or a file cannot be written.
 pub fn run(settings: &Settings) -> Result<String, ExperimentError> {
     let bench = Bench {
         digits: Digits::load(settings, Dataset::Mnist.normalization())?,
@@ -144,7 +145,7 @@ pub fn run(settings: &Settings) -> Result<String, ExperimentError> {
 }
 
 impl Bench {
-    /// A test whose rate falls to its last from so many times of that, after which so many nets go on.
+    /// A test whose rate falls to its last from a multiple of it, and the number of nets that continue.
     fn rule(&self, times: f64, end: f64, keep: usize) -> Exploration {
         Exploration::new(NETS.len(), self.updates, times * end, end, self.budget).keep(keep)
     }
@@ -179,7 +180,7 @@ impl Bench {
         Ok(Recorded { training, losses: vec![] })
     }
 
-    /// That of the last rate whose choice is best on the validation digits, of the first seed.
+    /// The exploration with the last rate whose choice is best on the validation digits of the first seed.
     fn best(&self, times: f64, keep: usize) -> Result<Exploration, ExperimentError> {
         let valid = self.digits.loader_of(&self.digits.valid);
         let train = |end| {
@@ -194,7 +195,7 @@ impl Bench {
     }
 
     fn search(&self, rule: &Exploration, seed: u64) -> Result<Searched, ExperimentError> {
-        // All train on, however high their losses.
+        // All continue, whatever their losses.
         let share = rule.share() * NETS.len() as u64;
         let all = Exploration { budget: self.updates * NETS.len() as u64 + share, ..rule.clone() };
         let (_, nets) = self.explore(&all.keep(NETS.len()).rise(f64::MAX), seed)?;
@@ -208,7 +209,7 @@ impl Bench {
         Ok(Searched { facts, stress: self.explore(rule, seed)?.0 })
     }
 
-    /// The largest eigenvalue of a net at its first weights, and the highest rate that it stands for a while.
+    /// The largest eigenvalue of a net at its initial weights, and the highest rate that it tolerates for a while.
     fn curvature(&self, net: Net, rise: f64, seed: u64) -> Result<(f64, f64), ExperimentError> {
         let run = RunLength::updates(HELD as u64);
         let [one, many] = [BATCH, OF_CURVATURE].map(|size| self.digits.train_loader(size, seed));
@@ -271,7 +272,7 @@ impl Bench {
         Ok(Trial { numbers, lines: vec![line.collect()] })
     }
 
-    /// What is to be expected of two that are drawn: the mean over all pairs, each with its better one by the training loss.
+    /// The expectation for two random nets: the mean over all pairs, each with its better one by training loss.
     fn at_random(&self, searched: &Searched) -> Trial {
         let facts = &searched.facts;
         let pairs = (0..facts.len()).flat_map(|one| (0..one).map(move |other| [one, other]));

@@ -1,4 +1,4 @@
-//! The nets that are searched.
+//! The candidate nets.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::error::ExperimentError;
 use crate::evaluation::{Evaluation, evaluate};
 use crate::model::PIXELS;
 
-/// The nets: widths of hidden layers and what their weights are multiplied by at the start, or convolutions.
+/// The nets: widths of hidden layers and a factor on their initial weights, or convolutions.
 pub const NETS: [(&str, Net); 8] = [
     ("narrow", Net::Relu(&[16], 1.0)),
     ("two layers", Net::Relu(&[64, 32], 1.0)),
@@ -33,7 +33,7 @@ pub const NETS: [(&str, Net); 8] = [
     ("convolutions", Net::Convolutions),
 ];
 
-/// What a net is.
+/// A kind of net.
 #[derive(Debug, Clone, Copy)]
 pub enum Net {
     Relu(&'static [usize], f64),
@@ -93,9 +93,9 @@ fn built<M: ImageClassifier>(
     Ok(Box::new(builder.run(run).build_loop()?))
 }
 
-/// A candidate whose losses are kept.
+/// A candidate that records its losses.
 pub struct Recorded {
-    /// What trains.
+    /// The training.
     pub training: Box<dyn Contender>,
     /// The loss of each of its passes.
     pub losses: Vec<f64>,
@@ -155,7 +155,7 @@ impl ImageNetwork for Perceptron {
     }
 }
 
-/// Two convolutions, each of which makes a third of the sides, and a linear layer.
+/// Two convolutions that each divide the sides by three, and a linear layer.
 #[derive(Module, Debug)]
 struct Convolutions {
     first: Conv2d,

@@ -10,7 +10,7 @@ pub fn correlation(one: &[f64], other: &[f64]) -> f64 {
     product(&one, &other) / (product(&one, &one) * product(&other, &other)).sqrt()
 }
 
-/// From 0; what is NaN counts as infinite.
+/// Ranks from 0; NaN counts as infinite.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let known = |value: f64| if value.is_nan() { f64::INFINITY } else { value };
     let rank = |value: &f64| {

@@ -1,20 +1,20 @@
-//! The axis of the rates, and how numbers are written.
+//! The rate axis, and the format of its numbers.
 
-/// Ticks above the lowest one, at most.
+/// The maximum number of ticks above the lowest one.
 const TICKS: f64 = 5.0;
 
-/// Decades that a logarithmic axis shows at most.
+/// The maximum number of decades on a logarithmic axis.
 const DECADES: f64 = 9.0;
 
-/// An axis in coordinates of its own, in which ticks stand at whole numbers: any rates that are
-/// finite can be drawn, the largest too.
+/// An axis with its own coordinates, in which ticks are at whole numbers: any finite rates can be drawn, even
+/// the largest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Axis {
     /// The coordinate of the lower edge.
     pub low: f64,
     /// The coordinate of the upper edge.
     pub high: f64,
-    /// Whether some rates lie below the lower edge and are drawn on it.
+    /// Whether some rates are below the lower edge and are drawn on it.
     pub cut: bool,
     scale: Scale,
 }
@@ -23,7 +23,7 @@ pub struct Axis {
 enum Scale {
     /// The coordinate is the rate in these units.
     Linear(f64),
-    /// The coordinate is how many ticks of `decades` decades the rate lies above 10^`top`.
+    /// The coordinate is the number of ticks, of `decades` decades each, above 10^`top`.
     Log { top: f64, decades: f64 },
 }
 
@@ -65,13 +65,13 @@ impl Axis {
         coordinate.clamp(self.low, self.high)
     }
 
-    /// The ticks from below.
+    /// The ticks, from the lowest up.
     pub fn ticks(&self) -> impl Iterator<Item = f64> {
         let (low, high) = (self.low, self.high);
         (0..).map(move |index| low + f64::from(index)).take_while(move |tick| *tick <= high)
     }
 
-    /// What stands at the tick with this coordinate.
+    /// The label of the tick at this coordinate.
     pub fn label(&self, coordinate: f64) -> String {
         match self.scale {
             Scale::Linear(unit) if unit * self.high < 1e-3 && coordinate != 0.0 => {
@@ -83,16 +83,16 @@ impl Axis {
     }
 }
 
-/// The smallest of 1, 2, 5, 10, … times a power of 10 that is at least `number`.
+/// The smallest number of the form 1, 2, 5, 10, … times a power of 10 that is at least `number`.
 pub fn nice(number: f64) -> f64 {
     let power = 10f64.powf(number.max(f64::MIN_POSITIVE).log10().floor());
     let factors = [1.0, 2.0, 5.0, 10.0];
-    // log10 and powf may miss by an ulp.
+    // log10 and powf may be off by an ulp.
     let factor = factors.into_iter().find(|factor| number <= factor * power * (1.0 + 1e-9));
     rounded(factor.unwrap_or(10.0) * power).max(f64::MIN_POSITIVE)
 }
 
-/// A rate in four digits.
+/// A rate with four digits.
 pub fn short(rate: f64) -> String {
     let rounded = rounded(rate);
     if rounded == 0.0 || (1e-3..1e5).contains(&rounded) {
@@ -105,7 +105,7 @@ pub fn short(rate: f64) -> String {
     }
 }
 
-/// A number of updates in few digits: 1500, 20k, 1.5M.
+/// A short number of updates: 1500, 20k, 1.5M.
 pub fn count(updates: f64) -> String {
     let units = [(1e15, ""), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")];
     match units.into_iter().find(|unit| updates >= unit.0) {
@@ -116,7 +116,7 @@ pub fn count(updates: f64) -> String {
     }
 }
 
-/// Four digits of a number.
+/// A number rounded to four digits.
 fn rounded(number: f64) -> f64 {
     format!("{number:.3e}").parse().unwrap_or(number)
 }

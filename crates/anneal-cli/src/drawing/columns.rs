@@ -1,6 +1,6 @@
-//! A schedule in as many columns as a drawing has.
+//! A schedule split into the columns of a drawing.
 
-/// Updates that are looked at in each column.
+/// The number of updates sampled per column.
 const LOOKED_AT: u128 = 64;
 
 /// An update and its rate.
@@ -26,8 +26,8 @@ impl Column {
     }
 }
 
-/// The rates of updates 0 to `updates` − 1 in `count` columns. Where there are fewer updates than
-/// columns, an update takes several.
+/// The rates of updates 0 to `updates` − 1 in `count` columns. If there are fewer updates than columns, an
+/// update fills several.
 pub fn columns(rate: impl Fn(u64) -> f64, updates: u64, count: usize) -> Vec<Column> {
     let border = |index: usize| index as u128 * u128::from(updates) / count as u128;
     (0..count)

@@ -1,4 +1,4 @@
-//! Schedules drawn into one chart, in a terminal or as a picture.
+//! Draws schedules into one chart, in a terminal or as a picture.
 
 mod axis;
 mod columns;
@@ -16,9 +16,9 @@ use columns::{Column, columns};
 /// One schedule of a chart.
 #[derive(Debug)]
 pub struct Series {
-    /// The file or the text, as the user named it.
+    /// The file or the text, as given by the user.
     pub name: String,
-    /// What the legend of a picture calls it.
+    /// Its label in the legend of a picture.
     pub label: String,
     /// The schedule.
     pub schedule: Schedule,
@@ -29,16 +29,16 @@ pub struct Series {
 pub struct Chart {
     /// The schedules; at least one.
     pub series: Vec<Series>,
-    /// The updates that are drawn; at least one.
+    /// The number of updates drawn, at least one.
     pub updates: u64,
-    /// How they are counted.
+    /// The unit of the time axis.
     pub time: Time,
-    /// Whether the rates stand on a logarithmic axis.
+    /// Whether the rate axis is logarithmic.
     pub log: bool,
 }
 
 impl Chart {
-    /// Each schedule in `count` columns, and the axis of their rates.
+    /// Each schedule in `count` columns, and the axis of the rates.
     fn columns(&self, count: usize) -> (Vec<Vec<Column>>, Axis) {
         let all: Vec<Vec<Column>> = self
             .series
@@ -51,5 +51,5 @@ impl Chart {
     }
 }
 
-/// What a reader must know about rates that a logarithmic axis has no place for.
-const BELOW: &str = "rates of 0, or below the axis, lie on its lower edge";
+/// A note about rates that do not fit on a logarithmic axis.
+const BELOW: &str = "rates of 0 or below the axis are drawn at its lower edge";

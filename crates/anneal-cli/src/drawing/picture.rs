@@ -1,4 +1,4 @@
-//! A chart as a picture: SVG or PNG.
+//! Draws a chart as a picture: SVG or PNG.
 
 use super::{Axis, BELOW, Chart, Column, Series};
 use kuva::plot::LineStyle;
@@ -6,30 +6,29 @@ use kuva::plot::legend::{LegendEntry, LegendShape};
 use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot, Theme, TickFormat};
 use std::sync::Arc;
 
-/// Updates up to which each one is drawn, as a step.
+/// Up to this many updates, each one is drawn as a step.
 const EACH: u64 = 1_000;
 
-/// Dots of a PNG for each unit of the drawing: 600 of them for an inch where the picture is as wide
-/// as a column of a paper.
+/// Dots per unit of a PNG: 600 dpi if the picture is as wide as a column of a paper.
 const PNG_SCALE: f32 = 3.0;
 
-/// The size of a picture whose size is not given.
+/// The default size of a picture.
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
 
-/// Characters of a label in the legend.
+/// The maximum length of a label in the legend.
 const LABEL: usize = 60;
 
-/// Colors that people with any kind of color vision tell apart (Okabe and Ito, 2008).
+/// Colors that are distinguishable with any kind of color vision (Okabe and Ito, 2008).
 const COLORS: [&str; 7] =
     ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"];
 
-/// How a picture looks.
+/// The appearance of a picture.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
-    /// Width and height; as large as fits a page, and higher with a long legend, where they are not given.
+    /// Width and height; by default it fits a page, and is taller with a long legend.
     pub size: Option<(u32, u32)>,
-    /// What stands above it.
+    /// The title above the picture.
     pub title: Option<String>,
 }
 
@@ -58,7 +57,7 @@ fn drawing(chart: &Chart, look: &Look) -> (Vec<Plot>, Layout) {
         layout = layout
             .with_legend_entries(entries.collect())
             .with_legend_position(LegendPosition::OutsideBottomColumns)
-            // The box would cover the edge of the axis' label.
+            // The box would cover the edge of the axis label.
             .with_legend_box(false);
     }
     if let Some(title) = &look.title {
@@ -70,14 +69,14 @@ fn drawing(chart: &Chart, look: &Look) -> (Vec<Plot>, Layout) {
             let scale = (width / WIDTH).min(height / HEIGHT).clamp(0.6, 1.0);
             layout.with_width(width).with_height(height).with_scale(scale)
         }
-        // The legend makes the picture higher: by as much as it needs, where it is given whole.
+        // Without a given size, the legend makes the picture as tall as needed.
         None if series.len() > 1 => layout.with_width(WIDTH),
         None => layout.with_width(WIDTH).with_height(HEIGHT),
     };
     (lines, layout)
 }
 
-/// The color and the dashes of a line: lines of one color differ in their dashes.
+/// The color and the dash style of a line: lines of one color differ in their dashes.
 fn color_and_style(index: usize) -> (&'static str, LineStyle) {
     let styles = [LineStyle::Solid, LineStyle::Dashed, LineStyle::Dotted, LineStyle::DashDot];
     let style = styles[index / COLORS.len() % styles.len()].clone();
@@ -94,8 +93,8 @@ fn entry(index: usize, series: &Series) -> LegendEntry {
     }
 }
 
-/// The rate of each update lasts until the next one; of a long run, the ends and extremes of each
-/// column, which is narrower than the line.
+/// Each rate lasts until the next update; a long run is reduced to the ends and extremes of each column,
+/// which is narrower than the line.
 fn line(columns: &[Column], chart: &Chart, axis: &Axis) -> LinePlot {
     let at = |(step, rate): (u64, f64)| (chart.time.at(step), axis.coordinate(rate));
     let end = columns.last().map(|column| (chart.updates, column.last.1));
@@ -132,7 +131,7 @@ fn layout(lines: &[Plot], chart: &Chart, axis: &Axis) -> Layout {
         .with_theme(theme)
 }
 
-/// A label that fits into a legend, in which `$` would begin a formula.
+/// A label that fits into a legend; a `$` would start a formula.
 fn legend(label: &str) -> String {
     let mut shown: String = label.chars().take(LABEL).collect();
     if shown.len() < label.len() {
@@ -155,7 +154,7 @@ mod tests {
         let (columns, axis) = chart.columns(2);
         let line = line(&columns[0], &chart, &axis);
         let points: Vec<(f64, f64)> = line.data.iter().map(Into::into).collect();
-        // The axis has its ticks at multiples of 0.05.
+        // The axis has ticks at multiples of 0.05.
         assert_eq!(points, [(0.0, 2.0), (1.0, 4.0), (2.0, 4.0)]);
         assert!(line.step);
     }

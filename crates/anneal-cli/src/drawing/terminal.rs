@@ -1,11 +1,11 @@
-//! A chart in braille dots: two columns and four rows of them in each character.
+//! Draws a chart with braille characters of two by four dots.
 
 use super::{Axis, BELOW, Chart, Column, Time};
 
-/// Rows of characters between the axes.
+/// The number of text rows between the axes.
 const ROWS: usize = 16;
 
-/// Terminal colors that stand apart: blue, yellow, green, red, magenta, cyan.
+/// Distinguishable terminal colors: blue, yellow, green, red, magenta, cyan.
 const COLORS: [u8; 6] = [34, 33, 32, 31, 35, 36];
 
 /// The letter that marks a schedule in charts and tables.
@@ -13,7 +13,7 @@ pub fn mark(index: usize) -> char {
     char::from(b'a' + (index % 26) as u8)
 }
 
-/// `text` in the color of a schedule, where there are colors.
+/// `text` in the color of a schedule, if colors are on.
 pub fn colored(text: &str, index: usize, colors: bool) -> String {
     match colors {
         true => format!("\x1b[{}m{text}\x1b[0m", COLORS[index % COLORS.len()]),
@@ -21,13 +21,13 @@ pub fn colored(text: &str, index: usize, colors: bool) -> String {
     }
 }
 
-/// The chart, as lines of at most `width` characters.
+/// The chart as lines of at most `width` characters.
 pub fn draw(chart: &Chart, width: usize, colors: bool) -> String {
     let labels = |axis: &Axis| -> Vec<(f64, String)> {
         axis.ticks().map(|tick| (tick, axis.label(tick))).collect()
     };
-    // The labels' width decides how many columns are left, and the columns the axis: a label is
-    // taken to be at most this wide.
+    // The width of the labels determines the number of columns, and the columns determine the axis: labels
+    // are assumed to be at most this wide.
     const LABEL: usize = 7;
     let canvas_width = width.saturating_sub(LABEL + 2).max(10);
     let (series, axis) = chart.columns(2 * canvas_width);
@@ -54,7 +54,7 @@ pub fn draw(chart: &Chart, width: usize, colors: bool) -> String {
     lines.iter().map(|line| line.trim_end().to_string() + "\n").collect()
 }
 
-/// The row of dots for a coordinate, from above.
+/// The row of dots for a coordinate, counted from the top.
 fn dot_row(coordinate: f64, axis: &Axis) -> usize {
     let height = (coordinate - axis.low) / (axis.high - axis.low);
     let dots = ROWS * 4 - 1;
@@ -65,7 +65,7 @@ fn row_of(dot_row: usize) -> usize {
     dot_row / 4
 }
 
-/// A character of the canvas: what is seen, and the schedule that it belongs to.
+/// A character of the canvas, and the schedule it belongs to.
 #[derive(Clone, Copy, Default)]
 struct Cell {
     dots: u8,
@@ -89,14 +89,14 @@ impl Canvas {
         Self { cells: vec![vec![Cell::default(); width]; ROWS] }
     }
 
-    /// A dot for each rate that a column holds, joined to the column before it.
+    /// Draws the rates of each column as dots, joined to the previous column.
     fn curve(&mut self, columns: &[Column], axis: &Axis, series: usize) {
         let row = |rate: f64| dot_row(axis.coordinate(rate), axis);
         let mut before = None;
         for (x, column) in columns.iter().enumerate() {
             let (top, bottom) = (row(column.high.1), row(column.low.1));
             let joined = before.unwrap_or(top);
-            // Up to the dot beside the last one, so that a slope is thin and a jump is closed.
+            // Up to the dot next to the last one, so that a slope is thin and a jump is closed.
             let (top, bottom) = (top.min(joined + 1), bottom.max(joined.saturating_sub(1)));
             for y in top..=bottom {
                 self.dot(x, y, series);
@@ -112,7 +112,7 @@ impl Canvas {
         cell.series = series;
     }
 
-    /// The schedule's letter here and there on its curve, each schedule at places of its own.
+    /// Marks each curve with its letter in several places, different for each schedule.
     fn marks(&mut self, columns: &[Column], axis: &Axis, series: usize, all: usize) {
         const MARKS: usize = 4;
         let width = columns.len() / 2;
@@ -125,7 +125,7 @@ impl Canvas {
     }
 }
 
-/// What is seen of a row; neighbours of one schedule share a color.
+/// The visible text of a row; neighbouring cells of one schedule share a color.
 fn line(cells: &[Cell], colors: bool) -> String {
     let same = |one: &Cell, other: &Cell| {
         one.seen().is_some() == other.seen().is_some() && one.series == other.series
@@ -142,7 +142,7 @@ fn line(cells: &[Cell], colors: bool) -> String {
         .collect()
 }
 
-/// The axis of the updates and its numbers.
+/// The update axis and its numbers.
 fn below(time: &Time, width: usize, label: usize) -> [String; 2] {
     let step = time.tick_step((width as f64 / 14.0).max(1.0));
     let room = width.saturating_sub(time.name.len() + 1);
@@ -196,8 +196,8 @@ mod tests {
     fn steps_are_flat_with_jumps_between_them() {
         let text = drawn(&["step_decay(1.0, 50, 0.5)"], 100, false, 49);
         let rows: Vec<String> = text.lines().map(|line| line.chars().skip(9).collect()).collect();
-        // The first half is a row of dots at the top, where the axis ends at 1. The jump begins
-        // beside its last dot, is closed, and ends in the row of dots of the second half.
+        // The first half is a row of dots at the top, where the axis ends at 1. The jump starts next to its
+        // last dot, is closed, and ends in the row of dots of the second half.
         assert_eq!(rows[0], "⠉".repeat(20) + "⡆", "{text}");
         assert!(rows[1..7].iter().all(|row| row.trim() == "⡇"), "{text}");
         assert_eq!(rows[7].trim(), "⣇".to_string() + &"⣀".repeat(19), "{text}");

@@ -1,21 +1,20 @@
-//! The axis of the updates, in epochs where they are known.
+//! The update axis, in epochs if they are known.
 
 use super::axis::{count, nice};
 
-/// Where updates stand, and at which of them there are ticks.
+/// The positions of updates and ticks on the axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Time {
-    /// The updates drawn.
+    /// The number of updates drawn.
     updates: u64,
-    /// The updates between two whole numbers of the axis.
+    /// The number of updates per unit of the axis.
     unit: u64,
-    /// What the numbers count.
+    /// The name of the unit.
     pub name: &'static str,
 }
 
 impl Time {
-    /// An axis of so many updates. It counts epochs, where the updates in each are known and there are
-    /// at least two of them.
+    /// An axis of `updates` updates. It counts epochs if their length is known and there are at least two.
     pub fn of(updates: u64, epoch: Option<u64>) -> Self {
         match epoch.filter(|epoch| updates / epoch >= 2) {
             Some(epoch) => Self { updates, unit: epoch, name: "epoch" },
@@ -23,25 +22,25 @@ impl Time {
         }
     }
 
-    /// The number on the axis at which an update begins.
+    /// The position on the axis at which an update starts.
     pub fn at(&self, update: u64) -> f64 {
         update as f64 / self.unit as f64
     }
 
-    /// The number at which the last update ends.
+    /// The position at which the last update ends.
     pub fn end(&self) -> f64 {
         self.at(self.updates)
     }
 
-    /// The distance of ticks of which there are about `ticks`: whole epochs or updates.
+    /// The tick distance for about `ticks` ticks: whole epochs or updates.
     pub fn tick_step(&self, ticks: f64) -> f64 {
         nice(self.end() / ticks).max(1.0)
     }
 
-    /// What stands at a tick.
+    /// The label of a tick.
     pub fn label(&self, number: f64) -> String {
         match number {
-            // As its neighbours.
+            // Same unit as its neighbours.
             1e3..1e4 if self.end() >= 1e4 => format!("{}k", number / 1e3),
             _ => count(number),
         }

@@ -1,4 +1,4 @@
-//! `anneal analyze`: what can be said of a schedule without training.
+//! `anneal analyze`: analyzes a schedule without training.
 
 use crate::error::Error;
 use crate::input::{Input, RunArgs};
@@ -8,7 +8,7 @@ use clap::Args;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Report what can be said of a schedule without training
+/// Analyze a schedule without training
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -16,10 +16,10 @@ Examples:
   anneal analyze 'cosine(0.1).warmup(5%)' --steps 1000 --weight-decay 1e-4 --curvature 15
   anneal analyze 'power_law(0.1, 100, 0.7)' --steps 1000 --format json
 
-Flatness (total variation, largest jump), travel Ση and noise Ση², the Robbins–Monro conditions of
-the curve without an end, half-life and frozen part, and for a step or an exponential decay its
-partner of the other kind; with --curvature its stability, with --weight-decay the decay that it
-really gives. Each number says whether it comes from a closed form or from a sum over the updates.")]
+Reports flatness (total variation, largest jump), travel Ση and noise Ση², the Robbins–Monro conditions
+of the endless curve, half-life and frozen share, and the matching exponential or step decay; with
+--curvature also the stability, and with --weight-decay the effective decay. Each number states
+whether it comes from a closed form or from a sum over the updates.")]
 pub struct Analyze {
     /// A .toml or .json file, a text such as 'cosine(3e-4).warmup(5%)', or - for stdin
     #[arg(value_name = "SCHEDULE")]

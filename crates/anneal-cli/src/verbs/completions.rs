@@ -1,4 +1,4 @@
-//! `anneal completions`: what a shell needs to complete arguments.
+//! `anneal completions`: shell completions.
 
 use crate::{Cli, error::Error};
 use clap::{Args, CommandFactory};
@@ -19,7 +19,7 @@ pub struct Completions {
 
 impl Completions {
     pub fn run(&self, out: &mut impl Write) -> Result<ExitCode, Error> {
-        // The generator stops the program where it cannot write, so it writes to memory.
+        // The generator panics if it cannot write, so it writes to memory.
         let mut script = vec![];
         clap_complete::generate(self.shell, &mut Cli::command(), "anneal", &mut script);
         out.write_all(&script)?;

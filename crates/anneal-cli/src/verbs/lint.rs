@@ -1,32 +1,35 @@
-//! `anneal lint`: what is wrong with a schedule before training.
+//! `anneal lint`: finds likely mistakes in a schedule before training.
 
 use crate::analysis_arguments::{AnalysisArguments, ReportFormat, unanswered};
 use crate::error::Error;
 use crate::input::{Input, Run, RunArgs};
 use anneal_schedule::analysis::Options;
+use anneal_schedule::decay::{Policy, Strength};
+use anneal_schedule::{ScheduleConfig, WeightDecay};
 use anneal_schedule::lint::{Code, Example, Finding, Severity, lint};
 use clap::Args;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Say what is wrong with a schedule before training
+/// Find likely mistakes in a schedule, or a whole training, before training
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   anneal lint gpt.toml --steps 100000
+  anneal lint train.toml --epochs 20 --steps-per-epoch 391
   anneal lint gpt.toml resnet.toml --epochs 90 --steps-per-epoch 5005 --allow fading-decay --strict
   anneal lint 'step_decay(0.1, 30ep, 0.1)' --epochs 90 --steps-per-epoch 5005 --weight-decay 1e-4
   anneal lint 'constant(0.1)' --steps 1000 --curvature 10 --optimizer heavy-ball --momentum 0.9
   anneal lint --explain ends-early
 
-Each finding has a code that never changes, a severity, where it is, and what to change. A note costs
-something and may be meant; a warning is most likely not meant; with an error there is nothing to train.
-A schedule is judged in a run: give its length.
+Each finding has a stable code, a severity, a position, and a suggested change. A note points out a
+cost that may be intended; a warning is probably a mistake; a schedule with an error cannot be trained.
+A schedule is checked for a run: give its length.
 
 Exit codes:
-  0  fine, or nothing but notes
-  1  warnings or errors, with --strict notes too, or a schedule that is wrong
-  2  the command is wrong, or a file cannot be read; the others are reported all the same")]
+  0  fine, or only notes
+  1  warnings or errors, with --strict notes too, or a wrong schedule
+  2  the command is wrong, or a file cannot be read; the other files are still reported")]
 pub struct Lint {
     /// .toml or .json files, texts such as 'cosine(3e-4).warmup(5%)', or - for stdin
     #[arg(value_name = "SCHEDULE", required_unless_present = "explain")]
@@ -35,23 +38,23 @@ pub struct Lint {
     run: RunArgs,
     #[command(flatten)]
     look: AnalysisArguments,
-    /// Leave out findings with this code; may be given several times
+    /// Ignore findings with this code; may be given several times
     #[arg(long, value_name = "CODE", value_delimiter = ',')]
     allow: Vec<Code>,
-    /// Let notes give exit code 1 too
+    /// Return exit code 1 for notes too
     #[arg(long)]
     strict: bool,
-    /// Explain a code, with a schedule that has it and one that does not; without CODE, list all
+    /// Explain a code, with an example that triggers it and one that does not; without CODE, list all
     #[arg(long, value_name = "CODE", exclusive = true)]
     explain: Option<Option<Code>>,
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
 }
 
-/// What came of one schedule.
+/// The result for one schedule.
 struct Linted {
     name: String,
-    /// Its name, with line and column where a value in its file does not resolve.
+    /// Its name, with line and column if a value in its file does not resolve.
     place: String,
     found: Result<Vec<Finding>, Error>,
 }
@@ -64,13 +67,13 @@ impl Lint {
             None => {}
         }
         let (run, options) = (self.run.run()?, self.look.options()?);
-        let all = self.schedules.iter().map(|argument| self.lint(argument, &run, &options));
+        let all = self.schedules.iter().flat_map(|argument| self.lint(argument, &run, &options));
         let all: Vec<Linted> = all.collect();
         match self.format {
             ReportFormat::Text => write_text(out, &all)?,
             ReportFormat::Json => write_json(out, &all)?,
         }
-        // What was found comes first.
+        // Print the findings first.
         out.flush()?;
         let errors = all.iter().filter_map(|linted| linted.found.as_ref().err());
         for error in errors {
@@ -79,24 +82,39 @@ impl Lint {
         Ok(ExitCode::from(all.iter().map(|linted| self.code(linted)).max().unwrap_or(0)))
     }
 
-    fn lint(&self, argument: &str, run: &Run, options: &Options) -> Linted {
-        let input = match Input::read(argument) {
+    /// Findings in a schedule. In a training, checks everything else too, and lints the schedules of its groups.
+    fn lint(&self, argument: &str, run: &Run, options: &Options) -> Vec<Linted> {
+        let input = match Input::read_whole(argument) {
             Ok(input) => input,
             Err(error) => {
                 let name = argument.to_string();
-                return Linted { place: name.clone(), name, found: Err(error) };
+                return vec![Linted { place: name.clone(), name, found: Err(error) }];
             }
         };
-        // Says which flag is missing, where the length of the run is.
-        let found = input.check_length(run).and_then(|()| {
-            lint(&run.config(&input), run.length, options)
-                .map_err(|error| unanswered(&input.name, &error))
+        let options = options_of(&input, options);
+        let findings = |config: &ScheduleConfig| {
+            let found = lint(config, run.length, &options);
+            let mut found = found.map_err(|error| unanswered(&input.name, &error))?;
+            found.retain(|finding| !self.allow.contains(&finding.code));
+            Ok(found)
+        };
+        // Names the missing flag if the length of the run is needed.
+        let whole = input.check_length(run).and_then(|()| findings(&run.config(&input)));
+        let whole = whole.and_then(|found| match found.iter().any(|finding| finding.severity == Severity::Error) {
+            // A finding reports it already.
+            true => Ok(found),
+            false => input.check(run).map(|()| found),
         });
-        let found = found.map(|mut findings| {
-            findings.retain(|finding| !self.allow.contains(&finding.code));
-            findings
+        let of_groups = input.training.iter().flat_map(|training| &training.groups);
+        let of_groups = of_groups.flat_map(|groups| &groups.groups).filter_map(|group| {
+            let found = findings(group.schedule.as_ref()?);
+            let place = input.place_of_field(&format!("groups.{}.schedule", group.name));
+            let name = format!("{} (group {})", input.name, group.name);
+            Some(Linted { name, place, found })
         });
-        Linted { place: input.place(run), name: input.name, found }
+        let of_groups: Vec<Linted> = of_groups.collect();
+        let first = Linted { place: input.place(run), name: input.name.clone(), found: whole };
+        [first].into_iter().chain(of_groups).collect()
     }
 
     fn code(&self, linted: &Linted) -> u8 {
@@ -108,6 +126,19 @@ impl Lint {
     }
 }
 
+/// The options, with the weight decay of the file.
+fn options_of(input: &Input, options: &Options) -> Options {
+    let decay = input.training.as_ref().and_then(|training| training.weight_decay.as_ref());
+    let mut options = *options;
+    if let (None, Some(WeightDecay { policy: Policy::Coupled, strength: Strength::Coefficient(omega), .. })) =
+        (options.weight_decay, decay)
+        && *omega > 0.0
+    {
+        options.weight_decay = Some(*omega);
+    }
+    options
+}
+
 fn write_text(out: &mut impl Write, all: &[Linted]) -> Result<(), Error> {
     for Linted { place, found, .. } in all {
         match found {
@@ -117,7 +148,7 @@ fn write_text(out: &mut impl Write, all: &[Linted]) -> Result<(), Error> {
                     writeln!(out, "{place}: {finding}")?;
                 }
             }
-            // Said on stderr.
+            // Already printed to stderr.
             Err(_) => {}
         }
     }
@@ -141,7 +172,7 @@ fn list(out: &mut impl Write) -> Result<ExitCode, Error> {
     for code in Code::ALL {
         writeln!(out, "{:width$}  {}", code.as_str(), code.meaning())?;
     }
-    writeln!(out, "\nMore of each: anneal lint --explain CODE")?;
+    writeln!(out, "\nMore about each: anneal lint --explain CODE")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -152,11 +183,11 @@ fn explain(code: Code, out: &mut impl Write) -> Result<ExitCode, Error> {
     writeln!(out, "{}\n\n{}\n", wrapped(code.meaning()), wrapped(explanation.reason))?;
     writeln!(out, "It is found in\n  {}", command(explanation.bad))?;
     writeln!(out, "and not in\n  {}\n", command(explanation.good))?;
-    writeln!(out, "Where it is meant: --allow {code}")?;
+    writeln!(out, "If it is intended: --allow {code}")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A text in lines of at most 80 characters.
+/// Wraps a text to lines of at most 80 characters.
 fn wrapped(text: &str) -> String {
     const WIDTH: usize = 80;
     let mut lines = vec![String::new()];

@@ -1,4 +1,4 @@
-//! `anneal list`: every curve and combinator, with its arguments and how it looks.
+//! `anneal list`: every curve and combinator, with its arguments and a plot.
 
 use super::show::{has_colors, width};
 use crate::analysis_arguments::ReportFormat;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// List the curves and combinators, with their arguments and how each looks
+/// List the curves and combinators, with their arguments and a plot of each
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -20,10 +20,10 @@ Examples:
   anneal list cosine warmup
   anneal list --format json
 
-A name alone is given in full: its formula, each argument with its default, what other libraries call
-it, and an example as a text, in a file and in Rust. Curves are drawn over 10 epochs of 10 updates.")]
+With names, it shows each in full: the formula, each argument with its default, the names in other
+libraries, and an example as a text, in a file and in Rust. Curves are drawn over 10 epochs of 10 updates.")]
 pub struct List {
-    /// What to give in full, such as cosine
+    /// Names to show in full, for example cosine
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[arg(long, value_enum, default_value_t)]
@@ -50,10 +50,10 @@ impl List {
     }
 }
 
-/// Characters of the plot in a list.
+/// The width of the plot in a list.
 const PLOT: usize = 20;
 
-/// Updates of the run in which an example is drawn.
+/// The length of the run in which an example is drawn.
 const UPDATES: u64 = 100;
 
 fn all(width: usize) -> Result<String, Error> {
@@ -69,7 +69,7 @@ fn all(width: usize) -> Result<String, Error> {
     Ok(text + "\nIn full: anneal list NAME\n")
 }
 
-/// `cosine(peak) .end .length`: what it takes by position, and what as a call of its own.
+/// `cosine(peak) .end .length`: its positional arguments, and those with a call of their own.
 fn call(entry: &Entry) -> String {
     let dot = if begins(entry) { "" } else { "." };
     let names: Vec<&str> = entry.arguments.iter().map(|argument| argument.name).collect();
@@ -81,7 +81,7 @@ fn call(entry: &Entry) -> String {
     }
 }
 
-/// How many arguments its call has in the example.
+/// The number of positional arguments in the example.
 fn by_position(entry: &Entry) -> usize {
     let call = format!("{}(", entry.name);
     let inside = entry.example.split_once(&call).map_or("", |(_, inside)| inside);
@@ -100,7 +100,7 @@ fn by_position(entry: &Entry) -> usize {
     commas + usize::from(!inside.starts_with(')'))
 }
 
-/// Whether its call begins a text.
+/// Whether its call starts a text.
 fn begins(entry: &Entry) -> bool {
     entry.example.starts_with(entry.name)
 }
@@ -110,7 +110,7 @@ fn example(entry: &Entry) -> Result<Schedule, Error> {
     entry.config().resolve(run).map_err(|error| Error::Schedule(error.to_string()))
 }
 
-/// The rates in a row of blocks, from 0 to the highest.
+/// The rates as a row of blocks, from 0 to the highest.
 fn plot(schedule: &Schedule) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let step = |column: usize| column as u64 * UPDATES / PLOT as u64;
@@ -147,7 +147,7 @@ fn in_full(entry: &Entry, width: usize, colors: bool) -> Result<String, Error> {
         text += &format!("\nElsewhere: {}\n", entry.elsewhere.join(", "));
     }
     text += &format!("\nAs a text\n  {}\n\nIn Rust\n  {}\n", entry.example, entry.rust);
-    text += "\nIn a file, where the text may stand too\n";
+    text += "\nIn a file (or as the text above)\n";
     for line in toml.lines().filter(|line| !line.is_empty()) {
         text += &format!("  {line}\n");
     }

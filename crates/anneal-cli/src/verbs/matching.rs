@@ -1,4 +1,4 @@
-//! `anneal match`: which step decay is which exponential decay.
+//! `anneal match`: matches step decays with exponential decays.
 
 use crate::count::count;
 use crate::error::Error;
@@ -10,7 +10,7 @@ use clap::Args;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Find the exponential decay that belongs to a step decay, or the other way round
+/// Find the exponential decay that matches a step decay, or vice versa
 #[derive(Debug, Args)]
 #[command(name = "match", after_help = "\
 Examples:
@@ -19,7 +19,7 @@ Examples:
   anneal match --exponential 'exponential(0.1, kappa(0.001))' --every 500
 
 A step decay and its exponential have the same rate at the end of the run: κ = −n ln γ / E for n
-drops in E updates. An exponential and its step decay have the same half-life, γ = ½; with --every T
+drops in E updates. An exponential and its step decay have the same half-life, γ = ½, or with --every T
 the same decay, γ = e^(−κT). The log-gap is ln(step decay / exponential decay) at the same update.")]
 pub struct Match {
     /// A step decay: a .toml or .json file, or a text such as 'step_decay(0.1, 30ep, 0.1)'
@@ -49,8 +49,8 @@ impl Match {
         let argument = argument.ok_or_else(|| Error::Usage("give --step or --exponential".into()))?;
         let input = Input::read(argument)?;
         let mixed_up = match (&input.config, self.step.is_some()) {
-            (ScheduleConfig::StepDecay(_), false) => Some("a step decay: give it to --step"),
-            (ScheduleConfig::Exponential(_), true) => Some("exponential: give it to --exponential"),
+            (ScheduleConfig::StepDecay(_), false) => Some("a step decay: pass it to --step"),
+            (ScheduleConfig::Exponential(_), true) => Some("an exponential decay: pass it to --exponential"),
             _ => None,
         };
         if let Some(advice) = mixed_up {
@@ -60,7 +60,7 @@ impl Match {
         let steps = match schedule.length() {
             Some(steps) => steps,
             None if self.step.is_some() => return Err(unanswered(argument, &AnalysisError::NeedsSteps)),
-            // An exponential decay needs none.
+            // An exponential decay does not need one.
             None => 1,
         };
         let found = partner(&schedule, steps, self.every).map_err(|error| unanswered(argument, &error))?;

@@ -1,4 +1,4 @@
-//! The verbs: a file each, with its arguments, its help and its work.
+//! The verbs, one file each, with arguments, help and implementation.
 
 use crate::error::Error;
 use clap::Subcommand;
@@ -9,14 +9,14 @@ macro_rules! verbs {
     ($($module:ident $verb:ident),* $(,)?) => {
         $(mod $module;)*
 
-        /// What to do.
+        /// The command.
         #[derive(Debug, Subcommand)]
         pub enum Verb {
             $($verb($module::$verb),)*
         }
 
         impl Verb {
-            /// Does it; the result is the exit code, or what went wrong.
+            /// Runs it; returns the exit code or the error.
             pub fn run(&self, out: &mut impl Write) -> Result<ExitCode, Error> {
                 match self {$(Self::$verb(verb) => verb.run(out),)*}
             }
@@ -29,6 +29,7 @@ verbs! {
     show Show,
     sample Sample,
     lint Lint,
+    explain Explain,
     analyze Analyze,
     matching Match,
     translate Translate,

@@ -1,4 +1,4 @@
-//! `anneal sample`: the rates themselves.
+//! `anneal sample`: prints the rates.
 
 use crate::count::count;
 use crate::error::Error;
@@ -10,24 +10,24 @@ use std::num::NonZeroU64;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-/// Print the rates of a range of updates, in full precision
+/// Print the rates of a range of updates at full precision
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   anneal sample 'exponential(0.1, half_life(100))' --steps 0..1000 --every 10
   anneal sample gpt.toml --steps 0..2000 --run-steps 100000 --format json > rates.json
 
-Update t of 0, 1, … uses the rate at t. --steps says which updates are printed; the length of the
+Update t of 0, 1, … uses the rate at t. --steps selects the updates to print; the length of the
 run, which spans in percent or epochs need, is --run-steps, or --epochs with --steps-per-epoch.
-A number is the shortest one that reads back as the same double.")]
+Each number is the shortest decimal that reads back as the same double.")]
 pub struct Sample {
     /// A .toml or .json file, a text such as 'cosine(3e-4).warmup(5%)', or - for stdin
     #[arg(value_name = "SCHEDULE")]
     schedule: String,
-    /// The updates to print: FIRST..END, without END
+    /// The updates to print: FIRST..END, excluding END
     #[arg(long, value_name = "FIRST..END")]
     steps: Range,
-    /// Print every K-th update of them
+    /// Print only every K-th of these updates
     #[arg(long, value_name = "K", value_parser = at_least_1, default_value = "1")]
     every: NonZeroU64,
     #[arg(long, value_enum, default_value_t)]
@@ -39,17 +39,17 @@ pub struct Sample {
     epochs: EpochArgs,
 }
 
-/// How the rates are written
+/// The output format of the rates
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Format {
-    /// A line `step,rate` for each update, after a header
+    /// A header, then a line `step,rate` per update
     #[default]
     Csv,
     /// A list of objects {"step": …, "rate": …}
     Json,
 }
 
-/// A range of updates, the end not in it.
+/// A range of updates, excluding the end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Range {
     first: u64,
@@ -63,7 +63,7 @@ impl FromStr for Range {
         let allowed = "allowed: FIRST..END, such as 0..100";
         let (first, end) = text.split_once("..").ok_or(allowed)?;
         let range = Self { first: count(first)?, end: count(end)? };
-        if range.first < range.end { Ok(range) } else { Err(format!("no update in it; {allowed}")) }
+        if range.first < range.end { Ok(range) } else { Err(format!("the range is empty; {allowed}")) }
     }
 }
 
@@ -80,7 +80,7 @@ impl Sample {
         let rates = successors(Some(first), next)
             .take_while(|&step| step < end)
             .map(|step| (step, schedule.rate(step)));
-        // `{:?}` of an f64 is the shortest decimal that reads back the same, and JSON too.
+        // `{:?}` of an f64 is the shortest decimal that reads back as the same number, and is valid JSON.
         match self.format {
             Format::Csv => {
                 writeln!(out, "step,rate")?;

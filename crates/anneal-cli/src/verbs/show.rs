@@ -1,4 +1,4 @@
-//! `anneal show`: schedules in one chart, and their key figures.
+//! `anneal show`: draws schedules in one chart, with their key figures.
 
 use crate::drawing::picture::{self, Look};
 use crate::drawing::{Chart, Series, Time, short, terminal};
@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Draw schedules into one chart, with a table of their key figures
+/// Draw schedules in one chart, with a table of their key figures
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -22,10 +22,10 @@ Examples:
   echo 'cosine(3e-4)' | anneal show - --steps 1e6
 
 The chart shows updates 0 to N − 1 of a run of N updates: give --steps N, or --epochs with
---steps-per-epoch, which also has the axis count epochs. A run that is shorter than its schedule is refused,
-unless --truncate shows the beginning of the longer one. The chart is as wide as the terminal, as COLUMNS in
-the environment or as --width says, else 80 characters. Where the run is longer than a million updates, ≈
-marks a mean that was taken from a part of them. NO_COLOR in the environment takes the colors away.")]
+--steps-per-epoch, which also makes the axis count epochs. A run that is shorter than its schedule is
+refused, unless --truncate shows the beginning of the longer one. --width, COLUMNS in the environment or
+the terminal sets the width of the chart, by default 80 characters. For runs of more than a million updates,
+≈ marks a mean taken from a sample of them. NO_COLOR in the environment turns colors off.")]
 pub struct Show {
     /// .toml or .json files, texts such as 'cosine(3e-4).warmup(5%)', or - for stdin
     #[arg(value_name = "SCHEDULE", required = true, num_args = 1..=26)]
@@ -35,21 +35,21 @@ pub struct Show {
     /// Draw the rates on a logarithmic axis
     #[arg(long)]
     log: bool,
-    /// Draw a picture into this file, .svg or .png, instead of the terminal
+    /// Write a picture to this file, .svg or .png, instead of drawing in the terminal
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Width and height of the picture [default: 760x420, higher with a legend]
+    /// Width and height of the picture [default: 760x420, taller with a legend]
     #[arg(long, value_name = "WxH", value_parser = size, requires = "out")]
     size: Option<(u32, u32)>,
-    /// Write this above the picture
+    /// Title above the picture
     #[arg(long, value_name = "TEXT", requires = "out")]
     title: Option<String>,
-    /// Characters in a line of the chart, 40 to 400
+    /// Width of the chart in characters, 40 to 400
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(40..=400))]
     width: Option<u16>,
 }
 
-/// The width of what is written where there is no terminal.
+/// The width of the output without a terminal.
 const PIPED_WIDTH: usize = 80;
 
 fn size(text: &str) -> Result<(u32, u32), String> {
@@ -105,7 +105,7 @@ impl Show {
     }
 }
 
-/// That of the environment, of the terminal, or where there is none, a fixed one.
+/// The width from the environment or the terminal, otherwise a fixed one.
 pub fn width() -> usize {
     let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let terminal = || {
@@ -171,7 +171,7 @@ fn table(chart: &Chart) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The kind of a picture, by the ending of its name.
+/// The format of a picture, from the extension of its name.
 enum Format {
     Svg,
     Png,
@@ -183,7 +183,7 @@ impl Format {
         match extension.as_ref().and_then(|extension| extension.to_str()) {
             Some("svg") => Ok(Self::Svg),
             Some("png") => Ok(Self::Png),
-            _ => Err(Error::Usage(format!("{}: a picture ends in .svg or .png", path.display()))),
+            _ => Err(Error::Usage(format!("{}: the name of a picture must end in .svg or .png", path.display()))),
         }
     }
 

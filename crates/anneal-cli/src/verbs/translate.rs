@@ -1,10 +1,11 @@
-//! `anneal translate`: a peer's scheduler as a schedule file.
+//! `anneal translate`: converts another library's scheduler to a schedule file.
 
 use crate::error::{Error, note};
 use crate::stdin;
+use anneal_config::{ControllerConfig, TrainingConfig};
 use anneal_control::peers::{self, PeerError, Translation};
-use anneal_control::{Describe, Signal};
-use anneal_schedule::{ScheduleExt, FileError, RunLength, ScheduleConfig, ScheduleError, file};
+use anneal_control::{Describe, Scoped, Signal};
+use anneal_schedule::{ScheduleExt, FileError, RunLength, ScheduleConfig, ScheduleError};
 use clap::{Args, ValueEnum};
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
@@ -23,23 +24,22 @@ Examples:
   anneal translate --from torch --base-lr 0.1 --name StepLR @step.json
   anneal translate --list
 
-Arguments are the peer's own, by name; what the peer lets you leave out may be left out. Lengths
-are in updates; patience and cooldown count values of the metric. A scheduler that moves the momentum
-too is two schedules: the rate's is printed, and with --momentum the momentum's. One that hears a metric,
-such as ReduceLROnPlateau, is a schedule and a controller: both are printed.")]
+Arguments have the peer's names and defaults. Lengths are in updates; patience and cooldown count
+values of the metric. A scheduler that also changes the momentum becomes two schedules: the rate's is
+printed, or with --momentum the momentum's. One that needs a metric, such as ReduceLROnPlateau,
+becomes a schedule and a controller: both are printed.")]
 pub struct Translate {
-    /// The library that the scheduler is from; see --list
+    /// The scheduler's library; see --list
     #[arg(long, value_name = "PEER", required_unless_present = "list")]
     from: Option<String>,
-    /// The scheduler's name, unless ARGS says it
+    /// The scheduler's name, unless ARGS contains it
     #[arg(long)]
     name: Option<String>,
-    /// The rate that the peer's optimizer was made with, unless ARGS says it; schedules of optax, keras
-    /// and fastai need none
+    /// The rate of the peer's optimizer, unless ARGS contains it; not needed for optax, keras and fastai
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     base_lr: Option<f64>,
-    /// The scheduler's arguments as a JSON object, or {"name": …, "args": {…}, "base_lr": …}; @FILE, a
-    /// name in .json, or - for stdin reads them from there
+    /// The scheduler's arguments as a JSON object, or {"name": …, "args": {…}, "base_lr": …}; @FILE, a .json
+    /// file name, or - for stdin reads them from there
     #[arg(value_name = "ARGS", required_unless_present = "list")]
     arguments: Option<String>,
     #[arg(long, value_enum, default_value_t)]
@@ -47,16 +47,16 @@ pub struct Translate {
     /// Print the momentum's schedule instead of the rate's
     #[arg(long)]
     momentum: bool,
-    /// What a scheduler that hears a metric listens to, such as "valid Accuracy" or "train Loss";
-    /// "valid Loss" where a low one is good, else "valid Accuracy"
+    /// The metric of a scheduler that needs one, for example "valid Accuracy" or "train Loss" [default:
+    /// "valid Loss", or "valid Accuracy" if higher is better]
     #[arg(long)]
     signal: Option<Signal>,
-    /// List the peers with their schedulers and exit
+    /// List the peers and their schedulers, and exit
     #[arg(long, exclusive = true)]
     list: bool,
 }
 
-/// How the schedule is written
+/// The output format of the schedule
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Format {
     #[default]
@@ -90,7 +90,7 @@ impl Translate {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The rate that the scheduler scales; any, where it scales none.
+    /// The rate that the scheduler scales; arbitrary if it does not scale one.
     fn base_lr(&self, peer: &str, given: &Given) -> Result<f64, Error> {
         match (self.base_lr, given.base_lr) {
             (Some(base_lr), None) | (None, Some(base_lr)) => Ok(base_lr),
@@ -115,20 +115,31 @@ impl Translate {
         }
     }
 
-    /// The schedule and its controller.
+    /// The schedule and its controller: a training.
     fn controlled(&self, translation: &Translation) -> Result<String, Error> {
+        let training = || {
+            let mut training = TrainingConfig::new(translation.rate.clone());
+            let scoped = translation.controller.clone();
+            training.controllers.extend(scoped.map(|Scoped { rule, group, after, until, at_end }| {
+                let mut controller = ControllerConfig::new(rule.kind(), rule);
+                (controller.group, controller.after) = (group, after);
+                (controller.until, controller.at_end) = (until, at_end);
+                controller
+            }));
+            training
+        };
         match self.format {
-            Format::Toml => file::to_toml(translation).map_err(unwritable),
-            Format::Json => file::to_json(translation).map_err(unwritable),
+            Format::Toml => training().to_toml().map_err(unwritable),
+            Format::Json => training().to_json().map_err(unwritable),
             Format::Text => Ok(translation.to_string()),
         }
     }
 
-    /// Listening to the signal that was asked for.
+    /// Uses the requested signal.
     fn listening(&self, name: &str, translation: Translation) -> Result<Translation, Error> {
         let translation = match &self.signal {
             Some(_) if translation.controller.is_none() => {
-                return Err(Error::Usage(format!("{name} hears no metric; leave --signal out")));
+                return Err(Error::Usage(format!("{name} does not use a metric; omit --signal")));
             }
             Some(signal) => translation.signal(signal.clone()),
             None => translation,
@@ -141,13 +152,13 @@ impl Translate {
         Ok(translation)
     }
 
-    /// The schedule that was asked for.
+    /// The requested schedule.
     fn chosen(&self, name: &str, translation: Translation) -> Result<ScheduleConfig, Error> {
         match (self.momentum, translation.momentum) {
             (true, Some(momentum)) => Ok(momentum),
-            (true, None) => Err(Error::Usage(format!("{name} does not move the momentum"))),
+            (true, None) => Err(Error::Usage(format!("{name} does not change the momentum"))),
             (false, Some(_)) => {
-                note(&format!("{name} moves the momentum too; print it with --momentum"));
+                note(&format!("{name} changes the momentum too; print it with --momentum"));
                 Ok(translation.rate)
             }
             (false, None) => Ok(translation.rate),
@@ -155,7 +166,7 @@ impl Translate {
     }
 }
 
-/// What ARGS says.
+/// The content of ARGS.
 struct Given {
     name: String,
     arguments: Value,
@@ -163,7 +174,7 @@ struct Given {
     peer: Option<String>,
 }
 
-/// A scheduler that ARGS names itself.
+/// A scheduler that is named in ARGS.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Named {
@@ -182,7 +193,7 @@ impl Given {
     fn read(argument: &str, name: Option<&str>) -> Result<Self, Error> {
         let (place, text) = text_of(argument)?;
         let Unique(value) = serde_json::from_str(&text).map_err(|error| {
-            Error::Usage(format!("{place}: no JSON object: {error}; allowed: {{\"step_size\": 30}}"))
+            Error::Usage(format!("{place}: not a JSON object: {error}; allowed: {{\"step_size\": 30}}"))
         })?;
         let names_itself = value.get("name").is_some();
         match name {
@@ -205,7 +216,7 @@ impl Given {
     }
 }
 
-/// Where the arguments stand, and what they are: `@FILE`, a name in .json, `-` for stdin, or the text.
+/// The source of the arguments and their text: `@FILE`, a name in .json, `-` for stdin, or the text itself.
 fn text_of(argument: &str) -> Result<(String, String), Error> {
     let is_json_file = || Path::new(argument).extension().is_some_and(|ending| ending == "json");
     let file = argument.strip_prefix('@').or_else(|| is_json_file().then_some(argument));
@@ -219,7 +230,7 @@ fn text_of(argument: &str) -> Result<(String, String), Error> {
     }
 }
 
-/// JSON in which no key stands twice; [`Value`] alone keeps the last one without a word.
+/// JSON without duplicate keys; [`Value`] alone silently keeps the last one.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {
@@ -281,10 +292,10 @@ impl<'de> Visitor<'de> for UniqueVisitor {
     }
 }
 
-/// A schedule that could not be used is not printed.
+/// An unusable schedule is not printed.
 fn check(name: &str, config: &ScheduleConfig) -> Result<(), Error> {
     match config.clone().resolve(RunLength::unbounded()) {
-        // It may be right in a run of known length.
+        // It may be valid in a run of known length.
         Ok(_) | Err(ScheduleError::NeedsRunLength { .. } | ScheduleError::NeedsEpochs { .. }) => Ok(()),
         Err(error) => Err(Error::Schedule(format!("{name}: {error}"))),
     }

@@ -75,8 +75,8 @@ fn what_cannot_be_answered_says_what_to_do() {
         (&["lint", "constant(1)", "--steps", "9", "--optimizer", "adam"], 2, "--curvature"),
         (&["match", "--step", "step_decay(0.1, 30, 0.1)"], 2, "give --steps N"),
         (&["match", "--exponential", "cosine(0.1)", "--steps", "9"], 1, "no partner"),
-        (&["match", "--exponential", "step_decay(0.1, 10, 0.5)"], 2, "give it to --step"),
-        (&["match", "--step", "exponential(0.1, kappa(0.1))"], 2, "give it to --exponential"),
+        (&["match", "--exponential", "step_decay(0.1, 10, 0.5)"], 2, "pass it to --step"),
+        (&["match", "--step", "exponential(0.1, kappa(0.1))"], 2, "pass it to --exponential"),
         (&["match"], 2, "--step"),
     ] {
         let error = anneal(arguments.iter().copied()).error(code);

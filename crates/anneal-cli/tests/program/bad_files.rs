@@ -1,10 +1,10 @@
-//! Files that are no schedules.
+//! Files that are not schedules.
 
 use crate::{Ran, anneal};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What `anneal show` says of a file with this name and content.
+/// The output of `anneal show` for a file with this name and content.
 fn show(name: &str, content: impl AsRef<[u8]>) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
@@ -15,7 +15,7 @@ fn show(name: &str, content: impl AsRef<[u8]>) -> Ran {
     ran
 }
 
-/// Shows a file that is wrong, and looks for its position and some words in the message.
+/// Shows a wrong file, and checks the position and some words of the message.
 fn wrong(name: &str, content: impl AsRef<[u8]>, position: &str, words: &str) {
     let error = show(name, content).error(1);
     let place = format!("{name}:{position}");
@@ -92,7 +92,7 @@ fn numbers_that_are_no_rates_are_refused() {
     }
 }
 
-/// A megabyte of `open`, and as often `close`.
+/// A megabyte of `open`, and equally many `close`.
 fn nested(open: &str, middle: &str, close: &str) -> String {
     let times = 1_000_000 / (open.len() + close.len());
     open.repeat(times) + middle + &close.repeat(times)
@@ -141,7 +141,7 @@ fn deep_files_that_can_be_read_are_refused_by_their_depth() {
     assert!(show("a.json", json).error(1).contains("at most 16 levels"));
 }
 
-/// A text is an argument, and the longest one that Linux passes on has 128 KiB.
+/// A text is an argument, and Linux limits an argument to 128 KiB.
 #[test]
 fn a_long_text_is_an_error_and_no_stack_overflow() {
     for (open, close) in [
@@ -178,7 +178,7 @@ fn a_file_that_never_ends_is_not_read_to_its_end() {
     let path = folder.path().join("huge.toml");
     std::fs::File::create(&path).unwrap().set_len((64 << 20) + 1).unwrap();
     let error = anneal(["show", path.to_str().unwrap(), "--steps", "9"]).error(2);
-    assert!(error.contains("larger than 64 MiB"), "{error}");
+    assert!(error.contains("larger than the 64 MiB"), "{error}");
 }
 
 #[test]

@@ -1,18 +1,30 @@
-//! The examples in the help are commands that run.
+//! The commands in the help examples run.
 
 use crate::{anneal, program, ran};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const VERBS: [&str; 8] =
-    ["show", "sample", "lint", "analyze", "match", "translate", "schema", "completions"];
+const VERBS: [&str; 10] = [
+    "list",
+    "show",
+    "sample",
+    "lint",
+    "explain",
+    "analyze",
+    "match",
+    "translate",
+    "schema",
+    "completions",
+];
 
-/// The files that the examples name, in `folder`.
+/// Creates the files that the examples name in `folder`.
 fn files(folder: &Path) {
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schedules");
     fs::copy(recipes.join("gpt_cosine.toml"), folder.join("gpt.toml")).unwrap();
     fs::copy(recipes.join("resnet_step.toml"), folder.join("resnet.toml")).unwrap();
+    let training = recipes.join("../trainings/finetune_vit.toml");
+    fs::copy(training, folder.join("train.toml")).unwrap();
     fs::write(folder.join("step.json"), r#"{"step_size": 30}"#).unwrap();
     for home in [".local/share/bash-completion/completions", ".config/fish/completions"] {
         fs::create_dir_all(folder.join(home)).unwrap();
@@ -39,7 +51,7 @@ fn the_examples_run() {
             shell.args(["-c", example]).current_dir(folder.path());
             shell.env_clear().env("PATH", &path).env("HOME", folder.path());
             let ran = ran(&mut shell);
-            // A lint may find something; then it says so.
+            // A lint may print a finding.
             let is_found = ran.code == Some(1) && ran.stdout.contains("warning[");
             assert!(ran.code == Some(0) || is_found, "{example}: {ran:?}");
             tried += 1;

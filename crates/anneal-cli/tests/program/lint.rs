@@ -81,7 +81,7 @@ fn a_wrong_schedule_alone_is_exit_code_1() {
     assert!(ran.error(1).contains("did you mean `floor`?"));
 }
 
-/// The command that stands below `line` in an explanation.
+/// The command below `line` in an explanation.
 fn example(explained: &str, line: &str) -> Vec<String> {
     let (_, after) = explained.split_once(line).unwrap();
     let command = after.trim_start().lines().next().unwrap();
@@ -123,7 +123,7 @@ fn codes_are_listed_and_an_unknown_one_names_them() {
     );
 }
 
-/// From reports of users: each was called fine, or only sometimes found.
+/// From users' reports: these mistakes were once missed or only sometimes found.
 #[test]
 fn known_mistakes_are_found() {
     let epochs = |epochs, updates| ["--epochs", epochs, "--steps-per-epoch", updates];

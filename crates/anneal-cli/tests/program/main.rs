@@ -1,7 +1,8 @@
-//! The `anneal` program as its users run it.
+//! The `anneal` program as users run it.
 
 mod analysis;
 mod bad_files;
+mod explain;
 mod help;
 mod lint;
 mod list;
@@ -17,7 +18,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What a run of the program gave.
+/// The output of a run of the program.
 #[derive(Debug)]
 struct Ran {
     code: Option<i32>,
@@ -26,7 +27,7 @@ struct Ran {
 }
 
 impl Ran {
-    /// What a run without any complaint printed.
+    /// The output of a run without errors or notes.
     fn fine(self) -> String {
         assert!(self.code == Some(0) && self.stderr.is_empty(), "{self:?}");
         self.stdout
@@ -59,7 +60,7 @@ fn ran(command: &mut Command) -> Ran {
     Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// What it gives for this text on stdin.
+/// Runs the program with this text on stdin.
 fn anneal_of(stdin: impl AsRef<[u8]>, arguments: &[&str]) -> Ran {
     let mut text = tempfile::tempfile().unwrap();
     text.write_all(stdin.as_ref()).unwrap();
@@ -67,7 +68,7 @@ fn anneal_of(stdin: impl AsRef<[u8]>, arguments: &[&str]) -> Ran {
     ran(program().args(arguments).stdin(text))
 }
 
-/// The repository's `docs`.
+/// The repository's `docs` folder.
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
 }
@@ -80,6 +81,7 @@ fn help_teaches() {
         "show",
         "sample",
         "lint",
+        "explain",
         "analyze",
         "match",
         "translate",
@@ -89,9 +91,18 @@ fn help_teaches() {
     ] {
         assert!(help.contains(word), "{word}: {help}");
     }
-    for verb in
-        ["list", "show", "sample", "lint", "analyze", "match", "translate", "schema", "completions"]
-    {
+    for verb in [
+        "list",
+        "show",
+        "sample",
+        "lint",
+        "explain",
+        "analyze",
+        "match",
+        "translate",
+        "schema",
+        "completions",
+    ] {
         let help = anneal([verb, "--help"]).fine();
         assert!(help.contains("Example") && help.contains(&format!("anneal {verb}")), "{help}");
     }

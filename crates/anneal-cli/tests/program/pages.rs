@@ -1,5 +1,5 @@
-//! The pages of `docs`, which are a book, and the other pages of the repository: their links, and the pictures that
-//! `anneal show` makes of the text beside them.
+//! The pages of `docs`, which form a book, and the other pages of the repository: their links, and the
+//! pictures that `anneal show` draws from the text next to them.
 
 use crate::{anneal, docs, program};
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ fn markdown(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A page without its blocks of code.
+/// A page without its code blocks.
 fn prose(text: &str) -> String {
     let mut inside = false;
     let kept = text.lines().filter(|line| {
@@ -38,7 +38,7 @@ fn prose(text: &str) -> String {
     kept.collect::<Vec<_>>().join("\n")
 }
 
-/// The targets of a page's links and pictures, but for those in the web.
+/// The targets of a page's links and pictures, except web addresses.
 fn targets(text: &str) -> Vec<String> {
     let prose = prose(text);
     let links = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -106,7 +106,7 @@ fn the_book_has_every_page() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// `tests/support/lib.rs` has the pages whose Rust is compiled.
+/// `tests/support/lib.rs` lists the pages whose Rust code is compiled.
 #[test]
 fn the_rust_of_every_page_is_compiled() {
     let compiled = fs::read_to_string(repository().join("tests/support/lib.rs")).unwrap();
@@ -137,7 +137,7 @@ fn drawings(text: &str) -> Vec<Vec<String>> {
     commands.map(|line| words(line.trim_start_matches("anneal "))).collect()
 }
 
-/// The words of a command line, with quotes.
+/// Splits a command line with quotes into words.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![];
     for (i, part) in line.split('\'').enumerate() {
@@ -149,7 +149,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// `UPDATE_PICTURES=1 cargo test -p anneal-cli --test program pictures` draws them anew.
+/// `UPDATE_PICTURES=1 cargo test -p anneal-cli --test program pictures` redraws them.
 #[test]
 fn pictures_are_of_the_text_beside_them() {
     let update = std::env::var_os("UPDATE_PICTURES").is_some();

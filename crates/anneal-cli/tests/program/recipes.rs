@@ -10,7 +10,7 @@ fn recipes() -> Vec<PathBuf> {
     recipes
 }
 
-/// The flags that a recipe's line `# Run:` ends with.
+/// The flags at the end of a recipe's line `# Run:`.
 fn run(text: &str) -> Vec<String> {
     let line = text.lines().find(|line| line.starts_with("# Run:")).expect("a line `# Run:`");
     let flags = &line[line.find("--").expect("flags")..];
@@ -31,7 +31,7 @@ fn each_recipe_names_its_source_and_shows() {
     }
 }
 
-/// With the weight decay that each was published with; a note on its fading is no alarm.
+/// With the published weight decay of each; a note about its fading is not an alarm.
 #[test]
 fn no_recipe_raises_an_alarm() {
     let decays =
@@ -49,7 +49,7 @@ fn no_recipe_raises_an_alarm() {
     }
 }
 
-/// Chains as the README and the examples have them, in runs of several lengths.
+/// Chains from the README and the examples, in runs of several lengths.
 #[test]
 fn no_schedule_of_the_readme_raises_an_alarm() {
     for schedule in [
@@ -68,7 +68,7 @@ fn no_schedule_of_the_readme_raises_an_alarm() {
     }
 }
 
-/// The rate that `anneal sample` gives at `step` of the recipe's run.
+/// The rate that `anneal sample` prints at `step` of the recipe's run.
 fn rate(name: &str, step: u64) -> f64 {
     let path = docs().join("schedules").join(name).with_extension("toml");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -101,7 +101,7 @@ fn recipes_give_the_rates_of_their_sources() {
         ("wsd", 1_000, 0.01),
         ("wsd", 90_000, 0.01),
         ("vit_finetune", 500, 0.03),
-        // The middle of what follows the warm-up.
+        // The middle of the part after the warm-up.
         ("vit_finetune", 10_250, 0.015),
         // 1/√(512 · 4000) and 1/√(512 · 64000).
         ("transformer_noam", 3_999, 6.987712e-4),

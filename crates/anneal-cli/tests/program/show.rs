@@ -72,7 +72,7 @@ fn a_length_that_is_missing_names_its_flag() {
         (
             "step_decay(0.1, 5ep, 0.5)",
             &["--steps", "9"],
-            "5ep needs the updates of an epoch; give --epochs N",
+            "5ep needs the number of updates per epoch; give --epochs N",
         ),
         ("constant(0.1)", &["--steps", "0"], "run.updates: 0 is not allowed"),
         ("constant(0.1)", &["--steps", "18446744073709551615"], "1 to 2^63"),
@@ -88,7 +88,7 @@ fn a_wrong_schedule_is_exit_code_1_with_its_place() {
     for (schedule, words) in [
         ("cosine(0.1).flor(1)", "column 13: unknown call `flor`; did you mean `floor`?"),
         ("cosine(NaN)", "column 8: NaN is not allowed"),
-        ("cosine(1e999)", "column 8: `1e999` is no finite number"),
+        ("cosine(1e999)", "column 8: `1e999` is not a finite number"),
         ("cosine(-1)", "cosine.peak: -1.0 is not allowed; allowed: a finite number above 0"),
         ("constant(1.0).warmup(200)", "warmup.length: 200 is 200 updates, but only 99"),
         ("", "column 1: expected a curve"),
@@ -97,7 +97,7 @@ fn a_wrong_schedule_is_exit_code_1_with_its_place() {
         let error = anneal(["show", schedule, "--steps", "100"]).error(1);
         assert!(error.contains(words) && !error.contains('\u{1b}'), "{schedule}: {error}");
     }
-    // The caret stands below the column.
+    // The caret is below the column.
     let error = anneal(["show", "cosine(0.1).flor(1)", "--steps", "9"]).error(1);
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(lines[1].find("flor"), lines[2].find('^'), "{error}");
@@ -155,7 +155,7 @@ fn a_picture_has_the_size_and_the_title_that_are_asked_for() {
     assert!(nowhere.contains("--out"), "{nowhere}");
 }
 
-/// A disk that is full for anything above a kilobyte, and a device that always is.
+/// A disk that is full above a kilobyte, and a device that is always full.
 #[cfg(unix)]
 #[test]
 fn a_picture_is_written_whole_or_not_at_all() {
@@ -178,14 +178,14 @@ fn a_picture_is_written_whole_or_not_at_all() {
         error.contains("device.svg: cannot be written: ") && error.contains("space"),
         "{error}"
     );
-    // Through a link to a file, which stays one.
+    // Through a link to a file, which stays a link.
     std::fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink(&picture, &link).unwrap();
     anneal(["show", "constant(1)", "--steps", "9", "--out", out]).fine();
     assert!(link.is_symlink() && std::fs::read_to_string(&picture).unwrap().ends_with("</svg>"));
 }
 
-/// Twelve long labels, each in a row of its own: the picture grows with them.
+/// Twelve long labels, each in its own row: the picture grows with them.
 #[test]
 fn a_legend_of_any_length_fits_into_the_picture() {
     let folder = tempfile::tempdir().unwrap();

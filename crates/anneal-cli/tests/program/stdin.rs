@@ -30,7 +30,7 @@ fn all_verbs_that_take_a_schedule_take_it_from_stdin() {
     }
     let step = ["match", "--step", "-", "--steps", "90"];
     assert!(anneal_of("step_decay(0.1, 30, 0.1)", &step).fine().contains("exponential(0.1"));
-    // A text is named by itself.
+    // A text is its own name.
     let said = anneal_of(TEXT, &["lint", "-", "--steps", "10"]).fine();
     assert_eq!(said, "cosine(0.1): fine\n");
     assert_eq!(anneal_of(TOML, &["lint", "-", "--steps", "10"]).fine(), "stdin: fine\n");
@@ -43,7 +43,7 @@ fn a_controller_is_left_out_with_a_note() {
     let toml = anneal(plateau.into_iter().chain(["{}"])).fine();
     let ran = anneal_of(toml, &["sample", "-", "--steps", "0..1"]);
     assert!(ran.code == Some(0) && ran.stdout.contains("0,0.1"), "{ran:?}");
-    assert!(ran.stderr.contains("note: stdin: its controller is left out"), "{ran:?}");
+    assert!(ran.stderr.contains("note: stdin: its controllers are ignored"), "{ran:?}");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn arguments_of_a_peer_come_from_stdin_or_a_file() {
     }
     std::fs::write(path, "{").unwrap();
     let error = translate(path).error(2);
-    assert!(error.starts_with(&format!("error: {path}: no JSON object: ")), "{error}");
+    assert!(error.starts_with(&format!("error: {path}: not a JSON object: ")), "{error}");
     let missing = translate("@no.json").error(2);
     assert!(missing.contains("no.json: No such file"), "{missing}");
 }

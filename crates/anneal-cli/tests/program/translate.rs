@@ -1,8 +1,8 @@
 //! `anneal translate`
 
 use crate::anneal;
-use anneal_control::peers::{self, Translation};
-use anneal_schedule::file;
+use anneal_config::TrainingConfig;
+use anneal_control::peers;
 use anneal_schedule::prelude::*;
 
 const STEP: &str = r#"{"step_size": 30, "gamma": 0.5}"#;
@@ -23,7 +23,7 @@ fn every_format_says_the_same_schedule() {
 
 const PLATEAU: &str = r#"{"factor": 0.5, "patience": 3}"#;
 
-/// A scheduler that hears a metric is a schedule and a controller.
+/// A scheduler that needs a metric becomes a schedule and a controller.
 #[test]
 fn a_plateau_is_printed_with_its_schedule() {
     let arguments = serde_json::from_str(PLATEAU).unwrap();
@@ -32,14 +32,34 @@ fn a_plateau_is_printed_with_its_schedule() {
     let printed =
         |format| anneal(translate(&[&plateau[..], &["--format", format]].concat())).fine();
     let toml = printed("toml");
-    assert_eq!(file::from_toml::<Translation>(&toml, "toml").unwrap(), expected);
+    let of_file = |read: Result<TrainingConfig, FileError>| {
+        let config = read.unwrap();
+        let controller = config.controllers[0].scoped();
+        (config.schedule, Some(controller))
+    };
+    let expected = (expected.rate, expected.controller);
+    assert_eq!(of_file(TrainingConfig::from_toml(&toml)), expected);
     assert!(toml.contains("[schedule.constant]\nrate = 0.1\n"), "{toml}");
     assert!(toml.contains("[controller.rule.plateau]\nsignal = \"valid Loss\"\n"), "{toml}");
-    assert_eq!(file::from_json::<Translation>(&printed("json"), "json").unwrap(), expected);
+    assert_eq!(of_file(TrainingConfig::from_json(&printed("json"))), expected);
     let text = "constant(0.1)\nPlateau::min(MetricOf::valid(\"Loss\")).factor(0.5).patience(3)\n";
     assert_eq!(printed("text"), text);
     let momentum = anneal(translate(&[&plateau[..], &["--momentum"]].concat())).error(2);
-    assert!(momentum.contains("does not move the momentum"), "{momentum}");
+    assert!(momentum.contains("does not change the momentum"), "{momentum}");
+}
+
+/// What a controller is told of the run is in the file too.
+#[test]
+fn a_warm_up_of_timm_is_one_of_the_file() {
+    let arguments = r#"{"warmup_t": 5, "lr_min": 1e-5}"#;
+    let toml =
+        anneal(["translate", "--from", "timm", "--name", "plateau", "--base-lr", "0.1", arguments]);
+    let config = TrainingConfig::from_toml(&toml.fine()).unwrap();
+    let given = serde_json::from_str(arguments).unwrap();
+    let expected = peers::translate("timm", "plateau", &given, 0.1).unwrap();
+    assert_eq!(config.controllers[0].scoped(), expected.controller.unwrap());
+    assert_eq!(config.controllers[0].name, "plateau");
+    assert_eq!(config.schedule, expected.rate);
 }
 
 #[test]
@@ -54,7 +74,7 @@ fn what_it_listens_to_can_be_said() {
     let unknown = of("los").error(2);
     assert!(unknown.contains("`valid NAME`"), "{unknown}");
     let deaf = anneal(translate(&["--name", "StepLR", STEP, "--signal", "loss"])).error(2);
-    assert!(deaf.contains("StepLR hears no metric"), "{deaf}");
+    assert!(deaf.contains("StepLR does not use a metric"), "{deaf}");
 }
 
 #[test]
@@ -110,7 +130,7 @@ fn of_a_translation_with_a_controller_the_schedule_is_shown() {
     std::fs::write(&file, &plateau).unwrap();
     let shown = anneal(["sample", file.to_str().unwrap(), "--steps", "0..3"]);
     assert!(shown.code == Some(0) && shown.stdout.contains("0.1"), "{shown:?}");
-    assert!(shown.stderr.contains("its controller is left out"), "{shown:?}");
+    assert!(shown.stderr.contains("its controllers are ignored"), "{shown:?}");
     std::fs::write(&file, plateau.replace("patience", "patiense")).unwrap();
     let error = anneal(["sample", file.to_str().unwrap(), "--steps", "0..3"]).error(1);
     assert!(error.contains("patiense"), "{error}");
@@ -130,7 +150,7 @@ fn peers_are_listed() {
 fn each_mistake_is_named() {
     for (arguments, code, words) in [
         (&["--name", "StpLR", "{}"] as &[&str], 2, "did you mean `StepLR`?"),
-        (&["--name", "StepLR", "{"], 2, "ARGS: no JSON object"),
+        (&["--name", "StepLR", "{"], 2, "ARGS: not a JSON object"),
         (
             &["--name", "StepLR", r#"{"step_size": 3, "step_size": 4}"#],
             2,
@@ -145,7 +165,7 @@ fn each_mistake_is_named() {
         (&["--name", "StepLR", r#"{"step_size": 0}"#], 1, "at least 1"),
         (&["--name", "ReduceLROnPlateu", "{}"], 2, "did you mean `ReduceLROnPlateau`?"),
         (&["--name", "ReduceLROnPlateau", r#"{"factr": 0.5}"#], 1, "did you mean `factor`?"),
-        (&["--name", "StepLR", STEP, "--momentum"], 2, "does not move the momentum"),
+        (&["--name", "StepLR", STEP, "--momentum"], 2, "does not change the momentum"),
     ] {
         let error = anneal(translate(arguments)).error(code);
         assert!(error.contains(words), "{arguments:?}: {error}");

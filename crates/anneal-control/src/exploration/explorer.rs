@@ -1,4 +1,4 @@
-//! The state of an exploration: whose turn it is.
+//! The state of an exploration.
 
 use super::Exploration;
 use crate::OutOfRange;
@@ -6,7 +6,7 @@ use anneal_schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Says whose turn it is, and which candidates go on: see [`Exploration`](crate::Exploration).
+/// Decides which candidate trains next and which ones continue: see [`Exploration`](crate::Exploration).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explorer {
     rule: Exploration,
@@ -19,11 +19,11 @@ pub struct Explorer {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Turn {
-    /// Whose it is, from 0.
+    /// The candidate, counted from 0.
     pub candidate: usize,
-    /// Its number among those of the candidate, from 0.
+    /// The update's number within the candidate, counted from 0.
     pub update: u64,
-    /// Its rate by the schedule.
+    /// The rate given by the schedule.
     pub rate: f64,
 }
 
@@ -32,30 +32,30 @@ pub struct Turn {
 #[serde(rename_all = "snake_case")]
 pub enum Dropped {
     /// Its loss was infinite or NaN.
-    #[error("its loss of update {update} is not finite")]
+    #[error("its loss at update {update} is not finite")]
     NotFinite {
         /// The update.
         update: u64,
     },
-    /// Its loss rose too high.
-    #[error("its loss {loss} of update {update} is above {limit}")]
+    /// Its loss rose too far.
+    #[error("its loss {loss} at update {update} is above {limit}")]
     Rose {
         /// The update.
         update: u64,
         /// The loss.
         loss: f64,
-        /// The highest that was allowed.
+        /// The highest allowed loss.
         limit: f64,
     },
 }
 
-/// A loss of a candidate whose turn it is not.
+/// A loss was reported for the wrong candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "candidate {candidate} has a loss, and {}",
+    "candidate {candidate} reported a loss, but {}",
     match turn {
         Some(turn) => format!("it is the turn of candidate {turn}"),
-        None => "no more updates are to be made".to_string(),
+        None => "no more updates are due".to_string(),
     }
 )]
 #[non_exhaustive]
@@ -66,7 +66,7 @@ pub struct NotItsTurn {
     pub turn: Option<usize>,
 }
 
-/// What a checkpoint saves of an [`Explorer`].
+/// The state of an [`Explorer`] that a checkpoint saves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplorerState {
@@ -76,15 +76,15 @@ pub struct ExplorerState {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct CandidateState {
-    /// Updates that it has made.
+    /// The updates it has made.
     updates: u64,
     /// Its first loss.
     start: Option<f64>,
-    /// The mean of the last losses of this phase, as far as they are known.
+    /// The mean of the last losses of this phase so far.
     mean: f64,
-    /// Its mean loss at the end of exploring.
+    /// Its mean loss at the end of exploration.
     explored: Option<f64>,
-    /// Its mean loss at the end of all.
+    /// Its mean loss at the end of training.
     finished: Option<f64>,
     dropped: Option<Dropped>,
 }
@@ -95,7 +95,7 @@ impl Explorer {
         Self { rule, mean_over, schedule, state: ExplorerState { candidates } }
     }
 
-    /// Whose turn it is; `None` at the end.
+    /// The next update; `None` at the end.
     pub fn turn(&self) -> Option<Turn> {
         let open = |candidate: &usize| self.updates_left(*candidate, self.is_explored_by_all()) > 0;
         let candidate = match self.is_explored_by_all() {
@@ -106,8 +106,7 @@ impl Explorer {
         Some(Turn { candidate, update, rate: self.schedule.rate(update) })
     }
 
-    /// Hears the loss of the candidate whose turn it is, in the update of its turn. Where it drops the candidate it says
-    /// why.
+    /// Handles the loss of the current candidate's update. Returns the reason if this drops the candidate.
     ///
     /// # Errors
     /// [`NotItsTurn`] for any other candidate.
@@ -135,7 +134,7 @@ impl Explorer {
         let of_phase = if update < explores { explores } else { whole - explores };
         let averaged = mean_over.min(of_phase);
         if state.updates > end - averaged {
-            // Each divided first: a sum of large losses may overflow.
+            // Divide each first: a sum of large losses may overflow.
             state.mean += loss / averaged as f64;
         }
         if state.updates == end {
@@ -148,47 +147,49 @@ impl Explorer {
         Ok(None)
     }
 
-    /// Those that have explored to the end, of the lowest mean loss first; of equals the one of the lower number.
+    /// The candidates that explored to the end, sorted by mean loss; ties by number.
     pub fn ranking(&self) -> Vec<usize> {
         self.ranked(|candidate| candidate.explored)
     }
 
-    /// Whether a candidate may be asked for another update. Once this is false it stays so, and its model may
-    /// go; that of the [best](Self::best) is what all was for.
+    /// Whether a candidate may be asked for another update. Once false it stays false, and its model can be
+    /// deleted, except that of the [best](Self::best), which is the result.
     pub fn may_go_on(&self, candidate: usize) -> bool {
         let Some(state) = self.state.candidates.get(candidate) else { return false };
         let chosen = state.explored.is_none() || self.chosen().contains(&candidate);
         chosen && self.updates_left(candidate, true) > 0
     }
 
-    /// Those that are dropped, and why. Those that are only not among the best are not.
+    /// The dropped candidates and the reasons. Candidates that are merely not among the best are not
+    /// included.
     pub fn dropped(&self) -> impl Iterator<Item = (usize, Dropped)> {
         let candidates = self.state.candidates.iter().enumerate();
         candidates.filter_map(|(i, candidate)| candidate.dropped.map(|why| (i, why)))
     }
 
-    /// The one of the lowest mean loss over the last updates, of those that have trained to the end.
+    /// The candidate with the lowest mean loss over the last updates, among those that trained to the end.
     pub fn best(&self) -> Option<usize> {
         self.ranked(|candidate| candidate.finished).first().copied()
     }
 
-    /// The mean loss of a candidate over the last updates, of exploring or of all; `None` before their end.
+    /// The mean loss of a candidate over the last updates of exploration or of training; `None` before their
+    /// end.
     pub fn loss(&self, candidate: usize) -> Option<f64> {
         let state = self.state.candidates.get(candidate)?;
         state.finished.or(state.explored)
     }
 
-    /// How many candidates were dropped over a loss that is not finite.
+    /// The number of candidates dropped for a non-finite loss.
     pub fn not_finite(&self) -> usize {
         self.dropped().filter(|(_, why)| matches!(why, Dropped::NotFinite { .. })).count()
     }
 
-    /// The updates of all together as yet.
+    /// The updates made so far, over all candidates.
     pub fn spent(&self) -> u64 {
         self.state.candidates.iter().map(|candidate| candidate.updates).sum()
     }
 
-    /// The schedule that every candidate trains under.
+    /// The schedule under which every candidate trains.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
     }
@@ -198,15 +199,15 @@ impl Explorer {
         &self.rule
     }
 
-    /// What a checkpoint saves.
+    /// The state that a checkpoint saves.
     pub fn state(&self) -> &ExplorerState {
         &self.state
     }
 
-    /// Goes on from a checkpoint of the same exploration.
+    /// Continues from a checkpoint of the same exploration.
     ///
     /// # Errors
-    /// [`OutOfRange`] for a state that it does not have.
+    /// [`OutOfRange`] for a state that does not match it.
     pub fn restore(&mut self, state: ExplorerState) -> Result<(), OutOfRange> {
         let found = state.candidates.len();
         let same = found == self.rule.candidates;
@@ -218,7 +219,7 @@ impl Explorer {
             let ok = *updates <= whole
                 && explored.is_some() == is_through(self.rule.updates)
                 && finished.is_some() == (*updates == whole && dropped.is_none());
-            OutOfRange::require("updates", updates, ok, "those of a candidate of this budget")?;
+            OutOfRange::require("updates", updates, ok, "valid for a candidate with this budget")?;
         }
         self.state = state;
         Ok(())
@@ -228,7 +229,7 @@ impl Explorer {
         (0..self.rule.candidates).all(|candidate| self.updates_left(candidate, false) == 0)
     }
 
-    /// The updates that a candidate has left, of exploring or of all.
+    /// The remaining updates of a candidate, of exploration or in total.
     fn updates_left(&self, candidate: usize, of_all: bool) -> u64 {
         let state = &self.state.candidates[candidate];
         let share = if of_all { self.rule.share() } else { 0 };
@@ -238,7 +239,7 @@ impl Explorer {
         }
     }
 
-    /// The best as yet: one that is dropped later leaves its place empty.
+    /// The best so far: one that is dropped later leaves its place empty.
     fn chosen(&self) -> Vec<usize> {
         let mut ranking = self.ranking();
         ranking.truncate(self.rule.keep);
@@ -257,12 +258,12 @@ impl Explorer {
 mod tests {
     use super::*;
 
-    /// 4 candidates, 10 updates each, 2 of which go on for 30.
+    /// 4 candidates with 10 updates each, 2 of which continue for 30.
     fn rule() -> Exploration {
         Exploration::new(4, 10, 1.0, 0.01, 100).keep(2).mean_over(3)
     }
 
-    /// Trains to the end, and says whose turns they were.
+    /// Trains to the end, and returns the order of turns.
     fn train(explorer: &mut Explorer, loss: impl Fn(Turn) -> f64) -> Vec<usize> {
         let mut turns = vec![];
         while let Some(turn) = explorer.turn() {
@@ -275,7 +276,7 @@ mod tests {
     #[test]
     fn one_after_the_other_explores_and_the_best_go_on() {
         let mut explorer = rule().rise(100.0).build().unwrap();
-        // The last three of 10 decide, not the last alone: 2 is best but for one noisy batch.
+        // The last three of 10 decide, not the last alone: 2 is best except for one noisy batch.
         let loss = |turn: Turn| match (turn.candidate, turn.update) {
             (2, 9) => 2.5,
             (2, _) => 0.1,
@@ -320,7 +321,7 @@ mod tests {
         let mut none = rule().build().unwrap();
         assert_eq!(train(&mut none, |_| f64::NAN), [0, 1, 2, 3]);
         assert_eq!((none.best(), none.ranking(), none.not_finite()), (None, vec![], 4));
-        // A loss below 0 may rise by as much.
+        // A negative loss may rise by the same amount.
         let mut negative = rule().rise(2.0).build().unwrap();
         let loss = |turn: Turn| [-1.0, 0.0, 0.1][(turn.update as usize).min(2 * turn.candidate)];
         train(&mut negative, loss);

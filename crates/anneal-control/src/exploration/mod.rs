@@ -1,4 +1,4 @@
-//! Candidates that all begin, and of which the best go on.
+//! Explores with many candidates and continues the best.
 
 mod explorer;
 
@@ -10,36 +10,37 @@ use anneal_schedule::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Exploration, then exploitation: candidates each train a little under a high rate that falls, and the best of them
+/// Exploration, then exploitation: each candidate trains briefly at a high, falling rate, and the best ones
 /// train on.
 ///
-/// A candidate is one of several trainings that differ: in their initial weights, optimizers or models. Each trains n
-/// updates under an exponential from `high` to `end`. One whose loss is not finite, or above
+/// A candidate is one of several trainings that differ in initial weights, optimizer or model. Each trains n
+/// updates under an exponential from `high` to `end`. A candidate whose loss is not finite, or above
 ///
 /// ```text
-/// start + (m − 1) · |start|        m · start, where losses are positive
+/// start + (m − 1) · |start|        m · start for positive losses
 /// ```
 ///
-/// with `start` the loss of its first update, is dropped, then and later. The k of the lowest mean loss over the last
-/// q of the n updates go on: each for ⌊(budget − n · candidates) / k⌋ updates under a step decay from `end`.
+/// with `start` the loss of its first update, is dropped, then and later. The k candidates with the lowest
+/// mean loss over the last q of the n updates continue: each for ⌊(budget − n · candidates) / k⌋ updates
+/// under a step decay from `end`.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `candidates` | | 1 to 10⁶ |
 /// | `updates` n | | at least 1 |
 /// | `high`, `end` | | finite, above 0; `end` at most `high` |
-/// | `budget`, updates in all | | at least n · `candidates` + k · (`drops` + 1) |
+/// | `budget`, total updates | | at least n · `candidates` + k · (`drops` + 1) |
 /// | `keep` k | 1 | 1 to `candidates` |
-/// | `rise` m | 4, as where fastai's `lr_find` stops | finite, above 1 |
+/// | `rise` m | 4, where fastai's `lr_find` stops | finite, above 1 |
 /// | `factor`, `drops` of the step decay | 0.1, 2 | in (0, 1]; any |
 /// | `mean_over` q | n / 10, rounded up | 1 to n |
 ///
-/// **Whose turn.** One candidate explores after the other, and then one of the best trains on after the other, the best
-/// first: nothing that one does depends on another before all have explored, so it is enough to hold one in memory,
-/// and to keep the others saved, as long as they [may go on](Explorer::may_go_on).
+/// **Order.** Candidates explore one after another, and then the best ones train on one after another, the
+/// best first: until all have explored, no candidate depends on another, so it is enough to hold one in
+/// memory and keep the others saved, as long as they [may go on](Explorer::may_go_on).
 ///
-/// **The budget** is the most that is spent. All train under one schedule, which is known before any begins; so
-/// updates that a dropped candidate leaves over are not made by others.
+/// **The budget** is an upper bound. All train under one schedule, which is fixed before any starts, so the
+/// updates that a dropped candidate leaves over are not used by others.
 ///
 /// ```
 /// use anneal_control::Exploration;
@@ -57,7 +58,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(explorer.ranking(), [1, 2]);
 /// assert_eq!(
 ///     explorer.dropped().map(|(candidate, why)| format!("{candidate}: {why}")).collect::<Vec<_>>(),
-///     ["0: its loss 288 of update 1 is above 18"],
+///     ["0: its loss 288 at update 1 is above 18"],
 /// );
 /// assert_eq!(explorer.spent(), 2 + 20 + 20 + 100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -65,29 +66,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exploration {
-    /// How many trainings begin.
+    /// The number of trainings that start.
     pub candidates: usize,
-    /// n: the updates that each explores.
+    /// n: the updates of exploration per candidate.
     pub updates: u64,
     /// The rate of the first update.
     pub high: f64,
-    /// The rate at the end of exploring, from which the step decay goes on.
+    /// The rate at the end of exploration, from which the step decay continues.
     pub end: f64,
-    /// The updates of all together.
+    /// The total number of updates.
     pub budget: u64,
-    /// k: how many go on.
+    /// k: the number of candidates that continue.
     #[serde(default = "one")]
     pub keep: usize,
-    /// m: a loss of so many times the first drops a candidate.
+    /// m: a loss this many times the first one drops a candidate.
     #[serde(default = "four")]
     pub rise: f64,
     /// The factor of each drop of the step decay.
     #[serde(default = "tenth")]
     pub factor: f64,
-    /// The drops of the step decay, at even distances.
+    /// The number of drops of the step decay, evenly spaced.
     #[serde(default = "two")]
     pub drops: u64,
-    /// q: the updates over whose mean loss candidates are compared; a tenth of n unless said otherwise.
+    /// q: the number of updates whose mean loss ranks candidates; default a tenth of n.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean_over: Option<u64>,
 }
@@ -108,12 +109,12 @@ fn two() -> u64 {
     2
 }
 
-/// The most candidates; all are looked at in each turn.
+/// The maximum number of candidates; each turn examines all of them.
 const MAX_CANDIDATES: usize = 1_000_000;
 
 impl Exploration {
-    /// So many candidates, each of which explores so many updates under a rate from `high` to `end`; the budget is of
-    /// the updates of all together.
+    /// `candidates` candidates that each explore for `updates` updates at a rate from `high` to `end`; the
+    /// budget is the total number of updates.
     pub fn new(candidates: usize, updates: u64, high: f64, end: f64, budget: u64) -> Self {
         Self {
             candidates,
@@ -129,42 +130,42 @@ impl Exploration {
         }
     }
 
-    /// So many go on.
+    /// Sets how many candidates continue.
     #[must_use]
     pub fn keep(self, candidates: usize) -> Self {
         Self { keep: candidates, ..self }
     }
 
-    /// A loss above so many times the first drops a candidate.
+    /// Sets the multiple of the first loss above which a candidate is dropped.
     #[must_use]
     pub fn rise(self, rise: f64) -> Self {
         Self { rise, ..self }
     }
 
-    /// Those that go on have so many drops by this factor, at even distances.
+    /// Sets the factor and the number of evenly spaced drops for those that continue.
     #[must_use]
     pub fn step_decay(self, factor: f64, drops: u64) -> Self {
         Self { factor, drops, ..self }
     }
 
-    /// Candidates are compared by the mean loss of so many updates, the last.
+    /// Ranks candidates by the mean loss of this many last updates.
     #[must_use]
     pub fn mean_over(self, updates: u64) -> Self {
         Self { mean_over: Some(updates), ..self }
     }
 
-    /// The updates that each of those that go on makes after it has explored.
+    /// The updates of each continuing candidate after exploration.
     pub fn share(&self) -> u64 {
         let explored = self.updates.saturating_mul(self.candidates as u64);
         self.budget.saturating_sub(explored) / (self.keep as u64).max(1)
     }
 
-    /// The updates of one that goes on: the length of the run that each candidate is given.
+    /// The updates of a continuing candidate: the run length of every candidate.
     pub fn length(&self) -> RunLength {
         RunLength::updates(self.updates.saturating_add(self.share()))
     }
 
-    /// The schedule that every candidate trains under, over [`length`](Self::length).
+    /// The schedule under which every candidate trains, over [`length`](Self::length).
     pub fn schedule(&self) -> ScheduleConfig {
         let toward = Decay::Toward { end: self.end, length: Span::steps(self.updates) };
         let milestone = |drop: u64| {
@@ -181,10 +182,10 @@ impl Exploration {
         exponential(self.high, toward).then(Span::steps(self.updates), steps).into()
     }
 
-    /// Checks it.
+    /// Checks the description.
     ///
     /// # Errors
-    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    /// [`OutOfRange`] with the field, the value, and what is allowed.
     pub fn build(&self) -> Result<Explorer, OutOfRange> {
         let positive = |rate: f64| rate > 0.0 && rate.is_finite();
         let some = (1..=MAX_CANDIDATES).contains(&self.candidates);
@@ -201,7 +202,7 @@ impl Exploration {
         OutOfRange::require("factor", self.factor, falls, "in (0, 1]")?;
         let mean_over = self.mean_over.unwrap_or(self.updates.div_ceil(10));
         let within = (1..=self.updates).contains(&mean_over);
-        OutOfRange::require("mean_over", mean_over, within, "1 to the updates of exploring")?;
+        OutOfRange::require("mean_over", mean_over, within, "1 to the updates of exploration")?;
         let least = u128::from(self.updates) * self.candidates as u128
             + self.keep as u128 * (u128::from(self.drops) + 1);
         let enough = u128::from(self.budget) >= least;
@@ -210,7 +211,7 @@ impl Exploration {
         let schedule = self
             .schedule()
             .resolve(self.length())
-            .map_err(|error| OutOfRange::new("schedule", error, "one that its run has room for"))?;
+            .map_err(|error| OutOfRange::new("schedule", error, "a schedule that fits the run"))?;
         Ok(Explorer::new(self.clone(), mean_over, schedule))
     }
 }
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(field(Exploration { updates: u64::MAX, ..rule() }), "budget");
         let mut explorer = rule().build().unwrap();
         let error = explorer.hear(1, 0.5).unwrap_err().to_string();
-        assert_eq!(error, "candidate 1 has a loss, and it is the turn of candidate 0");
+        assert_eq!(error, "candidate 1 reported a loss, but it is the turn of candidate 0");
         assert_eq!(explorer.spent(), 0);
     }
 }

@@ -1,32 +1,32 @@
-//! What a batch size costs at a noise scale, and the rate that goes with it.
+//! The cost of a batch size at a noise scale, and the matching rate.
 
 use super::estimate::digits;
 use crate::{NoiseScaleEstimate, OutOfRange};
 use anneal_schedule::square_root_scaling;
 use std::fmt;
 
-/// What batches cost and save at a noise scale 𝓑, from the size B₀ and the rate η₀ of now.
+/// The costs of batch sizes at a noise scale 𝓑, relative to the current size B₀ and rate η₀.
 ///
-/// A run to a given loss with batches of B items takes
-///
-/// ```text
-/// updates:   U = U_min (1 + 𝓑/B)       U_min with batches without end
-/// examples:  E = E_min (1 + B/𝓑)       E_min with batches of next to nothing
-/// ```
-///
-/// So a batch far below 𝓑 wastes updates, and one far above it examples. The batch that is advised is 𝓑, at which both
-/// are twice their least: below it doubling the batch takes off more than a quarter of the updates and adds less than a
-/// half of the examples; above it the other way round.
-///
-/// The rates for it, of one that is tuned at B₀:
+/// Reaching a given loss with batches of B items takes
 ///
 /// ```text
-/// SGD:              η = η₀ (1 + 𝓑/B₀) / (1 + 𝓑/B)      like B where B ≪ 𝓑, constant where B ≫ 𝓑
-/// Adam and its kin: η = η₀ √(B/B₀)
+/// updates:   U = U_min (1 + 𝓑/B)       U_min with infinitely large batches
+/// examples:  E = E_min (1 + B/𝓑)       E_min with infinitely small batches
 /// ```
 ///
-/// It is made by [`NoiseScaleEstimate::advice`]. The noise scale changes in the course of a run, mostly upwards; and it
-/// knows nothing of curvature, so that it is right to a factor of a few.
+/// So a batch far below 𝓑 wastes updates, and one far above it wastes examples. The advised batch is 𝓑, at
+/// which both are twice their minimum: below it, doubling the batch saves more than a quarter of the updates
+/// and adds less than half of the examples; above it, the reverse.
+///
+/// The matching rates, given one tuned at B₀:
+///
+/// ```text
+/// SGD:              η = η₀ (1 + 𝓑/B₀) / (1 + 𝓑/B)      proportional to B for B ≪ 𝓑, constant for B ≫ 𝓑
+/// Adam and similar: η = η₀ √(B/B₀)
+/// ```
+///
+/// [`NoiseScaleEstimate::advice`] makes it. The noise scale changes during a run, mostly upwards, and it
+/// ignores curvature, so it is accurate only to a factor of a few.
 ///
 /// Source: McCandlish et al. 2018, "An empirical model of large-batch training", arXiv 1812.06162, sections 2.2 and
 /// 2.3; for Adam Malladi et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms".
@@ -49,21 +49,21 @@ pub struct BatchAdvice {
     rate: f64,
 }
 
-/// A batch size, what it costs, and the rate for it.
+/// A batch size with its cost and rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BatchCost {
-    /// Items of an update.
+    /// Items per update.
     pub batch_size: u64,
-    /// Updates to a given loss, in units of the fewest: 1 + 𝓑/B. An update gains 1 in so much of what one without noise
-    /// does.
+    /// Updates to a given loss, relative to the minimum: 1 + 𝓑/B. An update gains the inverse of this,
+    /// relative to one without noise.
     pub updates: f64,
-    /// Examples to a given loss, in units of the fewest: 1 + B/𝓑; infinite without noise. An example gains 1 in so much
-    /// of what one in a small batch does.
+    /// Examples to a given loss, relative to the minimum: 1 + B/𝓑; infinite without noise. An example gains
+    /// the inverse of this, relative to one in a small batch.
     pub examples: f64,
     /// The rate of SGD.
     pub rate: f64,
-    /// The rate of Adam and its kin.
+    /// The rate of Adam and similar optimizers.
     pub adaptive_rate: f64,
 }
 
@@ -79,22 +79,22 @@ impl BatchAdvice {
         Ok(Self { scale, batch_size, rate })
     }
 
-    /// The noise scale that it goes by.
+    /// The noise scale it is based on.
     pub fn scale(&self) -> NoiseScaleEstimate {
         self.scale
     }
 
-    /// The batch of now.
+    /// The current batch size.
     pub fn now(&self) -> BatchCost {
         self.at(self.batch_size)
     }
 
-    /// The batch that still pays: 𝓑, rounded, and at least 1 item.
+    /// The largest batch that still pays off: 𝓑, rounded, and at least 1 item.
     pub fn advised(&self) -> BatchCost {
         self.at(self.scale.value.round() as u64)
     }
 
-    /// A batch of so many items; of 1 for none.
+    /// A batch of this many items; 0 counts as 1.
     pub fn at(&self, batch_size: u64) -> BatchCost {
         let batch_size = batch_size.max(1);
         let noise = |items: u64| 1.0 + self.scale.value / items as f64;
@@ -105,7 +105,7 @@ impl BatchAdvice {
             updates,
             examples: 1.0 + batch_size as f64 / self.scale.value,
             rate: self.rate * noise(self.batch_size) / updates,
-            // Nothing that it refuses is left.
+            // None of the refused values can occur.
             adaptive_rate: adaptive.unwrap_or(self.rate),
         }
     }
@@ -117,7 +117,7 @@ impl fmt::Display for BatchAdvice {
         let (now, advised) = (self.now(), self.advised());
         let costs = |cost: BatchCost| {
             let (updates, examples) = (digits(cost.updates), digits(cost.examples));
-            format!("{updates} times the fewest updates, {examples} times the fewest examples")
+            format!("{updates} times the minimum updates, {examples} times the minimum examples")
         };
         writeln!(f, "batches of {} at rate {}: {}", now.batch_size, digits(now.rate), costs(now))?;
         write!(
@@ -140,7 +140,7 @@ mod tests {
         NoiseScaleEstimate { value, low: 0.8 * value, high: 1.25 * value }
     }
 
-    /// (U/U_min − 1)(E/E_min − 1) = 1, the hyperbola of the paper, and E = U B.
+    /// (U/U_min − 1)(E/E_min − 1) = 1, the hyperbola in the paper, and E = U B.
     #[test]
     fn updates_and_examples_trade_off() {
         let advice = scale(500.0).advice(32, 0.1).unwrap();
@@ -189,9 +189,9 @@ mod tests {
     fn it_says_so_in_words() {
         let text = scale(192.0).advice(64, 0.1).unwrap().to_string();
         let expected = "noise scale 192 items (95 %: 154 to 240)\n\
-                        batches of 64 at rate 0.1: 4 times the fewest updates, 1.33 times the fewest examples\n\
-                        batches of 192 at rate 0.2 with SGD, 0.173 with Adam: 2 times the fewest updates, 2 times the \
-                        fewest examples";
+                        batches of 64 at rate 0.1: 4 times the minimum updates, 1.33 times the minimum examples\n\
+                        batches of 192 at rate 0.2 with SGD, 0.173 with Adam: 2 times the minimum updates, 2 times the \
+                        minimum examples";
         assert_eq!(text, expected);
     }
 }

@@ -1,21 +1,21 @@
-//! The noise scale as far as it is known, and the interval that it lies in.
+//! An estimate of the noise scale, and its confidence interval.
 
 use super::moments::{Moments, Uncertainty};
 use crate::{BatchAdvice, OutOfRange};
 use serde::Serialize;
 use std::fmt;
 
-/// The gradient and its noise, as a [`NoiseScale`](crate::NoiseScale) has measured them: moving means over updates.
+/// The gradient and its noise, as measured by a [`NoiseScale`](crate::NoiseScale): moving means over updates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct GradientNoise {
-    /// |G|², the squared norm of the gradient without noise. Its estimate may come out below 0.
+    /// |G|², the squared norm of the noise-free gradient. The estimate may be negative.
     pub squared_gradient: f64,
     /// tr Σ, the variance of the gradient of a single item, summed over all parameters.
     pub noise: f64,
-    /// tr Σ / |G|²; `None` as long as |G|² is not above its own uncertainty.
+    /// tr Σ / |G|²; `None` while |G|² does not exceed its own uncertainty.
     pub scale: Option<NoiseScaleEstimate>,
-    /// Updates that were measured.
+    /// The number of measured updates.
     pub updates: u64,
 }
 
@@ -30,7 +30,7 @@ pub struct NoiseScaleEstimate {
     pub high: f64,
 }
 
-/// Fewer effective updates say nothing: their own spread is too uncertain.
+/// With fewer effective updates, their spread is too uncertain.
 const MIN_UPDATES: f64 = 10.0;
 
 impl GradientNoise {
@@ -41,16 +41,17 @@ impl GradientNoise {
 }
 
 impl NoiseScaleEstimate {
-    /// Fieller's interval for the quotient of two means: all 𝓑 for which S − 𝓑 G is 0 within t standard errors,
+    /// Fieller's interval for the quotient of two means: all 𝓑 for which S − 𝓑 G is 0 within t standard
+    /// errors,
     ///
     /// ```text
     /// (S − 𝓑 G)² ≤ t² (var S − 2 𝓑 cov(S, G) + 𝓑² var G)
     /// ```
     ///
-    /// which has two ends where G is more than t standard errors above 0, and is of no use elsewhere.
+    /// which has two ends if G is more than t standard errors above 0, and is useless otherwise.
     fn of(moments: &Moments) -> Option<Self> {
         let effective = moments.effective_updates();
-        // Also where there are none.
+        // Also if there are none.
         if effective.is_nan() || effective < MIN_UPDATES {
             return None;
         }
@@ -65,21 +66,22 @@ impl NoiseScaleEstimate {
         let [value, low, high] =
             [noise / gradient, (b - root) / a, (b + root) / a].map(|end| end.max(0.0));
         let is_known = gradient > 0.0 && a > 0.0 && high.is_finite();
-        // Rounding, where nothing is uncertain.
+        // Rounding, if nothing is uncertain.
         is_known.then(|| Self { value, low: low.min(value), high: high.max(value) })
     }
 
-    /// What batches of `batch_size` items, for which `rate` is tuned, make of this noise, and which others still pay.
+    /// The costs of batches of `batch_size` items, for which `rate` is tuned, at this noise, and which other
+    /// sizes still pay off.
     ///
     /// # Errors
-    /// [`OutOfRange`] for a batch of no items, and a rate that is not finite and above 0.
+    /// [`OutOfRange`] for an empty batch, or a rate that is not finite and above 0.
     pub fn advice(&self, batch_size: u64, rate: f64) -> Result<BatchAdvice, OutOfRange> {
         BatchAdvice::new(*self, batch_size, rate)
     }
 }
 
-/// The 97.5 % quantile of Student's t with so many degrees of freedom, at least 9: the expansion of Cornish and Fisher,
-/// to 10⁻³.
+/// The 97.5 % quantile of Student's t with this many degrees of freedom, at least 9: the Cornish–Fisher
+/// expansion, accurate to 10⁻³.
 fn t_quantile(freedom: f64) -> f64 {
     const Z: f64 = 1.959_963_984_540_054;
     let first = (Z.powi(3) + Z) / 4.0;
@@ -93,7 +95,7 @@ impl fmt::Display for GradientNoise {
         let Self { squared_gradient, noise, scale, updates } = self;
         match scale {
             Some(scale) => write!(f, "{scale}")?,
-            None => write!(f, "noise scale unknown, for |G|² is not above its uncertainty")?,
+            None => write!(f, "noise scale unknown, because |G|² does not exceed its uncertainty")?,
         }
         write!(f, "; |G|² {squared_gradient:.3e}, tr Σ {noise:.3e}, over {updates} updates")
     }
@@ -106,7 +108,7 @@ impl fmt::Display for NoiseScaleEstimate {
     }
 }
 
-/// Three digits, or all of a whole number.
+/// Three digits, or all digits of a whole number.
 pub(super) fn digits(value: f64) -> String {
     match value {
         0.0 => "0".into(),
@@ -124,7 +126,7 @@ pub(super) fn digits(value: f64) -> String {
 mod tests {
     use super::*;
 
-    /// Of a table.
+    /// From a table.
     #[test]
     fn quantiles_are_those_of_students_t() {
         for (freedom, expected) in [(9.0, 2.2622), (20.0, 2.0860), (120.0, 1.9799), (1e9, 1.95996)]

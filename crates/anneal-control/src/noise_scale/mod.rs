@@ -1,4 +1,4 @@
-//! How noisy gradients are, and so how large a batch still pays.
+//! The noise of gradients, and how large a batch still pays off.
 
 mod advice;
 mod estimate;
@@ -14,11 +14,11 @@ use crate::{
 use moments::Moments;
 use serde::{Deserialize, Serialize};
 
-/// Measures the gradient noise scale 𝓑 = tr Σ / |G|², the batch size at which noise and gradient are equally long. It
-/// answers nothing.
+/// Measures the gradient noise scale 𝓑 = tr Σ / |G|², the batch size at which noise and gradient have equal
+/// length. It never changes an update.
 ///
-/// An update of n batches of b items, of several devices or of an accumulation, has the gradients g₁ … g_n and their
-/// mean ḡ. The noise of the one has n times the variance of the other, so that
+/// An update of n batches of b items, from several devices or an accumulation, has gradients g₁ … g_n and
+/// their mean ḡ. The noise of a single one has n times the variance of the mean's, so
 ///
 /// ```text
 /// s = (1/n) Σ ‖g_j‖²       E s = |G|² + tr Σ / b
@@ -27,29 +27,30 @@ use serde::{Deserialize, Serialize};
 /// |G|² ≈ (n m − s) / (n − 1)          tr Σ ≈ b (s − m) n / (n − 1)
 /// ```
 ///
-/// Both are unbiased and very noisy in a single update, and their quotient is neither. So each is averaged by itself over
-/// updates, the weight of one falling by half with every `half_life` of them, and only then 𝓑 is their quotient. Its 95 %
-/// interval is Fieller's, from variances and covariance of both over the same updates; as long as |G|² is not above its
-/// own uncertainty 𝓑 is unknown. All of it is [`GradientNoise`]; [`NoiseScaleEstimate::advice`] says what batch that
-/// makes worth its while, and at what rate.
+/// Both are unbiased but very noisy in a single update, and their quotient is neither. So each is averaged
+/// separately over updates, with weights that halve every `half_life`, and 𝓑 is the quotient of the means.
+/// Its 95 % interval is Fieller's, from the variances and covariance of both over the same updates; while
+/// |G|² does not exceed its own uncertainty, 𝓑 is unknown. [`GradientNoise`] has all of this;
+/// [`NoiseScaleEstimate::advice`] derives which batch size pays off, and at which rate.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
-/// | `batch_size` b | that of the run | at least 1 item; that of the run where it knows one |
+/// | `batch_size` b | that of the run | at least 1 item; must match the run if it has one |
 /// | `half_life` | 100 updates | at least 4 updates |
 ///
-/// An update of a single batch says nothing. A run in which none has more is refused. The run knows from
-/// [`RunLength::gradient_accumulation`](crate::RunLength::gradient_accumulation) and
-/// [`devices`](crate::RunLength::devices), as a launched one does by itself.
+/// An update of a single batch gives no measurement. A run in which no update has more is refused. The run
+/// knows this from [`RunLength::gradient_accumulation`](crate::RunLength::gradient_accumulation) and
+/// [`devices`](crate::RunLength::devices), which a launched run sets by itself.
 ///
-/// Gradients are those before clipping, unscaled, and averaged whether an update is their mean or their sum. An update
-/// that a controller before this one skips is left out; so is one in which a batch may be shorter than the others, such
-/// as the last of an epoch, and one that is not finite. All are counted in the state: `single`, `uneven`, `not_finite`
-/// and `skipped`.
+/// Gradients are taken before clipping, unscaled, and averaged, whether an update uses their mean or their
+/// sum. An update that an earlier controller skips is left out; so is one in which a batch may be shorter
+/// than the others, for example the last of an epoch, and one that is not finite. The state counts all of
+/// them: `single`, `uneven`, `not_finite` and `skipped`.
 ///
-/// It costs a norm over the gradients of each batch, and one of the update, which clipping shares. The interval is of
-/// gradients that change little within a half-life. Where batches are drawn without replacement from N items, |G|²
-/// comes out below that of all N together by tr Σ / N, so that a noise scale near N or beyond is unknown or means nothing.
+/// It costs a norm over the gradients of each batch, and one over the update, shared with clipping. The
+/// interval assumes gradients that change little within a half-life. If batches are drawn without replacement
+/// from N items, |G|² is lower than that of all N by tr Σ / N, so a noise scale near N or beyond is unknown
+/// or meaningless.
 ///
 /// Source: McCandlish et al. 2018, "An empirical model of large-batch training", arXiv 1812.06162, appendix A.1; Fieller
 /// 1954, "Some problems in interval estimation".
@@ -76,6 +77,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NoiseScale {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,7 +90,7 @@ fn default_half_life() -> Span {
     Span::Steps(100)
 }
 
-/// At half of it effective updates stay below the least that say something.
+/// At half of it, the effective updates stay below the required minimum.
 const SHORTEST_HALF_LIFE: u64 = 4;
 
 impl Default for NoiseScale {
@@ -98,25 +100,25 @@ impl Default for NoiseScale {
 }
 
 impl NoiseScale {
-    /// With batches of the run's size.
+    /// Uses the batch size of the run.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The items of a batch, before accumulation and on one device, where the run is not counted in items.
+    /// Sets the items per batch, before accumulation and per device, if the run is not counted in items.
     #[must_use]
     pub fn batch_size(self, items: u64) -> Self {
         Self { batch_size: Some(items), ..self }
     }
 
-    /// After so many updates one counts half.
+    /// Sets the half-life of an update's weight.
     #[must_use]
     pub fn half_life(self, updates: impl Into<Span>) -> Self {
         Self { half_life: updates.into(), ..self }
     }
 
     fn items(&self, run: &Run) -> Result<u64, OutOfRange> {
-        let allowed = "at least 1 item, and that of the run where it is counted in items";
+        let allowed = "at least 1 item, and equal to that of the run if it is counted in items";
         let items = self.batch_size.or(run.batch_size());
         let ok = run.batch_size().is_none_or(|of_run| items == Some(of_run));
         let value = || items.map_or("unknown".into(), |items| items.to_string());
@@ -133,7 +135,7 @@ impl Describe for NoiseScale {
         let ok = half_life >= SHORTEST_HALF_LIFE;
         OutOfRange::require("half_life", half_life, ok, "at least 4 updates")?;
         let batches = run.max_batches_per_update();
-        let allowed = "at least 2: accumulate the gradients of several smaller batches, which RunLength is told with \
+        let allowed = "at least 2: accumulate the gradients of several smaller batches, set with RunLength's \
                        gradient_accumulation, or train on several devices";
         OutOfRange::require("batches_per_update", batches, batches >= 2, allowed)?;
         let memory = (-1.0 / half_life as f64).exp2();
@@ -141,28 +143,28 @@ impl Describe for NoiseScale {
     }
 }
 
-/// What measures.
+/// The measuring controller.
 #[derive(Clone, Debug)]
 struct Meter {
     batch_size: f64,
-    /// What all weights are multiplied by with each update.
+    /// The decay factor of all weights per update.
     memory: f64,
     state: MeterState,
 }
 
-/// What a checkpoint saves of it.
+/// The state that a checkpoint saves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct MeterState {
     moments: Moments,
-    /// Updates that were measured.
+    /// Measured updates.
     measured: u64,
-    /// Updates of one batch.
+    /// Updates of a single batch.
     single: u64,
-    /// Updates whose batches may not all be of one size.
+    /// Updates whose batches may differ in size.
     uneven: u64,
     not_finite: u64,
-    /// Those that a controller before this one skipped.
+    /// Updates that an earlier controller skipped.
     skipped: u64,
 }
 
@@ -225,7 +227,7 @@ impl Controller for Meter {
     fn restore(&mut self, state: MeterState) -> Result<(), OutOfRange> {
         let ok = state.moments.is_sound()
             && (state.measured > 0) == (state.moments != Moments::default());
-        OutOfRange::require("moments", state.moments, ok, "those of updates that were measured")?;
+        OutOfRange::require("moments", state.moments, ok, "those of measured updates")?;
         self.state = state;
         Ok(())
     }

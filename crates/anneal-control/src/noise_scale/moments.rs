@@ -1,9 +1,9 @@
-//! Moving means of two numbers, and how sure they are.
+//! Moving means of two numbers, and their uncertainty.
 
 use serde::{Deserialize, Serialize};
 
-/// Weighted means of |G|² and tr Σ, the weight of an update falling by the same factor with each after it; with the
-/// variances and the covariance of the values around them.
+/// Weighted means of |G|² and tr Σ with exponentially decaying weights, and the variances and covariance of
+/// the values around them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Moments {
@@ -27,7 +27,7 @@ pub(super) struct Uncertainty {
 }
 
 impl Moments {
-    /// With the values of one more update; all weights before are multiplied by `memory`.
+    /// Adds the values of one more update; all earlier weights are multiplied by `memory`.
     pub fn with(self, memory: f64, squared_gradient: f64, noise: f64) -> Self {
         let weight = memory * self.weight + 1.0;
         let share = 1.0 / weight;
@@ -45,14 +45,14 @@ impl Moments {
         }
     }
 
-    /// (Σ w)² / Σ w²: so many equal weights would make means as sure.
+    /// (Σ w)² / Σ w²: the number of equally weighted values with the same uncertainty.
     pub fn effective_updates(&self) -> f64 {
         self.weight * self.weight / self.squared_weights
     }
 
-    /// How far the means are off, where each update is a draw of its own; two effective updates at least.
+    /// The uncertainty of the means, if updates are independent; needs at least two effective updates.
     pub fn uncertainty(&self) -> Uncertainty {
-        // Without bias, n/(n − 1) of what the values vary by; the mean of n varies by 1/n of that.
+        // Unbiased: n/(n − 1) times the observed variance; the mean of n has 1/n of that.
         let of_mean = |variance: f64| variance / (self.effective_updates() - 1.0);
         Uncertainty {
             squared_gradient: of_mean(self.gradient_variance),
@@ -69,7 +69,7 @@ impl Moments {
             .all(|number| number.is_finite())
     }
 
-    /// Whether it can be one.
+    /// Whether it is valid.
     pub fn is_sound(&self) -> bool {
         let weights = self.weight >= 0.0 && self.squared_weights >= 0.0;
         weights && self.gradient_variance >= 0.0 && self.noise_variance >= 0.0
@@ -80,7 +80,7 @@ impl Moments {
 mod tests {
     use super::*;
 
-    /// Against sums over all values with their weights written out.
+    /// Compares with sums over all values with explicit weights.
     #[test]
     fn means_and_variances_are_those_of_the_weights() {
         let values: Vec<(f64, f64)> =

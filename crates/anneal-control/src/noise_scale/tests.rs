@@ -1,4 +1,4 @@
-//! Gradients that are drawn from a known distribution.
+//! Gradients drawn from a known distribution.
 
 use super::*;
 use crate::{Controllers, Due, FiniteGuard, Observation, RunLength};
@@ -21,7 +21,7 @@ impl Normal {
     }
 }
 
-/// Gradients of single items, normal around G with the variances of Σ, in batches of `items`.
+/// Gradients of single items, normally distributed around G with the variances of Σ, in batches of `items`.
 #[derive(Clone, Copy)]
 struct Gradients<'a> {
     mean: &'a [f64],
@@ -36,7 +36,7 @@ impl Gradients<'_> {
         self.variances.iter().sum::<f64>() / squared
     }
 
-    /// What an update shows: the mean over a batch is normal too.
+    /// The observation of an update: the mean over a batch is normal too.
     fn observed(&self, random: &mut Normal) -> Observation {
         let n = self.batches as f64;
         let (mut of_batches, mut of_mean) = (0.0, 0.0);
@@ -115,7 +115,8 @@ fn the_interval_has_the_noise_scale_in_95_of_100_simulations() {
     }
 }
 
-/// The quotient of both means is right to a few percent; the mean of the quotients of single updates is not.
+/// The quotient of both means is accurate to a few percent; the mean of the quotients of single updates is
+/// not.
 #[test]
 fn parts_are_averaged_before_they_are_divided() {
     let gradients = Gradients { mean: &MEAN, variances: &VARIANCES, items: 64, batches: 4 };
@@ -143,7 +144,7 @@ fn both_parts_are_unbiased() {
     assert_eq!(updates, 40_000);
 }
 
-/// Without a gradient it is taken for one in 2.5 of 100 simulations, and no number is negative or infinite.
+/// Without a gradient, one is found in 2.5 of 100 simulations, and no number is negative or infinite.
 #[test]
 fn a_gradient_that_is_all_noise_has_no_noise_scale() {
     let gradients = Gradients { mean: &[0.0; 8], variances: &VARIANCES, items: 8, batches: 4 };
@@ -161,7 +162,8 @@ fn a_gradient_that_is_all_noise_has_no_noise_scale() {
     assert!(known <= 24, "{known} of 400 are known");
 }
 
-/// By hand: |G|² = (2·3 − 5)/1 = 1 and tr Σ = 10 (5 − 3)·2 = 40 in one update; the weight of one before is 2^(−1/4).
+/// By hand: |G|² = (2·3 − 5)/1 = 1 and tr Σ = 10 (5 − 3)·2 = 40 in one update; the previous one has weight
+/// 2^(−1/4).
 #[test]
 fn the_formulas_are_those_of_the_paper() {
     let mut controllers = with(NoiseScale::new().half_life(4), 10, 2);

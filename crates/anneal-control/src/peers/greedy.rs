@@ -26,7 +26,7 @@ pub(super) fn read(
         .cooldown(arguments.count_or("cooldown", 0)?)
         .warmup(arguments.count_or("warmup", 0)?)
         .smallest_change(arguments.not_negative_or("eps", 1e-8)?)
-        // 0 reductions in vain are as good as 1.
+        // 0 reductions in vain have the same effect as 1.
         .reset_after(arguments.count_or("reset_start", 500)?.max(1));
     let smooth = arguments.flag_or("smooth", false)?;
     let window = arguments.count_or("window_size", 50)?;

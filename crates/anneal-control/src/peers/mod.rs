@@ -1,21 +1,21 @@
-//! Translation of schedulers that answer to training: a peer's becomes a schedule and a controller.
+//! Translates schedulers that react to training into a schedule and a controller.
 //!
 //! | peer | scheduler | arguments, with the peer's defaults |
 //! | --- | --- | --- |
-//! | torch | `ReduceLROnPlateau` | `mode` = `"min"`, `factor` = 0.1, `patience` = 10, `threshold` = 1e-4, `threshold_mode` = `"rel"` (`"abs"`), `cooldown` = 0, `min_lr` = 0, `eps` = 1e-8; `verbose` changes nothing |
+//! | torch | `ReduceLROnPlateau` | `mode` = `"min"`, `factor` = 0.1, `patience` = 10, `threshold` = 1e-4, `threshold_mode` = `"rel"` (`"abs"`), `cooldown` = 0, `min_lr` = 0, `eps` = 1e-8; `verbose` has no effect |
 //! | transformers | `reduce_lr_on_plateau` | the same |
-//! | transformers | `greedy`, `GreedyLR` | `mode` = `"min"`, `factor` = 0.95, `patience` = 10, `threshold` = 1e-6, `threshold_mode` = `"abs"` (`"rel"`), `cooldown` = 0, `warmup` = 0, `min_lr` = 1e-3, `max_lr` = 1, `eps` = 1e-8, `smooth` = false, `window_size` = 50, `reset_start` = 500; `verbose` changes nothing |
+//! | transformers | `greedy`, `GreedyLR` | `mode` = `"min"`, `factor` = 0.95, `patience` = 10, `threshold` = 1e-6, `threshold_mode` = `"abs"` (`"rel"`), `cooldown` = 0, `warmup` = 0, `min_lr` = 1e-3, `max_lr` = 1, `eps` = 1e-8, `smooth` = false, `window_size` = 50, `reset_start` = 500; `verbose` has no effect |
 //! | timm | `plateau`, `PlateauLRScheduler` | `decay_rate` = 0.1, `patience_t` = 10, `threshold` = 1e-4, `cooldown_t` = 0, `warmup_t` = 0, `warmup_lr_init` = 0, `lr_min` = 0, `mode` = `"max"`; `initialize` is accepted, noise refused |
 //!
-//! All others are those of [`anneal_schedule::peers`], without a controller.
+//! All others are translated by [`anneal_schedule::peers`], without a controller.
 //!
-//! A patience, a cooldown, a window and GreedyLR's `warmup` count values of the metric, as they do in the peers.
-//! timm's `warmup_t` is a length in updates, as all lengths of schedules are: its epochs times the updates of an
-//! epoch. Then the rate rises with each update, where timm moves it once an epoch; the metrics that it does not hear
-//! are the same.
+//! A patience, a cooldown, a window and GreedyLR's `warmup` count values of the metric, as in the peers.
+//! timm's `warmup_t` is a length in updates, like all lengths of schedules: its epochs times the updates per
+//! epoch. The rate then rises with each update, while timm changes it once per epoch; the metrics ignored
+//! during the warm-up are the same.
 //!
-//! What the metric is stands in no argument of a peer: it is `valid Loss` for `mode` `min` and `valid Accuracy` for
-//! `max`, and another after [`Translation::signal`]. Where a peer has a `min_lr` or `max_lr` for each parameter
+//! The peers' arguments do not name the metric: it is `valid Loss` for `mode` `min` and `valid Accuracy` for
+//! `max`, unless changed by [`Translation::signal`]. If a peer has a `min_lr` or `max_lr` for each parameter
 //! group, translate once for each and put the controllers [on their groups](crate::Describe::on_group).
 //!
 //! ```
@@ -39,37 +39,21 @@ use crate::{Rule, Scoped, Signal};
 use anneal_schedule::peers::Arguments;
 pub use anneal_schedule::peers::{PeerError, names, scales_base_rate};
 use anneal_schedule::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
 
-/// What a peer's scheduler becomes.
-///
-/// In a file, which `anneal_schedule::file::load` reads and `anneal translate` writes, it is
-///
-/// ```toml
-/// [schedule.constant]
-/// rate = 0.1
-/// [controller.rule.plateau]
-/// signal = "valid Loss"
-/// mode = "min"
-/// factor = 0.5
-/// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A translated scheduler.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Translation {
     /// The learning rate that the controller multiplies.
-    #[serde(rename = "schedule")]
     pub rate: ScheduleConfig,
-    /// The momentum, where the scheduler moves it too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The momentum, if the scheduler changes it too.
     pub momentum: Option<ScheduleConfig>,
-    /// What answers to training, where the scheduler does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The controller, if the scheduler reacts to training.
     pub controller: Option<Scoped<Rule>>,
 }
 
-/// As the chains of calls that make the schedule and the controller, a line each.
+/// The chains of calls that construct the schedule and the controller, one line each.
 impl fmt::Display for Translation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rate.fmt(f)?;
@@ -84,15 +68,15 @@ impl fmt::Display for Translation {
 }
 
 impl Translation {
-    /// The learning rate as a schedule without an end, as the peer's own is.
+    /// The learning rate as an endless schedule, like the peer's own.
     ///
     /// # Errors
-    /// [`ScheduleError`] where a value that the peer takes is out of range here.
+    /// [`ScheduleError`] if a value that the peer accepts is out of range here.
     pub fn schedule(&self) -> Result<Schedule, ScheduleError> {
         self.rate.clone().resolve(RunLength::unbounded())
     }
 
-    /// The controller listens to this signal.
+    /// Sets the signal of the controller.
     #[must_use]
     pub fn signal(mut self, signal: impl Into<Signal>) -> Self {
         self.controller = self.controller.map(|scoped| {
@@ -113,7 +97,7 @@ impl From<anneal_schedule::peers::Translation> for Translation {
     }
 }
 
-/// A schedule at a base rate, and its rule.
+/// A schedule at a base rate, and its controller.
 type Read = fn(&Arguments<'_>, f64) -> Result<(ScheduleConfig, Scoped<Rule>), PeerError>;
 
 const CONTROLLED: &[(&str, &str, Read)] = &[
@@ -129,11 +113,11 @@ fn controlled(peer: &str) -> impl Iterator<Item = &'static str> {
     CONTROLLED.iter().filter(move |known| known.0 == peer).map(|known| known.1)
 }
 
-/// Translates the scheduler `name` of `peer` with its `arguments`, a JSON object, at the rate that the peer's
-/// optimizer was made with. See [`anneal_schedule::peers::translate`] for those that do not answer to training.
+/// Translates the scheduler `name` of `peer` with its `arguments`, a JSON object, at the rate of the peer's
+/// optimizer. See [`anneal_schedule::peers::translate`] for schedulers that do not react to training.
 ///
 /// # Errors
-/// [`PeerError`] names the peer, scheduler or argument that is unknown, wrong or refused.
+/// [`PeerError`] with the peer, scheduler or argument that is unknown, wrong or refused.
 pub fn translate(
     peer: &str,
     name: &str,
@@ -157,7 +141,7 @@ pub fn translate(
     })
 }
 
-/// Offers the schedulers with a controller, too.
+/// Adds the schedulers with a controller to the suggestions.
 fn with_controlled(error: PeerError) -> PeerError {
     match error {
         PeerError::UnknownScheduler { peer, name, .. } => {
@@ -178,13 +162,13 @@ pub fn schedulers(peer: &str) -> Result<Vec<&'static str>, PeerError> {
     Ok(names)
 }
 
-/// A bound of rates, which may stand in a list for the groups of parameters: of one.
+/// A bound of the rate, possibly a list with one entry per parameter group: only one is supported.
 fn bound(
     arguments: &Arguments<'_>,
     argument: &'static str,
     default: f64,
 ) -> Result<f64, PeerError> {
-    let allowed = "one finite rate, at least 0; for several groups translate once for each, and put each controller \
+    let allowed = "one finite rate, at least 0; for several groups, translate once for each, and put each controller \
                    on its group";
     let Some(value) = arguments.value(argument) else { return Ok(default) };
     let one = match value.as_array().map(Vec::as_slice) {
@@ -259,21 +243,7 @@ mod tests {
         assert_eq!(found.to_string(), format!("constant(0.1)\n{rule}"));
     }
 
-    #[test]
-    fn it_is_written_and_read_back() {
-        use anneal_schedule::file;
-        let arguments = json!({ "warmup_t": 5, "lr_min": 1e-5 });
-        let found = translate("timm", "plateau", &arguments, 0.1).unwrap();
-        let (toml, json) = (file::to_toml(&found).unwrap(), file::to_json(&found).unwrap());
-        assert_eq!(file::from_toml::<Translation>(&toml, "toml").unwrap(), found, "{toml}");
-        assert_eq!(file::from_json::<Translation>(&json, "json").unwrap(), found, "{json}");
-        let least = "[schedule.constant]\nrate = 0.1\n[controller.rule.plateau]\nsignal = \"loss\"\nmode = \"min\"\n";
-        let read: Translation = file::from_toml(least, "toml").unwrap();
-        let plateau = Rule::from(crate::Plateau::min(Signal::Loss));
-        assert_eq!(read.controller.unwrap().rule, plateau);
-    }
-
-    /// The rule is deaf in timm's warm-up.
+    /// The controller is inactive during timm's warm-up.
     #[test]
     fn a_warm_up_is_a_schedule() {
         let arguments = json!({ "warmup_t": 5, "warmup_lr_init": 0.01, "mode": "min" });

@@ -56,12 +56,12 @@ fn plateau(mode: Mode) -> Plateau {
     }
 }
 
-/// The metric that is meant, as far as one can tell.
+/// The most likely metric.
 pub(super) fn metric(mode: Mode) -> MetricOf {
     MetricOf::valid(if mode == Mode::Min { "Loss" } else { "Accuracy" })
 }
 
-/// In the whole run, on all groups.
+/// Active in the whole run, on all groups.
 pub(super) fn always(rule: Rule) -> Scoped<Rule> {
     Scoped { rule, group: None, after: None, until: None, at_end: AtEnd::Hold }
 }

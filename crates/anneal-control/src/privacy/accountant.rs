@@ -1,4 +1,4 @@
-//! What private training has spent: a Rényi accountant.
+//! The privacy spent by training: a Rényi accountant.
 
 use super::check_noise_multiplier;
 use super::conversion::min_epsilon;
@@ -6,22 +6,22 @@ use super::sampled_gaussian::divergence;
 use crate::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 use serde::{Deserialize, Serialize};
 
-/// Counts the updates of DP-SGD, and says for which (ε, δ) they are differentially private.
+/// Counts the updates of DP-SGD, and computes the (ε, δ) of their differential privacy.
 ///
-/// An update draws every item for itself with probability q (Poisson sampling), clips the gradient of each drawn item
-/// to a norm of C, and adds normal noise of deviation σC to each entry of their sum. At each order α its Rényi
-/// divergence, between data sets of which one has one item more, is
+/// An update draws every item independently with probability q (Poisson sampling), clips the gradient of each
+/// drawn item to a norm of C, and adds normal noise of deviation σC to each entry of their sum. At each order
+/// α its Rényi divergence, between data sets that differ by one additional item, is
 ///
 /// ```text
 /// ρ(α) = ln A(α) / (α − 1)        α / 2σ² for q = 1
 /// A(α) = Σ_k C(α, k) (1 − q)^(α−k) q^k e^((k² − k) / 2σ²)        for integer α
 /// ```
 ///
-/// and for other α a bound by the same paper's series, loose or infinite where q is large. The divergences of updates
-/// add up, also of updates of different noise and sampling rate, and
+/// and for other α a bound by the same paper's series, which is loose or infinite for large q. The
+/// divergences of updates add up, even across different noise and sampling rates, and
 ///
 /// ```text
-/// ε = min over α of Σρ + ln(1 − 1/α) − ln(δ α) / (α − 1)        at least 0; 0 where δ² > 1 − e^(−Σρ) at any α
+/// ε = min over α of Σρ + ln(1 − 1/α) − ln(δ α) / (α − 1)        at least 0; 0 if δ² > 1 − e^(−Σρ) at any α
 /// ```
 ///
 /// | field | default | range |
@@ -30,27 +30,29 @@ use serde::{Deserialize, Serialize};
 /// | `sampling_rate` q | required | above 0, at most 1: expected batch size over items |
 /// | `orders` α | 1.1, 1.2 … 10.9, 11, 12 … 63, 128, 256, 512, 1024 | finite, above 1 and at most 10,000 |
 ///
-/// The numbers are those of dp-accounting's `RdpAccountant`. It is plain data, so a file or a checkpoint holds it as
-/// JSON: the noise, the rate and the updates of each phase. A change of noise or rate begins a phase; two of the same
-/// noise and rate are one.
+/// The numbers match dp-accounting's `RdpAccountant`. It is plain data, so a file or a checkpoint holds it as
+/// JSON: the noise, the rate and the updates of each phase. A change of noise or rate starts a phase; phases
+/// with the same noise and rate are merged.
 ///
-/// **What ε holds for.** For all that the updates release together: the noisy gradients, and whatever is computed from
-/// them alone, such as the weights after each. δ is to be well below 1 over the number of items.
+/// **What ε covers.** Everything the updates release together: the noisy gradients, and whatever is computed
+/// from them alone, for example the weights after each update. δ should be well below 1 over the number of
+/// items.
 ///
-/// **What it does not.**
-/// - Batches that are cut from a shuffled epoch, or of a fixed size: sampling is Poisson, so batches vary in size, and an
-///   item may be in two that follow each other, or in none of an epoch.
-/// - A neighbour with one item replaced, for which ε is larger.
-/// - Trainings that were made to find hyperparameters; metrics of the training data; the number of items, if
-///   that is a secret. Each spends more.
-/// - Noise of floating-point numbers, which is no true normal distribution, or of a generator that is not
-///   cryptographic.
-/// - Losses, norms, or rates that come from gradients before their noise.
+/// **What it does not cover.**
+/// - Batches cut from a shuffled epoch, or of a fixed size: sampling is Poisson, so batches vary in size, and
+///   an item may be in two consecutive ones, or in none of an epoch.
+/// - Data sets that differ by one replaced item, for which ε is larger.
+/// - Trainings made to find hyperparameters; metrics of the training data; the number of items, if that is
+///   secret. Each spends more.
+/// - Floating-point noise, which is not truly normal, or noise from a generator that is not cryptographic.
+/// - Losses, norms, or rates computed from gradients before the noise.
 ///
-/// As a [`Controller`] it counts each update, and never stops one. Restored from a checkpoint, also one of a
-/// [`PrivacyBudget`](crate::PrivacyBudget), it keeps what was counted, and goes on with its own noise and rate.
+/// As a [`Controller`] it counts each update, and never stops the run. Restored from a checkpoint, even one
+/// of a [`PrivacyBudget`](crate::PrivacyBudget), it keeps its counts, and continues with its own noise and
+/// rate.
 ///
-/// It is an upper bound: an accountant of privacy loss distributions may find a smaller ε for the same updates.
+/// It is an upper bound: an accountant based on privacy loss distributions may find a smaller ε for the same
+/// updates.
 ///
 /// Source: Mironov, Talwar and Zhang 2019, "Rényi differential privacy of the sampled Gaussian mechanism", arXiv
 /// 1908.10530 (A); Canonne, Kamath and Steinke 2020, "The discrete Gaussian for differential privacy", arXiv 2004.00010,
@@ -73,23 +75,23 @@ use serde::{Deserialize, Serialize};
 #[serde(into = "Saved", try_from = "Saved")]
 pub struct PrivacyAccountant {
     orders: Vec<f64>,
-    /// The last one is that of now.
+    /// The last one is the current one.
     phases: Vec<Phase>,
 }
 
-/// Updates of one noise and rate.
+/// Updates with the same noise and rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Phase {
     noise_multiplier: f64,
     sampling_rate: f64,
     steps: u64,
-    /// Of one update, at each order.
+    /// The divergences of one update, at each order.
     #[serde(skip)]
     divergences: Vec<f64>,
 }
 
-/// What a file holds of it.
+/// The serialized form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Saved {
@@ -109,18 +111,18 @@ fn is_default(orders: &[f64]) -> bool {
 }
 
 impl PrivacyAccountant {
-    /// For updates of this noise multiplier and sampling rate, of which there was none yet.
+    /// An accountant for this noise multiplier and sampling rate, with no updates yet.
     ///
     /// # Errors
-    /// [`OutOfRange`] for no noise, or a rate that is no probability above 0.
+    /// [`OutOfRange`] for no noise, or a rate that is not a probability above 0.
     pub fn new(noise_multiplier: f64, sampling_rate: f64) -> Result<Self, OutOfRange> {
         Self::with_orders(noise_multiplier, sampling_rate, default_orders())
     }
 
-    /// As [`new`](Self::new), with Rényi orders of your own. Each is a valid bound, and the best one counts.
+    /// Like [`new`](Self::new), with custom Rényi orders. Each gives a valid bound, and the best one counts.
     ///
     /// # Errors
-    /// [`OutOfRange`] for no order or one out of its range, too.
+    /// As [`new`](Self::new), and [`OutOfRange`] for no order or one out of range.
     pub fn with_orders(
         noise_multiplier: f64,
         sampling_rate: f64,
@@ -138,17 +140,17 @@ impl PrivacyAccountant {
         self.steps(1);
     }
 
-    /// Counts so many updates.
+    /// Counts several updates.
     pub fn steps(&mut self, steps: u64) {
         if let Some(now) = self.phases.last_mut() {
             now.steps = now.steps.saturating_add(steps);
         }
     }
 
-    /// The updates from here on have another noise multiplier or sampling rate. What was spent stays spent.
+    /// Changes the noise multiplier or sampling rate from here on. The privacy spent so far remains.
     ///
     /// # Errors
-    /// [`OutOfRange`] as in [`new`](Self::new); then nothing changes.
+    /// [`OutOfRange`] as in [`new`](Self::new); nothing changes in that case.
     pub fn change(&mut self, noise_multiplier: f64, sampling_rate: f64) -> Result<(), OutOfRange> {
         let same = |phase: &Phase| {
             (phase.noise_multiplier, phase.sampling_rate) == (noise_multiplier, sampling_rate)
@@ -162,17 +164,17 @@ impl PrivacyAccountant {
         Ok(())
     }
 
-    /// All updates that were counted.
+    /// The number of counted updates.
     pub fn counted(&self) -> u64 {
         self.phases.iter().fold(0, |sum, phase| sum.saturating_add(phase.steps))
     }
 
-    /// The Rényi orders, in the order in which they were given.
+    /// The Rényi orders, in the given order.
     pub fn orders(&self) -> &[f64] {
         &self.orders
     }
 
-    /// The ε of all updates that were counted, at this δ: 0 before the first; infinite where no order bounds it, as with
+    /// The ε of all counted updates at this δ: 0 before the first; infinite if no order bounds it, as with
     /// very little noise.
     ///
     /// # Errors
@@ -181,7 +183,7 @@ impl PrivacyAccountant {
         self.epsilon_after(0, delta)
     }
 
-    /// The ε that so many more updates would make it.
+    /// The ε after `more` further updates.
     ///
     /// # Errors
     /// [`OutOfRange`] for a δ that is not above 0 and below 1.
@@ -189,8 +191,8 @@ impl PrivacyAccountant {
         Ok(self.least(more, delta)?.0)
     }
 
-    /// The Rényi order that has this ε, the first of several: one at either end says that orders beyond it might find a
-    /// smaller ε.
+    /// The Rényi order that attains this ε, the first of several: if it is at either end, orders beyond it
+    /// might give a smaller ε.
     ///
     /// # Errors
     /// [`OutOfRange`] for a δ that is not above 0 and below 1.
@@ -198,7 +200,7 @@ impl PrivacyAccountant {
         Ok(self.least(0, delta)?.1)
     }
 
-    /// ε after so many more updates, and its order.
+    /// ε after `more` further updates, and its order.
     fn least(&self, more: u64, delta: f64) -> Result<(f64, f64), OutOfRange> {
         let ok = delta > 0.0 && delta < 1.0;
         OutOfRange::require("delta", delta, ok, "above 0, below 1")?;
@@ -206,7 +208,7 @@ impl PrivacyAccountant {
         let last = self.phases.len() - 1;
         for (i, phase) in self.phases.iter().enumerate() {
             let steps = phase.steps.saturating_add(if i == last { more } else { 0 });
-            // Without updates an infinite divergence is none.
+            // Without updates, even an infinite divergence counts as 0.
             if steps > 0 {
                 let updates = phase.divergences.iter().map(|divergence| steps as f64 * divergence);
                 spent.iter_mut().zip(updates).for_each(|(spent, more)| *spent += more);

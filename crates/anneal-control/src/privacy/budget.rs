@@ -1,14 +1,16 @@
-//! A privacy budget that training keeps to.
+//! A privacy budget for training.
 
 use super::PrivacyAccountant;
 use crate::{Answer, AnyController, Controller, Describe, Event, Needs, OutOfRange, Run, Stop};
 use serde::{Deserialize, Serialize};
 
-/// Counts each update of DP-SGD, and stops training before one that would spend more than ε at this δ: the description.
+/// Counts each update of DP-SGD, and stops training before an update that would exceed ε at this δ: the
+/// description.
 ///
-/// [`PrivacyAccountant`] says what is counted, and what ε holds for. What was spent is the state, so a checkpoint has
-/// it, and a resumed run goes on from there, also with another noise or sampling rate. A skipped update counts
-/// too: its data decided the skip. A run that is longer than the budget lasts is warned of before it begins.
+/// [`PrivacyAccountant`] defines what is counted and what ε covers. The privacy spent is its state, so
+/// checkpoints include it, and a resumed run continues from there, even with another noise or sampling rate.
+/// A skipped update counts too, because its data decided the skip. A run longer than the budget gives a
+/// warning before it starts.
 ///
 /// | field | range |
 /// | --- | --- |
@@ -17,9 +19,9 @@ use serde::{Deserialize, Serialize};
 /// | `noise_multiplier` σ | finite, above 0 |
 /// | `sampling_rate` q | above 0, at most 1: expected batch size over items |
 ///
-/// It trusts what it is told: it neither clips nor adds noise nor draws batches, so training that does none of that
-/// refuses it. [`PrivacyAccountant`] counts without a limit, and has the same state. It is for whole runs; one that begins
-/// [later](Describe::after) does not know of what was spent before.
+/// It trusts its settings: it neither clips nor adds noise nor draws batches, so training that does none of
+/// that refuses it. [`PrivacyAccountant`] counts without a limit, and has the same state. It is for whole
+/// runs; one that starts [later](Describe::after) does not know what was spent before.
 ///
 /// ```
 /// use anneal_control::{Controllers, Describe, Due, Observation, PrivacyBudget, RunLength};
@@ -34,7 +36,7 @@ use serde::{Deserialize, Serialize};
 /// controllers.add("privacy", rule.build(&RunLength::updates(10_000).resolve()?)?);
 /// assert_eq!(
 ///     controllers.warnings(),
-///     ["privacy: the run has 10000 updates, and stops after 8642, when an ε of 2 at a δ of 0.00001 is spent"]
+///     ["privacy: the run has 10000 updates, but stops after 8642, when an ε of 2 at a δ of 0.00001 is spent"]
 /// );
 /// for number in 0..8_642 {
 ///     controllers.update(Due::at(number, 0.1), &Observation::default())?;
@@ -45,13 +47,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrivacyBudget {
-    /// The ε that may be spent.
+    /// The ε of the budget.
     pub epsilon: f64,
-    /// The δ at which it is.
+    /// The δ of the budget.
     pub delta: f64,
-    /// The deviation of the noise on a sum of clipped gradients, over the clip.
+    /// The deviation of the noise on a sum of clipped gradients, divided by the clip.
     pub noise_multiplier: f64,
-    /// The chance of each item to be in a batch.
+    /// The probability of each item to be in a batch.
     pub sampling_rate: f64,
 }
 
@@ -62,7 +64,7 @@ impl Describe for PrivacyBudget {
         let left = spent.steps_within(epsilon, delta)?;
         let warning = run.updates().filter(|updates| *updates > left).map(|updates| {
             format!(
-                "the run has {updates} updates, and stops after {left}, when an ε of {epsilon} at a δ of {delta} is spent"
+                "the run has {updates} updates, but stops after {left}, when an ε of {epsilon} at a δ of {delta} is spent"
             )
         });
         Ok(Keeper { rule: *self, warning, spent, left }.into())
@@ -74,7 +76,7 @@ struct Keeper {
     rule: PrivacyBudget,
     warning: Option<String>,
     spent: PrivacyAccountant,
-    /// Updates that the budget still lasts for.
+    /// The updates that the budget still allows.
     left: u64,
 }
 
@@ -83,7 +85,7 @@ impl Keeper {
         let PrivacyBudget { epsilon, delta, .. } = self.rule;
         let updates = self.spent.counted();
         Stop::new(format!(
-            "the privacy budget is spent: after {updates} updates another one would make ε more than {epsilon} at a δ of \
+            "the privacy budget is spent: after {updates} updates, another one would raise ε above {epsilon} at a δ of \
              {delta}"
         ))
     }
@@ -120,7 +122,7 @@ impl Controller for Keeper {
         self.spent.clone()
     }
 
-    /// The noise and the rate of now are for the updates from here on.
+    /// The current noise and rate apply to the updates from here on.
     fn restore(&mut self, mut state: PrivacyAccountant) -> Result<(), OutOfRange> {
         state.change(self.rule.noise_multiplier, self.rule.sampling_rate)?;
         self.left = state.steps_within(self.rule.epsilon, self.rule.delta)?;
@@ -138,7 +140,7 @@ mod tests {
     const RULE: PrivacyBudget =
         PrivacyBudget { epsilon: 3.0, delta: 1e-5, noise_multiplier: 1.0, sampling_rate: 0.05 };
 
-    /// Updates until it stops, and why.
+    /// The number of updates until it stops, and the reason.
     fn until_it_stops(controllers: &mut Controllers) -> (u64, String) {
         let seen = Observation { loss: Some(f64::NAN), ..Observation::default() };
         let mut stops = (0..1_000).map(|t| (t, controllers.update(Due::at(t, 0.1), &seen)));
@@ -149,7 +151,7 @@ mod tests {
     #[test]
     fn training_stops_before_it_spends_more() {
         let run = RunLength::updates(1_000).resolve().unwrap();
-        // Also where another controller skips each update.
+        // Even if another controller skips each update.
         for guard in [None, Some(FiniteGuard::skip(1_000).unwrap())] {
             let mut controllers = Controllers::default();
             if let Some(guard) = guard {

@@ -1,12 +1,12 @@
-//! From Rényi divergences to ε and δ.
+//! Converts Rényi divergences to ε and δ.
 
-/// The least ε over the orders, given as (α, divergence), at this δ > 0, and the order that has it.
+/// The smallest ε over the orders, given as (α, divergence), at this δ > 0, and the order that attains it.
 ///
 /// ```text
-/// ε = ρ + ln(1 − 1/α) − ln(δ α) / (α − 1)      0 where δ² > 1 − e^(−ρ), and where it is below
+/// ε = ρ + ln(1 − 1/α) − ln(δ α) / (α − 1)      0 if δ² > 1 − e^(−ρ), or if it is negative
 /// ```
 ///
-/// The first bound is of no use near an order of 1, and loses its digits there: it is for orders above 1.01.
+/// The first bound is useless and loses precision near order 1: it is used for orders above 1.01.
 pub fn min_epsilon(of_orders: impl Iterator<Item = (f64, f64)>, delta: f64) -> (f64, f64) {
     let epsilon = |order: f64, divergence: f64| {
         if delta * delta + (-divergence).exp_m1() > 0.0 {

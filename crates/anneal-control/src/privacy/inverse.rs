@@ -1,19 +1,19 @@
-//! From an ε that may be spent to the noise, or the updates, that spend it.
+//! The noise, or the number of updates, that spends a given ε.
 
 use super::PrivacyAccountant;
 use crate::OutOfRange;
 
-/// Below this noise multiplier, and beyond that one, none is looked for: powers of 4.
+/// The noise multipliers searched, as powers of 4: none below the first or above the second.
 const LEAST: f64 = 1.0 / 1_024.0;
 const MOST: f64 = 1_099_511_627_776.0;
 
 impl PrivacyAccountant {
-    /// The noise multiplier, to nine digits, with which so many updates of this sampling rate have this ε at this δ, and
-    /// not more: what to ask before training. By bisection.
+    /// The smallest noise multiplier, to nine digits, for which `steps` updates at this sampling rate stay
+    /// within ε at this δ: to choose before training. Found by bisection.
     ///
     /// # Errors
-    /// [`OutOfRange`] for an ε that is not finite and above 0, or that no noise multiplier from 1/1024 to 2⁴⁰ has; no
-    /// updates; a rate or δ out of its range.
+    /// [`OutOfRange`] for an ε that is not finite and above 0, or that no noise multiplier from 1/1024 to 2⁴⁰
+    /// attains; no updates; a rate or δ out of range.
     pub fn noise_multiplier_for(
         epsilon: f64,
         delta: f64,
@@ -26,16 +26,16 @@ impl PrivacyAccountant {
             let spent = Self::new(noise, sampling_rate)?.epsilon_after(steps, delta)?;
             Ok(spent <= epsilon)
         };
-        // Noise that is too little, and noise that is enough.
+        // Too little noise, and enough noise.
         let (mut little, mut enough) = (1.0, 1.0);
         while !within(enough)? {
             (little, enough) = (enough, enough * 4.0);
-            let allowed = "one that a noise multiplier of at most 2⁴⁰ has";
+            let allowed = "attainable with a noise multiplier of at most 2⁴⁰";
             OutOfRange::require("epsilon", epsilon, enough <= MOST, allowed)?;
         }
         while little == enough || within(little)? {
             (little, enough) = (little / 4.0, little);
-            let allowed = "one that a noise multiplier of at least 1/1024 has";
+            let allowed = "attainable with a noise multiplier of at least 1/1024";
             OutOfRange::require("epsilon", epsilon, little >= LEAST, allowed)?;
         }
         while enough - little > 1e-9 * enough {
@@ -48,8 +48,8 @@ impl PrivacyAccountant {
         Ok(enough)
     }
 
-    /// How many more updates, of the noise and sampling rate of now, keep ε at or below this at this δ: 0 where it is
-    /// spent, `u64::MAX` where so many do.
+    /// The number of further updates, at the current noise and sampling rate, that keep ε at or below this at
+    /// this δ: 0 if it is spent, `u64::MAX` if that many do.
     ///
     /// # Errors
     /// [`OutOfRange`] for an ε that is not finite and above 0, or a δ that is not above 0 and below 1.

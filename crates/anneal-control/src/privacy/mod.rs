@@ -1,4 +1,4 @@
-//! What training with differential privacy has spent, and what it may.
+//! The privacy spent by differentially private training, and its budget.
 
 mod accountant;
 mod budget;

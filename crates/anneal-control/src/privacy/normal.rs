@@ -1,8 +1,8 @@
-//! The standard normal distribution, far out in its tail too.
+//! The standard normal distribution, including its far tail.
 
 use std::f64::consts::TAU;
 
-/// ln Φ(x) = ln P(N(0, 1) ≤ x), to some 1e-13 of Φ(x).
+/// ln Φ(x) = ln P(N(0, 1) ≤ x), with a relative error of Φ(x) of about 1e-13.
 pub fn ln_cdf(x: f64) -> f64 {
     if x > 0.0 {
         return (-ln_cdf(-x).exp()).ln_1p();

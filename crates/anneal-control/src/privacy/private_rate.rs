@@ -1,4 +1,4 @@
-//! A rate for private training that follows the noisy gradient.
+//! A rate for private training, estimated from the noisy gradient.
 
 use super::PrivateStep;
 use crate::describe::updates;
@@ -8,31 +8,32 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Makes the rate of DP-SGD the best one for each update, as far as the noisy gradient shows it: the description.
+/// Sets the rate of DP-SGD to the best one for each update, as estimated from the noisy gradient: the
+/// description.
 ///
 /// ```text
 /// factor = η* / η        η* = max(0, 1 − d σ²C²/(B² m)) / L
 /// ```
 ///
-/// with η the rate of the schedule, within the limits, and m = ‖g̃‖², or its moving mean in which an update
-/// counts half after every `half_life`. [`PrivateStep`] has the formula, and what it is worth: without a mean, rates are
-/// as noisy as the gradient is.
+/// with η the rate of the schedule, within the limits, and m = ‖g̃‖², or its moving mean with the given
+/// `half_life`. [`PrivateStep`] explains the formula and its accuracy: without a mean, the rates are as noisy
+/// as the gradient.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
-/// | `step` | required | what [`PrivateStep`] allows |
+/// | `step` | required | see [`PrivateStep`] |
 /// | `half_life` | none: each update by itself | a span of at least 1 update |
 /// | `limits`: least, most | 1/100, 100 | finite, 0 < least < most |
 ///
-/// **It hears the norm of the gradient that the training hands over, and nothing else.** So it is private where that
-/// gradient is: clipped for each item, and with the noise, before the optimizer's update is asked for. Where noise is
-/// added later, such as by an optimizer, the norm is the one without noise, and the rate leaks it. The gradient is the sum
-/// over the drawn items by the *expected* batch; by how many were drawn is something else, and tells how many were drawn.
-/// So it says that it needs a [private gradient](Needs::private_gradient), and training that has none refuses it. It is of
-/// the whole model, and can be of no single group.
+/// **It uses only the norm of the gradient that the training passes on.** So it is private if that gradient
+/// is: clipped per item, and with the noise added before the optimizer's update. If noise is added later, for
+/// example by an optimizer, the norm is the one without noise, and the rate leaks it. The gradient is the sum
+/// over the drawn items divided by the *expected* batch size; dividing by the drawn number would reveal that
+/// number. So it requires a [private gradient](Needs::private_gradient), and training without one refuses it.
+/// It needs the whole model, and cannot be limited to one group.
 ///
 /// Before the first norm the rate is the schedule's. A norm that is infinite, NaN or missing is counted and
-/// ignored. The norm of an update that a controller before it skips is ignored too. A rate of 0 stays 0.
+/// ignored. The norm of an update that an earlier controller skips is ignored too. A rate of 0 stays 0.
 ///
 /// ```
 /// use anneal_control::{Controllers, Describe, Due, Observation, PrivateRate, PrivateStep, RunLength};
@@ -51,7 +52,7 @@ use serde::{Deserialize, Serialize};
 ///     let seen = Observation { gradient_norm: Some(norm), ..Observation::default() };
 ///     controllers.update(Due::at(0, 0.5), &seen).unwrap().answer.rate(0.5)
 /// });
-/// // The noise alone has a norm of 1: the second update shows nothing else, and has the least rate.
+/// // The noise alone has a norm of 1: the second update shows nothing else, and gets the smallest rate.
 /// assert_eq!(rates, [3.0 / 16.0, 0.5 / 100.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -70,19 +71,19 @@ fn default_limits() -> (f64, f64) {
 }
 
 impl PrivateRate {
-    /// For updates such as this one.
+    /// For updates with these parameters.
     #[must_use]
     pub fn new(step: PrivateStep) -> Self {
         Self { step, half_life: None, limits: default_limits() }
     }
 
-    /// ‖g̃‖² is a moving mean, in which an update counts half after so many.
+    /// Uses a moving mean of ‖g̃‖² with this half-life.
     #[must_use]
     pub fn half_life(self, updates: impl Into<Span>) -> Self {
         Self { half_life: Some(updates.into()), ..self }
     }
 
-    /// The least and the largest factor.
+    /// Sets the smallest and the largest factor.
     #[must_use]
     pub fn limits(self, least: f64, most: f64) -> Self {
         Self { limits: (least, most), ..self }
@@ -103,7 +104,7 @@ impl Describe for PrivateRate {
 #[derive(Clone, Debug)]
 struct Follower {
     rule: PrivateRate,
-    /// What all weights of the mean are multiplied by with each update.
+    /// The decay factor of all weights of the mean per update.
     memory: f64,
     state: FollowerState,
 }
@@ -111,9 +112,9 @@ struct Follower {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct FollowerState {
-    /// Of ‖g̃‖².
+    /// The moving mean of ‖g̃‖².
     mean: f64,
-    /// Of all its updates together; 0 before the first.
+    /// The total weight of its updates; 0 before the first.
     weight: f64,
     not_finite: u64,
 }
@@ -177,7 +178,7 @@ mod tests {
     use crate::driver::Driver;
     use crate::{Controllers, Due, FiniteGuard, Observation, RunLength};
 
-    /// Noise alone has a norm of √400 · 0.05 = 1.
+    /// The noise alone has a norm of √400 · 0.05 = 1.
     const STEP: PrivateStep = PrivateStep {
         noise_multiplier: 1.0,
         clip: 0.5,
@@ -232,7 +233,7 @@ mod tests {
         for _ in 0..3_000 {
             rate = driver.update(&of_norm(noisy_norm(&mut seed)));
         }
-        // The mean has a deviation of 0.077 · √(ln 2 / 600) = 0.0026 beside 0.09; the limit is four of them.
+        // The mean has a deviation of 0.077 · √(ln 2 / 600) = 0.0026 against 0.09; the limit is four of them.
         close(rate, 0.09 / (2.0 * 1.09), 0.12);
     }
 

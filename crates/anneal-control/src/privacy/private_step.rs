@@ -1,42 +1,42 @@
-//! The best rate of one update with noise, as far as the noisy gradient shows it.
+//! The best rate of a noisy update, as estimated from the noisy gradient.
 
 use super::check_noise_multiplier;
 use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
-/// What is known of an update of DP-SGD without looking at its data, and the best rate for it.
+/// The data-independent parameters of a DP-SGD update, and the best rate for it.
 ///
-/// The optimizer gets g̃ = g + noise, g the mean of the clipped gradients over the expected batch, with noise of
-/// deviation σC/B in each of d entries. For a loss of smoothness L
+/// The optimizer receives g̃ = g + noise, with g the mean of the clipped gradients over the expected batch,
+/// and noise of deviation σC/B in each of d entries. For a loss of smoothness L
 ///
 /// ```text
 /// E f(w − η g̃) ≤ f(w) − η ‖g‖² + ½ L η² (‖g‖² + d σ²C²/B²)
 /// ```
 ///
-/// (g taken for the gradient of f), which is least at
+/// (taking g for the gradient of f), which is minimal at
 ///
 /// ```text
 /// η* = ‖g‖² / (L (‖g‖² + d σ²C²/B²))        with ‖g‖² := max(0, ‖g̃‖² − d σ²C²/B²)
 ///    = max(0, 1 − d σ²C²/(B² ‖g̃‖²)) / L
 /// ```
 ///
-/// **Why not the norm itself.** ‖g‖ is computed from the data and has no noise. A rate that follows it tells it to
-/// everybody who sees the rate, or how far the weights moved, and no ε covers that. The norm of g̃ is made from what is
-/// released anyhow, so that the rate spends nothing more.
+/// **Why not the norm itself.** ‖g‖ is computed from the data without noise. A rate that follows it reveals
+/// it to everyone who sees the rate, or how far the weights moved, and no ε covers that. The norm of g̃ is
+/// computed from what is released anyway, so the rate spends nothing more.
 ///
-/// **What the estimate is worth.** ‖g̃‖² − d σ²C²/B² is ‖g‖² in the mean, with a deviation of at least √(2d) σ²C²/B²:
-/// where ‖g‖² is not well above that, a single update shows little, and only a mean over several does. What the choice
-/// of the items adds to ‖g̃‖² counts as gradient. The bound is of SGD: other optimizers rescale g̃.
+/// **Accuracy of the estimate.** ‖g̃‖² − d σ²C²/B² has mean ‖g‖² and a deviation of at least √(2d) σ²C²/B²:
+/// unless ‖g‖² is well above that, a single update shows little, and only a mean over several does. Variance
+/// from the sampling of items counts as gradient. The bound is for SGD: other optimizers rescale g̃.
 ///
 /// | field | range |
 /// | --- | --- |
 /// | `noise_multiplier` σ | finite, above 0 |
-/// | `clip` C | finite, above 0: the norm that the gradient of each item is clipped to |
+/// | `clip` C | finite, above 0: the norm to which the gradient of each item is clipped |
 /// | `batch` B | finite, above 0: the expected batch, sampling rate times items, by which the sum is divided |
-/// | `parameters` d | at least 1: entries that the noise is added to |
-/// | `smoothness` L | finite, above 0: the largest curvature, 1 over the unit of the rate; of public data or a guess |
+/// | `parameters` d | at least 1: the number of entries with noise |
+/// | `smoothness` L | finite, above 0: the largest curvature, in 1/rate; from public data or a guess |
 ///
-/// d σ²C²/B², too, must be a number above 0.
+/// d σ²C²/B² must also be a number above 0.
 ///
 /// Source: minimizing the descent lemma, as in Bottou, Curtis and Nocedal 2018, "Optimization methods for large-scale
 /// machine learning", section 4; Abadi et al. 2016, "Deep learning with differential privacy", arXiv 1607.00133.
@@ -51,7 +51,7 @@ use serde::{Deserialize, Serialize};
 ///     parameters: 10_000,
 ///     smoothness: 4.0,
 /// };
-/// // The noise alone has a norm of 1, so a norm of 2 is a gradient of √3, and η* is 3 / (4 · (3 + 1)).
+/// // The noise alone has a norm of 1, so a norm of 2 means a gradient of √3, and η* is 3 / (4 · (3 + 1)).
 /// assert!((step.best_rate(2.0)? - 3.0 / 16.0).abs() < 1e-12);
 /// assert_eq!(step.best_rate(0.9)?, 0.0);
 /// # Ok::<(), anneal_control::OutOfRange>(())
@@ -59,23 +59,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrivateStep {
-    /// The deviation of the noise on the sum, over the clip: σ.
+    /// The deviation of the noise on the sum, divided by the clip: σ.
     pub noise_multiplier: f64,
-    /// What the gradient of each item is clipped to: C.
+    /// The clipping norm of each item's gradient: C.
     pub clip: f64,
     /// The expected number of items: B.
     pub batch: f64,
-    /// How many entries the gradient has: d.
+    /// The number of entries of the gradient: d.
     pub parameters: u64,
     /// The largest curvature of the loss: L.
     pub smoothness: f64,
 }
 
 impl PrivateStep {
-    /// η* for a gradient that has this norm, noise and all: at least 0, below 1/L.
+    /// η* for a gradient with this norm including noise: at least 0, below 1/L.
     ///
     /// # Errors
-    /// [`OutOfRange`] for a field out of its range, or a norm that is not finite and at least 0.
+    /// [`OutOfRange`] for a field out of range, or a norm that is not finite and at least 0.
     pub fn best_rate(&self, noisy_norm: f64) -> Result<f64, OutOfRange> {
         self.check()?;
         let ok = noisy_norm >= 0.0 && noisy_norm.is_finite();
@@ -88,7 +88,7 @@ impl PrivateStep {
         (1.0 - self.noise() / noisy_squared_norm).max(0.0) / self.smoothness
     }
 
-    /// What noise adds to ‖g̃‖²: d σ²C²/B².
+    /// The contribution of noise to ‖g̃‖²: d σ²C²/B².
     fn noise(&self) -> f64 {
         self.parameters as f64 * (self.noise_multiplier * self.clip / self.batch).powi(2)
     }

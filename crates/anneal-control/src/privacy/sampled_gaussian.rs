@@ -2,11 +2,11 @@
 
 use super::normal::ln_cdf;
 
-/// Terms of a series beyond which an order is given up.
+/// The number of terms of a series after which an order is given up.
 const MAX_TERMS: u32 = 1_000;
 
-/// The Rényi divergence of this order between the sums of a Poisson sample, with noise, of two data sets that differ by
-/// one item; infinite where it is not known.
+/// The Rényi divergence of this order between the noisy sums of a Poisson sample from two data sets that
+/// differ by one item; infinite if unknown.
 ///
 /// ```text
 /// ln A / (α − 1)      A = E over z ~ N(0, σ²) of ((1 − q) + q e^((2z − 1) / 2σ²))^α
@@ -20,14 +20,14 @@ pub fn divergence(noise_multiplier: f64, sampling_rate: f64, order: f64) -> f64 
         true => mechanism.log_moment(order),
         false => mechanism.log_moment_bound(order),
     };
-    // The next integer order has the larger divergence; where the noise is enormous rounding leaves only that.
+    // The next integer order has a larger divergence; for enormous noise, rounding leaves only that one.
     match log_moment > 1e-10 * sampling_rate {
         true => log_moment / (order - 1.0),
         false => mechanism.log_moment(order.ceil()) / (order.ceil() - 1.0),
     }
 }
 
-/// The mechanism at a rate below 1.
+/// The mechanism at a sampling rate below 1.
 struct SampledGaussian {
     noise: f64,
     /// ln q, and ln(1 − q).
@@ -35,7 +35,7 @@ struct SampledGaussian {
     ln_out: f64,
     /// 1 / 2σ².
     scale: f64,
-    /// Where a sample with the item is as likely as one without: z₀ of the paper.
+    /// The point where a sample with the item is as likely as one without: z₀ in the paper.
     even: f64,
 }
 
@@ -57,7 +57,7 @@ impl SampledGaussian {
     /// A = Σ C(α, k) (1 − q)^(α−k) q^k e^((k² − k) / 2σ²) = 1 + Σ C(α, k) (1 − q)^(α−k) q^k (e^((k² − k) / 2σ²) − 1)
     /// ```
     ///
-    /// In the second form nothing cancels.
+    /// Nothing cancels in the second form.
     fn log_moment(&self, order: f64) -> f64 {
         let mut ln_choose = 0.0;
         let mut excess = f64::NEG_INFINITY;
@@ -72,8 +72,8 @@ impl SampledGaussian {
         ln_add(0.0, excess)
     }
 
-    /// A bound on ln A at any other order: the series of the integrals below z₀ and above it, with |C(α, k)|. Infinite
-    /// where it does not come to an end.
+    /// A bound on ln A at any other order: the series of the integrals below and above z₀, with |C(α, k)|.
+    /// Infinite if it does not converge.
     fn log_moment_bound(&self, order: f64) -> f64 {
         let (mut ln_choose, mut total) = (0.0, f64::NEG_INFINITY);
         for k in 0..MAX_TERMS {

@@ -33,7 +33,7 @@ fn it_agrees_with_dp_accounting() {
         (1.0, 1.0, 1, 1e-5, 4.728_507_067_217_623, Some(5.4)),
         (1.0, 0.3, 10, 1e-6, 109.054_811_944_377_46, Some(1.5)),
         (1e-5, 20.0, 1_000_000, 1e-10, 0.014_883_654_688_449_797, Some(1_024.0)),
-        // Here fractional orders have series that do not end in time, and are left out.
+        // Here fractional orders have series that do not converge in time, and are omitted.
         (0.5, 0.8, 50, 1e-3, 35.017_465_784_580_91, Some(1.8)),
         (0.9, 3.0, 1_000, 1e-8, 101.688_109_158_942_52, Some(1.6)),
         (0.01, 0.3, 100, 0.1, 9.670_977_552_451_431, Some(1.3)),
@@ -86,7 +86,7 @@ fn at_a_fractional_order_it_is_a_bound_on_the_integral() {
             assert!(ratio > 1.0 - 1e-7, "{noise} {rate} {order}: {ratio}");
         }
     }
-    // Where the terms of changing sign are small it is the integral.
+    // If the terms of alternating sign are small, it equals the integral.
     for order in [1.5, 2.5, 5.7, 10.3] {
         let ratio = divergence(2.0, 0.001, order) / by_integration(2.0, 0.001, order);
         assert!((ratio - 1.0).abs() < 1e-2, "{order}: {ratio}");
@@ -97,11 +97,11 @@ fn at_a_fractional_order_it_is_a_bound_on_the_integral() {
 fn all_the_data_have_the_divergence_of_the_normal_distributions() {
     for (noise, order) in [(0.5, 1.1), (1.0, 2.0), (3.0, 10.5), (20.0, 1_024.0)] {
         close(divergence(noise, 1.0, order), order / (2.0 * noise * noise), 1e-15);
-        // As the rate comes near.
+        // As the rate approaches 1.
         let near = divergence(noise, 1.0 - 1e-12, order.ceil());
         close(near / (order.ceil() / (2.0 * noise * noise)), 1.0, 1e-8);
     }
-    // The least of α/2σ² + ln(1 − 1/α) − ln(δ α)/(α − 1) over many orders that are given.
+    // The minimum of α/2σ² + ln(1 − 1/α) − ln(δ α)/(α − 1) over many given orders.
     let orders: Vec<f64> = (1..2_000).map(|i| 1.0 + f64::from(i) / 100.0).collect();
     let (noise, delta) = (2.0, 1e-6);
     let of = |a: &f64| a / 8.0 + (1.0 - 1.0 / a).ln() - (delta * a).ln() / (a - 1.0);
@@ -114,7 +114,7 @@ fn all_the_data_have_the_divergence_of_the_normal_distributions() {
 #[test]
 fn phases_add_up() {
     let phases = [(1.0, 0.01, 500), (1.5, 0.02, 300), (2.0, 0.01, 1_000)];
-    // dp-accounting 0.6.0, of the three together.
+    // dp-accounting 0.6.0, for the three together.
     let expected = 2.068_729_601_556_314_4;
     for order in [[0, 1, 2], [2, 0, 1]] {
         let (noise, rate, steps) = phases[order[0]];
@@ -211,7 +211,7 @@ fn the_updates_within_an_epsilon_are_counted_to_one() {
     assert!(epsilon(1.1, rate, 8_642, 1e-5) <= 2.0 && epsilon(1.1, rate, 8_643, 1e-5) > 2.0);
     assert_eq!(accountant(1.1, rate, 8_000).steps_within(2.0, 1e-5), Ok(642));
     assert_eq!(accountant(1.1, rate, 8_643).steps_within(2.0, 1e-5), Ok(0));
-    // What another phase spent is spent.
+    // What another phase has spent remains spent.
     let mut second = accountant(0.9, rate, 1_000);
     second.change(1.1, rate).unwrap();
     let left = second.steps_within(2.0, 1e-5).unwrap();
@@ -219,7 +219,7 @@ fn the_updates_within_an_epsilon_are_counted_to_one() {
     assert!(left > 0 && left < 8_642 && second.epsilon(1e-5).unwrap() <= 2.0);
     second.step();
     assert!(second.epsilon(1e-5).unwrap() > 2.0);
-    // So little that all that can be counted is within.
+    // So little that every countable number of updates is within.
     assert_eq!(accountant(1e200, 1e-9, 0).steps_within(1.0, 1e-5), Ok(u64::MAX));
 }
 
@@ -248,7 +248,7 @@ fn extremes_are_no_nonsense() {
 
 #[test]
 fn rounding_makes_nothing_private() {
-    // Of second order in 1/σ the divergence is α q² / 2σ², and with this δ no ε of 0.
+    // To second order in 1/σ the divergence is α q² / 2σ², and with this δ it gives an ε of 0.
     for noise in [1e3, 1e5, 1e8] {
         for order in [1.1, 2.0, 2.9, 10.9, 63.0] {
             let least = order * 1e-12 / (2.0 * noise * noise);
@@ -282,7 +282,7 @@ fn it_refuses_each_field() {
         assert_eq!(accountant.steps_within(epsilon, 1e-5).unwrap_err().field, "epsilon");
     }
     assert_eq!(field(noise_for(1.0, 1e-5, 0.1, 0)), "steps");
-    // Of less noise than is looked for, and of more.
+    // For less noise than the search covers, and for more.
     assert_eq!(field(noise_for(1e12, 1e-5, 0.1, 10)), "epsilon");
     assert_eq!(field(noise_for(1e-9, 1e-15, 1.0, 1_000_000)), "epsilon");
 }
@@ -329,7 +329,7 @@ fn as_a_controller_it_counts_each_update() {
     update(&mut first, 0..30);
     assert_eq!(first.privacy(), Some(&accountant(1.5, 0.01, 30)));
 
-    // A budget goes on with what it has counted, and the other way round, each with its own noise.
+    // A budget continues with an accountant's counts, and vice versa, each with its own noise.
     let run = RunLength::updates(100).resolve().unwrap();
     let budget =
         PrivacyBudget { epsilon: 3.0, delta: 1e-5, noise_multiplier: 1.2, sampling_rate: 0.01 };

@@ -1,22 +1,22 @@
-//! The run that a plan takes the place of, in batches and samples.
+//! The run that a plan replaces, in batches and samples.
 
 use super::{SeesawError, SeesawStage};
 use crate::{OutOfRange, RunLength};
 use anneal_schedule::MadeOf;
 
-/// The longest run, of which each update is looked at.
+/// The longest run; each update is examined.
 const MAX_UPDATES: u64 = 10_000_000;
 
-/// The most accumulations besides the first that a [`RunLength`] takes.
+/// The maximum number of further accumulations in a [`RunLength`].
 const MAX_STEPS: usize = 16;
 
-/// What a run goes over.
+/// The data of a run.
 pub(super) struct Data {
     pub made_of: MadeOf,
     epochs: u64,
     pub updates: u64,
     updates_per_epoch: u64,
-    /// Batches of each device in an epoch.
+    /// Batches of each device per epoch.
     pub rounds: u64,
 }
 
@@ -49,7 +49,7 @@ impl Data {
         self.epochs * self.rounds
     }
 
-    /// The rounds before an update of the run as it is.
+    /// The rounds before an update of the original run.
     pub fn round_of(&self, update: u64) -> u64 {
         let (epochs, in_epoch) = (update / self.updates_per_epoch, update % self.updates_per_epoch);
         epochs * self.rounds + in_epoch * self.made_of.accumulation
@@ -65,7 +65,7 @@ impl Data {
         accumulation.saturating_mul(batch_size).saturating_mul(devices)
     }
 
-    /// The run as it is.
+    /// The original run.
     fn run(&self) -> RunLength {
         let MadeOf { items, batch_size, accumulation, devices } = self.made_of;
         let run = RunLength::from_items(items as usize, batch_size as usize);
@@ -73,7 +73,7 @@ impl Data {
         run.gradient_accumulation(accumulation as usize)
     }
 
-    /// The run in these stages.
+    /// The run with these stages.
     pub fn run_of(&self, stages: &[SeesawStage]) -> Result<RunLength, OutOfRange> {
         let (mut last, mut steps) = (self.made_of.accumulation, vec![]);
         for stage in stages.iter().filter(|stage| stage.updates > 0) {
@@ -82,7 +82,7 @@ impl Data {
                 last = stage.accumulation;
             }
         }
-        let allowed = "a lower one, or a smaller largest_accumulation: at most 16 larger \
+        let allowed = "a smaller one, or a smaller largest_accumulation: at most 16 larger \
                        accumulations up to it";
         let found = format!("{} larger accumulations", steps.len());
         OutOfRange::require("reduction", found, steps.len() <= MAX_STEPS, allowed)?;

@@ -1,4 +1,4 @@
-//! Larger batches instead of a part of the rate's fall.
+//! Larger batches instead of part of the rate's decay.
 
 mod data;
 mod plan;
@@ -13,42 +13,43 @@ use data::Data;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Grows the batch where a schedule falls, so that the same samples are seen in fewer updates.
+/// Grows the batch as a schedule falls, so that the same samples are seen in fewer updates.
 ///
-/// Where the schedule has fallen to a^i of its peak, for i = 1, 2, …, the plan has
+/// When the schedule has fallen to a^i of its peak, for i = 1, 2, …, the plan has
 ///
 /// ```text
 /// rate = peak · a^i · √(k_i / k₀)      batches of an update k_i = min(⌊k₀ / a^i⌋, largest)
 /// ```
 ///
-/// With a = ½ each stage has √½ of the rate and twice the batch of the one before; from the largest accumulation on the
-/// rate alone falls, by a. Positions are counted in samples: an update belongs to the stage in which the
-/// schedule is where the update's first batch stands. What comes before the peak, such as a warm-up, stays as it is.
+/// With a = ½ each stage has √½ of the rate and twice the batch of the previous one; after the largest
+/// accumulation only the rate falls, by a. Positions are counted in samples: an update belongs to the stage
+/// of the schedule at its first batch. Everything before the peak, for example a warm-up, is unchanged.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
-/// | `largest_accumulation` | | above the run's own k₀; more than the batches of an epoch are never used |
+/// | `largest_accumulation` | | above the run's own k₀; values above the batches per epoch are never used |
 /// | `reduction` a | ½ | in (0, 1), and at most 16 larger accumulations up to the largest |
 ///
-/// **What it keeps.** Adam, where noise dominates the gradient, moves like normalized SGD: by η g / √E‖g‖², with
-/// E‖g‖² ≈ σ²/B for a batch of B. That is drift η/(σ√B) and variance η²/B for each *sample*, so the plan keeps η/√B:
-/// √a · η at a batch of B/a has √a · √a of it, as a · η at B has.
+/// **What it keeps.** If noise dominates the gradient, Adam moves like normalized SGD: by η g / √E‖g‖², with
+/// E‖g‖² ≈ σ²/B for a batch of B. That gives drift η/(σ√B) and variance η²/B per *sample*, so the plan keeps
+/// η/√B: √a · η at a batch of B/a has √a · √a of it, like a · η at B.
 ///
-/// The gradient is the mean over the batches of an update: train with a mean of gradients, `GradientReduction::Mean` in
-/// `burn-anneal`, and with the plan's own run and schedule together.
+/// The gradient must be the mean over the batches of an update: train with `GradientReduction::Mean` in
+/// `burn-anneal`, and use the plan's run and schedule together.
 ///
-/// **What it does not.** Plain SGD has η/B for each sample; there a rate of √a · η at B/a falls too fast. Beyond the
-/// critical batch size noise no longer dominates, and fewer updates do less: that is what `largest_accumulation` is for.
-/// Adam's moving means go over more samples as batches grow, and decoupled weight decay, η for each update, shrinks the
-/// weights by √a less for each sample.
+/// **What it does not keep.** Plain SGD has η/B per sample; there a rate of √a · η at B/a falls too fast.
+/// Beyond the critical batch size noise no longer dominates, and fewer updates achieve less:
+/// `largest_accumulation` prevents that. Adam's moving means cover more samples as batches grow, and
+/// decoupled weight decay, η per update, shrinks the weights by √a less per sample.
 ///
-/// **How much it saves.** The smaller the steps, the nearer are the updates to the share that the mean of the schedule
-/// is of its peak: ½ for a cosine, 62 % with a = ½. For a quarter of a cosine it is 2/π, the 36 % that the paper saves.
+/// **How much it saves.** The smaller the steps, the closer the share of updates comes to the ratio of the
+/// schedule's mean to its peak: ½ for a cosine, 62 % with a = ½. For a quarter of a cosine it is 2/π, the 36
+/// % that the paper saves.
 ///
-/// A stage has the highest rate of its part of the schedule: between a^i and a^(i+1) a cosine is taken for
-/// a^i, as in the paper. A smaller step, a nearer to 1, follows it closer; a step decay is followed exactly with its own
-/// factor, or a root of it, as a. Training counts accumulation anew in each epoch, so that the last update of an epoch
-/// may be of fewer batches than its stage says.
+/// A stage uses the highest rate of its part of the schedule: between a^i and a^(i+1) a cosine is replaced by
+/// a^i, as in the paper. A smaller step, a closer to 1, follows it more closely; a step decay is followed
+/// exactly if a is its factor, or a root of it. Training restarts accumulation in each epoch, so the last
+/// update of an epoch may have fewer batches than its stage.
 ///
 /// Source: Meterez et al. 2025, "Seesaw: accelerating training by balancing learning rate and batch size
 /// scheduling", arXiv 2510.14717.
@@ -74,7 +75,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seesaw {
-    /// The most batches of each device in an update.
+    /// The maximum number of batches of each device per update.
     pub largest_accumulation: u64,
     /// The share of the schedule's rate at which a stage ends.
     #[serde(default = "half")]
@@ -89,13 +90,13 @@ fn half() -> f64 {
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum SeesawError {
-    /// A value of the description, or a run, that is out of range.
+    /// A value of the description, or a run, is out of range.
     #[error(transparent)]
     Field(#[from] OutOfRange),
-    /// The schedule does not go with the run, or the run is none.
+    /// The schedule does not resolve for the run, or the run is invalid.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    /// It rises after it has begun to fall.
+    /// It rises again after starting to fall.
     #[error(
         "the schedule falls from its peak and rises again at update {update}, from {before:e} to {rate:e}; allowed: one \
          that only falls after its peak"
@@ -108,7 +109,7 @@ pub enum SeesawError {
         /// Its rate.
         rate: f64,
     },
-    /// It does not fall as far as to the end of a stage.
+    /// It does not fall to the end of the first stage.
     #[error(
         "the schedule has a peak of {peak:e} and falls to {last:e}; allowed: one that falls to {reduction} of its peak \
          or lower"
@@ -123,16 +124,16 @@ pub enum SeesawError {
     },
 }
 
-/// Rates that are this close, as a share, are the same but for rounding.
+/// Rates within this relative distance are equal up to rounding.
 const ROUNDING: f64 = 1e-9;
 
 impl Seesaw {
-    /// With at most so many batches of each device in an update.
+    /// Allows at most this many batches of each device per update.
     pub fn up_to(largest_accumulation: usize) -> Self {
         Self { largest_accumulation: largest_accumulation as u64, reduction: half() }
     }
 
-    /// The share a of the schedule's rate at which a stage ends and the next begins.
+    /// Sets the share a of the schedule's rate at which a stage ends and the next starts.
     #[must_use]
     pub fn reduction(mut self, reduction: f64) -> Self {
         self.reduction = reduction;
@@ -142,7 +143,7 @@ impl Seesaw {
     /// Plans a run of whole epochs, counted in items.
     ///
     /// # Errors
-    /// [`SeesawError`] says what is wrong with the description, the run or the schedule.
+    /// [`SeesawError`] with what is wrong in the description, the run or the schedule.
     pub fn plan(
         &self,
         schedule: impl Into<ScheduleConfig>,
@@ -173,7 +174,7 @@ impl Seesaw {
         OutOfRange::require("reduction", reduction, inside, "in (0, 1)")
     }
 
-    /// What the schedule does before its peak and after it.
+    /// The course of the schedule before and after its peak.
     fn fall(&self, schedule: &Schedule, updates: u64) -> Result<Fall, SeesawError> {
         let mut rates = vec![0.0; updates as usize];
         schedule.fill(0, &mut rates);
@@ -210,7 +211,7 @@ impl Seesaw {
                 round = round.saturating_add(in_epoch.saturating_mul(accumulation)).min(epoch_end);
                 updates += in_epoch;
             }
-            // None are left where an update of the stage before reaches beyond this one.
+            // None are left if an update of the previous stage reaches beyond this one.
             if updates > first {
                 let more = accumulation as f64 / data.made_of.accumulation as f64;
                 stages.push(SeesawStage {
@@ -226,25 +227,25 @@ impl Seesaw {
         stages
     }
 
-    /// The batches of an update where the rate has fallen to a^level.
+    /// The batches of an update once the rate has fallen to a^level.
     fn accumulation(&self, level: f64, data: &Data) -> u64 {
         let own = data.made_of.accumulation;
-        // Never rounded up: the effective rate η√B of normalized SGD may not grow.
+        // Never rounded up: the effective rate η√B of normalized SGD must not grow.
         let wanted = own as f64 / self.reduction.powf(level) * (1.0 + ROUNDING);
         (wanted as u64).min(self.largest_accumulation).min(data.rounds).max(own)
     }
 }
 
-/// The fall of a schedule.
+/// The decay of a schedule.
 struct Fall {
     /// The rates before the peak.
     before: Vec<f64>,
     peak: f64,
-    /// The updates from which on the rate is at most peak · a^level.
+    /// The updates from which the rate is at most peak · a^level.
     levels: Vec<(u64, f64)>,
 }
 
-/// The rates of the stages, after what comes before the peak.
+/// The rates of the stages, after those before the peak.
 fn schedule_of(
     whole: &ScheduleConfig,
     fall: &Fall,

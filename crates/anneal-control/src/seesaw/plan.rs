@@ -1,10 +1,10 @@
-//! The stages of a plan, and the table that shows them.
+//! The stages of a plan, and their table.
 
 use crate::RunLength;
 use anneal_schedule::ScheduleConfig;
 use std::fmt;
 
-/// Stages of larger and larger batches, and what trains them: see [`Seesaw`](crate::Seesaw).
+/// Stages of growing batches, with the run and schedule for training: see [`Seesaw`](crate::Seesaw).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeesawPlan {
     pub(super) stages: Vec<SeesawStage>,
@@ -20,35 +20,35 @@ pub struct SeesawPlan {
 pub struct SeesawStage {
     /// Its first update.
     pub first: u64,
-    /// Its updates.
+    /// Its number of updates.
     pub updates: u64,
-    /// Its rate; of the first stage, from the peak on.
+    /// Its rate; in the first stage, from the peak on.
     pub rate: f64,
-    /// The batches of each device in an update.
+    /// The batches of each device per update.
     pub accumulation: u64,
-    /// The samples of an update.
+    /// The samples per update.
     pub batch: u64,
     /// The samples of the stage.
     pub samples: u64,
 }
 
 impl SeesawPlan {
-    /// The stages, in their order.
+    /// The stages, in order.
     pub fn stages(&self) -> &[SeesawStage] {
         &self.stages
     }
 
-    /// Its updates.
+    /// Its number of updates.
     pub fn updates(&self) -> u64 {
         self.stages.iter().map(|stage| stage.updates).sum()
     }
 
-    /// Those of the run that it takes the place of.
+    /// The number of updates of the run that it replaces.
     pub fn updates_without(&self) -> u64 {
         self.updates_without
     }
 
-    /// The samples (images) that either sees: those of all epochs.
+    /// The number of samples (images) that both see: those of all epochs.
     pub fn samples(&self) -> u64 {
         self.stages.iter().map(|stage| stage.samples).sum()
     }
@@ -89,7 +89,7 @@ impl fmt::Display for SeesawPlan {
         if self.rise > 0 {
             writeln!(
                 f,
-                "the first {} updates lead to the first rate as before",
+                "the first {} updates lead up to the first rate, as before",
                 grouped(self.rise)
             )?;
         }
@@ -99,7 +99,7 @@ impl fmt::Display for SeesawPlan {
     }
 }
 
-/// A number with commas between thousands.
+/// A number with thousands separators.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();

@@ -1,10 +1,10 @@
-//! Plans, against walks over all batches.
+//! Compares plans with walks over all batches.
 
 use super::*;
 use anneal_schedule::{cosine, linear, multi_step, one_cycle, step_decay, warm_restarts};
 
-/// Walks the batches of both runs one by one: each update of the plan has the level of the schedule at its first
-/// batch, and the same of η/√B.
+/// Walks the batches of both runs one by one: each update of the plan has the level of the schedule at its
+/// first batch, and the same η/√B.
 fn check(seesaw: Seesaw, schedule: impl Into<ScheduleConfig>, run: RunLength) -> SeesawPlan {
     let schedule = schedule.into();
     let plan = seesaw.plan(schedule.clone(), run).unwrap();
@@ -57,7 +57,7 @@ fn a_step_decay_has_its_own_steps() {
     assert_eq!(plan.stages().iter().map(|s| s.samples).collect::<Vec<_>>(), [6_400, 6_400, 3_200]);
     assert!((plan.stages()[1].rate - 0.4 * 0.5f64.sqrt()).abs() < 1e-15);
     assert_eq!((plan.updates(), plan.samples(), plan.stages()[2].updates), (1_300, 16_000, 100));
-    // A jump by a² is one stage of 1/a² of the batch; a factor of its own is exact too.
+    // A jump by a² is a single stage with 1/a² of the batch; a factor of its own is exact too.
     let jump = || multi_step(0.4, [Span::steps(1_000)], 0.25);
     let plan = check(Seesaw::up_to(64), jump(), run.gradient_accumulation(2).epochs(2));
     assert_eq!(accumulations(&plan), [(0, 2), (1_000, 8)]);
@@ -100,7 +100,7 @@ fn a_warmup_stays_a_warmup_and_any_other_rise_becomes_a_table() {
     let run = RunLength::from_items(1_000, 10).epochs(10);
     let plan = check(Seesaw::up_to(8), cosine(0.1).warmup(Span::epochs(1)), run);
     assert!(plan.schedule().to_string().ends_with(".warmup(100)"), "{}", plan.schedule());
-    assert!(plan.to_string().contains("\nthe first 100 updates lead to"), "{plan}");
+    assert!(plan.to_string().contains("\nthe first 100 updates lead up to"), "{plan}");
     let plan = check(Seesaw::up_to(8), one_cycle(0.1), run);
     assert!(plan.schedule().to_string().starts_with("table("));
 }
@@ -118,7 +118,8 @@ fn it_reaches_rates_of_zero_and_the_ends_of_numbers() {
     assert_eq!(plan.samples(), 100);
 }
 
-/// E of a quadratic of curvature h under normalized SGD, moment by moment, without taking noise to dominate.
+/// E of a quadratic of curvature h under normalized SGD, moment by moment, without assuming that noise
+/// dominates.
 fn loss(h: f64, run: RunLength, schedule: &ScheduleConfig, rate_of: impl Fn(f64) -> f64) -> f64 {
     let schedule = schedule.clone().resolve(run).unwrap();
     (0..schedule.length().unwrap()).fold(1.0, |second: f64, update| {
@@ -138,7 +139,7 @@ fn a_noisy_quadratic_ends_where_it_would_without_the_plan() {
         let with = loss(h, plan.run(), plan.schedule(), |rate| rate);
         assert!((with / without - 1.0).abs() < 0.05, "{h}: {with} {without}");
     }
-    // The rate of plain SGD's rule, which does not fall, ends elsewhere.
+    // With the rate of plain SGD's rule, which does not fall, it ends elsewhere.
     let without = loss(4.0, run, &original, |rate| rate);
     let kept = loss(4.0, plan.run(), plan.schedule(), |_| 0.02);
     assert!(kept > 1.5 * without, "{kept} {without}");

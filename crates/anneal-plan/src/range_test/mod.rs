@@ -1,4 +1,5 @@
-//! The learning-rate range test: a sweep of rates, what rules read from its losses, and whether they can be believed.
+//! The learning-rate range test: a sweep of rates, what rules read from its losses, and whether it is
+//! meaningful.
 
 mod points;
 mod rules;

@@ -1,9 +1,9 @@
-//! One sweep, while it runs and after.
+//! A sweep, while it runs and afterwards.
 
 use super::{Divergence, Ended, Fall, Rule, Smooth, Sweep, Verdict};
 use serde::{Deserialize, Serialize};
 
-/// What one update of a sweep showed.
+/// The result of one update of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// The rate of the update.
@@ -12,7 +12,8 @@ pub struct Point {
     pub loss: f64,
 }
 
-/// A sweep that runs: asks for the loss at one rate after another until it is over. From [`Sweep::begin`].
+/// A running sweep: asks for the loss at one rate after another until it is over. Created by
+/// [`Sweep::begin`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sweeping {
     test: RangeTest,
@@ -28,12 +29,12 @@ impl Sweeping {
         Self { test, index: 0, divergence, over: false }
     }
 
-    /// The rate of the next update; `None` when every rate was tried, or the loss diverged.
+    /// The rate of the next update; `None` once every rate was tried, or the loss diverged.
     pub fn rate(&self) -> Option<f64> {
         (!self.over).then(|| self.test.sweep.rate(self.index))
     }
 
-    /// Takes the loss at that rate. A sweep that is over hears nothing.
+    /// Takes the loss at that rate. A finished sweep ignores it.
     pub fn hear(&mut self, loss: f64) {
         let Some(rate) = self.rate() else { return };
         if loss.is_finite() {
@@ -43,7 +44,7 @@ impl Sweeping {
         self.advance(ended);
     }
 
-    /// Passes the rate over, as its update was not done: after an overflow under loss scaling, for example.
+    /// Skips the rate because its update was not made, for example after an overflow with loss scaling.
     pub fn skip(&mut self) {
         if self.rate().is_some() {
             self.test.skipped += 1;
@@ -59,28 +60,28 @@ impl Sweeping {
         }
     }
 
-    /// What it showed. A sweep that was not over was [stopped](Ended::Stopped).
+    /// Returns the result. An unfinished sweep counts as [stopped](Ended::Stopped).
     pub fn finish(self) -> RangeTest {
         self.test
     }
 }
 
-/// What one sweep showed: its points, how it ended, and what they say.
+/// The result of one sweep: its points, how it ended, and what they say.
 ///
-/// The rules are applied to what fastai applies them to: the losses [smoothed](Smooth), without the first tenth of the
+/// The rules are applied as in fastai: to the [smoothed](Smooth) losses, without the first tenth of the
 /// planned updates and the last five points.
 ///
 /// ```
 /// use anneal_plan::{Rule, Sweep, Verdict};
 ///
-/// // A loss without noise that halves around 1e-3 and rises from 0.3 on.
+/// // A noise-free loss that halves around 1e-3 and rises from 0.3 on.
 /// let sweep = Sweep::default();
 /// let loss = |rate: f64| 1.0 + 1.0 / (1.0 + rate / 1e-3) + (rate / 0.3).powi(4);
 /// let test = sweep.run(loss)?;
 /// assert!(matches!(test.verdict(), Verdict::Clear));
 /// assert!(test.suggestion().is_some_and(|rate| rate > 1e-4 && rate < 1e-1));
 ///
-/// // Where the loss says nothing, there is no rate.
+/// // If the loss says nothing, there is no rate.
 /// let test = sweep.run(|_| 1.0)?;
 /// assert_eq!(test.suggestion(), None);
 /// # Ok::<(), anneal_plan::OutOfRange>(())
@@ -96,12 +97,12 @@ pub struct RangeTest {
 }
 
 impl RangeTest {
-    /// The sweep that was planned.
+    /// The planned sweep.
     pub fn sweep(&self) -> &Sweep {
         &self.sweep
     }
 
-    /// Rate and loss of each update that was done and had a finite loss.
+    /// Rate and loss of each update that was made and had a finite loss.
     pub fn points(&self) -> &[Point] {
         &self.points
     }
@@ -111,7 +112,7 @@ impl RangeTest {
         self.ended
     }
 
-    /// How many updates were not done, so that their rates have no points.
+    /// The number of skipped updates, whose rates have no points.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
@@ -122,22 +123,23 @@ impl RangeTest {
         self.points.iter().zip(losses).map(|(point, loss)| Point { loss, ..*point }).collect()
     }
 
-    /// How far the loss fell, and how far noise alone may let it seem to fall; `None` with fewer than 20 points.
+    /// How far the loss fell, and how far noise alone may make it appear to fall; `None` with fewer than 20
+    /// points.
     pub fn fall(&self) -> Option<Fall> {
         Fall::of(&self.points.iter().map(|point| point.loss).collect::<Vec<f64>>())
     }
 
-    /// Whether the curve says anything.
+    /// Whether the curve is meaningful.
     pub fn verdict(&self) -> Verdict {
         Verdict::of(self)
     }
 
-    /// The rate that [`Rule::Valley`] suggests, where the [verdict](Self::verdict) is not `Nothing`.
+    /// The rate suggested by [`Rule::Valley`], unless the [verdict](Self::verdict) is `Nothing`.
     pub fn suggestion(&self) -> Option<f64> {
         self.suggestion_by(Rule::Valley)
     }
 
-    /// The rate that a rule suggests, where the [verdict](Self::verdict) is not `Nothing`.
+    /// The rate suggested by a rule, unless the [verdict](Self::verdict) is `Nothing`.
     pub fn suggestion_by(&self, rule: Rule) -> Option<f64> {
         match self.verdict() {
             Verdict::Nothing(_) => None,
@@ -145,13 +147,13 @@ impl RangeTest {
         }
     }
 
-    /// What a rule reads, whatever the verdict.
+    /// The rate that a rule reads, whatever the verdict.
     pub(super) fn read(&self, rule: Rule) -> Option<f64> {
         const LAST: usize = 5;
         let smoothed = self.smoothed();
         let first = usize::try_from(self.sweep.length() / 10).unwrap_or(usize::MAX);
         let kept = match rule {
-            // It leaves points out by itself.
+            // It omits points by itself.
             Rule::Lightning => &smoothed[..],
             _ => smoothed.get(first..smoothed.len().saturating_sub(LAST))?,
         };
@@ -162,7 +164,7 @@ impl RangeTest {
 }
 
 impl Sweep {
-    /// The whole sweep of a function that gives the loss at a rate.
+    /// Runs the whole sweep on a function that returns the loss at a rate.
     ///
     /// # Errors
     /// A field outside its range.
@@ -208,7 +210,8 @@ mod tests {
         assert_eq!(sweep.begin().unwrap().finish().ended(), Ended::Stopped);
     }
 
-    /// fastai: `recorder.losses[num_it//10:-5]`. A line down the smoothed losses is read from index 10 to 94.
+    /// fastai: `recorder.losses[num_it//10:-5]`. A straight fall of the smoothed losses is read from index 10
+    /// to 94.
     #[test]
     fn rules_read_what_fastai_gives_them() {
         let test = Sweep::default().run(|rate| 1.0 - rate.log10()).unwrap();

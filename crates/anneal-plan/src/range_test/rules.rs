@@ -1,4 +1,4 @@
-//! What rules of other libraries read from a curve.
+//! Rules of other libraries for reading a rate from a curve.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,11 +13,12 @@ use std::fmt;
 /// | `Steep` | the rate with the steepest fall to the next point, in ln rate | 2 |
 /// | `Lightning` | the rate with the steepest fall, in rate, without the first 10 points and the last | 13 |
 ///
-/// The index of the valley's start is that of its end less its length, whether or not the points follow on each other;
-/// one of −1 is the last point's, as in Python.
+/// The index of the valley's start is its end minus its length, whether or not the points are consecutive; −1
+/// means the last point, as in Python.
 ///
-/// Source: `valley`, `slide`, `minimum` and `steep` of fastai 2.8, and `_LRFinder.suggestion` of Lightning 2.6. fastai's
-/// are computed in 64 bits here, and agree with fastai on 64-bit tensors; Lightning's in 32, as in Lightning.
+/// Source: `valley`, `slide`, `minimum` and `steep` of fastai 2.8, and `_LRFinder.suggestion` of Lightning
+/// 2.6. fastai's rules are computed in 64 bits here, and agree with fastai on 64-bit tensors; Lightning's in
+/// 32, as in Lightning.
 ///
 /// ```
 /// use anneal_plan::Rule;
@@ -43,7 +44,7 @@ pub enum Rule {
     Lightning,
 }
 
-/// What a rule makes of rates and as many losses.
+/// Reads a rate from rates and their losses.
 type Read = fn(&[f64], &[f64]) -> Option<f64>;
 
 impl Rule {
@@ -51,10 +52,11 @@ impl Rule {
     pub const ALL: [Self; 5] =
         [Self::Valley, Self::Slide, Self::Minimum, Self::Steep, Self::Lightning];
 
-    /// What the rule suggests for these rates, in ascending order, and losses, already smoothed if at all.
+    /// The rate suggested for these rates, in ascending order, and their losses, which should already be
+    /// smoothed if at all.
     ///
-    /// `None` with too few points. Where one list is longer, its rest is left out. fastai's rules read up to the first NaN,
-    /// as in its `lr_find`; Lightning's leaves out each loss that is not finite.
+    /// `None` with too few points. If one list is longer, its rest is ignored. fastai's rules read up to the
+    /// first NaN, as in its `lr_find`; Lightning's ignores each non-finite loss.
     pub fn suggest(self, rates: &[f64], losses: &[f64]) -> Option<f64> {
         let count = rates.len().min(losses.len());
         let until_nan = losses.iter().take(count).position(|loss| loss.is_nan()).unwrap_or(count);
@@ -97,7 +99,7 @@ fn lowest<T: PartialOrd + Copy>(values: &[T]) -> Option<usize> {
 }
 
 fn valley(rates: &[f64], losses: &[f64]) -> Option<f64> {
-    // At [n]: the highest loss that a falling subsequence of length n + 1 may end in.
+    // At [n]: the highest loss in which a falling subsequence of length n + 1 may end.
     let mut ends: Vec<f64> = vec![];
     let mut end = 0;
     for (i, &loss) in losses.iter().enumerate() {
@@ -128,7 +130,7 @@ fn slide(rates: &[f64], losses: &[f64]) -> Option<f64> {
     Some(rates[left])
 }
 
-/// numpy's `gradient` at distance 1.
+/// numpy's `gradient` with distance 1.
 fn gradient(values: &[f64]) -> Option<Vec<f64>> {
     let last = values.len().checked_sub(1).filter(|&last| last > 0)?;
     let at = |i: usize| match i {
@@ -156,7 +158,7 @@ fn lightning(rates: &[f64], losses: &[f64]) -> Option<f64> {
     Some(rates[kept[lowest(&slopes(&x, &y)?)?]])
 }
 
-/// torch's `gradient` with these coordinates: of second order between, of first at the ends.
+/// torch's `gradient` with these coordinates: second order inside, first order at the ends.
 fn slopes(x: &[f32], y: &[f32]) -> Option<Vec<f32>> {
     let last = x.len().checked_sub(1).filter(|&last| last > 0)?;
     let at = |i: usize| match i {
@@ -248,7 +250,7 @@ mod tests {
         let nan = [3.0, 2.0, f64::NAN, 1.0];
         assert_eq!(Rule::Minimum.suggest(&rates(4), &nan), Some(0.2));
         assert_eq!(Rule::Minimum.suggest(&rates(9), &[3.0, 2.0]), Some(0.2));
-        // A valley of all points that is shorter than 3 begins before them, as in Python.
+        // A valley of all points that is shorter than 3 starts before them, as in Python.
         assert_eq!(Rule::Valley.suggest(&rates(2), &[2.0, 1.0]), Some(2.0));
         let broken = [f64::NAN, f64::INFINITY, -f64::INFINITY, 0.0, f64::MAX, -1.0].repeat(5);
         for rule in Rule::ALL {

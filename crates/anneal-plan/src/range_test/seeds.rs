@@ -1,4 +1,4 @@
-//! Sweeps from several seeds together.
+//! Combines sweeps from several seeds.
 
 use super::verdict::spread;
 use super::{Apart, NothingSeen, RangeTest, Rule, Verdict};
@@ -7,14 +7,14 @@ use crate::picture::{Axis, COLORS, Line, Mark, Picture, short};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Factor by which the seeds may disagree.
+/// The factor by which seeds may disagree.
 const SEEDS_APART: f64 = 10.0;
 
-/// What several sweeps showed, each from another seed: an interval for each rule, and one verdict.
+/// The results of several sweeps with different seeds: an interval for each rule, and one verdict.
 ///
-/// A sweep that [says nothing](Verdict::Nothing) has no part in an interval. Together they say nothing unless more than half of
-/// them say something; they are [`Wide`](Verdict::Wide) where `valley` differs by more than 10 times between seeds, or
-/// the medians of `valley`, `steep` and `minimum` by more than 1000 times.
+/// A sweep that [says nothing](Verdict::Nothing) is left out of intervals. Together they say nothing unless
+/// more than half of them say something; they are [`Wide`](Verdict::Wide) if `valley` differs by more than 10
+/// times between seeds, or the medians of `valley`, `steep` and `minimum` by more than 1000 times.
 ///
 /// `to_string()` is a table with the verdict and what to do next.
 ///
@@ -37,7 +37,7 @@ pub struct RangeTests {
     notes: Vec<String>,
 }
 
-/// As a file holds them.
+/// The form in a file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Saved {
@@ -46,17 +46,17 @@ struct Saved {
     notes: Vec<String>,
 }
 
-/// What a rule suggests over several seeds.
+/// The suggestions of a rule over several seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Interval {
     /// The lowest suggestion.
     pub lowest: f64,
-    /// The median; of an even number of seeds the geometric mean of the middle two.
+    /// The median; for an even number of seeds, the geometric mean of the middle two.
     pub median: f64,
     /// The highest suggestion.
     pub highest: f64,
-    /// How many seeds have a suggestion.
+    /// The number of seeds with a suggestion.
     pub seeds: usize,
 }
 
@@ -72,23 +72,23 @@ impl Interval {
 }
 
 impl RangeTests {
-    /// One test for each seed.
+    /// Combines one test per seed.
     ///
     /// # Errors
-    /// No test.
+    /// There is no test.
     pub fn new(tests: Vec<RangeTest>) -> Result<Self, OutOfRange> {
         OutOfRange::require("tests", tests.len(), !tests.is_empty(), "at least 1")?;
         Ok(Self { tests, notes: vec![] })
     }
 
-    /// Adds what is to be said of how it was swept.
+    /// Adds a note about how the sweep was made.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
     }
 
-    /// What is to be said of how it was swept.
+    /// The notes about how the sweep was made.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -98,22 +98,22 @@ impl RangeTests {
         &self.tests
     }
 
-    /// What a rule suggests, over the seeds that have a suggestion; `None` where the verdict is `Nothing`.
+    /// The suggestions of a rule, over the seeds that have one; `None` if the verdict is `Nothing`.
     pub fn interval(&self, rule: Rule) -> Option<Interval> {
         self.majority().is_ok().then(|| self.across(rule))?
     }
 
-    /// The median of [`Rule::Valley`]; `None` where the verdict is `Nothing`.
+    /// The median of [`Rule::Valley`]; `None` if the verdict is `Nothing`.
     pub fn suggestion(&self) -> Option<f64> {
         self.suggestion_by(Rule::Valley)
     }
 
-    /// The median of a rule; `None` where the verdict is `Nothing`.
+    /// The median of a rule; `None` if the verdict is `Nothing`.
     pub fn suggestion_by(&self, rule: Rule) -> Option<f64> {
         Some(self.interval(rule)?.median)
     }
 
-    /// Whether the curves together say anything.
+    /// Whether the curves together are meaningful.
     pub fn verdict(&self) -> Verdict {
         if let Err(why) = self.majority() {
             return Verdict::Nothing(why);
@@ -127,7 +127,7 @@ impl RangeTests {
         Verdict::rules(medians.map(|interval| interval.median))
     }
 
-    /// How many seeds say something, or why too few do.
+    /// The number of seeds that say something, or why they are too few.
     fn majority(&self) -> Result<usize, NothingSeen> {
         let (mut some, mut first) = (0, None);
         for test in &self.tests {
@@ -146,7 +146,7 @@ impl RangeTests {
         Interval::of(self.tests.iter().filter_map(|test| test.suggestion_by(rule)).collect())
     }
 
-    /// What to do next.
+    /// The suggested next step.
     fn next(&self) -> String {
         let verdict = self.verdict();
         if let Verdict::Nothing(why) = verdict {
@@ -155,17 +155,18 @@ impl RangeTests {
         let Some(valley) = self.interval(Rule::Valley) else { return String::new() };
         match verdict {
             Verdict::Wide { .. } if self.tests.len() == 1 => {
-                format!("sweep from more seeds before you rely on {}", short(valley.median))
+                format!("sweep with more seeds before you rely on {}", short(valley.median))
             }
             Verdict::Wide { .. } => {
                 let (lowest, highest) = (short(valley.lowest), short(valley.highest));
-                format!("search from {lowest} to {highest}, with short trainings")
+                format!("search from {lowest} to {highest} with short trainings")
             }
             _ => format!("train with a peak rate of {}", short(valley.median)),
         }
     }
 
-    /// The smoothed losses of every seed against the rate, and the medians of the rules, for a terminal of this width.
+    /// The smoothed losses of every seed against the rate, and the medians of the rules, for a terminal of
+    /// this width.
     pub fn terminal(&self, columns: usize) -> String {
         self.picture().terminal(columns)
     }
@@ -176,7 +177,7 @@ impl RangeTests {
     }
 
     fn picture(&self) -> Picture {
-        // A loss that diverged would leave no room for the fall.
+        // A diverged loss would leave no room for the fall.
         let falls = || self.tests.iter().filter_map(RangeTest::fall);
         let top = falls().map(|fall| fall.before).fold(f64::NEG_INFINITY, f64::max);
         let bottom = falls().map(|fall| fall.after).fold(f64::INFINITY, f64::min);

@@ -1,14 +1,14 @@
-//! The mean that a range test smooths its losses with.
+//! The moving average that smooths the losses of a range test.
 
-/// The exponential mean of losses that fastai and Lightning smooth with, without its bias towards 0.
+/// The exponential moving average with which fastai and Lightning smooth losses, with bias correction.
 ///
 /// ```text
 /// v ← β v + (1 − β) loss        smoothed = v / (1 − β^count)        β = 0.98
 /// ```
 ///
-/// Over its first values it is about their plain mean; later one over the last 1/(1 − β) = 50.
+/// Over the first values it is close to their plain mean; later it covers about the last 1/(1 − β) = 50.
 ///
-/// Source: fastai's `AvgSmoothLoss` (2.8), in 64 bits where fastai has 32.
+/// Source: fastai's `AvgSmoothLoss` (2.8), in 64 bits instead of 32.
 ///
 /// ```
 /// use anneal_plan::Smooth;
@@ -24,10 +24,10 @@ pub struct Smooth {
 }
 
 impl Smooth {
-    /// What a value counts of in the next mean.
+    /// The decay factor of a value's weight.
     const BETA: f64 = 0.98;
 
-    /// Takes the next loss, and gives the mean so far.
+    /// Takes the next loss, and returns the mean so far.
     pub fn hear(&mut self, loss: f64) -> f64 {
         self.count += 1;
         self.value = Self::BETA * self.value + (1.0 - Self::BETA) * loss;
@@ -45,7 +45,7 @@ impl Smooth {
 mod tests {
     use super::*;
 
-    /// The mean with weights β^(n−i), written out.
+    /// The mean with explicit weights β^(n−i).
     #[test]
     fn it_is_the_weighted_mean() {
         let losses: Vec<f64> = (0..200).map(|i| (f64::from(i) * 0.7).sin() + 2.0).collect();

@@ -1,4 +1,4 @@
-//! The rates of a range test, and where it stops.
+//! The rates of a range test, and when it stops.
 
 use super::Smooth;
 use crate::OutOfRange;
@@ -21,9 +21,10 @@ use std::fmt;
 /// | `shape` | exponential | |
 /// | `diverges_at` | 4 | above 1, finite; see [`Divergence`] |
 ///
-/// A sweep of the least 20 updates that diverges before the last of them says nothing.
+/// A sweep of the minimum 20 updates that diverges before the last one says nothing.
 ///
-/// Source: Smith 2017, arXiv 1506.01186; defaults of fastai's `lr_find`, whose last rate is one step short of the highest.
+/// Source: Smith 2017, arXiv 1506.01186; defaults of fastai's `lr_find`, whose last rate is one step short of
+/// the highest.
 ///
 /// ```
 /// use anneal_plan::Sweep;
@@ -48,15 +49,15 @@ pub struct Sweep {
     diverges_at: f64,
 }
 
-/// How the rates of a [`Sweep`] lie between its ends.
+/// The spacing of the rates of a [`Sweep`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SweepShape {
-    /// Each rate is the same multiple of the one before.
+    /// Constant ratio between consecutive rates.
     #[default]
     Exponential,
-    /// Each rate is the same distance above the one before.
+    /// Constant difference between consecutive rates.
     Linear,
 }
 
@@ -68,24 +69,24 @@ impl Default for Sweep {
 }
 
 impl Sweep {
-    /// From `lowest` to `highest`.
+    /// A sweep from `lowest` to `highest`.
     pub fn new(lowest: f64, highest: f64) -> Self {
         Self { lowest, highest, ..Self::default() }
     }
 
-    /// How many updates it takes.
+    /// Sets the number of updates.
     #[must_use]
     pub fn updates(self, updates: u64) -> Self {
         Self { updates, ..self }
     }
 
-    /// How the rates lie between the ends.
+    /// Sets the spacing of the rates.
     #[must_use]
     pub fn shape(self, shape: SweepShape) -> Self {
         Self { shape, ..self }
     }
 
-    /// By which multiple of the best smoothed loss it has diverged.
+    /// Sets the multiple of the best smoothed loss that counts as divergence.
     #[must_use]
     pub fn diverges_at(self, multiple: f64) -> Self {
         Self { diverges_at: multiple, ..self }
@@ -100,10 +101,10 @@ impl Sweep {
         Ok(super::Sweeping::new(self.clone()))
     }
 
-    /// Whether the fields are in their ranges.
+    /// Checks that the fields are in their ranges.
     ///
     /// # Errors
-    /// The first field that is not.
+    /// The first field out of range.
     pub fn check(&self) -> Result<(), OutOfRange> {
         let Self { lowest, highest, updates, diverges_at, .. } = *self;
         let positive = |value: f64| value.is_finite() && value > 0.0;
@@ -134,7 +135,7 @@ impl Sweep {
         rate.max(lowest).min(highest)
     }
 
-    /// How many updates are planned.
+    /// The number of planned updates.
     pub fn length(&self) -> u64 {
         self.updates
     }
@@ -144,7 +145,7 @@ impl Sweep {
         self.shape == SweepShape::Exponential
     }
 
-    /// What says when its losses diverge.
+    /// The check for divergence of its losses.
     pub fn divergence(&self) -> Divergence {
         Divergence { multiple: self.diverges_at, smooth: Smooth::default(), best: None }
     }
@@ -174,10 +175,10 @@ pub enum Ended {
     },
     /// The loss was NaN or infinite.
     NotFinite {
-        /// The rate of the update whose loss it was.
+        /// The rate of the update with that loss.
         rate: f64,
     },
-    /// It was finished before.
+    /// It was ended before.
     Stopped,
 }
 
@@ -202,16 +203,16 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Says when the losses of a sweep diverge. Hears one loss after another.
+/// Detects when the losses of a sweep diverge. Takes one loss after another.
 ///
 /// ```text
 /// best ← min(best, smoothed)
-/// best > 0:  diverged where smoothed > diverges_at · best
-/// best ≤ 0:  diverged where smoothed > best + (diverges_at − 1) · max(|best|, first − best)
+/// best > 0:  diverged if smoothed > diverges_at · best
+/// best ≤ 0:  diverged if smoothed > best + (diverges_at − 1) · max(|best|, first − best)
 /// ```
 ///
-/// The first line is fastai's rule. Where the best loss is not above 0 that rule would stop every sweep, so the
-/// second takes the size of the losses instead. A loss that is not finite stops the sweep at once.
+/// The first line is fastai's rule. If the best loss is not above 0, that rule would stop every sweep, so the
+/// second uses the size of the losses instead. A non-finite loss stops the sweep at once.
 ///
 /// Source: fastai's `LRFinder.after_batch` (2.8).
 ///
@@ -233,7 +234,7 @@ pub struct Divergence {
 }
 
 impl Divergence {
-    /// Takes the loss of an update of this rate; says so if the sweep is over.
+    /// Takes the loss of an update at this rate; returns how the sweep ended, if it did.
     pub fn hear(&mut self, rate: f64, loss: f64) -> Option<Ended> {
         if !loss.is_finite() {
             return Some(Ended::NotFinite { rate });
@@ -266,7 +267,7 @@ mod tests {
         }
     }
 
-    /// 1e-7 to 10 in 9 rates is a decade apart; linear is a distance apart.
+    /// 1e-7 to 10 in 9 rates is a decade apart; linear is a constant distance apart.
     #[test]
     fn rates_lie_on_their_shape() {
         let sweep = Sweep::default().updates(9);
@@ -297,7 +298,7 @@ mod tests {
         assert!(Sweep::default().updates(20).check().is_ok());
     }
 
-    /// fastai's rule on a positive loss: smoothed means written out by hand for two values.
+    /// fastai's rule on a positive loss: smoothed means for two values, written out by hand.
     #[test]
     fn it_diverges_above_its_multiple_of_the_best() {
         // The mean of 1 and x is (0.98 + x)/1.98, which is 4 at x = 6.94.

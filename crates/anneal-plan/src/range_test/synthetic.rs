@@ -1,6 +1,6 @@
-//! Losses of sweeps whose fall and noise are known.
+//! Losses of sweeps with known fall and noise.
 
-/// Standard normal numbers that a seed decides: SplitMix64 and Box–Muller.
+/// Standard normal numbers from a seed: SplitMix64 and Box–Muller.
 pub(crate) struct Normal(u64);
 
 impl Normal {

@@ -1,51 +1,52 @@
-//! Whether a curve says anything.
+//! Judges whether a curve is meaningful.
 
 use super::{Ended, RangeTest, Rule};
 use crate::picture::short;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Fewer points than this say nothing.
+/// The minimum number of points.
 pub(super) const FEWEST: usize = 20;
-/// Standard errors of noise that a fall must reach.
+/// The minimum fall in standard errors of the noise.
 const ERRORS: f64 = 5.0;
-/// A fall by less than this part of the loss is flat.
+/// A fall below this share of the loss counts as flat.
 const FLAT: f64 = 1e-3;
-/// Factor by which the rules may disagree about one curve.
+/// The factor by which the rules may disagree about one curve.
 const RULES_APART: f64 = 1000.0;
-/// The rules that read where the fall is, whatever the size of the loss.
+/// The rules that locate the fall, whatever the size of the loss.
 const COMPARED: [Rule; 3] = [Rule::Valley, Rule::Steep, Rule::Minimum];
 
-/// Whether a range test says anything.
+/// Whether a range test is meaningful.
 ///
-/// A curve says something where its raw loss fell further than noise explains: [`Fall`] has the formula. Else there is no
-/// suggestion at all.
+/// A curve is meaningful if its raw loss fell further than noise explains: [`Fall`] has the formula.
+/// Otherwise there is no suggestion.
 ///
-/// | verdict | where |
+/// | verdict | when |
 /// | --- | --- |
-/// | `Nothing` | fewer than 20 points; a fall within the noise, or below 1/1000 of the loss; none left of which `valley` is read |
+/// | `Nothing` | fewer than 20 points; a fall within the noise, or below 1/1000 of the loss; no points left for `valley` |
 /// | `Wide` | a fall, but `valley`, `steep` and `minimum` disagree by more than 1000 times, or `valley` between seeds by more than 10 |
 /// | `Clear` | otherwise |
 ///
-/// On a smooth curve the three rules lie up to 100 times apart, as `valley` reads the first half of a fall and `minimum` its
-/// end, a sliding mean of 50 points later. A rule that mistakes noise for the fall answers from the ends of the sweep.
+/// On a smooth curve the three rules are up to 100 times apart, because `valley` reads the first half of a
+/// fall and `minimum` its end, delayed by the moving average of 50 points. A rule that mistakes noise for the
+/// fall picks the ends of the sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// A fall, and agreement about where it is.
+    /// A fall, and agreement on where it is.
     Clear,
-    /// A fall, and no agreement about where it is.
+    /// A fall, but no agreement on where it is.
     Wide {
-        /// The largest rate over the smallest.
+        /// The largest rate divided by the smallest.
         factor: f64,
-        /// Who disagrees.
+        /// What disagrees.
         between: Apart,
     },
-    /// No fall, or none that could be read. There is no suggestion.
+    /// No fall, or none that can be read. There is no suggestion.
     Nothing(NothingSeen),
 }
 
-/// Who disagrees in [`Verdict::Wide`].
+/// What disagrees in a [`Verdict::Wide`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -63,64 +64,66 @@ pub enum Apart {
 pub enum NothingSeen {
     /// Fewer than 20 points.
     TooFew {
-        /// How many there are.
+        /// The number of points.
         points: usize,
     },
-    /// Too few points, as more updates were skipped than done.
+    /// Too few points, because more updates were skipped than made.
     Skipped {
-        /// How many were skipped.
+        /// The number of skipped updates.
         updates: u64,
     },
-    /// The loss fell, and the sweep ended within what no rule reads: the first tenth of its updates and the last 5 points.
+    /// The loss fell, but the sweep ended within the parts that no rule reads: the first tenth of its updates
+    /// and the last 5 points.
     BrokeOff {
-        /// How many points there are.
+        /// The number of points.
         points: usize,
     },
-    /// The loss hardly moved, by less than 1/1000.
+    /// The loss changed by less than 1/1000.
     Flat {
         /// The loss at the lowest rates.
         loss: f64,
     },
     /// The loss was not finite at the first update.
     NotFinite,
-    /// The loss diverged, or was not finite, before it fell; where there are fewer than 20 points, before any of them was
-    /// below the first.
+    /// The loss diverged, or became non-finite, before it fell; with fewer than 20 points, before any of them
+    /// was below the first.
     Diverged {
-        /// At which rate.
+        /// The rate at which it did.
         rate: f64,
     },
     /// The noise is larger than the fall.
     Noise {
         /// How far the loss fell.
         fall: f64,
-        /// How far noise alone may let it seem to fall.
+        /// How far noise alone may make it appear to fall.
         needed: f64,
     },
 }
 
-/// How far the raw loss of a sweep fell, against its noise.
+/// How far the raw loss of a sweep fell, compared with its noise.
 ///
 /// ```text
 /// m      = max(5, ⌊points/10⌋)
 /// before = median of the first m losses
-/// after  = the lowest median of m losses in a row that come after them
-/// noise  = median |loss_{i+1} − loss_i| / (0.6745 √2), up to the end of those
+/// after  = the lowest median of m consecutive later losses
+/// noise  = median |loss_{i+1} − loss_i| / (0.6745 √2), up to the end of these
 /// needed = 5 · noise · √(π/m)
 /// ```
 ///
-/// Noise from neighbours does not count a slow fall as noise. The median of |x| of a normal x is 0.6745 of its standard
-/// deviation; a median of m normal values has the variance π/(2m), so √(π/m) is the standard error of the difference of two.
-/// Five of them keep a chance fall rare over all the places that `after` may be at: below 1 in 100 curves of flat noise, be it
-/// normal or of heavy tails. Medians, as one bad batch is no fall.
+/// Estimating the noise from neighbours keeps a slow fall out of it. The median of |x| of a normal x is
+/// 0.6745 of its standard deviation; a median of m normal values has variance π/(2m), so √(π/m) is the
+/// standard error of the difference of two. Five of them keep a chance fall rare over all possible positions
+/// of `after`: below 1 in 100 curves of flat noise, normal or heavy-tailed. It uses medians because one bad
+/// batch is not a fall.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fall {
     /// The loss at the lowest rates.
     pub before: f64,
-    /// The loss where it is lowest.
+    /// The loss at its lowest.
     pub after: f64,
     /// The standard deviation of the loss from batch to batch.
     pub noise: f64,
-    /// How far noise alone may let the loss seem to fall.
+    /// How far noise alone may make the loss appear to fall.
     pub needed: f64,
 }
 
@@ -140,7 +143,7 @@ impl Fall {
         Some(Self { before, after, noise, needed })
     }
 
-    /// How far the loss fell; below 0 where it only rose.
+    /// How far the loss fell; negative if it only rose.
     pub fn size(&self) -> f64 {
         self.before - self.after
     }
@@ -164,7 +167,7 @@ impl Verdict {
         }
     }
 
-    /// Of a curve that fell, whose rules read these rates.
+    /// The verdict on a falling curve from which the rules read these rates.
     pub(super) fn rules(rates: impl Iterator<Item = f64>) -> Self {
         match spread(rates) {
             factor if factor > RULES_APART => Self::Wide { factor, between: Apart::Rules },
@@ -172,13 +175,13 @@ impl Verdict {
         }
     }
 
-    /// The rules whose agreement counts.
+    /// The rules that must agree.
     pub(super) fn compared() -> [Rule; 3] {
         COMPARED
     }
 }
 
-/// The largest over the smallest.
+/// The largest divided by the smallest.
 pub(super) fn spread(rates: impl Iterator<Item = f64>) -> f64 {
     let ends = |(low, high): (f64, f64), rate: f64| (low.min(rate), high.max(rate));
     let (low, high) = rates.fold((f64::INFINITY, 0.0), ends);
@@ -206,7 +209,7 @@ fn nothing(test: &RangeTest) -> Option<NothingSeen> {
     })
 }
 
-/// Why there are so few points.
+/// The reason for too few points.
 fn too_few(test: &RangeTest) -> NothingSeen {
     let points = test.points();
     let Some(first) = points.first() else {
@@ -222,7 +225,7 @@ fn too_few(test: &RangeTest) -> NothingSeen {
     }
 }
 
-/// Where more updates were skipped than done.
+/// The reason, if more updates were skipped than made.
 fn skipped(test: &RangeTest) -> Option<NothingSeen> {
     let updates = test.skipped();
     (updates > test.points().len() as u64).then_some(NothingSeen::Skipped { updates })
@@ -252,16 +255,16 @@ impl fmt::Display for NothingSeen {
                 write!(f, "{updates} updates were skipped, and too few were left")
             }
             Self::BrokeOff { points } => {
-                write!(f, "it broke off too early to be read, after {points} points")
+                write!(f, "it ended too early to be read, after {points} points")
             }
             Self::Flat { loss } => write!(f, "the loss stayed at {}", short(loss)),
             Self::NotFinite => f.write_str("the loss was not finite at the first update"),
             Self::Diverged { rate } => {
-                write!(f, "the loss diverged at {} and had not fallen before", short(rate))
+                write!(f, "the loss diverged at {} without falling first", short(rate))
             }
             Self::Noise { fall, needed } if fall > 0.0 => write!(
                 f,
-                "the loss fell by {}, and noise alone may look like a fall of {}",
+                "the loss fell by {}, but noise alone may look like a fall of {}",
                 short(fall),
                 short(needed)
             ),
@@ -271,24 +274,26 @@ impl fmt::Display for NothingSeen {
 }
 
 impl NothingSeen {
-    /// What to try next.
+    /// The suggested next step.
     pub(super) fn next(&self) -> &'static str {
         match self {
-            Self::TooFew { .. } => "begin lower, or take more updates",
+            Self::TooFew { .. } => "start lower, or use more updates",
             Self::Skipped { .. } => {
-                "begin with a lower scale of the loss, and look for NaN and infinity in the gradients"
+                "start with a lower loss scale, and look for NaN and infinity in the gradients"
             }
-            // More updates alone do not help before the tenth of them.
+            // More updates alone do not help before their first tenth is over.
             Self::BrokeOff { .. } => {
-                "begin lower: the first tenth of the updates and the last 5 points are not read"
+                "start lower: the first tenth of the updates and the last 5 points are not read"
             }
-            Self::Flat { .. } => "raise the highest rate, and see that the parameters are trained",
+            Self::Flat { .. } => {
+                "raise the highest rate, and check that the parameters are trained"
+            }
             Self::NotFinite => {
-                "look for NaN in the data, and for what overflows in the model: no rate mends that"
+                "look for NaN in the data, and for overflows in the model: no rate fixes that"
             }
-            Self::Diverged { .. } => "begin at a rate 1000 times lower",
+            Self::Diverged { .. } => "start at a rate 1000 times lower",
             Self::Noise { .. } => {
-                "take more updates, larger batches or a higher highest rate, over several seeds"
+                "use more updates, larger batches or a higher highest rate, over several seeds"
             }
         }
     }
@@ -302,7 +307,7 @@ mod tests {
 
     const SEEDS: u64 = 1000;
 
-    /// The share of seeds whose sweep of `updates` has a verdict that `is` accepts.
+    /// The share of seeds whose sweep of `updates` updates has a verdict that `is` accepts.
     fn share(
         updates: u64,
         loss: impl Fn(f64, &mut Normal) -> f64,
@@ -323,7 +328,7 @@ mod tests {
     fn flat_noise_says_nothing() {
         type Noise = fn(&mut Normal) -> f64;
         let normal: Noise = Normal::next;
-        // Losses of a batch have heavy tails upwards.
+        // Batch losses have heavy upper tails.
         let exponential: Noise = |normal| -normal.uniform().ln();
         let heavy: Noise = |normal| normal.next() / normal.uniform().sqrt();
         for updates in [20, 40, 100, 400] {
@@ -336,7 +341,7 @@ mod tests {
         }
     }
 
-    /// Noise on a loss that is flat, then diverges.
+    /// Noise on a flat loss that then diverges.
     #[test]
     fn a_rise_is_no_fall() {
         let rising = |rate: f64, n: &mut Normal| curve(rate, 0.0) + 0.1 * n.next();
@@ -350,15 +355,15 @@ mod tests {
     fn a_fall_is_clear() {
         let falling = |rate: f64, n: &mut Normal| curve(rate, 1.5) + 0.05 * n.next();
         assert!(share(100, falling, |verdict| verdict == Verdict::Clear) >= 0.99);
-        // As large as the noise: not to be told from it.
+        // As large as the noise: indistinguishable from it.
         let lost = |rate: f64, n: &mut Normal| curve(rate, 0.1) + 0.1 * n.next();
         assert!(share(100, lost, says_nothing) >= 0.95);
-        // Somewhere between it is found, though the rules may differ.
+        // In between it is found, though the rules may disagree.
         let noisy = |rate: f64, n: &mut Normal| curve(rate, 1.5) + 0.2 * n.next();
         assert!(share(100, noisy, |verdict| !says_nothing(verdict)) >= 0.99);
     }
 
-    /// For 100 updates needed = 5 σ √(π/10), and σ is found.
+    /// For 100 updates, needed = 5 σ √(π/10), and σ is recovered.
     #[test]
     fn noise_is_measured() {
         let mut normal = Normal::new(7);
@@ -393,7 +398,7 @@ mod tests {
         (0..19).for_each(|i| short.hear(10.0 - f64::from(i)));
         let verdict = short.finish().verdict();
         assert_eq!(verdict, Verdict::Nothing(NothingSeen::TooFew { points: 19 }));
-        // A loss that falls among the first points, and so to no rate of the sweep.
+        // A loss that falls within the first points, and so at no rate of the sweep.
         assert_eq!(why(|rate| if rate < 1e-5 { 1.0 } else { 2.0 }).next(), why(|_| 1.0).next());
     }
 
@@ -409,7 +414,7 @@ mod tests {
 
     #[test]
     fn what_breaks_off_before_it_is_read_says_nothing() {
-        // Rules read from point 40 on, to the fifth before the last.
+        // Rules read from point 40 to the fifth before the last.
         for (end, read) in [(20, false), (30, false), (44, false), (45, true), (60, true)] {
             let test = breaking(Sweep::new(0.01, 10.0).updates(400), end);
             let points = test.points().len();
@@ -419,7 +424,7 @@ mod tests {
             assert_eq!((test.suggestion().is_some(), test.curvature(0.0).is_some()), (read, read));
             let words = RangeTests::from(test).to_string();
             assert_eq!(words.contains("too early to be read"), !read, "{words}");
-            let next = if read { "next: " } else { "next: begin lower" };
+            let next = if read { "next: " } else { "next: start lower" };
             assert!(words.contains(next) && !words.ends_with("next: "), "{words}");
         }
     }
@@ -432,7 +437,7 @@ mod tests {
                 let points = test.points().len();
                 let too_few = NothingSeen::TooFew { points };
                 assert_eq!((points, test.verdict()), (end + 1, Verdict::Nothing(too_few)));
-                assert_eq!(too_few.next(), "begin lower, or take more updates");
+                assert_eq!(too_few.next(), "start lower, or use more updates");
             }
             let at_once = Verdict::Nothing(NothingSeen::Diverged { rate: sweep.rate(1) });
             assert_eq!(breaking(sweep.clone(), 1).verdict(), at_once);

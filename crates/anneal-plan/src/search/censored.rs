@@ -1,17 +1,18 @@
-//! Values of which a bound is known.
+//! Handles values that are known only as a bound.
 
 use super::gaussian_process::{GaussianProcess, Kernel, Posterior};
 use crate::OutOfRange;
 use std::f64::consts::TAU;
 
-/// Fits a process to values of which some are only known to be at least so high, and says what it takes these to be.
+/// Fits a process to values, some of which are only lower bounds, and returns it with estimates of these:
 ///
 /// ```text
 /// y_i ← E[y_i | the other y, y_i ≥ bound_i] = m + s φ(α) / (1 − Φ(α)),   α = (bound_i − m) / s
 /// m = y_i − w_i / C_ii,   s² = 1 / C_ii,   w = C y,   C = (K + noise·I)⁻¹
 /// ```
 ///
-/// beginning at the bounds, one after the other until they stay; then hyperparameters are fitted anew, and again.
+/// It starts at the bounds and updates one after another until they converge; then it refits the
+/// hyperparameters, and so on.
 ///
 /// Sources: Schmee and Hahn 1979; Hutter, Hoos and Leyton-Brown 2013; m and s: Rasmussen and Williams 2006, 5.12.
 pub(super) fn fit(
@@ -57,9 +58,9 @@ fn impute(
     Ok(())
 }
 
-/// The mean of a normal distribution above a bound.
+/// The mean of a normal distribution truncated below at a bound.
 fn mean_above(bound: f64, mean: f64, std: f64) -> f64 {
-    // Far out the difference would be rounding.
+    // Far out, the difference would be lost to rounding.
     (mean + std * hazard((bound - mean) / std)).max(bound)
 }
 
@@ -88,7 +89,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    /// Values of mpmath.
+    /// Values from mpmath.
     #[test]
     fn the_hazard_is_exact() {
         let expected = [
@@ -111,7 +112,7 @@ mod tests {
         }
     }
 
-    /// E[y | y ≥ b] of a simulation, within five standard errors.
+    /// E[y | y ≥ b] in a simulation, within five standard errors.
     #[test]
     fn the_mean_above_a_bound_is_that_of_a_simulation() {
         let mut random = ChaCha8Rng::seed_from_u64(1);
@@ -136,7 +137,8 @@ mod tests {
         assert!(mean_above(1e6, 0.0, 1e-9) >= 1e6);
     }
 
-    /// A line of which the upper half is cut off at 0.5: bounds alone give a plateau, their expectations rise on.
+    /// A line whose upper half is cut off at 0.5: bounds alone give a plateau; their expectations keep
+    /// rising.
     #[test]
     fn what_is_cut_off_is_expected_above_its_bound() {
         let x: Vec<Vec<f64>> = (0..16).map(|i| vec![f64::from(i) / 15.0]).collect();
@@ -145,7 +147,7 @@ mod tests {
         let cut: Vec<f64> = line.iter().map(|y| y.min(0.5)).collect();
         let posterior = fit(Kernel::Rbf, &x, cut.clone(), &is_bound).unwrap();
         let plateau = fit(Kernel::Rbf, &x, cut, &[false; 16]).unwrap();
-        // A line is smoother than one with a bend.
+        // A line is smoother than a bent one.
         let scale = |posterior: &Posterior| posterior.process().length_scales()[0];
         assert!(scale(&posterior) > 1.2 * scale(&plateau));
         for (x, y) in x.iter().zip(&line) {

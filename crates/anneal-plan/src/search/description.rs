@@ -1,4 +1,4 @@
-//! What a search is to do.
+//! The description of a search.
 
 use super::error::SearchError;
 use super::halving::Halving;
@@ -15,10 +15,10 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// Lower ones, as of a loss.
+    /// Lower ones, for example a loss.
     #[default]
     Minimize,
-    /// Higher ones, as of an accuracy.
+    /// Higher ones, for example an accuracy.
     Maximize,
 }
 
@@ -38,19 +38,20 @@ impl Direction {
 /// | --- | --- | --- |
 /// | `space` | required | see [`Space::check`] |
 /// | `strategy` | [`UpperConfidence`](crate::UpperConfidence) | see [`Strategy`] |
-/// | `trials`, in all | without end; what a grid has | at least 1 |
+/// | `trials`, total | unlimited; the size of a grid | at least 1 |
 /// | `seed` | 0 | |
 /// | `minimize` or `maximize` | minimize | |
-/// | `halving` | none: each trial goes to its end | see [`Halving`] |
-/// | `budget` of all trials, in halving's resource | without end | at least 1, with `halving` |
+/// | `halving` | none: each trial runs to its end | see [`Halving`] |
+/// | `budget` of all trials, in halving's resource | unlimited | at least 1, with `halving` |
 /// | `file` | none | a path whose folder exists |
 ///
-/// **Failures.** A trial that returns an error, panics, or has a value that is not finite has failed; its reason is kept,
-/// and the search goes on.
+/// **Failures.** A trial that returns an error, panics, or has a non-finite value has failed; its reason is
+/// kept, and the search continues.
 ///
-/// **The file** is JSON, and replaced after each change, whole or not at all. A search with a file that is there resumes
-/// it: what has ended is not run again, what was running is, and what comes next is what would have come. It may have
-/// more `trials` or `budget` than before, but nothing else may differ. One search at a time may use it.
+/// **The file** is JSON, and is replaced atomically after each change. A search whose file exists resumes it:
+/// finished trials are not repeated, running ones are run again, and the next ones are the same as without
+/// the interruption. It may have more `trials` or `budget` than before, but nothing else may differ. Only one
+/// search at a time may use it.
 ///
 /// ```
 /// use anneal_plan::{Search, Space};
@@ -101,19 +102,19 @@ impl Search {
         }
     }
 
-    /// How values are chosen.
+    /// Sets how values are chosen.
     #[must_use]
     pub fn strategy(self, strategy: impl Into<Strategy>) -> Self {
         Self { strategy: strategy.into(), ..self }
     }
 
-    /// Ends after so many trials, those that were stopped or failed among them.
+    /// Ends after this many trials, including stopped and failed ones.
     #[must_use]
     pub fn trials(self, trials: usize) -> Self {
         Self { trials: Some(trials), ..self }
     }
 
-    /// What chance depends on.
+    /// Sets the seed of all random choices.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
@@ -131,38 +132,38 @@ impl Search {
         Self { direction: Direction::Maximize, ..self }
     }
 
-    /// Stops trials early that look bad by what they [report](Trial::report).
+    /// Stops trials early if their [reports](Trial::report) look bad.
     #[must_use]
     pub fn halving(self, halving: Halving) -> Self {
         Self { halving: Some(halving), ..self }
     }
 
-    /// Begins no trial once all together [have spent](Study::spent) so much.
+    /// Starts no new trial once all together [have spent](Study::spent) this much.
     #[must_use]
     pub fn budget(self, resource: u64) -> Self {
         Self { budget: Some(resource), ..self }
     }
 
-    /// Keeps the trials in a file, and resumes those that are in it.
+    /// Keeps the trials in a file, and resumes those already in it.
     #[must_use]
     pub fn file(self, path: impl Into<PathBuf>) -> Self {
         Self { file: Some(path.into()), ..self }
     }
 
-    /// Checks the search and reads its file; then trials can be [asked](Study::ask) for.
+    /// Checks the search and reads its file; then trials can be [requested](Study::ask).
     ///
     /// # Errors
-    /// A field out of its range; a file that cannot be read, is damaged, or holds a search with another space, strategy,
-    /// direction, seed or halving.
+    /// A field out of its range; a file that cannot be read, is damaged, or contains a search with another
+    /// space, strategy, direction, seed or halving.
     pub fn build(self) -> Result<Study, SearchError> {
         self.check()?;
         Study::open(self)
     }
 
-    /// Runs the trials one after the other; any function that trains is an objective. See [`Study::run`].
+    /// Runs the trials one after another; any function that trains can be the objective. See [`Study::run`].
     ///
     /// # Errors
-    /// As of [`build`](Self::build) and [`Study::run`].
+    /// As for [`build`](Self::build) and [`Study::run`].
     pub fn run<E: Display>(
         self,
         objective: impl FnMut(&Trial) -> Result<f64, E>,
@@ -180,17 +181,17 @@ impl Search {
         OutOfRange::require("trials", 0, *trials != Some(0), "at least 1")?;
         OutOfRange::require("budget", 0, *budget != Some(0), "at least 1")?;
         let counted = budget.is_none() || halving.is_some();
-        let allowed = "with halving, which knows what a trial takes";
+        let allowed = "only with halving, which defines the cost of a trial";
         OutOfRange::require("budget", budget.unwrap_or(0), counted, allowed)
     }
 
-    /// That it ends by itself.
+    /// Checks that it ends by itself.
     pub(super) fn check_end(&self) -> Result<(), OutOfRange> {
         let ends = self.max_trials().is_some() || self.budget.is_some();
         OutOfRange::require("trials", format_args!("none"), ends, "a number, or a budget")
     }
 
-    /// Whether another trial may begin after so many that spent so much.
+    /// Whether another trial may start after this many trials that spent this much.
     pub(super) fn goes_on(&self, trials: usize, spent: u64) -> bool {
         self.max_trials().is_none_or(|most| trials < most)
             && self.budget.is_none_or(|budget| spent < budget)
@@ -204,12 +205,12 @@ impl Search {
         self.trials.into_iter().chain(grid).min()
     }
 
-    /// What may not differ when it is resumed.
+    /// The settings that must not differ when it is resumed.
     pub(super) fn identity(&self) -> Self {
         Self { trials: None, budget: None, file: None, ..self.clone() }
     }
 
-    /// The first setting of the identity that differs from another's, and what it is here and there.
+    /// The first setting that differs from another search's, with both values.
     pub(super) fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
         let settings = |search: &Self| {
             fn json(setting: &impl Serialize) -> String {

@@ -1,11 +1,11 @@
-//! Why a search cannot go on.
+//! Why a search cannot continue.
 
 use crate::OutOfRange;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why a search cannot begin, or cannot go on.
+/// Why a search cannot start or continue.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SearchError {
@@ -20,17 +20,17 @@ pub enum SearchError {
         /// What went wrong.
         error: io::Error,
     },
-    /// The file holds no search that could go on.
-    #[error("{} cannot be resumed: {why}; move it away to begin anew", path.display())]
+    /// The file does not contain a search that can be resumed.
+    #[error("{} cannot be resumed: {why}; move it away to start a new search", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// The file holds a search with another setting.
+    /// The file contains a search with a different setting.
     #[error(
-        "{} holds another search: its {setting} is {stored}, not {asked}; set it so, or name another file",
+        "{} contains another search: its {setting} is {stored}, not {asked}; use that setting, or another file",
         path.display()
     )]
     OtherSearch {
@@ -38,26 +38,26 @@ pub enum SearchError {
         path: PathBuf,
         /// The setting that differs.
         setting: &'static str,
-        /// What it is in the file, as JSON.
+        /// Its value in the file, as JSON.
         stored: String,
-        /// What it is here, as JSON.
+        /// Its value here, as JSON.
         asked: String,
     },
-    /// The file is no longer as this search left it.
-    #[error("{} was changed by someone else; only one search may use it at a time", path.display())]
+    /// The file changed since this search wrote it.
+    #[error("{} was changed by another program; only one search may use it at a time", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
     },
-    /// The outcome of a trial came twice.
-    #[error("trial {number} has ended already")]
+    /// The outcome of a trial was reported twice.
+    #[error("trial {number} has already ended")]
     Ended {
         /// Its number.
         number: usize,
     },
 }
 
-/// What to do where the folder is not there. A file that is not there is no error.
+/// Advice for a missing folder. A missing file is not an error.
 fn folder_missing(path: &Path, error: &io::Error) -> String {
     match path.parent() {
         Some(folder) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,27 +1,27 @@
-//! Stopping early what looks bad.
+//! Stops bad trials early.
 
 use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
-/// Successive halving: trials are compared at rungs, and only the best of each rung go on.
+/// Successive halving: trials are compared at rungs, and only the best at each rung continue.
 ///
 /// ```text
 /// rungs:  least · factorⁱ, i = 0, 1, …, below most
-/// a trial goes on from a rung if it is among the best max(1, ⌊n / factor⌋) of the n that came to it, itself among them
+/// a trial continues from a rung if it is among the best max(1, ⌊n / factor⌋) of the n that reached it, including itself
 /// ```
 ///
-/// A resource is what a trial trains for, in epochs or updates. Trials run one after the other, so one is compared with
-/// those before it and not again: the asynchronous rule, by which the first trial goes to the end. What is not finite is
-/// worse than all numbers, and never goes on.
+/// The resource is what a trial trains for, in epochs or updates. Trials run one after another, so each is
+/// compared only with earlier ones: the asynchronous rule, under which the first trial always runs to its
+/// end. A non-finite value is worse than all numbers, and never continues.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `least`: the first rung | required | at least 1 |
-/// | `most`: what a finished trial takes | required | above `least` |
+/// | `most`: cost of a finished trial | required | above `least` |
 /// | `factor` | 3 | at least 2 |
 ///
-/// Sources: Jamieson and Talwalkar 2016; Li et al. 2020 (ASHA); as Optuna's `SuccessiveHalvingPruner`, which goes on
-/// without pause as here.
+/// Sources: Jamieson and Talwalkar 2016; Li et al. 2020 (ASHA); Optuna's `SuccessiveHalvingPruner`, which
+/// also continues without a pause.
 ///
 /// ```
 /// use anneal_plan::Halving;
@@ -46,18 +46,19 @@ fn three() -> u64 {
 }
 
 impl Halving {
-    /// With the first rung at `least`, for trials that take `most`.
+    /// Halving with the first rung at `least`, for trials that cost `most`.
     pub fn new(least: u64, most: u64) -> Self {
         Self { least, most, factor: three() }
     }
 
-    /// One of so many goes on from a rung, and the next rung takes so many times as long.
+    /// Sets the factor: one of this many continues from a rung, and the next rung takes this many times as
+    /// long.
     #[must_use]
     pub fn factor(self, factor: u64) -> Self {
         Self { factor, ..self }
     }
 
-    /// What a finished trial takes.
+    /// The cost of a finished trial.
     pub fn most(&self) -> u64 {
         self.most
     }
@@ -70,13 +71,14 @@ impl Halving {
             .collect()
     }
 
-    /// Whether a trial goes on from a rung at which the others had these values; the lowest is the best.
+    /// Whether a trial continues from a rung at which the others had these values; the lowest is the best.
     pub fn keep_going(&self, others: &[f64], value: f64) -> bool {
         let better = others.iter().filter(|other| other.is_finite() && **other < value).count();
         value.is_finite() && better < self.kept(others.len() + 1)
     }
 
-    /// Which trials go on from a rung that all have come to, the best first: the synchronous rule. Equal ones in order.
+    /// The trials that continue from a rung that all have reached, best first: the synchronous rule. Ties
+    /// keep their order.
     pub fn survivors(&self, values: &[f64]) -> Vec<usize> {
         let mut order: Vec<usize> = (0..values.len()).filter(|i| values[*i].is_finite()).collect();
         order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
@@ -84,8 +86,8 @@ impl Halving {
         order
     }
 
-    /// What so many trials take together under the synchronous rule, each going on from where it stood: without halving
-    /// it would be `trials · most`.
+    /// The total cost of this many trials under the synchronous rule, if each continues from where it
+    /// stopped; without halving it would be `trials · most`.
     pub fn spending(&self, trials: u64) -> u64 {
         let mut ends = self.rungs();
         ends.push(self.most);
@@ -97,7 +99,7 @@ impl Halving {
         spent
     }
 
-    /// How many of so many go on.
+    /// The number of trials that continue.
     fn kept(&self, trials: usize) -> usize {
         (trials / self.factor.max(2) as usize).max(1)
     }
@@ -141,7 +143,8 @@ mod tests {
         }
     }
 
-    /// Optuna's rule: of the values sorted, itself among them, at most the (n / factor)-th; the best while there are few.
+    /// Optuna's rule: among the sorted values, including its own, at most the (n / factor)-th; the best while
+    /// there are few.
     fn optuna(factor: usize, others: &[f64], value: f64) -> bool {
         if value.is_nan() {
             return false;
@@ -176,8 +179,8 @@ mod tests {
         assert!(halving.survivors(&[NAN; 6]).is_empty());
     }
 
-    /// Trainings whose loss falls to a level of their own, some of them to NaN: halved by hand, one rung after the other,
-    /// all together cost what `spending` says, and the best of them is left.
+    /// Trainings whose loss falls to different levels, some to NaN: halved by hand, rung by rung, the total
+    /// cost equals `spending`, and the best of them remains.
     #[test]
     fn synchronous_halving_spends_as_said_and_finds_the_best() {
         let halving = Halving::new(1, 27);
@@ -202,7 +205,7 @@ mod tests {
         assert_eq!(halving.spending(27), 81);
     }
 
-    /// In random order, n trials send 1 + 1/2 + … of them on at first; the share comes down to 1 of 3.
+    /// In random order, n trials at first let 1 + 1/2 + … of them continue; the share falls to 1 of 3.
     #[test]
     fn about_one_of_three_goes_on_from_trials_in_turn() {
         let halving = Halving::new(1, 9);
@@ -213,7 +216,7 @@ mod tests {
             let values: Vec<f64> = (0..trials).map(|_| random.random()).collect();
             kept += (0..trials).filter(|i| halving.keep_going(&values[..*i], values[*i])).count();
         }
-        // The i-th, whose rank is uniform, goes on with chance max(1, ⌊i/3⌋)/i.
+        // The i-th, with a uniform rank, continues with probability max(1, ⌊i/3⌋)/i.
         let chance = |i: u32| f64::from((i / 3).max(1)) / f64::from(i);
         let chances: Vec<f64> = (1..=trials as u32).map(chance).collect();
         let expected = f64::from(rounds) * chances.iter().sum::<f64>();

@@ -1,22 +1,22 @@
-//! The chance that a search hits what it looks for.
+//! The probability that a search hits its target.
 
 use super::sample::grid_coordinate;
 use super::space::{Axis, Scale};
 use crate::OutOfRange;
 use std::ops::RangeInclusive;
 
-/// An interval of an axis that a search should hit, such as the rates that train well.
+/// An interval of an axis that a search should hit, for example the rates that train well.
 ///
 /// ```text
-/// random:  1 − (1 − p)ⁿ           p: the share of the axis, measured as samples are drawn
+/// random:  1 − (1 − p)ⁿ           p: the share of the axis, on the scale of the samples
 ///          p = ln(b/a) / ln(high/low)                 log-uniform
 ///          p = (b − a) / (high − low)                 uniform
 /// grid:    1 or 0: whether one of its n points is in the interval
-/// grid, wherever the interval is:  the share of its places, in the logarithm, where one is
+/// grid, random interval:  the share of its places, on the log scale, that contain a point
 /// ```
 ///
-/// A grid has both ends of the axis among its points; one point is the middle. The places of an interval are those at
-/// which an equally wide one (as a ratio) is inside the axis, each as likely.
+/// A grid includes both ends of the axis; a single point is the middle. The possible places of an interval
+/// are those at which an equally wide one (as a ratio) is inside the axis, all equally likely.
 ///
 /// ```
 /// use anneal_plan::{Axis, Target};
@@ -54,19 +54,19 @@ impl Target {
         Ok(Self { axis, from, to })
     }
 
-    /// The chance that one of n log-uniform samples hits.
+    /// The probability that one of n log-uniform samples hits.
     pub fn log_uniform(&self, samples: u64) -> f64 {
         one_of(samples, self.width())
     }
 
-    /// The chance that one of n uniform samples hits.
+    /// The probability that one of n uniform samples hits.
     pub fn uniform(&self, samples: u64) -> f64 {
         let linear = self.linear();
         one_of(samples, linear.unit(self.to) - linear.unit(self.from))
     }
 
-    /// How many log-uniform samples it takes to hit with at least this chance, a number from 0 to below 1; `u64::MAX`
-    /// where no number suffices.
+    /// The number of log-uniform samples needed to hit with at least this probability, which is in [0, 1);
+    /// `u64::MAX` if no number suffices.
     pub fn log_uniform_samples(&self, chance: f64) -> u64 {
         match self.width() {
             _ if chance <= 0.0 => 0,
@@ -75,27 +75,29 @@ impl Target {
         }
     }
 
-    /// Whether a point of the grid of n equal ratios hits.
+    /// Whether a point of the log grid of n points hits.
     pub fn log_grid(&self, points: u32) -> bool {
         self.hit_by(&self.axis, points)
     }
 
-    /// Whether a point of the grid of n equal differences hits.
+    /// Whether a point of the linear grid of n points hits.
     pub fn uniform_grid(&self, points: u32) -> bool {
         self.hit_by(&self.linear(), points)
     }
 
-    /// The chance that a point of the grid of n equal ratios hits an interval of this width wherever it is.
+    /// The probability that a point of the log grid of n points hits an interval of this width at a random
+    /// place.
     pub fn log_grid_anywhere(&self, points: u32) -> f64 {
         self.hit_anywhere(&self.axis, points)
     }
 
-    /// The chance that a point of the grid of n equal differences hits an interval of this width wherever it is.
+    /// The probability that a point of the linear grid of n points hits an interval of this width at a random
+    /// place.
     pub fn uniform_grid_anywhere(&self, points: u32) -> f64 {
         self.hit_anywhere(&self.linear(), points)
     }
 
-    /// The share of the axis, in the logarithm.
+    /// The share of the axis, on the log scale.
     fn width(&self) -> f64 {
         (self.axis.unit(self.to) - self.axis.unit(self.from)).min(1.0)
     }
@@ -108,7 +110,8 @@ impl Target {
         grid_values(axis, points).any(|value| (self.from..=self.to).contains(&value))
     }
 
-    /// A point at u hits the intervals that begin in [u − width, u]; the length of all of these together.
+    /// A point at u hits the intervals that start in [u − width, u]; returns the length of all of these
+    /// together.
     fn hit_anywhere(&self, axis: &Axis, points: u32) -> f64 {
         let (width, places) = (self.width(), 1.0 - self.width());
         if places <= 0.0 {
@@ -125,7 +128,7 @@ impl Target {
 }
 
 fn one_of(samples: u64, p: f64) -> f64 {
-    // 1 − (1 − p)ⁿ, exact for a small p too.
+    // 1 − (1 − p)ⁿ, accurate for a small p too.
     if samples == 0 { 0.0 } else { -(samples as f64 * (-p).ln_1p()).exp_m1() }
 }
 
@@ -147,7 +150,7 @@ mod tests {
         Target::new(Axis::log("rate", 1e-5, 1.0), interval).unwrap()
     }
 
-    /// Within five standard errors of a share of the rounds.
+    /// Checks a share of the rounds within five standard errors.
     fn agrees(hits: usize, chance: f64) {
         let share = hits as f64 / ROUNDS as f64;
         let error = (chance * (1.0 - chance) / ROUNDS as f64).sqrt();
@@ -193,7 +196,7 @@ mod tests {
         }
     }
 
-    /// By hand: n − 2 points inside hit w each of 1 − w, the ends nothing.
+    /// By hand: n − 2 inner points each hit w of 1 − w; the ends hit nothing.
     #[test]
     fn a_log_grid_hits_as_its_inner_points_do() {
         let axis = Axis::log("rate", 1e-5, 1.0);
@@ -220,7 +223,7 @@ mod tests {
         assert_eq!(whole.log_uniform_samples(1.0), 1);
     }
 
-    /// The smallest n of 1 − (1 − p)ⁿ at least as large.
+    /// The smallest n with 1 − (1 − p)ⁿ at least this large.
     #[test]
     fn samples_are_as_few_as_suffice() {
         let target = target(1e-3..=2e-3);

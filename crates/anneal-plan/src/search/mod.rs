@@ -1,4 +1,4 @@
-//! Searches over hyperparameters: what is tried, and what is learned from it.
+//! Searches over hyperparameters: what they try, and what they learn.
 
 mod censored;
 mod description;

@@ -1,4 +1,4 @@
-//! Points of the unit cube without looking at what the others showed.
+//! Points of the unit cube that do not depend on other trials.
 
 use super::sobol::{Sobol, mixed};
 use super::space::{Axis, Scale, Space};
@@ -13,7 +13,7 @@ pub(super) fn random(space: &Space, seed: u64, i: u64) -> Vec<f64> {
     space.axes().iter().map(|_| random.random()).collect()
 }
 
-/// The i-th random point whose values are uniform, on log axes too: nine of ten are in the highest decade.
+/// The i-th random point with uniform values, even on log axes: nine of ten are in the highest decade.
 pub(super) fn linear_random(space: &Space, seed: u64, i: u64) -> Vec<f64> {
     let on_axis = |(axis, u): (&Axis, f64)| {
         let linear = Axis { scale: Scale::Linear, ..axis.clone() };
@@ -22,13 +22,13 @@ pub(super) fn linear_random(space: &Space, seed: u64, i: u64) -> Vec<f64> {
     space.axes().iter().zip(random(space, seed, i)).map(on_axis).collect()
 }
 
-/// The i-th point of the scrambled Sobol sequence of the seed.
+/// The i-th point of the scrambled Sobol sequence with this seed.
 pub(super) fn sobol(space: &Space, seed: u64, i: u64) -> Result<Vec<f64>, OutOfRange> {
     Ok(Sobol::new(space.axes().len(), mixed(seed))?.point(i as u32))
 }
 
-/// The i-th point of the grid with so many points on each axis, both ends among them; the last axis goes first. One
-/// point is the middle.
+/// The i-th point of the grid with this many points per axis, including both ends; the last axis varies
+/// fastest. A single point is the middle.
 pub(super) fn grid(space: &Space, points: u32, i: u64) -> Vec<f64> {
     let mut rest = i;
     let mut coordinates: Vec<f64> = space
@@ -44,12 +44,12 @@ pub(super) fn grid(space: &Space, points: u32, i: u64) -> Vec<f64> {
     coordinates
 }
 
-/// How many points the grid has.
+/// The number of points of the grid.
 pub(super) fn grid_size(space: &Space, points: u32) -> u64 {
     u64::from(points).saturating_pow(space.axes().len() as u32)
 }
 
-/// Where in [0, 1] a point of an axis's grid lies.
+/// The coordinate in [0, 1] of a point of an axis's grid.
 pub(super) fn grid_coordinate(points: u32, index: u64) -> f64 {
     match points {
         1 => 0.5,
@@ -75,7 +75,8 @@ mod tests {
         assert_eq!(grid(&space(), 1, 0), [0.5, 0.5]);
     }
 
-    /// Each decade gets a quarter of the log-uniform points; of uniform ones the lowest gets 0.09 %, the highest 90 %.
+    /// Each decade gets a quarter of the log-uniform points; of uniform ones the lowest gets 0.09 %, the
+    /// highest 90 %.
     #[test]
     fn decades_get_their_shares() {
         let n = 20_000;

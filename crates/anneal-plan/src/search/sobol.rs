@@ -2,11 +2,11 @@
 
 use crate::OutOfRange;
 
-/// The most dimensions of a [`Sobol`] sequence, and so the most axes of a [`Space`](crate::Space).
+/// The maximum number of dimensions of a [`Sobol`] sequence, and so of axes of a [`Space`](crate::Space).
 pub(crate) const MAX_DIMENSIONS: usize = 21;
 
-/// Of each dimension but the first: its primitive polynomial, the highest power in the highest bit, and the first
-/// direction numbers m, as many as its degree. From `new-joe-kuo-6.21201`.
+/// For each dimension but the first: its primitive polynomial, with the highest power in the highest bit, and
+/// the first direction numbers m, as many as its degree. From `new-joe-kuo-6.21201`.
 const DIRECTIONS: [(u32, &[u32]); MAX_DIMENSIONS - 1] = [
     (3, &[1]),
     (7, &[1, 3]),
@@ -30,15 +30,16 @@ const DIRECTIONS: [(u32, &[u32]); MAX_DIMENSIONS - 1] = [
     (137, &[1, 3, 7, 13, 13, 15, 69]),
 ];
 
-/// A Sobol sequence: its first 2^k points are spread over the unit cube more evenly than random ones.
+/// A Sobol sequence: its first 2^k points cover the unit cube more evenly than random ones.
 ///
 /// ```text
 /// x_i = ⊕ v_j over the bits j of the Gray code of i,   i = 0, 1, … below 2³²
 /// ```
 ///
-/// [`new`](Self::new) scrambles by Owen's nested uniform scramble: each bit is flipped or not by a hash of the bits
-/// before it, of the dimension and of the seed. The points stay as evenly spread, each is uniform in [0, 1), and none is
-/// at the corner 0. [`unscrambled`](Self::unscrambled) gives the points of `scipy.stats.qmc.Sobol(scramble=False)`.
+/// [`new`](Self::new) applies Owen's nested uniform scrambling: each bit is flipped or not by a hash of the
+/// higher bits, the dimension and the seed. The points remain as evenly spread, each is uniform in [0, 1),
+/// and none is at the corner 0. [`unscrambled`](Self::unscrambled) gives the points of
+/// `scipy.stats.qmc.Sobol(scramble=False)`.
 ///
 /// Sources: the direction numbers of Joe and Kuo 2008, up to 21 dimensions; Owen 1995.
 ///
@@ -57,7 +58,7 @@ pub struct Sobol {
 }
 
 impl Sobol {
-    /// The sequence scrambled by a seed.
+    /// The sequence scrambled with a seed.
     ///
     /// # Errors
     /// `dimensions` is not 1 to 21.
@@ -75,7 +76,7 @@ impl Sobol {
         Ok(Self { directions: (0..dimensions).map(directions).collect(), seed: None })
     }
 
-    /// The i-th point, from 0; the sequence begins again after 2³².
+    /// The i-th point, counted from 0; the sequence repeats after 2³².
     pub fn point(&self, i: u32) -> Vec<f64> {
         let gray = i ^ (i >> 1);
         let coordinate = |(dimension, directions): (usize, &[u32; 32])| {
@@ -88,7 +89,7 @@ impl Sobol {
     }
 }
 
-/// The direction numbers v of a dimension, by the recurrence of its polynomial.
+/// The direction numbers v of a dimension, from the recurrence of its polynomial.
 fn directions(dimension: usize) -> [u32; 32] {
     let Some((polynomial, initial)) = dimension.checked_sub(1).map(|i| DIRECTIONS[i]) else {
         return std::array::from_fn(|bit| 1 << (31 - bit));
@@ -116,7 +117,7 @@ fn scramble(bits: u32, seed: u64, dimension: u64) -> u32 {
     })
 }
 
-/// A number as SplitMix64 mixes it.
+/// SplitMix64's mix of a number.
 pub(crate) fn mixed(number: u64) -> u64 {
     let z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -161,8 +162,8 @@ mod tests {
         assert_eq!(sobol.point(0), [0.0; 21]);
     }
 
-    /// In each dimension one of 2^k successive points lies in each of 2^k equal cells, and in the first two dimensions
-    /// one in each box of area 2^−k: a (0, k, 2)-net.
+    /// In each dimension, 2^k consecutive points fall one into each of 2^k equal cells, and in the first two
+    /// dimensions one into each box of area 2^−k: a (0, k, 2)-net.
     #[test]
     fn scrambled_points_stay_a_net() {
         for seed in 0..20 {
@@ -184,8 +185,8 @@ mod tests {
         }
     }
 
-    /// Over seeds a point is uniform: mean ½ and variance 1/12, within five standard errors; and independent of another
-    /// in its lower bits.
+    /// Over seeds a point is uniform, with mean ½ and variance 1/12 within five standard errors, and
+    /// independent of another in its lower bits.
     #[test]
     fn scrambled_points_are_uniform_over_seeds() {
         let seeds = 4_000;

@@ -1,4 +1,4 @@
-//! What is searched: named axes, each with its range and scale.
+//! The search space: named axes with ranges and scales.
 
 use super::sobol::MAX_DIMENSIONS;
 use crate::OutOfRange;
@@ -12,9 +12,9 @@ use std::ops::Index;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Scale {
-    /// Equal ratios are equally far, as for rates and decays.
+    /// Equal ratios have equal distance, as for rates and decays.
     Log,
-    /// Equal differences are equally far, as for a momentum.
+    /// Equal differences have equal distance, as for a momentum.
     Linear,
 }
 
@@ -39,7 +39,7 @@ pub enum Scale {
 pub struct Axis {
     /// Its name.
     pub name: String,
-    /// How it measures distance.
+    /// Its scale.
     pub scale: Scale,
     /// The smallest value.
     pub low: f64,
@@ -48,12 +48,12 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// An axis on which equal ratios are equally far.
+    /// An axis with a log scale.
     pub fn log(name: impl Into<String>, low: f64, high: f64) -> Self {
         Self { name: name.into(), scale: Scale::Log, low, high }
     }
 
-    /// An axis on which equal differences are equally far.
+    /// An axis with a linear scale.
     pub fn linear(name: impl Into<String>, low: f64, high: f64) -> Self {
         Self { name: name.into(), scale: Scale::Linear, low, high }
     }
@@ -70,20 +70,20 @@ impl Axis {
         value.max(low).min(high)
     }
 
-    /// Where in [0, 1] a value lies; outside of it if the value is outside the range.
+    /// The coordinate of a value in [0, 1]; outside if the value is out of range.
     pub fn unit(&self, value: f64) -> f64 {
         let Self { low, high, .. } = *self;
         match self.scale {
             Scale::Log => (value.ln() - low.ln()) / (high.ln() - low.ln()),
-            // Halves, as the range may overflow.
+            // Halved, because the range may overflow.
             Scale::Linear => (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0),
         }
     }
 
-    /// Whether it could be searched.
+    /// Checks that it can be searched.
     ///
     /// # Errors
-    /// A bound that is not finite, a log axis from 0 or below, or a range without a width.
+    /// A bound that is not finite, a log axis with a bound not above 0, or an empty range.
     pub fn check(&self) -> Result<(), OutOfRange> {
         let Self { name, scale, low, high } = self;
         let (low_field, high_field) = (format!("{name}.low"), format!("{name}.high"));
@@ -96,7 +96,7 @@ impl Axis {
             )?,
             Scale::Linear => OutOfRange::require(low_field, low, low.is_finite(), "finite")?,
         }
-        // Bounds that differ in the last digit may have one logarithm.
+        // Bounds that differ in the last digit may have the same logarithm.
         let wide = high.is_finite() && low < high && self.unit(*high) == 1.0;
         OutOfRange::require(high_field, high, wide, format!("finite, above low, {low:?}"))
     }
@@ -125,19 +125,19 @@ impl Space {
         Self::default()
     }
 
-    /// With a further axis on which equal ratios are equally far.
+    /// Adds an axis with a log scale.
     #[must_use]
     pub fn log(self, name: impl Into<String>, low: f64, high: f64) -> Self {
         self.axis(Axis::log(name, low, high))
     }
 
-    /// With a further axis on which equal differences are equally far.
+    /// Adds an axis with a linear scale.
     #[must_use]
     pub fn linear(self, name: impl Into<String>, low: f64, high: f64) -> Self {
         self.axis(Axis::linear(name, low, high))
     }
 
-    /// With a further axis.
+    /// Adds an axis.
     #[must_use]
     pub fn axis(mut self, axis: Axis) -> Self {
         self.axes.push(axis);
@@ -149,10 +149,10 @@ impl Space {
         &self.axes
     }
 
-    /// Whether it could be searched.
+    /// Checks that it can be searched.
     ///
     /// # Errors
-    /// No axis or more than 21, a name twice, or an axis that [is refused](Axis::check).
+    /// No axis or more than 21, a duplicate name, or an axis that [is refused](Axis::check).
     pub fn check(&self) -> Result<(), OutOfRange> {
         let count = self.axes.len();
         OutOfRange::require("axes", count, (1..=MAX_DIMENSIONS).contains(&count), "1 to 21")?;
@@ -164,16 +164,16 @@ impl Space {
         Ok(())
     }
 
-    /// The values at a point of the unit cube, a coordinate for each axis.
+    /// The values at a point of the unit cube, which has a coordinate for each axis.
     pub fn values(&self, point: &[f64]) -> Values {
         let named = |(axis, u): (&Axis, &f64)| (axis.name.clone(), axis.value(*u));
         self.axes.iter().zip(point).map(named).collect()
     }
 
-    /// The point of the unit cube at which these values are.
+    /// The point of the unit cube with these values.
     ///
     /// # Errors
-    /// The values are of other axes, or outside their ranges.
+    /// Values of other axes, or outside their ranges.
     pub fn point(&self, values: &Values) -> Result<Vec<f64>, OutOfRange> {
         let names: Vec<&str> = self.axes.iter().map(|axis| &*axis.name).collect();
         for (name, value) in values.iter() {
@@ -192,7 +192,7 @@ impl Space {
     }
 }
 
-/// Values by the names of their axes.
+/// Values by axis name.
 ///
 /// ```
 /// use anneal_plan::Values;
@@ -207,7 +207,7 @@ impl Space {
 pub struct Values(BTreeMap<String, f64>);
 
 impl Values {
-    /// The value of an axis, if there is such an axis.
+    /// The value of an axis, if it exists.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.0.get(name).copied()
     }
@@ -221,7 +221,7 @@ impl Values {
 /// The value of an axis.
 ///
 /// # Panics
-/// There is no such axis; [`Values::get`] does not panic.
+/// If the axis does not exist; [`Values::get`] does not panic.
 impl Index<&str> for Values {
     type Output = f64;
 

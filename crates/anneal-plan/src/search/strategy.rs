@@ -1,4 +1,4 @@
-//! How the values of a trial are chosen.
+//! Strategies that choose the values of a trial.
 
 use super::description::Search;
 use super::gaussian_process::Kernel;
@@ -10,22 +10,23 @@ use serde::{Deserialize, Serialize};
 
 /// How the values of a trial are chosen.
 ///
-/// What is chosen depends on the search, the number of the trial, and what the trials before it showed; so a search that
-/// is resumed chooses what it would have chosen.
+/// The choice depends on the search, the number of the trial, and the earlier trials, so a resumed search
+/// makes the same choices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Strategy {
     /// At random: log-uniform on log axes.
     Random,
-    /// At random, uniform on log axes too: for comparison, as nine of ten values are in the highest decade.
+    /// At random, uniform even on log axes: for comparison, because nine of ten values are in the highest
+    /// decade.
     LinearRandom,
     /// The points of a scrambled [`Sobol`](crate::Sobol) sequence: like random, but evenly spread.
     Sobol,
-    /// All combinations of so many values for each axis, at equal distances, both ends among them; a search with it ends
+    /// All combinations of this many evenly spaced values per axis, including both ends; such a search ends
     /// when it has tried all.
     Grid(u32),
-    /// Where a Gaussian process expects most: the default.
+    /// Where a Gaussian process is most promising: the default.
     UpperConfidence(UpperConfidence),
 }
 
@@ -59,7 +60,7 @@ impl Strategy {
         }
     }
 
-    /// Where in the unit cube the next trial is, after these.
+    /// The next trial's point in the unit cube, after these trials.
     pub(super) fn suggest(
         &self,
         search: &Search,

@@ -1,4 +1,4 @@
-//! A search as it goes.
+//! A running search.
 
 use super::description::Search;
 use super::error::SearchError;
@@ -11,16 +11,16 @@ use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a trial does next.
+/// Whether a trial continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// It goes on.
+    /// It continues.
     KeepGoing,
-    /// It ends: it is not among the best. What it still comes to does not count.
+    /// It ends: it is not among the best. Any later result does not count.
     Stop,
 }
 
-/// A [`Search`] as it goes: it gives out trials, and is told what they came to.
+/// A running [`Search`]: it hands out trials, and receives their results.
 ///
 /// ```
 /// use anneal_plan::{Search, Space};
@@ -39,8 +39,8 @@ pub struct Study {
     ledger: Arc<Mutex<Ledger>>,
 }
 
-/// A trial that runs: what it tries, and where it tells what it came to. A clone is the same trial, and may be sent to
-/// where the training is.
+/// A running trial: the values it tries, and where it reports results. A clone is the same trial, and can be
+/// sent to the training.
 #[derive(Clone, Debug)]
 pub struct Trial {
     number: usize,
@@ -63,9 +63,9 @@ impl Study {
         Ok(Self { ledger: Arc::new(Mutex::new(ledger)) })
     }
 
-    /// The next trial, or none at the end of the search: first those that were running when the file was left, then new
-    /// ones. Trials may run at the same time; a [`UpperConfidence`](crate::UpperConfidence) search takes those that run
-    /// into account.
+    /// The next trial, or `None` at the end of the search: first those that were running when the file was
+    /// left, then new ones. Trials may run in parallel; an [`UpperConfidence`](crate::UpperConfidence) search
+    /// takes running trials into account.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -74,19 +74,20 @@ impl Study {
         Ok(asked.map(|(number, values)| Trial { number, values, ledger: self.ledger.clone() }))
     }
 
-    /// The next trials, as many or as are left, to run at the same time.
+    /// The next trials to run in parallel, at most this many.
     ///
     /// # Errors
-    /// As of [`ask`](Self::ask).
+    /// As for [`ask`](Self::ask).
     pub fn ask_batch(&self, trials: usize) -> Result<Vec<Trial>, SearchError> {
         std::iter::from_fn(|| self.ask().transpose()).take(trials).collect()
     }
 
-    /// Runs the trials that are left, one after the other.
+    /// Runs the remaining trials one after another.
     ///
-    /// An objective is any function that trains with the values of a trial and gives the value to search by. It may
-    /// [report](Trial::report) on the way, and returns once it is told to stop: then what it returns does not count. A
-    /// trial that returns an error, or panics, has failed; what the objective holds must bear a panic.
+    /// An objective is any function that trains with the values of a trial and returns the value to optimize.
+    /// It may [report](Trial::report) intermediate values, and should return once it is told to stop: its
+    /// result then does not count. A trial that returns an error, or panics, has failed; the objective's data
+    /// must be unwind-safe.
     ///
     /// # Errors
     /// The search has no end, or its file cannot be written.
@@ -115,8 +116,8 @@ impl Study {
         lock(&self.ledger).trials.clone()
     }
 
-    /// The finished trial of the best value, the first of equals. With noisy values it is rather a lucky one;
-    /// [`Surrogate::best`](crate::Surrogate::best) is not.
+    /// The finished trial with the best value, the first of ties. With noisy values it may just be a lucky
+    /// one; [`Surrogate::best`](crate::Surrogate::best) avoids that.
     pub fn best(&self) -> Option<TrialRecord> {
         let ledger = lock(&self.ledger);
         let score =
@@ -125,8 +126,8 @@ impl Study {
         finished.min_by(|a, b| score(a).total_cmp(&score(b))).cloned()
     }
 
-    /// What the finished trials say of all values; none before one has finished. Its kernel is that of the search, or
-    /// Matérn's with 5/2.
+    /// A model of all values, fitted to the finished trials; `None` before one has finished. Its kernel is
+    /// that of the search, or Matérn 5/2.
     ///
     /// # Errors
     /// No process fits the values.
@@ -136,9 +137,9 @@ impl Study {
         Ok(Surrogate::new(&ledger.search, &ledger.trials, kernel)?)
     }
 
-    /// What the trials have taken, in halving's resource: a finished one all, a stopped one as much as it had reported and
-    /// at least 1, one that runs as much as its last rung, and one that failed as much as its last rung and at least the
-    /// first, so that a budget ends a search of which all trials fail. None without halving.
+    /// The total cost of the trials, in halving's resource: a finished one costs all, a stopped one what it
+    /// had reported but at least 1, a running one its last rung, and a failed one its last rung but at least
+    /// the first, so that a budget ends a search in which all trials fail. `None` without halving.
     pub fn spent(&self) -> Option<u64> {
         let ledger = lock(&self.ledger);
         ledger.search.halving.as_ref().map(|halving| ledger.spent(halving))
@@ -146,30 +147,30 @@ impl Study {
 }
 
 impl Trial {
-    /// Its number, from 0.
+    /// Its number, counted from 0.
     pub fn number(&self) -> usize {
         self.number
     }
 
-    /// What it tries.
+    /// The values it tries.
     pub fn values(&self) -> &Values {
         &self.values
     }
 
-    /// Reports the value after so much of the resource, as at the end of an epoch, and says whether to go on. The first
-    /// report at or past a rung counts for it. Without [`halving`](Search::halving) all trials go on; with it, one that
-    /// reports what is not finite stops.
+    /// Reports the value after this much of the resource, for example at the end of an epoch, and returns
+    /// whether to continue. The first report at or after a rung counts for it. Without
+    /// [`halving`](Search::halving) all trials continue; with it, one that reports a non-finite value stops.
     ///
     /// # Errors
-    /// The trial has ended otherwise than by being stopped, or the file cannot be written.
+    /// The trial has already ended other than by being stopped, or the file cannot be written.
     pub fn report(&self, resource: u64, value: f64) -> Result<Next, SearchError> {
         lock(&self.ledger).report(self.number, resource, value)
     }
 
-    /// The trial came to its end with this value; it has failed if that is not finite. Does nothing where it was stopped.
+    /// Ends the trial with this value; a non-finite value is a failure. Does nothing if it was stopped.
     ///
     /// # Errors
-    /// The trial has ended otherwise than by being stopped, or the file cannot be written.
+    /// The trial has already ended other than by being stopped, or the file cannot be written.
     pub fn tell(&self, value: f64) -> Result<(), SearchError> {
         let status = match finite(value) {
             Some(value) => Status::Finished(value),
@@ -178,21 +179,21 @@ impl Trial {
         lock(&self.ledger).end(self.number, status)
     }
 
-    /// The trial has no value, and why. Does nothing where it was stopped.
+    /// Ends the trial without a value, with the reason. Does nothing if it was stopped.
     ///
     /// # Errors
-    /// As of [`tell`](Self::tell).
+    /// As for [`tell`](Self::tell).
     pub fn fail(&self, reason: impl Into<String>) -> Result<(), SearchError> {
         lock(&self.ledger).end(self.number, Status::Failed(reason.into()))
     }
 }
 
-/// What a study and its trials share.
+/// The shared state of a study and its trials.
 #[derive(Debug)]
 pub(super) struct Ledger {
     search: Search,
     trials: Vec<TrialRecord>,
-    /// Trials to be run again, the last first.
+    /// Trials to repeat, last first.
     again: Vec<usize>,
     file: Option<TrialsFile>,
 }
@@ -282,11 +283,11 @@ impl Ledger {
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    // Nothing in it is half done where a thread panicked.
+    // Its state is consistent even if a thread panicked.
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")

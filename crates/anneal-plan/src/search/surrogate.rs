@@ -1,4 +1,4 @@
-//! What the trials say of all the values that were not tried.
+//! A model of all values, including untried ones.
 
 use super::censored;
 use super::description::{Direction, Search};
@@ -9,19 +9,20 @@ use crate::OutOfRange;
 
 /// A Gaussian process over the unit cube of a space, fitted to the trials of a search.
 ///
-/// Values far worse than the median are moved nearer, as how far a training diverged says nothing about the good ones:
-/// to where they are worse than it by twice what the best is better. Where the median is the best, the next worse value
-/// says how far: to where they are worse by twice what that is. Then all are brought to mean 0 and standard
-/// deviation 1.
+/// Values far worse than the median are clipped, because how far a training diverged says nothing about good
+/// ones: they may be worse than the median by at most twice the amount by which the best is better. If the
+/// median is the best, the next worse value sets the scale: they may be worse by at most twice its
+/// difference. Then all are standardized to mean 0 and standard deviation 1.
 ///
-/// **Trials that were stopped early** are censored: their final value is unknown, and what they had at the rung is not
-/// it. Halving judges that they would have ended no better than those that were better at their rung. So the final
-/// value is taken to be at least the median final value of these, or the best of all where none of them has
-/// finished, and the process gets its expectation given this bound and all other trials, by iterated imputation. A
-/// trial that failed, or stopped with what is not finite, counts as at least the worst. The median, and not the
-/// highest, as the order at a rung is only roughly that at the end.
+/// **Trials that were stopped early** are censored: their final value is unknown, and their value at the rung
+/// is not it. Halving assumes that they would have ended no better than those that were better at their rung.
+/// So their final value is taken to be at least the median final value of these, or the best of all if none
+/// of them has finished, and the process uses its expectation given this bound and all other trials, by
+/// iterated imputation. A trial that failed, or stopped with a non-finite value, counts as at least the
+/// worst. It uses the median rather than the highest because the order at a rung only roughly predicts the
+/// final order.
 ///
-/// Trials that run are not counted.
+/// Running trials are not counted.
 ///
 /// Sources: Schmee and Hahn 1979; Hutter, Hoos and Leyton-Brown 2013 for the imputation.
 ///
@@ -42,10 +43,10 @@ pub struct Surrogate {
     space: Space,
     direction: Direction,
     posterior: Posterior,
-    /// Of the scores: standardized · scale + shift.
+    /// A score is standardized · scale + shift.
     shift: f64,
     scale: f64,
-    /// Of each trial in the posterior.
+    /// The outcome of each trial in the posterior.
     outcomes: Vec<Outcome>,
 }
 
@@ -58,7 +59,7 @@ pub(super) enum Outcome {
 }
 
 impl Surrogate {
-    /// None if no trial has finished.
+    /// `None` if no trial has finished.
     pub(super) fn new(
         search: &Search,
         trials: &[TrialRecord],
@@ -88,15 +89,15 @@ impl Surrogate {
         Ok(Some(Self { space, direction, posterior, shift, scale, outcomes }))
     }
 
-    /// What the value is expected to be, in the search's own unit; `std` is without the noise of a single trial.
+    /// The expected value in the unit of the search; `std` is without the noise of a single trial.
     ///
     /// # Errors
-    /// The values are of another space, or out of its ranges.
+    /// Values of another space, or out of its ranges.
     pub fn predict(&self, values: &Values) -> Result<Prediction, OutOfRange> {
         Ok(self.at(&self.space.point(values)?))
     }
 
-    /// Of the values that were tried to the end, those of which the best is expected. Unlike the best trial, they were
+    /// The values with the best expectation, among those tried to the end. Unlike the best trial, they are
     /// not just lucky.
     pub fn best(&self) -> Values {
         self.space.values(self.best_place())
@@ -111,12 +112,12 @@ impl Surrogate {
         Prediction { mean: self.value(mean), std: self.scale * std }
     }
 
-    /// The value of a standardized score.
+    /// The value for a standardized score.
     fn value(&self, standardized: f64) -> f64 {
         self.direction.score(self.shift + self.scale * standardized)
     }
 
-    /// The trials: where they are, what they are taken to have come to, and how they ended.
+    /// The trials: their points, their values or estimates, and how they ended.
     pub(super) fn trials(&self) -> impl Iterator<Item = (&[f64], f64, Outcome)> {
         let (x, y) = self.posterior.observations();
         let values = x.iter().zip(y).zip(&self.outcomes);
@@ -129,17 +130,17 @@ impl Surrogate {
         means.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(&[], |(_, place)| place)
     }
 
-    /// Over the unit cube, of standardized scores: lower is better.
+    /// The posterior over the unit cube, of standardized scores: lower is better.
     pub(super) fn posterior(&self) -> &Posterior {
         &self.posterior
     }
 }
 
-/// The values of the finished trials, lower being better.
+/// The values of the finished trials as scores; lower is better.
 struct Scores {
     direction: Direction,
     sorted: Vec<f64>,
-    /// Higher ones are moved to here; infinite where all are equal.
+    /// Higher scores are clipped to this; infinite if all are equal.
     cut: f64,
 }
 
@@ -165,7 +166,7 @@ impl Scores {
         self.sorted.last().map_or(0.0, |worst| worst.min(self.cut))
     }
 
-    /// Mean and standard deviation, 1 where all are equal.
+    /// Mean and standard deviation; the latter is 1 if all are equal.
     fn location(&self) -> Option<(f64, f64)> {
         let n = self.sorted.len() as f64;
         let scores = || self.sorted.iter().map(|score| score.min(self.cut));
@@ -174,7 +175,7 @@ impl Scores {
         (n > 0.0).then_some((mean, if std > 0.0 { std } else { 1.0 }))
     }
 
-    /// What a stopped trial would have come to at least.
+    /// A lower bound for the final score of a stopped trial.
     fn bound(&self, trials: &[TrialRecord], stopped: &TrialRecord) -> f64 {
         let Some(rung) = stopped.rungs.len().checked_sub(1) else { return self.worst() };
         let at_rung = |trial: &TrialRecord| {
@@ -190,12 +191,12 @@ impl Scores {
     }
 }
 
-/// As large as can be squared and summed.
+/// Limited so that it can be squared and summed.
 fn score(direction: Direction, value: f64) -> f64 {
     direction.score(value).clamp(-1e140, 1e140)
 }
 
-/// Of the two in the middle, the lower.
+/// The lower of the two in the middle.
 fn median(sorted: &[f64]) -> Option<f64> {
     sorted.get(sorted.len().checked_sub(1)? / 2).copied()
 }
@@ -205,7 +206,7 @@ mod tests {
     use super::*;
     use crate::{Halving, UpperConfidence};
 
-    /// The value after so much of nine epochs: it rises, as of a training whose data get harder.
+    /// The value after part of nine epochs: it rises, as if the training data got harder.
     fn value(u: f64, at: f64) -> f64 {
         (1.0 + 4.0 * (u - 0.2).abs()) * at / 9.0
     }
@@ -222,7 +223,8 @@ mod tests {
         TrialRecord { number, values, rungs: rungs[..reached].to_vec(), status }
     }
 
-    /// Good values went to the end, others were stopped at the first rung; how these are taken is the question.
+    /// Good trials ran to the end, others were stopped at the first rung; `stopped` decides how these are
+    /// recorded.
     fn trials(stopped: impl Fn(f64) -> Option<Status>) -> Vec<TrialRecord> {
         let finished =
             [0.02, 0.1, 0.17, 0.25, 0.3].map(|u| (u, Some(Status::Finished(value(u, 9.0)))));
@@ -240,8 +242,9 @@ mod tests {
         search().strategy.suggest(&search(), trials).unwrap()[0]
     }
 
-    /// The value at the rung, 0.24 to 0.44, is below all final values, of which the lowest is 1.12: as a final value it
-    /// makes the worst look best. Without the stopped trials the search goes where they were. As bounds they do neither.
+    /// The value at the rung, 0.24 to 0.44, is below all final values, of which the lowest is 1.12: taken as
+    /// a final value, it makes the worst look best. Without the stopped trials, the search returns to where
+    /// they were. Bounds avoid both.
     #[test]
     fn a_stopped_trial_is_neither_final_nor_unknown() {
         let censored = trials(|u| Some(Status::Stopped { at: 1, value: Some(value(u, 1.0)) }));
@@ -289,7 +292,7 @@ mod tests {
         }
     }
 
-    /// One that came to 10⁹ says no more than one that came to a little over the median.
+    /// A value of 10⁹ says no more than one slightly above the median.
     #[test]
     fn a_value_far_off_does_not_drown_the_others() {
         let mut known = trials(|_| None);
@@ -307,7 +310,7 @@ mod tests {
         assert!((taken - cut).abs() < 1e-9, "{taken}");
     }
 
-    /// Where the best is the median too, by the next worse: 1 + 2·(1.2 − 1).
+    /// If the best is also the median, by the next worse value: 1 + 2·(1.2 − 1).
     #[test]
     fn a_value_far_off_is_moved_where_most_are_equal() {
         let finished = |values: &[f64]| {
@@ -320,7 +323,7 @@ mod tests {
         let at = Values::from_iter([("u", 1.0 / 3.0)]);
         let mean = surrogate(&known).predict(&at).unwrap().mean;
         assert!((mean - 1.2).abs() < 0.1, "{mean}");
-        // The only value that is worse says how far the worse ones lie, and equal ones are as they are.
+        // The only worse value sets the scale for the worse ones, and equal ones stay.
         assert_eq!(Scores::new(Direction::Minimize, &finished(&[1.0, 1.0, 9.0])).worst(), 9.0);
         assert_eq!(Scores::new(Direction::Maximize, &finished(&[1.0; 4])).worst(), -1.0);
     }

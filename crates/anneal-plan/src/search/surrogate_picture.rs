@@ -1,4 +1,4 @@
-//! Pictures of what the trials say.
+//! Draws the model of the values.
 
 use super::gaussian_process::Prediction;
 use super::space::{Axis, Scale, Short};
@@ -8,15 +8,15 @@ use crate::picture::{self, Band, COLORS, Dots, Line, MarkerShape, Picture};
 const POINTS: u32 = 200;
 
 impl Surrogate {
-    /// Pictures of what is expected along each axis, one below the other, as SVG: the mean, a band of two standard
-    /// deviations on both sides, and the trials. The other axes are at the [best](Self::best) values, which not all trials
-    /// had. Values far worse than the median are drawn as the process takes them, and trials without a final value at
-    /// what it expects of them.
+    /// The expected value along each axis as pictures one below the other, in SVG: the mean, a band of two
+    /// standard deviations on both sides, and the trials. The other axes are at the [best](Self::best)
+    /// values, unlike those of most trials. Values far worse than the median are drawn as clipped, and trials
+    /// without a final value at their estimate.
     pub fn svg(&self) -> String {
         picture::stacked(self.pictures())
     }
 
-    /// The same [pictures](Self::svg) in lines of at most so many characters, at least 40.
+    /// The same [pictures](Self::svg) in lines of at most this many characters, at least 40.
     pub fn terminal(&self, columns: usize) -> String {
         let pictures: Vec<String> =
             self.pictures().map(|picture| picture.terminal(columns)).collect();

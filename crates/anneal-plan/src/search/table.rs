@@ -1,12 +1,12 @@
-//! The trials as a table.
+//! Prints the trials as a table.
 
 use super::space::Short;
 use super::study::Study;
 use super::trials::{Status, TrialRecord};
 use std::fmt;
 
-/// A line for each trial: the finished ones, the best first; then those that were stopped, the longest first; then those
-/// that run; then those that failed.
+/// A line for each trial: finished ones, best first; then stopped ones, longest first; then running ones;
+/// then failed ones.
 impl fmt::Display for Study {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let search = self.search();
@@ -44,7 +44,7 @@ impl fmt::Display for Study {
                     writeln!(f, "  {value:>10} at {at}, stopped")?;
                 }
                 Status::Running => writeln!(f, "  {:>10} running", "")?,
-                // A panic may have many lines.
+                // A panic message may have many lines.
                 Status::Failed(why) => {
                     writeln!(f, "  {:>10} failed: {}", "", why.lines().next().unwrap_or_default())?;
                 }

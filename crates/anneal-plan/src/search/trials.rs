@@ -1,4 +1,4 @@
-//! What was tried, and the file that holds it.
+//! The trials, and the file that stores them.
 
 use super::description::Search;
 use super::error::SearchError;
@@ -13,33 +13,33 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrialRecord {
-    /// Its number, from 0.
+    /// Its number, counted from 0.
     pub number: usize,
-    /// What it tries.
+    /// The values it tries.
     pub values: Values,
-    /// What it reported at the rungs of [`Halving`](crate::Halving) that it came to; none where that was not finite.
+    /// Its reports at the rungs of [`Halving`](crate::Halving) it has reached; `None` for a non-finite one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rungs: Vec<Option<f64>>,
-    /// How it stands.
+    /// Its status.
     pub status: Status,
 }
 
-/// How a trial stands.
+/// The status of a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Status {
-    /// It has begun. Where it is read from a file, it is run again.
+    /// It has started. If it is read from a file, it is run again.
     Running,
-    /// It came to its end, with this value.
+    /// It ended with this value.
     Finished(f64),
-    /// It was stopped early: what its value would have been is not known.
+    /// It was stopped early: its final value is unknown.
     Stopped {
         /// The resource at which it was stopped.
         at: u64,
-        /// What it reported then; none if that was not finite.
+        /// Its report at that point; `None` if it was not finite.
         value: Option<f64>,
     },
-    /// It has no value, and why: an error, a panic, or a value that is not finite.
+    /// It failed, with the reason: an error, a panic, or a non-finite value.
     Failed(String),
 }
 
@@ -53,12 +53,12 @@ impl TrialRecord {
     }
 }
 
-/// The value, if it is a number to go by.
+/// The value, if it is finite.
 pub(super) fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// What the file holds.
+/// The contents of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -69,16 +69,16 @@ struct Stored {
 
 const VERSION: u32 = 1;
 
-/// The file of a search. It is written beside its place and renamed, so that it is there whole or not at all.
+/// The file of a search. It is written to a temporary file and renamed, so that it is always complete.
 #[derive(Debug)]
 pub(super) struct TrialsFile {
     path: PathBuf,
-    /// What it holds, if it is there.
+    /// Its contents, if it exists.
     written: Option<Vec<u8>>,
 }
 
 impl TrialsFile {
-    /// The file and the trials in it, none if it is not there.
+    /// Opens the file and reads its trials; none if it does not exist.
     pub(super) fn open(
         path: &Path,
         search: &Search,
@@ -132,7 +132,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn trials_of(bytes: &[u8], path: &Path, search: &Search) -> Result<Vec<TrialRecord>, SearchError> {
     let damaged = |why: String| SearchError::Damaged { path: path.into(), why };
-    // The version first: a file of another one has other fields.
+    // The version first: a file of another version has other fields.
     let any: serde_json::Value =
         serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
     if any["version"] != VERSION {

@@ -1,4 +1,4 @@
-//! Suggestions where a Gaussian process hopes for most.
+//! Suggestions where a Gaussian process is most promising.
 
 use super::description::Search;
 use super::gaussian_process::Kernel;
@@ -9,24 +9,26 @@ use super::trials::{Status, TrialRecord};
 use crate::OutOfRange;
 use serde::{Deserialize, Serialize};
 
-/// Bayesian search: the next trial is where a Gaussian process over the space is best by its confidence bound.
+/// Bayesian search: the next trial is where a Gaussian process over the space has the best confidence bound.
 ///
 /// ```text
 /// maximize:  the largest μ(x) + κσ(x)        minimize:  the smallest μ(x) − κσ(x)
 /// ```
 ///
-/// with μ the mean and σ the standard deviation of the function, without the noise of a trial. The first trials are
-/// points of the [`Sobol`](crate::Sobol) sequence. Hyperparameters are [fitted](crate::GaussianProcess::fit) before each
-/// suggestion; [`Surrogate`] says how values and stopped trials are taken. The bound is looked up at 512 Sobol
-/// points, and around the best of them and of the trials by a pattern search.
+/// with μ the mean and σ the standard deviation of the function, without the noise of a trial. The first
+/// trials are points of the [`Sobol`](crate::Sobol) sequence. Hyperparameters are
+/// [fitted](crate::GaussianProcess::fit) before each suggestion; [`Surrogate`] explains how values and
+/// stopped trials are used. The bound is evaluated at 512 Sobol points, and refined around the best of them
+/// and of the trials by a pattern search.
 ///
-/// Trials that run count with the mean as their value: σ falls where they are, and μ stays, so that a batch spreads.
+/// Running trials count with the mean as their value: σ falls where they are, and μ stays, so that a batch
+/// spreads out.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `kernel` | `Matern52` | |
 /// | `kappa` κ | 2 | finite, at least 0 |
-/// | `initial`: Sobol points before | 2 for each axis, and 2 | at least 1 |
+/// | `initial`: Sobol points first | 2 per axis, plus 2 | at least 1 |
 ///
 /// Fitting is O(n³): 100 trials take tens of milliseconds, 1,000 tens of seconds.
 ///
@@ -58,24 +60,24 @@ impl Default for UpperConfidence {
 const CANDIDATES: u32 = 512;
 
 impl UpperConfidence {
-    /// With its defaults.
+    /// A search with the default settings.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The kernel of the process.
+    /// Sets the kernel of the process.
     #[must_use]
     pub fn kernel(self, kernel: Kernel) -> Self {
         Self { kernel, ..self }
     }
 
-    /// κ: how many standard deviations the mean is improved by. More explores more.
+    /// Sets κ: the number of standard deviations by which the mean is improved. More explores more.
     #[must_use]
     pub fn kappa(self, kappa: f64) -> Self {
         Self { kappa, ..self }
     }
 
-    /// How many Sobol points are tried before.
+    /// Sets the number of Sobol points tried first.
     #[must_use]
     pub fn initial(self, trials: u64) -> Self {
         Self { initial: Some(trials), ..self }
@@ -116,10 +118,11 @@ impl UpperConfidence {
     }
 }
 
-/// How many of the candidates are improved.
+/// The number of candidates that are refined.
 const IMPROVED: usize = 4;
 
-/// Where a function on the unit cube is lowest: of candidates and a place that is known to be good, as improved.
+/// The place where a function on the unit cube is lowest, among refined candidates and a place known to be
+/// good.
 fn lowest(f: impl Fn(&[f64]) -> f64, candidates: Vec<Vec<f64>>, known: Vec<f64>) -> Vec<f64> {
     let rated = |x: Vec<f64>| (f(&x), x);
     let mut best: Vec<(f64, Vec<f64>)> = candidates.into_iter().map(rated).collect();
@@ -130,7 +133,7 @@ fn lowest(f: impl Fn(&[f64]) -> f64, candidates: Vec<Vec<f64>>, known: Vec<f64>)
     improved.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(vec![], |(_, x)| x)
 }
 
-/// A pattern search: along each axis there and back, with half the step where nothing is lower.
+/// A pattern search: along each axis in both directions, with half the step if nothing is lower.
 fn improve(f: impl Fn(&[f64]) -> f64, (mut value, mut x): (f64, Vec<f64>)) -> (f64, Vec<f64>) {
     let mut step = 0.05;
     while step > 1e-4 {
@@ -186,7 +189,7 @@ mod tests {
         }
     }
 
-    /// Trials that run make the place known, and no better or worse: the mean stays as it is.
+    /// Running trials make their place known, but neither better nor worse: the mean stays.
     #[test]
     fn running_trials_spread_a_batch() {
         let study = told(UpperConfidence::new().initial(8), 8);
@@ -221,7 +224,8 @@ mod tests {
         assert!((0..6).all(is_sobol) && !is_sobol(6) && !is_sobol(7));
     }
 
-    /// Over ten seeds and with noise: the search comes nearer to the optimum of a valley in ln η than Sobol points do.
+    /// Over ten seeds and with noise, the search gets closer to the optimum of a valley in ln η than Sobol
+    /// points.
     #[test]
     fn it_finds_a_rate_sooner_than_even_points_do() {
         let miss = |strategy: crate::Strategy, seed: u64| {

@@ -39,7 +39,7 @@ fn another_search_is_refused_with_what_differs() {
     assert!(search.build().is_ok());
 }
 
-/// So that it can be moved, and the search be made longer.
+/// So that it can be moved, and the search extended.
 #[test]
 fn it_holds_neither_its_place_nor_the_end_of_the_search() {
     let (_folder, path, _) = written();
@@ -83,7 +83,8 @@ fn a_damaged_file_is_refused() {
     assert!(search.build().is_ok());
 }
 
-/// At each moment the file is whole, and nothing is left beside it; what a dead process left there is no obstacle.
+/// The file is complete at every moment, without leftovers next to it; leftovers of a dead process do no
+/// harm.
 #[test]
 fn it_is_whole_at_any_time() {
     let folder = TempDir::new().unwrap();

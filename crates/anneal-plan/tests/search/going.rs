@@ -1,4 +1,4 @@
-//! Asking, telling, and what comes of failures.
+//! Asking, telling, and failures.
 
 use super::{space, strategies, train};
 use anneal_plan::{Search, SearchError, Space, Status, Strategy, Study, UpperConfidence, Values};
@@ -81,7 +81,7 @@ fn the_best_is_the_lowest_or_the_highest() {
     assert_eq!(equal.best().unwrap().number, 0, "the first of equals");
 }
 
-/// A search for the highest is the same as one for the lowest of the negative.
+/// Maximizing equals minimizing the negative.
 #[test]
 fn maximizing_mirrors_minimizing() {
     let rule = || UpperConfidence::new().initial(3);
@@ -147,7 +147,7 @@ fn settings_out_of_range_are_refused() {
         (Search::new(Space::new()), "axes: 0"),
         (search().trials(0), "trials: 0 is not allowed; allowed: at least 1"),
         (search().budget(0), "budget: 0 is not allowed; allowed: at least 1"),
-        (search().budget(9), "budget: 9 is not allowed; allowed: with halving"),
+        (search().budget(9), "budget: 9 is not allowed; allowed: only with halving"),
         (search().strategy(Strategy::Grid(0)), "grid: 0"),
         (search().strategy(UpperConfidence::new().kappa(f64::NAN)), "kappa: NaN"),
         (search().strategy(UpperConfidence::new().kappa(-1.0)), "kappa: -1"),
@@ -162,7 +162,8 @@ fn settings_out_of_range_are_refused() {
     assert_eq!(endless, "trials: none is not allowed; allowed: a number, or a budget");
 }
 
-/// Huge and equal values, one finite value among failures: whatever comes, there are suggestions within the space.
+/// Huge and equal values, one finite value among failures: in any case there are suggestions within the
+/// space.
 #[test]
 fn any_values_are_borne() {
     let series: [fn(usize) -> f64; 6] = [

@@ -1,9 +1,9 @@
-//! Stopping early within a search.
+//! Early stopping in a search.
 
 use super::{halved, space, train};
 use anneal_plan::{Halving, Next, Search, Status, Strategy, TrialRecord};
 
-/// By brute force: at each rung the values of all before it, sorted, and the trial among the best third.
+/// By brute force: at each rung, the sorted values of all earlier trials, and the trial among the best third.
 fn goes_on(before: &[TrialRecord], rung: usize, value: f64) -> bool {
     let others = before.iter().filter_map(|trial| *trial.rungs.get(rung)?);
     let mut all: Vec<f64> = others.chain([value]).collect();
@@ -34,7 +34,7 @@ fn trials_are_stopped_by_the_rule_and_cost_what_they_took() {
                 spent += at;
                 stopped += 1;
             }
-            // Before the first rung, which it is taken to have cost.
+            // Before the first rung, which counts as its cost.
             Status::Failed(_) => {
                 assert!(trial.rungs.is_empty());
                 spent += 1;
@@ -55,12 +55,12 @@ fn a_budget_ends_the_search() {
     assert!(endless.budget(50).run(train).is_ok());
 }
 
-/// What fails before it has reported anything costs the first rung, what fails later the last one that it came to; one
-/// that stops before it has done anything costs 1.
+/// A trial that fails before any report costs the first rung, a later failure the last rung it reached; one
+/// that stops before doing anything costs 1.
 #[test]
 fn a_budget_ends_a_search_of_which_nothing_comes() {
     let search = || Search::new(space()).strategy(Strategy::Random).halving(Halving::new(2, 18));
-    // 200 trials at most, so that the test ends where the budget does not end the search.
+    // At most 200 trials, so that the test ends even if the budget does not end the search.
     let count = |objective: fn(&anneal_plan::Trial) -> Result<f64, String>| {
         let study = search().budget(90).trials(200).run(objective).unwrap();
         (study.trials().len(), study.spent())
@@ -68,7 +68,7 @@ fn a_budget_ends_a_search_of_which_nothing_comes() {
     assert_eq!(count(|_| Err("cannot be built".into())), (45, Some(90)));
     assert_eq!(count(|_| panic!("at once")), (45, Some(90)));
     assert_eq!(count(|_| Ok(f64::NAN)), (45, Some(90)));
-    // The first goes on to the second rung, at 6, and so do those that are as good.
+    // The first continues to the second rung, at 6, and so do equally good ones.
     let late = count(|trial| {
         trial.report(6, 1.0).map_err(|error| error.to_string())?;
         Err("no room".into())
@@ -110,7 +110,7 @@ fn what_a_stopped_trial_still_says_does_not_count() {
     assert!(study.best().is_none());
 }
 
-/// Halving for the highest: the mirror of that for the lowest.
+/// Halving when maximizing mirrors halving when minimizing.
 #[test]
 fn higher_values_go_on_where_they_are_better() {
     let study = Search::new(space()).halving(Halving::new(1, 9)).maximize().build().unwrap();

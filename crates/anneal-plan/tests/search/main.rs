@@ -1,4 +1,4 @@
-//! Searches through their public API.
+//! Searches through the public API.
 
 mod file;
 mod going;
@@ -17,8 +17,8 @@ fn strategies() -> Vec<Strategy> {
     vec![Strategy::Random, Strategy::LinearRandom, Strategy::Sobol, Strategy::Grid(4), rule.into()]
 }
 
-/// A loss that falls over nine epochs to what rate and momentum allow, reported after each. High rates diverge, some
-/// panic.
+/// A loss that falls over nine epochs to a level set by rate and momentum, reported after each. High rates
+/// diverge, some panic.
 fn train(trial: &Trial) -> Result<f64, String> {
     let (rate, momentum) = (trial.values()["rate"], trial.values()["momentum"]);
     if rate > 0.5 {

@@ -1,10 +1,10 @@
-//! Searches that were left and go on.
+//! Interrupted searches that are resumed.
 
 use super::{halved, strategies, train};
 use anneal_plan::{Status, Study};
 use tempfile::TempDir;
 
-/// A search that is left after some trials, in the middle of one, ends with the trials of one that never was.
+/// A search interrupted in the middle of a trial ends with the same trials as one without interruption.
 #[test]
 fn a_resumed_search_is_the_one_that_was_never_left() {
     for strategy in strategies() {

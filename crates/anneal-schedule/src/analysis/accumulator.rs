@@ -1,7 +1,7 @@
-//! Sums that keep their digits.
+//! Sums that keep their precision.
 
-/// A sum with the rounding errors of its additions (Neumaier 1974), so that 10⁸ terms lose no more
-/// digits than two.
+/// A sum with compensation for the rounding errors of its additions (Neumaier 1974), so that 10⁸ terms lose
+/// no more digits than two.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Accumulator {
     sum: f64,
@@ -20,7 +20,7 @@ impl Accumulator {
     }
 
     pub(crate) fn total(self) -> f64 {
-        // Once infinite, what was lost is NaN.
+        // Once the sum is infinite, the lost part is NaN.
         if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
     }
 }

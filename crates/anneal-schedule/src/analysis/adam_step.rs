@@ -1,21 +1,21 @@
-//! How large the steps of Adam are.
+//! The step size of Adam.
 
 use super::error::require;
 use super::{AnalysisError, MAX_SUMMED};
 use crate::Schedule;
 use std::ops::Range;
 
-/// Adam's moments: what they make of a rate.
+/// How Adam's moments scale the rate.
 ///
-/// Where the gradients' first and second moment do not change, E\[m_t\] = (1 − β₁^(t+1)) E\[g\] and
+/// If the first and second moments of the gradients do not change, E\[m_t\] = (1 − β₁^(t+1)) E\[g\] and
 /// E\[v_t\] = (1 − β₂^(t+1)) E\[g²\], so the effective step is
 ///
 /// ```text
 /// S_t = η_t E[m_t]/√E[v_t] = η_t c_t · E[g]/√E[g²],   c_t = (1 − β₁^(t+1)) / √(1 − β₂^(t+1))
 /// ```
 ///
-/// With bias correction, which torch's and Burn's Adam do, c_t = 1: S_t is as the rate is. Without, c_t
-/// first rises above 1, where β₁ < β₂, and falls to 1 over the memory of β₂.
+/// With bias correction, as in torch's and Burn's Adam, c_t = 1: S_t is proportional to the rate. Without it,
+/// if β₁ < β₂, c_t first rises above 1 and falls to 1 over the memory of β₂.
 ///
 /// ```
 /// use anneal_schedule::analysis::AdamStep;
@@ -43,7 +43,7 @@ pub struct AdamStep {
 }
 
 impl AdamStep {
-    /// Adam with these decays of its moments, each in \[0, 1), and with bias correction.
+    /// Adam with these decay rates of its moments, each in \[0, 1), and with bias correction.
     ///
     /// # Errors
     /// [`AnalysisError::OutOfRange`].
@@ -54,7 +54,7 @@ impl AdamStep {
         Ok(Self { beta_1, beta_2, bias_correction: true })
     }
 
-    /// The same without bias correction, as RMSProp with momentum and LAMB variants have it.
+    /// The same without bias correction, as in RMSProp with momentum and LAMB variants.
     pub fn without_bias_correction(mut self) -> Self {
         self.bias_correction = false;
         self
@@ -65,20 +65,19 @@ impl AdamStep {
         if self.bias_correction {
             return 1.0;
         }
-        // 1 − β^(t+1) without loss of digits where β is near 1.
+        // 1 − β^(t+1) without loss of precision for β near 1.
         let left = |beta: f64| -f64::exp_m1((step as f64 + 1.0) * beta.ln());
         left(self.beta_1) / left(self.beta_2).sqrt()
     }
 
-    /// S_t in units of E\[g\]/√E\[g²\], which is the size of the update in each weight where the
-    /// gradients do not vary.
+    /// S_t in units of E\[g\]/√E\[g²\], which is the size of the update of each weight if the gradients do
+    /// not vary.
     pub fn effective(&self, schedule: &Schedule, step: u64) -> f64 {
         schedule.rate(step) * self.factor(step)
     }
 
-    /// The κ of the exponential decay η_t = η₀ e^(−κt) that holds S_t flattest over these updates: the
-    /// slope of ln c_t over t by least squares. 0 with bias correction; below 0 where the rate would have
-    /// to grow.
+    /// The κ of the exponential decay η_t = η₀ e^(−κt) that keeps S_t flattest over these updates: the slope
+    /// of ln c_t over t by least squares. 0 with bias correction; negative if the rate would have to grow.
     ///
     /// # Errors
     /// [`AnalysisError::OutOfRange`] for a window of less than two updates,
@@ -117,7 +116,7 @@ mod tests {
         }
     }
 
-    /// The spread of ln S_t is least at this κ, and larger on either side.
+    /// The spread of ln S_t is smallest at this κ, and larger on either side.
     #[test]
     fn the_kappa_found_holds_the_step_flattest() {
         let adam = AdamStep::new(0.9, 0.999).unwrap().without_bias_correction();

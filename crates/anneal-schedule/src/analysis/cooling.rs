@@ -1,4 +1,4 @@
-//! When a schedule has cooled down.
+//! How fast a schedule cools down.
 
 use super::AnalysisError;
 use super::error::require;
@@ -6,7 +6,7 @@ use super::window::{Below, Method, Window};
 use crate::curve::pieces::{Piece, leading};
 use serde::Serialize;
 
-/// When the rate has fallen to half, and how much of the run is frozen.
+/// When the rate falls to half its peak, and how much of the run is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Cooling {
@@ -14,13 +14,13 @@ pub struct Cooling {
     pub peak: f64,
     /// The first update with the largest rate.
     pub peak_step: u64,
-    /// The first update after it with half the peak or less; `None` where there is none.
+    /// The first later update with at most half the peak; `None` if there is none.
     pub half_step: Option<u64>,
     /// The updates from the peak to half of it.
     pub half_life: Option<u64>,
-    /// Below which share of the peak an update counts as frozen.
+    /// The share of the peak below which an update counts as frozen.
     pub frozen_below: f64,
-    /// The share of the window's updates that are frozen, wherever they are.
+    /// The share of frozen updates in the window, wherever they are.
     pub frozen_fraction: f64,
     /// The number of frozen updates at the end of the window.
     pub frozen_tail: u64,
@@ -29,7 +29,7 @@ pub struct Cooling {
 }
 
 impl Window<'_> {
-    /// Half-life and frozen part; `frozen_below` in (0, 1] is usually 0.01.
+    /// Returns the half-life and the frozen share; `frozen_below` in (0, 1] is usually 0.01.
     ///
     /// ```
     /// use anneal_schedule::prelude::*;
@@ -76,7 +76,7 @@ impl Window<'_> {
         Ok((peak, peak_step, half_step))
     }
 
-    /// A piece is largest at one of its ends, and passes half the peak at most once.
+    /// A piece is largest at one of its ends, and crosses half the peak at most once.
     fn half_in_pieces(&self, pieces: &[(u64, Piece)]) -> (f64, u64, Option<u64>) {
         let rate = |step| self.schedule().rate(step);
         let (mut peak, mut peak_step) = (-1.0, 0);
@@ -93,7 +93,7 @@ impl Window<'_> {
             if from >= end {
                 return None;
             }
-            // A rising piece is lowest at its start, a falling one passes the half inside.
+            // A rising piece is lowest at its start; a falling one crosses the half inside.
             let above = if rate(from) > 0.5 * peak {
                 leading(end - from, |i| rate(from + i) > 0.5 * peak)
             } else {
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(cooling.frozen_tail, 141); // (1−x)² < 0.02 from x = 0.859 on
     }
 
-    /// Closed forms against the walk over all updates.
+    /// Compares closed forms with a walk over all updates.
     #[test]
     fn pieces_and_rates_agree() {
         let run = RunLength::updates(97);

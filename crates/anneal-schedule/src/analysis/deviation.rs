@@ -1,14 +1,14 @@
-//! How much the shape of a schedule moves the parameters.
+//! How the shape of a schedule moves the parameters.
 
 use super::AnalysisError;
 use super::error::positive;
 use super::window::{Method, Window};
 use serde::Serialize;
 
-/// How far a schedule leads a parameter away from where its mean rate would.
+/// The deviation of a parameter from its path at the mean rate.
 ///
-/// On the quadratic ½λw² gradient descent from w₀ = 1 gives w_{t+1} = (1 − η_t λ) w_t. The
-/// deviation at t is |w_t − w̄_t|, where w̄ follows the constant rate that travels as far, the mean.
+/// On the quadratic ½λw², gradient descent from w₀ = 1 gives w_{t+1} = (1 − η_t λ) w_t. The deviation at t is
+/// |w_t − w̄_t|, where w̄ follows the constant mean rate, which travels as far.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Deviation {
@@ -18,20 +18,20 @@ pub struct Deviation {
     pub total_variation: f64,
     /// The largest |w_t − w̄_t| as a share of w₀.
     pub largest: f64,
-    /// The first t with it, counted after t updates.
+    /// The first t at which it is reached, counted after t updates.
     pub step: u64,
     /// The largest deviation over λ times the total variation; `None` for a constant rate.
     pub per_variation: Option<f64>,
-    /// How it was found: always by going over the updates.
+    /// How it was found: always by summation over the updates.
     pub method: Method,
 }
 
 impl Window<'_> {
-    /// The total variation against the largest deviation of a parameter on a quadratic of
-    /// `curvature` λ.
+    /// Compares the total variation with the largest deviation of a parameter on a quadratic of `curvature`
+    /// λ.
     ///
-    /// Two schedules of the same total variation may move a parameter very differently: a step decay
-    /// leaves the mean's path further than a straight line does.
+    /// Two schedules of equal total variation may move a parameter very differently: a step decay deviates
+    /// more from the path at the mean rate than a straight line.
     ///
     /// ```
     /// use anneal_schedule::prelude::*;
@@ -43,7 +43,7 @@ impl Window<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`AnalysisError::Unstable`] where ηλ reaches 2; [`AnalysisError::OutOfRange`],
+    /// [`AnalysisError::Unstable`] if ηλ reaches 2; [`AnalysisError::OutOfRange`],
     /// [`AnalysisError::TooManySteps`].
     pub fn deviation(&self, curvature: f64) -> Result<Deviation, AnalysisError> {
         positive("curvature", curvature)?;
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_constant_rate_does_not_deviate() {
-        // Its mean may differ from it in the last digit.
+        // The mean may differ from it in the last digit.
         let found = of(constant(0.1), 1.0).unwrap();
         assert!(found.largest < 1e-14);
         assert_eq!(found.per_variation, None);
@@ -98,8 +98,8 @@ mod tests {
         let line = of(linear(0.04, 0.02).length(Span::steps(99)), 1.0).unwrap();
         assert!((step.total_variation - line.total_variation).abs() < 1e-15);
         assert!(step.largest > 1.25 * line.largest, "{} {}", step.largest, line.largest);
-        // Until the drop at 50 the step decay is at (1 − 0.04)^t and the mean at (1 − 0.03)^t, which
-        // differ most where 0.96^t ln 0.96 = 0.97^t ln 0.97: t = 28.6.
+        // Until the drop at 50, the step decay is at (1 − 0.04)^t and the mean at (1 − 0.03)^t, which differ
+        // most where 0.96^t ln 0.96 = 0.97^t ln 0.97: t = 28.6.
         let expected = |t: i32| 0.97f64.powi(t) - 0.96f64.powi(t);
         let largest = expected(28).max(expected(29));
         assert!((step.largest - largest).abs() < 1e-12, "{} {largest}", step.largest);

@@ -1,4 +1,4 @@
-//! Why nothing can be said of a schedule.
+//! Errors of an analysis.
 
 use crate::OutOfRange;
 use thiserror::Error;
@@ -9,26 +9,26 @@ use thiserror::Error;
 pub enum AnalysisError {
     /// A run without an end.
     #[error(
-        "the run has no end: say how many of its updates to look at, with `Options::steps` or \
+        "the run has no end: set the number of updates to analyze with `Options::steps` or \
          `Window::first`"
     )]
     NeedsSteps,
-    /// A sum without a closed form over more updates than are summed.
+    /// A sum without a closed form over too many updates.
     #[error(
         "{what}: no closed form is known for this schedule, and {steps} updates are too many to \
          sum; allowed: at most {most}"
     )]
     TooManySteps {
-        /// What was asked for.
+        /// The requested result.
         what: &'static str,
-        /// The updates looked at.
+        /// The number of updates analyzed.
         steps: u64,
-        /// The most that are summed.
+        /// The maximum that is summed.
         most: u64,
     },
     /// A schedule that is neither a step decay nor an exponential decay.
     #[error(
-        "{schedule}: neither a step decay nor an exponential decay without an end, on its own, so \
+        "{schedule}: neither a plain step decay nor a plain exponential decay without an end, so \
          it has no partner"
     )]
     NoPartner {
@@ -40,7 +40,7 @@ pub enum AnalysisError {
     OutOfRange(#[from] OutOfRange),
     /// A rate at which gradient descent diverges on this curvature.
     #[error(
-        "rate {rate:?} at curvature {curvature:?}: ηλ is {} and gradient descent diverges; \
+        "rate {rate:?} at curvature {curvature:?}: ηλ is {}, so gradient descent diverges; \
          allowed: ηλ < 2, a rate below {:?}", rate * curvature, 2.0 / curvature
     )]
     Unstable {
@@ -52,22 +52,22 @@ pub enum AnalysisError {
     /// A result too large for an f64.
     #[error("{what}: the result is larger than an f64 can hold")]
     Overflow {
-        /// What was asked for.
+        /// The requested result.
         what: &'static str,
     },
 }
 
-/// `value` where it is a finite number above 0.
+/// Returns `value` if it is a finite number above 0.
 pub(crate) fn positive(field: &'static str, value: f64) -> Result<f64, AnalysisError> {
     require(field, value, value > 0.0 && value.is_finite(), "a finite number above 0")
 }
 
-/// `value` where it is a finite number of at least 0.
+/// Returns `value` if it is a finite number, at least 0.
 pub(crate) fn not_negative(field: &'static str, value: f64) -> Result<f64, AnalysisError> {
     require(field, value, value >= 0.0 && value.is_finite(), "a finite number, at least 0")
 }
 
-/// `value` where `ok`.
+/// Returns `value` if `ok`.
 pub(crate) fn require(
     field: &'static str,
     value: f64,
@@ -78,7 +78,7 @@ pub(crate) fn require(
     Ok(value)
 }
 
-/// `value` where an f64 holds it.
+/// Returns `value` if it is finite.
 pub(crate) fn finite(what: &'static str, value: f64) -> Result<f64, AnalysisError> {
     if value.is_finite() { Ok(value) } else { Err(AnalysisError::Overflow { what }) }
 }

@@ -1,4 +1,4 @@
-//! How smooth a schedule is.
+//! The smoothness of a schedule.
 
 use super::AnalysisError;
 use super::accumulator::{Accumulator, sum};
@@ -7,10 +7,10 @@ use super::window::{Method, Window};
 use crate::curve::pieces::{Piece, log_jump};
 use serde::Serialize;
 
-/// How much and how suddenly the rate changes, over successive updates of a window.
+/// How much and how suddenly the rate changes between consecutive updates of a window.
 ///
-/// For a monotone schedule the total variation is just first − last, whatever its shape; the
-/// others tell a step decay from a cosine.
+/// For a monotone schedule the total variation is just first − last, whatever its shape; the other values
+/// distinguish a step decay from a cosine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Flatness {
@@ -18,20 +18,19 @@ pub struct Flatness {
     pub total_variation: f64,
     /// The largest |Δη|; 0 for a window of one update.
     pub largest_jump: f64,
-    /// The update with the rate after the largest jump, the first if there are several; `None` where
-    /// there is no jump.
+    /// The update with the rate after the largest jump, the first if there are several; `None` if there is no
+    /// jump.
     pub largest_jump_step: Option<u64>,
     /// Σ(Δη)².
     pub squared_jumps: f64,
-    /// The largest |Δ ln η|; `None` where a rate of 0 follows another rate or the other way round,
-    /// which makes it infinite.
+    /// The largest |Δ ln η|; `None` if it is infinite because a rate of 0 precedes or follows another rate.
     pub largest_log_jump: Option<f64>,
     /// How they were found.
     pub method: Method,
 }
 
 impl Window<'_> {
-    /// How smooth the schedule is.
+    /// Measures how smooth the schedule is.
     ///
     /// ```
     /// use anneal_schedule::prelude::*;
@@ -59,7 +58,7 @@ impl Window<'_> {
     }
 }
 
-/// The largest of what it is told, and where it was told first.
+/// The largest value so far, and where it first occurred.
 #[derive(Default)]
 struct Largest {
     value: f64,
@@ -126,7 +125,7 @@ fn of_rates(rates: impl Iterator<Item = f64>) -> Flatness {
     flatness(total.total(), jump, squares.total(), log, Method::Summation)
 }
 
-/// Σ of what a closed form gives for each piece.
+/// The sum of a closed form over all pieces.
 pub(super) fn sum_over(
     pieces: &[(u64, Piece)],
     term: impl Fn(&Piece) -> Option<f64>,

@@ -1,4 +1,4 @@
-//! Which step decay is which exponential decay.
+//! Matches step decays with exponential decays.
 
 use super::AnalysisError;
 use super::error::{not_negative, positive, require};
@@ -8,7 +8,7 @@ use crate::{
 use serde::Serialize;
 use std::f64::consts::LN_2;
 
-/// A step decay and an exponential decay that belong together.
+/// A matching step decay and exponential decay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Match {
@@ -18,26 +18,26 @@ pub struct Match {
     pub exponential: Exponential,
     /// The κ of the exponential decay, per update.
     pub kappa: f64,
-    /// How far apart they are.
+    /// The gap between the two.
     pub log_gap: LogGap,
 }
 
-/// The bounds of ln(step decay / exponential decay) at the same update: from `least`, which is
-/// reached, to `below`, which is not, unless both are 0.
+/// The bounds of ln(step decay / exponential decay) at the same update: from `least` (attained) to `below`
+/// (not attained unless both are 0).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LogGap {
     /// The smallest value.
     pub least: f64,
-    /// What every value is below.
+    /// The strict upper bound.
     pub below: f64,
 }
 
-/// The exponential decay with the same end point as the step decay peak · γ^⌊t/T⌋ with
-/// T = `every`: κ = −n ln γ / E, where n = ⌊E/T⌋ drops lie in the first E = `end` updates.
+/// Returns the exponential decay with the same end point as the step decay peak · γ^⌊t/T⌋ with T = `every`: κ
+/// = −n ln γ / E, where n = ⌊E/T⌋ drops lie in the first E = `end` updates.
 ///
-/// The log-gap lies in [n ln(1/γ) (nT/E − 1), κT): it is 0 at the start and at E, and at least 0
-/// throughout where E is a multiple of T.
+/// The log-gap lies in [n ln(1/γ) (nT/E − 1), κT): it is 0 at the start and at E, and if E is a multiple of T
+/// it is never negative.
 ///
 /// | argument | range |
 /// | --- | --- |
@@ -63,12 +63,12 @@ pub fn same_end(peak: f64, every: u64, gamma: f64, end: u64) -> Result<Match, An
     let fall = -drops * gamma.ln();
     let kappa = fall / end as f64;
     let least = fall * (drops * every as f64 / end as f64 - 1.0);
-    // Before the first drop the gap is κt.
+    // Before the first drop, the gap is κt.
     let below = kappa * every.min(end) as f64;
     matched(peak, every, gamma, kappa, LogGap { least: least.min(0.0) + 0.0, below })
 }
 
-/// The step decay with T = h and γ = ½ and the exponential decay with the half-life h.
+/// Returns the step decay with T = h and γ = ½ and the exponential decay with half-life h.
 ///
 /// ```
 /// use anneal_schedule::analysis::same_half_life;
@@ -87,7 +87,7 @@ pub fn same_half_life(peak: f64, half_life: u64) -> Result<Match, AnalysisError>
     Ok(Match { exponential, ..found })
 }
 
-/// The step decay of `every` T updates that decays as fast as e^(−κt): γ = e^(−κT).
+/// Returns the step decay with T = `every` that decays as fast as e^(−κt): γ = e^(−κT).
 ///
 /// The log-gap κ · (t mod T) lies in [0, κT).
 ///
@@ -110,9 +110,9 @@ pub fn same_decay(peak: f64, kappa: f64, every: u64) -> Result<Match, AnalysisEr
     matched(peak, every, gamma, kappa, LogGap { least: 0.0, below: fall })
 }
 
-/// The partner of a schedule that is a step decay or an exponential decay on its own: of a step decay
-/// the exponential with the same end point after `steps` updates; of an exponential decay the step
-/// decay of `every` updates that decays as fast, by default of its half-life, where γ = ½.
+/// Returns the partner of a plain step decay or exponential decay: for a step decay, the exponential with the
+/// same end point after `steps` updates; for an exponential decay, the step decay with T = `every` that
+/// decays as fast, by default with its half-life, where γ = ½.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -123,7 +123,7 @@ pub fn same_decay(peak: f64, kappa: f64, every: u64) -> Result<Match, AnalysisEr
 /// ```
 ///
 /// # Errors
-/// [`AnalysisError::NoPartner`] for any other schedule, and as for [`same_end`], [`same_half_life`]
+/// [`AnalysisError::NoPartner`] for any other schedule, and the errors of [`same_end`], [`same_half_life`]
 /// and [`same_decay`].
 pub fn partner(
     schedule: &Schedule,
@@ -150,7 +150,7 @@ pub fn partner(
     }
 }
 
-/// The half-life in whole updates; `None` where nothing decays.
+/// The half-life in whole updates; `None` if nothing decays.
 fn half_life(kappa: f64) -> Option<u64> {
     let updates = LN_2 / kappa;
     updates.is_finite().then_some((updates.round() as u64).max(1))
@@ -194,7 +194,7 @@ mod tests {
         let least = gaps.iter().copied().fold(f64::MAX, f64::min);
         assert!((least - found.log_gap.least).abs() < 1e-12, "{found:?}: {least}");
         let largest = gaps.iter().copied().fold(f64::MIN, f64::max);
-        // The largest is one update's κ before the bound.
+        // The largest is one update's κ below the bound.
         let expected = (found.log_gap.below - found.kappa).max(0.0);
         assert!((largest - expected).abs() < 1e-12, "{found:?}: {largest}");
     }

@@ -1,23 +1,22 @@
-//! What can be said of a schedule without training.
+//! Analysis of a schedule without training.
 //!
 //! | question | answer |
 //! | --- | --- |
 //! | how smooth is it? | [`Window::flatness`] → [`Flatness`] |
 //! | how far does it travel, how much noise does it let in? | [`Window::travel`] → [`Travel`] |
-//! | would it converge if it went on for ever? | [`robbins_monro`] → [`RobbinsMonro`] |
+//! | would it converge if it continued forever? | [`robbins_monro`] → [`RobbinsMonro`] |
 //! | when has it cooled down? | [`Window::cooling`] → [`Cooling`] |
 //! | is it stable on a curvature λ? | [`Window::stability`] → [`Stability`] |
-//! | what weight decay does it really give? | [`Window::weight_decay`] → [`EffectiveDecay`] |
+//! | how strong is the weight decay really? | [`Window::weight_decay`] → [`EffectiveDecay`] |
 //! | how large are Adam's steps? | [`AdamStep`] |
-//! | which step decay is which exponential? | [`partner`], [`same_end`], [`same_half_life`], [`same_decay`] |
-//! | all of it | [`Analysis::of`] |
+//! | which step decay matches which exponential? | [`partner`], [`same_end`], [`same_half_life`], [`same_decay`] |
+//! | all of the above | [`Analysis::of`] |
 //!
-//! A [`Window`] says which updates are looked at. Where the schedule is made of parts with known
-//! sums (constant, step decay, exponential, straight line, half a cosine wave, with warm-ups,
-//! floors, caps, factors and sequences of them) the results come from closed forms and cost the
-//! same for any length; otherwise from a sum over the window's updates, at most
-//! [`MAX_SUMMED`] of them. Longer ones are refused by [`AnalysisError::TooManySteps`]: no update
-//! is ever left out of a sum. Each result says its [`Method`].
+//! A [`Window`] selects the updates to analyze. If the schedule consists of parts with known sums (constant,
+//! step decay, exponential, straight line, half a cosine wave, with warm-ups, floors, caps, factors and
+//! sequences of them), the results come from closed forms and cost the same for any length; otherwise from a
+//! sum over the window's updates, at most [`MAX_SUMMED`] of them. Longer windows are refused with
+//! [`AnalysisError::TooManySteps`]: no sum ever skips an update. Each result states its [`Method`].
 //!
 //! ```
 //! use anneal_schedule::prelude::*;

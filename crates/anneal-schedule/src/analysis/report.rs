@@ -1,4 +1,4 @@
-//! All that can be said of a schedule, in one call.
+//! The full analysis of a schedule in one call.
 
 use super::error::{AnalysisError, not_negative, positive};
 use super::robbins_monro::robbins_monro;
@@ -10,7 +10,7 @@ use crate::Schedule;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What an [`Analysis`] should look at; all of it may be left out.
+/// Options of an [`Analysis`]; all are optional.
 ///
 /// ```
 /// use anneal_schedule::analysis::{Optimizer, Options};
@@ -25,13 +25,13 @@ use std::fmt;
 #[non_exhaustive]
 #[must_use]
 pub struct Options {
-    /// The updates to look at, at least 1; by default all of the run.
+    /// The number of updates to analyze, at least 1; by default the whole run.
     pub steps: Option<u64>,
-    /// Below which share of the peak an update counts as frozen, in (0, 1]; by default 1 %.
+    /// The share of the peak below which an update counts as frozen, in (0, 1]; by default 1 %.
     pub frozen_below: f64,
     /// The largest curvature λ of the loss, above 0.
     pub curvature: Option<f64>,
-    /// The optimizer whose stability is asked for; by default without momentum.
+    /// The optimizer whose stability is analyzed; by default without momentum.
     pub optimizer: Optimizer,
     /// The coefficient ω of a weight decay that follows the rate, at least 0.
     pub weight_decay: Option<f64>,
@@ -55,7 +55,7 @@ impl Options {
         Self::default()
     }
 
-    /// Looks at the first `steps` updates.
+    /// Analyzes the first `steps` updates.
     pub fn steps(mut self, steps: u64) -> Self {
         self.steps = Some(steps);
         self
@@ -67,25 +67,25 @@ impl Options {
         self
     }
 
-    /// Asks for the stability on this curvature.
+    /// Analyzes the stability on this curvature.
     pub fn curvature(mut self, curvature: f64) -> Self {
         self.curvature = Some(curvature);
         self
     }
 
-    /// Says whose stability is asked for.
+    /// Sets the optimizer whose stability is analyzed.
     pub fn optimizer(mut self, optimizer: Optimizer) -> Self {
         self.optimizer = optimizer;
         self
     }
 
-    /// Asks for the effect of this weight decay.
+    /// Analyzes the effect of this weight decay.
     pub fn weight_decay(mut self, weight_decay: f64) -> Self {
         self.weight_decay = Some(weight_decay);
         self
     }
 
-    /// The updates of `schedule` to look at.
+    /// The updates of `schedule` to analyze.
     pub(crate) fn window<'a>(&self, schedule: &'a Schedule) -> Result<Window<'a>, AnalysisError> {
         match self.steps {
             Some(steps) => Window::first(schedule, steps),
@@ -93,7 +93,7 @@ impl Options {
         }
     }
 
-    /// Whether every option is in its range.
+    /// Checks that every option is in its range.
     pub(crate) fn check(&self) -> Result<(), AnalysisError> {
         self.curvature.map(|curvature| positive("curvature", curvature)).transpose()?;
         self.weight_decay.map(|omega| not_negative("weight_decay", omega)).transpose()?;
@@ -101,35 +101,35 @@ impl Options {
     }
 }
 
-/// All that can be said of a schedule without training: JSON by serde, a report by `Display`.
+/// The analysis of a schedule without training: JSON by serde, a report by `Display`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Analysis {
     /// The resolved schedule, as text.
     pub schedule: String,
-    /// The number of updates looked at.
+    /// The number of updates analyzed.
     pub steps: u64,
     /// The rate of the first update.
     pub first: f64,
-    /// The rate of the last update looked at.
+    /// The rate of the last update analyzed.
     pub last: f64,
-    /// Peak, half-life and frozen part.
+    /// Peak, half-life and frozen share.
     pub cooling: Cooling,
-    /// How smooth it is.
+    /// Smoothness.
     pub flatness: Flatness,
     /// Travel and noise.
     pub travel: Travel,
-    /// Whether its curve would converge if it went on for ever.
+    /// Whether its curve would converge if it continued forever.
     pub robbins_monro: RobbinsMonro,
-    /// For a step decay the exponential decay with the same end point, for an exponential decay the
-    /// step decay with the same half-life.
+    /// For a step decay, the exponential decay with the same end point; for an exponential decay, the step
+    /// decay with the same half-life.
     pub matching: Option<Match>,
-    /// Where it is stable, if a curvature was given.
+    /// Stability, if a curvature was given.
     pub stability: Option<Stability>,
-    /// How far its shape moves a parameter, if a curvature was given on which plain gradient
-    /// descent is stable, and there are few enough updates to go over.
+    /// How far its shape moves a parameter; only if a curvature was given on which plain gradient descent is
+    /// stable, and the updates are few enough to sum.
     pub deviation: Option<Deviation>,
-    /// What the weight decay does, if one was given.
+    /// The effect of the weight decay, if one was given.
     pub weight_decay: Option<EffectiveDecay>,
 }
 
@@ -147,7 +147,7 @@ impl Analysis {
     ///
     /// # Errors
     /// [`AnalysisError::NeedsSteps`] for a run without an end unless [`Options::steps`] is given,
-    /// [`AnalysisError::TooManySteps`] where a result has no closed form and the run is too long,
+    /// [`AnalysisError::TooManySteps`] if a result has no closed form and the run is too long,
     /// [`AnalysisError::OutOfRange`] for an option.
     pub fn of(schedule: &Schedule, options: &Options) -> Result<Self, AnalysisError> {
         options.check()?;
@@ -319,7 +319,7 @@ fn percent(share: f64) -> String {
     format!("{} %", number(100.0 * share))
 }
 
-/// Six digits, as an exponent where the number is very large or very small.
+/// Six digits, with an exponent if the number is very large or very small.
 fn number(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 || !value.is_finite() {
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(json["robbins_monro"]["tail"], "geometric");
         assert_eq!(json["cooling"]["half_step"], 250);
         assert_eq!(json["stability"]["optimizer"], "sgd");
-        // 4 drops of ½ in 1,000 updates.
+        // 4 drops by half in 1,000 updates.
         let kappa = json["matching"]["kappa"].as_f64().unwrap();
         assert!((kappa - 4.0 * 2f64.ln() / 1_000.0).abs() < 1e-15);
         assert_eq!(json["weight_decay"]["product"].as_f64(), found.weight_decay.map(|d| d.product));

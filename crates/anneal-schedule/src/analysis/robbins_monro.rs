@@ -1,4 +1,4 @@
-//! Whether a schedule would converge if it went on for ever.
+//! Whether a schedule would converge if it continued forever.
 
 use super::Tail;
 use crate::Schedule;
@@ -6,15 +6,15 @@ use crate::curve::Rate;
 use serde::Serialize;
 use std::fmt;
 
-/// Yes, no, or not known.
+/// Yes, no, or unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// It is so.
+    /// It holds.
     Yes,
-    /// It is not so.
+    /// It does not hold.
     No,
-    /// Nobody has told this crate.
+    /// It cannot be decided.
     Unknown,
 }
 
@@ -34,22 +34,22 @@ impl fmt::Display for Answer {
 pub struct RobbinsMonro {
     /// Whether both conditions hold.
     pub answer: Answer,
-    /// Whether Ση_t is infinite: the weights can go as far as they must.
+    /// Whether Ση_t is infinite: the weights can travel any distance.
     pub sum_diverges: Answer,
-    /// Whether Ση_t² is finite: the noise dies out.
+    /// Whether Ση_t² is finite: the noise vanishes.
     pub squares_converge: Answer,
-    /// How the curve goes on for ever.
+    /// How the curve continues forever.
     pub tail: Tail,
-    /// Why, in a sentence.
+    /// The reason, in one sentence.
     pub reason: String,
 }
 
-/// Whether the curve of a schedule obeys the conditions of Robbins and Monro.
+/// Checks whether the curve of a schedule satisfies the Robbins–Monro conditions.
 ///
-/// The question is about a run without an end, so the answer is about the *curve*: what its formula
-/// says of ever larger steps, not the schedule that holds its last rate where its run ends. A
-/// cosine over the run has reached its end by then; an exponential decay would go on to fall.
-/// Combinators combine the answers where that is certain; what is not known says so.
+/// The conditions concern an endless run, so the answer is about the *curve*: what its formula does as steps
+/// grow, not the schedule, which holds its last rate when the run ends. A cosine over the run has then
+/// reached its end; an exponential decay would continue to fall. Combinators combine the answers if that is
+/// certain, and are unknown otherwise.
 ///
 /// | tail | Ση = ∞ | Ση² < ∞ |
 /// | --- | --- | --- |
@@ -57,7 +57,7 @@ pub struct RobbinsMonro {
 /// | constant, recurring | yes | no |
 /// | power t^(−p) | iff p ≤ 1 | iff p > ½ |
 ///
-/// An exponent within 10⁻¹² of ½ or 1 counts as ½ or 1, because it is a quotient of logarithms.
+/// An exponent within 10⁻¹² of ½ or 1 counts as equal, because it is a quotient of logarithms.
 ///
 /// Source: Robbins and Monro 1951, "A stochastic approximation method".
 ///
@@ -86,11 +86,11 @@ fn of_tail(tail: Tail) -> RobbinsMonro {
             (Yes, No, format!("The rate stays near {rate:?}, so Ση² is infinite."))
         }
         Tail::Recurring => {
-            (Yes, No, "The rate keeps coming back to a level above 0, so Ση² is infinite.".into())
+            (Yes, No, "The rate keeps returning to a level above 0, so Ση² is infinite.".into())
         }
         Tail::Power(power) | Tail::Waves(power) => of_power(power),
         Tail::Unknown => {
-            (Unknown, Unknown, "How the curve goes on for ever is not known.".to_string())
+            (Unknown, Unknown, "How the curve continues forever is unknown.".to_string())
         }
     };
     let answer = match (sum_diverges, squares_converge) {

@@ -1,13 +1,13 @@
-//! Whether the rate is stable on a curvature.
+//! Stability of the rate on a given curvature.
 
 use super::AnalysisError;
 use super::error::{not_negative, positive, require};
 use super::window::{Below, Method, Window};
 use serde::{Deserialize, Serialize};
 
-/// The optimizer whose stability is asked for.
+/// The optimizer whose stability is analyzed.
 ///
-/// Each is stable on a curvature λ while λ is below its ceiling c/η:
+/// Each is stable on a curvature λ below its ceiling c/η:
 ///
 /// | optimizer | ceiling on λ |
 /// | --- | --- |
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// | Nesterov | (2+2μ)/((1+2μ)η) |
 /// | Adam | 2(1+β₁)/((1−β₁)η), for the eigenvalues of the preconditioned Hessian |
 ///
-/// Heavy ball is v ← μv + g, w ← w − ηv; Adam's is that of its averaged gradient.
+/// Heavy ball is v ← μv + g, w ← w − ηv; Adam's ceiling is that of heavy ball with averaged gradients.
 ///
 /// Source: Cohen et al. 2021, "Gradient descent on neural networks typically occurs at the edge of
 /// stability"; Adam: Cohen et al. 2022, "Adaptive gradient methods at the edge of stability".
@@ -45,7 +45,7 @@ pub enum Optimizer {
         /// μ in [0, 1).
         momentum: f64,
     },
-    /// Adam, with λ that of the preconditioned Hessian.
+    /// Adam; λ refers to the preconditioned Hessian.
     Adam {
         /// β₁ in [0, 1).
         beta_1: f64,
@@ -53,7 +53,7 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// c, where the ceiling on λ is c/η.
+    /// The constant c of the ceiling c/η on λ.
     fn factor(self) -> Result<f64, AnalysisError> {
         let share = |field, value| require(field, value, (0.0..1.0).contains(&value), "in [0, 1)");
         match self {
@@ -78,7 +78,7 @@ impl Optimizer {
         Ok(self.factor()? / not_negative("rate", rate)?)
     }
 
-    /// The rate η below which the curvature λ, above 0, is stable.
+    /// The rate η below which the optimizer is stable on the curvature λ, above 0.
     ///
     /// # Errors
     /// [`AnalysisError::OutOfRange`] for a curvature or a momentum out of range.
@@ -87,8 +87,8 @@ impl Optimizer {
     }
 }
 
-/// The largest constant rate for which the descent lemma promises progress on every step, by
-/// ½η‖g‖²: 1/M, with M the largest curvature.
+/// The largest constant rate for which the descent lemma guarantees progress at every step, by ½η‖g‖²: 1/M
+/// for the largest curvature M.
 ///
 /// # Errors
 /// [`AnalysisError::OutOfRange`] for a curvature that is not above 0.
@@ -96,8 +96,8 @@ pub fn descent_limit(largest_curvature: f64) -> Result<f64, AnalysisError> {
     Ok(1.0 / positive("largest_curvature", largest_curvature)?)
 }
 
-/// The constant rate with the fastest worst case on a quadratic whose curvatures lie in [m, M]:
-/// 2/(m+M), which contracts by (M−m)/(M+m).
+/// The constant rate with the fastest worst case on a quadratic with curvatures in [m, M]: 2/(m+M), which
+/// contracts by (M−m)/(M+m).
 ///
 /// ```
 /// use anneal_schedule::analysis::{best_constant_rate, contraction};
@@ -116,18 +116,16 @@ pub fn best_constant_rate(smallest: f64, largest: f64) -> Result<f64, AnalysisEr
     Ok(1.0 / (0.5 * smallest + 0.5 * largest))
 }
 
-/// |1 − ηλ|: the factor of the distance to the minimum per update of gradient descent, without
-/// noise.
+/// |1 − ηλ|: the factor by which noise-free gradient descent changes the distance to the minimum per update.
 ///
 /// # Errors
-/// [`AnalysisError::OutOfRange`] for η below 0 or λ not above 0; [`AnalysisError::Unstable`] where
-/// ηλ ≥ 2.
+/// [`AnalysisError::OutOfRange`] for η below 0 or λ not above 0; [`AnalysisError::Unstable`] if ηλ ≥ 2.
 pub fn contraction(rate: f64, curvature: f64) -> Result<f64, AnalysisError> {
     Ok((1.0 - stable(rate, curvature)?).abs())
 }
 
-/// ησ²/(λ(2 − ηλ)): the variance around the minimum that gradient descent with gradient noise of
-/// variance σ² keeps at a constant rate.
+/// ησ²/(λ(2 − ηλ)): the stationary variance around the minimum of gradient descent at a constant rate with
+/// gradient noise of variance σ².
 ///
 /// ```
 /// use anneal_schedule::analysis::stationary_variance;
@@ -148,13 +146,13 @@ pub fn stationary_variance(
     Ok(rate * noise / (curvature * (2.0 - share)))
 }
 
-/// ηλ where it is below 2.
+/// Returns ηλ if it is below 2.
 fn stable(rate: f64, curvature: f64) -> Result<f64, AnalysisError> {
     let share = not_negative("rate", rate)? * positive("curvature", curvature)?;
     if share < 2.0 { Ok(share) } else { Err(AnalysisError::Unstable { rate, curvature }) }
 }
 
-/// Where a schedule is stable on a curvature.
+/// The stability of a schedule on a curvature.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stability {
@@ -166,25 +164,25 @@ pub struct Stability {
     pub largest_rate: f64,
     /// The ceiling on λ at the largest rate of the window.
     pub ceiling_at_peak: f64,
-    /// t*: the first update with a rate below the largest.
+    /// t*: the first update whose rate is below `largest_rate`.
     pub first_below: Option<u64>,
-    /// The first update from which on all rates are below it.
+    /// The first update from which all rates are below it.
     pub stable_from: Option<u64>,
-    /// How many updates have a rate at or above it.
+    /// The number of updates with a rate at or above it.
     pub updates_above: u64,
-    /// 1/λ, the rate up to which the descent lemma promises progress if λ is the largest curvature.
+    /// 1/λ, the rate up to which the descent lemma guarantees progress if λ is the largest curvature.
     pub descent_limit: f64,
-    /// |1 − ηλ| of plain gradient descent at the last update; `None` where ηλ ≥ 2.
+    /// |1 − ηλ| of plain gradient descent at the last update; `None` if ηλ ≥ 2.
     pub last_contraction: Option<f64>,
-    /// η/(λ(2 − ηλ)), the stationary variance of plain gradient descent at the last rate with noise
-    /// of variance 1; `None` where ηλ ≥ 2.
+    /// η/(λ(2 − ηλ)), the stationary variance of plain gradient descent at the last rate with noise of
+    /// variance 1; `None` if ηλ ≥ 2.
     pub last_variance: Option<f64>,
     /// How the updates were found.
     pub method: Method,
 }
 
 impl Window<'_> {
-    /// Where the schedule is stable on `curvature` λ, above 0.
+    /// Analyzes the stability of the schedule on `curvature` λ, above 0.
     ///
     /// ```
     /// use anneal_schedule::prelude::*;
@@ -227,7 +225,7 @@ mod tests {
     use crate::prelude::*;
     use Optimizer::{Adam, HeavyBall, Nesterov, Sgd};
 
-    /// The optimizer on ½λw² from w = 1, with no noise: how large |w| is after many updates.
+    /// The optimizer on ½λw² from w = 1 without noise: |w| after many updates.
     fn simulated(optimizer: Optimizer, rate: f64, curvature: f64) -> f64 {
         let (mut weight, mut velocity) = (1f64, 0f64);
         for _ in 0..4_000 {
@@ -244,7 +242,7 @@ mod tests {
                     velocity = momentum * velocity + curvature * weight;
                     weight -= rate * (curvature * weight + momentum * velocity);
                 }
-                // A constant preconditioner of 1, and a gradient that is averaged.
+                // A constant preconditioner of 1, and an averaged gradient.
                 Adam { beta_1 } => {
                     velocity = beta_1 * velocity + (1.0 - beta_1) * curvature * weight;
                     weight -= rate * velocity;

@@ -1,4 +1,4 @@
-//! How far a schedule lets the weights travel, and how much noise it lets in.
+//! How far a schedule lets the weights travel, and how much noise it adds.
 
 use super::AnalysisError;
 use super::accumulator::sum;
@@ -8,8 +8,8 @@ use super::window::{Method, Window};
 use crate::curve::pieces::Piece;
 use serde::Serialize;
 
-/// The budgets of a run: with gradients of one size the weights can travel Ση_t, and independent
-/// noise in them adds a variance of Ση_t².
+/// The budgets of a run: with gradients of constant size the weights can travel Ση_t, and independent
+/// gradient noise adds a variance of Ση_t².
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Travel {
@@ -24,7 +24,7 @@ pub struct Travel {
 }
 
 impl Window<'_> {
-    /// The budgets of travel and noise.
+    /// Computes the budgets of travel and noise.
     ///
     /// ```
     /// use anneal_schedule::prelude::*;

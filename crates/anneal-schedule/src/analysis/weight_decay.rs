@@ -1,4 +1,4 @@
-//! What a weight decay that follows the rate really does.
+//! The effect of a weight decay that follows the rate.
 
 use super::AnalysisError;
 use super::accumulator::sum;
@@ -7,7 +7,7 @@ use super::travel::Travel;
 use super::window::{Method, Window};
 use serde::Serialize;
 
-/// The effect of a decay w ← (1 − η_t ω) w, AdamW's, over a window.
+/// The effect of AdamW's decay w ← (1 − η_t ω) w over a window.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EffectiveDecay {
@@ -21,19 +21,19 @@ pub struct EffectiveDecay {
     pub last: f64,
     /// Σ η_t ω.
     pub total: f64,
-    /// ln Π(1 − η_t ω); `None` where a factor is 0.
+    /// ln Π(1 − η_t ω); `None` if a factor is 0.
     pub log_product: Option<f64>,
-    /// Π(1 − η_t ω): the share that is left of a weight without a gradient.
+    /// Π(1 − η_t ω): the share left of a weight without a gradient.
     pub product: f64,
     /// How the product was found.
     pub method: Method,
 }
 
 impl Window<'_> {
-    /// The effect of the weight decay ω, at least 0, with every η_t ω at most 1.
+    /// Computes the effect of the weight decay ω, at least 0, with every η_t ω at most 1.
     ///
-    /// The product is summed as logarithms, so it keeps its digits however many factors it has. It
-    /// has a closed form where the rate is constant in pieces.
+    /// The product is summed as logarithms, so it keeps its precision for any number of factors. It has a
+    /// closed form if the rate is piecewise constant.
     ///
     /// ```
     /// use anneal_schedule::prelude::*;
@@ -46,8 +46,8 @@ impl Window<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`AnalysisError::OutOfRange`] for a negative ω, or where some η_t ω is above 1 and turns the
-    /// sign of the weights; [`AnalysisError::TooManySteps`], [`AnalysisError::Overflow`].
+    /// [`AnalysisError::OutOfRange`] for a negative ω, or if some η_t ω is above 1 and flips the sign of the
+    /// weights; [`AnalysisError::TooManySteps`], [`AnalysisError::Overflow`].
     pub fn weight_decay(&self, omega: f64) -> Result<EffectiveDecay, AnalysisError> {
         let largest = self.largest_decay(omega)?;
         let rate = |step| self.schedule().rate(step);
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(found.largest, 0.1 * 0.05);
     }
 
-    /// Π_{t=1}^{n} (1 − t/(n+1)) = n!/(n+1)ⁿ, whose exact value Stirling does not give.
+    /// Π_{t=1}^{n} (1 − t/(n+1)) = n!/(n+1)ⁿ, an exact value that Stirling does not give.
     #[test]
     fn a_telescoping_product_is_exact() {
         let n = 20u64;

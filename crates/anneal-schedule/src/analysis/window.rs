@@ -1,4 +1,4 @@
-//! Which updates are looked at, and how.
+//! The updates to analyze, and how.
 
 use super::AnalysisError;
 use super::error::require;
@@ -7,7 +7,7 @@ use crate::curve::pieces::{Piece, leading};
 use serde::Serialize;
 use std::fmt;
 
-/// The most updates that a sum without a closed form goes over: a few seconds.
+/// The maximum number of updates summed without a closed form: a few seconds.
 pub const MAX_SUMMED: u64 = 100_000_000;
 
 /// How a result was found.
@@ -15,7 +15,7 @@ pub const MAX_SUMMED: u64 = 100_000_000;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Method {
-    /// From a formula: the cost does not grow with the run.
+    /// From a formula: the cost does not depend on the length of the run.
     ClosedForm,
     /// From the rate of every update.
     Summation,
@@ -30,10 +30,9 @@ impl fmt::Display for Method {
     }
 }
 
-/// The first updates of a schedule: what an analysis looks at.
+/// The first updates of a schedule, as the subject of an analysis.
 ///
-/// Beyond the run that the schedule was resolved for it holds its last rate, and so does a window
-/// that is longer.
+/// After the end of its run a schedule holds its last rate, and so does a longer window.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -62,28 +61,28 @@ impl<'a> Window<'a> {
     /// The first `steps` updates.
     ///
     /// # Errors
-    /// [`AnalysisError::OutOfRange`] where `steps` is 0.
+    /// [`AnalysisError::OutOfRange`] if `steps` is 0.
     pub fn first(schedule: &'a Schedule, steps: u64) -> Result<Self, AnalysisError> {
         require("steps", steps as f64, steps > 0, "at least 1 update")?;
         Ok(Self { schedule, steps })
     }
 
-    /// The schedule looked at.
+    /// The schedule analyzed.
     pub fn schedule(&self) -> &'a Schedule {
         self.schedule
     }
 
-    /// The number of updates looked at, at least 1.
+    /// The number of updates analyzed, at least 1.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// The last update looked at.
+    /// The last update analyzed.
     pub(crate) fn last(&self) -> u64 {
         self.steps - 1
     }
 
-    /// The window in pieces, each with the update at which it begins.
+    /// The window in pieces, each with its first update.
     pub(crate) fn pieces(&self) -> Option<Vec<(u64, Piece)>> {
         let mut begin = 0;
         let placed = |piece: Piece| {
@@ -94,7 +93,7 @@ impl<'a> Window<'a> {
         Some(self.schedule.pieces(self.steps)?.into_iter().map(placed).collect())
     }
 
-    /// The rate of every update, in order and from the end, where they are not too many.
+    /// The rate of every update, in order and from the end, if they are not too many.
     pub(crate) fn rates(
         &self,
         what: &'static str,
@@ -114,7 +113,7 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// In each piece the rate crosses the threshold at most once: found by bisection.
+    /// The rate crosses the threshold at most once per piece, found by bisection.
     fn below_in_pieces(&self, pieces: &[(u64, Piece)], threshold: f64) -> Below {
         let below = |step| self.schedule.rate(step) < threshold;
         let mut found = Below::new(Method::ClosedForm);
@@ -133,16 +132,16 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Where the rate is below a threshold.
+/// The updates whose rate is below a threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Below {
     /// The first update below it.
     pub(crate) first: Option<u64>,
     /// The first update not below it.
     pub(crate) first_above: Option<u64>,
-    /// How many updates are below it.
+    /// The number of updates below it.
     pub(crate) count: u64,
-    /// How many of the last updates are below it, without a break.
+    /// The number of consecutive updates below it at the end.
     pub(crate) tail: u64,
     /// How it was found.
     pub(crate) method: Method,
@@ -153,7 +152,7 @@ impl Below {
         Self { first: None, first_above: None, count: 0, tail: 0, method }
     }
 
-    /// Goes on with `updates` updates from `first` on, all below the threshold or none.
+    /// Appends `updates` updates from `first` on, which are all below the threshold or all not.
     fn go_on(&mut self, first: u64, updates: u64, is_below: bool) {
         if is_below {
             self.first = self.first.or(Some(first));
@@ -203,7 +202,7 @@ mod tests {
         assert!((travel.travel / (1u64 << 59) as f64 - 1.0).abs() < 1e-12);
     }
 
-    /// The pieces against a walk over all updates, for thresholds that cut everywhere.
+    /// Compares the pieces with a walk over all updates, for thresholds at every position.
     #[test]
     fn pieces_and_rates_find_the_same_updates() {
         let run = RunLength::updates(120);

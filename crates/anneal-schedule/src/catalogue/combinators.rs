@@ -11,12 +11,12 @@ entries! { COMBINATORS, Combinator:
         needed("length", LENGTH, "n, how long it rises"),
         optional("ramp", "linear, cosine, exponential or one_minus_sqrt", "linear", "the shape of the rise"),
         optional("start", NUMBER, "0", "the share of the peak that it rises from"),
-        optional("overlay", FLAG, "false", "lies over the schedule instead of shifting it"),
+        optional("overlay", FLAG, "false", "overlaps the schedule instead of shifting it"),
     ],
     ["linear warm-up", "num_warmup_steps", "warmup_t"],
     "cosine(0.1).warmup(10%)" = cosine(0.1).warmup(Span::percent(10));
 
-    then in sequence, "Another schedule after a length.", "first(t), then next(t − length)",
+    then in sequence, "Continues with another schedule after a length.", "first(t), then next(t − length)",
     [],
     ["SequentialLR", "join_schedules"],
     "constant(0.1).then(5ep, cosine(0.1))" = constant(0.1).then(Span::epochs(5), cosine(0.1));
@@ -27,20 +27,20 @@ entries! { COMBINATORS, Combinator:
     "sequence([(2ep, linear(0.01, 0.1)), (rest, cosine(0.1))])"
         = sequence([(Span::epochs(2), linear(0.01, 0.1).into()), (Span::Rest, ScheduleConfig::from(cosine(0.1)))]);
 
-    repeat_every in repeat, "Again after every length.", "inner(t mod every)",
+    repeat_every in repeat, "Repeats the schedule at regular intervals.", "inner(t mod every)",
     [
         needed("every", LENGTH, "the length of each repetition"),
-        optional("count", COUNT, "none", "how many there are, after which the rate is held"),
+        optional("count", COUNT, "none", "the number of repetitions, after which the rate is held"),
     ],
     [],
     "linear(0.1, 0.01).repeat_every(2ep)" = linear(0.1, 0.01).repeat_every(Span::epochs(2));
 
-    repeat_times in repeat, "So many times, in equal parts of the run.", "inner(t mod (T/count))",
-    [needed("count", COUNT, "how many times")],
+    repeat_times in repeat, "Repeats the schedule in equal parts of the run.", "inner(t mod (T/count))",
+    [needed("count", COUNT, "the number of repetitions")],
     [],
     "cosine(0.1).repeat_times(3)" = cosine(0.1).repeat_times(3);
 
-    truncate, "The beginning of a longer run: for a short try of a real recipe.",
+    truncate, "The beginning of a longer run: for a short trial of a real recipe.",
     "inner(t) as in the long run",
     [optional("length", LENGTH, "rest", "the long run; by default as long as the schedule needs")],
     [],
@@ -81,30 +81,30 @@ entries! { COMBINATORS, Combinator:
     [],
     "maximum([cosine(0.1), constant(0.05)])" = maximum((cosine(0.1), constant(0.05)));
 
-    delay, "Later; the first rate is held until then.", "inner(0) for t < n, then inner(t − n)",
-    [needed("length", LENGTH, "n, how much later")],
+    delay, "Starts later; the first rate is held until then.", "inner(0) for t < n, then inner(t − n)",
+    [needed("length", LENGTH, "n, the delay")],
     ["fit_flat_cos"],
     "cosine(0.1).delay(30%)" = cosine(0.1).delay(Span::percent(30));
 
-    stretch, "Slower, or below 1 faster.", "inner(⌊t/factor⌋)",
-    [needed("factor", NUMBER, "how many times as long every length inside is")],
+    stretch, "Slows the schedule down; a factor below 1 speeds it up.", "inner(⌊t/factor⌋)",
+    [needed("factor", NUMBER, "the factor of every length inside")],
     [],
     "step_decay(0.1, 10, 0.5).stretch(2.0)" = step_decay(0.1, Span::steps(10), 0.5).stretch(2.0);
 
-    phase, "From a later point of a periodic schedule on.", "inner(t + shift)",
-    [needed("shift", LENGTH, "how much later it begins")],
+    phase, "Starts a periodic schedule at a later point.", "inner(t + shift)",
+    [needed("shift", LENGTH, "how far into the schedule it starts")],
     [],
     "warm_restarts(0.1, 2ep).phase(1ep)"
         = warm_restarts(0.1, Span::epochs(2)).phase(Span::epochs(1));
 
     smooth, "The mean over the last updates.", "mean of inner(t − window + 1) … inner(t)",
-    [needed("window", LENGTH, "how many updates")],
+    [needed("window", LENGTH, "the number of updates")],
     [],
     "step_decay(0.1, 3ep, 0.5).smooth(1ep)"
         = step_decay(0.1, Span::epochs(3), 0.5).smooth(Span::epochs(1));
 
-    follow_batch_size, "A rate in proportion to a schedule of batch sizes.", "noise_scale · inner(t)",
-    [needed("noise_scale", RATE, "rate per sample of a batch")],
+    follow_batch_size, "A rate proportional to a schedule of batch sizes.", "noise_scale · inner(t)",
+    [needed("noise_scale", RATE, "rate per sample in a batch")],
     [],
     "linear(64.0, 256.0).follow_batch_size(1e-4)" = linear(64.0, 256.0).follow_batch_size(1e-4);
 
@@ -114,7 +114,7 @@ entries! { COMBINATORS, Combinator:
     [],
     "linear(1e-4, 0.02).follow_noise(1e-3)" = linear(1e-4, 0.02).follow_noise(1e-3);
 
-    follow_momentum, "The rate that damps Nesterov's method critically under a schedule of momentum.",
+    follow_momentum, "The rate that critically damps Nesterov's method under a schedule of momentum.",
     "((1 − inner(t))/(1 + inner(t)))² / curvature",
     [needed("curvature", NUMBER, "an eigenvalue of the Hessian")],
     [],
@@ -126,7 +126,7 @@ entries! { COMBINATORS, Combinator:
     [],
     "cosine(0.1).mechanical_momentum(0.5)" = cosine(0.1).mechanical_momentum(0.5);
 
-    follow_temperature, "A rate in proportion to a schedule of temperatures.", "ratio · inner(t)",
+    follow_temperature, "A rate proportional to a schedule of temperatures.", "ratio · inner(t)",
     [needed("ratio", RATE, "rate per unit of temperature")],
     [],
     "linear(0.5, 0.07).follow_temperature(2.0)" = linear(0.5, 0.07).follow_temperature(2.0);

@@ -19,7 +19,7 @@ entries! { CURVES, Curve:
     [
         PEAK, END, FILLS,
         optional("exponent", NUMBER, "1", "raises the wave to a power"),
-        optional("k", NUMBER, "1", "raises t/T to a power: above 1 the rate stays high for longer"),
+        optional("k", NUMBER, "1", "raises t/T to a power: above 1 the rate stays high longer"),
         optional("cycles", NUMBER, "0.5", "full waves in the length"),
         optional("after", "hold or continue", "hold", "what it does after the length"),
     ],
@@ -29,24 +29,24 @@ entries! { CURVES, Curve:
     linear in polynomial, "A straight line.", "start + (end − start) t/T",
     [
         needed("start", RATE, "the rate of the first update"), END, FILLS,
-        optional("cycle", FLAG, "false", "starts again with a longer T instead of holding the end"),
+        optional("cycle", FLAG, "false", "restarts with a longer T instead of holding the end"),
     ],
     ["LinearLR", "linear_schedule", "get_linear_schedule_with_warmup"],
     "linear(0.1, 0.0)" = linear(0.1, 0.0);
 
-    polynomial, "A power of what is left of the length.", "end + (start − end)(1 − t/T)^power",
+    polynomial, "A power of the remaining share of the length.", "end + (start − end)(1 − t/T)^power",
     [
         needed("start", RATE, "the rate of the first update"), END,
         optional("power", NUMBER, "1", "the exponent"), FILLS,
-        optional("cycle", FLAG, "false", "starts again with a longer T instead of holding the end"),
+        optional("cycle", FLAG, "false", "restarts with a longer T instead of holding the end"),
     ],
     ["PolynomialLR", "polynomial_schedule", "PolynomialDecay", "PolyLRScheduler"],
     "polynomial(0.1, 0.001, 2.0)" = polynomial(0.1, 0.001, 2.0);
 
-    step_decay, "Drops by a factor at even distances.", "peak · gamma^⌊t/every⌋",
+    step_decay, "Drops by a factor at regular intervals.", "peak · gamma^⌊t/every⌋",
     [
         needed("peak", RATE, "the rate before the first drop"),
-        needed("every", LENGTH, "the distance between drops"),
+        needed("every", LENGTH, "the interval between drops"),
         optional("gamma", NUMBER, "0.1", "the factor of each drop"),
     ],
     ["StepLR", "StepLRScheduler"],
@@ -68,13 +68,13 @@ entries! { CURVES, Curve:
         needed(
             "decay",
             "0.99, factor, half_life, kappa or toward",
-            "how fast: a factor per update or per span, a half-life, κ, or an end",
+            "the speed: a factor per update or per span, a half-life, κ, or an end",
         ),
     ],
     ["ExponentialLR", "exponential_decay", "ExponentialDecay"],
     "exponential(0.1, half_life(2ep))" = exponential(0.1, Decay::HalfLife(Span::epochs(2)));
 
-    warmup_stable_decay in warmup, "A warm-up, a constant rate, and a decay at the end of the run; also wsd.",
+    warmup_stable_decay in warmup, "A warm-up, a constant rate, and a decay at the end of the run; alias wsd.",
     "rise over warmup, peak, then peak · (T − t)/decay",
     [
         needed("peak", RATE, "the rate between warm-up and decay"),
@@ -90,15 +90,15 @@ entries! { CURVES, Curve:
     [
         needed("peak", RATE, "the rate before the decay"),
         needed("decay", LENGTH, "the length of the decay"),
-        optional("stable", "constant, rsqrt or power", "constant", "what the rate does before the decay"),
-        optional("shape", "linear, one_minus_sqrt, cosine, power or exponential", "linear", "how it decays"),
+        optional("stable", "constant, rsqrt or power", "constant", "the rate before the decay"),
+        optional("shape", "linear, one_minus_sqrt, cosine, power or exponential", "linear", "the shape of the decay"),
         END, FILLS,
     ],
     [],
     "stable_decay(0.1, 20%).shape(one_minus_sqrt)"
         = stable_decay(0.1, Span::percent(20)).shape(DecayShape::OneMinusSqrt);
 
-    one_cycle, "Up to the peak and down far below the start.", "start → peak → end, half cosines",
+    one_cycle, "Rises to the peak and falls far below the start.", "start → peak → end, half cosines",
     [
         needed("peak", RATE, "the rate at the turn"),
         FILLS,
@@ -106,19 +106,19 @@ entries! { CURVES, Curve:
         optional("end", RATE, "start / 10,000", "the last rate"),
         optional("pct_start", NUMBER, "0.3", "the share of the length that rises"),
         optional("anneal", "cosine or linear", "cosine", "the shape of each phase"),
-        optional("three_phase", FLAG, "false", "goes back to the start before it goes on to the end"),
+        optional("three_phase", FLAG, "false", "returns to the start before going on to the end"),
     ],
     ["OneCycleLR", "fit_one_cycle", "cosine_onecycle_schedule"],
     "one_cycle(0.1)" = one_cycle(0.1);
 
-    warm_restarts, "Cosines, each from the peak again.",
+    warm_restarts, "Repeated cosines, each from the peak.",
     "end + ½(peak − end)(1 + cos(π t_cycle/T_cycle))",
     [
         needed("peak", RATE, "the rate at the start of the first cycle"),
         needed("cycle", LENGTH, "the length of the first cycle"),
-        optional("multiplier", NUMBER, "1", "each cycle is so many times as long as the one before"),
+        optional("multiplier", NUMBER, "1", "ratio of each cycle's length to the previous one's"),
         optional("end", RATE, "0", "the rate at the end of each cycle"),
-        optional("peak_decay", NUMBER, "1", "each peak is this share of the one before"),
+        optional("peak_decay", NUMBER, "1", "ratio of each peak to the previous one"),
         optional("cycle_warmup", LENGTH, "none", "a warm-up at the start of each cycle"),
         optional("limit", COUNT, "none", "the number of cycles, after which it holds the end"),
     ],
@@ -126,7 +126,7 @@ entries! { CURVES, Curve:
     "warm_restarts(0.1, 10%).multiplier(2.0)"
         = warm_restarts(0.1, Span::percent(10)).multiplier(2.0);
 
-    cyclic, "Straight up and down, again and again.", "base → peak → base",
+    cyclic, "Rises and falls linearly, repeatedly.", "base → peak → base",
     [
         needed("base", RATE, "the rate at the start of each cycle"),
         needed("peak", RATE, "the rate at the turn"),
@@ -156,8 +156,8 @@ entries! { CURVES, Curve:
     "end + ½(peak − end)(1 − tanh(lower + (upper − lower) t/T))",
     [
         PEAK, END, FILLS,
-        optional("lower", NUMBER, "-7", "where on the tangent it begins"),
-        optional("upper", NUMBER, "3", "where on the tangent it ends"),
+        optional("lower", NUMBER, "-7", "start on the tangent"),
+        optional("upper", NUMBER, "3", "end on the tangent"),
     ],
     ["TanhLRScheduler"],
     "tanh(0.1)" = tanh(0.1);
@@ -165,7 +165,7 @@ entries! { CURVES, Curve:
     power_law, "Falls by a power of the update.", "peak · (1 + t/timescale)^(−power)",
     [
         PEAK,
-        needed("timescale", LENGTH, "how long until it falls noticeably"),
+        needed("timescale", LENGTH, "time until it falls noticeably"),
         needed("power", NUMBER, "the exponent"), STAIRS,
     ],
     [],
@@ -174,7 +174,7 @@ entries! { CURVES, Curve:
     inverse_time, "Falls as one over the update.", "peak / (1 + decay · t/per)",
     [
         PEAK,
-        needed("decay", NUMBER, "how much the divisor grows over each span"),
+        needed("decay", NUMBER, "growth of the divisor over each span"),
         needed("per", LENGTH, "the span"), STAIRS,
     ],
     ["InverseTimeDecay"],
@@ -184,8 +184,8 @@ entries! { CURVES, Curve:
     [
         needed("start", RATE, "the rate before the first boundary"),
         needed("boundaries", LENGTH, "a list of positions, from the start"),
-        needed("values", RATE, "a list with one for each boundary"),
-        optional("scales", FLAG, "false", "the values are factors of the rate before"),
+        needed("values", RATE, "a list, one per boundary"),
+        optional("scales", FLAG, "false", "the values are factors of the previous rate"),
     ],
     ["PiecewiseConstantDecay", "piecewise_constant_schedule"],
     "piecewise_constant(0.1, [30%, 60%], [0.03, 0.01])"
@@ -195,8 +195,8 @@ entries! { CURVES, Curve:
     [
         needed("start", RATE, "the rate of the first update"),
         needed("boundaries", LENGTH, "a list of positions, from the start"),
-        needed("values", RATE, "a list with one for each boundary"),
-        optional("scales", FLAG, "false", "the values are factors of the rate before"),
+        needed("values", RATE, "a list, one per boundary"),
+        optional("scales", FLAG, "false", "the values are factors of the previous rate"),
         optional("anneal", "linear or cosine", "linear", "the shape between the points"),
     ],
     ["piecewise_interpolate_schedule"],

@@ -1,4 +1,4 @@
-//! Every public curve and combinator, for who looks for one.
+//! A list of every public curve and combinator.
 
 mod combinators;
 mod curves;
@@ -6,7 +6,7 @@ mod curves;
 use crate::{ScheduleConfig, names};
 use thiserror::Error;
 
-/// A curve or combinator of the text form: what it is called, what it takes, and an example.
+/// A curve or combinator of the text form: its name, its arguments, and an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Entry {
@@ -14,15 +14,15 @@ pub struct Entry {
     pub name: &'static str,
     /// The name of its table in a file.
     pub table: &'static str,
-    /// Whether it begins a schedule or changes one.
+    /// Whether it starts a schedule or changes one.
     pub kind: Kind,
     /// What it does, in one line.
     pub summary: &'static str,
     /// The rate of update t.
     pub formula: &'static str,
-    /// What it takes, in the order of its call and then as calls of their own.
+    /// Its arguments: first those of its call, in order, then those with calls of their own.
     pub arguments: &'static [Argument],
-    /// What other libraries call it.
+    /// Its names in other libraries.
     pub elsewhere: &'static [&'static str],
     /// An example in the text form.
     pub example: &'static str,
@@ -38,12 +38,12 @@ impl Entry {
     }
 }
 
-/// What an [`Entry`] is.
+/// The kind of an [`Entry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A curve: it begins a schedule.
+    /// A curve: it starts a schedule.
     Curve,
-    /// A combinator: it makes a schedule of one or more.
+    /// A combinator: it makes a schedule from one or more.
     Combinator,
 }
 
@@ -51,22 +51,22 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Argument {
-    /// Its name: by position, as a call of its own, or as a key of a file.
+    /// Its name: used by position, as a call, or as a key in a file.
     pub name: &'static str,
-    /// What it counts: `rate`, `length`, `number`, `count`, `flag`, or the words it may be.
+    /// Its unit or type: `rate`, `length`, `number`, `count`, `flag`, or the allowed words.
     pub unit: &'static str,
-    /// What holds where it is not given; `None` where it has to be.
+    /// The default; `None` if the argument is required.
     pub default: Option<&'static str>,
-    /// What it is, in one line.
+    /// Its meaning, in one line.
     pub meaning: &'static str,
 }
 
-/// An argument that has to be given.
+/// A required argument.
 const fn needed(name: &'static str, unit: &'static str, meaning: &'static str) -> Argument {
     Argument { name, unit, default: None, meaning }
 }
 
-/// An argument with a default.
+/// An optional argument.
 const fn optional(
     name: &'static str,
     unit: &'static str,
@@ -82,7 +82,7 @@ const NUMBER: &str = "number";
 const COUNT: &str = "count";
 const FLAG: &str = "flag";
 
-/// Entries, each with its example as a text and as the Rust that gives the same.
+/// Defines entries, each with its example as a text and as the equivalent Rust.
 macro_rules! entries {
     ($list:ident, $kind:ident: $(
         $name:ident $(in $table:ident)?, $summary:literal, $formula:literal,
@@ -109,8 +109,8 @@ macro_rules! entries {
 }
 use entries;
 
-/// All curves and combinators that a text or a file can hold: the curves first, each group with the
-/// usual ones before the rare ones. [`custom`](crate::custom), which is code, is not among them.
+/// All curves and combinators that a text or a file can hold: curves first, common ones before rare ones in
+/// each group. It omits [`custom`](crate::custom), which is code.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -127,16 +127,16 @@ pub fn catalogue() -> &'static [Entry] {
     &ALL
 }
 
-/// A name that no curve and no combinator has, and what to write instead.
+/// An unknown name of a curve or combinator, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct UnknownEntry(String);
 
-/// The entry with this name in the text form, or with this table in a file.
+/// Returns the entry with this name in the text form, or with this table name in a file.
 ///
 /// # Errors
-/// [`UnknownEntry`] says what to write instead: what another library's name is called here, or the
-/// nearest one.
+/// [`UnknownEntry`] suggests what to write instead: the name here of another library's name, or the nearest
+/// name.
 pub fn find_entry(name: &str) -> Result<&'static Entry, UnknownEntry> {
     let name = if name == "wsd" { "warmup_stable_decay" } else { name };
     let named = |entry: &&Entry| entry.name == name;
@@ -155,7 +155,7 @@ mod tests {
     use crate::{RunLength, ScheduleExt, suggest};
     use serde_json::{Value, json};
 
-    /// What only translations write.
+    /// Entries that only translations write.
     const INTERNAL: [&str; 13] = [
         "custom",
         "torch_chain",
@@ -205,7 +205,7 @@ mod tests {
         for entry in catalogue().iter().filter(|entry| entry.name != "warmup_stable_decay") {
             let wrong = json!({ entry.table: { "?": 0 } });
             let error = serde_json::from_value::<ScheduleConfig>(wrong).unwrap_err().to_string();
-            // The schedule that stands before a call is no argument of it.
+            // The schedule before a call is not an argument of it.
             let known: Vec<&str> = suggest::candidates(error.split(';').next().unwrap())
                 .into_iter()
                 .filter(|field| *field != "schedule")
@@ -241,7 +241,7 @@ mod tests {
                     }
                     Value::String(word) => assert_eq!(word, default, "{place}"),
                     Value::Bool(flag) => assert_eq!(flag.to_string(), default, "{place}"),
-                    // Computed, or nothing.
+                    // Computed, or absent.
                     other => assert!(other.is_null(), "{place}: {other}"),
                 }
             }

@@ -1,4 +1,4 @@
-//! A lowest and a highest rate.
+//! Lower and upper bounds of the rate.
 
 use crate::curve::{Describe, Inner, Rate, pieces::Piece, tail::Tail};
 use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub struct Floor<L = Span> {
     /// The lowest rate.
     pub floor: f64,
-    /// What is held above it.
+    /// The schedule to bound.
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
@@ -46,7 +46,7 @@ pub struct Floor<L = Span> {
 pub struct Cap<L = Span> {
     /// The highest rate.
     pub cap: f64,
-    /// What is held below it.
+    /// The schedule to bound.
     pub schedule: Box<ScheduleConfig<L>>,
 }
 

@@ -4,11 +4,10 @@ use crate::curve::{Describe, Inner, Rate, tail::Tail};
 use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = inner(0) for t < n, inner(t − n) from n on: the first rate is held during a delay of n
-/// updates.
+/// η(t) = inner(0) for t < n, then inner(t − n): the first rate is held during a delay of n updates.
 ///
-/// It leaves at least one update for what follows; where n rounds to 0 updates there is no delay. A
-/// start without updates of the weights is no rate of 0 but a frozen group of parameters.
+/// At least one update must be left after the delay; if n rounds to 0 updates there is no delay. To leave the
+/// weights unchanged at first, freeze their parameter group instead of using a rate of 0.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -29,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub struct Delay<L = Span> {
     /// n: the updates before the schedule starts.
     pub length: L,
-    /// What starts later.
+    /// The delayed schedule.
     pub schedule: Box<ScheduleConfig<L>>,
 }
 

@@ -4,16 +4,16 @@ use crate::curve::{Describe, Rate, tail::Tail};
 use crate::{OutOfRange, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = g · B(t), where the schedule inside gives the batch sizes B: the noise scale g = η/B of the
-/// updates stays the same.
+/// η(t) = g · B(t), where the inner schedule gives the batch sizes B: the noise scale g = η/B of the updates
+/// stays constant.
 ///
-/// B(t) counts samples, so it is rounded to the nearest whole number, halves up, and is at least 1;
-/// round it likewise where batches are made. The gradient is the mean over the batch. Where it is a
-/// sum, as Burn's is over accumulated batches and over devices, B is the size of what is averaged.
+/// B(t) counts samples, so it is rounded half up to a whole number and is at least 1; round it the same way
+/// where batches are made. The gradient is assumed to be the mean over the batch. If it is a sum, as Burn's
+/// is over accumulated batches and over devices, B is the size of the averaged part.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `noise_scale` | g, learning rate per sample of a batch | finite, above 0 |
+/// | `noise_scale` | g, learning rate per sample in a batch | finite, above 0 |
 ///
 /// Source: Smith et al. 2018, "Don't decay the learning rate, increase the batch size".
 ///
@@ -35,17 +35,16 @@ pub struct FollowBatchSize<L = Span> {
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
-/// The rate for batches of `to` samples by the linear rule: rate · to / from.
+/// The rate for batches of `to` samples under the linear scaling rule: rate · to / from.
 ///
-/// `rate` was tuned for plain SGD at batches of `from` samples. On n devices with a batch each, `to`
-/// is n times theirs, but only where their gradients are averaged: their sum, which Burn gives the
-/// optimizer, has n times the length already.
+/// `rate` was tuned for plain SGD with batches of `from` samples. On n devices with a batch each, multiply
+/// `to` by n only if gradients are averaged: their sum, which Burn passes to the optimizer, is already n
+/// times as long.
 ///
 /// Source: Goyal et al. 2017, "Accurate, large minibatch SGD".
 ///
 /// # Errors
-/// [`ScheduleError`] where the rate is not finite and above 0, a batch is empty, or the result is
-/// not finite.
+/// [`ScheduleError`] if the rate is not finite and above 0, a batch is empty, or the result is not finite.
 ///
 /// ```
 /// use anneal_schedule::linear_scaling;
@@ -56,10 +55,10 @@ pub fn linear_scaling(rate: f64, from: u64, to: u64) -> Result<f64, ScheduleErro
     scaled("linear_scaling", rate, from, to, |ratio| ratio)
 }
 
-/// The rate for batches of `to` samples by the square-root rule: rate · √(to / from).
+/// The rate for batches of `to` samples under the square-root scaling rule: rate · √(to / from).
 ///
-/// `rate` was tuned at batches of `from` samples. It keeps the variance of an update where the
-/// step's length does not grow with the gradient, as in Adam; on n devices `to` is n times theirs.
+/// `rate` was tuned with batches of `from` samples. The rule keeps the variance of an update if the step
+/// length does not grow with the gradient, as in Adam; on n devices, `to` is n times the batch size of one.
 ///
 /// Source: Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks";
 /// Malladi et al. 2022, "On the SDEs and scaling rules for adaptive gradient algorithms".
@@ -99,7 +98,7 @@ fn scaled(
     }
 }
 
-/// The samples of a batch: whole, and not none.
+/// The samples of a batch: a whole number, at least 1.
 fn whole(batch_size: f64) -> f64 {
     batch_size.round().max(1.0)
 }
@@ -163,9 +162,8 @@ mod tests {
         assert_eq!(resolved(sizes.follow_batch_size(0.5), 4).rate(4), 4.0);
     }
 
-    /// The mean of B gradients with unit variance has variance 1/B. Linear scaling keeps the
-    /// variance of an update of SGD per sample seen, η²/B · (1/B); square-root scaling keeps that
-    /// of one update, η²/B.
+    /// The mean of B gradients with unit variance has variance 1/B. Linear scaling keeps the variance of an
+    /// SGD update per sample seen, η²/B · (1/B); square-root scaling keeps that of one update, η²/B.
     #[test]
     fn each_rule_keeps_its_variance() {
         for (from, to) in [(256, 2_048), (512, 64), (3, 7)] {

@@ -4,15 +4,15 @@ use crate::curve::{Describe, Rate};
 use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = ((1 − μ(t)) / (1 + μ(t)))² / curvature, where the schedule inside gives the momentum μ: the
-/// rate at which Nesterov's method is critically damped on a quadratic of that curvature.
+/// η(t) = ((1 − μ(t)) / (1 + μ(t)))² / curvature, where the inner schedule gives the momentum μ: the rate at
+/// which Nesterov's method is critically damped on a quadratic of that curvature.
 ///
-/// With a smaller rate the error there shrinks more slowly, with a larger one it swings.
+/// With a smaller rate the error shrinks more slowly; with a larger one it oscillates.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `curvature` | λ, an eigenvalue of the Hessian | finite, above 0, with 1/λ finite |
-/// | `schedule` | μ, momentum | its peak below 1; a [`Cap`](super::Cap) says so where only a bound is known |
+/// | `schedule` | μ, momentum | peak below 1; use a [`Cap`](super::Cap) if only a bound is known |
 ///
 /// Source: the double root of x² − (1 + μ)(1 − ηλ) x + μ(1 − ηλ); Lucas et al. 2019, "Aggregated
 /// momentum"; O'Donoghue and Candès 2015, "Adaptive restart for accelerated gradient schemes".
@@ -67,7 +67,7 @@ impl Rate for FollowMomentum<u64> {
         self.critical(self.schedule.end_rate(step))
     }
 
-    /// The rate without momentum: how low the momentum falls is not known.
+    /// The rate without momentum, because the lowest momentum is unknown.
     fn peak(&self) -> f64 {
         1.0 / self.curvature
     }

@@ -4,10 +4,10 @@ use crate::curve::{Describe, Rate, tail::Tail};
 use crate::{OutOfRange, Schedule, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = peak / (1 + β(t)), where the schedule inside gives the noise β of a diffusion process.
+/// η(t) = peak / (1 + β(t)), where the inner schedule gives the noise β of a diffusion process.
 ///
-/// This is the reading in which all samples of a batch have the noise level of their update. Where
-/// a batch mixes levels, the same factor is a weight on each sample's loss: [`noise_weights`].
+/// This applies if all samples of a batch share one noise level per update. If a batch mixes levels, the same
+/// factor weights each sample's loss: [`noise_weights`].
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -33,15 +33,14 @@ pub struct FollowNoise<L = Span> {
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
-/// The weight on each sample's loss that replaces a [`FollowNoise`] rate where a batch mixes noise
-/// levels: w_i = 1 / (1 + β(level_i)), in (0, 1].
+/// The weights of the samples' losses that replace a [`FollowNoise`] rate if a batch mixes noise levels: w_i
+/// = 1 / (1 + β(level_i)), in (0, 1].
 ///
-/// `betas` is resolved for as many updates as there are levels. With the rate held at the peak, a
-/// sample of level l then moves the weights as much as one in a batch of level l alone does at the
-/// rate peak / (1 + β(l)).
+/// `betas` is resolved for as many updates as there are levels. With the rate held at the peak, a sample of
+/// level l then moves the weights as much as in a batch of level l alone at the rate peak / (1 + β(l)).
 ///
 /// # Errors
-/// [`ScheduleError`] where a level is not below the length of `betas`.
+/// [`ScheduleError`] if a level is not below the length of `betas`.
 ///
 /// ```
 /// use anneal_schedule::{noise_weights, prelude::*, table};
@@ -113,7 +112,7 @@ mod tests {
         assert_eq!(schedule.peak(), 2e-4);
     }
 
-    /// One update on samples of one level is the same in both readings: η₀ · w · g is η · g.
+    /// One update on samples of one level is the same either way: η₀ · w · g is η · g.
     #[test]
     fn both_readings_take_the_same_step() {
         let betas = || linear(0.1, 3.0).length(Span::steps(9));

@@ -4,10 +4,10 @@ use crate::curve::{Describe, Inner, Rate, tail::Tail};
 use crate::{OutOfRange, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = ratio · τ(t), where the schedule inside gives the temperature τ: η/τ stays the same.
+/// η(t) = ratio · τ(t), where the inner schedule gives the temperature τ: η/τ stays constant.
 ///
-/// The gradient of a loss of similarities divided by τ grows as 1/τ; the length of an update of SGD,
-/// η/τ times the gradient at temperature 1, then depends on the similarities alone.
+/// The gradient of a loss of similarities divided by τ grows as 1/τ; the length of an SGD update, η/τ times
+/// the gradient at temperature 1, then depends on the similarities alone.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -34,15 +34,15 @@ pub struct FollowTemperature<L = Span> {
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
-/// The factor per drop with which a step decay keeps η/τ at each drop, for a temperature
-/// τ = τ₀ e^(−ρt) and drops `every` Δ updates: e^(−ρΔ).
+/// The factor per drop with which a step decay keeps η/τ at each drop, for a temperature τ = τ₀ e^(−ρt) and
+/// drops every Δ = `every` updates: e^(−ρΔ).
 ///
-/// Between two drops η/τ grows by up to e^(ρΔ). To keep it at every update, follow the temperature
-/// itself: [`FollowTemperature`].
+/// Between drops, η/τ grows by up to e^(ρΔ). To keep it at every update, follow the temperature itself:
+/// [`FollowTemperature`].
 ///
 /// # Errors
-/// [`ScheduleError`] where ρ is negative or not finite, where there are no updates between two
-/// drops, or where the factor would round to 0.
+/// [`ScheduleError`] if ρ is negative or not finite, if there are no updates between drops, or if the factor
+/// would round to 0.
 ///
 /// ```
 /// use anneal_schedule::{prelude::*, temperature_drop_factor};

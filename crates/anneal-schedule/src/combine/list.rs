@@ -1,7 +1,6 @@
-//! Lists of schedules, also of different types.
+//! Lists of schedules, possibly of different types.
 
-/// What can be given where several schedules are asked for: an array or a vector of one type, or a
-/// tuple of up to eight, each of its own type.
+/// A list of schedules as an argument: an array or a vector of one type, or a tuple of up to eight types.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;

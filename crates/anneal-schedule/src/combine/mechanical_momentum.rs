@@ -4,20 +4,19 @@ use crate::curve::{Describe, Rate};
 use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// β(t) = 1 − friction · √η(t), where the schedule inside gives the rate η: a schedule of momentum, not
-/// of rates.
+/// β(t) = 1 − friction · √η(t), where the inner schedule gives the rate η: a schedule of momentum, not of
+/// rates.
 ///
-/// Heavy-ball updates are then those of one particle under one friction, x″ = −γ x′ − ∇f(x), seen
-/// at intervals of √η. When the rate falls the momentum rises, and the motion stays the same.
+/// Heavy-ball updates then follow one particle under constant friction, x″ = −γ x′ − ∇f(x), sampled at
+/// intervals of √η. When the rate falls the momentum rises, and the motion stays the same.
 ///
-/// A momentum is below 1: where the rate is so small that β would round to 1, it is the largest
-/// number under 1.
+/// A momentum is below 1: if the rate is so small that β would round to 1, it is the largest number below 1.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `friction` | γ, per √(learning rate) | above 0, at most 1/√peak of the rate, so that β ≥ 0 |
 ///
-/// Where only a bound of the rate's peak is known, a [`Cap`](super::Cap) inside lowers it.
+/// If only a bound of the rate's peak is known, an inner [`Cap`](super::Cap) lowers it.
 ///
 /// Source: Qian 1999, "On the momentum term in gradient descent learning algorithms".
 ///
@@ -71,7 +70,7 @@ impl Rate for MechanicalMomentum<u64> {
         self.momentum(self.schedule.end_rate(step))
     }
 
-    /// A momentum is below 1: how low the rate falls is not known.
+    /// The bound of any momentum, because the lowest rate is unknown.
     fn peak(&self) -> f64 {
         BELOW_ONE
     }
@@ -107,7 +106,7 @@ mod tests {
             let x = heavy_ball(rate, momentum.rate(step), curvature);
             // The discretization's error is of the order of the interval √η.
             assert!((x - exact).abs() < 0.5 * rate.sqrt(), "{rate}: {x}, not {exact}");
-            // With the other rate's momentum it moves otherwise.
+            // With the other rate's momentum it moves differently.
             let wrong = heavy_ball(rate, momentum.rate(1 - step), curvature);
             assert!((wrong - exact).abs() > 0.02, "{rate}: {wrong}");
         }

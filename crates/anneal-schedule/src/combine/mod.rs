@@ -1,4 +1,4 @@
-//! The combinators: schedules from schedules, and the builder calls that make them.
+//! The combinators, which make schedules from schedules, and the builder calls that create them.
 
 mod bounds;
 mod delay;
@@ -39,7 +39,7 @@ use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
 
 /// The builder calls that every description has: curves, combinators and [`ScheduleConfig`].
 ///
-/// Growing a description never fails; [`resolve`](ScheduleExt::resolve) checks it all at once.
+/// Extending a description never fails; [`resolve`](ScheduleExt::resolve) checks it as a whole.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -48,90 +48,89 @@ use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
 /// # Ok::<(), ScheduleError>(())
 /// ```
 pub trait ScheduleExt: Into<ScheduleConfig> {
-    /// Puts a linear [`Warmup`] of `length` before it, which shifts it.
+    /// Adds a linear [`Warmup`] of `length` before this schedule, which shifts it.
     fn warmup(self, length: Span) -> Warmup {
         Warmup::new(length, self)
     }
 
-    /// Goes on with `next` after `length`: a [`Sequence`].
+    /// Continues with `next` after `length`: a [`Sequence`].
     fn then(self, length: Span, next: impl Into<ScheduleConfig>) -> Sequence {
         Sequence::start(self.into()).then(length, next)
     }
 
-    /// Never below `floor`: a [`Floor`].
+    /// Bounds the rate below by `floor`: a [`Floor`].
     fn floor(self, floor: f64) -> Floor {
         Floor { floor, schedule: Box::new(self.into()) }
     }
 
-    /// Never above `cap`: a [`Cap`].
+    /// Bounds the rate above by `cap`: a [`Cap`].
     fn cap(self, cap: f64) -> Cap {
         Cap { cap, schedule: Box::new(self.into()) }
     }
 
-    /// `factor` times as much: a [`Scale`].
+    /// Multiplies the rate by `factor`: a [`Scale`].
     fn scale(self, factor: f64) -> Scale {
         Scale { factor, schedule: Box::new(self.into()) }
     }
 
-    /// Again after every `every`, to the end of the run: a [`Repeat`].
+    /// Repeats it every `every` to the end of the run: a [`Repeat`].
     fn repeat_every(self, every: Span) -> Repeat {
         Repeat { every, count: None, schedule: Box::new(self.into()) }
     }
 
-    /// `count` times in equal parts of the run: a [`Repeat`].
+    /// Repeats it `count` times in equal parts of the run: a [`Repeat`].
     fn repeat_times(self, count: u64) -> Repeat {
         Repeat { every: Span::Rest, count: Some(count), schedule: Box::new(self.into()) }
     }
 
-    /// Later by `length`, during which its first rate is held: a [`Delay`].
+    /// Delays it by `length`, during which its first rate is held: a [`Delay`].
     fn delay(self, length: Span) -> Delay {
         Delay { length, schedule: Box::new(self.into()) }
     }
 
-    /// `factor` times as slow: a [`Stretch`].
+    /// Makes it `factor` times as slow: a [`Stretch`].
     fn stretch(self, factor: f64) -> Stretch {
         Stretch { factor, schedule: Box::new(self.into()) }
     }
 
-    /// Cut off where the run ends: the rates of the longer run that it is made for. A [`Truncate`].
+    /// Cuts it off where the run ends, keeping the rates of the longer run it was made for: a [`Truncate`].
     fn truncate(self) -> Truncate {
         Truncate { length: Span::Rest, schedule: Box::new(self.into()) }
     }
 
-    /// From `shift` after its start on: a [`Phase`] of a periodic schedule.
+    /// Starts a periodic schedule `shift` after its start: a [`Phase`].
     fn phase(self, shift: Span) -> Phase {
         Phase { shift, schedule: Box::new(self.into()) }
     }
 
-    /// Its mean over the last `window`: [`Smooth`].
+    /// Averages it over the last `window`: a [`Smooth`].
     fn smooth(self, window: Span) -> Smooth {
         Smooth { window, schedule: Box::new(self.into()) }
     }
 
-    /// The rate that keeps `noise_scale`, rate per sample of a batch, while this is the batch size:
-    /// a [`FollowBatchSize`].
+    /// The rate that keeps `noise_scale`, the rate per sample in a batch, if this is the batch size: a
+    /// [`FollowBatchSize`].
     fn follow_batch_size(self, noise_scale: f64) -> FollowBatchSize {
         FollowBatchSize { noise_scale, schedule: Box::new(self.into()) }
     }
 
-    /// The rate `peak` / (1 + β), where this is the β of a diffusion process: a [`FollowNoise`].
+    /// The rate `peak` / (1 + β) if this is the β of a diffusion process: a [`FollowNoise`].
     fn follow_noise(self, peak: f64) -> FollowNoise {
         FollowNoise { peak, schedule: Box::new(self.into()) }
     }
 
-    /// The rate that damps Nesterov's method critically at `curvature`, where this is its momentum:
-    /// a [`FollowMomentum`].
+    /// The rate that critically damps Nesterov's method at `curvature` if this is its momentum: a
+    /// [`FollowMomentum`].
     fn follow_momentum(self, curvature: f64) -> FollowMomentum {
         FollowMomentum { curvature, schedule: Box::new(self.into()) }
     }
 
-    /// The momentum of a particle under `friction`, where this is the rate: a
-    /// [`MechanicalMomentum`].
+    /// The momentum of a particle under `friction` if this is the rate: a [`MechanicalMomentum`].
     fn mechanical_momentum(self, friction: f64) -> MechanicalMomentum {
         MechanicalMomentum { friction, schedule: Box::new(self.into()) }
     }
 
-    /// `ratio` times the temperature that this is: a [`FollowTemperature`].
+    /// The rate `ratio` times the temperature, if this is the temperature: a [`FollowTemperature`].
     fn follow_temperature(self, ratio: f64) -> FollowTemperature {
         FollowTemperature { ratio, schedule: Box::new(self.into()) }
     }
@@ -146,7 +145,7 @@ pub trait ScheduleExt: Into<ScheduleConfig> {
         sum([self.into(), other.into()])
     }
 
-    /// Checks the whole description against the length of the run and gives the schedule.
+    /// Checks the whole description against the length of the run and returns the schedule.
     ///
     /// # Errors
     /// [`ScheduleError`] names the field, the value and the allowed range.

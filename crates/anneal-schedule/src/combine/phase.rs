@@ -1,4 +1,4 @@
-//! A periodic schedule from another point of its period on.
+//! A periodic schedule that starts at a later point.
 
 use crate::curve::{Describe, Rate, tail::Tail};
 use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// η(t) = inner(t + shift).
 ///
-/// Meant for a schedule that is periodic and goes on, such as [`Repeat`](super::Repeat), warm
-/// restarts, or a cosine told to continue: one that ends with the run would end `shift` updates
-/// before it, and hold. Half a period apart, two schedules take turns, as for the two players of a
-/// GAN.
+/// Meant for an endless periodic schedule such as [`Repeat`](super::Repeat), warm restarts, or a cosine told
+/// to continue: a schedule that ends with the run would end `shift` updates before it, and hold. Half a
+/// period apart, two schedules alternate, for example for the two players of a GAN.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -30,9 +29,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Phase<L = Span> {
-    /// How far into the schedule the first update stands.
+    /// The position in the schedule of the first update.
     pub shift: L,
-    /// What is shifted.
+    /// The shifted schedule.
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
@@ -40,7 +39,7 @@ impl Describe for Phase {
     type Resolved = Phase<u64>;
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<Phase<u64>, ScheduleError> {
-        // The shift must not change the period, so what stands inside sees the same run.
+        // The shift must not change the period, so the inner schedule sees the same run.
         let schedule = Box::new(self.schedule.resolve_in(&scope.inside("schedule")?)?);
         let shift = scope.milestone("shift", scope.stated("shift", self.shift)?)?;
         Ok(Phase { shift, schedule })
@@ -77,7 +76,7 @@ mod tests {
 
     #[test]
     fn half_a_wave_apart_two_cosines_sum_to_their_peak() {
-        // cos²(x) + sin²(x) = 1: a full wave lasts 20 updates, half of it is 10.
+        // cos²(x) + sin²(x) = 1: a full wave lasts 20 updates, half a wave 10.
         let wave = || cosine(1.0).length(Span::steps(10)).after(AfterEnd::Continue);
         let both = resolved(wave().plus(wave().phase(Span::steps(10))), 1_000);
         for step in (0..1_000).chain([u64::MAX]) {

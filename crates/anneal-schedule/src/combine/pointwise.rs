@@ -1,4 +1,4 @@
-//! Product, sum, minimum, maximum and multiple of schedules, point by point.
+//! Pointwise product, sum, minimum, maximum and multiple of schedules.
 
 use super::IntoList;
 use crate::curve::{Describe, Inner, Rate, pieces::Piece, tail::Tail};
@@ -11,14 +11,14 @@ macro_rules! pointwise {
         ///
         /// | field | range |
         /// | --- | --- |
-        /// | `schedules` | at least one, whose combination stays finite |
+        /// | `schedules` | at least one; their combination must be finite |
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
         #[serde(deny_unknown_fields)]
         #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
         #[must_use]
         pub struct $name<L = Span> {
-            /// What is combined.
+            /// The combined schedules.
             pub schedules: Vec<ScheduleConfig<L>>,
         }
 
@@ -123,12 +123,12 @@ fn check_finite<R: Rate>(resolved: R, scope: &Scope<'_>) -> Result<R, ScheduleEr
 pub struct Scale<L = Span> {
     /// The factor.
     pub factor: f64,
-    /// What is multiplied.
+    /// The schedule to multiply.
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
 impl Product {
-    /// One more factor; no product within a product.
+    /// Adds a factor, without nesting products.
     pub fn times(mut self, other: impl Into<ScheduleConfig>) -> Self {
         self.schedules.push(other.into());
         self
@@ -136,7 +136,7 @@ impl Product {
 }
 
 impl Sum {
-    /// One more summand; no sum within a sum.
+    /// Adds a summand, without nesting sums.
     pub fn plus(mut self, other: impl Into<ScheduleConfig>) -> Self {
         self.schedules.push(other.into());
         self

@@ -1,26 +1,26 @@
-//! A schedule again and again.
+//! A repeated schedule.
 
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
 use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = inner(t mod n): again after every n updates. After `count` repetitions, where one is
-/// given, the rate is held that the last of them has reached.
+/// η(t) = inner(t mod n): restarts every n updates. After `count` repetitions, if given, the rate reached by
+/// the last one is held.
 ///
 /// ```text
 /// repeat_every(30ep)             every 30 epochs, to the end of the run
-/// repeat_times(3)                3 times, a third of the run each
-/// repeat_every(30ep).count(3)    every 30 epochs, 3 times in all
+/// repeat_times(3)                3 times, each a third of the run
+/// repeat_every(30ep).count(3)    every 30 epochs, 3 times in total
 /// ```
 ///
-/// What stands inside fills n updates: a cosine without a length of its own ends with each
-/// repetition. The length is rounded once, so all repetitions are equally long; of a run that
-/// `count` does not divide, the last updates hold the rate.
+/// The inner schedule fills n updates: a cosine without a length of its own ends with each repetition. The
+/// length is rounded once, so all repetitions are equally long; if `count` does not divide the run, the last
+/// updates hold the rate.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `every` | n, a span | inside the run; default: what is left of it, divided by `count` |
-/// | `count` | number of repetitions | at least 1; default: without an end, where `every` is given |
+/// | `count` | number of repetitions | at least 1; default: unlimited, if `every` is given |
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -37,13 +37,13 @@ use serde::{Deserialize, Serialize};
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 #[must_use]
 pub struct Repeat<L = Span> {
-    /// n: how long each repetition is.
+    /// n: the length of each repetition.
     #[serde(default)]
     pub every: L,
     /// The number of repetitions after which the rate is held.
     #[serde(default)]
     pub count: Option<u64>,
-    /// What is repeated.
+    /// The repeated schedule.
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
@@ -72,12 +72,12 @@ impl Describe for Repeat {
     }
 }
 
-/// The updates of each of `count` repetitions that fill what is left of the run.
+/// The updates of each repetition if `count` of them fill what is left of the run.
 fn share(scope: &Scope<'_>, count: u64) -> Result<u64, ScheduleError> {
     let left = scope.length("every", Span::Rest)?;
     match left / count {
         0 => {
-            let allowed = format!("at most {left}, an update for each repetition");
+            let allowed = format!("at most {left}, one update per repetition");
             Err(scope.out_of_range("count", count.to_string(), allowed))
         }
         every => Ok(every),
@@ -101,7 +101,7 @@ impl Rate for Repeat<u64> {
 
     fn end_rate(&self, step: u64) -> f64 {
         let (repetitions, rest) = (step / self.every, step % self.every);
-        // Where a repetition would begin, the one before has reached its end.
+        // Where a repetition would start, the previous one has reached its end.
         if self.is_over(repetitions) || (rest == 0 && repetitions > 0) {
             self.schedule.end_rate(self.every)
         } else {
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn so_many_times_are_equal_parts_of_what_is_left() {
-        // 90 updates are left after the warm-up: 22 for each of four, and two that hold the end.
+        // 90 updates are left after the warm-up: 22 for each of four repetitions, and two that hold the end.
         let schedule = resolved(linear(1.0, 0.0).repeat_times(4).warmup(Span::steps(10)), 100);
         let saw = |t: u64| if t < 88 { 1.0 - (t % 22) as f64 / 22.0 } else { 0.0 };
         for t in 0..90 {
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(refused(constant(1.0).repeat_every(Span::steps(5)).count(0)), "repeat.count");
         assert_eq!(refused(constant(1.0).repeat_times(0)), "repeat.count");
         assert_eq!(refused(constant(1.0).repeat_times(101)), "repeat.count");
-        // What stands inside has no more updates than a repetition.
+        // The inner schedule has no more updates than a repetition.
         let long = linear(1.0, 0.0).length(Span::steps(6)).repeat_every(Span::steps(5));
         assert_eq!(refused(long), "repeat.schedule.polynomial.length");
     }

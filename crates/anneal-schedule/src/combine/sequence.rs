@@ -6,10 +6,10 @@ use crate::curve::{Describe, Inner, Rate, cycle::end_in_parts, tail::Tail};
 use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// Schedules one after another: each starts at its own step 0 where its part begins.
+/// Consecutive schedules; each starts at its own step 0 where its part starts.
 ///
-/// Part i begins at the sum of the lengths before it, rounded once. A part of length 0 is skipped.
-/// Where the last part ends before the run does, its last rate is held.
+/// Part i starts at the sum of the lengths before it, rounded once. A part of length 0 is skipped. If the
+/// last part ends before the run, its last rate is held.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -32,9 +32,9 @@ use serde::{Deserialize, Serialize};
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 #[must_use]
 pub struct Sequence<L = Span> {
-    /// The schedules in their order.
+    /// The schedules, in order.
     pub parts: Vec<Part<L>>,
-    /// The updates at which the parts begin, once resolved.
+    /// The updates at which the parts start, set on resolution.
     #[serde(skip)]
     starts: Vec<u64>,
 }
@@ -45,7 +45,7 @@ pub struct Sequence<L = Span> {
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Part<L = Span> {
-    /// How long it lasts.
+    /// The length of the part.
     #[serde(default)]
     pub length: L,
     /// The schedule of this part.
@@ -76,7 +76,7 @@ impl Sequence {
         Self { parts: vec![Part { length: Span::Rest, schedule }], starts: vec![] }
     }
 
-    /// Ends the last part after `length` and goes on with `next`.
+    /// Ends the last part after `length` and continues with `next`.
     pub fn then(mut self, length: Span, next: impl Into<ScheduleConfig>) -> Self {
         if let Some(last) = self.parts.last_mut() {
             last.length = length;
@@ -102,14 +102,14 @@ impl Describe for Sequence {
                     let allowed = "updates, epochs or a percentage for all but the last part";
                     return Err(scope.out_of_range(&field, part.length.to_string(), allowed));
                 }
-                // The run's end is the part's; what stands in it fills the run, not the part.
+                // The part ends with the run; schedules inside it fill the run, not the part.
                 None
             } else if part.length.is_zero() {
                 Some(0)
             } else {
                 Some(scope.length_at(&field, part.length, start)?)
             };
-            // A part that is skipped is checked as well, as if it had all that is left.
+            // A skipped part is checked too, as if it had all that is left.
             let stretch = length.filter(|&updates| updates > 0);
             let inside = scope.inside_part(&format!("parts[{i}].schedule"), start, stretch)?;
             let schedule = part.schedule.resolve_in(&inside)?;
@@ -132,7 +132,7 @@ const NO_END: u64 = u64::MAX;
 
 impl Rate for Sequence<u64> {
     fn rate(&self, step: u64) -> f64 {
-        // The first part begins at 0, so at least one has begun.
+        // The first part starts at 0, so at least one has started.
         let i = self.starts.partition_point(|&start| start <= step).saturating_sub(1);
         let (part, step) = (&self.parts[i], step - self.starts[i]);
         if step < part.length {
@@ -143,7 +143,7 @@ impl Rate for Sequence<u64> {
     }
 
     fn end_rate(&self, step: u64) -> f64 {
-        // A part that would begin at `step` has not begun.
+        // A part that would start at `step` has not started.
         let i = self.starts.partition_point(|&start| start < step).saturating_sub(1);
         let part = &self.parts[i];
         part.schedule.end_rate((step - self.starts[i]).min(part.length))

@@ -4,20 +4,19 @@ use crate::curve::{Describe, Inner, Rate, tail::Tail};
 use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = (1/k) Σ inner(t − i) over i = 0 … k − 1, where inner is inner(0) at steps below 0: the
-/// mean over the last k updates.
+/// η(t) = (1/k) Σ inner(t − i) over i = 0 … k − 1, with inner(0) at steps below 0: the mean over the last k
+/// updates.
 ///
-/// A jump of the schedule inside becomes k steps of a k-th of it. The largest jump falls, the total
-/// variation does not rise, and whatever was reached is reached k − 1 updates later.
+/// A jump of the inner schedule becomes k steps of a k-th of it. The largest jump shrinks, the total
+/// variation does not grow, and every level is reached k − 1 updates later.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `window` | k, a span | inside the run; at most [`MAX_EVALUATIONS`] updates, where the mean has no closed form |
+/// | `window` | k, a span | inside the run; at most [`MAX_EVALUATIONS`] updates if the mean has no closed form |
 ///
-/// The mean of a constant, of a straight line and of an exponential that decays without an end, and
-/// of multiples of them, has a closed form. Any other costs min(k, t + 1) rates of the schedule
-/// inside, at step 10¹² as many as at step k. Averages inside averages multiply, and their product
-/// is limited as a single window is.
+/// The mean of a constant, a straight line and an endless exponential decay, and of multiples of them, has a
+/// closed form. Any other schedule costs min(k, t + 1) inner rates, as many at step 10¹² as at step k. The
+/// costs of nested averages multiply, and their product has the same limit.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -32,13 +31,13 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Smooth<L = Span> {
-    /// k: the updates that are averaged.
+    /// k: the number of updates in the average.
     pub window: L,
-    /// What is averaged.
+    /// The averaged schedule.
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
-/// How many rates of a schedule one rate of its moving average may cost: well under a millisecond.
+/// The maximum number of inner rates that one rate of the average may cost: well under a millisecond.
 pub const MAX_EVALUATIONS: u64 = 10_000;
 
 impl Describe for Smooth {
@@ -47,13 +46,13 @@ impl Describe for Smooth {
     fn resolve(&self, scope: &Scope<'_>) -> Result<Smooth<u64>, ScheduleError> {
         let window = scope.length("window", scope.stated("window", self.window)?)?;
         let most = MAX_EVALUATIONS / scope.evaluations();
-        // What has a closed form needs one evaluation, and holds no averages.
+        // A schedule with a closed form needs one evaluation and contains no averages.
         let times = if window > most { 1 } else { window };
         let schedule = self.schedule.resolve_in(&scope.inside_times("schedule", times)?)?;
         if window > most && schedule.mean(0, window).is_none() {
             let allowed = format!(
-                "at most {most} updates: each rate costs as many of the schedule inside, and \
-                 {MAX_EVALUATIONS} are allowed with all averages around it"
+                "at most {most} updates: each rate needs as many rates of the inner schedule, and \
+                 the limit is {MAX_EVALUATIONS} over all nested averages"
             );
             return Err(scope.out_of_range("window", format!("{window} updates"), allowed));
         }
@@ -62,8 +61,8 @@ impl Describe for Smooth {
 }
 
 impl Smooth<u64> {
-    /// The mean with `last` as the rate at `step`. As a running mean it stays between the lowest and
-    /// the highest rate, where a sum might overflow, and is exact for rates that are all the same.
+    /// The mean with `last` as the rate at `step`. A running mean stays between the lowest and the highest
+    /// rate, where a sum might overflow, and is exact if all rates are equal.
     fn average(&self, step: u64, last: f64) -> f64 {
         if let Some(mean) = self.schedule.mean(step, self.window) {
             return mean;
@@ -73,7 +72,7 @@ impl Smooth<u64> {
             return last;
         }
         let mut mean = self.schedule.rate(first);
-        // The first rate stands for the steps below 0 too.
+        // The first rate also stands for the steps below 0.
         let mut count = self.window - (step - first);
         for at in first + 1..=step {
             let rate = if at == step { last } else { self.schedule.rate(at) };
@@ -98,7 +97,7 @@ impl Rate for Smooth<u64> {
     }
 
     fn tail(&self) -> Tail {
-        // The average of a window keeps the law of its schedule; of waves it may be no wave.
+        // The average keeps the tail of its schedule, except that averaged waves may vanish.
         match self.schedule.tail() {
             Tail::Waves(_) => Tail::Unknown,
             tail => tail,
@@ -119,7 +118,7 @@ mod tests {
         Decay, constant, exponential, linear, refused, resolved, step_decay, table,
     };
 
-    /// The definition, with plain sums.
+    /// The definition, as a plain sum.
     fn defined(rates: &[f64], step: usize, k: usize) -> f64 {
         (0..k).map(|i| rates[step.saturating_sub(i)]).sum::<f64>() / k as f64
     }
@@ -199,7 +198,7 @@ mod tests {
         let run = crate::RunLength::updates(1 << 62);
         let half = Span::steps(1 << 61);
         let line = linear(1.0, 0.0).smooth(half).resolve(run).unwrap();
-        // Half of the window lies before the start; then the mean of ½ … 1 is ¾.
+        // Half of the window lies before the start; the mean of ½ … 1 is then ¾.
         assert_eq!([0, (1 << 60) - 1].map(|t| line.rate(t)), [1.0, 1.0 - 1.0 / 16.0]);
         assert!((line.rate(1 << 61) - 0.75).abs() < 1e-15);
         let average = |t: u64| linear(1.0, 0.0).smooth(half).resolve(run).unwrap().rate(t);

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 /// η(t) = inner(⌊t / factor⌋): every length inside is `factor` times as long.
 ///
-/// Above 1 each rate is used several times, below 1 some are skipped; no rate is made up between
-/// two. What stands inside has the run's updates divided by the factor: where it fills the run, it
-/// still does so once stretched.
+/// Above 1 each rate is used several times, below 1 some are skipped; rates are not interpolated. The inner
+/// schedule sees the run's updates divided by the factor, so a schedule that fills the run still fills it
+/// once stretched.
 ///
 /// | field | range |
 /// | --- | --- |
-/// | `factor` | \[10⁻⁶, 10⁶\]; exact where whole, else to f64's digits |
+/// | `factor` | \[10⁻⁶, 10⁶\]; exact if whole, otherwise to f64 precision |
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -26,13 +26,13 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Stretch<L = Span> {
-    /// How many times as long everything is.
+    /// The factor of every length.
     pub factor: f64,
-    /// What is stretched.
+    /// The stretched schedule.
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
-/// The longest run; what is sped up gets no longer one.
+/// The longest run; speeding up does not allow a longer one.
 const MAX_UPDATES: u64 = 1 << 63;
 
 /// ⌊step / factor⌋.
@@ -41,11 +41,11 @@ fn inner_step(step: u64, factor: f64) -> u64 {
         return step / factor as u64;
     }
     let quotient = step as f64 / factor;
-    // 7 / 0.7 may miss 10 by a rounding error; 2 ulp forgive it.
+    // 7 / 0.7 may miss 10 by a rounding error; tolerate 2 ulp.
     (quotient + 2.0 * f64::EPSILON * quotient) as u64
 }
 
-/// The updates that are asked for inside during `updates` updates outside, or reached at their end.
+/// The inner updates used during `updates` outer updates, or reached at their end.
 fn inner_length(updates: u64, factor: f64) -> u64 {
     let asked = inner_step(updates.saturating_sub(1), factor).saturating_add(1);
     asked.max(inner_step(updates, factor))
@@ -69,7 +69,7 @@ impl Rate for Stretch<u64> {
 
     fn end_rate(&self, step: u64) -> f64 {
         let inside = inner_step(step, self.factor);
-        // In the middle of an inner update its rate is in use already.
+        // In the middle of an inner update its rate is already in use.
         if step > 0 && inner_step(step - 1, self.factor) == inside {
             self.schedule.rate(inside)
         } else {
@@ -88,7 +88,7 @@ impl Rate for Stretch<u64> {
     }
 
     fn tail(&self) -> Tail {
-        // Slower or faster by a factor, by the same law.
+        // A constant factor in time does not change the tail.
         self.schedule.tail()
     }
 }
@@ -135,8 +135,8 @@ mod tests {
             let schedule = resolved(cosine(1.0).stretch(factor), updates);
             let plain = resolved(cosine(1.0), updates);
             for step in 0..updates {
-                // Behind by at most an inner update and the rounding of their number, each `factor`
-                // updates long; the cosine falls by at most π/2 in a whole run.
+                // It lags by at most one inner update plus the rounding of their number, each `factor`
+                // updates long; the cosine falls by at most π/2 over the whole run.
                 let behind = schedule.rate(step) - plain.rate(step);
                 let most = std::f64::consts::FRAC_PI_2 * 2.0 * factor / updates as f64;
                 assert!(behind.abs() <= most, "{factor}: {behind} at {step}");

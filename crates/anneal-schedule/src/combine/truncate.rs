@@ -1,4 +1,4 @@
-//! A schedule of a longer run.
+//! The beginning of a longer schedule.
 
 use crate::curve::pieces::{Piece, Shape, cut};
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
@@ -6,20 +6,19 @@ use crate::run::MAX_UPDATES;
 use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// The schedule of a longer run, of which this run is the beginning: for a short try of a real
-/// recipe.
+/// The beginning of the schedule of a longer run: for a short trial of a real recipe.
 ///
 /// ```text
-/// truncate()         as long a run as the lengths inside need; where they fit, the run itself
+/// truncate()         a run as long as the inner lengths need; if they fit, the run itself
 /// truncate(100ep)    a run of 100 epochs
 /// ```
 ///
-/// Every update has the rate that it has in the long run: percentages, epochs and the rest of the
-/// run are those of the long one. A run that turns out longer holds the last rate from there on.
-/// [`Schedule::truncated_from`](crate::Schedule::truncated_from) says how long the long run is.
+/// Every update has the rate it has in the long run: percentages, epochs and the rest of the run refer to the
+/// long one. If the run is longer than that, the last rate is held.
+/// [`Schedule::truncated_from`](crate::Schedule::truncated_from) returns the length of the long run.
 ///
-/// A recipe that says its lengths in percent fits into every run, so that `truncate()` changes
-/// nothing: give the length.
+/// A recipe whose lengths are all in percent fits into every run, so `truncate()` changes nothing: give the
+/// length.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -43,15 +42,15 @@ use serde::{Deserialize, Serialize};
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 #[must_use]
 pub struct Truncate<L = Span> {
-    /// The length of the long run; as long as the schedule needs unless said otherwise.
+    /// The length of the long run; by default, what the schedule needs.
     #[serde(default)]
     pub length: L,
-    /// What is cut off.
+    /// The schedule to cut off.
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
 impl Truncate {
-    /// Says how long the long run is.
+    /// Sets the length of the long run.
     pub fn length(mut self, length: Span) -> Self {
         self.length = length;
         self
@@ -64,7 +63,7 @@ impl Truncate {
         Ok(Truncate { length: updates, schedule: Box::new(schedule) })
     }
 
-    /// The schedule in a run that is longer than what is left of this one by what does not fit.
+    /// Resolves the schedule in a run longer than this one by the updates that do not fit.
     fn in_longer_run(
         &self,
         scope: &Scope<'_>,
@@ -81,7 +80,7 @@ impl Truncate {
             match self.in_run(updates, scope) {
                 Err(again @ ScheduleError::TooLong { .. }) => {
                     let still = shortage(&again);
-                    // Where as much is missing as before, a longer run helps little or nothing.
+                    // If as much is missing as before, a longer run helps little or not at all.
                     more = if still == short { more.saturating_mul(2) } else { still };
                     short = still;
                 }
@@ -92,13 +91,13 @@ impl Truncate {
     }
 }
 
-/// The most runs that are tried; each is longer than the one before.
+/// The maximum number of runs tried; each is longer than the previous one.
 const MAX_TRIES: usize = 100;
 
-/// The length of a schedule that fits into its run.
+/// Marks a schedule that fits into its run.
 const NO_END: u64 = u64::MAX;
 
-/// The updates that a run is too short by.
+/// The number of updates that a run is too short by.
 fn shortage(error: &ScheduleError) -> u64 {
     match error {
         ScheduleError::TooLong { updates, left, .. } => updates - left,
@@ -119,7 +118,7 @@ impl Describe for Truncate {
             return self.in_run(length, scope);
         }
         match self.schedule.resolve_in(&scope.inside("schedule")?) {
-            // One outside finds a run for both.
+            // An outer one finds a run for both.
             Err(error @ ScheduleError::TooLong { .. }) if !scope.is_truncated() => {
                 self.in_longer_run(scope, error)
             }
@@ -169,14 +168,14 @@ impl Rate for Truncate<u64> {
     }
 }
 
-/// How many updates `node` would have in a run as long as a [`Truncate`] in it needs; `None` where
-/// there is none that reaches to the end.
+/// The number of updates `node` would have in a run as long as its inner [`Truncate`] needs; `None` if none
+/// reaches the end.
 pub(crate) fn untruncated(node: &ScheduleConfig<u64>) -> Option<u64> {
     let own = match node {
         ScheduleConfig::Truncate(Truncate { length, .. }) if *length != NO_END => Some(*length),
         _ => None,
     };
-    // What ends before the run does is not cut off by it.
+    // A schedule that ends before the run is not cut off by it.
     let open = node.inner().into_iter().filter(|inner| inner.length == u64::MAX);
     let inside =
         open.filter_map(|inner| Some(untruncated(inner.node)?.saturating_add(inner.start)));
@@ -192,7 +191,7 @@ mod tests {
     };
     use crate::{RunLength, ScheduleConfig};
 
-    /// Recipes with lengths of their own, and the updates of the run that each is made for.
+    /// Recipes with fixed lengths, and the updates of the run that each is made for.
     fn recipes() -> Vec<(ScheduleConfig, u64)> {
         let (ten, ninety) = (Span::epochs(10), Span::epochs(90));
         vec![
@@ -212,7 +211,7 @@ mod tests {
         for (recipe, updates) in recipes() {
             let run = RunLength::updates_per_epoch(10);
             let long = recipe.clone().resolve(run.epochs(updates as usize / 10 + 20));
-            // What is a share of the run is that of the long one.
+            // A share of the run refers to the long run.
             let long = if recipe.to_string().contains('%') {
                 recipe.clone().resolve(run.epochs(100)).unwrap()
             } else {
@@ -237,7 +236,7 @@ mod tests {
         let short = recipe().truncate().length(Span::epochs(100)).resolve(run.epochs(7)).unwrap();
         assert!((0..70).all(|step| short.rate(step) == long.rate(step)), "{short}");
         assert_eq!(short.truncated_from(), Some(1_000));
-        // In a run that is longer it ends when the recipe does.
+        // In a longer run it ends when the recipe does.
         let longer = recipe().truncate().length(Span::epochs(5)).resolve(run.epochs(7)).unwrap();
         let five = recipe().resolve(run.epochs(5)).unwrap();
         assert!((0..70).all(|step| longer.rate(step) == five.rate(step)), "{longer}");

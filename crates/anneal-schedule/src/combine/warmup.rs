@@ -5,7 +5,7 @@ use crate::curve::{Describe, Inner, Rate, half_cosine, tail::Tail};
 use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// A rise to the schedule inside it, over n updates:
+/// A rise over n updates to the inner schedule:
 ///
 /// ```text
 /// prefix:   η(t) = w((t+1)/(n+1)) · inner(0)   for t < n,   inner(t − n)   from n on
@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 /// w(x) = start + (1 − start) · ramp(x)
 /// ```
 ///
-/// The first update is not wasted on a rate of 0, and the peak is not used twice. A prefix shifts
-/// what follows and leaves it at least one update; an overlay does neither. Where n rounds to 0
-/// updates there is no warm-up.
+/// The first update does not waste a rate of 0, and the peak is not used twice. A prefix shifts the schedule
+/// and leaves at least one update for it; an overlay does neither. If n rounds to 0 updates there is no
+/// warm-up.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `length` | n, a span | inside the run; as a prefix shorter than what is left of it |
+/// | `length` | n, a span | inside the run; a prefix must be shorter than what is left of it |
 /// | `ramp` | shape of the rise | see [`Ramp`]; default linear |
 /// | `start` | share of the peak that the rise starts from | [0, 1); exponential: (0, 1); default 0 |
 /// | `overlay` | | default false |
@@ -47,10 +47,10 @@ pub struct Warmup<L = Span> {
     /// The share of the peak that the rise starts from.
     #[serde(default)]
     pub start: f64,
-    /// Whether it lies over the schedule instead of before it.
+    /// Whether it overlaps the schedule instead of preceding it.
     #[serde(default)]
     pub overlay: bool,
-    /// What it rises to.
+    /// The schedule it rises to.
     pub schedule: Box<ScheduleConfig<L>>,
 }
 
@@ -83,7 +83,7 @@ impl Warmup {
         }
     }
 
-    /// Gives the rise a shape.
+    /// Sets the shape of the rise.
     pub fn ramp(mut self, ramp: Ramp) -> Self {
         self.ramp = ramp;
         self
@@ -95,7 +95,7 @@ impl Warmup {
         self
     }
 
-    /// Lies over the schedule instead of shifting it.
+    /// Overlaps the schedule instead of shifting it.
     pub fn overlay(mut self) -> Self {
         self.overlay = true;
         self
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_prefix_leaves_an_update_for_the_peak() {
-        // 90 % rounds to all of 2 or 3 updates, 50 % to all of 1.
+        // 90 % of 2 or 3 updates rounds to all of them, 50 % of 1 too.
         for (percent, updates) in [(90.0, 1), (90.0, 2), (90.0, 3), (50.0, 1)] {
             let schedule = resolved(cosine(1.0).warmup(Span::percent(percent)), updates);
             assert_eq!(schedule.rate(updates - 1), 1.0, "{percent} % of {updates}");

@@ -8,8 +8,8 @@ use std::f64::consts::TAU;
 
 /// η(t) = end + (peak − end) · (½(1 + cos(2π · cycles · (t/T)^k)))^exponent.
 ///
-/// With the defaults this is η(t) = end + ½(peak − end)(1 + cos(π t/T)). At t = T it has reached
-/// its end, and holds it; [`AfterEnd::Continue`] goes on along the wave as torch does.
+/// With the defaults this is η(t) = end + ½(peak − end)(1 + cos(π t/T)). It reaches its end at t = T and
+/// holds it; [`AfterEnd::Continue`] continues the wave as torch does.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -42,16 +42,16 @@ pub struct Cosine<L = Span> {
     /// The lowest rate.
     #[serde(default)]
     pub end: f64,
-    /// T: the updates until the wave is done.
+    /// T: the length of the wave in updates.
     #[serde(default)]
     pub length: L,
-    /// The power that the wave is raised to.
+    /// The power of the wave.
     #[serde(default = "one")]
     pub exponent: f64,
-    /// The power that t/T is raised to.
+    /// The power of t/T.
     #[serde(default = "one")]
     pub k: f64,
-    /// How many full waves fit into T.
+    /// The number of full waves in T.
     #[serde(default = "half")]
     pub cycles: f64,
     /// What happens after T.
@@ -65,14 +65,14 @@ pub struct Cosine<L = Span> {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AfterEnd {
-    /// It holds the rate it has reached.
+    /// Holds the rate it has reached.
     #[default]
     Hold,
-    /// It goes on along the wave, as torch's `CosineAnnealingLR` does.
+    /// Continues the wave, as torch's `CosineAnnealingLR` does.
     Continue,
 }
 
-/// More waves than this cannot be told from noise, and their phase would lose its digits.
+/// More waves look like noise, and their phase would lose precision.
 const MAX_CYCLES: f64 = 1e9;
 
 fn one() -> f64 {
@@ -103,7 +103,7 @@ impl Cosine {
         self
     }
 
-    /// Is done after `length` instead of at the end of the run.
+    /// Finishes after `length` instead of at the end of the run.
     pub fn length(mut self, length: Span) -> Self {
         self.length = length;
         self
@@ -115,19 +115,19 @@ impl Cosine {
         self
     }
 
-    /// Raises t/T to a power: above 1 the rate stays high for longer.
+    /// Raises t/T to a power: above 1 the rate stays high longer.
     pub fn k(mut self, k: f64) -> Self {
         self.k = k;
         self
     }
 
-    /// Goes through `cycles` full waves; ½ goes from the peak to the end once.
+    /// Runs through `cycles` full waves; ½ goes from the peak to the end once.
     pub fn cycles(mut self, cycles: f64) -> Self {
         self.cycles = cycles;
         self
     }
 
-    /// Says what happens after the length.
+    /// Sets what happens after the length.
     pub fn after(mut self, after: AfterEnd) -> Self {
         self.after = after;
         self
@@ -157,7 +157,7 @@ impl Describe for Cosine {
 }
 
 impl Cosine<u64> {
-    /// The waves that have passed, as a fraction of one in [0, 1].
+    /// The number of waves passed, modulo 1, in [0, 1].
     fn phase(&self, step: u64) -> f64 {
         let step = match self.after {
             AfterEnd::Hold => step.min(self.length),
@@ -166,11 +166,11 @@ impl Cosine<u64> {
         if self.length == 0 {
             return self.cycles.fract();
         }
-        // What a run asks for at nearly all of its updates, without the divisions of integers below.
+        // The usual case, nearly all updates of a run: it avoids the integer divisions below.
         if step < self.length && self.k == 1.0 && self.cycles <= 1.0 {
             return self.cycles * (step as f64 / self.length as f64);
         }
-        // Whole lengths apart from the rest: far out, t/T alone would lose the phase.
+        // Whole lengths separately: far out, t/T alone would lose the phase.
         let rest = (step % self.length) as f64 / self.length as f64;
         let whole = (step / self.length) as f64;
         if self.k == 1.0 {
@@ -199,14 +199,14 @@ impl Rate for Cosine<u64> {
         let waves = |step: u64| self.cycles * (step as f64 / length).powf(self.k);
         let at = |passed: f64| length * (passed / self.cycles).powf(self.k.recip());
         let end = lowest_of_wave(from, waves, at, |step| self.rate(step))?;
-        // What holds does not rise again.
+        // A held rate does not rise again.
         (self.after == AfterEnd::Continue || end < self.length).then_some(end)
     }
 
     fn tail(&self) -> Tail {
         match self.after {
             AfterEnd::Hold => Tail::settled(self.rate(self.length)),
-            // With a k the wave grows shorter or longer for ever.
+            // With a k other than 1 the wave length changes forever.
             AfterEnd::Continue if self.k == 1.0 || self.end > 0.0 => Tail::Recurring,
             AfterEnd::Continue => Tail::Unknown,
         }

@@ -1,4 +1,4 @@
-//! Any function of the step, under a name.
+//! Any function of the step, with a name.
 
 use super::{Describe, Rate};
 use crate::{ScheduleError, scope::Scope};
@@ -7,26 +7,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::sync::Arc;
 
-/// η(t) = the function's value at t, held in [0, peak].
+/// η(t) = the function's value at t, clamped to [0, peak].
 ///
-/// The function must be pure: of the step alone, the same whenever it is asked. Its name stands for
-/// it: two are equal, and have the same fingerprint, when their names and peaks are. Give it another
-/// name when its code changes.
+/// The function must be pure: it must depend on the step alone. Its name identifies it: two custom curves are
+/// equal, and have the same fingerprint, if their names and peaks are. Change the name when the code changes.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `name` | | not empty |
-/// | `peak` | learning rate that is never exceeded | finite, above 0; default 1 |
+/// | `peak` | upper bound of the learning rate | finite, above 0; default 1 |
 ///
-/// What the function returns is checked twice. [`resolve`](crate::ScheduleExt::resolve) asks it at 1,000
-/// updates spread over the run (without an end: the first 1,000) and refuses a value that is not
-/// finite, negative, or above the peak. Should it return one at another update, that rate is the
-/// nearest one in [0, peak], and 0 for NaN: an update without effect rather than a lost model.
-/// Where the run ends, the rate of its last update is held; the function is not asked beyond it.
+/// The function's values are checked twice. [`resolve`](crate::ScheduleExt::resolve) evaluates it at 1,000
+/// updates spread over the run (without an end: the first 1,000) and refuses a value that is not finite,
+/// negative, or above the peak. An invalid value at another update is replaced by the nearest rate in [0,
+/// peak], and NaN by 0: an update without effect rather than a lost model. After the run ends, the rate of
+/// its last update is held; the function is not evaluated beyond it.
 ///
-/// No file can hold code. Writing a description that contains a custom curve, or reading one, is an
-/// error that says so; as a text it is printed, `custom("name")`, but not read. A
-/// [`Table`](super::Table) of its values can be written.
+/// A file cannot hold code. Writing or reading a description that contains a custom curve is an error that
+/// says so; as text it is printed, `custom("name")`, but not read. A [`Table`](super::Table) of its values
+/// can be written.
 ///
 /// Source: torch `LambdaLR`.
 ///
@@ -43,12 +42,12 @@ pub struct Custom {
     name: String,
     peak: f64,
     function: Arc<dyn Fn(u64) -> f64 + Send + Sync>,
-    /// Whether it is part of a schedule, whose fingerprint hashes its name; a description is data
-    /// that a file may be asked to hold.
+    /// Whether it is part of a resolved schedule, whose fingerprint hashes its name; a description, in
+    /// contrast, may have to be written to a file.
     resolved: bool,
 }
 
-/// A [`Custom`] curve: any `function` of the step, with rates of at most 1.
+/// A [`Custom`] curve: any `function` of the step with rates of at most 1.
 pub fn custom(
     name: impl Into<String>,
     function: impl Fn(u64) -> f64 + Send + Sync + 'static,
@@ -56,40 +55,41 @@ pub fn custom(
     Custom { name: name.into(), peak: DEFAULT_PEAK, function: Arc::new(function), resolved: false }
 }
 
-/// Enough for rates and for factors of them, and the most that Burn's own schedulers allow.
+/// Enough for rates and for factors of rates, and the maximum that Burn's own schedulers allow.
 const DEFAULT_PEAK: f64 = 1.0;
 
-/// At how many updates the function is asked when it is resolved.
+/// The number of updates at which the function is probed when it is resolved.
 const PROBES: u64 = 1_000;
 
-/// Why no file holds one.
+/// Why a file cannot hold one.
 const CODE: &str = "a custom curve is code, which cannot be written to a file or read from one; \
                     use a table of its values, or one of the file's own curves";
 
 impl Custom {
-    /// Promises that the function never returns more than `peak`.
+    /// Declares that the function never returns more than `peak`.
     pub fn peak(mut self, peak: f64) -> Self {
         self.peak = peak;
         self
     }
 
-    /// The name that stands for the function.
+    /// The name that identifies the function.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Asks the function at updates spread over the run.
+    /// Probes the function at updates spread over the run.
     fn probe(&self, scope: &Scope<'_>) -> Result<(), ScheduleError> {
         let updates = scope.left().unwrap_or(PROBES).max(1);
         let probes = updates.min(PROBES);
         for probe in 0..probes {
-            // From the first update to the last; at most 2⁶³ · 1,000, so in 128 bits.
+            // From the first update to the last; the product is at most 2⁶³ · 1,000, so it needs 128 bits.
             let last = u128::from(updates - 1);
             let step = last * u128::from(probe) / u128::from((probes - 1).max(1));
             let rate = (self.function)(step as u64);
             if !(rate >= 0.0 && rate <= self.peak) {
                 let found = format!("{rate:?} at update {step} of {:?}", self.name);
-                let allowed = format!("in [0, {:?}]; a higher peak must be stated", self.peak);
+                let allowed =
+                    format!("in [0, {:?}]; for higher rates set a higher peak", self.peak);
                 return Err(scope.out_of_range("function", found, allowed));
             }
         }
@@ -111,7 +111,7 @@ impl PartialEq for Custom {
 
 impl Serialize for Custom {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Resolved it is hashed; the text form is written by way of a value that nobody reads.
+        // A resolved curve is hashed; the text form is written from a value that nobody reads back.
         if serializer.is_human_readable() && !self.resolved {
             return Err(S::Error::custom(format!("custom({:?}): {CODE}", self.name)));
         }
@@ -131,9 +131,9 @@ impl schemars::JsonSchema for Custom {
         "Custom".into()
     }
 
-    /// Nothing is one: no file can hold code.
+    /// No value is valid: a file cannot hold code.
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "description": "No file can hold code; use a table.", "not": {} })
+        schemars::json_schema!({ "description": "A file cannot hold code; use a table.", "not": {} })
     }
 }
 
@@ -148,7 +148,7 @@ impl Describe for Custom {
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<Custom, ScheduleError> {
         if self.name.is_empty() {
-            return Err(scope.out_of_range("name", "\"\"".into(), "a name that is not empty"));
+            return Err(scope.out_of_range("name", "\"\"".into(), "a non-empty name"));
         }
         scope.positive("peak", self.peak)?;
         self.probe(scope)?;
@@ -189,14 +189,14 @@ mod tests {
             [0, 1, 2, 3, 4, 9].map(|t| schedule.rate(t)),
             [1.0, 0.5, 0.25, 0.125, 0.125, 0.125]
         );
-        // A part of a sequence asks from its own step 0.
+        // A part of a sequence starts at its own step 0.
         let part = resolved(constant(0.1).then(Span::steps(2), halves()), 4);
         assert_eq!([1, 2, 3].map(|t| part.rate(t)), [0.1, 1.0, 0.5]);
     }
 
     #[test]
     fn what_the_probe_misses_is_clamped() {
-        // In a run of 10⁶ updates the probe asks at every 1,001st update or so, and not at 1 to 4.
+        // In a run of 10⁶ updates the probes are about 1,001 updates apart and miss updates 1 to 4.
         let schedule = resolved(
             custom("spikes", |step| match step {
                 1 => f64::NAN,
@@ -267,7 +267,7 @@ mod tests {
         }
         for wrong in [f64::NAN, f64::INFINITY, -0.1, 1.1] {
             assert_eq!(refused(custom("a", move |_| wrong)), "custom.function");
-            // Only at the last of the 100 updates, which belongs to the probe.
+            // Only at the last of the 100 updates, which is always probed.
             let late = custom("a", move |step| if step == 99 { wrong } else { 0.1 });
             assert_eq!(refused(late), "custom.function");
         }
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(
             error,
             "custom.function: 2.0 at update 2 of \"a\" is not allowed; \
-             allowed: in [0, 1.0]; a higher peak must be stated"
+             allowed: in [0, 1.0]; for higher rates set a higher peak"
         );
     }
 }

@@ -5,8 +5,8 @@ use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
-/// Straight up from `base` to `peak` over u updates and straight down over d, again and again.
-/// With n = ⌊t/(u+d)⌋ the cycle and r = t − n(u+d) the update in it:
+/// Rises linearly from `base` to `peak` over u updates and falls linearly over d, repeatedly. With cycle n =
+/// ⌊t/(u+d)⌋ and r = t − n(u+d) the update within it:
 ///
 /// ```text
 /// η(t) = base + (peak − base) · s(t) · r/u              r ≤ u
@@ -14,15 +14,15 @@ use std::cmp::Ordering;
 /// s(t) = 1, 2^(−n) or γ^t
 /// ```
 ///
-/// [`momentum`](Cyclic::momentum) gives the momentum curve that mirrors it.
+/// [`momentum`](Cyclic::momentum) returns the momentum curve that mirrors it.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `base` | learning rate at t = 0 | finite, at least 0 |
-/// | `peak` | learning rate at the turn of a full cycle | finite, above 0; below `base` it falls first |
+/// | `peak` | learning rate at the turn of a full cycle | finite, above 0; if below `base`, the rate falls first |
 /// | `up` | u, span | inside the run, at least 1 update |
 /// | `down` | d, span | inside the run, at least 1 update; default u |
-/// | `scaling` | s, how the cycles shrink | see [`CycleScaling`]; default none: triangular |
+/// | `scaling` | s, how cycles shrink | see [`CycleScaling`]; default triangular: they do not |
 ///
 /// Source: Smith 2017, "Cyclical learning rates for training neural networks"; torch `CyclicLR`.
 ///
@@ -42,53 +42,53 @@ use std::cmp::Ordering;
 pub struct Cyclic<L = Span> {
     /// The rate at the start and end of every cycle.
     pub base: f64,
-    /// The rate at the turn.
+    /// The rate at the turn of a cycle.
     pub peak: f64,
     /// u: the updates from `base` to `peak`.
     pub up: L,
-    /// d: the updates back; as many as `up` unless said otherwise.
+    /// d: the updates back to `base`; default `up`.
     #[serde(default)]
     pub down: Option<L>,
-    /// How the cycles shrink.
+    /// How cycles shrink.
     #[serde(default)]
     pub scaling: CycleScaling,
 }
 
-/// How the cycles of a [`Cyclic`] shrink.
+/// How the cycles of a [`Cyclic`] shrink over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum CycleScaling {
-    /// All cycles are alike.
+    /// All cycles have the same height.
     #[default]
     Triangular,
-    /// Each cycle is half as high as the one before.
+    /// Each cycle is half as high as the previous one.
     Triangular2,
     /// The height is multiplied by γ in (0, 1] at every update.
     ExpRange(f64),
 }
 
-/// A [`Cyclic`] between `base` and `peak`, `up` updates up and as many down.
+/// A [`Cyclic`] between `base` and `peak`, with `up` updates up and as many down.
 pub fn cyclic(base: f64, peak: f64, up: Span) -> Cyclic {
     Cyclic { base, peak, up, down: None, scaling: CycleScaling::Triangular }
 }
 
 impl Cyclic {
-    /// Goes down over `down` instead of over as many updates as up.
+    /// Falls over `down` instead of `up`.
     pub fn down(mut self, down: Span) -> Self {
         self.down = Some(down);
         self
     }
 
-    /// Says how the cycles shrink.
+    /// Sets how cycles shrink.
     pub fn scaling(mut self, scaling: CycleScaling) -> Self {
         self.scaling = scaling;
         self
     }
 
-    /// The momentum curve of the same cycles: from `max` down to `base` where the rate peaks, and
-    /// back. A schedule like any other, of values in (0, 1).
+    /// The momentum curve of the same cycles: from `max` down to `base` where the rate peaks, and back. It is
+    /// an ordinary schedule, with values in (0, 1).
     pub fn momentum(self, base: f64, max: f64) -> Self {
         Self { base: max, peak: base, ..self }
     }
@@ -115,7 +115,7 @@ impl Describe for Cyclic {
 
 impl Rate for Cyclic<u64> {
     fn rate(&self, step: u64) -> f64 {
-        // What is left of a run may be nothing; then both are 0.
+        // Nothing may be left of the run; then both are 0.
         let (up, down) = (self.up.max(1), self.down.unwrap_or(self.up).max(1));
         let length = up.saturating_add(down);
         let (cycle, within) = (step / length, step % length);
@@ -137,7 +137,7 @@ impl Rate for Cyclic<u64> {
     }
 
     fn cycle_end(&self, from: u64) -> Option<u64> {
-        // Where it falls first, it is lowest at the turn.
+        // If it falls first, it is lowest at the turn.
         let first = match self.base.partial_cmp(&self.peak)? {
             Ordering::Less => 0,
             Ordering::Greater => self.up,
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::curve::{refused, resolved};
 
-    /// Each cycle drawn update by update.
+    /// Each cycle, computed update by update.
     fn drawn(
         base: f64,
         peak: f64,

@@ -6,12 +6,12 @@ use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::LN_2;
 
-/// η(t) = peak · e^(−κt), said in one of four ways: see [`Decay`].
+/// η(t) = peak · e^(−κt), given in one of four ways: see [`Decay`].
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
-/// | `decay` | how fast | see [`Decay`] |
+/// | `decay` | speed of the decay | see [`Decay`] |
 ///
 /// Source: torch `ExponentialLR`, optax `exponential_decay`.
 ///
@@ -29,46 +29,46 @@ use std::f64::consts::LN_2;
 pub struct Exponential<L = Span> {
     /// The rate of the first update.
     pub peak: f64,
-    /// How fast it falls.
+    /// The speed of the decay.
     pub decay: Decay<L>,
 }
 
-/// How fast an [`Exponential`] decays.
+/// The speed of an [`Exponential`] decay.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 #[non_exhaustive]
 pub enum Decay<L = Span> {
-    /// peak · e^(−κt) with the rate κ ≥ 0 per update.
+    /// peak · e^(−κt) with κ ≥ 0 per update.
     Kappa(f64),
     /// peak · α^(t / per) with the factor α in (0, 1].
     Factor {
         /// The factor α.
         factor: f64,
-        /// The span over which the rate falls by it; it may be longer than the run.
+        /// The span over which the rate falls by this factor; it may exceed the run.
         per: L,
     },
-    /// peak · 2^(−t / h) with the half-life h, which may be longer than the run.
+    /// peak · 2^(−t / h) with the half-life h, which may exceed the run.
     HalfLife(L),
-    /// peak^(1−x) · end^x with x = t / length, held after it. The one form that may also rise.
+    /// peak^(1−x) · end^x with x = t / length, held afterwards. The only form that may also rise.
     Toward {
-        /// The rate at `length` and after it; above 0.
+        /// The rate from `length` on; above 0.
         end: f64,
-        /// The updates until then.
+        /// The updates until `end` is reached.
         #[serde(default)]
         length: L,
     },
 }
 
-/// A factor for each update, as torch's `gamma`.
+/// A factor per update, like torch's `gamma`.
 impl From<f64> for Decay {
     fn from(factor: f64) -> Self {
         Self::Factor { factor, per: Span::Steps(1) }
     }
 }
 
-/// An [`Exponential`] decay from `peak`: by a [`Decay`], or by a factor for each update.
+/// An [`Exponential`] decay from `peak`, with a [`Decay`] or a factor per update.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -130,7 +130,7 @@ impl Rate for Exponential<u64> {
             Decay::HalfLife(half_life) => LN_2 / half_life as f64,
             Decay::Toward { .. } => return None,
         };
-        // No decay, or one so slow that 1 − e^(−κ) has lost its digits.
+        // No decay, or one so slow that 1 − e^(−κ) has lost its precision.
         if kappa < f64::MIN_POSITIVE {
             return Some(self.peak);
         }

@@ -5,20 +5,19 @@ use super::{Describe, Rate, tail::Tail};
 use crate::{OutOfRange, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = peak · c_min / c(t), with c(t) = curvatures\[⌊t / every⌋\], from the table's end on its last
-/// one: the flattest part of the table has the peak, and the product of rate and curvature is the
-/// same everywhere.
+/// η(t) = peak · c_min / c(t), with c(t) = curvatures\[⌊t / every⌋\], held at the last one after the end of
+/// the table: the flattest part of the table gets the peak, and the product of rate and curvature is
+/// constant.
 ///
-/// Only ratios count, so the curvatures may have any unit. For a loss whose samples have levels of
-/// noise with a curvature each, this is the reading in which all samples of a batch have the level
-/// of their update. Where a batch mixes levels, the same ratio is a weight on each sample's loss:
-/// [`curvature_weights`].
+/// Only ratios matter, so the curvatures may have any unit. For a loss whose samples have noise levels with a
+/// curvature each, this applies if all samples of a batch share one level per update. If a batch mixes
+/// levels, the same ratio weights each sample's loss: [`curvature_weights`].
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate where the curvature is smallest | finite, above 0 |
 /// | `curvatures` | any | at least one; finite, above 0 |
-/// | `every` | for how long each holds, a span | inside the run; default 1 update |
+/// | `every` | how long each curvature holds, a span | inside the run; default 1 update |
 ///
 /// Source: the stability limit 2/c of gradient descent on a quadratic of curvature c.
 ///
@@ -37,18 +36,18 @@ use serde::{Deserialize, Serialize};
 pub struct InverseCurvature<L = Span> {
     /// The rate where the curvature is smallest.
     pub peak: f64,
-    /// The curvatures in their order.
+    /// The curvatures, in order.
     pub curvatures: Vec<f64>,
-    /// For how long each of them holds; one update where nothing is said.
+    /// How long each of them holds; default one update.
     #[serde(default)]
     pub every: Option<L>,
-    /// c_min, once resolved.
+    /// c_min, set on resolution.
     #[serde(skip)]
     smallest: f64,
 }
 
-/// Rates that are `peak` at the smallest of `curvatures` and inverse to them: an
-/// [`InverseCurvature`].
+/// An [`InverseCurvature`]: the rate is `peak` at the smallest of `curvatures` and inversely proportional to
+/// them.
 pub fn inverse_curvature(peak: f64, curvatures: impl Into<Vec<f64>>) -> InverseCurvature {
     InverseCurvature { peak, curvatures: curvatures.into(), every: None, smallest: 0.0 }
 }
@@ -61,14 +60,14 @@ impl InverseCurvature {
     }
 }
 
-/// The weight on each sample's loss that replaces an [`InverseCurvature`] rate where a batch mixes
-/// noise levels: w_i = c_min / c(level_i), in (0, 1].
+/// The weights of the samples' losses that replace an [`InverseCurvature`] rate if a batch mixes noise
+/// levels: w_i = c_min / c(level_i), in (0, 1].
 ///
-/// With the rate held at the peak, a sample of level l then moves the weights as much as one in a
-/// batch of level l alone does at the rate peak · c_min / c(l).
+/// With the rate held at the peak, a sample of level l then moves the weights as much as in a batch of level
+/// l alone at the rate peak · c_min / c(l).
 ///
 /// # Errors
-/// [`ScheduleError`] where a curvature is not finite and above 0, or where a level has no entry.
+/// [`ScheduleError`] if a curvature is not finite and above 0, or a level has no entry.
 ///
 /// ```
 /// use anneal_schedule::curvature_weights;
@@ -88,7 +87,8 @@ pub fn curvature_weights(curvatures: &[f64], levels: &[usize]) -> Result<Vec<f64
     let weight = |(i, &level): (usize, &usize)| match curvatures.get(level) {
         Some(curvature) => Ok(smallest / curvature),
         None => {
-            let allowed = format!("a place in the {} curvatures, from 0", curvatures.len());
+            let allowed =
+                format!("an index into the {} curvatures, counted from 0", curvatures.len());
             Err(wrong(format!("levels[{i}]"), level.to_string(), allowed))
         }
     };
@@ -156,8 +156,8 @@ mod tests {
         assert_eq!(schedule.peak(), 0.5);
     }
 
-    /// One step of gradient descent on ½ c w² from w = 1 shrinks w by the factor 1 − ηc. A batch of
-    /// one level at the scheduled rate, and a sample's weighted loss at the peak, must do the same.
+    /// One step of gradient descent on ½ c w² from w = 1 shrinks w by the factor 1 − ηc. A batch of one level
+    /// at the scheduled rate and a sample's weighted loss at the peak must do the same.
     #[test]
     fn both_readings_take_the_same_step() {
         let (peak, curvatures) = (0.25, [4.0, 2.0, 0.5]);

@@ -4,12 +4,12 @@ use super::{Describe, Rate, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = peak / √(1 + t/τ): the rate has halved after 3τ updates, and never reaches an end.
+/// η(t) = peak / √(1 + t/τ): the rate has halved after 3τ updates and keeps falling.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
-/// | `timescale` | τ, a span | at least 1 update; may be longer than the run |
+/// | `timescale` | τ, a span | at least 1 update; may exceed the run |
 ///
 /// After a warm-up of τ updates this is peak · √(τ/t), with t counted from the start of the
 /// warm-up: transformers' default.
@@ -33,7 +33,7 @@ pub struct InverseSqrt<L = Span> {
     pub timescale: L,
 }
 
-/// An [`InverseSqrt`] decay from `peak` with the time scale `timescale`.
+/// An [`InverseSqrt`] decay from `peak` with time scale `timescale`.
 pub fn inverse_sqrt(peak: f64, timescale: Span) -> InverseSqrt {
     InverseSqrt { peak, timescale }
 }

@@ -4,13 +4,13 @@ use super::{Describe, Rate, periods, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = peak / (1 + β · t/per): hyperbolic decay. With `staircase` t/per is rounded down.
+/// η(t) = peak / (1 + β · t/per): hyperbolic decay. With `staircase`, t/per is rounded down.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
 /// | `decay` | β | finite, at least 0 |
-/// | `per` | a span | at least 1 update; it may be longer than the run |
+/// | `per` | a span | at least 1 update; may exceed the run |
 /// | `staircase` | | default false |
 ///
 /// With β = 1, `per` is the time to half the peak.
@@ -31,16 +31,16 @@ use serde::{Deserialize, Serialize};
 pub struct InverseTime<L = Span> {
     /// The rate of the first update.
     pub peak: f64,
-    /// β: what the divisor gains over each `per`.
+    /// β: the growth of the divisor over each `per`.
     pub decay: f64,
-    /// The span over which it gains it.
+    /// The span over which the divisor grows by β.
     pub per: L,
-    /// Whether it falls in steps, one after each `per`.
+    /// Whether the rate falls in steps, one after each `per`.
     #[serde(default)]
     pub staircase: bool,
 }
 
-/// An [`InverseTime`] decay from `peak`, whose divisor grows by `decay` over each `per`.
+/// An [`InverseTime`] decay from `peak` whose divisor grows by `decay` over each `per`.
 pub fn inverse_time(peak: f64, decay: f64, per: Span) -> InverseTime {
     InverseTime { peak, decay, per, staircase: false }
 }

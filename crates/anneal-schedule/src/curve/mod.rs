@@ -1,4 +1,4 @@
-//! The curves: a file each, with its formula, parameters, check, rate, source and tests.
+//! The curves, one file each, with formula, parameters, checks, rate, source and tests.
 
 mod constant;
 mod cosine;
@@ -52,9 +52,9 @@ use crate::{ScheduleConfig, ScheduleError, scope::Scope};
 use pieces::Piece;
 use tail::Tail;
 
-/// A part of a description, curve or combinator.
+/// A description of a curve or combinator.
 pub(crate) trait Describe {
-    /// What it is once its lengths are updates.
+    /// Its type once its lengths are updates.
     type Resolved;
 
     /// Checks every field and turns spans into updates.
@@ -63,52 +63,52 @@ pub(crate) trait Describe {
 
 /// A resolved curve or combinator: a pure function of the step.
 pub(crate) trait Rate {
-    /// The rate of update `step`: finite, not negative, closed form.
+    /// The rate of update `step`: finite, not negative, in closed form.
     fn rate(&self, step: u64) -> f64;
 
-    /// The rates of consecutive updates from `first` on: what the curve is, is asked once for all.
+    /// Fills in the rates of consecutive updates from `first` on, dispatching on the curve only once.
     fn fill(&self, first: u64, rates: &mut [f64]) {
         for (step, rate) in (first..).zip(rates) {
             *rate = self.rate(step);
         }
     }
 
-    /// The rate that is held where the schedule ends at `step`: the one that it has reached there,
-    /// not the one that it would jump to.
+    /// The rate that is held if the schedule ends at `step`: the rate reached there, not the one it would
+    /// jump to.
     fn end_rate(&self, step: u64) -> f64 {
         self.rate(step)
     }
 
-    /// A rate that is never exceeded; the largest one wherever that is known in closed form.
+    /// An upper bound of the rate; the maximum if it is known in closed form.
     fn peak(&self) -> f64;
 
-    /// The mean of the `window` ≥ 1 rates up to and with that of `step`, with the first rate at
-    /// steps below 0; only where it has a closed form and nothing jumps.
+    /// The mean of the `window` ≥ 1 rates up to and including `step`, with the first rate at steps below 0;
+    /// only if it has a closed form and no jumps.
     fn mean(&self, _step: u64, _window: u64) -> Option<f64> {
         None
     }
 
-    /// What becomes of it without an end.
+    /// Its behaviour as t grows without bound.
     fn tail(&self) -> Tail {
         Tail::Unknown
     }
 
-    /// Its first `steps` updates as monotone pieces with known sums; `None` where there are none,
-    /// and what is said of it needs a sum over its updates.
+    /// Its first `steps` updates as monotone pieces with known sums; `None` if it has none, so that the
+    /// analysis must sum over its updates.
     fn pieces(&self, _steps: u64) -> Option<Vec<Piece>> {
         None
     }
 
     /// The first update from `from` on that ends a cycle: see
-    /// [`Schedule::cycle_ends`](crate::Schedule::cycle_ends). Of the schedules that it is made of,
-    /// unless it says otherwise.
+    /// [`Schedule::cycle_ends`](crate::Schedule::cycle_ends). By default, a cycle of one of its inner
+    /// schedules.
     fn cycle_end(&self, from: u64) -> Option<u64> {
         let ends = self.inner().into_iter().filter_map(|inner| inner.cycle_end(from));
         ends.min()
     }
 
-    /// The schedules that it is made of, where their updates are its own and their values are rates:
-    /// nothing where time runs faster or values are batch sizes.
+    /// Its inner schedules, if they share its updates and their values are rates: none if time runs faster or
+    /// the values are batch sizes.
     fn inner(&self) -> Vec<Inner<'_>> {
         vec![]
     }
@@ -118,14 +118,14 @@ pub(crate) trait Rate {
 pub(crate) struct Inner<'a> {
     /// The schedule.
     pub(crate) node: &'a ScheduleConfig<u64>,
-    /// The update of the combinator at which it begins.
+    /// The update of the combinator at which it starts.
     pub(crate) start: u64,
-    /// How many updates it is used for, at most.
+    /// The maximum number of updates it is used for.
     pub(crate) length: u64,
 }
 
 impl<'a> Inner<'a> {
-    /// A schedule that is used from the start to the end.
+    /// A schedule that is used from start to end.
     pub(crate) fn whole(node: &'a ScheduleConfig<u64>) -> Self {
         Self { node, start: 0, length: u64::MAX }
     }
@@ -137,27 +137,27 @@ impl<'a> Inner<'a> {
     }
 }
 
-/// The share of `length` updates that have passed at `step`, in [0, 1]; 1 where there are none.
+/// The share of `length` updates that have passed at `step`, in [0, 1]; 1 if `length` is 0.
 pub(crate) fn fraction(step: u64, length: u64) -> f64 {
     if step >= length { 1.0 } else { step as f64 / length as f64 }
 }
 
-/// `from` at weight 1, `to` at weight 0, exactly; never outside the two.
+/// Exactly `from` at weight 1 and `to` at weight 0; always between the two.
 pub(crate) fn mix(from: f64, to: f64, weight: f64) -> f64 {
     (from * weight + to * (1.0 - weight)).clamp(from.min(to), from.max(to))
 }
 
-/// Like [`mix`], but geometric: from^weight · to^(1 − weight), of numbers above 0.
+/// Like [`mix`], but geometric: from^weight · to^(1 − weight), for numbers above 0.
 pub(crate) fn geometric_mix(from: f64, to: f64, weight: f64) -> f64 {
     (from.powf(weight) * to.powf(1.0 - weight)).clamp(from.min(to), from.max(to))
 }
 
-/// The factor of a drop where none is given, as in torch.
+/// The default factor of a drop, as in torch.
 fn tenth() -> f64 {
     0.1
 }
 
-/// base^exponent, at no cost where the exponent is 1, as by default.
+/// base^exponent, at no cost for the default exponent 1.
 pub(crate) fn power(base: f64, exponent: f64) -> f64 {
     if exponent == 1.0 { base } else { base.powf(exponent) }
 }
@@ -167,7 +167,7 @@ pub(crate) fn half_cosine(x: f64) -> f64 {
     0.5 * (1.0 + (std::f64::consts::PI * x).cos())
 }
 
-/// How many times `period` has passed at `step`; in whole ones for a staircase.
+/// The number of `period`s that have passed at `step`; whole ones for a staircase.
 pub(crate) fn periods(step: u64, period: u64, staircase: bool) -> f64 {
     if staircase { (step / period) as f64 } else { step as f64 / period as f64 }
 }

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
-/// | `milestones` | spans from the start of the schedule | 0 … end of the run, at least one; any order; one named twice drops twice |
-/// | `gamma` | factor per milestone | (0, 1]; default in files and texts 0.1 |
+/// | `milestones` | spans from the start of the schedule | 0 … end of the run, at least one; any order; a repeated one drops twice |
+/// | `gamma` | factor per milestone | (0, 1]; default 0.1 in files and texts |
 ///
-/// Source: torch `MultiStepLR`. A milestone of 0 works: the first update has the lower rate.
+/// Source: torch `MultiStepLR`. A milestone of 0 is allowed: the first update then has the lower rate.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -30,14 +30,14 @@ use serde::{Deserialize, Serialize};
 pub struct MultiStep<L = Span> {
     /// The rate before the first milestone.
     pub peak: f64,
-    /// Where the rate drops.
+    /// The positions of the drops.
     pub milestones: Vec<L>,
     /// The factor of each drop.
     #[serde(default = "super::tenth")]
     pub gamma: f64,
 }
 
-/// A [`MultiStep`] decay from `peak`, by the factor `gamma` at each of `milestones`.
+/// A [`MultiStep`] decay from `peak` by the factor `gamma` at each of `milestones`.
 pub fn multi_step(peak: f64, milestones: impl Into<Vec<Span>>, gamma: f64) -> MultiStep {
     MultiStep { peak, milestones: milestones.into(), gamma }
 }

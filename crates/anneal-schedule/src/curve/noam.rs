@@ -1,17 +1,17 @@
-//! Noam.
+//! The Noam schedule.
 
 use super::{Describe, Rate, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// A linear rise over w updates, then an inverse square root:
+/// A linear rise over w updates, then inverse square-root decay:
 ///
 /// ```text
 /// η(t) = factor · d^(−½) · min(s^(−½), s · w^(−3/2))     s = t + 1
 /// ```
 ///
-/// As in Burn the first update is s = 1. The highest rate, factor / √(d·w), is that of the last
-/// update of the rise, s = w.
+/// As in Burn, the first update has s = 1. The highest rate, factor / √(d·w), is that of the last update of
+/// the rise, s = w.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct Noam<L = Span> {
-    /// What everything is multiplied by.
+    /// The factor of all rates.
     pub factor: f64,
     /// d: the width of the model.
     pub model_size: u64,
@@ -41,12 +41,12 @@ pub struct Noam<L = Span> {
     pub warmup_length: L,
 }
 
-/// A [`Noam`] schedule for a model of width `model_size` that rises over `warmup_length`.
+/// A [`Noam`] schedule for a model of width `model_size`, rising over `warmup_length`.
 pub fn noam(factor: f64, model_size: u64, warmup_length: Span) -> Noam {
     Noam { factor, model_size, warmup_length }
 }
 
-/// Wider than any model, and no value that a file format or the text form cannot hold.
+/// Wider than any model, and small enough for every file format and the text form.
 const WIDEST: u64 = 1 << 53;
 
 impl Describe for Noam {
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn equals_burns_loop() {
-        // Burn counts up before it computes.
+        // Burn increments its step before it computes the rate.
         let (factor, size, warmup): (f64, f64, f64) = (10.0, 64.0, 100.0);
         let schedule = resolved(noam(factor, 64, Span::steps(100)), 1_000);
         let mut step = 0.0;

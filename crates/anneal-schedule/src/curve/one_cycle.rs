@@ -1,11 +1,11 @@
-//! One-cycle.
+//! The one-cycle policy.
 
 use super::pieces::{Piece, Shape, cut};
 use super::{Describe, Rate, half_cosine, mix, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// Up from `start` to `peak`, then down to `end`, over T updates.
+/// Rises from `start` to `peak`, then falls to `end`, over T updates.
 ///
 /// Two phases (the default), with r = pct_start · T:
 ///
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 /// start → peak over t in [0, r]     peak → end over t in [r, T]
 /// ```
 ///
-/// Three phases: start → peak over [0, r], back to start over [r, 2r], then to end at T. Each phase
-/// is half a cosine wave or a straight line. [`momentum`](OneCycle::momentum) gives the momentum
-/// curve that mirrors it.
+/// Three phases: start → peak over [0, r], back to start over [r, 2r], then to end at T. Each phase is half a
+/// cosine wave or a straight line. [`momentum`](OneCycle::momentum) returns the momentum curve that mirrors
+/// it.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -45,29 +45,29 @@ use serde::{Deserialize, Serialize};
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 #[must_use]
 pub struct OneCycle<L = Span> {
-    /// The rate at the turn.
+    /// The highest rate.
     pub peak: f64,
-    /// The rate of the first update; a 25th of the peak unless said otherwise.
+    /// The rate of the first update; default peak / 25.
     #[serde(default)]
     pub start: Option<f64>,
-    /// The last rate; a 10,000th of the start unless said otherwise.
+    /// The last rate; default start / 10,000.
     #[serde(default)]
     pub end: Option<f64>,
-    /// The share of the length that rises.
+    /// The share of the length during which the rate rises.
     #[serde(default = "default_pct_start")]
     pub pct_start: f64,
     /// The shape of each phase.
     #[serde(default)]
     pub anneal: AnnealStrategy,
-    /// Whether the rate goes back to its start before it goes on to its end.
+    /// Whether the rate returns to its start before it goes on to its end.
     #[serde(default)]
     pub three_phase: bool,
-    /// T: the length of all phases.
+    /// T: the total length of all phases.
     #[serde(default)]
     pub length: L,
 }
 
-/// The shape of a phase of [`OneCycle`].
+/// The shape of each phase of a [`OneCycle`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -116,26 +116,26 @@ impl OneCycle {
         self
     }
 
-    /// Gives the phases a shape.
+    /// Sets the shape of the phases.
     pub fn anneal(mut self, anneal: AnnealStrategy) -> Self {
         self.anneal = anneal;
         self
     }
 
-    /// Goes back to the start before it goes on to the end.
+    /// Returns to the start before going on to the end.
     pub fn three_phase(mut self) -> Self {
         self.three_phase = true;
         self
     }
 
-    /// Is done after `length` instead of at the end of the run.
+    /// Finishes after `length` instead of at the end of the run.
     pub fn length(mut self, length: Span) -> Self {
         self.length = length;
         self
     }
 
-    /// The momentum curve of the same phases: from `max` down to `base` where the rate peaks, and
-    /// back. A schedule like any other, of values in (0, 1).
+    /// The momentum curve of the same phases: from `max` down to `base` where the rate peaks, and back. It is
+    /// an ordinary schedule, with values in (0, 1).
     pub fn momentum(self, base: f64, max: f64) -> Self {
         Self { peak: base, start: Some(max), end: Some(max), ..self }
     }
@@ -165,7 +165,7 @@ impl Describe for OneCycle {
 }
 
 impl OneCycle<u64> {
-    /// Start and end, which are always there once resolved.
+    /// Start and end, which are always set once resolved.
     fn ends(&self) -> (f64, f64) {
         (self.start.unwrap_or(self.peak), self.end.unwrap_or(self.peak))
     }
@@ -180,7 +180,7 @@ impl OneCycle<u64> {
 }
 
 impl OneCycle<u64> {
-    /// A phase from update x on, in steps of `step`, as shares of it.
+    /// A phase from position x on, in steps of `step`, as fractions of the phase.
     fn shape(&self, from: f64, to: f64, x: f64, step: f64) -> Shape {
         match self.anneal {
             AnnealStrategy::Cosine => Shape::HalfCosine { from, to, start: x, step },
@@ -223,7 +223,7 @@ impl Rate for OneCycle<u64> {
         let (start, end) = self.ends();
         let total = self.length as f64;
         let rise = self.pct_start * total;
-        // A phase goes on to the last update that is not after its end, which lies between two.
+        // A phase lasts to the last update not after its end, which may lie between two updates.
         let turns =
             if self.three_phase { vec![rise, 2.0 * rise, total] } else { vec![rise, total] };
         let levels = if self.three_phase {

@@ -3,13 +3,13 @@
 use super::half_cosine;
 use std::f64::consts::PI;
 
-/// More pieces than this are not worth a list: a sum over the run costs as much.
+/// With more pieces a list does not pay off: a sum over the run costs as much.
 pub(crate) const MAX_PIECES: u64 = 10_000;
 
-/// Below this share of what cancels, a closed form has lost too many digits to be used.
+/// If the result is below this share of the cancelling terms, the closed form has lost too many digits.
 const MIN_SHARE: f64 = 1e-3;
 
-/// Successive updates on which the rate is monotone.
+/// Consecutive updates over which the rate is monotone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Piece {
     /// The number of updates, at least 1.
@@ -21,7 +21,7 @@ pub(crate) struct Piece {
 /// The rates of a [`Piece`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Shape {
-    /// The same rate.
+    /// A constant rate.
     Constant(f64),
     /// first + slope · i.
     Linear { first: f64, slope: f64 },
@@ -31,7 +31,7 @@ pub(crate) enum Shape {
     HalfCosine { from: f64, to: f64, start: f64, step: f64 },
 }
 
-/// The first `steps` updates of shapes one after another.
+/// The first `steps` updates of consecutive shapes.
 pub(crate) fn cut(parts: impl IntoIterator<Item = (u64, Shape)>, steps: u64) -> Vec<Piece> {
     let mut left = steps;
     let mut pieces = vec![];
@@ -61,7 +61,7 @@ impl Shape {
         Self::Geometric { first: from, log_ratio: (to.ln() - from.ln()) / length as f64 }
     }
 
-    /// `factor` times as much.
+    /// This shape times `factor`.
     pub(crate) fn scaled(self, factor: f64) -> Self {
         match self {
             Self::Constant(rate) => Self::Constant(factor * rate),
@@ -121,7 +121,7 @@ impl Piece {
         self.at(self.length - 1)
     }
 
-    /// This piece where `outside` is false, and `limit` where it is true: a floor or a cap.
+    /// This piece where `outside` is false, and `limit` elsewhere: a floor or a cap.
     pub(crate) fn clipped(self, limit: f64, outside: impl Fn(f64) -> bool) -> Vec<Piece> {
         let out_first = outside(self.first());
         let border = leading(self.length, |i| outside(self.at(i)) == out_first);
@@ -131,7 +131,7 @@ impl Piece {
         cut([(border, head), (self.length - border, rest)], self.length)
     }
 
-    /// Σ of its rates; `None` where the closed form would lose digits.
+    /// The sum of its rates; `None` if the closed form would lose digits.
     pub(crate) fn sum(&self) -> Option<f64> {
         let n = self.length as f64;
         match self.shape {
@@ -145,7 +145,7 @@ impl Piece {
         }
     }
 
-    /// Σ of its squared rates.
+    /// The sum of its squared rates.
     pub(crate) fn sum_of_squares(&self) -> Option<f64> {
         let n = self.length as f64;
         match self.shape {
@@ -163,7 +163,8 @@ impl Piece {
         }
     }
 
-    /// Σ of the first n rates to the `power`, from the end where it is largest: no overflow.
+    /// The sum of the first n rates to the `power`, computed from the end where it is largest, to avoid
+    /// overflow.
     fn geometric_sum(&self, power: f64, log_ratio: f64, n: f64) -> f64 {
         let falling = -power * log_ratio.abs();
         let largest = if log_ratio > 0.0 { self.shape.at(n as u64 - 1) } else { self.first() };
@@ -171,7 +172,7 @@ impl Piece {
         largest.powf(power) * terms
     }
 
-    /// The sums over its half wave, as s = ½(1 ± cos πx) from its lower end up.
+    /// The sums over its half wave, with s = ½(1 ± cos πx) measured from its lower end.
     fn wave(&self) -> Option<Wave> {
         let Shape::HalfCosine { from, to, start, step } = self.shape else { return None };
         let n = self.length as f64;
@@ -183,7 +184,7 @@ impl Piece {
         exact.then_some(Wave { low: from.min(to), height: (from - to).abs(), sum, squares })
     }
 
-    /// The largest |Δη| inside it: after which i, and how large.
+    /// The largest |Δη| inside it: the index i it follows, and its size.
     pub(crate) fn largest_jump(&self) -> Option<(u64, f64)> {
         let last = self.length.checked_sub(2)?;
         match self.shape {
@@ -201,7 +202,7 @@ impl Piece {
         }
     }
 
-    /// The largest |Δ ln η| inside it: after which i, and how large; infinite where a rate is 0.
+    /// The largest |Δ ln η| inside it: the index i it follows, and its size; infinite if a rate is 0.
     pub(crate) fn largest_log_jump(&self) -> Option<(u64, f64)> {
         let last = self.length.checked_sub(2)?;
         let jump = |i: u64| log_jump(self.at(i), self.at(i + 1));
@@ -223,7 +224,7 @@ impl Piece {
         }
     }
 
-    /// Σ(Δη)² inside it.
+    /// The sum of (Δη)² inside it.
     pub(crate) fn sum_of_squared_jumps(&self) -> Option<f64> {
         let Some(jumps) = self.length.checked_sub(1).filter(|&jumps| jumps > 0) else {
             return Some(0.0);
@@ -233,7 +234,7 @@ impl Piece {
             Shape::Constant(_) => Some(0.0),
             Shape::Linear { slope, .. } => Some(n * slope * slope),
             Shape::Geometric { log_ratio, .. } => {
-                // Falling, a jump is (1 − r) of the rate before it; rising, of the rate after it.
+                // When falling, a jump is (1 − r) of the rate before it; when rising, of the rate after it.
                 let largest = if log_ratio > 0.0 { self.last() } else { self.first() };
                 let falling = -log_ratio.abs();
                 let first = Shape::Geometric { first: largest, log_ratio: falling };
@@ -249,7 +250,7 @@ impl Piece {
         }
     }
 
-    /// Σ ln(1 − ηω), where its rates are constant.
+    /// Σ ln(1 − ηω), if its rate is constant.
     pub(crate) fn log_product(&self, omega: f64) -> Option<f64> {
         match self.shape {
             Shape::Constant(rate) => Some(self.length as f64 * (-rate * omega).ln_1p()),
@@ -257,7 +258,7 @@ impl Piece {
         }
     }
 
-    /// The best of the whole positions beside `position`, for a function with one peak there.
+    /// The better of the whole positions next to `position`, for a function with a single peak there.
     fn best_near(&self, position: f64, value: impl Fn(u64) -> f64) -> Option<(u64, f64)> {
         let last = self.length.checked_sub(2)?;
         let below = position.floor().max(0.0) as u64;
@@ -267,8 +268,8 @@ impl Piece {
     }
 }
 
-/// How many of `length` positions `holds` is true for, where it is true up to some position and
-/// false from there on.
+/// The number of leading positions among `length` for which `holds` is true, if it is true up to some
+/// position and false afterwards.
 pub(crate) fn leading(length: u64, holds: impl Fn(u64) -> bool) -> u64 {
     let (mut low, mut high) = (0, length);
     while low < high {
@@ -286,7 +287,7 @@ struct Wave {
     squares: f64,
 }
 
-/// |Δ ln η| from one rate to the next: 0 between two rates of 0, infinite to or from one.
+/// |Δ ln η| between two consecutive rates: 0 if both are 0, infinite if only one is.
 pub(crate) fn log_jump(before: f64, after: f64) -> f64 {
     if before == after { 0.0 } else { (after.ln() - before.ln()).abs() }
 }
@@ -320,7 +321,7 @@ mod tests {
         shapes
     }
 
-    /// Every closed form against the sum that it stands for.
+    /// Compares every closed form with the sum it replaces.
     #[test]
     fn closed_forms_equal_sums() {
         for shape in shapes() {

@@ -4,15 +4,15 @@ use super::{Describe, Rate, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = the value of the last boundary ≤ t; `start` before the first.
+/// η(t) = the value of the last boundary ≤ t; `start` before the first one.
 ///
-/// With `scales` the values are factors, each of the rate before it: start · Π (factors of the
-/// boundaries ≤ t). Finding the piece takes O(log n) for n boundaries.
+/// With `scales`, each value is a factor of the previous rate: start · Π (factors of the boundaries ≤ t). A
+/// lookup takes O(log n) for n boundaries.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `start` | learning rate | finite, at least 0 |
-/// | `boundaries` | spans from the start of the schedule | 0 … end of the run; any order; of two at the same update the later in the list counts last |
+/// | `boundaries` | spans from the start of the schedule | 0 … end of the run; any order; of two at the same update, the later in the list wins |
 /// | `values` | learning rate, or factor | finite, at least 0; one for each boundary |
 /// | `scales` | | default false |
 ///
@@ -37,16 +37,16 @@ use serde::{Deserialize, Serialize};
 pub struct PiecewiseConstant<L = Span> {
     /// The rate before the first boundary.
     pub start: f64,
-    /// Where the rate changes.
+    /// The positions of the changes.
     pub boundaries: Vec<L>,
     /// The rate from each boundary on, or its factor.
     pub values: Vec<f64>,
-    /// Whether the values are factors of the rate before.
+    /// Whether the values are factors of the previous rate.
     #[serde(default)]
     pub scales: bool,
 }
 
-/// A [`PiecewiseConstant`] rate: `start`, then from each of `boundaries` on its one of `values`.
+/// A [`PiecewiseConstant`] rate: `start`, then from each of `boundaries` on the matching one of `values`.
 pub fn piecewise_constant(
     start: f64,
     boundaries: impl Into<Vec<Span>>,
@@ -56,7 +56,7 @@ pub fn piecewise_constant(
 }
 
 impl PiecewiseConstant {
-    /// Reads the values as factors of the rate before.
+    /// Interprets the values as factors of the previous rate.
     pub fn scales(mut self) -> Self {
         self.scales = true;
         self
@@ -74,7 +74,7 @@ impl Describe for PiecewiseConstant {
     }
 }
 
-/// Boundaries in their order, and the rate that belongs to each.
+/// Sorted boundaries, each with its rate.
 pub(super) fn resolve_points(
     scope: &Scope<'_>,
     start: f64,

@@ -5,16 +5,15 @@ use super::{AnnealStrategy, Describe, Rate, fraction, half_cosine, mix, tail::Ta
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// From `start` at t = 0 through the point (b, v) of each boundary, which it holds after the last:
+/// Interpolates from `start` at t = 0 through a point (b, v) per boundary, and holds the last one:
 ///
 /// ```text
 /// η(t) = v₀ + (v₁ − v₀)·x             linear     x = (t − b₀)/(b₁ − b₀)
 /// η(t) = v₁ + ½(v₀ − v₁)(1 + cos πx)  cosine
 /// ```
 ///
-/// between the points (b₀, v₀) and (b₁, v₁) around t. With `scales` the values are factors, each of
-/// the value before it. Two points at the same update are a jump. Finding the piece takes O(log n)
-/// for n boundaries.
+/// between the points (b₀, v₀) and (b₁, v₁) around t. With `scales`, each value is a factor of the previous
+/// value. Two points at the same update make a jump. A lookup takes O(log n) for n boundaries.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -41,11 +40,11 @@ use serde::{Deserialize, Serialize};
 pub struct PiecewiseInterpolate<L = Span> {
     /// The rate of the first update.
     pub start: f64,
-    /// Where the points are.
+    /// The positions of the points.
     pub boundaries: Vec<L>,
     /// The rate at each boundary, or its factor.
     pub values: Vec<f64>,
-    /// Whether the values are factors of the value before.
+    /// Whether the values are factors of the previous value.
     #[serde(default)]
     pub scales: bool,
     /// The shape between two points.
@@ -57,7 +56,7 @@ fn straight() -> AnnealStrategy {
     AnnealStrategy::Linear
 }
 
-/// A [`PiecewiseInterpolate`] rate: from `start` to each of `values` at its one of `boundaries`.
+/// A [`PiecewiseInterpolate`] rate: from `start` to each of `values` at the matching one of `boundaries`.
 pub fn piecewise_interpolate(
     start: f64,
     boundaries: impl Into<Vec<Span>>,
@@ -73,13 +72,13 @@ pub fn piecewise_interpolate(
 }
 
 impl PiecewiseInterpolate {
-    /// Reads the values as factors of the value before.
+    /// Interprets the values as factors of the previous value.
     pub fn scales(mut self) -> Self {
         self.scales = true;
         self
     }
 
-    /// Gives the way between two points a shape.
+    /// Sets the shape between two points.
     pub fn anneal(mut self, anneal: AnnealStrategy) -> Self {
         self.anneal = anneal;
         self
@@ -120,7 +119,7 @@ impl Rate for PiecewiseInterpolate<u64> {
     }
 
     fn end_rate(&self, step: u64) -> f64 {
-        // Where two points make a jump, the first of them has been reached.
+        // At a jump between two points, the first one has been reached.
         self.toward(self.boundaries.partition_point(|&boundary| boundary < step), step)
     }
 

@@ -5,15 +5,15 @@ use super::{Describe, Rate, fraction, mix, power, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = end + (start − end)(1 − t/T)^p for t ≤ T, end after it.
+/// η(t) = end + (start − end)(1 − t/T)^p for t ≤ T, then end.
 ///
-/// With `cycle`, T grows instead of holding: at t > T it becomes the next multiple T·⌈t/T⌉, so the
-/// rate jumps up again after each T.
+/// With `cycle`, T grows instead of the rate being held: at t > T it becomes the next multiple T·⌈t/T⌉, so
+/// the rate jumps up again after each T.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `start` | learning rate at t = 0 | finite, at least 0; above 0 where the end is 0 |
-/// | `end` | learning rate at t = T | finite, at least 0; above `start` it rises |
+/// | `start` | learning rate at t = 0 | finite, at least 0; above 0 if the end is 0 |
+/// | `end` | learning rate at t = T | finite, at least 0; the rate rises if it is above `start` |
 /// | `length` | T, a span | inside the run; default: the rest of it |
 /// | `power` | p | finite, above 0; default 1, linear |
 /// | `cycle` | | default false |
@@ -44,7 +44,7 @@ pub struct Polynomial<L = Span> {
     /// The exponent p.
     #[serde(default = "linear_power")]
     pub power: f64,
-    /// Whether it starts again with a longer T instead of holding `end`.
+    /// Whether it restarts with a longer T instead of holding `end`.
     #[serde(default)]
     pub cycle: bool,
 }
@@ -70,7 +70,7 @@ impl Polynomial {
         self
     }
 
-    /// Starts again with a longer T after each `length` instead of holding `end`.
+    /// Restarts with a longer T after each `length` instead of holding `end`.
     pub fn cycle(mut self) -> Self {
         self.cycle = true;
         self
@@ -110,7 +110,7 @@ impl Rate for Polynomial<u64> {
         self.start.max(self.end)
     }
 
-    /// The mean of a line is the line at the mean of t/T, held in [0, 1].
+    /// The mean of a line is the line at the mean of t/T, clamped to [0, 1].
     fn mean(&self, step: u64, window: u64) -> Option<f64> {
         if self.power != 1.0 || self.cycle || self.length == 0 {
             return None;
@@ -127,13 +127,13 @@ impl Rate for Polynomial<u64> {
     }
 
     fn cycle_end(&self, from: u64) -> Option<u64> {
-        // The end belongs to T, and the update after it begins anew.
+        // The end is at T; the update after it starts a new cycle.
         let cycles = self.cycle && self.length > 1;
         from.max(1).checked_next_multiple_of(self.length).filter(|_| cycles)
     }
 
     fn tail(&self) -> Tail {
-        // In cycles the n-th ends n·T after the start and falls from about (1/n)^p.
+        // The n-th cycle ends n·T after the start and falls from about (1/n)^p.
         if self.cycle && self.end == 0.0 && self.length > 1 {
             Tail::Waves(self.power)
         } else {

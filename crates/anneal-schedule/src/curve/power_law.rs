@@ -4,15 +4,15 @@ use super::{Describe, Rate, periods, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = peak · (1 + t/τ)^(−p); with `staircase` t/τ is rounded down.
+/// η(t) = peak · (1 + t/τ)^(−p); with `staircase`, t/τ is rounded down.
 ///
-/// Its sum over all updates is infinite and the sum of its squares is finite (the conditions of
-/// Robbins and Monro) for ½ < p ≤ 1.
+/// For ½ < p ≤ 1 the sum of its rates is infinite and the sum of their squares is finite (the Robbins–Monro
+/// conditions).
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
-/// | `timescale` | τ, a span | at least 1 update; it may be longer than the run |
+/// | `timescale` | τ, a span | at least 1 update; may exceed the run |
 /// | `power` | p | finite, at least 0 |
 /// | `staircase` | | default false |
 ///
@@ -36,12 +36,12 @@ pub struct PowerLaw<L = Span> {
     pub timescale: L,
     /// The exponent p.
     pub power: f64,
-    /// Whether it falls in steps, one after each τ.
+    /// Whether the rate falls in steps, one after each τ.
     #[serde(default)]
     pub staircase: bool,
 }
 
-/// A [`PowerLaw`] from `peak` with the time scale `timescale` and the exponent `power`.
+/// A [`PowerLaw`] from `peak` with time scale `timescale` and exponent `power`.
 pub fn power_law(peak: f64, timescale: Span, power: f64) -> PowerLaw {
     PowerLaw { peak, timescale, power, staircase: false }
 }

@@ -1,4 +1,4 @@
-//! Stable, then decay: with a warm-up before it, warm-up–stable–decay.
+//! Stable–decay: with a warm-up before it, warm-up–stable–decay.
 
 use super::pieces::{Piece, Shape, cut};
 use super::{Describe, Rate, geometric_mix, half_cosine, mix, tail::Tail};
@@ -6,14 +6,14 @@ use crate::combine::{ScheduleExt, Warmup};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// A long stable phase and a short decay at the end, over T updates, of which the last d decay:
+/// A long stable phase and a short decay over the last d of T updates:
 ///
 /// ```text
 /// η(t) = s(t)                                 t ≤ T − d
 /// η(t) = end + (s(T−d) − end) · f(x)          x = (t − (T−d)) / d
 /// ```
 ///
-/// with the stable rate s of [`Stable`] and the falling f of [`DecayShape`].
+/// with the stable rate s from [`Stable`] and the falling f from [`DecayShape`].
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -58,7 +58,7 @@ pub struct StableDecay<L = Span> {
     pub length: L,
 }
 
-/// What the rate does in the stable phase of a [`StableDecay`].
+/// The rate in the stable phase of a [`StableDecay`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -101,7 +101,7 @@ pub enum DecayShape {
     Exponential,
 }
 
-/// A [`StableDecay`] at `peak`, then linearly to 0 over the last `decay` of the run.
+/// A [`StableDecay`] at `peak`, then linear decay to 0 over the last `decay` of the run.
 pub fn stable_decay(peak: f64, decay: Span) -> StableDecay {
     StableDecay {
         peak,
@@ -113,20 +113,20 @@ pub fn stable_decay(peak: f64, decay: Span) -> StableDecay {
     }
 }
 
-/// Warm-up–stable–decay, WSD: a [`StableDecay`] whose last `decay` decays, after a linear `warmup`.
+/// Warm-up–stable–decay (WSD): a linear `warmup`, then a [`StableDecay`] with the final `decay`.
 #[doc(alias = "wsd")]
 pub fn warmup_stable_decay(peak: f64, warmup: Span, decay: Span) -> Warmup {
     stable_decay(peak, decay).warmup(warmup)
 }
 
 impl StableDecay {
-    /// Gives the stable phase a shape.
+    /// Sets the shape of the stable phase.
     pub fn stable(mut self, stable: Stable) -> Self {
         self.stable = stable;
         self
     }
 
-    /// Gives the decay a shape.
+    /// Sets the shape of the decay.
     pub fn shape(mut self, shape: DecayShape) -> Self {
         self.shape = shape;
         self
@@ -138,7 +138,7 @@ impl StableDecay {
         self
     }
 
-    /// Is done after `length` instead of at the end of the run.
+    /// Finishes after `length` instead of at the end of the run.
     pub fn length(mut self, length: Span) -> Self {
         self.length = length;
         self

@@ -5,13 +5,13 @@ use super::{Describe, Rate, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = peak · γ^⌊t / every⌋: the rate drops by a factor at even distances.
+/// η(t) = peak · γ^⌊t / every⌋: the rate drops by a factor at regular intervals.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
 /// | `every` | span | inside the run |
-/// | `gamma` | factor per drop | (0, 1]; default in files and texts 0.1 |
+/// | `gamma` | factor per drop | (0, 1]; default 0.1 in files and texts |
 ///
 /// Source: He et al. 2016, "Deep residual learning"; torch `StepLR`.
 ///
@@ -30,14 +30,14 @@ use serde::{Deserialize, Serialize};
 pub struct StepDecay<L = Span> {
     /// The rate before the first drop.
     pub peak: f64,
-    /// The distance between drops.
+    /// The interval between drops.
     pub every: L,
     /// The factor of each drop.
     #[serde(default = "super::tenth")]
     pub gamma: f64,
 }
 
-/// A [`StepDecay`] from `peak`, by the factor `gamma` after `every` span.
+/// A [`StepDecay`] from `peak` by the factor `gamma` after each `every`.
 pub fn step_decay(peak: f64, every: Span, gamma: f64) -> StepDecay {
     StepDecay { peak, every, gamma }
 }
@@ -59,7 +59,7 @@ impl Rate for StepDecay<u64> {
         self.peak * self.gamma.powf((step / self.every) as f64)
     }
 
-    /// A power for each level instead of for each update.
+    /// Computes one power per level instead of one per update.
     fn fill(&self, mut first: u64, mut rates: &mut [f64]) {
         while !rates.is_empty() {
             let left = usize::try_from(self.every - first % self.every).unwrap_or(usize::MAX);

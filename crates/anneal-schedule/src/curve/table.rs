@@ -4,12 +4,12 @@ use super::{Describe, Rate, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = rates\[⌊t / every⌋\], from the table's end on its last rate.
+/// η(t) = rates\[⌊t / every⌋\], then the last rate.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `rates` | learning rates | at least one; finite, at least 0, one of them above 0 |
-/// | `every` | for how long each holds, a span | inside the run; default 1 update |
+/// | `every` | how long each rate holds, a span | inside the run; default 1 update |
 ///
 /// Source: torch `LambdaLR` with a list.
 ///
@@ -26,9 +26,9 @@ use serde::{Deserialize, Serialize};
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 #[must_use]
 pub struct Table<L = Span> {
-    /// The rates in their order.
+    /// The rates, in order.
     pub rates: Vec<f64>,
-    /// For how long each of them holds; one update where nothing is said.
+    /// How long each of them holds; default one update.
     #[serde(default)]
     pub every: Option<L>,
 }
@@ -46,7 +46,7 @@ impl Table {
     }
 }
 
-/// The place in a list of `length` values, each of which holds for `every` updates, at `step`.
+/// The index at `step` into a list of `length` values that hold for `every` updates each.
 pub(super) fn place(step: u64, every: Option<u64>, length: usize) -> usize {
     let place = step / every.unwrap_or(1);
     usize::try_from(place).unwrap_or(usize::MAX).min(length - 1)

@@ -1,38 +1,38 @@
-//! What becomes of a rate without an end.
+//! The behaviour of a rate in an endless run.
 
 use serde::Serialize;
 
-/// How a curve goes on for ever: what decides whether Ση_t and Ση_t² are finite.
+/// How a curve continues forever, which decides whether Ση_t and Ση_t² are finite.
 ///
-/// It is the tail of the formula, without the end of the run and without underflow: an exponential
-/// decay is geometric although its f64 becomes 0 some day.
+/// It describes the formula, ignoring the end of the run and underflow: an exponential decay is geometric
+/// although its f64 eventually becomes 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Tail {
-    /// It tends to this rate, above 0.
+    /// Tends to this rate, above 0.
     Constant(f64),
-    /// It is 0 from some step on.
+    /// Is 0 from some step on.
     Zero,
-    /// It falls at least as fast as some geometric sequence.
+    /// Falls at least as fast as some geometric sequence.
     Geometric,
-    /// It stays between two multiples of t^(−p), p above 0.
+    /// Stays between two multiples of t^(−p), p above 0.
     Power(f64),
-    /// It goes up and down for ever, and its cycles fall as t^(−p), p above 0.
+    /// Oscillates forever, with cycles that fall as t^(−p), p above 0.
     Waves(f64),
-    /// It keeps coming back above some rate above 0, on a lasting share of all updates.
+    /// Keeps returning above some positive rate, for a lasting share of all updates.
     Recurring,
-    /// Not known.
+    /// Unknown.
     Unknown,
 }
 
 impl Tail {
-    /// A curve that holds `rate` from some step on, or tends to it.
+    /// A curve that reaches or tends to `rate`.
     pub(crate) fn settled(rate: f64) -> Self {
         if rate > 0.0 { Self::Constant(rate) } else { Self::Zero }
     }
 
-    /// Of `factor` times the curve.
+    /// The tail of `factor` times the curve.
     pub(crate) fn scaled(self, factor: f64) -> Self {
         match self {
             Self::Constant(rate) => Self::settled(rate * factor),
@@ -40,27 +40,27 @@ impl Tail {
         }
     }
 
-    /// Of the curve held above `floor`, which is above 0.
+    /// The tail of the curve with the floor `floor`, above 0.
     pub(crate) fn floored(self, floor: f64) -> Self {
         self.most(Self::Constant(floor))
     }
 
-    /// Of the curve held below `cap`, which is above 0.
+    /// The tail of the curve with the cap `cap`, above 0.
     pub(crate) fn capped(self, cap: f64) -> Self {
         self.least(Self::Constant(cap))
     }
 
-    /// Of the product of two curves.
+    /// The tail of the product of two curves.
     pub(crate) fn times(self, other: Self) -> Self {
         self.lowered(other, |a, b| a * b, |p, q| p + q)
     }
 
-    /// Of the smaller of two curves.
+    /// The tail of the minimum of two curves.
     pub(crate) fn least(self, other: Self) -> Self {
         self.lowered(other, f64::min, f64::max)
     }
 
-    /// What a product and a minimum share: rates are bounded, so the faster decay wins.
+    /// The common part of product and minimum: rates are bounded, so the faster decay wins.
     fn lowered(self, other: Self, rates: fn(f64, f64) -> f64, powers: fn(f64, f64) -> f64) -> Self {
         match (self, other) {
             (Self::Zero, _) | (_, Self::Zero) => Self::Zero,
@@ -72,7 +72,7 @@ impl Tail {
         }
     }
 
-    /// Of the sum of two curves: the slower decay wins.
+    /// The tail of the sum of two curves: the slower decay wins.
     pub(crate) fn plus(self, other: Self) -> Self {
         match (self, other) {
             (Self::Zero, tail) | (tail, Self::Zero) => tail,
@@ -92,7 +92,7 @@ impl Tail {
         }
     }
 
-    /// Of the larger of two curves, which is at least half their sum.
+    /// The tail of the maximum of two curves, which is at least half their sum.
     pub(crate) fn most(self, other: Self) -> Self {
         match (self, other) {
             (Self::Constant(a), Self::Constant(b)) => Self::Constant(a.max(b)),
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(Power(0.25).times(Power(0.5)), Power(0.75));
         assert_eq!(Power(0.25).plus(Power(0.5)), Power(0.25));
         assert_eq!(Power(0.25).least(Power(0.5)), Power(0.5));
-        // A floor answers also for what is not known.
+        // A floor settles even an unknown tail.
         assert_eq!(Unknown.floored(0.1), Recurring);
         assert_eq!(Unknown.capped(0.1), Unknown);
     }

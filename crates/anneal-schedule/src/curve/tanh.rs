@@ -4,23 +4,23 @@ use super::{Describe, Rate, mix, tail::Tail};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// The rate stays near the peak for long and then falls along a hyperbolic tangent:
+/// Stays near the peak for long, then falls along a hyperbolic tangent:
 ///
 /// ```text
 /// η(t) = end + ½(peak − end)(1 − tanh(lower · (1 − x) + upper · x))     x = t/T, t < T
 /// η(t) = end                                                            t ≥ T
 /// ```
 ///
-/// The tangent only comes near its limits: the first rate is a little below the peak (with the
-/// defaults by 8·10⁻⁷ of it), and at T the last little part is a jump (0.2 % of the peak).
+/// The tangent only approaches its limits: the first rate is slightly below the peak (by 8·10⁻⁷ of it with
+/// the defaults), and at T the rest is a jump (0.2 % of the peak).
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
 /// | `end` | learning rate | [0, peak]; default 0 |
 /// | `length` | T, a span | inside the run; default: the rest of it |
-/// | `lower` | where on the tangent it begins | finite, below `upper`; default −7 |
-/// | `upper` | where on the tangent it ends | finite; default 3 |
+/// | `lower` | start on the tangent | finite, below `upper`; default −7 |
+/// | `upper` | end on the tangent | finite; default 3 |
 ///
 /// Source: Hsueh, Li and Wu 2019, "Stochastic gradient descent with hyperbolic-tangent decay on
 /// classification"; timm `TanhLRScheduler`.
@@ -38,18 +38,18 @@ use serde::{Deserialize, Serialize};
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 #[must_use]
 pub struct Tanh<L = Span> {
-    /// The rate that it begins just below.
+    /// The rate just above the first one.
     pub peak: f64,
-    /// The rate at `length` and after it.
+    /// The rate from `length` on.
     #[serde(default)]
     pub end: f64,
     /// T: the updates until `end`.
     #[serde(default)]
     pub length: L,
-    /// Where on the tangent it begins.
+    /// The start on the tangent.
     #[serde(default = "lower")]
     pub lower: f64,
-    /// Where on the tangent it ends.
+    /// The end on the tangent.
     #[serde(default = "upper")]
     pub upper: f64,
 }
@@ -74,19 +74,19 @@ impl Tanh {
         self
     }
 
-    /// Is done after `length` instead of at the end of the run.
+    /// Finishes after `length` instead of at the end of the run.
     pub fn length(mut self, length: Span) -> Self {
         self.length = length;
         self
     }
 
-    /// Begins at `lower` on the tangent: the nearer to 0, the earlier it falls.
+    /// Starts at `lower` on the tangent: the closer to 0, the earlier the rate falls.
     pub fn lower(mut self, lower: f64) -> Self {
         self.lower = lower;
         self
     }
 
-    /// Ends at `upper` on the tangent: the larger, the longer it stays low.
+    /// Ends at `upper` on the tangent: the larger, the longer the rate stays low.
     pub fn upper(mut self, upper: f64) -> Self {
         self.upper = upper;
         self
@@ -111,7 +111,7 @@ impl Describe for Tanh {
     }
 }
 
-/// The falling tangent at `x` in [0, 1]: between 1 and 0, and reaching neither.
+/// The falling tangent at `x` in [0, 1]: strictly between 1 and 0.
 pub(crate) fn falling_tanh(x: f64, lower: f64, upper: f64) -> f64 {
     0.5 * (1.0 - (lower * (1.0 - x) + upper * x).tanh())
 }

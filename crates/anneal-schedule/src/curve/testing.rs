@@ -1,13 +1,13 @@
-//! What the curves' and combinators' own tests share.
+//! Helpers for the tests of curves and combinators.
 
 use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt};
 
-/// The schedule of a description alone in a run of `updates` updates.
+/// Resolves a description for a run of `updates` updates.
 pub(crate) fn resolved(config: impl Into<ScheduleConfig>, updates: u64) -> Schedule {
     config.into().resolve(RunLength::updates(updates)).unwrap()
 }
 
-/// The field that the description's resolution complains about, in a run of 100 updates.
+/// The field for which resolution fails in a run of 100 updates.
 pub(crate) fn refused(config: impl Into<ScheduleConfig>) -> String {
     match config.into().resolve(RunLength::updates(100)) {
         Err(error @ (ScheduleError::OutOfRange(_) | ScheduleError::TooLong { .. })) => {

@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 /// η(t) = end + ½(peak·dⁿ − end)(1 + cos(π (t − S_n)/T_n))
 /// ```
 ///
-/// The cycle is found by arithmetic, not by a loop; for an integer m its borders are exact at any
-/// step. With `cycle_warmup` w each cycle begins with w updates at (i+1)/(w+1) of its peak and the
-/// cosine takes the rest of the cycle. After `limit` cycles the rate holds `end`.
+/// The cycle is computed arithmetically, not by a loop; for an integer m its boundaries are exact at any
+/// step. With `cycle_warmup` w, each cycle starts with w updates at (i+1)/(w+1) of its peak, and the cosine
+/// takes the rest of the cycle. After `limit` cycles the rate holds `end`.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
-/// | `end` | learning rate | [0, peak]; default 0; a cycle whose peak has decayed below it holds it |
+/// | `end` | learning rate | [0, peak]; default 0; a cycle whose peak has decayed below it stays at it |
 /// | `cycle` | T, span of the first cycle | inside the run, at least 1 update |
-/// | `multiplier` | m, cycle length × m each | [1, 10⁶]; default 1 |
-/// | `peak_decay` | d, peak × d each | (0, 1]; default 1 |
+/// | `multiplier` | m, growth of the cycle length | [1, 10⁶]; default 1 |
+/// | `peak_decay` | d, factor of the peak per cycle | (0, 1]; default 1 |
 /// | `cycle_warmup` | w, span | shorter than `cycle`; default none |
 /// | `limit` | number of cycles | at least 1; default none |
 ///
@@ -47,10 +47,10 @@ pub struct WarmRestarts<L = Span> {
     pub end: f64,
     /// T: the length of the first cycle.
     pub cycle: L,
-    /// m: each cycle is this many times as long as the one before.
+    /// m: the ratio of each cycle's length to the previous one's.
     #[serde(default = "one")]
     pub multiplier: f64,
-    /// d: each cycle's peak is this share of the one before.
+    /// d: the ratio of each cycle's peak to the previous one's.
     #[serde(default = "one")]
     pub peak_decay: f64,
     /// w: a warm-up inside each cycle.
@@ -85,13 +85,13 @@ impl WarmRestarts {
         self
     }
 
-    /// Makes each cycle `multiplier` times as long as the one before.
+    /// Makes each cycle `multiplier` times as long as the previous one.
     pub fn multiplier(mut self, multiplier: f64) -> Self {
         self.multiplier = multiplier;
         self
     }
 
-    /// Makes each peak `peak_decay` times the one before.
+    /// Makes each peak `peak_decay` times the previous one.
     pub fn peak_decay(mut self, peak_decay: f64) -> Self {
         self.peak_decay = peak_decay;
         self
@@ -137,7 +137,7 @@ impl Describe for WarmRestarts {
     }
 }
 
-/// Where a step stands: in which cycle, how far into it, and how long the cycle is.
+/// The position of a step: its cycle, how far into it, and the cycle's length.
 struct InCycle {
     cycle: u64,
     step: f64,
@@ -173,8 +173,8 @@ impl WarmRestarts<u64> {
         }
     }
 
-    /// Fractional m: cycle borders are real numbers, and the logarithm finds the cycle up to a
-    /// rounding error at a border, which one comparison on each side mends.
+    /// Fractional m: cycle boundaries are real numbers, and the logarithm finds the cycle up to a rounding
+    /// error at a boundary, which one comparison on each side corrects.
     fn locate_by_logarithm(&self, step: u64) -> InCycle {
         let (t, first) = (step as f64, self.cycle as f64);
         let growth = self.multiplier - 1.0;
@@ -192,12 +192,12 @@ impl WarmRestarts<u64> {
 }
 
 impl WarmRestarts<u64> {
-    /// The first update of the cycle that `step` lies in, and that cycle's peak; `None` once the
-    /// limit is reached.
+    /// The first update of the cycle that contains `step`, and the cycle's peak; `None` once the limit is
+    /// reached.
     pub(crate) fn cycle_of(&self, step: u64) -> Option<(u64, f64)> {
         let at = self.locate(step);
         let running = self.limit.is_none_or(|limit| at.cycle < limit);
-        // A border of a fractional multiplier lies between two updates.
+        // A boundary of a fractional multiplier lies between two updates.
         running.then(|| (step - at.step.floor() as u64, self.peak_of(at.cycle)))
     }
 
@@ -224,7 +224,7 @@ impl Rate for WarmRestarts<u64> {
     }
 
     fn end_rate(&self, step: u64) -> f64 {
-        // Where a cycle begins, the one before has reached its end.
+        // Where a cycle starts, the previous one has reached its end.
         if step > 0 && self.locate(step).step == 0.0 { self.end } else { self.rate(step) }
     }
 
@@ -247,7 +247,7 @@ impl Rate for WarmRestarts<u64> {
         } else if self.multiplier == 1.0 {
             Tail::Geometric
         } else {
-            // Cycle n begins near mⁿ with the peak dⁿ.
+            // Cycle n starts near mⁿ with peak dⁿ.
             Tail::Waves(-self.peak_decay.ln() / self.multiplier.ln())
         }
     }
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
     use crate::curve::{refused, resolved};
 
-    /// The cycles as a loop finds them.
+    /// The cycles as a loop computes them.
     fn simulated(first: u64, m: u64, d: f64, steps: u64) -> Vec<f64> {
         let (mut start, mut length, mut peak) = (0, first, 1.0);
         (0..steps)
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn borders_are_exact_far_out() {
-        // Cycle n of a doubling length 10 starts at 10(2ⁿ − 1).
+        // Cycle n with initial length 10 and doubling starts at 10(2ⁿ − 1).
         let schedule = resolved(warm_restarts(1.0, Span::steps(10)).multiplier(2.0), 1 << 63);
         for n in 0..59 {
             let start = 10 * ((1u64 << n) - 1);
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn fractional_multipliers_keep_their_borders() {
         let schedule = resolved(warm_restarts(1.0, Span::steps(4)).multiplier(1.5), 100);
-        // Borders at 4, 10, 19, 32.5, …
+        // Boundaries at 4, 10, 19, 32.5, …
         for start in [0, 4, 10, 19] {
             assert_eq!(schedule.rate(start), 1.0, "{start}");
         }

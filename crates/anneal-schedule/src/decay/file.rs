@@ -4,14 +4,14 @@
 //! weight_decay = 0.05
 //! weight_decay = { independent = 1e-4 }
 //! weight_decay = { relative = "10ep", cautious = true }
-//! weight_decay = { coupled = { cosine = { peak = 0.1 } } }
+//! weight_decay = { coupled = "cosine(0.1)" }
 //! weight_decay = { l2 = 5e-4 }
 //! ```
 
 use super::{Policy, Strength, WeightDecay};
 use crate::{ScheduleConfig, Span};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{Error, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -38,7 +38,9 @@ impl<'de> Visitor<'de> for StrengthVisitor {
     type Value = Strength;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a coefficient, a time scale such as \"10ep\", or a schedule")
+        f.write_str(
+            "a coefficient, a time scale such as \"10ep\", or a schedule such as \"cosine(0.1)\"",
+        )
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Strength, E> {
@@ -54,6 +56,10 @@ impl<'de> Visitor<'de> for StrengthVisitor {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Strength, E> {
+        if value.contains('(') {
+            let schedule = ScheduleConfig::deserialize(value.into_deserializer())?;
+            return Ok(Strength::Scheduled(Box::new(schedule)));
+        }
         value.parse::<Span>().map(Strength::TimeScale).map_err(E::custom)
     }
 
@@ -74,15 +80,23 @@ impl Serialize for WeightDecay {
     }
 }
 
-/// The table of a file.
+/// Decoupled weight decay: a coefficient, as in torch's AdamW, or a table with the strength under the name of its policy.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "WeightDecay", transform = or_coefficient))]
 #[serde(deny_unknown_fields)]
 struct Table {
+    /// Removes the share η_t ω of each weight per update: it fades with the rate.
     coupled: Option<Strength>,
+    /// Removes the share ω of each weight per update, whatever the rate.
     independent: Option<Strength>,
+    /// Removes the share ω η_t/η₀ of each weight per update: the same at the peak for any peak rate.
     relative: Option<Strength>,
+    /// Removes the share ω η_t²/η₀ of each weight per update: keeps the relative update of normalized weights.
     corrected: Option<Strength>,
+    /// Removes the share α η₀ of each weight per update: the regularization α of an L2 penalty for any peak rate.
     l2: Option<f64>,
+    /// Decays only weights that the update moves towards 0, or leaves.
     #[serde(default)]
     cautious: bool,
 }
@@ -142,6 +156,49 @@ impl<'de> Visitor<'de> for WeightDecayVisitor {
         })
     }
 }
+
+#[cfg(feature = "schema")]
+mod schema {
+    use super::{Strength, Table, WeightDecay};
+    use crate::{ScheduleConfig, Span};
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+    use serde_json::json;
+    use std::borrow::Cow;
+
+    impl JsonSchema for WeightDecay {
+        fn schema_name() -> Cow<'static, str> {
+            Table::schema_name()
+        }
+
+        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            Table::json_schema(generator)
+        }
+    }
+
+    /// A number stands for the coefficient of a coupled decay.
+    pub(super) fn or_coefficient(table: &mut Schema) {
+        table.insert("type".into(), json!(["number", "object"]));
+    }
+
+    impl JsonSchema for Strength {
+        fn schema_name() -> Cow<'static, str> {
+            "Strength".into()
+        }
+
+        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            let schedule = generator.subschema_for::<ScheduleConfig>();
+            let span = generator.subschema_for::<Span>();
+            json_schema!({
+                "description": "A coefficient, a time scale such as \"10ep\", or a schedule.",
+                "if": { "type": "number" },
+                "then": { "minimum": 0 },
+                "else": { "if": { "type": "object" }, "then": schedule, "else": { "anyOf": [span, { "pattern": r"\(" }] } },
+            })
+        }
+    }
+}
+#[cfg(feature = "schema")]
+use schema::or_coefficient;
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,11 @@
-//! What a weight decay takes of a weight at each update.
+//! The share of a weight that decay removes at each update.
 
 use super::Policy;
 use crate::Schedule;
 use crate::analysis::Window;
 use std::fmt;
 
-/// The share d_t of a weight that update t takes: a [`WeightDecay`](super::WeightDecay), checked and
+/// The share d_t of a weight that update t removes: a [`WeightDecay`](super::WeightDecay), checked and
 /// resolved for a run. A pure function of the step and of the rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shrinkage {
@@ -38,14 +38,14 @@ impl Coefficient {
     }
 }
 
-/// The most updates among which the largest rate is looked for: a tenth of a second.
+/// The maximum number of updates searched for the largest rate: a tenth of a second.
 const MAX_LOOKED_AT: u64 = 1_000_000;
 
-/// The most updates whose share is looked at one by one: a few seconds.
+/// The maximum number of updates whose share is checked one by one: a few seconds.
 const MAX_CHECKED: u64 = 100_000_000;
 
 impl Shrinkage {
-    /// One that takes nothing.
+    /// A decay that removes nothing.
     pub fn none() -> Self {
         Self::new(Policy::Coupled, Coefficient::Constant(0.0), 0.0, false)
     }
@@ -54,7 +54,7 @@ impl Shrinkage {
         Self { policy, coefficient, peak, cautious }
     }
 
-    /// d_t of update `step`, whose rate is η_t = `rate`. At most 1: a schedule may go there behind the end
+    /// d_t of update `step` with the rate η_t = `rate`. At most 1, which a schedule may exceed after the end
     /// of the run.
     pub fn at(&self, step: u64, rate: f64) -> f64 {
         self.share(self.coefficient(step), rate).min(1.0)
@@ -75,28 +75,28 @@ impl Shrinkage {
         self.coefficient.at(step)
     }
 
-    /// A share that no update exceeds.
+    /// An upper bound of the share.
     pub fn bound(&self) -> f64 {
         self.share(self.coefficient.peak(), self.peak)
     }
 
-    /// Whether only weights shrink that the update moves towards 0 too.
+    /// Whether it shrinks only weights that the update also moves towards 0.
     pub fn is_cautious(&self) -> bool {
         self.cautious
     }
 
-    /// Whether its share depends on the step, and not on the rate alone.
+    /// Whether its share depends on the step, not on the rate alone.
     pub fn follows_the_step(&self) -> bool {
         matches!(self.coefficient, Coefficient::Scheduled(_))
     }
 
-    /// Whether it never takes anything.
+    /// Whether it never removes anything.
     pub fn is_none(&self) -> bool {
         self.bound() == 0.0
     }
 
-    /// What is allowed instead, where a share is 1 or more, so that nothing is left of a weight, at any of
-    /// `updates`.
+    /// The allowed range for the error, if the share is 1 or more at any of `updates`, so that nothing is
+    /// left of a weight.
     pub(super) fn too_large(
         &self,
         rate: impl Fn(u64) -> f64,
@@ -105,21 +105,21 @@ impl Shrinkage {
         if self.bound() < 1.0 {
             return None;
         }
-        // The bound may lie above what is reached.
+        // The bound may exceed what is reached.
         let share = |step: u64| self.share(self.coefficient(step), rate(step));
         let looked_at = updates.filter(|&updates| updates <= MAX_CHECKED);
         let found = (0..looked_at.unwrap_or(1_000)).find(|&step| share(step) >= 1.0);
         match (found, looked_at) {
             (Some(step), _) => Some(format!(
-                "what takes a share below 1 of each weight; it takes {:?} at update {step}, at the rate \
+                "a share below 1 of each weight; it is {:?} at update {step}, at the rate \
                  {:?}",
                 share(step),
                 rate(step)
             )),
             (None, Some(_)) => None,
             (None, None) => Some(format!(
-                "what takes a share below 1 of each weight; it may take up to {:?} somewhere in the run, \
-                 which is too long to look at each update: put a cap around what rises that far",
+                "a share below 1 of each weight; it may reach {:?} in the run, \
+                 which is too long to check every update: put a cap around the rising schedule",
                 self.bound()
             )),
         }
@@ -141,8 +141,8 @@ impl fmt::Display for Shrinkage {
     }
 }
 
-/// The largest rate of a schedule in its run: of its closed form, or found among up to a million updates;
-/// else the bound that [`Schedule::peak`] gives.
+/// The largest rate of a schedule in its run: in closed form, or searched among up to a million updates;
+/// otherwise the bound that [`Schedule::peak`] gives.
 pub fn peak_rate(schedule: &Schedule) -> f64 {
     let looked_at = Window::run(schedule)
         .ok()

@@ -5,24 +5,24 @@ use super::{Shrinkage, peak_rate};
 use crate::{OutOfRange, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Span};
 use std::fmt;
 
-/// What a weight decay is tied to: see [`WeightDecay`].
+/// What a weight decay depends on: see [`WeightDecay`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Policy {
-    /// d_t = η_t ω: it fades with the rate. torch's and Burn's AdamW.
+    /// d_t = η_t ω: it fades with the rate, as in torch's and Burn's AdamW.
     Coupled,
-    /// d_t = ω, whatever the rate does; also where the rate is 0.
+    /// d_t = ω, whatever the rate, even at a rate of 0.
     Independent,
-    /// d_t = ω η_t/η₀: it follows the shape of the schedule, not its peak. Composer; the form of
+    /// d_t = ω η_t/η₀: it follows the shape of the schedule, not its peak. Used by Composer; the form of
     /// Loshchilov and Hutter 2019, "Decoupled weight decay regularization".
     Relative,
-    /// d_t = ω η_t²/η₀: for weights that a normalization layer follows. timm's `corrected_weight_decay`;
+    /// d_t = ω η_t²/η₀: for weights followed by a normalization layer. timm's `corrected_weight_decay`;
     /// Defazio 2025, "Why gradients rapidly increase near the end of training".
     Corrected,
 }
 
 impl Policy {
-    /// All of them.
+    /// All policies.
     pub const ALL: [Self; 4] = [Self::Coupled, Self::Independent, Self::Relative, Self::Corrected];
 
     /// Its name in files.
@@ -35,7 +35,7 @@ impl Policy {
         }
     }
 
-    /// What the coefficient of a time scale is multiplied by: 1/η₀ where the share has η₀ in it.
+    /// The factor of the coefficient of a time scale: 1/η₀ if the share includes η₀.
     fn per_peak(self, peak: f64) -> f64 {
         match self {
             Self::Coupled | Self::Corrected => 1.0 / peak,
@@ -44,15 +44,15 @@ impl Policy {
     }
 }
 
-/// How strong a weight decay is.
+/// The strength of a weight decay.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Strength {
     /// ω; finite, at least 0.
     Coefficient(f64),
-    /// The updates over which a weight without a gradient shrinks to 1/e at the peak rate.
+    /// The updates at the peak rate after which a weight without a gradient has shrunk to 1/e.
     TimeScale(Span),
-    /// α of a penalty ½ α ‖w‖², of which an independent decay makes ω = α η₀; finite, at least 0.
+    /// α of a penalty ½ α ‖w‖², which an independent decay converts to ω = α η₀; finite, at least 0.
     L2(f64),
     /// ω(t), any schedule.
     Scheduled(Box<ScheduleConfig>),
@@ -86,9 +86,9 @@ impl fmt::Display for Strength {
     }
 }
 
-/// A decoupled weight decay: the description.
+/// The description of a decoupled weight decay.
 ///
-/// Before update t each weight becomes (1 − d_t) w, with d_t as the [`Policy`] says:
+/// Before update t each weight becomes (1 − d_t) w, with d_t set by the [`Policy`]:
 ///
 /// | built by | d_t | what stays the same |
 /// | --- | --- | --- |
@@ -98,11 +98,11 @@ impl fmt::Display for Strength {
 /// | [`relative`](Self::relative) | ω η_t/η₀ | the shrink at the peak while η₀ is tuned |
 /// | [`corrected`](Self::corrected) | ω η_t²/η₀ | the relative update of normalized weights |
 ///
-/// The strength is a number ω ≥ 0, a schedule ω(t), or a time scale τ (a [`Span`]): over so many updates
-/// at the peak rate a weight without a gradient shrinks to 1/e. d_t must be below 1 at every update of
-/// the run.
+/// The strength is a number ω ≥ 0, a schedule ω(t), or a time scale τ (a [`Span`]): the updates at the peak
+/// rate after which a weight without a gradient has shrunk to 1/e. d_t must be below 1 at every update of the
+/// run.
 ///
-/// A number alone is a coupled decay, as `weight_decay` is everywhere else.
+/// A bare number is a coupled decay, as `weight_decay` is everywhere else.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -112,7 +112,7 @@ impl fmt::Display for Strength {
 /// let schedule = cosine(1e-3).resolve(run)?;
 /// let coupled = WeightDecay::coupled(0.1).resolve(&schedule, run)?;
 /// let independent = WeightDecay::independent(Span::epochs(100)).resolve(&schedule, run)?;
-/// // At the peak both take 1e-4 of a weight; halfway down the cosine the coupled one takes half.
+/// // At the peak both remove 1e-4 of a weight; halfway down the cosine the coupled one removes half as much.
 /// for (step, expected) in [(0, 1e-4), (500, 0.5e-4)] {
 ///     assert!((coupled.at(step, schedule.rate(step)) - expected).abs() < 1e-18);
 ///     assert_eq!(independent.at(step, schedule.rate(step)), 1e-4);
@@ -126,26 +126,26 @@ impl fmt::Display for Strength {
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct WeightDecay {
-    /// What it is tied to.
+    /// What it depends on.
     pub policy: Policy,
-    /// How strong it is.
+    /// Its strength.
     pub strength: Strength,
-    /// Whether only weights shrink that the update moves towards 0 too.
+    /// Whether it shrinks only weights that the update also moves towards 0.
     pub cautious: bool,
 }
 
 impl WeightDecay {
-    /// None at all.
+    /// No decay.
     pub fn none() -> Self {
         Self::coupled(0.0)
     }
 
-    /// d_t = η_t ω, as torch's and Burn's AdamW.
+    /// d_t = η_t ω, as in torch's and Burn's AdamW.
     pub fn coupled(strength: impl Into<Strength>) -> Self {
         Self::new(Policy::Coupled, strength)
     }
 
-    /// d_t = ω at every update, whatever the rate is.
+    /// d_t = ω at every update, whatever the rate.
     pub fn independent(strength: impl Into<Strength>) -> Self {
         Self::new(Policy::Independent, strength)
     }
@@ -160,8 +160,8 @@ impl WeightDecay {
         Self::new(Policy::Corrected, strength)
     }
 
-    /// d_t = α η₀: an independent decay with the fixed point that a penalty ½ α ‖w‖² has under plain
-    /// gradient descent, whatever the peak rate η₀ is.
+    /// d_t = α η₀: an independent decay with the same fixed point as a penalty ½ α ‖w‖² under plain gradient
+    /// descent, for any peak rate η₀.
     pub fn from_l2(alpha: f64) -> Self {
         Self::new(Policy::Independent, Strength::L2(alpha))
     }
@@ -170,14 +170,14 @@ impl WeightDecay {
         Self { policy, strength: strength.into(), cautious: false }
     }
 
-    /// Only weights shrink that the update moves towards 0, or leaves: those with w u ≥ 0, where
-    /// w ← w − η u. Chen et al. 2025, "Cautious weight decay".
+    /// Shrinks only weights that the update moves towards 0, or leaves: those with w u ≥ 0, where w ← w − η
+    /// u. Chen et al. 2025, "Cautious weight decay".
     pub fn cautious(mut self) -> Self {
         self.cautious = true;
         self
     }
 
-    /// Whether it never shrinks anything, as it stands.
+    /// Whether it never shrinks anything, as described.
     pub fn is_none(&self) -> bool {
         matches!(self.strength, Strength::Coefficient(0.0) | Strength::L2(0.0))
     }
@@ -185,14 +185,14 @@ impl WeightDecay {
     /// Checks it for weights that train at the rates of `schedule`.
     ///
     /// # Errors
-    /// [`ScheduleError`] names the field, the value, and what is allowed; where a share d_t is 1 or more
-    /// also the update.
+    /// [`ScheduleError`] with the field, the value, and what is allowed; if a share d_t is 1 or more, also
+    /// the update.
     pub fn resolve(&self, schedule: &Schedule, run: RunLength) -> Result<Shrinkage, ScheduleError> {
         self.resolve_for("weight_decay", peak_rate(schedule), |step| schedule.rate(step), run)
     }
 
-    /// As [`resolve`](Self::resolve), for rates that are not those of a schedule alone; `peak` is a rate
-    /// that they never exceed, η₀, and `field` what errors call this.
+    /// Like [`resolve`](Self::resolve), for rates that do not come from a schedule alone; `peak` is an upper
+    /// bound of them, η₀, and `field` is the name in errors.
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve).
@@ -212,7 +212,7 @@ impl WeightDecay {
         }
     }
 
-    /// Checks what can be checked without a rate.
+    /// Checks everything that does not need a rate.
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve).
@@ -220,7 +220,7 @@ impl WeightDecay {
         self.coefficient(&self.field(field), 1.0, run).map(drop)
     }
 
-    /// A number alone is a coupled coefficient.
+    /// A bare number is a coupled coefficient.
     fn field(&self, field: &str) -> String {
         match (self.policy, &self.strength) {
             (Policy::Coupled, Strength::Coefficient(_)) => field.to_string(),
@@ -342,8 +342,8 @@ mod tests {
         }
     }
 
-    /// Gradient descent on ½(w − 1)² + ½ α w² stays at 1/(1 + α); so does the shrink w ← (1 − α η) w − η g
-    /// with the gradient taken before, at every rate.
+    /// Gradient descent on ½(w − 1)² + ½ α w² settles at 1/(1 + α); so does the shrink w ← (1 − α η) w − η g
+    /// with the gradient taken first, at every rate.
     #[test]
     fn an_l2_strength_keeps_its_fixed_point_while_the_rate_is_tuned() {
         for rate in [0.5, 0.05] {
@@ -386,7 +386,7 @@ mod tests {
         assert!(text.starts_with("weight_decay.coupled.cosine.peak: -1.0"), "{text}");
     }
 
-    /// 1.9 · 0.5 < 1 although the bound of the sum's peak, 1, says 1.9.
+    /// 1.9 · 0.5 < 1, although with the bound of the sum's peak, 1, it would be 1.9.
     #[test]
     fn what_only_a_bound_forbids_is_allowed() {
         let run = RunLength::updates(100);
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(schedule.peak(), 1.0);
         assert!(WeightDecay::coupled(1.9).resolve(&schedule, run).is_ok());
         assert!(WeightDecay::coupled(2.0).resolve(&schedule, run).is_err());
-        // And what is relative to the peak is so to the largest rate, 0.5.
+        // A relative decay refers to the largest rate, 0.5.
         close(&shares(WeightDecay::relative(0.1), &schedule, run, &[0, 50]), &[0.1, 0.1]);
     }
 
@@ -403,7 +403,7 @@ mod tests {
         let run = RunLength::updates(1 << 40);
         let schedule = cosine(0.5).resolve(run).unwrap();
         let error = WeightDecay::coupled(linear(0.0, 2.5)).resolve(&schedule, run).unwrap_err();
-        assert!(error.to_string().contains("may take up to 1.25"), "{error}");
+        assert!(error.to_string().contains("may reach 1.25"), "{error}");
         assert!(error.to_string().contains("cap"), "{error}");
     }
 }

@@ -1,24 +1,24 @@
-//! What the rates of the run show, whatever the schedule is made of.
+//! Findings about the rates of a run, independent of the schedule's structure.
 
 use super::{Code, Finding, Severity};
 use crate::analysis::{AnalysisError, Cooling, Options, Window};
 
-/// The share of the named peak that some update should have.
+/// The share of the named peak that some update should reach.
 const WARM: f64 = 0.5;
 
-/// The share of the run at its end that may be frozen: well-known step decays use a quarter.
+/// The share of the run that may be frozen at its end: well-known step decays use a quarter.
 const FROZEN: f64 = 0.25;
 
-/// The share of the run at its end that may have a rate of 0.
+/// The share of the run that may have a rate of 0 at its end.
 const ZERO: f64 = 0.01;
 
-/// The share of its largest that a weight decay should keep.
+/// The share of its maximum that a weight decay should keep.
 const KEPT: f64 = 0.1;
 
-/// The largest rate that anybody uses but for layer-wise optimizers such as LARS; super-convergence has 3.
+/// The largest rate in use, except for layer-wise optimizers such as LARS; super-convergence has 3.
 const HIGH: f64 = 10.0;
 
-/// What a weight decay should shrink a weight by, over the run.
+/// The share by which a weight decay should shrink a weight over the run.
 const SHRINK: f64 = 1e-3;
 
 pub(super) fn findings(
@@ -42,7 +42,7 @@ fn too_high(warm: &Cooling) -> Option<Finding> {
         (
             Code::RateTooHigh,
             format!(
-                "the largest rate is {:.3e}; hardly any training bears more than 10",
+                "the largest rate is {:.3e}; hardly any training tolerates more than 10",
                 warm.peak
             ),
             "check the peak and its exponent; layer-wise optimizers such as LARS are the exception",
@@ -52,8 +52,8 @@ fn too_high(warm: &Cooling) -> Option<Finding> {
             Code::LooksLikeMultiplier,
             "the largest rate is exactly 1, like the multipliers that torch's LambdaLR takes"
                 .into(),
-            "give rates: multiply by the optimizer's base rate, as in `.scale(3e-4)`; Prodigy and \
-             D-Adaptation do want 1",
+            "give rates: multiply by the optimizer's base rate, as in `.scale(3e-4)`; only Prodigy and \
+             D-Adaptation expect 1",
         )
     } else {
         return None;
@@ -73,14 +73,14 @@ fn never_warm(window: &Window<'_>, warm: &Cooling) -> Option<Finding> {
             warm.peak,
             100.0 * warm.peak / named
         ),
-        change: "shorten the warm-up or what lowers the rate, or name the peak that you want"
+        change: "shorten the warm-up, remove what lowers the rate, or name the peak that you want"
             .into(),
     })
 }
 
 fn frozen(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, AnalysisError> {
     let steps = window.steps();
-    // A level of exactly a hundredth, as after two drops by 10, may be just below it in f64.
+    // After two drops by 10, a level of exactly a hundredth may be slightly below it in f64.
     let frozen = window.cooling(options.frozen_below * (1.0 - 1e-9))?.frozen_tail;
     let zero = window.below("lint", f64::MIN_POSITIVE)?.tail;
     let too_many = |tail: u64, share: f64| tail > 1 && tail as f64 > share * steps as f64;
@@ -96,9 +96,9 @@ fn frozen(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, Ana
         severity: Severity::Warning,
         step: Some(steps - tail),
         message: format!(
-            "the rate is {what} for the last {tail} of {steps} updates, which learn nothing"
+            "the rate is {what} for the last {tail} of {steps} updates, which train nothing"
         ),
-        change: "let the decay last to the end of the run, give it a floor, or shorten the run"
+        change: "extend the decay to the end of the run, give it a floor, or shorten the run"
             .into(),
     }))
 }
@@ -137,37 +137,37 @@ fn vanishing(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, 
         severity: Severity::Note,
         step: None,
         message: format!(
-            "the weight decay {omega} shrinks a weight by {:.2e} of it over the whole run",
+            "the weight decay {omega} shrinks a weight by only a share of {:.2e} over the whole run",
             -f64::exp_m1(-total)
         ),
-        change: "raise the weight decay, make it independent of the rate, or leave it out".into(),
+        change: "raise the weight decay, make it independent of the rate, or omit it".into(),
     }))
 }
 
-/// Σηω: all that is asked, and it has a closed form more often than Π(1 − ηω).
+/// Σηω: sufficient here, and it has a closed form more often than Π(1 − ηω).
 fn decayed(window: &Window<'_>, omega: f64) -> Result<f64, AnalysisError> {
     Ok(omega * window.travel()?.travel)
 }
 
-/// A decay that vanishes altogether is another finding.
+/// A decay that vanishes altogether is a different finding.
 fn fading(window: &Window<'_>, options: &Options) -> Result<Option<Finding>, AnalysisError> {
     let Some(omega) = options.weight_decay.filter(|&omega| omega > 0.0) else { return Ok(None) };
     if decayed(window, omega)? < SHRINK {
         return Ok(None);
     }
     let (steps, peak) = (window.steps(), window.cooling(1.0)?.peak);
-    // A level of exactly a tenth, as after a drop by 10, may be just below it in f64.
+    // After a drop by 10, a level of exactly a tenth may be slightly below it in f64.
     let tail = window.below("lint", KEPT * peak * (1.0 - 1e-9))?.tail;
     Ok((tail > 0).then(|| Finding {
         code: Code::FadingDecay,
         severity: Severity::Note,
         step: Some(steps - tail),
         message: format!(
-            "the weight decay follows the rate, as in torch's AdamW: it takes at most {:.2e} of a weight, \
+            "the weight decay follows the rate, as in torch's AdamW: it removes at most {:.2e} of a weight per update, \
              and less than a tenth of that in the last {tail} of {steps} updates",
             omega * peak
         ),
-        change: "keep it where a recipe was tuned with it; else make the decay independent of the rate"
+        change: "keep it if the recipe was tuned with it; otherwise make the decay independent of the rate"
             .into(),
     }))
 }

@@ -1,4 +1,4 @@
-//! What a lint finds.
+//! Findings of a lint.
 
 use crate::suggest;
 use serde::Serialize;
@@ -6,18 +6,18 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Something wrong with a schedule.
+/// A possible mistake in a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Which kind of thing: stable, for tools and for turning it off.
+    /// The kind of finding: stable, for tools and for turning it off.
     pub code: Code,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// The update where it is; `None` where it is about all of them, or where there is no run.
+    /// The update it refers to; `None` if it concerns all updates, or if there is no run.
     pub step: Option<u64>,
-    /// What was found, a sentence.
+    /// What was found, in one sentence.
     pub message: String,
-    /// What to change.
+    /// The suggested change.
     pub change: String,
 }
 
@@ -31,13 +31,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// How bad a [`Finding`] is.
+/// The severity of a [`Finding`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// It costs something, and may be meant.
+    /// It has a cost, and may be intended.
     Note,
-    /// It is most likely not what was meant.
+    /// It is probably a mistake.
     Warning,
     /// Training with it makes no sense.
     Error,
@@ -65,15 +65,15 @@ macro_rules! codes {
         )*}
 
         impl Code {
-            /// All of them.
+            /// All codes.
             pub const ALL: &[Code] = &[$(Code::$variant),*];
 
-            /// Its text, such as `frozen-tail`.
+            /// Its text, for example `frozen-tail`.
             pub fn as_str(self) -> &'static str {
                 match self {$(Self::$variant => $code,)*}
             }
 
-            /// What it means, in a sentence.
+            /// Its meaning, in one sentence.
             pub fn meaning(self) -> &'static str {
                 match self {$(Self::$variant => concat!($($doc),*).trim_start(),)*}
             }
@@ -82,47 +82,49 @@ macro_rules! codes {
 }
 
 codes! {
-    /// No update has even half of the peak that the description names.
+    /// No update reaches even half of the peak that the description names.
     NeverWarm, "never-warm";
-    /// A quarter of the run at its end is below a hundredth of the peak, or several updates of it
-    /// have a rate of 0.
+    /// The run ends before the schedule does, which `truncate` allows.
+    CutShort, "cut-short";
+    /// A quarter of the run at its end is below a hundredth of the peak, or several updates there have a rate
+    /// of 0.
     FrozenTail, "frozen-tail";
-    /// A curve does not fit into the run, restarts are cut off in a cycle, or a floor lies above the
-    /// end that is asked for.
+    /// A curve does not fit into the run, restarts are cut off within a cycle, or a floor lies above the
+    /// requested end.
     UnreachableEnd, "unreachable-end";
-    /// A floor holds the rate flat where the curve could end at it.
+    /// A floor holds the rate flat although the curve could end at it.
     FlatFloor, "flat-floor";
-    /// A decay leaves the rate as it is, to 1 %.
+    /// A decay changes the rate by less than 1 %.
     DecayNeverStarts, "decay-never-starts";
-    /// A decay is over in the first tenth of its part of the run.
+    /// A decay ends in the first tenth of its part of the run.
     EndsEarly, "ends-early";
-    /// A cosine that continues goes up again before the run ends.
+    /// A cosine that continues rises again before the run ends.
     RisesAgain, "rises-again";
-    /// There is no restart in the run, or one that raises no rate.
+    /// The run contains no restart, or one that does not raise the rate.
     RestartResetsNothing, "restart-resets-nothing";
-    /// Something begins anew every few updates of a long run.
+    /// A cycle restarts every few updates of a long run.
     ShortPeriod, "short-period";
-    /// From one part to the next the rate changes more than a hundredfold.
+    /// The rate changes more than a hundredfold from one part to the next.
     SuddenJump, "sudden-jump";
     /// A warm-up takes more than half of the run.
     WarmupLongerThanHalf, "warmup-longer-than-half";
-    /// A warm-up leaves no update for what follows.
+    /// A warm-up leaves no updates for the schedule after it.
     WarmupLongerThanRun, "warmup-longer-than-run";
     /// A warm-up rounds to 0 updates.
     WarmupRoundsToZero, "warmup-rounds-to-zero";
-    /// A warm-up leads to something that warms up itself.
+    /// A warm-up leads to a schedule that has its own warm-up.
     DoubleWarmup, "double-warmup";
     /// The largest rate is above 10.
     RateTooHigh, "rate-too-high";
     /// The largest rate is exactly 1, like the multipliers of torch's LambdaLR.
     LooksLikeMultiplier, "looks-like-multiplier";
-    /// Rates that are unstable on the curvature given.
+    /// Rates are unstable on the given curvature.
     AboveStabilityCeiling, "above-stability-ceiling";
-    /// The weight decay given shrinks weights by less than 0.1 % over the run.
+    /// The given weight decay shrinks weights by less than 0.1 % over the run.
     VanishingDecay, "vanishing-decay";
-    /// The weight decay given follows the rate down, below a tenth of its largest share.
+    /// The given weight decay follows the rate down, below a tenth of its largest share.
     FadingDecay, "fading-decay";
-    /// The description does not resolve, for a reason that has no code of its own.
+    /// The description does not resolve, for a reason without a code of its own.
     Invalid, "invalid";
 }
 
@@ -145,9 +147,9 @@ impl FromStr for Code {
     }
 }
 
-/// A text that is no [`Code`].
+/// A text that is not a [`Code`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{code}` is no code of a finding{nearest}; allowed: {}", texts().join(", "))]
+#[error("`{code}` is not the code of a finding{nearest}; allowed: {}", texts().join(", "))]
 pub struct UnknownCode {
     code: String,
     nearest: String,

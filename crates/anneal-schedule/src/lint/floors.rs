@@ -1,11 +1,11 @@
-//! Floors above an end, and floors that a rate rests on.
+//! Floors above an end, and floors that hold the rate flat.
 
 use super::structure::Stretch;
 use super::{Code, Finding, Severity};
 use crate::curve::{Rate, pieces::leading};
 use crate::{Floor, ScheduleConfig};
 
-/// The share of the updates that a floor may hold flat without a word.
+/// The share of updates that a floor may hold flat without a finding.
 const FLAT: f64 = 0.01;
 
 impl Stretch<'_> {
@@ -25,9 +25,9 @@ impl Stretch<'_> {
         )
     }
 
-    /// The floor under a curve that falls over `length` updates.
+    /// Checks the floor under a curve that falls over `length` updates.
     fn flat(&self, floor: &Floor<u64>, length: u64) -> Option<Finding> {
-        // A rate of exactly the floor may be just above it in f64.
+        // A rate of exactly the floor may be slightly above it in f64.
         let floored = floor.floor * (1.0 + 1e-9);
         let flat = leading(length, |back| self.node.rate(length - 1 - back) <= floored);
         if flat <= 1 || flat as f64 <= FLAT * length as f64 {
@@ -41,7 +41,7 @@ impl Stretch<'_> {
                 floor.floor
             ),
             &format!(
-                "write .end({:e}) to scale the curve so that it ends there, unless the flat part is meant",
+                "write .end({:e}) to scale the curve so that it ends there, unless the flat part is intended",
                 floor.floor
             ),
         )?;
@@ -49,7 +49,7 @@ impl Stretch<'_> {
     }
 }
 
-/// Where a curve that has an `.end(…)` falls to, and the updates until it is there.
+/// The end of a curve with an `.end(…)`, and the updates until it is reached.
 fn falls_to(node: &ScheduleConfig<u64>) -> Option<(f64, u64)> {
     match node {
         ScheduleConfig::Cosine(curve) => Some((curve.end, curve.length)),

@@ -1,5 +1,5 @@
-//! Schedules that are no mistake beside those that are one, and look much like them: most of them are
-//! a length or a rate that was meant in another unit.
+//! Mistakes next to similar schedules that are correct: most mistakes are a length or a rate in the wrong
+//! unit.
 
 use super::*;
 use crate::prelude::*;
@@ -10,12 +10,12 @@ fn codes_in(text: &str, run: RunLength) -> Vec<(Code, Option<u64>)> {
     findings.iter().map(|finding| (finding.code, finding.step)).collect()
 }
 
-/// What is found in a run of 3,910 updates.
+/// The findings in a run of 3,910 updates.
 fn codes(text: &str) -> Vec<(Code, Option<u64>)> {
     codes_in(text, RunLength::updates(3_910))
 }
 
-/// One finding, at this update.
+/// Expects a single finding, at this update.
 fn only(text: &str, code: Code, step: u64) {
     assert_eq!(codes(text), [(code, Some(step))], "{text}");
 }
@@ -40,7 +40,7 @@ fn multipliers_are_no_rates() {
     only("exponential(1.0, half_life(1000))", Code::LooksLikeMultiplier, 0);
     fine("linear(1.0, 0.0).scale(0.1)");
     fine("linear(0.9, 0.0)");
-    // Its factor of 1 is no rate.
+    // Its factor of 1 is not a rate.
     fine("noam(1.0, 512, 400)");
 }
 
@@ -64,7 +64,7 @@ fn decays_that_are_over_at_once() {
     fine("constant(0.1)");
 }
 
-/// torch's example in epochs, taken for updates: 0.1, 0.01, 0.001 in the first 60 of 450,450.
+/// torch's example in epochs, read as updates: 0.1, 0.01, 0.001 in the first 60 of 450,450.
 #[test]
 fn a_step_decay_in_updates_that_was_meant_in_epochs() {
     let run = RunLength::updates_per_epoch(5_005).epochs(90);

@@ -1,33 +1,34 @@
-//! What is wrong with a schedule before training.
+//! Finds likely mistakes in a schedule before training.
 //!
-//! [`lint`] reads a description and the length of the run and gives [`Finding`]s, each with a
-//! stable [`Code`], what it found, at which update, and what to change. What depends on the loss
-//! or the optimizer is only looked at where the [`Options`] say it.
+//! [`lint`] reads a description and the length of the run and returns [`Finding`]s, each with a stable
+//! [`Code`], what it found, at which update, and what to change. Checks that depend on the loss or the
+//! optimizer run only if the [`Options`] are set.
 //!
-//! | code | what is wrong | asks for |
+//! | code | what is wrong | option |
 //! | --- | --- | --- |
-//! | `never-warm` | no update has even half of the peak that the description names | |
+//! | `never-warm` | no update reaches even half of the peak that the description names | |
+//! | `cut-short` | note: the run ends before the schedule does, which `truncate` allows | |
 //! | `frozen-tail` | a quarter of the run at its end is frozen, or several updates have a rate of 0 | |
-//! | `unreachable-end` | a curve does not fit into the run, restarts are cut off in a cycle, or a floor lies above an end | |
-//! | `flat-floor` | note: a floor holds the rate flat where the curve could end at it | |
-//! | `decay-never-starts` | a decay leaves the rate as it is | |
-//! | `ends-early` | a decay is over in the first tenth of its part of the run | |
-//! | `rises-again` | a cosine that continues goes up again before the run ends | |
-//! | `restart-resets-nothing` | no restart in the run, or one that raises no rate | |
-//! | `short-period` | something begins anew every few updates of a long run | |
-//! | `sudden-jump` | from one part to the next the rate changes more than a hundredfold | |
+//! | `unreachable-end` | a curve does not fit into the run, restarts are cut off within a cycle, or a floor lies above an end | |
+//! | `flat-floor` | note: a floor holds the rate flat although the curve could end at it | |
+//! | `decay-never-starts` | a decay does not change the rate | |
+//! | `ends-early` | a decay ends in the first tenth of its part of the run | |
+//! | `rises-again` | a cosine that continues rises again before the run ends | |
+//! | `restart-resets-nothing` | the run contains no restart, or one that does not raise the rate | |
+//! | `short-period` | a cycle restarts every few updates of a long run | |
+//! | `sudden-jump` | the rate changes more than a hundredfold from one part to the next | |
 //! | `warmup-longer-than-half` | a warm-up takes more than half of the run | |
-//! | `warmup-longer-than-run` | a warm-up leaves no update for what follows | |
+//! | `warmup-longer-than-run` | a warm-up leaves no updates for the schedule after it | |
 //! | `warmup-rounds-to-zero` | a warm-up rounds to 0 updates | |
-//! | `double-warmup` | a warm-up leads to something that warms up itself | |
+//! | `double-warmup` | a warm-up leads to a schedule that has its own warm-up | |
 //! | `rate-too-high` | the largest rate is above 10 | |
 //! | `looks-like-multiplier` | the largest rate is exactly 1, like a multiplier of torch's LambdaLR | |
-//! | `above-stability-ceiling` | rates that are unstable on a curvature | curvature |
+//! | `above-stability-ceiling` | rates are unstable on a curvature | curvature |
 //! | `vanishing-decay` | note: the weight decay shrinks weights by less than 0.1 % in all | weight decay |
 //! | `fading-decay` | note: the weight decay follows the rate down, below a tenth of its largest share | weight decay |
 //! | `invalid` | the description does not resolve for another reason | |
 //!
-//! [`Code::explanation`] says of each why it matters, with a schedule that has it and one that does not.
+//! [`Code::explanation`] explains why each matters, with an example that triggers it and one that does not.
 //!
 //! ```
 //! use anneal_schedule::prelude::*;
@@ -56,16 +57,16 @@ pub use explanation::{Example, Explanation};
 pub use finding::{Code, Finding, Severity, UnknownCode};
 
 use crate::analysis::{AnalysisError, Options};
-use crate::{RunLength, ScheduleConfig, ScheduleError, ScheduleExt};
+use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt};
 
-/// What is wrong with a description in a run, in the order of the updates; nothing for a good one.
+/// Returns the likely mistakes in a description for a run, in the order of the updates; none for a good one.
 ///
 /// A description that does not resolve is a finding, not an error.
 ///
 /// # Errors
-/// As [`Analysis::of`](crate::analysis::Analysis::of): a run without an end needs
-/// [`Options::steps`], and a run above [`MAX_SUMMED`](crate::analysis::MAX_SUMMED) updates needs
-/// a schedule with closed forms. [`AnalysisError::OutOfRange`] for an option.
+/// As [`Analysis::of`](crate::analysis::Analysis::of): a run without an end needs [`Options::steps`], and a
+/// run above [`MAX_SUMMED`](crate::analysis::MAX_SUMMED) updates needs a schedule with closed forms.
+/// [`AnalysisError::OutOfRange`] for an option.
 pub fn lint(
     config: &ScheduleConfig,
     run: RunLength,
@@ -80,11 +81,24 @@ pub fn lint(
     let mut findings = structure::findings(&window);
     findings.extend(behaviour::findings(&window, options)?);
     if findings.iter().any(|finding| finding.code == Code::EndsEarly) {
-        // It says why.
+        // It explains the frozen tail.
         findings.retain(|finding| finding.code != Code::FrozenTail);
     }
+    findings.extend(cut_short(&schedule));
     findings.sort_by_key(|finding| finding.step);
     Ok(findings)
+}
+
+/// The finding for a schedule of which the run has only the beginning.
+fn cut_short(schedule: &Schedule) -> Option<Finding> {
+    let (updates, whole) = (schedule.length()?, schedule.truncated_from()?);
+    Some(Finding {
+        code: Code::CutShort,
+        severity: Severity::Note,
+        step: None,
+        message: format!("the run ends after {updates} of the {whole} updates of the schedule"),
+        change: "lengthen the run, unless only its beginning is to be tried".into(),
+    })
 }
 
 /// The finding for a description that does not resolve.

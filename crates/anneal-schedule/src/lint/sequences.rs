@@ -1,12 +1,12 @@
-//! Jumps where one part gives way to the next.
+//! Jumps between consecutive parts.
 
 use super::structure::Stretch;
 use super::{Code, Finding};
 use crate::PiecewiseConstant;
 use crate::curve::{Inner, Rate};
 
-/// How many times as large a rate may become, or as small, in one update. A drop to a hundredth is
-/// known from fine-tuning, a rise to ten times from the first deep residual networks.
+/// The factor by which a rate may change in one update. A drop to a hundredth is known from fine-tuning, a
+/// rise to ten times from the first deep residual networks.
 const JUMP: f64 = 100.0 * (1.0 + 1e-9);
 
 impl Stretch<'_> {
@@ -22,8 +22,8 @@ impl Stretch<'_> {
         self.jump_between(&levels)
     }
 
-    /// Between parts with their starts and peaks. A part that begins as high as any before it was is a
-    /// restart, and so is one that begins low and rises to what was there before.
+    /// Checks consecutive parts, given their starts and peaks. A part that starts as high as any earlier one
+    /// is a restart, and so is one that starts low and rises to an earlier level.
     fn jump_between(&self, parts: &[(u64, f64)]) -> Option<Finding> {
         let highest = |parts: &[(u64, f64)]| parts.iter().map(|part| part.1).fold(0.0, f64::max);
         let jumps = |&(index, start): &(usize, u64)| {
@@ -40,7 +40,7 @@ impl Stretch<'_> {
             Code::SuddenJump,
             Some(start),
             format!("the rate jumps from {before:.3e} to {after:.3e} in one update"),
-            "check the exponents of both parts; a rise is made gradual by a warm-up",
+            "check the exponents of both parts; use a warm-up to make a rise gradual",
         )
     }
 }

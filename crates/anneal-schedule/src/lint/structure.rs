@@ -1,33 +1,33 @@
-//! What the parts of a schedule show, each over the updates that it is used for.
+//! Findings about the parts of a schedule, each over the updates it is used for.
 
 use super::{Code, Finding, Severity};
 use crate::analysis::Window;
 use crate::curve::{Inner, Rate};
 use crate::{AfterEnd, Cosine, ScheduleConfig, WarmRestarts};
 
-/// A change of the rate below this share is none.
+/// A change of the rate below this share does not count.
 pub(super) const NOTHING: f64 = 0.01;
 
-/// How far from its end a cycle may be cut off, as a share of its height.
+/// How far above its end a cycle may be cut off, as a share of its height.
 const CUT: f64 = 0.1;
 
 /// A part of the schedule, in updates of the run.
 pub(super) struct Stretch<'a> {
     pub(super) node: &'a ScheduleConfig<u64>,
-    /// The update of the run at which it begins.
+    /// The update of the run at which it starts.
     pub(super) start: u64,
-    /// The updates that it is used for, at least 1.
+    /// The number of updates it is used for, at least 1.
     pub(super) length: u64,
-    /// The updates of the whole run.
+    /// The number of updates of the whole run.
     pub(super) run: u64,
-    /// The updates of an epoch, where they are known.
+    /// The number of updates per epoch, if known.
     pub(super) epoch: Option<u64>,
 }
 
 pub(super) fn findings(window: &Window<'_>) -> Vec<Finding> {
     let schedule = window.schedule();
     let run = window.steps();
-    // Beyond its run a schedule holds its rate, whatever its parts would do.
+    // After its run a schedule holds its rate, whatever its parts would do.
     let length = schedule.length().map_or(run, |updates| updates.min(run));
     let epoch = schedule.run().updates_per_epoch();
     let whole = Stretch { node: schedule.node(), start: 0, length, run, epoch };
@@ -91,18 +91,18 @@ impl Stretch<'_> {
                 "the decay leaves the rate {first:.3e} at {last:.3e} over {} updates",
                 self.length
             ),
-            "shorten the distance between its drops or its half-life, or use a constant",
+            "shorten the interval between its drops or its half-life, or use a constant",
         )
     }
 
     fn cosine(&self, cosine: &Cosine<u64>) -> Option<Finding> {
-        // More than half a wave is asked for where it has to rise.
+        // With more than half a wave the rise is intended.
         if cosine.after != AfterEnd::Continue || cosine.cycles > 0.5 {
             return None;
         }
         let bottom = cosine.cycle_end(0)?;
         let (lowest, last) = (cosine.rate(bottom), self.length - 1);
-        // At the top the wave has passed once, at the bottom half of it.
+        // A whole wave has passed at the top, half of it at the bottom.
         let top = (bottom as f64 * 2f64.powf(cosine.k.recip())).ceil();
         let highest = if last as f64 >= top { cosine.peak } else { cosine.rate(last) };
         if last <= bottom || highest <= lowest + CUT * (cosine.peak - lowest) {
@@ -142,7 +142,7 @@ impl Stretch<'_> {
         )
     }
 
-    /// Peaks only fall, so if any restart raises no rate the last one does not.
+    /// Peaks only fall, so if any restart fails to raise the rate, the last one does.
     fn flat_restart(&self, restarts: &WarmRestarts<u64>) -> Option<Finding> {
         let raises = |start: u64, peak: f64| {
             let before = restarts.rate(start - 1);
@@ -168,11 +168,11 @@ impl Stretch<'_> {
                 restarts.rate(low - 1),
                 restarts.rate(low)
             ),
-            "lower the end, lengthen the cycle, let the peak fall more slowly, or limit the cycles",
+            "lower the end, lengthen the cycle, slow the decay of the peak, or limit the cycles",
         )
     }
 
-    /// The last update of this part that lies in a cycle.
+    /// The last update of this part that belongs to a cycle.
     fn last_cycle(&self, restarts: &WarmRestarts<u64>) -> u64 {
         let running = |step: u64| restarts.cycle_of(step).is_some();
         // The first cycle always runs.
@@ -193,7 +193,7 @@ impl Stretch<'_> {
                 "the restarts are cut off {} updates into a cycle, at the rate {last:.3e} on the way to {:.3e}",
                 self.length - start, restarts.end
             ),
-            "choose cycles that fill the run, or limit their number and let a decay follow",
+            "choose cycles that fill the run, or limit their number and add a decay after them",
         )
     }
 }

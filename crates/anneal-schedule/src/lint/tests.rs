@@ -1,4 +1,4 @@
-//! A schedule with each finding, and recipes without any.
+//! An example for each finding, and recipes without any.
 
 use super::*;
 use crate::analysis::Optimizer;
@@ -10,7 +10,7 @@ fn found(config: impl Into<ScheduleConfig>, run: RunLength, options: Options) ->
 
 const RUN: u64 = 1_000;
 
-/// The one finding of a bad schedule in a run of 1,000 updates.
+/// The single finding of a bad schedule in a run of 1,000 updates.
 fn only(config: impl Into<ScheduleConfig>, options: Options) -> Finding {
     let mut findings = found(config, RunLength::updates(RUN), options);
     assert_eq!(findings.len(), 1, "{findings:#?}");
@@ -22,7 +22,7 @@ fn code(config: impl Into<ScheduleConfig>) -> (Code, Option<u64>) {
     (finding.code, finding.step)
 }
 
-/// Recipes as they were published, with their weight decay.
+/// Published recipes, with their weight decay.
 #[test]
 fn good_recipes_raise_no_alarm() {
     let epochs = |updates| RunLength::updates_per_epoch(updates).epochs(90);
@@ -136,14 +136,14 @@ fn good_recipes_raise_no_alarm() {
     ];
     for (name, config, run, weight_decay, optimizer) in recipes {
         let peak = config.clone().resolve(run).unwrap().peak();
-        // As curved as the optimizer can bear with 10 % to spare.
+        // The highest curvature that the optimizer tolerates with 10 % to spare.
         let curvature = 0.9 * optimizer.ceiling(peak).unwrap();
         let options = Options::new().curvature(curvature).optimizer(optimizer);
         let schedule = config.clone().resolve(run).unwrap();
         let last = schedule.rate(run.resolve().unwrap().updates().unwrap() - 1);
         let findings = found(config, run, options.weight_decay(weight_decay));
         let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
-        // Published with a decay that follows the rate down, which is worth a word.
+        // Published with a decay that follows the rate down, which deserves a note.
         let fades = if last < 0.0999 * peak { vec![Code::FadingDecay] } else { vec![] };
         assert_eq!(codes, fades, "{name}: {findings:#?}");
     }
@@ -151,7 +151,7 @@ fn good_recipes_raise_no_alarm() {
 
 #[test]
 fn never_warm() {
-    // The warm-up lies over a line that has reached 0 when the warm-up has reached 1.
+    // The warm-up overlaps a line that has reached 0 when the warm-up has reached 1.
     let over = linear(1.0, 0.0).warmup(Span::percent(50)).overlay();
     assert!(found(over, RunLength::updates(RUN), Options::new()).is_empty());
     let capped = linear(1.0, 0.0).times(linear(1e-9, 1.0));
@@ -177,12 +177,12 @@ fn frozen_tail() {
 #[test]
 fn unreachable_end() {
     assert_eq!(code(cosine(0.1).length(Span::steps(2_000))), (Code::UnreachableEnd, None));
-    // Cycles of 100, 200, 400 and 800: the last one begins at 700 and is cut at 300 of 800.
+    // Cycles of 100, 200, 400 and 800: the last one starts at 700 and is cut off at 300 of 800.
     let cut = warm_restarts(0.1, Span::steps(100)).multiplier(2.0);
     assert_eq!(code(cut), (Code::UnreachableEnd, Some(999)));
     assert_eq!(code(cosine(0.1).end(1e-3).floor(1e-2)), (Code::UnreachableEnd, None));
     assert_eq!(code(cosine(0.1).floor(1e-2)).0, Code::FlatFloor);
-    // Inside a sequence the part's own end counts.
+    // Inside a sequence the end of the part counts.
     let parts = warm_restarts(0.1, Span::steps(100))
         .multiplier(2.0)
         .then(Span::steps(300), linear(0.01, 0.0));
@@ -225,7 +225,7 @@ fn rises_again() {
     // To ½(1 + cos(π · 119/90)) = 0.235 of the peak in 120 updates, and to all of it in 200.
     assert!(of(120)[0].message.contains("2.350e-2"), "{}", of(120)[0]);
     assert!(of(200)[0].message.contains("1.000e-1"), "{}", of(200)[0]);
-    // Several waves are what was asked for.
+    // Several waves are intended.
     let waves = wave(RUN / 3).cycles(1.0).end(0.05);
     assert!(found(waves, RunLength::updates(RUN), Options::new()).is_empty());
 }
@@ -297,7 +297,7 @@ fn vanishing_decay() {
     let run = RunLength::updates(RUN);
     let strong = Options::new().weight_decay(1.0);
     assert!(found(linear(1e-5, 2e-6), run, strong).is_empty());
-    // None is none.
+    // No decay, no finding.
     assert!(found(schedule(), run, Options::new().weight_decay(0.0)).is_empty());
 }
 
@@ -309,12 +309,12 @@ fn fading_decay() {
     assert_eq!((finding.code, finding.step), (Code::FadingDecay, Some(901)));
     assert_eq!(finding.severity, Severity::Note);
     assert!(
-        finding
-            .message
-            .contains("1.00e-2 of a weight, and less than a tenth of that in the last 99 of 1000"),
+        finding.message.contains(
+            "1.00e-2 of a weight per update, and less than a tenth of that in the last 99 of 1000"
+        ),
         "{finding}"
     );
-    // After a warm-up it fades from where it was largest, not from its first update.
+    // After a warm-up it fades from its maximum, not from its first update.
     let warmed = linear(0.1, 0.0).warmup(Span::steps(500));
     assert_eq!(only(warmed, options).step, Some(951));
     let run = RunLength::updates(RUN);
@@ -336,7 +336,7 @@ fn findings_are_found_inside_combinators() {
     let restarts = |cycle| warm_restarts(0.1, Span::steps(cycle));
     let good = restarts(300).scale(2.0).warmup(Span::steps(100));
     assert!(found(good, RunLength::updates(RUN), Options::new()).is_empty());
-    // Cycles of 400 from 100 on: the third one begins at 900.
+    // Cycles of 400 from 100 on: the third one starts at 900.
     let cut = restarts(400).scale(2.0).cap(0.1).warmup(Span::steps(100));
     assert_eq!(code(cut), (Code::UnreachableEnd, Some(999)));
     let slow = step_decay(0.5, Span::steps(500), 0.1).plus(linear(0.1, 0.0));
@@ -365,7 +365,7 @@ fn options_and_endless_runs_are_checked() {
     assert!(lint(&config, endless, &Options::new().steps(100)).unwrap().is_empty());
     let bad = Options::new().curvature(-1.0);
     assert!(lint(&config, RunLength::updates(1), &bad).is_err());
-    // Closed forms are linted however long the run is.
+    // Closed forms allow a lint of any length.
     let long = RunLength::updates(1 << 60);
     assert!(lint(&cosine(0.1).into(), long, &Options::new()).unwrap().is_empty());
     let error = lint(&polynomial(0.1, 0.0, 2.0).into(), long, &Options::new()).unwrap_err();

@@ -1,28 +1,27 @@
-//! Lengths that were meant in another unit: updates where somebody thought of epochs, or of a number
-//! of repetitions.
+//! Lengths given in the wrong unit: updates instead of epochs or a number of repetitions.
 
 use super::structure::{NOTHING, Stretch};
 use super::{Code, Finding};
 use crate::curve::{Rate, pieces::leading};
 use crate::{Cyclic, Repeat, WarmRestarts};
 
-/// The share of its part of the run in which a decay should not be over.
+/// A decay should not end in the first 1/`EARLY` of its part of the run.
 const EARLY: u64 = 10;
 
-/// The fewest updates of which the first tenth says something.
+/// The minimum length for the check of the first tenth.
 const FEWEST: u64 = 100;
 
-/// How many updates of a curve are looked at.
+/// The number of updates of a curve that are checked.
 const POINTS: u64 = 64;
 
-/// Periods of at most so many updates could be epochs.
+/// Periods of up to this many updates could be epochs.
 const EPOCHS: u64 = 300;
 
-/// So many periods in a run are hardly meant.
+/// This many periods in a run are hardly intended.
 const PERIODS: u64 = 100;
 
 impl Stretch<'_> {
-    /// A curve that falls in the first tenth of its part, and nowhere after it.
+    /// Checks for a curve that falls in the first tenth of its part and nowhere after it.
     pub(super) fn ends_early(&self) -> Option<Finding> {
         if self.length < FEWEST {
             return None;
@@ -30,7 +29,7 @@ impl Stretch<'_> {
         let (length, early) = (self.length, self.length.div_ceil(EARLY));
         let (rate, last) = (|step| self.node.rate(step), self.node.rate(length - 1));
         let high = spread(0, early).map(rate).fold(0.0, f64::max);
-        // A level of exactly a hundredth, as after two drops by 10, may be just above it in f64.
+        // After two drops by 10, a level of exactly a hundredth may be slightly below it in f64.
         let near = NOTHING * high * (1.0 + 1e-9);
         let has_fallen = |step| (rate(step) - last).abs() <= near;
         if last >= (1.0 - NOTHING) * high || !spread(early, length).all(has_fallen) {
@@ -45,8 +44,8 @@ impl Stretch<'_> {
                 "the rate is down from {high:.3e} to about {low} after {over} of {length} updates, and stays \
                  there"
             ),
-            "let it last longer: a length without a unit counts updates; give epochs (30ep) or a share of \
-             the run (50%), or leave the length out",
+            "make it longer: a length without a unit counts updates; give epochs (30ep) or a share of \
+             the run (50%), or omit the length",
         )
     }
 
@@ -54,7 +53,7 @@ impl Stretch<'_> {
         self.short_period(
             repeat.every,
             repeat.count,
-            "give the length of one repetition in epochs (3ep) or as a share of the run; so many repetitions \
+            "give the length of one repetition in epochs (3ep) or as a share of the run; this many repetitions \
              are .repeat_times(3)",
         )
     }
@@ -65,7 +64,7 @@ impl Stretch<'_> {
     }
 
     pub(super) fn short_cycle(&self, restarts: &WarmRestarts<u64>) -> Option<Finding> {
-        // Cycles that grow are soon long.
+        // Growing cycles are soon long.
         let is_even = restarts.multiplier == 1.0;
         is_even.then(|| self.short_period(restarts.cycle, restarts.limit, UNIT))?
     }
@@ -79,7 +78,7 @@ impl Stretch<'_> {
         self.finding(
             Code::ShortPeriod,
             self.begin(),
-            format!("it begins anew every {period} updates, {times} times in {}", self.length),
+            format!("it restarts every {period} updates, {times} times in {}", self.length),
             change,
         )
     }
@@ -88,8 +87,7 @@ impl Stretch<'_> {
 const UNIT: &str = "give the length in epochs (10ep) or as a share of the run (10%): a number without a \
                     unit counts updates";
 
-/// Steps from `first` up to `end`, both ends among them, at no regular distance, so that they miss no
-/// cycle.
+/// Steps from `first` up to `end`, both included, at irregular distances, so that they miss no cycle.
 fn spread(first: u64, end: u64) -> impl Iterator<Item = u64> {
     const GOLDEN: f64 = 0.618_033_988_749_894_8;
     let last = end - 1;

@@ -1,4 +1,4 @@
-//! Warm-ups that are too long, too short, or one too many.
+//! Warm-ups that are too long, too short, or redundant.
 
 use super::structure::Stretch;
 use super::{Code, Finding};
@@ -18,7 +18,7 @@ impl Stretch<'_> {
             Code::WarmupRoundsToZero,
             Some(0),
             format!("the warm-up rounds to 0 of {} updates, so there is none", self.run),
-            "give its length in updates, or leave it out",
+            "give its length in updates, or omit it",
         )
     }
 
@@ -40,21 +40,21 @@ impl Stretch<'_> {
             Code::DoubleWarmup,
             Some(0),
             format!("the warm-up of {} updates leads to {other}", warmup.length),
-            "leave one of them out",
+            "remove one of them",
         )
     }
 }
 
-/// What a schedule rises by from its first update on.
+/// The rise of a schedule from its first update, in words.
 fn rises(node: &ScheduleConfig<u64>) -> Option<String> {
     match node {
         ScheduleConfig::Warmup(warmup) if warmup.length > 0 => {
-            Some(format!("another one of {} updates", warmup.length))
+            Some(format!("another warm-up of {} updates", warmup.length))
         }
         ScheduleConfig::OneCycle(cycle) if cycle.pct_start > 0.0 => {
-            Some("a one-cycle schedule, which warms up itself".into())
+            Some("a one-cycle schedule, which has its own warm-up".into())
         }
-        ScheduleConfig::Noam(_) => Some("a Noam schedule, which warms up itself".into()),
+        ScheduleConfig::Noam(_) => Some("a Noam schedule, which has its own warm-up".into()),
         ScheduleConfig::Polynomial(line) if line.start < line.end => {
             Some(format!("a rise from {:.3e} to {:.3e}", line.start, line.end))
         }

@@ -1,11 +1,11 @@
-//! A scheduler's arguments, read by name.
+//! Reads a scheduler's arguments by name.
 
 use super::PeerError;
 use crate::suggest;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 
-/// The arguments of one scheduler. Each is read once, by name; what nobody read is unknown.
+/// The arguments of one scheduler. Each is read once, by name; the remaining ones are unknown.
 #[derive(Debug)]
 pub struct Arguments<'a> {
     scheduler: &'a str,
@@ -14,7 +14,7 @@ pub struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// Reads the arguments of `scheduler` with `read`, and refuses those that it did not ask for.
+    /// Reads the arguments of `scheduler` with `read`, and refuses any that it did not ask for.
     pub fn read<T>(
         scheduler: &'a str,
         arguments: &'a Value,
@@ -27,8 +27,8 @@ impl<'a> Arguments<'a> {
         let arguments = Self { scheduler, given, known: RefCell::new(vec![]) };
         let result = read(&arguments);
         let known = arguments.known.into_inner();
-        // A mistyped name explains a missing one better than the other way round; but where reading
-        // stopped early, an argument may be unknown only because nobody got to it.
+        // A mistyped name explains a missing one better than the reverse; but if reading stopped early, an
+        // argument may be unknown only because it was not reached.
         let complete =
             !matches!(&result, Err(error) if !matches!(error, PeerError::Missing { .. }));
         let unknown = given.keys().find(|name| !known.contains(&name.as_str()));
@@ -38,7 +38,7 @@ impl<'a> Arguments<'a> {
                     name: scheduler.to_string(),
                     argument: unknown.clone(),
                     near: suggest::nearest(unknown, known.iter().copied()),
-                    // Where one is missing, those after it were not read.
+                    // If one is missing, those after it were not read.
                     known: match result {
                         Ok(_) => format!("; known: {}", known.join(", ")),
                         Err(_) => String::new(),
@@ -54,23 +54,23 @@ impl<'a> Arguments<'a> {
         self.scheduler
     }
 
-    /// The value of an argument; `None` where it is left out or null.
+    /// The value of an argument; `None` if it is omitted or null.
     pub fn value(&self, argument: &'static str) -> Option<&'a Value> {
         self.known.borrow_mut().push(argument);
         self.given.get(argument).filter(|value| !value.is_null())
     }
 
-    /// An argument that changes no rate of a fresh run, such as `verbose`.
+    /// Accepts an argument that does not affect the rates of a fresh run, for example `verbose`.
     pub fn ignore(&self, argument: &'static str) {
         self.value(argument);
     }
 
-    /// Refuses an argument that is given, and says what is `allowed` instead.
+    /// Refuses an argument if it is given, with what is `allowed` instead.
     pub fn refuse(&self, argument: &'static str, allowed: &str) -> Result<(), PeerError> {
         self.value(argument).map_or(Ok(()), |value| Err(self.wrong(argument, value, allowed)))
     }
 
-    /// A finite number, or `None` where it is left out.
+    /// A finite number, or `None` if omitted.
     pub fn optional_number(&self, argument: &'static str) -> Result<Option<f64>, PeerError> {
         self.value(argument).map(|value| self.as_number(argument, value)).transpose()
     }
@@ -85,7 +85,7 @@ impl<'a> Arguments<'a> {
         Ok(self.optional_number(argument)?.unwrap_or(default))
     }
 
-    /// A count, or `None` where it is left out.
+    /// A count, or `None` if omitted.
     pub fn optional_count(&self, argument: &'static str) -> Result<Option<u64>, PeerError> {
         self.value(argument).map(|value| self.as_count(argument, value)).transpose()
     }
@@ -107,7 +107,7 @@ impl<'a> Arguments<'a> {
         })
     }
 
-    /// One of several words, the first of which is the default.
+    /// One of several words; the first is the default.
     pub fn choice(
         &self,
         argument: &'static str,
@@ -118,7 +118,7 @@ impl<'a> Arguments<'a> {
         found.copied().ok_or_else(|| self.wrong(argument, value, &words.join(", ")))
     }
 
-    /// A list, or `None` where it is left out.
+    /// A list, or `None` if omitted.
     pub fn list(&self, argument: &'static str) -> Result<Option<&'a [Value]>, PeerError> {
         let list = |value: &'a Value| {
             value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(argument, value, "a list"))
@@ -164,13 +164,13 @@ impl<'a> Arguments<'a> {
         self.require(argument, length, length > 0, "a whole number, at least 1")
     }
 
-    /// A whole number, also below 0.
+    /// A whole number, possibly negative.
     pub fn whole(&self, argument: &'static str) -> Result<i64, PeerError> {
         let value = self.value(argument).ok_or_else(|| self.missing(argument, "a whole number"))?;
         self.as_whole(argument, value)
     }
 
-    /// A whole number, also below 0, with a default.
+    /// A whole number, possibly negative, with a default.
     pub fn whole_or(&self, argument: &'static str, default: i64) -> Result<i64, PeerError> {
         self.value(argument).map_or(Ok(default), |value| self.as_whole(argument, value))
     }
@@ -183,7 +183,7 @@ impl<'a> Arguments<'a> {
             .ok_or_else(|| self.wrong(argument, value, "a whole number"))
     }
 
-    /// A list of whole numbers, also below 0.
+    /// A list of whole numbers, possibly negative.
     pub fn whole_numbers(&self, argument: &'static str) -> Result<Vec<i64>, PeerError> {
         let missing = || self.missing(argument, "a list of whole numbers");
         let list = self.list(argument)?.ok_or_else(missing)?;
@@ -195,7 +195,7 @@ impl<'a> Arguments<'a> {
         number.ok_or_else(|| self.wrong(argument, value, "a finite number"))
     }
 
-    /// Also a float without a fraction, as Python code often writes it.
+    /// Accepts a float without a fraction, which is common in Python code.
     fn as_count(&self, argument: &str, value: &Value) -> Result<u64, PeerError> {
         let whole = |number: &f64| number.fract() == 0.0 && (0.0..9.0e15).contains(number);
         value
@@ -204,7 +204,7 @@ impl<'a> Arguments<'a> {
             .ok_or_else(|| self.wrong(argument, value, COUNT))
     }
 
-    /// `value` where `ok`, else an error that says what is `allowed`.
+    /// Returns `value` if `ok`, else an error with what is `allowed`.
     pub fn require<T: std::fmt::Debug>(
         &self,
         argument: &str,
@@ -215,7 +215,7 @@ impl<'a> Arguments<'a> {
         if ok { Ok(value) } else { Err(self.wrong(argument, format!("{value:?}"), allowed)) }
     }
 
-    /// The error for an argument that is left out.
+    /// The error for an omitted argument.
     pub fn missing(&self, argument: &'static str, allowed: &str) -> PeerError {
         let (name, allowed) = (self.scheduler.to_string(), allowed.to_string());
         PeerError::Missing { name, argument, allowed }

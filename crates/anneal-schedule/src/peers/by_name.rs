@@ -1,11 +1,11 @@
-//! A schedule by the name that transformers or timm has for it.
+//! Schedules by their names in transformers or timm.
 
 use super::{PeerError, Translation, timm, transformers};
 use crate::scope::Scope;
 use crate::{Run, RunLength, ScheduleConfig, ScheduleError, ScheduleExt, Span, constant};
 use serde_json::{Value, json};
 
-/// Names of timm's `--sched`, with the scheduler of each.
+/// Names for timm's `--sched`, with the scheduler of each.
 const TIMM: &[(&str, &str)] = &[
     ("cosine", "CosineLRScheduler"),
     ("tanh", "TanhLRScheduler"),
@@ -17,23 +17,23 @@ const TIMM: &[(&str, &str)] = &[
     ("constant", "StepLRScheduler"),
 ];
 
-/// The schedule that transformers' `get_scheduler` or timm's `--sched` makes under this name, update
-/// by update: at `peak`, after a warm-up, for all of `run`.
+/// Returns the schedule that transformers' `get_scheduler` or timm's `--sched` makes under this name, stepped
+/// every update: at `peak`, after a warm-up, over all of `run`.
 ///
-/// | name | of |
+/// | name | library |
 /// | --- | --- |
 /// | `linear`, `cosine`, `cosine_with_restarts`, `polynomial`, `constant`, `constant_with_warmup`, `inverse_sqrt` | transformers |
 /// | `cosine_with_min_lr`, `cosine_warmup_with_min_lr`, `warmup_stable_decay`: with [`schedule_by_name_with`] | transformers |
 /// | `step`, `multistep`, `poly`, `tanh`, `wsd`, `rsqrt`, `none` | timm |
 ///
-/// Both have a `cosine` and a `constant`: transformers' is meant, and `timm.cosine` says the other.
-/// transformers warms up by t/n of the peak, its `constant` not at all. timm has its own defaults: a
-/// warm-up from 10⁻⁵ over the curve instead of before it, drops by 0.1 every 90 epochs or at 90,
-/// 180 and 270, a `poly` of power 0.1, a decay over the last fifth. `reduce_lr_on_plateau`, `greedy`
-/// and `plateau` answer to training: the error says where to find them.
+/// Both have a `cosine` and a `constant`: the plain name is transformers', `timm.cosine` is timm's.
+/// transformers warms up by t/n of the peak, except `constant`, which has no warm-up. timm has its own
+/// defaults: a warm-up from 10⁻⁵ over the curve instead of before it, drops by 0.1 every 90 epochs or at 90,
+/// 180 and 270, a `poly` of power 0.1, a decay over the last fifth. `reduce_lr_on_plateau`, `greedy` and
+/// `plateau` react to training: the error says where to find them.
 ///
-/// The warm-up is a span, 0 for none. What comes out is a description in updates, for a run as long as
-/// `run`; where a drop would come after its end, it is [`truncate`](ScheduleExt::truncate)d.
+/// The warm-up is a span, 0 for none. The result is a description in updates, for a run as long as `run`; if
+/// a drop would come after its end, it is [`truncate`](ScheduleExt::truncate)d.
 ///
 /// ```
 /// use anneal_schedule::peers::schedule_by_name;
@@ -45,7 +45,7 @@ const TIMM: &[(&str, &str)] = &[
 /// ```
 ///
 /// # Errors
-/// [`PeerError`]: the name is unknown, with the nearest; a value or a length is out of range; an
+/// [`PeerError`] if the name is unknown (with the nearest one), a value or a length is out of range, or an
 /// argument is missing.
 pub fn schedule_by_name(
     name: &str,
@@ -56,9 +56,9 @@ pub fn schedule_by_name(
     schedule_by_name_with(name, peak, warmup, run, &json!({}))
 }
 
-/// Like [`schedule_by_name`], with further arguments of the scheduler, a JSON object in the words and
-/// units of the [peer's module](super): transformers' `scheduler_specific_kwargs`, timm's arguments
-/// of the scheduler's class. They come before what is made of warm-up and run.
+/// Like [`schedule_by_name`], with further arguments of the scheduler as a JSON object, in the names and
+/// units of the [peer's module](super): transformers' `scheduler_specific_kwargs`, timm's arguments of the
+/// scheduler's class. They override those derived from the warm-up and the run.
 ///
 /// ```
 /// use anneal_schedule::peers::schedule_by_name_with;
@@ -124,7 +124,7 @@ fn unknown(name: &str) -> PeerError {
     PeerError::unknown_scheduler("transformers or timm", name, &known)
 }
 
-/// The `arguments` and those of the `defaults` that are not among them.
+/// The `arguments`, completed by the `defaults`.
 fn merged(name: &str, mut defaults: Value, arguments: &Value) -> Result<Value, PeerError> {
     let Some(given) = arguments.as_object() else {
         let (name, found) = (name.to_string(), arguments.to_string());
@@ -155,16 +155,16 @@ impl Lengths {
         json!({ "num_warmup_steps": self.warmup, "num_training_steps": self.updates })
     }
 
-    /// What timm's `create_scheduler_v2` gives its schedulers.
+    /// The arguments that timm's `create_scheduler_v2` passes to its schedulers.
     fn timm(&self, sched: &str, arguments: &Value) -> Result<Value, PeerError> {
         let epochs = |argument: &'static str, epochs: &[u64]| {
-            // Where the argument is given, none of them is needed.
+            // If the argument is given, no default is needed.
             let updates = self.run.updates_per_epoch().or(arguments.get(argument).map(|_| 1));
             let missing = || PeerError::Missing {
                 name: sched.to_string(),
                 argument,
                 allowed: format!(
-                    "given in updates, where the run has no epochs of which timm's default is {epochs:?}"
+                    "given in updates, because timm's default {epochs:?} is in epochs, which the run does not have"
                 ),
             };
             let updates = updates.ok_or_else(missing)?;
@@ -190,7 +190,7 @@ impl Lengths {
             }
             "poly" => set("power", 0.1.into()),
             "wsd" | "rsqrt" => {
-                // Its warm-up always comes before; timm makes room for it.
+                // Its warm-up is always a prefix; timm makes room for it.
                 let left = self.updates.saturating_sub(self.warmup);
                 set("t_initial", left.into());
                 set("decay_t", ((0.2 * left as f64).round_ties_even() as u64).into());
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(rates("none", Span::epochs(1), &[0, 299]), [1.0, 1.0]);
     }
 
-    /// By timm's formulas, with the defaults of its `create_scheduler_v2`.
+    /// From timm's formulas, with the defaults of its `create_scheduler_v2`.
     #[test]
     fn timm_has_its_own_defaults() {
         let ten = Span::epochs(1);
@@ -252,7 +252,7 @@ mod tests {
                 rates("poly", ten, &[3, 10, 150]),
                 [rise(3.0), (1.0f64 - 10.0 / 300.0).powf(0.1), 0.5f64.powf(0.1)],
             ),
-            // The first drop would come after 90 epochs, the run has 30.
+            // The first drop would come after 90 epochs; the run has 30.
             (rates("step", ten, &[3, 10, 299]), [rise(3.0), 1.0, 1.0]),
             // 290 updates after the warm-up, of which the last 58 decay.
             (rates("wsd", ten, &[3, 242, 271]), [rise(3.0), 1.0, 1.0 - 0.5f64.sqrt()]),
@@ -273,13 +273,13 @@ mod tests {
             ("cosin", ten, RUN(), "did you mean `cosine`?"),
             ("multi_step", ten, RUN(), "did you mean `multistep`?"),
             ("timm.cosin", ten, RUN(), "transformers or timm has no scheduler `timm.cosin`"),
-            ("plateau", ten, RUN(), "answers to training"),
-            ("reduce_lr_on_plateau", ten, RUN(), "answers to training"),
+            ("plateau", ten, RUN(), "reacts to training"),
+            ("reduce_lr_on_plateau", ten, RUN(), "reacts to training"),
             ("cosine_with_min_lr", ten, RUN(), "`min_lr_rate` is missing"),
             ("warmup_stable_decay", ten, RUN(), "`num_decay_steps` is missing"),
             ("cosine", Span::Rest, RUN(), "warmup: rest is not allowed"),
             ("cosine", Span::steps(301), RUN(), "warmup: 301 is 301 updates"),
-            ("cosine", Span::epochs(1), RunLength::updates(9), "updates in an epoch"),
+            ("cosine", Span::epochs(1), RunLength::updates(9), "updates per epoch"),
             ("cosine", ten, RunLength::unbounded(), "known length"),
             ("step", ten, RunLength::updates(100), "`decay_t` is missing"),
         ] {

@@ -1,4 +1,4 @@
-//! The one list of the curves that only peers have.
+//! The single list of curves that only peers have.
 
 use super::fastai::{FastaiAnnealer, FastaiCombinedCos};
 use super::growth::PeerGrowth;
@@ -15,10 +15,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
 curves! {
-    /// A curve that only another library has, as a translation has it where none of this crate's own
-    /// says the same.
+    /// A curve that exists only in another library, used in a translation if no curve of this crate is equal.
     ///
-    /// A file and the text form hold it under its own name, such as `torch_chain`; it has no builder.
+    /// A file and the text form store it under its own name, for example `torch_chain`; it has no builder.
     enum PeerCurve
     PEER_FUNCTIONS {
         torch_chain(lr, tracks) TorchChain,
@@ -40,7 +39,7 @@ mod tests {
     use super::*;
     use crate::prelude::*;
 
-    /// The expected hashes were computed apart from this crate, as in `schedule.rs`.
+    /// The expected hashes were computed outside this crate, as in `schedule.rs`.
     #[test]
     fn a_peers_curve_is_saved_and_hashed_under_its_own_name() {
         let growth =

@@ -1,35 +1,35 @@
-//! Why a peer's scheduler could not be translated.
+//! Errors of a translation.
 
 use crate::{ScheduleError, suggest};
 use thiserror::Error;
 
-/// Why a peer's scheduler could not be translated.
+/// Why a peer's scheduler cannot be translated.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum PeerError {
-    /// No peer of this name.
+    /// No peer has this name.
     #[error("unknown peer `{peer}`{near}; known: {known}")]
     UnknownPeer {
         /// The name.
         peer: String,
-        /// The nearest known name, as a question.
+        /// The nearest known name, phrased as a question.
         near: String,
         /// All known names.
         known: String,
     },
-    /// The peer has no scheduler of this name.
+    /// The peer has no scheduler with this name.
     #[error("{peer} has no scheduler `{name}`{near}; known: {known}")]
     UnknownScheduler {
         /// The peer.
         peer: &'static str,
         /// The name.
         name: String,
-        /// The nearest known name, as a question.
+        /// The nearest known name, phrased as a question.
         near: String,
         /// All known names.
         known: String,
     },
-    /// A scheduler that cannot be a pure function of the step.
+    /// A scheduler that is not a pure function of the step.
     #[error("{name} cannot be translated: {reason}")]
     Refused {
         /// The scheduler.
@@ -37,7 +37,7 @@ pub enum PeerError {
         /// Why, and what to use instead.
         reason: &'static str,
     },
-    /// The arguments are no JSON object.
+    /// The arguments are not a JSON object.
     #[error(
         "{name}: the arguments must be a JSON object such as {{\"gamma\": 0.1}}, found {found}"
     )]
@@ -47,19 +47,19 @@ pub enum PeerError {
         /// What was found.
         found: String,
     },
-    /// The scheduler has no argument of this name.
+    /// The scheduler has no argument with this name.
     #[error("{name} has no argument `{argument}`{near}{known}")]
     UnknownArgument {
         /// The scheduler.
         name: String,
         /// The argument.
         argument: String,
-        /// The nearest known name, as a question.
+        /// The nearest known name, phrased as a question.
         near: String,
-        /// All known names, as a clause; nothing where another argument is missing, too.
+        /// All known names, as a clause; empty if another argument is missing, too.
         known: String,
     },
-    /// An argument that the peer does not let you leave out.
+    /// A required argument is missing.
     #[error("{name}: `{argument}` is missing; it must be {allowed}")]
     Missing {
         /// The scheduler.
@@ -91,17 +91,17 @@ pub enum PeerError {
     },
 }
 
-/// Why a scheduler that hears a metric is no schedule.
-pub(crate) const ANSWERS_TO_TRAINING: &str = "it answers to training, so it is no function of the step; \
+/// Why a scheduler that needs a metric is not a schedule.
+pub(crate) const ANSWERS_TO_TRAINING: &str = "it reacts to training, so it is not a function of the step; \
                                               anneal_control::peers translates it, to a schedule and a controller";
 
 impl PeerError {
-    /// That the scheduler hears a metric.
+    /// The error for a scheduler that needs a metric.
     pub(crate) fn answers_to_training(name: &str) -> Self {
         Self::Refused { name: name.to_string(), reason: ANSWERS_TO_TRAINING }
     }
 
-    /// That the peer has no scheduler `name` among those that are `known`.
+    /// The error for a scheduler `name` that the peer does not have among the `known` ones.
     #[doc(hidden)]
     pub fn unknown_scheduler(peer: &'static str, name: &str, known: &[&str]) -> Self {
         Self::UnknownScheduler {

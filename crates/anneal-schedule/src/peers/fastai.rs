@@ -2,28 +2,28 @@
 //!
 //! | scheduler | arguments |
 //! | --- | --- |
-//! | `SchedNo` | `start`, `end` (which it ignores), `steps` |
+//! | `SchedNo` | `start`, `end` (ignored), `steps` |
 //! | `SchedLin` | `start`, `end`, `steps` |
 //! | `SchedCos` | `start`, `end`, `steps` |
 //! | `SchedExp` | `start`, `end`, `steps` |
 //! | `SchedPoly` | `start`, `end`, `power`, `steps` |
 //! | `combined_cos` | `pct`, `start`, `middle`, `end`, `steps` |
 //!
-//! A fastai scheduler is a function of the position in training, from 0 to 1. `steps`, at least 2, is
-//! the number of updates that sample it: update t is at t/(steps − 1), and the last value is held.
-//! fastai's own training loop never comes to position 1: for N updates of `fit_one_cycle` give
-//! `steps` = N + 1. None has a default.
+//! A fastai scheduler is a function of the position in training, from 0 to 1. `steps`, at least 2, is the
+//! number of updates that sample it: update t is at t/(steps − 1), and the last value is held. fastai's own
+//! training loop never reaches position 1: for N updates of `fit_one_cycle` use `steps` = N + 1. No argument
+//! has a default.
 //!
 //! | refused | because |
 //! | --- | --- |
 //! | `combine_scheds` | it combines functions; give its parts as a sequence |
-//! | rates below 0, `power` below 0, `SchedExp` from 0, `combined_cos` with `pct` 1 | a negative rate, or fastai divides by 0 |
+//! | rates below 0, `power` below 0, `SchedExp` from 0, `combined_cos` with `pct` 1 | the rate would be negative, or fastai divides by 0 |
 //!
-//! `combined_cos` finds its place within a phase in 32-bit numbers, which moves the rates by up to
-//! some 10⁻⁵ of themselves; the translation does so too. `base_lr` is not used.
+//! `combined_cos` computes the position within a phase in 32-bit floats, which changes the rates by a
+//! relative error of about 10⁻⁵; the translation does so too. `base_lr` is not used.
 //!
-//! What this crate's own curves can say is said by them; the rest by the curves `fastai_annealer`
-//! and `fastai_combined_cos`, which files and the text form know, and for which there is no builder.
+//! The translation uses this crate's own curves if they are equal, and otherwise `fastai_annealer` and
+//! `fastai_combined_cos`, which files and the text form know, but which have no builder.
 
 use super::{Arguments, PeerError, Translation};
 use crate::curve::{Describe, Rate, fraction, half_cosine, mix};
@@ -50,7 +50,7 @@ const REFUSED: &[(&str, &str)] =
 /// ```
 ///
 /// # Errors
-/// [`PeerError`] names what is unknown, wrong or refused.
+/// [`PeerError`] with what is unknown, wrong or refused.
 pub fn translate(name: &str, arguments: &Value, _base_lr: f64) -> Result<Translation, PeerError> {
     if let Some((_, reason)) = REFUSED.iter().find(|refused| refused.0 == name) {
         return Err(PeerError::Refused { name: name.to_string(), reason });
@@ -103,8 +103,8 @@ fn read(arguments: &Arguments<'_>) -> Result<Translation, PeerError> {
     })
 }
 
-/// A fastai annealer where no curve of this crate's own says the same: from `start` to `end` with
-/// x = t / length, held after it.
+/// A fastai annealer that no curve of this crate equals: from `start` to `end` with x = t / length, then
+/// held.
 #[doc(hidden)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -116,11 +116,11 @@ pub struct FastaiAnnealer {
     pub end: f64,
     /// The updates between them, at least 1.
     pub length: u64,
-    /// The way.
+    /// The shape of the curve.
     pub shape: FastaiShape,
 }
 
-/// The way of a [`FastaiAnnealer`].
+/// The shape of a [`FastaiAnnealer`].
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -157,7 +157,7 @@ impl Rate for FastaiAnnealer {
         match self.shape {
             FastaiShape::Cos => mix(self.start, self.end, half_cosine(x)),
             FastaiShape::Poly(power) => mix(self.end, self.start, x.powf(power)),
-            // start^(1−x) · end^x; its own powers, because either may be 0.
+            // start^(1−x) · end^x; as separate powers, because either rate may be 0.
             FastaiShape::Exp => {
                 let rate = self.start.powf(1.0 - x) * self.end.powf(x);
                 rate.clamp(self.start.min(self.end), self.start.max(self.end))
@@ -170,7 +170,7 @@ impl Rate for FastaiAnnealer {
     }
 }
 
-/// fastai's `combined_cos`, its place within a phase computed in 32-bit numbers as there.
+/// fastai's `combined_cos`, with the position within a phase in 32-bit floats as there.
 #[doc(hidden)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -192,7 +192,7 @@ impl Describe for FastaiCombinedCos {
     type Resolved = FastaiCombinedCos;
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<FastaiCombinedCos, ScheduleError> {
-        // In 32 bits too: a share that rounds to 1 leaves no second phase.
+        // Also in 32 bits: a share that rounds to 1 leaves no second phase.
         let ok = self.pct >= 0.0 && (self.pct as f32) < 1.0;
         let resolved = FastaiCombinedCos {
             start: scope.within("start", self.start, 0.0..=f64::MAX)?,
@@ -231,7 +231,7 @@ fn at_least_1(scope: &Scope<'_>, length: u64) -> Result<u64, ScheduleError> {
     }
 }
 
-/// Refuses a schedule that is 0 throughout.
+/// Refuses a schedule that is always 0.
 fn above_0<R: Rate>(resolved: R, scope: &Scope<'_>) -> Result<R, ScheduleError> {
     let allowed = "rates that are not all 0";
     scope.require("start", resolved.peak(), resolved.peak() > 0.0, allowed)?;

@@ -1,4 +1,4 @@
-//! The forms that optax and keras share, with the limits of each where our curves have none.
+//! Forms shared by optax and keras, including limits that this crate's curves do not have.
 
 use super::PeerGrowth;
 use super::optax::OptaxCosine;
@@ -7,7 +7,7 @@ use crate::{
     piecewise_interpolate, polynomial, step_decay,
 };
 
-/// `rate` for ever; peers allow 0 too.
+/// A constant `rate`; peers also allow 0.
 pub(super) fn hold(rate: f64) -> ScheduleConfig {
     if rate == 0.0 { piecewise_constant(0.0, [], []).into() } else { constant(rate).into() }
 }

@@ -4,17 +4,16 @@ use crate::curve::{Describe, Rate, periods};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = start · factor^(t/per) with a factor above 1, as the peers' exponential decays compute
-/// it; with `staircase` t/per is rounded down. Where it would leave f64 it stays at the largest
-/// number.
+/// η(t) = start · factor^(t/per) with a factor above 1, as computed by the peers' exponential decays; with
+/// `staircase`, t/per is rounded down. On overflow it stays at the largest f64.
 ///
-/// It is what a translation gives; our own [`Exponential`](crate::Exponential) rises towards an end.
+/// Only a translation gives it; this crate's own [`Exponential`](crate::Exponential) rises towards an end.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `start` | learning rate | finite, above 0 |
 /// | `factor` | | finite, above 1 |
-/// | `per` | a span | at least 1 update; it may be longer than the run |
+/// | `per` | a span | at least 1 update; may exceed the run |
 /// | `staircase` | | default false |
 ///
 /// Source: optax `exponential_decay`, keras `ExponentialDecay`.
@@ -38,7 +37,7 @@ pub struct PeerGrowth<L = Span> {
     pub factor: f64,
     /// The span over which the rate grows by the factor.
     pub per: L,
-    /// Whether it grows in steps, one after each `per`.
+    /// Whether the rate grows in steps, one after each `per`.
     #[serde(default)]
     pub staircase: bool,
 }

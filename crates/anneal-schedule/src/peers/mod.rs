@@ -1,5 +1,4 @@
-//! Translation: a peer's scheduler becomes a description here, the same to the last digits that
-//! the peer computes.
+//! Translates a peer's scheduler into a description that matches it to the last digits the peer computes.
 //!
 //! ```
 //! use anneal_schedule::peers;
@@ -11,11 +10,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`schedule_by_name`] takes a name of transformers or timm, a peak, a warm-up and a run instead.
+//! [`schedule_by_name`] instead takes a name from transformers or timm, a peak, a warm-up and a run.
 //!
-//! Arguments are those of the peer, by name; what the peer lets you leave out may be left out.
-//! Every length is in updates. Each peer's module lists the schedulers and arguments that it
-//! knows; an unknown one is an error that offers the nearest.
+//! Arguments have the peer's names and defaults. Every length is in updates. Each peer's module lists the
+//! schedulers and arguments it knows; for an unknown one, the error suggests the nearest.
 
 mod arguments;
 mod by_name;
@@ -35,7 +33,7 @@ pub use curve::PeerCurve;
 pub use error::PeerError;
 pub use growth::PeerGrowth;
 
-// For the peers of controllers, in anneal-control.
+// For the translations of peers in anneal-control.
 #[doc(hidden)]
 pub use arguments::Arguments;
 
@@ -44,25 +42,25 @@ pub(crate) use curve::PEER_FUNCTIONS;
 use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, suggest};
 use serde_json::Value;
 
-/// What a peer's scheduler becomes.
+/// A translated scheduler.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Translation {
     /// The learning rate.
     pub rate: ScheduleConfig,
-    /// The momentum, where the scheduler moves it too; its `rate(t)` is the momentum of update t.
+    /// The momentum, if the scheduler changes it too; its `rate(t)` is the momentum of update t.
     pub momentum: Option<ScheduleConfig>,
 }
 
 impl Translation {
-    /// The learning rate as a schedule without an end, as the peer's own is.
+    /// The learning rate as an endless schedule, like the peer's own.
     ///
     /// # Errors
-    /// [`ScheduleError`] where a value that the peer takes is out of range here.
+    /// [`ScheduleError`] if a value that the peer accepts is out of range here.
     pub fn schedule(&self) -> Result<Schedule, ScheduleError> {
         self.rate.clone().resolve(RunLength::unbounded())
     }
 
-    /// This translation, if what it says can be resolved.
+    /// Returns this translation if it resolves.
     pub(crate) fn checked(self, name: &str) -> Result<Self, PeerError> {
         let error = |error| PeerError::Schedule { name: name.to_string(), error };
         self.schedule().map_err(error)?;
@@ -79,13 +77,13 @@ impl<C: Into<ScheduleConfig>> From<C> for Translation {
     }
 }
 
-/// One peer.
+/// A peer library.
 struct Peer {
     name: &'static str,
     /// Translates a scheduler's name and arguments at a base rate.
     translate: fn(&str, &Value, f64) -> Result<Translation, PeerError>,
     schedulers: fn() -> Vec<&'static str>,
-    /// Whether its schedulers scale the rate of an optimizer, or say their rates themselves.
+    /// Whether its schedulers scale the rate of an optimizer, rather than state their own rates.
     scales_base_rate: bool,
 }
 
@@ -138,11 +136,11 @@ fn find_peer(peer: &str) -> Result<&'static Peer, PeerError> {
 
 /// Translates the scheduler `name` of `peer` with its `arguments`, a JSON object.
 ///
-/// `base_lr` is the rate that the peer's optimizer was made with, or the rate that the peer scales;
-/// schedulers that say their rates themselves do not use it.
+/// `base_lr` is the rate of the peer's optimizer, which the scheduler scales; schedulers that state their own
+/// rates ignore it.
 ///
 /// # Errors
-/// [`PeerError`] names the peer, scheduler or argument that is unknown, wrong or refused.
+/// [`PeerError`] with the peer, scheduler or argument that is unknown, wrong or refused.
 pub fn translate(
     peer: &str,
     name: &str,
@@ -161,7 +159,7 @@ pub fn translate(
     translate(name, arguments, base_lr)
 }
 
-/// What a peer's list of `schedulers` has under `name`, or why it has nothing.
+/// Looks up `name` in a peer's list of `schedulers`, or returns why it is missing.
 fn find<T: Copy>(
     peer: &'static str,
     name: &str,
@@ -191,8 +189,8 @@ pub fn schedulers(peer: &str) -> Result<Vec<&'static str>, PeerError> {
     find_peer(peer).map(|peer| (peer.schedulers)())
 }
 
-/// Whether the schedulers of `peer` scale the rate that an optimizer was made with; those of the
-/// others say their rates themselves, and no base rate changes them.
+/// Whether the schedulers of `peer` scale the optimizer's rate; otherwise they state their own rates, and the
+/// base rate has no effect.
 ///
 /// # Errors
 /// [`PeerError::UnknownPeer`].

@@ -1,24 +1,24 @@
-//! What may be written by position, and calls that stand for others.
+//! Positional arguments, and calls that stand for others.
 
 use super::{Fields, field, node};
 use crate::node::{FUNCTIONS, METHODS, PEER_FUNCTIONS};
 use ciborium::Value;
 
-/// Calls that begin a schedule and stand for others, with the fields that they take by position.
+/// Calls that start a schedule and stand for others, with their positional fields.
 const SHORTHANDS: &[(&str, &[&str])] = &[
     ("linear", &["start", "end"]),
     ("warmup_stable_decay", &["peak", "warmup", "decay"]),
     ("wsd", &["peak", "warmup", "decay"]),
 ];
 
-/// Calls on a schedule that stand for another, with that and its field by position.
+/// Calls on a schedule that stand for others, with the call and its positional field.
 const SPELLINGS: &[(&str, &str, &[&str])] =
     &[("repeat_every", "repeat", &["every"]), ("repeat_times", "repeat", &["count"])];
 
 /// Calls that combine two schedules.
 pub(super) const PAIRS: [&str; 3] = ["then", "times", "plus"];
 
-/// Fields that a call takes by position after those of its builder function.
+/// Further positional fields of a call, after those of its builder function.
 const FURTHER: &[(&str, &[&str])] = &[
     ("cosine", &["end", "length"]),
     ("tanh", &["end", "length"]),
@@ -31,14 +31,14 @@ const FURTHER: &[(&str, &[&str])] = &[
     ("warmup", &["ramp"]),
 ];
 
-/// The fields that the first call of a chain takes by position, in their order.
+/// The positional fields of the first call of a chain, in order.
 pub(super) fn function(name: &str) -> Option<Vec<&'static str>> {
     let mut all = FUNCTIONS.iter().chain(SHORTHANDS).chain(PEER_FUNCTIONS);
     let known = all.find(|known| known.0 == name)?;
     Some(with_further(name, known.1))
 }
 
-/// The table of a later call, and the fields that it takes by position.
+/// The table of a later call, and its positional fields.
 pub(super) fn method(name: &str) -> Option<(&'static str, Vec<&'static str>)> {
     if let Some(&(_, table, fields)) = SPELLINGS.iter().find(|known| known.0 == name) {
         return Some((table, fields.to_vec()));
@@ -52,14 +52,14 @@ fn with_further(name: &str, fields: &[&'static str]) -> Vec<&'static str> {
     [fields, further].concat()
 }
 
-/// The calls that a schedule has.
+/// The calls available on a schedule.
 pub(crate) fn calls() -> impl Iterator<Item = &'static str> {
     let methods = METHODS.iter().map(|known| known.0).filter(|name| *name != "repeat");
     methods.chain(SPELLINGS.iter().map(|known| known.0)).chain(PAIRS)
 }
 
-/// Which of its fields by position a value is for: of `end` and `length` a rate, with a fraction or 0,
-/// is the one, and a length the other.
+/// The positional field that a value fills: of `end` and `length`, a number with a fraction or 0 is the end,
+/// and a length the other.
 pub(super) fn place<'a>(fields: &[&'a str], place: usize, value: &Value) -> Option<&'a str> {
     let here = fields.get(place).copied();
     let either = fields.ends_with(&["end", "length"]) && place + 2 >= fields.len();
@@ -71,7 +71,7 @@ pub(super) fn place<'a>(fields: &[&'a str], place: usize, value: &Value) -> Opti
     }
 }
 
-/// The fields of a call in the words of the file format, or what to write instead.
+/// The fields of a call in the terms of the file format, or an error with what to write instead.
 pub(super) fn completed(name: &str, mut fields: Fields) -> Result<Fields, String> {
     if name != "exponential" {
         return Ok(fields);
@@ -89,14 +89,14 @@ pub(super) fn completed(name: &str, mut fields: Fields) -> Result<Fields, String
             Ok(fields)
         }
         (Value::Map(_), None) => Ok(fields),
-        _ => Err("exponential takes a peak and how fast it falls: 0.99, a factor per update; \
-                  0.5, 10ep, a factor and for how long; half_life(10ep), kappa(0.01) or \
+        _ => Err("exponential takes a peak and a speed: 0.99, a factor per update; \
+                  0.5, 10ep, a factor and its span; half_life(10ep), kappa(0.01) or \
                   toward(end = 1e-5)"
             .into()),
     }
 }
 
-/// What a call that lacks a field would take.
+/// The arguments to name if a call lacks a field.
 pub(super) fn takes(name: &str) -> String {
     let fields = function(name).or_else(|| method(name).map(|(_, fields)| fields));
     let (either, fields) = match fields.unwrap_or_default() {
@@ -111,7 +111,7 @@ pub(super) fn takes(name: &str) -> String {
     }
 }
 
-/// `warmup_stable_decay(…)` as `stable_decay(…)` and the length of its warm-up.
+/// Splits `warmup_stable_decay(…)` into the length of its warm-up and the fields of `stable_decay(…)`.
 pub(super) fn without_warmup(fields: &Fields) -> (Option<Value>, Fields) {
     let rest = fields.iter().filter(|(key, _)| key.as_text() != Some("warmup")).cloned().collect();
     (field(fields, "warmup").cloned(), rest)

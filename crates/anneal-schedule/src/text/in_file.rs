@@ -1,4 +1,4 @@
-//! A text in a file, wherever a schedule stands: `schedule = "cosine(0.1).warmup(5%)"`.
+//! A text in a file, in place of any schedule: `schedule = "cosine(0.1).warmup(5%)"`.
 
 use super::{TextError, parse};
 use crate::ScheduleConfig;
@@ -38,12 +38,12 @@ impl<'de, L: Deserialize<'de> + Default> de::Visitor<'de> for ScheduleVisitor<L>
     }
 }
 
-/// A table with one entry, as serde knows a variant.
+/// A table with one entry, which serde reads as a variant.
 struct OneEntry<M>(M);
 
 fn one_table<E: Error>() -> E {
     E::custom(
-        "a schedule is one table, named after its curve or combinator; put several into a sequence, \
+        "a schedule is a single table, named after its curve or combinator; combine several in a sequence, \
          product or sum",
     )
 }
@@ -92,8 +92,8 @@ impl<'de, M: MapAccess<'de>> VariantAccess<'de> for OneEntry<M> {
     }
 }
 
-/// Where in a file the error of a text lies that begins at byte `start` of it, and what is wrong. Of
-/// another message both are as they were.
+/// The position in a file of an error in the text that starts at byte `start`, and the message. Other
+/// messages keep their position.
 #[cfg(feature = "files")]
 pub(crate) fn place_in<'a>(file: &str, start: usize, message: &'a str) -> (usize, &'a str) {
     let found = message.strip_prefix("column ").and_then(|rest| rest.split_once(": "));
@@ -102,13 +102,13 @@ pub(crate) fn place_in<'a>(file: &str, start: usize, message: &'a str) -> (usize
     (characters(&file[start..]).nth(column - 1).map_or(start, |at| start + at), rest)
 }
 
-/// The bytes at which the characters of a quoted text begin, and at which it ends.
+/// The byte offsets at which the characters of a quoted text start, and at which it ends.
 #[cfg(feature = "files")]
 fn characters(quoted: &str) -> impl Iterator<Item = usize> + '_ {
     let quote = quoted.chars().next().unwrap_or('"');
     let three = quoted.get(..3).is_some_and(|open| open.chars().all(|c| c == quote));
     let mut at = if three { 3 } else { 1 };
-    // The line break after three quotes is no part of the text.
+    // A line break directly after three quotes is not part of the text.
     if three && quoted[at..].starts_with("\r\n") {
         at += 2;
     } else if three && quoted[at..].starts_with('\n') {
@@ -129,7 +129,7 @@ fn characters(quoted: &str) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
-/// The byte at which the JSON string begins whose end is at byte `end` of a file.
+/// The byte offset at which the JSON string starts that ends at byte `end` of a file.
 #[cfg(feature = "files")]
 pub(crate) fn string_that_ends(json: &str, end: usize) -> Option<usize> {
     let (mut open, mut escaped) = (None, false);
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn an_error_in_a_text_is_found_in_its_file() {
         let flor = "unknown call `flor`; did you mean `floor`?";
-        // `flor` is the 13th character of the text, which begins after the quote in column 13.
+        // `flor` is the 13th character of the text, which starts after the quote in column 13.
         assert_eq!(toml("\nschedule = \"cosine(0.1).flor(1)\""), format!("toml:2:25: {flor}"));
         assert_eq!(toml("schedule = 'cosine(0.1).flor(1)'"), format!("toml:1:25: {flor}"));
         let lines = "schedule = \"\"\"\ncosine(0.1)\n  .flor(1)\"\"\"";

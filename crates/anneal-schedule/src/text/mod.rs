@@ -1,4 +1,4 @@
-//! The text form of a description: the builder chain itself.
+//! The text form of a description: the builder chain.
 
 mod forms;
 mod in_file;
@@ -16,19 +16,19 @@ use ciborium::Value;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Why a text is no description.
+/// Why a text is not a valid description.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("column {column}: {message}")]
 #[non_exhaustive]
 pub struct TextError {
-    /// Where it goes wrong, in characters from 1.
+    /// The position of the error, in characters, counted from 1.
     pub column: usize,
-    /// What is wrong, and what is allowed.
+    /// What is wrong and what is allowed.
     pub message: String,
 }
 
-/// Reads what [`Display`](std::fmt::Display) writes: the builder chain, with spans as in a file
-/// (`500`, `5ep`, `10%`, `rest`).
+/// Reads what [`Display`](std::fmt::Display) writes: the builder chain, with spans as in a file (`500`,
+/// `5ep`, `10%`, `rest`).
 ///
 /// ```text
 /// cosine(3e-4).floor(1e-6).warmup(5%)
@@ -39,15 +39,14 @@ pub struct TextError {
 /// cosine(0.1, 1e-5, 90ep).repeat_times(3).truncate()
 /// ```
 ///
-/// A field that the first call does not take is a call of its own, `.end(1e-6)`; a field that is
-/// true needs no value, `.overlay()`; fields of a choice are named, `.stable(rsqrt(timescale = 30))`.
-/// Beyond what the builder functions take, these may follow by position: the end and the length of a
-/// cosine or tanh, which their kind tells apart; the length of a linear, polynomial or one-cycle; a
-/// factor per update for an exponential, or a factor and a length; the multiplier of warm restarts.
-/// The factor of `step_decay` and `multi_step` is 0.1 where it is not said. `wsd` is
-/// `warmup_stable_decay`. [`catalogue`](crate::catalogue()) lists all.
+/// A field that the first call does not take is a call of its own, `.end(1e-6)`; a true flag needs no value,
+/// `.overlay()`; fields of a choice are named, `.stable(rsqrt(timescale = 30))`. Beyond the arguments of the
+/// builder functions, these may be positional: the end and the length of a cosine or tanh, told apart by
+/// their type; the length of a linear, polynomial or one-cycle; a factor per update for an exponential, or a
+/// factor and a length; the multiplier of warm restarts. The factor of `step_decay` and `multi_step` defaults
+/// to 0.1. `wsd` is short for `warmup_stable_decay`. [`catalogue`](crate::catalogue()) lists all.
 ///
-/// A file may hold a text wherever it holds a schedule: `schedule = "cosine(3e-4).warmup(5%)"`.
+/// A file may use a text in place of any schedule: `schedule = "cosine(3e-4).warmup(5%)"`.
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -64,12 +63,12 @@ impl FromStr for ScheduleConfig {
     }
 }
 
-/// Fields that hold schedules in any combinator: one, several, or several with lengths.
+/// The field of a combinator that holds one schedule.
 const SCHEDULE: &str = "schedule";
 const SCHEDULES: &str = "schedules";
 const PARTS: &str = "parts";
 
-/// The field that holds a name that the user gives.
+/// The field that holds a user-defined name.
 const NAME: &str = "name";
 
 /// The fields of one curve or combinator, in order.
@@ -79,18 +78,18 @@ fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
     fields.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
 }
 
-/// The form in which serde knows a curve: a map with its name as the only key.
+/// The form of a curve in serde's data model: a map with its name as the only key.
 fn node(name: &str, fields: Fields) -> Value {
     Value::Map(vec![(name.into(), Value::Map(fields))])
 }
 
-/// Reads a description through JSON's data model, in which a whole number is a rate too.
+/// Reads a description through JSON's data model, in which a whole number is also a valid rate.
 fn read(value: &Value) -> Result<ScheduleConfig, serde_json::Error> {
     serde_json::from_value(serde_json::to_value(value)?)
 }
 
-/// The fields with any schedules inside them replaced: what they say of the curve or combinator
-/// alone, without the cost of what stands inside it.
+/// The fields with the schedules inside them replaced: enough to check the curve or combinator alone, without
+/// the cost of checking what is inside it.
 fn alone(fields: &Fields) -> Fields {
     let placeholder = || node("constant", vec![("rate".into(), 1.0.into())]);
     fields
@@ -290,10 +289,10 @@ mod tests {
             ("cosine(0.1) cosine(0.1)", 13, "end of the text"),
             ("cosine(0.1).warmup(0.05)", 13, "such as \"5%\""),
             ("cosine(fast)", 1, "expected f64"),
-            ("cosine(0.1).length(5.5)", 1, "5.5 is no length; allowed: a number of updates"),
+            ("cosine(0.1).length(5.5)", 1, "5.5 is not a length; allowed: a number of updates"),
             ("", 1, "a curve"),
             ("constant(\"1)", 10, "no closing"),
-            ("constant(1.0).warmup(\"5\nx\")", 15, "`5\\nx` is no length"),
+            ("constant(1.0).warmup(\"5\nx\")", 15, "`5\\nx` is not a length"),
         ] {
             let message = refused(text);
             assert!(message.starts_with(&format!("column {column}: ")), "{text}: {message}");

@@ -1,4 +1,4 @@
-//! From a text to the description it says.
+//! Parses a text into a description.
 
 use super::forms::{self, PAIRS};
 use super::{Fields, PARTS, SCHEDULE, SCHEDULES, TextError, alone, field, node, read};
@@ -6,7 +6,7 @@ use crate::catalogue::{Kind, catalogue};
 use crate::{MAX_DEPTH, ScheduleConfig, names, span, suggest};
 use ciborium::Value;
 
-/// Lists inside lists; no field needs more than two.
+/// The maximum nesting of lists; no field needs more than two.
 const MAX_LISTS: usize = 4;
 
 pub(super) fn parse(text: &str) -> Result<ScheduleConfig, TextError> {
@@ -17,12 +17,12 @@ pub(super) fn parse(text: &str) -> Result<ScheduleConfig, TextError> {
     })
 }
 
-/// What the text says, in the form in which serde knows it.
+/// The value of the text, in serde's data model.
 pub(super) fn value(text: &str) -> Result<Value, TextError> {
     value_and_start(text).map(|found| found.0)
 }
 
-/// The value of a text, and the byte at which its outermost call begins.
+/// The value of a text, and the byte offset at which its outermost call starts.
 fn value_and_start(text: &str) -> Result<(Value, usize), TextError> {
     let mut parser = Parser { text, at: 0, depth: 0 };
     let draft = parser.schedule()?;
@@ -36,23 +36,23 @@ fn value_and_start(text: &str) -> Result<(Value, usize), TextError> {
 
 struct Parser<'a> {
     text: &'a str,
-    /// The byte that is read next.
+    /// Byte offset of the next character.
     at: usize,
-    /// Schedules and lists that the parser is inside of.
+    /// Number of schedules and lists that enclose the parser's position.
     depth: usize,
 }
 
-/// A curve or combinator whose fields are still being said.
+/// A curve or combinator whose fields are not complete yet.
 struct Draft {
     name: String,
     fields: Fields,
-    /// The byte where its name begins.
+    /// The byte offset of its name.
     start: usize,
-    /// Schedules inside it, counted along the deepest way.
+    /// Nesting depth of the schedules inside it.
     height: usize,
 }
 
-/// A value of a field, and the schedules inside it, counted along the deepest way.
+/// The value of a field, and the nesting depth of the schedules inside it.
 struct Argument {
     name: Option<String>,
     value: Value,
@@ -116,7 +116,7 @@ impl Parser<'_> {
         Ok(Draft { name: "warmup".into(), fields, start, height })
     }
 
-    /// A later call of a chain: a combinator around what stands before it, or one of its fields.
+    /// A later call of a chain: a combinator around the schedule so far, or one of its fields.
     fn call(&mut self, inner: Draft, start: usize, name: String) -> Result<Draft, TextError> {
         if PAIRS.contains(&name.as_str()) {
             return self.pair(inner, start, &name);
@@ -139,7 +139,7 @@ impl Parser<'_> {
         };
         let mut draft = inner;
         draft.fields.push((name.as_str().into(), value));
-        // Said at once, so that an unknown field is an error at its own column.
+        // Checked at once, so that an unknown field is reported at its own column.
         self.check(&draft, start, &name)?;
         Ok(draft)
     }
@@ -166,7 +166,7 @@ impl Parser<'_> {
             None => {
                 let name = if name == "times" { "product" } else { "sum" };
                 let mut all = match field(&inner.fields, SCHEDULES) {
-                    // One more factor or summand.
+                    // Adds a factor or summand.
                     Some(Value::Array(all)) if inner.name == name => all.clone(),
                     _ => vec![self.finish(inner)?],
                 };
@@ -178,7 +178,7 @@ impl Parser<'_> {
         .map(|draft| Draft { height: draft.height.max(height), ..draft })
     }
 
-    /// Ends the last part of a sequence after `length`, and goes on with `next`.
+    /// Ends the last part of a sequence after `length`, and continues with `next`.
     fn then(
         &self,
         inner: Draft,
@@ -240,7 +240,7 @@ impl Parser<'_> {
         })
     }
 
-    /// Items between commas, up to the closing bracket.
+    /// Comma-separated items, up to the closing bracket.
     fn items<T>(
         &mut self,
         close: char,
@@ -324,7 +324,7 @@ impl Parser<'_> {
         Ok((Value::Map(vec![(word.as_str().into(), self.choice(start, &word)?)]), 0))
     }
 
-    /// What stands in the brackets of a choice: one value, or named ones.
+    /// The contents of a choice's parentheses: one value, or named ones.
     fn choice(&mut self, start: usize, word: &str) -> Result<Value, TextError> {
         self.nested(start, MAX_DEPTH + MAX_LISTS)?;
         let mut arguments = self.arguments()?;
@@ -336,7 +336,8 @@ impl Parser<'_> {
         for argument in arguments {
             let Some(name) = argument.name.filter(|_| argument.height == 0) else {
                 let near = suggest::nearest(word, functions());
-                let message = format!("`{word}` takes one value or named ones, a = 1, b = 2{near}");
+                let message =
+                    format!("`{word}` takes one value or named values, a = 1, b = 2{near}");
                 return Err(self.error(argument.start, &message));
             };
             fields.push((name.into(), argument.value));
@@ -372,7 +373,7 @@ impl Parser<'_> {
         }
         match span::decimal(digits) {
             Some(number) => Ok(number.into()),
-            None => Err(self.error(start, &format!("`{digits}` is no finite number"))),
+            None => Err(self.error(start, &format!("`{digits}` is not a finite number"))),
         }
     }
 
@@ -395,13 +396,13 @@ impl Parser<'_> {
         Err(self.error(start, "the text has no closing `\"`"))
     }
 
-    /// Reads the fields of a finished draft once, so that an error names this call's column.
+    /// Reads the fields of a finished draft once, so that an error has this call's column.
     fn finish(&self, draft: Draft) -> Result<Value, TextError> {
         self.check(&draft, draft.start, "")?;
         Ok(node(&draft.name, draft.fields))
     }
 
-    /// Reads a draft without what stands inside it. Before it is finished a field may be missing.
+    /// Reads a draft without the schedules inside it. Until it is finished, a field may be missing.
     fn check(&self, draft: &Draft, start: usize, name: &str) -> Result<(), TextError> {
         let unfinished = !name.is_empty();
         let Err(error) = read(&node(&draft.name, alone(&draft.fields))) else { return Ok(()) };
@@ -463,7 +464,7 @@ impl Parser<'_> {
     }
 
     fn error(&self, at: usize, message: &str) -> TextError {
-        // What the text said may hold line breaks; an error is one line.
+        // The text may contain line breaks; an error is one line.
         let mut line = String::new();
         for c in message.chars() {
             if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
@@ -472,7 +473,7 @@ impl Parser<'_> {
     }
 }
 
-/// The public calls that begin a schedule.
+/// The public calls that start a schedule.
 fn functions() -> impl Iterator<Item = &'static str> {
     let begins = |name: &&str| forms::function(name).is_some();
     catalogue().iter().map(|entry| entry.name).filter(begins)
@@ -482,11 +483,13 @@ fn unknown_curve(name: &str) -> String {
     names::unknown_curve(name, &functions().collect::<Vec<_>>())
 }
 
-/// What is said of a call that is neither a combinator nor one of the `fields` of `curve`, as which a
-/// mistyped combinator looks.
+/// The message for a call that is neither a combinator nor one of the `fields` of `curve`; a mistyped
+/// combinator looks like the latter.
 fn unknown_call(curve: &str, name: &str, fields: &[&str]) -> String {
     if catalogue().iter().any(|entry| entry.name == name && entry.kind == Kind::Curve) {
-        return format!("`{name}` begins a schedule; to go on with it write .then(5ep, {name}(…))");
+        return format!(
+            "`{name}` starts a schedule; to continue with it, write .then(5ep, {name}(…))"
+        );
     }
     let own: Vec<&str> = fields.iter().copied().filter(|field| !is_inside(field)).collect();
     let calls: Vec<&str> = forms::calls().collect();

@@ -1,4 +1,4 @@
-//! From a description, or what it resolved to, to its text.
+//! Writes a description, or what it resolved to, as text.
 
 use super::{Fields, NAME, PARTS, SCHEDULE, SCHEDULES, alone, field, node, read};
 use crate::node::{FUNCTIONS, METHODS, PEER_FUNCTIONS};
@@ -6,22 +6,23 @@ use crate::{ScheduleConfig, Span};
 use ciborium::Value;
 use serde::Serialize;
 
-/// The text of a description. Fields that have their default are left out.
+/// The text of a description. Fields with default values are omitted.
 pub(crate) fn write(config: &ScheduleConfig) -> String {
     write_node(&serialized(config))
 }
 
-/// The text of what a description resolved to, with lengths in updates.
+/// The text of a resolved description, with lengths in updates.
 pub(crate) fn write_resolved(node: &ScheduleConfig<u64>) -> String {
     write_node(&with_rest(serialized(node)))
 }
 
 fn serialized(node: &impl Serialize) -> Value {
-    // Plain data is always a value.
+    // Plain data always converts to a value.
     Value::serialized(node).unwrap_or(Value::Null)
 }
 
-/// A resolved length without an end, as in the last part of a sequence, takes the rest of the run.
+/// A resolved length without an end, like that of the last part of a sequence, is written as the rest of the
+/// run.
 fn with_rest(value: Value) -> Value {
     match value {
         Value::Integer(length) if length == u64::MAX.into() => Span::Rest.to_string().into(),
@@ -48,8 +49,8 @@ fn name_and_fields(value: &Value) -> Option<(&str, &Fields)> {
     Some((name.as_text()?, fields.as_map()?))
 }
 
-/// `a.then(5ep, b)`, where a sequence can be written like this: its last part takes the rest, and
-/// its first is no sequence, which `then` would make longer.
+/// `a.then(5ep, b)`, if a sequence can be written like this: its last part takes the rest, and its first is
+/// not a sequence, which `then` would extend.
 fn chain(name: &str, fields: &Fields) -> Option<String> {
     if name != "sequence" {
         return None;
@@ -79,7 +80,7 @@ fn write_call(name: &str, fields: &Fields) -> String {
     let mut known = FUNCTIONS.iter().chain(METHODS).chain(PEER_FUNCTIONS);
     let positional = known.find(|known| known.0 == name).map_or(&[][..], |known| known.1);
     let essential = essential(name, fields);
-    // What has a name of its own: a straight line, and the two ways to repeat.
+    // Curves with a name of their own: a straight line, and the two ways to repeat.
     let (name, positional) = match name {
         "polynomial" if field(&essential, "power").is_none() => ("linear", &positional[..2]),
         "repeat" if field(&essential, "every").is_some() => ("repeat_every", &["every"][..]),
@@ -88,7 +89,7 @@ fn write_call(name: &str, fields: &Fields) -> String {
     };
     let receiver = field(fields, SCHEDULE).map(|inner| write_node(inner) + ".");
     let arguments = positional.iter().filter_map(|key| {
-        // What a curve takes by position is said, also where it has its default.
+        // Positional arguments of a curve are written even if they have the default value.
         let said = field(fields, key).filter(|_| receiver.is_none());
         Some(write_field(key, field(&essential, key).or(said)?))
     });
@@ -107,12 +108,12 @@ fn write_call(name: &str, fields: &Fields) -> String {
     )
 }
 
-/// The fields without those that say what would hold without them.
+/// The fields that differ from their defaults.
 fn essential(name: &str, fields: &Fields) -> Fields {
     let read = |fields: &Fields| {
         let mut fields = alone(fields);
         let found = read(&node(name, fields.clone()));
-        // A share of a short run may resolve to no update, which no description says.
+        // A share of a short run may resolve to no updates, which no description can express.
         fields.iter_mut().filter(|field| field.1 == 0.into()).for_each(|field| field.1 = 1.into());
         found.or_else(|_| read(&node(name, fields))).ok()
     };
@@ -158,7 +159,7 @@ fn write_field(key: &str, value: &Value) -> String {
             let parts: Vec<String> = parts.iter().filter_map(part).collect();
             format!("[{}]", parts.join(", "))
         }
-        // A name is a text, also where it looks like a choice or a length.
+        // A name is quoted even if it looks like a choice or a length.
         (NAME, Value::Text(name)) => format!("{name:?}"),
         _ => write_value(value),
     }
@@ -194,7 +195,7 @@ fn write_value(value: &Value) -> String {
     }
 }
 
-/// Whether a text needs no quotes: the name of a choice.
+/// Whether a text needs no quotes: it is the name of a choice.
 pub(super) fn is_word(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_lowercase())
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')

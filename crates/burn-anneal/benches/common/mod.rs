@@ -1,6 +1,6 @@
-//! What the benches that compare variants of an update share.
+//! Helpers for the benches that compare variants of an update.
 
-/// How often each variant is timed. `cargo test` runs benches too, to see that they start.
+/// The number of times each variant is timed. `cargo test` runs benches too, to check that they start.
 pub fn rounds() -> usize {
     if std::env::args().any(|argument| argument == "--bench") { 41 } else { 1 }
 }

@@ -1,4 +1,4 @@
-//! What a model achieves.
+//! Evaluates a model on a loader.
 
 use crate::loader::{EpochStart, look};
 use crate::update::known_loss;
@@ -10,31 +10,31 @@ use burn::train::{ClassificationOutput, InferenceStep};
 use std::any::Any;
 use thiserror::Error;
 
-/// What a model achieves on the items of a loader.
+/// The loss and accuracy of a model on the items of a loader.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
-    /// The mean of the losses, each batch counted by its items.
+    /// The mean loss, with each batch weighted by its items.
     pub loss: f64,
-    /// The share of items that are classified right, from 0 to 1; `None` where the model does not classify.
+    /// The share of correctly classified items, from 0 to 1; `None` if the model does not classify.
     pub accuracy: Option<f64>,
-    /// How many items there were.
+    /// The number of items.
     pub items: usize,
 }
 
-/// Why a model could not be evaluated.
+/// Why a model cannot be evaluated.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EvaluateError {
-    /// The loader gives nothing.
-    #[error("evaluate: the loader has no items; give it a data set with at least one")]
+    /// The loader is empty.
+    #[error("evaluate: the loader has no items; give it a dataset with at least one")]
     NoItems,
     /// The loader fails.
     #[error("evaluate: the loader fails: {0}")]
     Loader(DatasetError),
-    /// An output in which nobody finds the loss.
+    /// The output has no known loss.
     #[error(
-        "evaluate: the output of the model's InferenceStep has no known loss; allowed: an output of Burn's, or a tensor that \
-         is the loss"
+        "evaluate: the output of the model's InferenceStep has no known loss; allowed: one of Burn's outputs, or the \
+         loss as a tensor"
     )]
     NoLoss,
     /// The device fails.
@@ -42,10 +42,11 @@ pub enum EvaluateError {
     Device(TensorReadError),
 }
 
-/// Runs a model in its `valid()` form over all batches of a loader: its first epoch where it knows its epochs.
+/// Evaluates a model in its `valid()` form on all batches of a loader (of its first epoch, if the loader knows epochs).
 ///
-/// Burn's training validates one model, the average or the raw weights;
-/// [`Monitored::evaluate`](crate::Monitored::evaluate) gives what the other achieves, and casts batches to the precision of the run.
+/// Burn's training validates one model, either the average or the raw weights;
+/// [`Monitored::evaluate`](crate::Monitored::evaluate) evaluates the other, and casts batches to the precision of the
+/// run.
 ///
 /// ```no_run
 /// # use burn::data::dataloader::DataLoader;
@@ -68,7 +69,7 @@ pub enum EvaluateError {
 /// ```
 ///
 /// # Errors
-/// [`EvaluateError`] where the loader is empty or fails, or the loss is not known.
+/// [`EvaluateError`] if the loader is empty or fails, or the loss is not known.
 pub fn evaluate<M: InferenceStep + Module>(
     model: &M,
     loader: &dyn DataLoader<M::Input>,
@@ -79,7 +80,7 @@ where
     evaluate_by(model, loader, |model, batch| model.step(batch))
 }
 
-/// As [`evaluate`], by passes as somebody runs them.
+/// Evaluates like [`evaluate`], with a custom pass.
 pub(crate) fn evaluate_by<M: InferenceStep + Module>(
     model: &M,
     loader: &dyn DataLoader<M::Input>,
@@ -117,7 +118,7 @@ where
     Ok(Evaluation { loss: mean(loss), accuracy: right.map(mean), items })
 }
 
-/// The items of an output, and how many it classifies right.
+/// The items of an output, and how many of them are classified correctly.
 fn right_of(output: &dyn Any) -> Option<(usize, Result<f64, TensorReadError>)> {
     let output = output.downcast_ref::<ClassificationOutput>()?;
     let classes = output.output.clone().argmax(1).squeeze_dim::<1>(1);

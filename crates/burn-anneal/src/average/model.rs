@@ -1,6 +1,6 @@
-//! An average of a model's weights in a loop of one's own.
+//! An average of a model's weights in a custom loop.
 
-use super::{Average, AverageError, On};
+use super::{Average, AverageError};
 use crate::schedule_free::ScheduleFree;
 use crate::update::{Averaging, Points, Steered, Taken};
 use anneal_schedule::{OutOfRange, RunLength};
@@ -9,7 +9,7 @@ use burn::optim::{LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord};
 use burn::tensor::{Device, Tensor};
 use std::fmt;
 
-/// An average of the weights of a model that Burn's own optimizers train, beside it.
+/// Averages the weights of a model in a loop with Burn's own optimizers.
 ///
 /// ```
 /// use burn_anneal::prelude::*;
@@ -33,13 +33,13 @@ use std::fmt;
 /// # Ok::<(), AverageError>(())
 /// ```
 ///
-/// It averages the parameters that are trained, in f32 at least, or all of a model without autodiff, and shares nothing with
-/// the model; what else a model has is that of the model that is given to [`valid`](Self::valid). A
-/// [`TrainingLoop`](crate::TrainingLoop) has [`LearnerBuilder::average`](crate::LearnerBuilder::average) instead.
+/// It averages the trained parameters, or all parameters of a model without autodiff, in at least f32, and shares no
+/// memory with the model. [`valid`](Self::valid) takes everything else from the model that it is given. In a
+/// [`TrainingLoop`](crate::TrainingLoop), use [`LearnerBuilder::average`](crate::LearnerBuilder::average) instead.
 #[derive(Clone)]
 pub struct AveragedModel {
     averaging: Averaging,
-    /// It makes no update, and its state of a parameter is the average.
+    /// Makes no updates; its state of a parameter is the average.
     keeper: ModuleOptimizer,
     updates: u64,
     points: Points,
@@ -52,24 +52,24 @@ impl fmt::Debug for AveragedModel {
 }
 
 impl AveragedModel {
-    /// Of all parameters that are trained, with lengths in updates.
+    /// Averages all trained parameters, with lengths in updates.
     ///
     /// # Errors
-    /// [`AverageError`] names the field, its value and what is allowed; an average [`on`](Average::on) a part of the
-    /// model is one for [`LearnerBuilder::average`](crate::LearnerBuilder::average).
+    /// [`AverageError`] names the field, its value and the allowed range. An average [`on`](Average::on) a part of the
+    /// model needs [`LearnerBuilder::average`](crate::LearnerBuilder::average).
     pub fn new(average: Average) -> Result<Self, AverageError> {
         Self::in_run(average, RunLength::unbounded())
     }
 
-    /// As [`new`](Self::new), in a run of this length, so that lengths may be epochs and percentages.
+    /// Like [`new`](Self::new), in a run of known length, so that lengths may be epochs and percentages.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     pub fn in_run(average: Average, run: RunLength) -> Result<Self, AverageError> {
         let run = run.resolve()?;
-        if let Some(On::Selection(_) | On::Group(_)) = &average.on {
+        if average.part().is_some() {
             let allowed =
-                "an average of the whole model; one of a part is for LearnerBuilder::average";
+                "an average of the whole model; for a part of it, use LearnerBuilder::average";
             return Err(AverageError::OutOfRange(OutOfRange::new("on", &average, allowed)));
         }
         let averages: Vec<_> = average.resolve(&run)?.into_iter().collect();
@@ -82,7 +82,7 @@ impl AveragedModel {
         })
     }
 
-    /// Takes the weights in after an update, where it is one that counts.
+    /// Adds the weights after an update, if the average takes this one.
     pub fn update<M: Module>(&mut self, model: &M) {
         let taken = Taken { number: self.updates, is_made: true, are_new: false };
         self.updates += 1;
@@ -92,25 +92,25 @@ impl AveragedModel {
         }
     }
 
-    /// A model in its `valid()` form with the averages: the weights themselves until the first is taken.
+    /// The model in its `valid()` form with the averages, or with its own weights before the first average.
     pub fn valid<M: Module>(&self, model: &M) -> M {
         self.points.put(model.valid())
     }
 
-    /// How many updates it has seen.
+    /// The number of updates so far.
     pub fn updates(&self) -> u64 {
         self.updates
     }
 
-    /// What is to be saved, with the number of [`updates`](Self::updates), to go on later.
+    /// The state to save, with the number of [`updates`](Self::updates), to continue later.
     pub fn to_record(&self) -> OptimizerRecord {
         self.keeper.to_record()
     }
 
-    /// Goes on with an average that was saved after so many updates, of this model.
+    /// Continues an average of this model that was saved after `updates` updates.
     ///
     /// # Errors
-    /// [`AverageError::OtherRecord`] where the record has none of this kind for the parameters of the model.
+    /// [`AverageError::OtherRecord`] if the record has no average of this kind for the parameters of the model.
     pub fn load_record<M: Module>(
         self,
         record: OptimizerRecord,
@@ -127,15 +127,15 @@ impl AveragedModel {
     }
 }
 
-/// A model with what an optimizer's record says that it is evaluated at: averages, or those of a schedule-free
-/// optimizer. `None` where it says nothing.
+/// The model with the averages in an optimizer's record, which a schedule-free optimizer has too; `None` if there are
+/// none.
 pub(crate) fn with_averages<M: Module>(model: &M, record: OptimizerRecord) -> Option<M> {
     let keeper = ModuleOptimizer::from(Steered::new(ScheduleFree::reader(Still), true));
     let points = Averaging::by_optimizer(model, keeper.load_record(record));
     (!points.is_empty()).then(|| points.put(model.clone()))
 }
 
-/// An optimizer that leaves all as it is.
+/// An optimizer that changes nothing.
 #[derive(Clone)]
 struct Still;
 

@@ -1,7 +1,7 @@
-//! Running statistics of weights that no forward pass of training has seen.
+//! Recomputes the running statistics of averaged or merged weights.
 
 use crate::deep_copy::deep_copy;
-use crate::groups::parameters;
+use crate::groups::found;
 use crate::loader::{EpochStart, look};
 use crate::update::{ByParameter, Points, Updater, in_f32, numbers};
 use burn::data::dataloader::DataLoader;
@@ -11,15 +11,15 @@ use burn::train::InferenceStep;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// A model whose running statistics, such as those of batch norms, are the means over these batches: what torch calls
-/// `update_bn`. Averaged or merged weights have none of their own, as they never trained.
+/// Recomputes running statistics, for example of batch norms, as means over these batches, like torch's `update_bn`.
+/// Averaged or merged weights have no statistics of their own, because they were never trained.
 ///
-/// `pass` runs a forward pass of a batch on the device of training; what it gives is not looked at. Each batch counts
-/// alike, whatever the momentum of a layer is. A model without running statistics, and one whose norms are frozen, comes
-/// back as it is, as it does without batches. The result is in the form in which the model is.
+/// `pass` runs the forward pass of a batch on the training device. All batches have the same weight, whatever the
+/// momentum of a layer. A model without running statistics or with frozen norms is returned unchanged, as is any model
+/// without batches. The result has the same form as the model.
 ///
-/// It takes a pass for each batch, and three more for the first: a layer that moves a statistic r to (1 − m) r + m b
-/// leaves m b of r = 0, and of another r what is (1 − m) r more.
+/// This takes one pass per batch, and three more for the first: a layer that moves a statistic r to (1 − m) r + m b
+/// gives m b at r = 0, and (1 − m) r more at another r.
 ///
 /// ```
 /// use burn::nn::{BatchNorm, BatchNormConfig};
@@ -41,17 +41,17 @@ pub fn recompute_statistics<M: Module, I: Clone>(
     let Some(first) = batches.next() else { return model };
     let is_training = model.devices().iter().all(|device| device.is_autodiff());
     let training = if is_training { deep_copy(&model) } else { model.valid().train() };
-    // What a pass leaves of other values in the place of what is not trained.
+    // The values that a pass leaves, starting from other values of what is not trained.
     let mut after = |before: &Values, batch: I| {
         let values = before.iter().map(|(id, value)| (*id, value.clone()));
         let copy = Points::of(values).put(deep_copy(&training));
         pass(&copy, batch);
-        // Those of all passes are in the `valid()` form only.
+        // Only the `valid()` form has the statistics of all passes.
         let mut left = floats(&copy.valid(), |_| true);
         left.retain(|id, _| before.contains_key(id));
         left
     };
-    // A batch may leave a statistic where it is, but not two values of it.
+    // A batch may happen to keep one value of a statistic, but not two.
     let is_trained = trained(&training);
     let now = floats(&training.valid(), |id| !is_trained.contains(&id));
     let shifted = map(&now, |_, value| value.add_scalar(1.0));
@@ -63,7 +63,7 @@ pub fn recompute_statistics<M: Module, I: Clone>(
     }
     let zeros = map(&now, |_, value| value.zeros_like());
     let of_first = after(&zeros, first.clone());
-    // As large as m b, so that the difference is as exact.
+    // About the size of m b, to keep the difference exact.
     let sizes = map(&of_first, |_, value| value.abs().add_scalar(1.0));
     let with_sizes = after(&sizes, first);
     let stays = map(&of_first, |id, value| (with_sizes[&id].clone() - value) / sizes[&id].clone());
@@ -78,16 +78,15 @@ pub fn recompute_statistics<M: Module, I: Clone>(
     Points::of(means.into_iter()).put(copy)
 }
 
-/// Runs a pass, and gives the paths of all that it moves and that is not trained: running statistics.
+/// Runs a pass, and returns the paths of the running statistics, which change without being trained.
 pub(crate) fn moved_by<M: Module, T>(model: &M, pass: impl FnOnce() -> T) -> (T, Vec<String>) {
     let is_trained = trained(model);
-    // What all passes have left is in the `valid()` form only.
+    // Only the `valid()` form has the statistics of all passes.
     let values = || floats(&model.valid(), |id| !is_trained.contains(&id));
     let (before, given) = (values(), pass());
     let moved = moved(&before, &values());
-    let named = parameters(model).into_iter();
-    let named = named.filter(|parameter| parameter.id.is_some_and(|id| moved.contains(&id)));
-    (given, named.map(|parameter| parameter.path).collect())
+    let named = found(model).into_iter().filter(|found| moved.contains(&found.id));
+    (given, named.map(|found| found.parameter.path).collect())
 }
 
 /// Flat tensors by parameter.
@@ -97,7 +96,7 @@ fn map(values: &Values, of: impl Fn(ParamId, Tensor<1>) -> Tensor<1>) -> Values 
     values.iter().map(|(id, value)| (*id, of(*id, value.clone()))).collect()
 }
 
-/// Those that differ; an infinity, as in the mask of an attention, is the same as itself, and so is NaN.
+/// The parameters that differ. Infinities, as in an attention mask, and NaN equal themselves.
 fn moved(before: &Values, after: &Values) -> HashSet<ParamId> {
     let differs = |before: &Tensor<1>, after: &Tensor<1>| {
         let both_nan = before.clone().is_nan().bool_and(after.clone().is_nan());
@@ -109,7 +108,7 @@ fn moved(before: &Values, after: &Values) -> HashSet<ParamId> {
     moved.filter(|(_, differs)| *differs != 0.0).map(|(id, _)| id).collect()
 }
 
-/// All floating-point parameters and buffers of a module that are wanted and have elements, in f32 at least.
+/// All wanted floating-point parameters and buffers of a module that are not empty, in at least f32.
 fn floats<M: Module>(model: &M, is_wanted: impl Fn(ParamId) -> bool) -> Values {
     let all = ByParameter::weights(model, |id, _| is_wanted(id));
     let filled = all.iter().filter(|(_, tensor)| tensor.shape().num_elements() > 0);
@@ -121,10 +120,10 @@ fn trained<M: Module>(model: &M) -> HashSet<ParamId> {
     ByParameter::weights(model, |_, is_trained| is_trained).iter().map(|(id, _)| *id).collect()
 }
 
-/// Gives averaged weights statistics of their own, or says why it cannot.
+/// Recomputes the statistics of averaged weights, or returns why it cannot.
 pub(crate) type Recompute<M> = Arc<dyn Fn(M, &Updater) -> Result<M, String> + Send + Sync>;
 
-/// That of the first batches of a loader.
+/// Recomputes statistics over the first batches of a loader.
 pub(crate) fn recompute_over<M: InferenceStep + Module>(
     loader: Arc<dyn DataLoader<M::Input>>,
     batches: usize,

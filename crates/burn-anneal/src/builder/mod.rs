@@ -1,4 +1,4 @@
-//! From a model, an optimizer and a schedule to what trains: Burn's loop and ours, or a loop of one's own.
+//! Builds a training from a model, an optimizer and a schedule: for `launch`, Burn's own loop, or a custom loop.
 
 mod parts;
 mod private;
@@ -18,6 +18,7 @@ use crate::training_loop::TrainingLoop;
 use crate::update::{
     CopyItem, LogUpdates, LossOf, OnSkip, RunMetrics, Watch, copy_of, is_known_output, known_loss,
 };
+use anneal_config::{GradientReduction, NotFinite, TrainingConfig};
 use anneal_control::Describe;
 use anneal_schedule::{RateDrop, RunLength, ScheduleConfig, WeightDecay};
 use burn::data::dataloader::DataLoader;
@@ -28,17 +29,18 @@ use burn::train::{
     ExecutionStrategy, InferenceStep, Interrupter, Learner, LearnerModel, TrainStep,
 };
 use private::OfPrivacy;
+use serde::{Deserialize, Serialize};
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Builds what trains under a schedule: [`launch`](Self::launch) trains with Burn's `SupervisedTraining`,
-/// [`build`](Self::build) makes a `Learner` for Burn's own loop, [`build_loop`](Self::build_loop) a [`TrainingLoop`] of
-/// one's own, and [`build_private_loop`](Self::build_private_loop) one whose training is differentially private.
+/// Builds a training with a schedule: [`launch`](Self::launch) trains with Burn's `SupervisedTraining`,
+/// [`build`](Self::build) makes a `Learner` for Burn's own loop, [`build_loop`](Self::build_loop) a [`TrainingLoop`]
+/// for a custom loop, and [`build_private_loop`](Self::build_private_loop) one for differentially private training.
 ///
-/// What is required is an argument, what is optional a call; everything is checked before training. A clone begins a run
-/// of its own, with the same model, optimizer and all the rest.
+/// Required parts are arguments, optional parts are calls; everything is checked before training. A clone starts its
+/// own run, with the same model, optimizer and settings.
 ///
 /// ```no_run
 /// # use burn::train::{LearnerModel, SupervisedTraining};
@@ -58,23 +60,11 @@ use std::sync::Arc;
 pub struct LearnerBuilder<M> {
     pub(crate) model: M,
     optimizers: Optimizers,
-    schedule: ScheduleConfig,
-    pub(crate) run: Option<RunLength>,
-    groups: Option<GroupsConfig>,
-    /// What is said of the whole model, in groups or not.
-    whole: GroupsConfig,
-    max_norm: Option<f64>,
-    reduction: GradientReduction,
-    half: Option<HalfPrecision>,
-    loss_scaling: Option<LossScaling>,
-    overflow_cap: Option<OverflowCap>,
+    config: TrainingConfig,
+    /// Controllers added to those of the description.
     controllers: Vec<NamedController>,
+    pub(crate) run: Option<RunLength>,
     of_privacy: Option<OfPrivacy>,
-    rate_floor: Option<f64>,
-    on_skip: Option<OnSkip>,
-    not_finite: NotFinite,
-    gradients_within: Option<u64>,
-    delayed: bool,
     loss_of: LossOf,
     knows_loss: bool,
     copy_item: Option<CopyItem>,
@@ -84,10 +74,7 @@ pub struct LearnerBuilder<M> {
     resume: Resume,
     pub(crate) checkpoints: Option<Checkpoints>,
     snapshots: Option<Snapshots>,
-    averages: Vec<Average>,
-    evaluate_with: Option<Weights>,
-    averages_statistics: bool,
-    /// Over how many batches running statistics are made, and how.
+    /// The number of batches for running statistics, and how to recompute these.
     statistics: Option<(usize, Recompute<M>)>,
     pub(crate) execution: Option<Arc<ExecutionStrategy>>,
     metrics: Vec<RunMetrics>,
@@ -98,9 +85,8 @@ pub struct LearnerBuilder<M> {
 impl<M> fmt::Debug for LearnerBuilder<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LearnerBuilder")
-            .field("schedule", &self.schedule)
+            .field("config", &self.config)
             .field("run", &self.run)
-            .field("groups", &self.groups)
             .finish_non_exhaustive()
     }
 }
@@ -108,7 +94,7 @@ impl<M> fmt::Debug for LearnerBuilder<M> {
 /// The description of a controller, and its name.
 pub(crate) type NamedController = (String, Arc<dyn Describe>);
 
-/// A watch that a copy of the builder does not share, because it begins a run of its own.
+/// A watch that a clone of the builder does not share, because it starts its own run.
 #[derive(Default)]
 struct OwnWatch(Watch);
 
@@ -118,73 +104,42 @@ impl Clone for OwnWatch {
     }
 }
 
-/// Whether a run goes on from a checkpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether a run resumes from a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Resume {
-    /// It begins anew.
+    /// Starts anew.
     #[default]
     Never,
-    /// It goes on from the newest checkpoint that is whole; where there is none yet, it begins anew.
+    /// Resumes from the newest complete checkpoint; starts anew if there is none yet.
     Newest,
 }
 
-/// How the gradients of the batches of one update become one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum GradientReduction {
-    /// Their sum, as Burn leaves it: gradient accumulation over k batches makes an update about
-    /// k times as large for SGD, and a clipping norm k times as tight.
-    #[default]
-    Sum,
-    /// Their sum divided by gradient accumulation × devices, as torch users do by dividing the
-    /// loss. The last, shorter accumulation of an epoch is divided by the same number.
-    Mean,
-}
-
-/// What becomes of an update whose gradients are infinite or NaN, without loss scaling.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NotFinite {
-    /// It is made, and reported: in the log, and in [`explain`](crate::Monitored::explain). What is reported is
-    /// what is known anyway, the norm where gradients are clipped, or else the loss where it is
-    /// [known](LearnerBuilder::loss), some updates later, so that the device does not wait.
-    #[default]
-    Report,
-    /// It is skipped; the run stops where so many in a row were. It costs a sum over the gradients, and a read
-    /// from the device for each update.
-    Skip {
-        /// The updates in a row at the last of which the run stops; at least 1.
-        most: u64,
-    },
-    /// The run stops. It costs the same.
-    Stop,
-}
-
-/// What [`LearnerBuilder::expect_gradients_within`] is unless said otherwise.
-const GRADIENTS_WITHIN: u64 = 100;
-
 impl<M: Module> LearnerBuilder<M> {
-    /// With a model, made on an autodiff device; a bare optimizer, as `AdamWConfig::new().build()` (Burn's
-    /// per-tensor gradient clipping is no part of it; see [`clip_global_norm`](Self::clip_global_norm)); and the
-    /// description of the schedule.
-    pub fn new(model: M, optimizer: impl Optimizer, schedule: impl Into<ScheduleConfig>) -> Self {
+    /// A builder for a model on an autodiff device, a bare optimizer like `AdamWConfig::new().build()` (without
+    /// Burn's per-tensor gradient clipping; see [`clip_global_norm`](Self::clip_global_norm)), and a schedule or a
+    /// whole [`TrainingConfig`], for example from a file:
+    ///
+    /// ```no_run
+    /// # use burn::train::{LearnerModel, SupervisedTraining};
+    /// use burn::optim::AdamWConfig;
+    /// use burn_anneal::prelude::*;
+    ///
+    /// # fn train<M: LearnerModel>(training: SupervisedTraining<M>, model: M) -> Result<M, Box<dyn std::error::Error>> {
+    /// let config = TrainingConfig::load("train.toml")?;
+    /// let optimizer = AdamWConfig::new().with_weight_decay(0.0).build();
+    /// let result = LearnerBuilder::new(model, optimizer, config).launch(training)?;
+    /// # Ok(result.model)
+    /// # }
+    /// ```
+    pub fn new(model: M, optimizer: impl Optimizer, training: impl Into<TrainingConfig>) -> Self {
         Self {
             model,
             optimizers: Optimizers::new(optimizer),
-            schedule: schedule.into(),
-            run: None,
-            groups: None,
-            whole: GroupsConfig::new(),
-            max_norm: None,
-            reduction: GradientReduction::Sum,
-            half: None,
-            loss_scaling: None,
-            overflow_cap: None,
+            config: training.into(),
             controllers: vec![],
+            run: None,
             of_privacy: None,
-            rate_floor: None,
-            on_skip: None,
-            not_finite: NotFinite::Report,
-            gradients_within: Some(GRADIENTS_WITHIN),
-            delayed: false,
             loss_of: Arc::new(known_loss),
             knows_loss: false,
             copy_item: None,
@@ -194,9 +149,6 @@ impl<M: Module> LearnerBuilder<M> {
             resume: Resume::Never,
             checkpoints: None,
             snapshots: None,
-            averages: vec![],
-            evaluate_with: None,
-            averages_statistics: false,
             statistics: None,
             execution: None,
             metrics: vec![],
@@ -205,15 +157,15 @@ impl<M: Module> LearnerBuilder<M> {
         }
     }
 
-    /// The length of the run. [`launch`](Self::launch) learns it from the training, and compares what is said here
-    /// with it; [`build`](Self::build) and [`build_loop`](Self::build_loop) need it.
+    /// The length of the run. [`launch`](Self::launch) takes it from the training, and checks that this one agrees;
+    /// [`build`](Self::build) and [`build_loop`](Self::build_loop) need it.
     pub fn run(mut self, run: RunLength) -> Self {
         self.run = Some(run);
         self
     }
 
-    /// Another optimizer for the parameters of a selection: Muon for matrices, AdamW for the rest. A parameter that
-    /// several select has the last. Rates and decays are those of the groups all the same.
+    /// Another optimizer for the selected parameters, for example Muon for matrices and AdamW for the rest. If several
+    /// select a parameter, the last one counts. Rates and weight decay still come from the groups.
     ///
     /// ```no_run
     /// # use burn::module::Module;
@@ -241,20 +193,20 @@ impl<M: Module> LearnerBuilder<M> {
 
     /// Rates, weight decay and freezing for groups of parameters: see [`GroupsConfig`].
     pub fn groups(mut self, groups: GroupsConfig) -> Self {
-        self.groups = Some(groups);
+        self.config.groups = Some(groups);
         self
     }
 
-    /// Decoupled weight decay for all parameters, in place of the optimizer's own: a number as torch's
-    /// AdamW has it, or what is meant to stay constant, see [`WeightDecay`]. Groups may have their own.
+    /// Decoupled weight decay for all parameters, in place of the optimizer's own: a number, as in torch's AdamW,
+    /// or another policy, see [`WeightDecay`]. Groups may have their own.
     pub fn weight_decay(mut self, weight_decay: impl Into<WeightDecay>) -> Self {
-        self.whole = self.whole.weight_decay(weight_decay);
+        self.config.weight_decay = Some(weight_decay.into());
         self
     }
 
-    /// Parameters that do not decay, such as [`Selection::biases_and_norms`].
+    /// Parameters without weight decay, for example [`Selection::biases_and_norms`].
     pub fn no_weight_decay(mut self, selection: Selection) -> Self {
-        self.whole = self.whole.no_weight_decay(selection);
+        self.config.no_weight_decay = selection;
         self
     }
 
@@ -263,51 +215,51 @@ impl<M: Module> LearnerBuilder<M> {
     /// a [`ScheduledMomentum`](crate::momentum::ScheduledMomentum), or a
     /// [`RateInsideSgd`](crate::momentum::RateInsideSgd).
     pub fn momentum(mut self, momentum: impl Into<ScheduleConfig>) -> Self {
-        self.whole = self.whole.momentum(momentum);
+        self.config.momentum = Some(momentum.into());
         self
     }
 
-    /// What becomes of momentum where the schedule drops the rate, for a
+    /// What happens to the momentum when the rate drops, for a
     /// [`RateInsideSgd`](crate::momentum::RateInsideSgd).
     pub fn rate_drop(mut self, rate_drop: RateDrop) -> Self {
-        self.whole = self.whole.rate_drop(rate_drop);
+        self.config.rate_drop = Some(rate_drop);
         self
     }
 
-    /// Clips by the norm of all gradients together: see [`GlobalNormClip`](crate::GlobalNormClip). After
-    /// [`gradient_reduction`](Self::gradient_reduction).
+    /// Clips gradients by their global norm, after [`gradient_reduction`](Self::gradient_reduction): see
+    /// [`GlobalNormClip`](crate::GlobalNormClip).
     pub fn clip_global_norm(mut self, max_norm: f64) -> Self {
-        self.max_norm = Some(max_norm);
+        self.config.clip_global_norm = Some(max_norm);
         self
     }
 
     /// Whether an update uses the sum (the default, Burn's) or the mean of the gradients of its
     /// accumulated batches and devices.
     pub fn gradient_reduction(mut self, reduction: GradientReduction) -> Self {
-        self.reduction = reduction;
+        self.config.gradient_reduction = reduction;
         self
     }
 
-    /// Trains in f16 or bf16, with master weights in f32 for any optimizer: see [`HalfPrecision`]. The masters begin
-    /// with the model's own weights, before they are rounded.
+    /// Trains in f16 or bf16, with master weights in f32 for any optimizer: see [`HalfPrecision`]. The master
+    /// weights start from the model's weights before rounding.
     pub fn half_precision(mut self, half: HalfPrecision) -> Self {
-        self.half = Some(half);
+        self.config.half_precision = Some(half);
         self
     }
 
-    /// Scales the loss before the backward pass in a model that is in f32, and skips updates whose gradients
-    /// overflow: see [`LossScaling`]. In half precision it is [`HalfPrecision::loss_scaling`].
+    /// Scales the loss of a model in f32 before the backward pass, and skips updates whose gradients overflow: see
+    /// [`LossScaling`]. In half precision, use [`HalfPrecision::loss_scaling`].
     ///
-    /// One scale serves all batches of an update. It costs a sum over the gradients, which
-    /// [`clip_global_norm`](Self::clip_global_norm) shares, and one read from the device for each update.
+    /// All batches of an update share one scale. It costs a sum over the gradients, shared with
+    /// [`clip_global_norm`](Self::clip_global_norm), and one read from the device per update.
     pub fn loss_scaling(mut self, scaling: LossScaling) -> Self {
-        self.loss_scaling = Some(scaling);
+        self.config.loss_scaling = Some(scaling);
         self
     }
 
-    /// A controller, under a name, which hears of each update and answers: a description of
-    /// [`control`](crate::control), or one of your own, see [`Controller`](crate::control::Controller). Any number, which
-    /// hear in this order, after loss scaling and before [`overflow_cap`](Self::overflow_cap).
+    /// Adds a named controller, which reacts to each update: one from [`control`](crate::control), or your own, see
+    /// [`Controller`](crate::control::Controller). Several are called in this order, after loss scaling and before
+    /// [`overflow_cap`](Self::overflow_cap).
     ///
     /// ```no_run
     /// # use burn::module::Module;
@@ -329,92 +281,91 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
-    /// What the factors of controllers may not take any rate below; a rate that its schedule has below it stays
-    /// there. [`overflow_cap`](Self::overflow_cap) and the caps of groups may.
+    /// The lowest rate that controllers may set. A lower rate of a schedule stays as it is, and
+    /// [`overflow_cap`](Self::overflow_cap) and the caps of groups may still go lower.
     pub fn rate_floor(mut self, rate: f64) -> Self {
-        self.rate_floor = Some(rate);
+        self.config.rate_floor = Some(rate);
         self
     }
 
-    /// Caps the rate of all groups so that the next scaled gradient does not overflow: see [`OverflowCap`]. It hears
-    /// last, under the name `overflow cap`.
+    /// Caps the rate of all groups so that the next scaled gradient does not overflow: see [`OverflowCap`]. It is
+    /// called last, under the name `overflow cap`.
     ///
-    /// Each update is made once, to see how far it moves the weights, and again, with one more read, where that
-    /// is too far: that takes a second copy of the weights and of the optimizer's state while it runs. A
-    /// smoothness that is measured takes a copy of the batch, for which a learner needs
-    /// [`repeat_batches`](Self::repeat_batches), and a forward and a backward pass more every k updates; dropout and
-    /// other randomness in the model then counts as curvature.
+    /// Each update is tried once to see how far it moves the weights, and repeated, with one more read, if that is
+    /// too far. This needs a second copy of the weights and of the optimizer's state during the update. A measured
+    /// smoothness needs a copy of the batch, for which a learner needs [`repeat_batches`](Self::repeat_batches), and
+    /// one more forward and backward pass every k updates; dropout and other randomness in the model then count as
+    /// curvature.
     pub fn overflow_cap(mut self, cap: OverflowCap) -> Self {
-        self.overflow_cap = Some(cap);
+        self.config.overflow_cap = Some(cap);
         self
     }
 
-    /// What a skipped update does to the schedule: see [`OnSkip`].
+    /// How a skipped update affects the schedule: see [`OnSkip`].
     pub fn on_skip(mut self, on_skip: OnSkip) -> Self {
-        self.on_skip = Some(on_skip);
+        self.config.on_skip = Some(on_skip);
         self
     }
 
-    /// What becomes of an update whose gradients are infinite or NaN, without loss scaling: see [`NotFinite`].
+    /// What happens to an update whose gradients are infinite or NaN, without loss scaling: see [`NotFinite`].
     pub fn not_finite(mut self, not_finite: NotFinite) -> Self {
-        self.not_finite = not_finite;
+        self.config.not_finite = not_finite;
         self
     }
 
-    /// Stops the run where a parameter that its group trains got no gradient in any of the first so many updates;
-    /// 100 unless said otherwise, and `None` for never, as where experts are seldom chosen.
+    /// Stops the run if a trained parameter gets no gradient in the first `updates` updates; 100 by default, `None` for
+    /// never, for example if experts are rarely chosen.
     pub fn expect_gradients_within(mut self, updates: impl Into<Option<u64>>) -> Self {
-        self.gradients_within = updates.into();
+        self.config.expect_gradients_within = updates.into();
         self
     }
 
-    /// Lets controllers hear of the update before the one that they answer to, so that the device never waits for
-    /// the host: what was measured is read one update later. A loss that jumps at update t changes the rate of
-    /// update t + 1, not that of t. Refused where a controller decides about the very update that it hears of, as
-    /// loss scaling does.
+    /// Delays the signals of controllers by one update, so that the device never waits for the host. A loss that
+    /// jumps at update t changes the rate of update t + 1, not of t. Not allowed with a controller that decides
+    /// about the current update, for example loss scaling.
     pub fn delay_signals(mut self) -> Self {
-        self.delayed = true;
+        self.config.delay_signals = true;
         self
     }
 
-    /// Goes on from the newest checkpoint in the folder of [`checkpoints`](Self::checkpoints), for
+    /// Resumes from the newest checkpoint in the folder of [`checkpoints`](Self::checkpoints), for
     /// [`launch`](Self::launch): see [`Resume`].
     pub fn resume(mut self, resume: Resume) -> Self {
         self.resume = resume;
         self
     }
 
-    /// Goes on from this checkpoint, which is checked before anything is loaded. A learner of [`build`](Self::build)
-    /// is loaded by Burn: give its epoch to `SupervisedTraining::checkpoint` too, or the first update fails.
+    /// Resumes from this checkpoint, which is checked before anything is loaded. Burn loads a learner of
+    /// [`build`](Self::build): pass the epoch to `SupervisedTraining::checkpoint` too, or the first update fails.
     pub fn resume_from(mut self, saved: &Checkpoint) -> Self {
         self.resume_from = Some(saved.clone());
         self
     }
 
-    /// What to do where the run that is resumed is not quite the one that was saved: see [`OnMismatch`].
+    /// What to do if the resumed run differs from the saved one: see [`OnMismatch`].
     pub fn on_mismatch(mut self, on_mismatch: OnMismatch) -> Self {
         self.on_mismatch = on_mismatch;
         self
     }
 
-    /// Where [`launch`](Self::launch) saves checkpoints, and whether in mid-epoch too: see [`Checkpoints`]. In the
-    /// place of the training's own checkpointers.
+    /// Where [`launch`](Self::launch) saves checkpoints, and whether in mid-epoch too: see [`Checkpoints`].
+    /// Replaces the training's own checkpointers.
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.checkpoints = Some(checkpoints);
         self
     }
 
-    /// Leaves the model at the end of each cycle of the schedule, or every so often, in a file of its own: see [`Snapshots`].
+    /// Saves the model at the end of each cycle of the schedule, or at an interval, in its own file: see [`Snapshots`].
     pub fn snapshots(mut self, snapshots: Snapshots) -> Self {
         self.snapshots = Some(snapshots);
         self
     }
 
-    /// Averages the weights of the run: see [`Average`]. Several, of which the last that selects a parameter counts.
+    /// Averages the weights of the run: see [`Average`]. If several averages select a parameter, the last one counts.
     ///
-    /// Validation, the choice of the best checkpoint, snapshots and the model of the result then have the averages
-    /// unless [`evaluate_with`](Self::evaluate_with) says otherwise; training goes on with the weights. Checkpoints hold
-    /// both. Running statistics of batch norms are those of the weights that train; see
+    /// Validation, the choice of the best checkpoint, snapshots and the model of the result then use the averages,
+    /// unless [`evaluate_with`](Self::evaluate_with) says otherwise; training continues with the raw weights.
+    /// Checkpoints hold both. Running statistics of batch norms are those of the raw weights; see
     /// [`average_statistics`](Self::average_statistics) and [`recompute_statistics`](Self::recompute_statistics).
     ///
     /// ```no_run
@@ -426,29 +377,28 @@ impl<M: Module> LearnerBuilder<M> {
     /// # }
     /// ```
     pub fn average(mut self, average: Average) -> Self {
-        self.averages.push(average);
+        self.config.averages.push(average);
         self
     }
 
-    /// Which weights are evaluated where there are averages, or a schedule-free optimizer: the averages, unless said
-    /// otherwise. [`evaluate`](crate::evaluate) of [`with_weights`](crate::Monitored::with_weights) gives what the
-    /// others achieve.
+    /// Which weights are evaluated with averages or a schedule-free optimizer; the averages by default. To evaluate the
+    /// others, pass [`with_weights`](crate::Monitored::with_weights) to [`evaluate`](crate::evaluate).
     pub fn evaluate_with(mut self, weights: Weights) -> Self {
-        self.evaluate_with = Some(weights);
+        self.config.evaluate_with = Some(weights);
         self
     }
 
-    /// Averages running statistics as the weights are, as timm's `ModelEmaV3` does, and whatever else the model does
-    /// not train, a frozen base too: by the last average of the whole model, or the first where there is none.
+    /// Averages running statistics like the weights, as timm's `ModelEmaV3` does, and everything else that the model
+    /// does not train, including a frozen base: by the last average of the whole model, or the first if there is none.
     pub fn average_statistics(mut self) -> Self {
-        self.averages_statistics = true;
+        self.config.average_statistics = true;
         self
     }
 
-    /// Where [`launch`](Self::launch) trains: on the device of the model unless said otherwise. Of several devices
-    /// the first updates the model with the sum of all gradients, in the order of the devices.
+    /// Where [`launch`](Self::launch) trains; on the device of the model by default. Of several devices, the first
+    /// updates the model with the sum of all gradients, in the order of the devices.
     ///
-    /// In the place of the training's `with_training_strategy`, which `launch` takes for itself.
+    /// Replaces the training's `with_training_strategy`, which `launch` uses itself.
     ///
     /// ```no_run
     /// # use burn::tensor::Device;
@@ -475,15 +425,15 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
-    /// To look at the run that [`launch`](Self::launch) trains, while it trains and after it.
+    /// Watches the run that [`launch`](Self::launch) trains, during and after training.
     pub fn watch(&self) -> Watch {
         self.watch.0.clone()
     }
 
-    /// Checks all parts and builds a loop of one's own, resumed where that is asked for.
+    /// Checks all parts and builds a custom loop, resumed if requested.
     ///
     /// # Errors
-    /// [`BuildError`] says which part, which field of it, and what is allowed.
+    /// [`BuildError`] names the part, the field, and what is allowed.
     pub fn build_loop(self) -> Result<TrainingLoop<M>, BuildError> {
         self.refuse_parts_of_launch()?;
         if !self.casts.is_empty() {
@@ -501,24 +451,27 @@ impl<M: Module> LearnerBuilder<M> {
         self.statistics.as_ref().map(|(_, recompute)| recompute.clone())
     }
 
-    /// As it is for copies, which leave nothing behind.
+    /// This builder for copies of a run, which write no files.
     pub(crate) fn traceless(self) -> Self {
-        let (metrics, averages) = (vec![], vec![]);
-        let bare = Self { averages, averages_statistics: false, statistics: None, ..self };
-        Self { log: None, metrics, snapshots: None, evaluate_with: None, ..bare }
+        let mut config = self.config;
+        config.averages.clear();
+        config.average_statistics = false;
+        config.evaluate_with = None;
+        let bare = Self { config, statistics: None, ..self };
+        Self { log: None, metrics: vec![], snapshots: None, ..bare }
     }
 
     fn run_of_loop(&self) -> Result<RunLength, BuildError> {
         self.run.ok_or(BuildError::NoRun)
     }
 
-    /// What the checkpoint that was named holds.
+    /// The records of the checkpoint of `resume_from`.
     fn named_records(&self) -> Result<Option<(Checkpoint, Records)>, BuildError> {
         let Some(saved) = &self.resume_from else { return Ok(None) };
         Ok(Some((saved.clone(), saved.read()?)))
     }
 
-    /// What the checkpoint to go on from holds, where the newest is asked for too.
+    /// The records of the checkpoint to resume from, including the newest.
     pub(crate) fn records(&self) -> Result<Option<(Checkpoint, Records)>, BuildError> {
         match (self.resume, &self.resume_from, &self.checkpoints) {
             (Resume::Never, _, _) => self.named_records(),
@@ -545,14 +498,14 @@ impl<M: Module> LearnerBuilder<M> {
 }
 
 impl<M: LearnerModel> LearnerBuilder<M> {
-    /// Checks all parts and builds a learner for Burn's own loop. `interrupter` is that of the training,
-    /// `training.interrupter()`: with it a run that cannot go on is stopped, and the result's `error` says why.
+    /// Checks all parts and builds a learner for Burn's own loop. `interrupter` is
+    /// `training.interrupter()`: it stops a run that cannot continue, and the result's `error` says why.
     ///
-    /// Burn's loop is asked for what it shows: the first update of other batches than the run says, or the first epoch
-    /// of other updates, stops the run. [`launch`](Self::launch) takes such numbers from the training instead.
+    /// The run is checked against Burn's loop: the first update with another number of batches, or the first epoch with
+    /// another number of updates, stops it. [`launch`](Self::launch) takes these numbers from the training instead.
     ///
     /// # Errors
-    /// [`BuildError`] says which part, which field of it, and what is allowed.
+    /// [`BuildError`] names the part, the field, and what is allowed.
     pub fn build(self, interrupter: Interrupter) -> Result<Learner<Annealed<M>>, BuildError> {
         self.refuse_parts_of_launch()?;
         let (run, saved) = (self.run_of_loop()?, self.named_records()?);
@@ -568,7 +521,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         Ok(Learner::new(Annealed::new(model, updater, statistics), optimizer, scheduler))
     }
 
-    /// What controllers can have of a pass of the model's own.
+    /// What the model's own passes provide for controllers.
     pub(crate) fn passes(&self) -> Passes {
         let known = self.knows_loss || is_known_output(TypeId::of::<<M as TrainStep>::Output>());
         Passes { knows_loss: known, copies_batches: self.copy_item.is_some() }
@@ -576,10 +529,10 @@ impl<M: LearnerModel> LearnerBuilder<M> {
 }
 
 impl<M: InferenceStep + Module> LearnerBuilder<M> {
-    /// Gives averaged weights running statistics of their own each time that they are evaluated, by forward passes
-    /// over the first `batches` of a loader, at least 1: see [`recompute_statistics`](crate::recompute_statistics()). Usually
-    /// the training data, batched as for validation; the loader may be on any device. Snapshots, and what
-    /// [`Checkpoint::load_averaged`](crate::Checkpoint::load_averaged) gives, have the statistics of the weights that train.
+    /// Recomputes running statistics for averaged weights each time they are evaluated, by forward passes over the
+    /// first `batches` of a loader, at least 1: see [`recompute_statistics`](crate::recompute_statistics()). Usually
+    /// the training data, batched as for validation; the loader may be on any device. Snapshots and
+    /// [`Checkpoint::load_averaged`](crate::Checkpoint::load_averaged) have the statistics of the raw weights.
     pub fn recompute_statistics(
         mut self,
         loader: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
@@ -594,8 +547,8 @@ impl<M: InferenceStep + Module> LearnerBuilder<M> {
 }
 
 impl<M: TrainStep + Module> LearnerBuilder<M> {
-    /// Where the loss is in the output of `TrainStep::step`, for controllers that need it; that of Burn's own
-    /// outputs is known.
+    /// Finds the loss in the output of `TrainStep::step`, for controllers that need it. Not needed for Burn's own
+    /// outputs.
     pub fn loss(
         mut self,
         loss: impl Fn(&M::Output) -> burn::tensor::Tensor<1> + Send + Sync + 'static,
@@ -605,8 +558,8 @@ impl<M: TrainStep + Module> LearnerBuilder<M> {
         self
     }
 
-    /// Copies a batch where a controller looks at it again after the update, as
-    /// [`OverflowCap::measured_every`] does.
+    /// Copies batches for controllers that repeat them after the update, for example
+    /// [`OverflowCap::measured_every`].
     pub fn repeat_batches(mut self) -> Self
     where
         M::Input: Clone,
@@ -615,9 +568,9 @@ impl<M: TrainStep + Module> LearnerBuilder<M> {
         self
     }
 
-    /// How to cast a batch of a type of your own to the precision of the model, for
-    /// [`half_precision`](Self::half_precision) of a model that casts nothing. A tensor, and the first of a pair, are cast
-    /// without; where training and validation have batches of two types, say it of each.
+    /// How to cast your own batch type to the precision of the model, for [`half_precision`](Self::half_precision) of a
+    /// model that does not cast it. A tensor, and the first item of a pair, are cast without this call; if training and
+    /// validation have different batch types, call it for each.
     ///
     /// ```no_run
     /// # use burn::tensor::Tensor;

@@ -1,14 +1,14 @@
-//! What a builder checks, and what comes of it.
+//! Checks a builder, and makes the parts of its training.
 
-use super::{GradientReduction, LearnerBuilder, NotFinite};
+use super::{LearnerBuilder, NamedController};
 use crate::annealed::is_annealed;
 use crate::average::{AverageError, averaging};
 use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, CheckpointError, Records, SavedRun};
 use crate::decay::DecayError;
 use crate::deep_copy::deep_copy;
-use crate::groups::{Groups, GroupsConfig, parameters};
-use crate::precision::{Casts, LossScaling};
+use crate::groups::{Groups, GroupsConfig, ResolveGroups, parameters, resolve_for};
+use crate::precision::{Casts, LossScaling, cast_to_half, float_dtype};
 use crate::resume::{Course, OnMismatch};
 use crate::schedule_free::{Fall, first_fall};
 use crate::snapshots::{Snapshots, Writer};
@@ -17,6 +17,7 @@ use crate::update::{
     Reports, RunMetrics, SAYS_NOTHING, Slot, State, UpdateMetric, Updater, half_parameters,
     learner_scheduler,
 };
+use anneal_config::{ConfigError, GradientReduction, NotFinite, check_name};
 use anneal_control::{Controllers, FiniteGuard, LogStart, OutOfRange};
 use anneal_schedule::{Run, RunLength, Schedule, ScheduleExt, constant};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -29,21 +30,21 @@ use std::sync::{Arc, Mutex};
 
 /// The name of loss scaling among the controllers.
 const LOSS_SCALE: &str = "loss scale";
-/// That of what skips updates that are not finite.
+/// The name of the guard against infinite and NaN gradients.
 pub(crate) const FINITE_GUARD: &str = "finite guard";
 
-/// What is wrong with sums where accumulation changes.
-const SUMS_OF_MORE: &str = "the number of batches in an update changes, and their gradients are summed, so that they \
-                            grow with it; a rate that is meant for their mean needs \
+/// The warning about summed gradients if accumulation changes.
+const SUMS_OF_MORE: &str = "the number of batches in an update changes, and the sum of their gradients grows with \
+                            it; for a rate that is tuned for their mean, call \
                             gradient_reduction(GradientReduction::Mean)";
 
-/// What is said of snapshots without cycles.
+/// The warnings about snapshots without cycles.
 const ONE_SNAPSHOT: &str =
     "snapshots: the schedule has no cycles, so there is one snapshot, at the end of the run";
 const NO_SNAPSHOT: &str =
-    "snapshots: the schedule has no cycles and the run no end, so there is no snapshot";
+    "snapshots: the schedule has no cycles and the run has no end, so there is no snapshot";
 
-/// What trains, checked.
+/// The checked parts of a training.
 pub(crate) struct Parts<M> {
     pub model: M,
     pub updater: Updater,
@@ -54,29 +55,29 @@ pub(crate) struct Parts<M> {
 /// What the parts are for.
 pub(crate) struct For {
     pub run: RunLength,
-    /// Where to go on from.
+    /// The checkpoint to resume from.
     pub saved: Option<(Checkpoint, Records)>,
     pub driver: Driver,
-    /// What passes show, where they are the model's own.
+    /// What the model's own passes provide; `None` for other passes.
     pub passes: Option<Passes>,
     pub interrupter: Option<Interrupter>,
 }
 
-/// What controllers can have of passes.
+/// What passes provide for controllers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Passes {
     pub knows_loss: bool,
     pub copies_batches: bool,
 }
 
-/// Who drives what is built.
+/// The loop that drives the training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Driver {
     /// `launch`, which counts items.
     Launch,
     /// Burn's own loop, which loads checkpoints by itself.
     BurnsLoop,
-    /// A loop of the user's own.
+    /// A custom loop.
     OwnLoop,
 }
 
@@ -85,9 +86,10 @@ static LEARNERS: AtomicU64 = AtomicU64::new(0);
 
 impl<M: Module> LearnerBuilder<M> {
     pub(crate) fn parts(mut self, how: For) -> Result<Parts<M>, BuildError> {
-        let clip = self.max_norm.map(GlobalNormClip::new).transpose()?;
+        self.check_file(how.run)?;
+        let clip = self.config.clip_global_norm.map(GlobalNormClip::new).transpose()?;
         self.check_model()?;
-        // With running statistics of its own: those of clones of a model are one.
+        // Clones of a model share running statistics; this copy gets its own.
         self.model = deep_copy(&self.model);
         let course = self.course(&how)?;
         let mut controllers = self.all_controllers(&course.run.resolve()?)?;
@@ -101,8 +103,15 @@ impl<M: Module> LearnerBuilder<M> {
         controllers.set_up(groups.names()).map_err(BuildError::Controllers)?;
         let mut warnings = controllers.warnings();
         warnings.extend(self.of_privacy.iter().filter_map(|privacy| privacy.warning.clone()));
-        if course.run.has_ramp() && self.reduction == GradientReduction::Sum {
+        if course.run.has_ramp() && self.config.gradient_reduction == GradientReduction::Sum {
             warnings.push(SUMS_OF_MORE.into());
+        }
+        if let (Some(updates), Some(whole)) =
+            (course.schedule.length(), course.schedule.truncated_from())
+        {
+            warnings.push(format!(
+                "schedule: the run ends after {updates} of the {whole} updates of the schedule"
+            ));
         }
         if self.snapshots.as_ref().is_some_and(Snapshots::follow_cycles)
             && course.schedule.cycle_ends().nth(1).is_none()
@@ -118,7 +127,7 @@ impl<M: Module> LearnerBuilder<M> {
         };
         let averaging = self.averaging(&groups, how.run)?;
         let learner = LEARNERS.fetch_add(1, Ordering::Relaxed);
-        let index = Index::new(learner, self.gradients_within.is_some());
+        let index = Index::new(learner, self.config.expect_gradients_within.is_some());
         let mut state = State::new(identity, controllers, index);
         state.averages = averaging.in_words();
         if let Some((saved, records)) = &how.saved {
@@ -129,7 +138,8 @@ impl<M: Module> LearnerBuilder<M> {
         let thawed = groups.keep_thawed(&state.thawed, state.prepared);
         let skipped = how.saved.as_ref().and_then(|(_, records)| records.skipped.as_deref());
         let resumed = course.in_words(&thawed, skipped);
-        let mut optimizer = self.optimizers.build(&self.model, self.half.is_some())?;
+        let mut optimizer =
+            self.optimizers.build(&self.model, self.config.half_precision.is_some())?;
         let mut model = groups.prepare(self.model.clone(), state.prepared);
         if !masters.is_empty() {
             state.index.meet(&groups, &model, &mut optimizer, true).map_err(BuildError::Update)?;
@@ -160,16 +170,19 @@ impl<M: Module> LearnerBuilder<M> {
             groups,
             clip,
             run,
-            is_mean: self.reduction == GradientReduction::Mean,
+            is_mean: self.config.gradient_reduction == GradientReduction::Mean,
             expects: (driver == Driver::BurnsLoop).then_some(run),
             is_own_loop: driver == Driver::OwnLoop,
-            is_half: self.half.is_some(),
-            on_skip: self.on_skip.unwrap_or_default(),
-            delayed: self.delayed,
-            gradients_within: self.gradients_within,
+            is_half: self.config.half_precision.is_some(),
+            on_skip: self.config.on_skip.unwrap_or_default(),
+            delayed: self.config.delay_signals,
+            gradients_within: self.config.expect_gradients_within,
             loss_of: self.loss_of,
             copy_item: self.copy_item,
-            cast_inputs: self.half.map(|half| Casts::new(half.dtype, self.casts)),
+            cast_inputs: self
+                .config
+                .half_precision
+                .map(|half| Casts::new(float_dtype(&half), self.casts)),
             resumed,
             warnings,
             interrupter,
@@ -186,6 +199,16 @@ impl<M: Module> LearnerBuilder<M> {
         Ok(Parts { model, updater, optimizer, scheduler })
     }
 
+    /// Checks a description that was read from a file, so that errors name their place there.
+    fn check_file(&self, run: RunLength) -> Result<(), BuildError> {
+        let Err(error) = self.config.check(run) else { return Ok(()) };
+        match self.config.locate(&error.field()) {
+            Some(place) => Err(BuildError::InFile { place, error }),
+            // Without a file, the error is found where the value is used.
+            None => Ok(()),
+        }
+    }
+
     fn check_model(&self) -> Result<(), BuildError> {
         if is_annealed(&self.model) {
             return Err(BuildError::Annealed);
@@ -196,8 +219,8 @@ impl<M: Module> LearnerBuilder<M> {
         }
     }
 
-    /// Checks that a checkpoint is one of this run, and takes over what it says of controllers and of what was measured.
-    /// Gives what is to be said of its averages.
+    /// Checks that a checkpoint belongs to this run, and restores controllers and measurements from it. Returns a
+    /// warning if its averages differ.
     fn go_on(
         &self,
         state: &mut State,
@@ -223,34 +246,41 @@ impl<M: Module> LearnerBuilder<M> {
         Ok(state.averages_differ(saved))
     }
 
-    /// Where the run begins, or goes on.
+    /// Where the run starts or resumes.
     fn course(&self, how: &For) -> Result<Course, BuildError> {
         let Some((saved, records)) = &how.saved else {
-            return Course::begin(&self.schedule, how.run, how.driver == Driver::Launch);
+            return Course::begin(&self.config.schedule, how.run, how.driver == Driver::Launch);
         };
         let course =
-            Course::resume(saved, &records.run, &self.schedule, how.run, self.on_mismatch)?;
+            Course::resume(saved, &records.run, &self.config.schedule, how.run, self.on_mismatch)?;
         match how.driver == Driver::BurnsLoop && saved.batches() > 0 {
             true => Err(CheckpointError::MidEpoch { checkpoint: saved.clone() }.into()),
             false => Ok(course),
         }
     }
 
-    /// The groups, and whether somebody asked for some.
+    /// The groups, and whether any were requested.
     pub(super) fn resolve_groups(
         &self,
         schedule: &Schedule,
         run: RunLength,
     ) -> Result<(Groups, bool), BuildError> {
         let (groups, asked) = self.described_groups()?;
-        Ok((groups.resolve_for(&self.model, self.half.is_some(), schedule, run)?, asked))
+        let masters = self.config.half_precision.is_some();
+        let groups = resolve_for(&groups, &self.model, masters, schedule, run);
+        let groups = groups.map_err(|error| match self.config.locate(&error.field()) {
+            Some(place) => BuildError::InFile { place, error: ConfigError::Groups(error) },
+            None => error.into(),
+        })?;
+        Ok((groups, asked))
     }
 
-    /// What is averaged, and evaluated.
+    /// What is averaged and what is evaluated.
     fn averaging(&self, groups: &Groups, run: RunLength) -> Result<Averaging, BuildError> {
         let run = run.resolve()?;
         let all = parameters(&self.model);
-        let averages = averaging(&self.averages, self.averages_statistics, &all, groups, &run)?;
+        let averages =
+            averaging(&self.config.averages, self.config.average_statistics, &all, groups, &run)?;
         let by_itself = match self.model.devices().first() {
             Some(device) => self.optimizers.evaluating(&self.model, device)?,
             None => vec![],
@@ -260,7 +290,7 @@ impl<M: Module> LearnerBuilder<M> {
         if let Some((optimizer, _)) = both {
             return Err(AverageError::Twice { optimizer: optimizer.to_string() }.into());
         }
-        if self.averages_statistics && self.statistics.is_some() {
+        if self.config.average_statistics && self.statistics.is_some() {
             return Err(AverageError::StatisticsTwice.into());
         }
         if let Some((0, _)) = self.statistics {
@@ -270,28 +300,26 @@ impl<M: Module> LearnerBuilder<M> {
         let (by_optimizer, none) = (!by_itself.is_empty(), averages.averages.is_empty());
         let part = match self {
             _ if !none => None,
-            Self { averages_statistics: true, .. } => Some("average_statistics"),
+            _ if self.config.average_statistics => Some("average_statistics"),
             _ if by_optimizer => None,
             Self { statistics: Some(_), .. } => Some("recompute_statistics"),
-            Self { evaluate_with: Some(_), .. } => Some("evaluate_with"),
+            _ if self.config.evaluate_with.is_some() => Some("evaluate_with"),
             _ => None,
         };
         if let Some(part) = part {
             return Err(AverageError::Needed { part }.into());
         }
-        let weights = self.evaluate_with.unwrap_or_default();
+        let weights = self.config.evaluate_with.unwrap_or_default();
         Ok(Averaging { by_optimizer, weights, ..averages })
     }
 
     fn described_groups(&self) -> Result<(GroupsConfig, bool), BuildError> {
-        let groups = GroupsConfig::with_whole(self.groups.clone(), self.whole.clone())
-            .map_err(|part| BuildError::GivenTwice { part })?;
+        let groups = self.config.all_groups()?;
         let asked = groups.is_some();
         Ok((groups.unwrap_or_default(), asked))
     }
 
-    /// The metrics that were asked for, of a run that has not begun: its groups and controllers are known, its length
-    /// is not.
+    /// The requested metrics before the run starts: its groups and controllers are known, its length is not.
     pub(crate) fn asked_metrics(&self) -> Result<Vec<UpdateMetric>, BuildError> {
         if self.metrics.is_empty() {
             return Ok(vec![]);
@@ -305,23 +333,24 @@ impl<M: Module> LearnerBuilder<M> {
         Ok(self.metrics.iter().flat_map(of).collect())
     }
 
-    /// The names of all controllers in the order in which they hear, and whether one scales losses.
+    /// The names of all controllers in the order in which they are called, and whether one scales losses.
     fn controller_names(&self, run: &Run) -> (Vec<String>, bool) {
         let scales = self.scaling().is_some();
-        let guards = self.not_finite != NotFinite::Report;
-        let own = self.controllers.iter().map(|(name, _)| name.as_str());
+        let guards = self.config.not_finite != NotFinite::Report;
+        let own = self.own_controllers();
+        let own_names = own.iter().map(|(name, _)| name.as_str());
         let names = scales.then_some(LOSS_SCALE).into_iter();
-        let names = names.chain(guards.then_some(FINITE_GUARD)).chain(own);
-        let names = names.chain(self.overflow_cap.map(|_| OVERFLOW_CAP));
+        let names = names.chain(guards.then_some(FINITE_GUARD)).chain(own_names);
+        let names = names.chain(self.config.overflow_cap.map(|_| OVERFLOW_CAP));
         let mut all = Controllers::default();
-        for (name, rule) in &self.controllers {
-            // What is wrong with one is said when the length of the run is known.
+        for (name, rule) in &own {
+            // Its errors are reported when the length of the run is known.
             rule.build(run).into_iter().for_each(|controller| all.add(name, controller));
         }
         (names.map(String::from).collect(), scales || all.loss_scale().is_some())
     }
 
-    /// What controllers need of passes, and cannot have.
+    /// Checks that passes provide what controllers need.
     fn check_passes(&self, controllers: &Controllers, passes: Passes) -> Result<(), BuildError> {
         let of = |name: &str| controllers.needs_of(name).unwrap_or_default();
         // A scaled loss is known from its scaling.
@@ -338,23 +367,35 @@ impl<M: Module> LearnerBuilder<M> {
         }
     }
 
-    /// How losses are scaled.
-    fn scaling(&self) -> Option<LossScaling> {
-        self.loss_scaling.or(self.half.as_ref().and_then(|half| half.loss_scaling))
+    /// The controllers of the description, and the added ones.
+    fn own_controllers(&self) -> Vec<NamedController> {
+        let of_config = self.config.controllers.iter().map(|controller| -> NamedController {
+            (controller.name.clone(), Arc::new(controller.scoped()))
+        });
+        of_config.chain(self.controllers.iter().cloned()).collect()
     }
 
-    /// All controllers in the order in which they hear, checked.
+    /// How losses are scaled.
+    fn scaling(&self) -> Option<LossScaling> {
+        self.config.loss_scaling.or(self
+            .config
+            .half_precision
+            .as_ref()
+            .and_then(|half| half.loss_scaling))
+    }
+
+    /// All controllers, checked, in the order in which they are called.
     fn all_controllers(&self, run: &Run) -> Result<Controllers, BuildError> {
         let control = |part| move |error| BuildError::Control { part, error };
-        if self.loss_scaling.is_some() && self.half.is_some() {
-            return Err(BuildError::ScalingTwice);
+        if self.config.loss_scaling.is_some() && self.config.half_precision.is_some() {
+            return Err(ConfigError::ScalingTwice.into());
         }
         let mut all = Controllers::default();
         let scaling = self.scaling();
         if let Some(rule) = scaling {
             all.add(LOSS_SCALE, rule.build().map_err(control("loss_scaling"))?);
         }
-        let guard = match self.not_finite {
+        let guard = match self.config.not_finite {
             NotFinite::Report => None,
             NotFinite::Skip { most } => {
                 Some(FiniteGuard::skip(most).map_err(control("not_finite"))?)
@@ -367,13 +408,14 @@ impl<M: Module> LearnerBuilder<M> {
             None => {}
         }
         let of_privacy = self.of_privacy.iter().flat_map(|privacy| &privacy.controllers);
-        for (name, rule) in of_privacy.chain(&self.controllers) {
+        let own = self.own_controllers();
+        for (name, rule) in of_privacy.chain(&own) {
             let controller = rule
                 .build(run)
                 .map_err(|error| BuildError::Controller { controller: name.clone(), error })?;
             all.add(name, controller);
         }
-        if let Some(cap) = self.overflow_cap {
+        if let Some(cap) = self.config.overflow_cap {
             let cap = cap.build().map_err(control("overflow_cap"))?;
             if all.loss_scale().is_none() {
                 return Err(BuildError::Needs { part: "overflow_cap", needs: "loss_scaling" });
@@ -382,33 +424,33 @@ impl<M: Module> LearnerBuilder<M> {
         }
         let mut names = HashSet::new();
         for name in all.names() {
-            crate::groups::check_name(name)
-                .map_err(|_| BuildError::ControllerName { name: name.to_string() })?;
+            check_name(name).map_err(|_| BuildError::ControllerName { name: name.to_string() })?;
             if !names.insert(name.replace(' ', "_").to_lowercase()) {
                 return Err(BuildError::SameController { name: name.to_string() });
             }
         }
-        for (name, _) in &self.controllers {
+        for (name, _) in &own {
             self.check_private_controller(&all, name)?;
         }
         self.check_privacy(&all)?;
-        // What cannot be saved and read again would be lost on a resume.
+        // A state that cannot be saved and restored would be lost on a resume.
         all.clone().restore(all.save()).map_err(BuildError::ControllerState)?;
-        if let Some(rate) = self.rate_floor {
+        if let Some(rate) = self.config.rate_floor {
             if all.is_empty() {
                 return Err(BuildError::Needs { part: "rate_floor", needs: "controller" });
             }
             all.set_floor(rate).map_err(control("rate_floor"))?;
         }
-        if self.on_skip.is_some() && all.is_empty() {
+        if self.config.on_skip.is_some() && all.is_empty() {
             return Err(BuildError::Needs { part: "on_skip", needs: "controller" });
         }
         let needs_now =
             |name: &&str| all.needs_of(name).is_some_and(|needs| needs.now || needs.tries());
-        if let Some(controller) = all.names().find(needs_now).filter(|_| self.delayed) {
+        if let Some(controller) = all.names().find(needs_now).filter(|_| self.config.delay_signals)
+        {
             return Err(BuildError::NeedsNow { controller: controller.to_string() });
         }
-        if self.gradients_within == Some(0) {
+        if self.config.expect_gradients_within == Some(0) {
             let allowed = "at least 1, or None for never";
             let error = OutOfRange::new("updates", 0, allowed);
             return Err(BuildError::Control { part: "expect_gradients_within", error });
@@ -416,20 +458,20 @@ impl<M: Module> LearnerBuilder<M> {
         Ok(all)
     }
 
-    /// Casts the model to half precision where that is asked for, and gives the parameters that are cast.
+    /// Casts the model to half precision if requested, and returns the parameters that are cast.
     fn cast_model(&mut self, scales: bool) -> Result<HashSet<ParamId>, BuildError> {
-        let Some(half) = &self.half else {
+        let Some(half) = &self.config.half_precision else {
             return match scales && !half_parameters(&self.model).is_empty() {
                 true => Err(BuildError::NoMasterWeights),
                 false => Ok(HashSet::new()),
             };
         };
-        let (model, masters) = half.cast(&self.model)?;
+        let (model, masters) = cast_to_half(half, &self.model)?;
         self.model = model;
         Ok(masters)
     }
 
-    /// Whether each optimizer does what the groups ask of it, and nothing that they do too.
+    /// Checks that each optimizer supports what the groups need, and does nothing that they do too.
     fn check_optimizers(&self, groups: &Groups) -> Result<(), BuildError> {
         let Some(device) = self.model.devices().into_iter().next() else { return Ok(()) };
         let table = &groups.table;
@@ -459,7 +501,7 @@ impl<M: Module> LearnerBuilder<M> {
     }
 }
 
-/// The log, which begins here, or goes on.
+/// Opens the log of a new or a resumed run.
 fn open_log(
     log: &LogUpdates,
     groups: &Groups,

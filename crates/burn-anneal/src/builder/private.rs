@@ -1,4 +1,4 @@
-//! What private training asks of the other parts, and what it refuses.
+//! What private training requires of the other parts, and what it refuses.
 
 use super::{LearnerBuilder, NamedController};
 use crate::build_error::BuildError;
@@ -8,7 +8,7 @@ use anneal_control::{Controllers, Needs, Split};
 use anneal_schedule::{RunLength, ScheduleExt};
 use burn::module::Module;
 
-/// What a private training adds to the controllers of its user.
+/// What private training adds to the user's controllers.
 #[derive(Clone, Default)]
 pub(super) struct OfPrivacy {
     pub controllers: Vec<NamedController>,
@@ -16,20 +16,21 @@ pub(super) struct OfPrivacy {
 }
 
 impl<M: Module> LearnerBuilder<M> {
-    /// Checks all parts and builds a loop of one's own whose training is differentially private: see [`PrivateLoop`], which
-    /// says what that guarantees, and what it does not. An update is one sample of the loader.
+    /// Checks all parts and builds a custom loop for differentially private training: see [`PrivateLoop`] for what this
+    /// guarantees, and what it does not. Each update is one sample of the loader.
     ///
-    /// Controllers, the log and metrics hear of the noisy gradient only. Refused is what would let out something else:
-    /// controllers that need the loss, norms of single batches, a batch again, or metrics of training data; loss scaling,
-    /// half precision and [`overflow_cap`](Self::overflow_cap), which follow gradients without noise; batch norms that are not
-    /// frozen, which mix items and keep statistics of them; gradient accumulation. A [`PrivateRate`] and a [`PrivacyBudget`]
-    /// are built from [`DifferentialPrivacy`]; passing one as a controller is an error in every training.
+    /// Controllers, the log and metrics see only the noisy gradient. Parts that would leak anything else are errors:
+    /// controllers that need the loss, norms of single batches, repeated batches, or metrics of training data; loss
+    /// scaling, half precision and [`overflow_cap`](Self::overflow_cap), which follow gradients without noise; batch
+    /// norms that are not frozen, which mix items and keep statistics of them; gradient accumulation. A [`PrivateRate`]
+    /// and a
+    /// [`PrivacyBudget`] are built from [`DifferentialPrivacy`]; passing one as a controller is an error in every training.
     ///
-    /// [`clip_global_norm`](Self::clip_global_norm) clips the noisy gradient as a whole, once more: that is allowed, and does
-    /// not replace the clip of each item.
+    /// [`clip_global_norm`](Self::clip_global_norm) is allowed: it clips the noisy gradient as a whole, and does not
+    /// replace the clip of each item.
     ///
     /// # Errors
-    /// [`BuildError`] says which part, which field of it, and what is allowed.
+    /// [`BuildError`] names the part, the field, and what is allowed.
     ///
     /// [`PrivateRate`]: crate::control::PrivateRate
     /// [`PrivacyBudget`]: crate::control::PrivacyBudget
@@ -62,18 +63,22 @@ impl<M: Module> LearnerBuilder<M> {
         }
         let accumulates = run.has_ramp() || run.batches_per_update(0) > 1;
         let refused = [
-            (self.half.is_some(), "half_precision", "clip and noise hold in f32"),
-            (!half_parameters(&self.model).is_empty(), "model", "clip and noise hold in f32"),
-            (self.overflow_cap.is_some(), "overflow_cap", "it follows gradients without noise"),
+            (self.config.half_precision.is_some(), "half_precision", "clip and noise need f32"),
+            (!half_parameters(&self.model).is_empty(), "model", "clip and noise need f32"),
+            (
+                self.config.overflow_cap.is_some(),
+                "overflow_cap",
+                "it follows gradients without noise",
+            ),
             (
                 self.statistics.is_some(),
                 "recompute_statistics",
-                "the statistics of the data have no noise",
+                "its statistics of the data have no noise",
             ),
             (
                 accumulates,
                 "run",
-                "an update is one sample; leave gradient accumulation and devices out, and expect more items",
+                "an update is one sample; remove gradient accumulation and devices, and raise expected_batch instead",
             ),
         ];
         match refused.into_iter().find(|(is_there, ..)| *is_there) {
@@ -84,18 +89,18 @@ impl<M: Module> LearnerBuilder<M> {
 
     /// How many entries the gradient has, which must be the same in all updates.
     fn parameters_with_noise(&self, run: RunLength) -> Result<u64, BuildError> {
-        let schedule = self.schedule.clone().resolve(run)?;
+        let schedule = self.config.schedule.clone().resolve(run)?;
         let (groups, _) = self.resolve_groups(&schedule, run)?;
         let groups = &groups.table.groups;
         if groups.iter().any(|group| group.trains_from.is_some_and(|from| from > 0)) {
-            let reason = "it is of one number of parameters; leave it out, or train the same groups throughout";
+            let reason = "it needs a fixed number of parameters; remove it, or train the same groups throughout";
             return Err(BuildError::NotPrivate { part: "best_rate", reason });
         }
         let trained = groups.iter().filter(|group| !group.is_frozen(0));
         Ok(trained.map(|group| group.elements as u64).sum())
     }
 
-    /// Whether one that the user gave is of private training.
+    /// Checks that a controller of the user is not one that private training creates.
     pub(super) fn check_private_controller(
         &self,
         controllers: &Controllers,
@@ -107,7 +112,7 @@ impl<M: Module> LearnerBuilder<M> {
         }
     }
 
-    /// Whether controllers of a private training hear of nothing but the noisy gradient.
+    /// Checks that controllers of private training see only the noisy gradient.
     pub(super) fn check_privacy(&self, controllers: &Controllers) -> Result<(), BuildError> {
         if self.of_privacy.is_none() {
             return Ok(());
@@ -117,7 +122,7 @@ impl<M: Module> LearnerBuilder<M> {
             return Err(BuildError::NotPrivate { part: "loss_scaling", reason });
         }
         let heard = |needs: Needs| {
-            // All of them, so that one that is new does not compile before it is on one side.
+            // Lists every field, so that a new one does not compile until it is handled here.
             let Needs {
                 loss,
                 batch_gradient_norm,
@@ -136,7 +141,7 @@ impl<M: Module> LearnerBuilder<M> {
                 (loss, "the loss"),
                 (batch_gradient_norm, "the norms of single batches"),
                 (largest_gradient, "the largest entry of a batch's gradient"),
-                (batch_again.is_some(), "a batch again"),
+                (batch_again.is_some(), "a repeated batch"),
                 (task_cosine, "the cosines between task gradients"),
             ];
             raw.into_iter().find(|(is_needed, _)| *is_needed).map(|(_, of)| of)

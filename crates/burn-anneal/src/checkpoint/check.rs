@@ -1,4 +1,4 @@
-//! Whether a checkpoint is one of the run that is to go on from it.
+//! Checks that a checkpoint fits the run that resumes from it.
 
 use super::{Checkpoint, CheckpointError, SavedRun};
 use crate::groups::parameters;
@@ -9,7 +9,7 @@ use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 
 impl Checkpoint {
-    /// Checks that it was trained with this optimizer, and in these groups where nothing may differ.
+    /// Checks that it was trained with this optimizer, and with these groups unless they may differ.
     pub(crate) fn check_identity(
         &self,
         saved: &SavedRun,
@@ -45,7 +45,7 @@ impl Checkpoint {
         })
     }
 
-    /// The model with the weights of the checkpoint, which are those of this model in this precision.
+    /// The model with the weights of the checkpoint, which must have the same precision.
     pub(crate) fn load_model<M: Module>(
         &self,
         record: ModuleRecord,
@@ -65,8 +65,7 @@ impl Checkpoint {
         })
     }
 
-    /// The optimizer with the state of the checkpoint. Burn drops what does not fit, and would silently start it
-    /// fresh.
+    /// The optimizer with the state of the checkpoint. Burn silently drops state that does not fit.
     pub(crate) fn load_optimizer(
         &self,
         record: OptimizerRecord,

@@ -1,4 +1,4 @@
-//! Why a checkpoint cannot be used.
+//! The errors of checkpoints.
 
 use super::Checkpoint;
 use anneal_control::RestoreError;
@@ -17,7 +17,7 @@ pub enum CheckpointError {
         /// The cause.
         error: std::io::Error,
     },
-    /// A file is missing, cut off or no Burn record.
+    /// A file is missing, truncated or not a Burn record.
     #[error("checkpoint {}: {reason}", path.display())]
     Damaged {
         /// The file.
@@ -25,7 +25,7 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A checkpoint without averages.
+    /// The checkpoint has no averages.
     #[error(
         "{checkpoint}: the run had no averages; load its weights with Checkpoint::load_in_f32, or train with LearnerBuilder::average"
     )]
@@ -33,9 +33,9 @@ pub enum CheckpointError {
         /// The checkpoint.
         checkpoint: Checkpoint,
     },
-    /// There are checkpoints, but none is whole.
+    /// There are checkpoints, but none is complete.
     #[error(
-        "no checkpoint in {} is whole; the newest fails with: {newest}. Remove the folder and start \
+        "no checkpoint in {} is complete; the newest fails with: {newest}. Remove the folder and start \
          without resuming",
         directory.display()
     )]
@@ -45,19 +45,19 @@ pub enum CheckpointError {
         /// What is wrong with the newest.
         newest: Box<CheckpointError>,
     },
-    /// Models that go on together have no checkpoint after the same epoch.
+    /// Models that resume together have no checkpoint after the same epoch.
     #[error(
-        "there is no epoch after which all of {} have a checkpoint that is whole; remove them to begin anew",
+        "there is no epoch after which all of {} have a complete checkpoint; remove them to start from scratch",
         directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     NoneOfAll {
         /// The folders of the models.
         directories: Vec<PathBuf>,
     },
-    /// The checkpoint was saved by a scheduler that is not Anneal's.
+    /// Another scheduler than Anneal's saved the checkpoint.
     #[error(
-        "checkpoint {}: it was saved by another scheduler and has no step to go on from; to start the schedule at its \
-         step 0, over what is left to train, choose OnMismatch::Restart",
+        "checkpoint {}: another scheduler saved it, without a step to continue from; choose OnMismatch::Restart to \
+         start the schedule at step 0, over the rest of the training",
         path.display()
     )]
     ForeignScheduler {
@@ -66,83 +66,82 @@ pub enum CheckpointError {
     },
     /// The checkpoint was saved under another schedule.
     #[error(
-        "the checkpoint of {checkpoint} was saved under another schedule; saved: `{saved}`; now: `{now}`; to go on at \
-         step {step} under the new one choose OnMismatch::KeepStep, to start it at its step 0, over what is left to \
-         train, OnMismatch::Restart"
+        "the checkpoint of {checkpoint} was saved under another schedule; saved: `{saved}`; now: `{now}`; choose \
+         OnMismatch::KeepStep to continue at step {step} of the new one, or OnMismatch::Restart to start it at step 0, \
+         over the rest of the training"
     )]
     DifferentSchedule {
         /// The checkpoint.
         checkpoint: Checkpoint,
-        /// The step it would go on from.
+        /// The step it would continue from.
         step: u64,
         /// The schedule it was saved under.
         saved: String,
-        /// The schedule asked for now.
+        /// The current schedule.
         now: String,
     },
-    /// The checkpoint was saved by a run over other data, or in other batches.
+    /// The checkpoint was saved by a run with other data or other batches.
     #[error(
-        "the checkpoint of {checkpoint} was saved in a run over {saved}, and the current one is over {now}; say what of \
-         its progress counts: OnMismatch::KeepStep, KeepEpoch, KeepSamples, or Restart"
+        "the checkpoint of {checkpoint} was saved in a run over {saved}, but the current run is over {now}; choose what \
+         progress to keep: OnMismatch::KeepStep, KeepEpoch, KeepSamples, or Restart"
     )]
     DifferentEpochs {
         /// The checkpoint.
         checkpoint: Checkpoint,
-        /// What an epoch was made of then.
+        /// An epoch of the saved run.
         saved: String,
-        /// What it is made of now.
+        /// An epoch of the current run.
         now: String,
     },
-    /// Other data, or other batches, under a ramp.
+    /// The data or batches differ under a ramp.
     #[error(
-        "the checkpoint of {checkpoint} was saved in a run over {saved}, and the current one is over {now}; under a \
-         changing gradient accumulation progress has no place in other batches: resume with those of that run"
+        "the checkpoint of {checkpoint} was saved in a run over {saved}, but the current run is over {now}; with a \
+         changing gradient accumulation, progress does not carry over to other batches: resume with those of that run"
     )]
     Ramp {
         /// The checkpoint.
         checkpoint: Checkpoint,
-        /// What an epoch was made of then.
+        /// An epoch of the saved run.
         saved: String,
-        /// What it is made of now.
+        /// An epoch of the current run.
         now: String,
     },
-    /// What progress is to be counted by is not known.
+    /// The chosen measure of progress is not known.
     #[error("the checkpoint of {checkpoint}: OnMismatch::{choice} needs {needs}; choose another")]
     NotCounted {
         /// The checkpoint.
         checkpoint: Checkpoint,
-        /// What was chosen.
+        /// The choice.
         choice: &'static str,
         /// What it needs.
         needs: &'static str,
     },
     /// Nothing is left to train.
     #[error(
-        "the checkpoint of {checkpoint} stands at update {done} of a run of {updates}, so nothing is left to train; \
-         give the training more epochs"
+        "the checkpoint of {checkpoint} is at update {done} of {updates}, so nothing is left to train; give the \
+         training more epochs"
     )]
     NothingLeft {
         /// The checkpoint.
         checkpoint: Checkpoint,
-        /// Updates that are made.
+        /// The updates made so far.
         done: u64,
-        /// Those of the run.
+        /// The updates of the run.
         updates: u64,
     },
-    /// A checkpoint of mid-epoch, for a loop that begins with an epoch.
+    /// The checkpoint is from mid-epoch, but the loop starts at the beginning of an epoch.
     #[error(
-        "the checkpoint of {checkpoint} was saved in mid-epoch, where Burn's own loop cannot begin; resume with \
+        "the checkpoint of {checkpoint} was saved in mid-epoch, where Burn's own loop cannot start; resume with \
          LearnerBuilder::launch, or from an earlier checkpoint"
     )]
     MidEpoch {
         /// The checkpoint.
         checkpoint: Checkpoint,
     },
-    /// The checkpoint was saved by a run of another precision, or with other exceptions from it.
+    /// The checkpoint was saved in another precision, or with other exceptions to it.
     #[error(
-        "the checkpoint of {checkpoint} has `{path}` in {saved}, and the current model has it in {now}; resume in the \
-         precision of that run, with its exceptions, or start anew from its weights, which \
-         Checkpoint::load_in_f32 reads"
+        "the checkpoint of {checkpoint} has `{path}` in {saved}, but the current model has it in {now}; resume with the \
+         precision and exceptions of that run, or start a new run from its weights: Checkpoint::load_in_f32"
     )]
     DifferentPrecision {
         /// The checkpoint.
@@ -156,19 +155,19 @@ pub enum CheckpointError {
     },
     /// The checkpoint was saved with another optimizer.
     #[error(
-        "the checkpoint of {checkpoint} was trained with `{saved}`, and now there is `{now}`, which cannot go on with \
-         its state; give the builder the optimizer of that run, or start anew from its weights, which \
-         Checkpoint::load_in_f32 reads"
+        "the checkpoint of {checkpoint} was trained with `{saved}`, but the optimizer is now `{now}`, which cannot use \
+         its state; give the builder the optimizer of that run, or start a new run from its weights: \
+         Checkpoint::load_in_f32"
     )]
     DifferentOptimizer {
         /// The checkpoint.
         checkpoint: Checkpoint,
         /// The optimizer of the checkpoint.
         saved: String,
-        /// The optimizer of now.
+        /// The current optimizer.
         now: String,
     },
-    /// The checkpoint was saved with other controllers, loss scaling among them.
+    /// The checkpoint was saved with other controllers, which include loss scaling.
     #[error("the controllers of the checkpoint of {checkpoint}: {error}")]
     DifferentControllers {
         /// The checkpoint.
@@ -176,13 +175,13 @@ pub enum CheckpointError {
         /// What differs.
         error: RestoreError,
     },
-    /// The checkpoint was saved by a run whose parameters were in other groups, or in none.
+    /// The checkpoint was saved by a run with other groups, or without groups.
     #[error(
-        "the checkpoint of {checkpoint} was trained {}, and now {}; give the builder the groups of that run, or to go \
-         on with others choose OnMismatch::KeepStep",
+        "the checkpoint of {checkpoint} was trained {}, but now {}; give the builder the groups of that run, or choose \
+         OnMismatch::KeepStep to continue with other groups",
         if *saved { "in groups" } else { "without groups" },
         match (*saved, *now) {
-            (true, true) => "their rates, members or starts are others",
+            (true, true) => "their rates, members or starts differ",
             (_, true) => "there are groups",
             (_, false) => "there are none",
         }
@@ -192,10 +191,10 @@ pub enum CheckpointError {
         checkpoint: Checkpoint,
         /// Whether it was trained in groups.
         saved: bool,
-        /// Whether groups are asked for now.
+        /// Whether the current run has groups.
         now: bool,
     },
-    /// A file cannot be written, or removed.
+    /// A file cannot be written or removed.
     #[error("checkpoint {}: cannot be written: {reason}", path.display())]
     Write {
         /// The file.

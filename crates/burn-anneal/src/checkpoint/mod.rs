@@ -1,4 +1,4 @@
-//! Checkpoints: finding one that is whole, reading it once, and writing one whole or not at all.
+//! Checkpoints: finds complete ones, reads them once, and writes them completely or not at all.
 
 mod check;
 mod error;
@@ -22,11 +22,12 @@ use burn::tensor::Bytes;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The state of a run after an epoch, or in the middle of one, in the folder of the run.
+/// The saved state of a run after an epoch or in mid-epoch.
 ///
-/// It is three files in `checkpoint/`: `model-N.bpk`, `optim-N.bpk` and `scheduler-N.bpk`, where N is the number of
-/// epochs that are over; `3+120` are three epochs and 120 batches of each device of the fourth. Burn's own checkpointers
-/// write such files too, each from a thread of its own, so a run that is killed may leave some of them missing.
+/// It consists of three files in the run's folder `checkpoint/`: `model-N.bpk`, `optim-N.bpk` and `scheduler-N.bpk`,
+/// where N is the number of finished epochs; `3+120` means three epochs and 120 batches per device of the fourth.
+/// Burn's own checkpointers write such files too, each from its own thread, so a killed run may leave some of them
+/// missing.
 ///
 /// ```no_run
 /// use burn_anneal::Checkpoint;
@@ -42,12 +43,12 @@ pub struct Checkpoint {
     place: Named,
 }
 
-/// What a checkpoint is named by, in the order in which a run makes them.
+/// The name of a checkpoint, ordered as a run saves them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Named {
-    /// Epochs that are over.
+    /// Finished epochs.
     pub epoch: usize,
-    /// Batches that each device has had of the next.
+    /// Batches per device of the next epoch.
     pub batches: usize,
 }
 
@@ -79,39 +80,39 @@ impl fmt::Display for Checkpoint {
     }
 }
 
-/// The files of a checkpoint. The last is written last, so that what it belongs to is whole.
+/// The files of a checkpoint. The last one is written last, so that its presence means that all are complete.
 pub(crate) const FILES: [&str; 3] = ["model", "optim", "scheduler"];
 
-/// The end of the name of a file that is being written.
+/// The suffix of a file that is being written.
 pub(crate) const PARTIAL: &str = ".partial";
 
-/// What the files of a checkpoint hold, each read once.
+/// The contents of a checkpoint's files, each read once.
 pub(crate) struct Records {
     pub model: ModuleRecord,
     pub optimizer: OptimizerRecord,
     pub run: SavedRun,
-    /// What is wrong with a newer checkpoint, if there is one.
+    /// The error of a newer checkpoint that was skipped.
     pub skipped: Option<String>,
 }
 
-/// What a checkpoint says of its run.
+/// The state of the run in a checkpoint.
 pub(crate) struct SavedRun {
     pub step: Option<SavedStep>,
-    /// `None` where no learner of ours saved it.
+    /// `None` if it was not saved by one of this crate's learners.
     pub state: Option<Saved>,
 }
 
 impl Checkpoint {
-    /// The newest in the run's `directory` (the one given to `SupervisedTraining::new`) of which all files are
-    /// whole; `None` where nothing was saved yet.
+    /// The newest complete checkpoint in the run's `directory` (the one given to `SupervisedTraining::new`); `None` if
+    /// nothing was saved yet.
     ///
     /// # Errors
-    /// [`CheckpointError::NoneWhole`] where files were saved and no checkpoint of them is whole.
+    /// [`CheckpointError::NoneWhole`] if there are checkpoints, but none is complete.
     pub fn newest(directory: impl AsRef<Path>) -> Result<Option<Self>, CheckpointError> {
         Ok(Self::newest_records(directory.as_ref())?.map(|(saved, _)| saved))
     }
 
-    /// The newest that is whole, and what it holds: the last of the run that was begun, or resumed, last.
+    /// The newest complete checkpoint and its contents: the last one of the run that was started or resumed last.
     pub(crate) fn newest_records(
         directory: &Path,
     ) -> Result<Option<(Self, Records)>, CheckpointError> {
@@ -120,7 +121,7 @@ impl Checkpoint {
         let at = |place| Self { directory: directory.to_path_buf(), place };
         let mut all: Vec<Self> = all_named(&folder)?.into_iter().map(at).collect();
         all.retain(|saved| !half_written.contains(&saved.place));
-        // One that cannot be read is looked at first, and told of.
+        // An unreadable checkpoint comes first, so that it is reported.
         let generation = |saved: &Self| match saved.saved_run() {
             Ok(run) => run.state.map_or(0, |state| state.generation),
             Err(_) => u64::MAX,
@@ -144,10 +145,10 @@ impl Checkpoint {
         }
     }
 
-    /// The one after the given epoch in the run's `directory`.
+    /// The checkpoint after the given epoch in the run's `directory`.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`] names the first file that is not whole.
+    /// [`CheckpointError::Damaged`] names the first file that is missing or damaged.
     pub fn open(directory: impl AsRef<Path>, epoch: usize) -> Result<Self, CheckpointError> {
         let place = Named { epoch, batches: 0 };
         let saved = Self { directory: directory.as_ref().to_path_buf(), place };
@@ -155,36 +156,36 @@ impl Checkpoint {
         Ok(saved)
     }
 
-    /// Epochs that were over: what `SupervisedTraining::checkpoint` takes.
+    /// The finished epochs: the argument of `SupervisedTraining::checkpoint`.
     pub fn epoch(&self) -> usize {
         self.place.epoch
     }
 
-    /// Batches that each device had had of the next epoch; 0 where it was saved at the end of an epoch.
+    /// The batches per device of the next epoch; 0 if it was saved at the end of an epoch.
     pub fn batches(&self) -> usize {
         self.place.batches
     }
 
-    /// The model in f32, with the [master weights](crate::precision::MasterWeights) of a run in half precision.
+    /// Loads the model in f32, with the [master weights](crate::precision::MasterWeights) of a run in half precision.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`] where it is the checkpoint of another model.
+    /// [`CheckpointError::Damaged`] if the checkpoint is from another model.
     pub fn load_in_f32<M: Module>(&self, model: M) -> Result<M, CheckpointError> {
         let model = load_model(&self.path("model"), model)?;
         Ok(with_master_weights(model, self.optimizer()?))
     }
 
-    /// The model in f32 with the averages of its weights, which
-    /// [`LearnerBuilder::average`](crate::LearnerBuilder::average) or a schedule-free optimizer made; what is not averaged, or
-    /// not yet, is as in [`load_in_f32`](Self::load_in_f32), and so are running statistics that are not averaged: see
+    /// Loads the model in f32 with the averages of its weights, made by
+    /// [`LearnerBuilder::average`](crate::LearnerBuilder::average) or a schedule-free optimizer. Weights and running
+    /// statistics that are not (yet) averaged are as in [`load_in_f32`](Self::load_in_f32); for the statistics, see
     /// [`recompute_statistics`](crate::recompute_statistics()).
     ///
     /// # Errors
-    /// [`CheckpointError::NoAverage`] where there are none;
-    /// [`CheckpointError::Damaged`] where it is the checkpoint of another model.
+    /// [`CheckpointError::NoAverage`] if there are no averages;
+    /// [`CheckpointError::Damaged`] if the checkpoint is from another model.
     pub fn load_averaged<M: Module>(&self, model: M) -> Result<M, CheckpointError> {
         let model = self.load_in_f32(model)?;
-        // Parameters that train no more may still have those of an earlier run.
+        // Parameters that no longer train may still have averages of an earlier run.
         let has_some = self.saved_run()?.state.is_some_and(|state| !state.averages.is_empty());
         if !has_some {
             return Err(CheckpointError::NoAverage { checkpoint: self.clone() });
@@ -193,12 +194,12 @@ impl Checkpoint {
         Ok(averaged.unwrap_or(model))
     }
 
-    /// The step that an Anneal scheduler saved; `None` where another scheduler was used.
+    /// The step saved by Anneal's scheduler; `None` if another scheduler was used.
     pub fn saved_step(&self) -> Result<Option<SavedStep>, CheckpointError> {
         Ok(SavedStep::from_record(&self.scheduler()?))
     }
 
-    /// The updates that were made before it, skipped ones included.
+    /// The updates before it, including skipped ones.
     pub(crate) fn updates(&self) -> Result<u64, CheckpointError> {
         let run = self.saved_run()?;
         let number = run.state.map(|state| state.clock.number);
@@ -206,13 +207,13 @@ impl Checkpoint {
         number.ok_or_else(|| CheckpointError::ForeignScheduler { path: self.path("scheduler") })
     }
 
-    /// Reads all of it.
+    /// Reads all files.
     pub(crate) fn read(&self) -> Result<Records, CheckpointError> {
         let (model, optimizer) = (self.model()?, self.optimizer()?);
         Ok(Records { model, optimizer, run: self.saved_run()?, skipped: None })
     }
 
-    /// Reads what it says of its run.
+    /// Reads the state of its run.
     pub(crate) fn saved_run(&self) -> Result<SavedRun, CheckpointError> {
         let scheduler = self.scheduler()?;
         let state = saved_state(&scheduler).transpose();
@@ -243,8 +244,8 @@ impl Checkpoint {
     }
 }
 
-/// The model with the weights of the record in a file, all of them read: those of a record that Burn loads are read
-/// when they are first used, and the file may be gone by then, or be another one.
+/// Loads a model from a file, and reads all weights at once. Burn reads them only when they are first used, when the
+/// file may be gone or replaced.
 pub(crate) fn load_model<M: Module>(path: &Path, model: M) -> Result<M, CheckpointError> {
     let damaged = |reason: String| CheckpointError::Damaged { path: path.to_path_buf(), reason };
     let bytes = std::fs::read(path).map_err(|error| damaged(error.to_string()))?;
@@ -253,7 +254,7 @@ pub(crate) fn load_model<M: Module>(path: &Path, model: M) -> Result<M, Checkpoi
     loaded.map_err(|error| damaged(error.to_string()))
 }
 
-/// Where the checkpoints of a run are.
+/// The folder of a run's checkpoints.
 pub(crate) fn folder(directory: &Path) -> PathBuf {
     directory.join("checkpoint")
 }
@@ -262,7 +263,7 @@ fn file(folder: &Path, name: &str, place: Named) -> PathBuf {
     folder.join(format!("{name}-{place}.bpk"))
 }
 
-/// Files that a process was writing when it was killed, each with the checkpoint that it was to be of.
+/// Files that a killed process was writing, each with its checkpoint.
 pub(crate) fn left_over(folder: &Path) -> Result<Vec<(String, Named)>, CheckpointError> {
     let of = |name: &String| {
         let rest = FILES.iter().find_map(|kind| name.strip_prefix(kind)?.strip_prefix('-'))?;
@@ -280,14 +281,14 @@ pub(crate) fn left_over(folder: &Path) -> Result<Vec<(String, Named)>, Checkpoin
     Ok(file_names(folder)?.iter().filter_map(of).collect())
 }
 
-/// Checkpoints that are not complete because a process was killed while it wrote them.
+/// Checkpoints that are incomplete because the process writing them was killed.
 pub(crate) fn half_written(folder: &Path) -> Result<Vec<Named>, CheckpointError> {
     let is_complete = |place: &Named| FILES.iter().all(|name| file(folder, name, *place).exists());
     let left = left_over(folder)?.into_iter().map(|(_, place)| place);
     Ok(left.filter(|place| !is_complete(place)).collect())
 }
 
-/// The checkpoints of which at least one file is there, in order.
+/// The checkpoints with at least one file, in order.
 pub(crate) fn all_named(folder: &Path) -> Result<Vec<Named>, CheckpointError> {
     let named = |name: &String| {
         let parts = FILES.iter().find_map(|kind| name.strip_prefix(kind)?.strip_prefix('-'));
@@ -299,7 +300,7 @@ pub(crate) fn all_named(folder: &Path) -> Result<Vec<Named>, CheckpointError> {
     Ok(all)
 }
 
-/// The names of all files in a folder; none where there is no folder.
+/// The names of all files in a folder; empty if there is no folder.
 pub(crate) fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     let read_error = |error| CheckpointError::Read { path: folder.to_path_buf(), error };
     let entries = match std::fs::read_dir(folder) {
@@ -328,7 +329,7 @@ mod tests {
         std::fs::write(folder.join("model-3.bpk"), "garbage").unwrap();
         let error = Checkpoint::newest(directory.path()).unwrap_err().to_string();
         assert!(error.contains("model-3.bpk") && error.contains("Remove"), "{error}");
-        // What was being written beside it says that it is none.
+        // A partial file of the same checkpoint shows that it is incomplete.
         std::fs::write(folder.join("optim-3.bpk.partial"), "garbage").unwrap();
         assert_eq!(Checkpoint::newest(directory.path()).unwrap(), None);
     }

@@ -1,4 +1,4 @@
-//! Writing checkpoints: whole, or not there.
+//! Writes checkpoints completely or not at all.
 
 use super::{
     Checkpoint, CheckpointError, FILES, Named, PARTIAL, all_named, file, folder, half_written,
@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Where [`launch`](crate::LearnerBuilder::launch) saves checkpoints, and how often besides at the ends of epochs.
+/// Configures where and how often [`launch`](crate::LearnerBuilder::launch) saves checkpoints.
 ///
-/// At the end of an epoch the training's `CheckpointingStrategy` says what is saved and deleted: Burn's, unless
-/// another was given, keeps the last two epochs and that with the lowest loss in validation. In mid-epoch, where that is
-/// asked for, the last two are kept until the epoch is over; a run that somebody interrupts saves one more, after the update
-/// that it is in. A checkpoint is written beside its place and renamed when it is whole.
+/// At the end of an epoch, the training's `CheckpointingStrategy` decides what to save and delete. Burn's default keeps
+/// the last two epochs and the one with the lowest validation loss. Optional checkpoints in mid-epoch are kept until
+/// the end of the epoch, the last two of them; an interrupted run saves one more, after its current update. A
+/// checkpoint is written to temporary files, which are renamed when it is complete.
 ///
 /// ```
 /// use burn_anneal::Checkpoints;
@@ -33,20 +33,20 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// In `checkpoint/` of the run's folder, at the ends of epochs.
+    /// Saves in `checkpoint/` of the run's folder, at the end of each epoch.
     pub fn new(directory: impl AsRef<Path>) -> Self {
         Self { directory: directory.as_ref().to_path_buf(), updates: None, minutes: None }
     }
 
-    /// In mid-epoch too: after every n updates of the run; at least 1. The training loader must be a
-    /// [`SeededLoader`](crate::SeededLoader), of which an epoch can be gone on with.
+    /// Saves in mid-epoch too, after every n updates of the run; at least 1. The training loader must be a
+    /// [`SeededLoader`](crate::SeededLoader), which can resume in mid-epoch.
     #[must_use]
     pub fn every_updates(mut self, updates: u64) -> Self {
         self.updates = Some(updates);
         self
     }
 
-    /// In mid-epoch too: with the first update that is so many minutes after the last checkpoint; above 0.
+    /// Saves in mid-epoch too, at the first update that is this many minutes after the last checkpoint; above 0.
     #[must_use]
     pub fn every_minutes(mut self, minutes: f64) -> Self {
         self.minutes = Some(minutes);
@@ -62,7 +62,7 @@ impl Checkpoints {
         (self.updates, self.minutes.map(|minutes| Duration::from_secs_f64(60.0 * minutes)))
     }
 
-    /// What is out of its range: field, value, allowed.
+    /// The value that is out of its range: field, value, allowed range.
     pub(crate) fn wrong(&self) -> Option<(&'static str, String, &'static str)> {
         if let Some(updates) = self.updates.filter(|updates| *updates == 0) {
             return Some(("every_updates", updates.to_string(), "at least 1"));
@@ -73,21 +73,21 @@ impl Checkpoints {
     }
 }
 
-/// Checkpoints of mid-epoch that are kept.
+/// The number of mid-epoch checkpoints to keep.
 const KEPT_IN_EPOCH: usize = 2;
-/// Epochs of which a loop of one's own keeps the checkpoints.
+/// The number of checkpoints that a custom loop keeps.
 const KEPT_EPOCHS: usize = 2;
 
-/// Writes the checkpoints of a folder. Clones write the same, each from its thread.
+/// Writes the checkpoints of a folder. Clones write the same checkpoints, each from its own thread.
 #[derive(Clone)]
 pub(crate) struct Store {
     folder: PathBuf,
-    /// The files that are written of each checkpoint.
+    /// The files already written of each checkpoint.
     written: Arc<Mutex<BTreeMap<Named, Vec<&'static str>>>>,
 }
 
 impl Store {
-    /// That of a run's directory.
+    /// The store of a run's directory.
     pub fn of(directory: &Path) -> Self {
         Self { folder: folder(directory), written: Arc::default() }
     }
@@ -98,7 +98,7 @@ impl Store {
         Ok(all_named(&self.folder)?.iter().all(|place| half_written.contains(place)))
     }
 
-    /// Makes the folder, and removes what a process has left in it that was killed while it wrote.
+    /// Creates the folder, and removes what a killed process has left in it.
     pub fn prepare(&self) -> Result<(), CheckpointError> {
         let failed = |reason: std::io::Error| write_error(&self.folder, reason);
         fs::create_dir_all(&self.folder).map_err(failed)?;
@@ -107,7 +107,7 @@ impl Store {
         left.map(|(name, _)| self.folder.join(name)).try_for_each(|path| self.remove(&path))
     }
 
-    /// Burn's checkpointer of one of the files, at the ends of epochs.
+    /// Burn's checkpointer for one of the files, at the end of each epoch.
     pub fn checkpointer(&self, name: &'static str) -> EpochFile {
         EpochFile { name, store: self.clone() }
     }
@@ -125,7 +125,7 @@ impl Store {
         self.write(place, "scheduler", scheduler)
     }
 
-    /// Writes one file beside its place, and with the last of three renames all.
+    /// Writes one file under a temporary name; the last of the three renames all.
     fn write<R: Record>(
         &self,
         place: Named,
@@ -141,7 +141,7 @@ impl Store {
             return Ok(());
         }
         written.remove(&place);
-        // The last file says that the others are its own, also of one that is written again.
+        // The last file marks the checkpoint as complete, so it goes first if the checkpoint is written again.
         let [.., last] = FILES;
         self.remove(&file(&self.folder, last, place))?;
         for name in FILES {
@@ -157,7 +157,7 @@ impl Store {
         path.into()
     }
 
-    /// Deletes the checkpoints of mid-epoch that one makes needless.
+    /// Deletes the mid-epoch checkpoints that a newer one replaces.
     fn delete_older_in_epoch(&self, saved: Named) -> Result<(), CheckpointError> {
         let in_epoch = all_named(&self.folder)?.into_iter().filter(|place| place.batches > 0);
         let older: Vec<Named> = in_epoch.filter(|place| *place < saved).collect();
@@ -165,7 +165,7 @@ impl Store {
         older.iter().rev().skip(kept).try_for_each(|place| self.delete(*place))
     }
 
-    /// Deletes a checkpoint, if it is there: first the file that says that the others belong to one.
+    /// Deletes a checkpoint if it exists, starting with the file that marks it as complete.
     fn delete(&self, place: Named) -> Result<(), CheckpointError> {
         let mut files = FILES.iter().rev();
         files.try_for_each(|name| self.remove(&file(&self.folder, name, place)))
@@ -185,7 +185,7 @@ fn write_error(path: &Path, reason: impl ToString) -> CheckpointError {
     CheckpointError::Write { path: path.to_path_buf(), reason: reason.to_string() }
 }
 
-/// One of the files of the checkpoints at the ends of epochs, which Burn writes each from a thread of its own.
+/// One of the three files of each epoch's checkpoint, which Burn writes each from its own thread.
 pub(crate) struct EpochFile {
     name: &'static str,
     store: Store,
@@ -211,7 +211,7 @@ fn in_words(error: CheckpointError) -> CheckpointerError {
     CheckpointerError::Unknown(error.to_string())
 }
 
-/// Saves the state after an epoch of a loop of one's own, and deletes all but the last two.
+/// Saves a checkpoint after an epoch of a custom loop, and deletes all but the last two.
 pub(crate) fn save_epoch(
     directory: &Path,
     epoch: usize,
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(names(&store), ["1", "2"]);
     }
 
-    /// Burn saves each file from a thread of its own.
+    /// Burn saves each file from its own thread.
     #[test]
     fn a_checkpoint_is_there_when_its_last_file_is_written_in_whatever_order() {
         let directory = tempfile::tempdir().unwrap();
@@ -294,7 +294,7 @@ mod tests {
         ] {
             fs::write(store.folder.join(left), "half").unwrap();
         }
-        // Somebody keeps weights alone.
+        // Files that the user keeps.
         for mine in ["model-notes.tmp", "optim-old.bpk.partial", "model-7.bpk"] {
             fs::write(store.folder.join(mine), "mine").unwrap();
         }

@@ -1,11 +1,11 @@
-//! Checkpoints of several models that are stepped in turns, each in a folder of its own.
+//! Checkpoints of several models that train in alternation, each in its own folder.
 
 use super::{Checkpoint, CheckpointError, all_named, folder, half_written};
 use std::path::{Path, PathBuf};
 
 impl Checkpoint {
-    /// The newest that all of these folders have whole: of models that are stepped in turns and saved after the
-    /// same epochs, such as the two of a GAN. `None` where nothing was saved yet.
+    /// The newest complete checkpoint that all of these folders have, for models that train in alternation and are
+    /// saved after the same epochs, for example the two of a GAN. `None` if nothing was saved yet.
     ///
     /// ```no_run
     /// use burn_anneal::Checkpoint;
@@ -19,9 +19,9 @@ impl Checkpoint {
     /// ```
     ///
     /// # Errors
-    /// [`CheckpointError::NoneOfAll`] where something was saved, and nothing after an epoch that all have: a folder is
-    /// another one, or a process was killed while it saved for the first time;
-    /// [`CheckpointError::NoneWhole`] as [`newest`](Self::newest).
+    /// [`CheckpointError::NoneOfAll`] if checkpoints exist, but the folders have no epoch in common: a folder is the
+    /// wrong one, or a process was killed during its first save;
+    /// [`CheckpointError::NoneWhole`] as in [`newest`](Self::newest).
     pub fn newest_of_all<P: AsRef<Path>, const N: usize>(
         directories: [P; N],
     ) -> Result<Option<[Self; N]>, CheckpointError> {
@@ -30,7 +30,7 @@ impl Checkpoint {
         Ok(newest.map(|all| all.try_into().expect("one for each folder")))
     }
 
-    /// The same of any number of folders.
+    /// The same for any number of folders.
     pub(crate) fn newest_of_each(
         directories: &[PathBuf],
     ) -> Result<Option<Vec<Self>>, CheckpointError> {
@@ -53,7 +53,7 @@ impl Checkpoint {
     }
 }
 
-/// The checkpoints at the ends of epochs that can be read, in the order in which they were made.
+/// The readable checkpoints at the ends of epochs, in the order in which they were saved.
 fn whole(directory: &Path) -> Result<Vec<Checkpoint>, CheckpointError> {
     if Checkpoint::newest(directory)?.is_none() {
         return Ok(vec![]);

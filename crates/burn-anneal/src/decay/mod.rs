@@ -1,9 +1,9 @@
-//! Weight decay for any of Burn's optimizers that stays what was meant while the rate moves.
+//! Weight decay for any of Burn's optimizers that keeps its intended strength while the rate changes.
 //!
-//! [`WeightDecay`] says what is meant. In a learner,
-//! [`LearnerBuilder::weight_decay`](crate::LearnerBuilder::weight_decay) takes it; in groups,
-//! [`GroupsConfig::weight_decay`](crate::groups::GroupsConfig::weight_decay); [`Decayed`] is a bare
-//! optimizer of Burn's that has it, for everything else.
+//! [`WeightDecay`] describes it. Give it to
+//! [`LearnerBuilder::weight_decay`](crate::LearnerBuilder::weight_decay) in a learner, or to
+//! [`GroupsConfig::weight_decay`](crate::groups::GroupsConfig::weight_decay) in groups; elsewhere,
+//! [`Decayed`] adds it to one of Burn's bare optimizers.
 
 mod error;
 mod optimizer;

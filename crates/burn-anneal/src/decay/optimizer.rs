@@ -7,15 +7,15 @@ use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
 
-/// Any bare optimizer of Burn's with a decoupled weight decay: w ← (1 − d_t) w before each of its updates.
+/// Adds decoupled weight decay to any of Burn's bare optimizers: w ← (1 − d_t) w before each update.
 ///
-/// It is an `Optimizer`, so it goes into Burn's `ModuleOptimizer`, and its state and record are those of
-/// the optimizer inside. A parameter without a gradient, such as a frozen one, is not updated by Burn and
-/// does not shrink. Exclusions are Burn's parameter groups with another optimizer, or better
+/// It is an `Optimizer`, so it works in Burn's `ModuleOptimizer`; its state and record are those of the
+/// inner optimizer. Burn does not update a parameter without a gradient, for example a frozen one, so it
+/// does not shrink. To exclude parameters, use Burn's parameter groups with another optimizer, or better
 /// [`GroupsConfig::no_weight_decay`](crate::groups::GroupsConfig::no_weight_decay).
 ///
-/// Burn tells an optimizer the rate, not the step: a decay with a schedule of its own is refused here, and
-/// works in [`LearnerBuilder`](crate::LearnerBuilder).
+/// Burn passes an optimizer the rate, not the step, so a decay with its own schedule is refused here; use
+/// [`LearnerBuilder`](crate::LearnerBuilder) for it.
 ///
 /// ```
 /// use burn::optim::{ModuleOptimizer, SgdConfig};
@@ -35,14 +35,14 @@ pub struct Decayed<O> {
     shrinkage: Shrinkage,
 }
 
-/// Why no optimizer has this decay.
+/// Why a decay cannot be added to an optimizer.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum DecayedError {
-    /// A value out of its range.
+    /// A value is out of its range.
     #[error(transparent)]
     Value(#[from] ScheduleError),
-    /// The decay does not go with the optimizer.
+    /// The decay does not fit the optimizer.
     #[error(transparent)]
     Decay(#[from] DecayError),
 }
@@ -51,8 +51,8 @@ impl<O: Optimizer> Decayed<O> {
     /// Wraps an optimizer, whose own decay must be off, for weights that train at the rates of `schedule`.
     ///
     /// # Errors
-    /// [`DecayedError`] for a value out of its range, a share of 1 or more at any update of the run, a
-    /// decay that the optimizer has already, one that needs the step, and one around
+    /// [`DecayedError`] if a value is out of its range, d_t is 1 or more at any update of the run, the
+    /// optimizer has its own decay, the decay needs the step, or the optimizer is
     /// [`MasterWeights`](crate::precision::MasterWeights) or
     /// [`ScheduleFree`](crate::schedule_free::ScheduleFree).
     pub fn new(
@@ -94,7 +94,7 @@ impl<O: Optimizer> Optimizer for Decayed<O> {
         gradient: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        // The share does not depend on the step: that was checked.
+        // The share does not depend on the step, as checked before.
         let shrink =
             Shrink { share: self.shrinkage.at(0, rate), cautious: self.shrinkage.is_cautious() };
         let outcome = step(&self.inner, rate, shrink, weight, gradient, state, false);

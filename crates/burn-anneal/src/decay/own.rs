@@ -1,4 +1,4 @@
-//! The decay that an optimizer of Burn's has already.
+//! Takes over the decay of one of Burn's optimizers.
 
 use super::{DecayError, WeightDecay};
 use burn::config::Config;
@@ -8,10 +8,10 @@ use burn::optim::{
 };
 use serde_json::Value;
 
-/// Takes the weight decay out of an optimizer's configuration, to be decided outside of it.
+/// Takes the weight decay out of an optimizer's configuration, to be set outside of it.
 ///
 /// A decoupled decay (AdamW, Lion) becomes a coupled [`WeightDecay`] of the same strength, whose policy
-/// may then be changed; a penalty that is added to the gradient (Adam, SGD, RMSProp, AdaGrad) becomes
+/// can then be changed; a penalty added to the gradient (Adam, SGD, RMSProp, AdaGrad) becomes
 /// [`WeightDecay::from_l2`].
 ///
 /// ```
@@ -26,13 +26,13 @@ use serde_json::Value;
 /// # Ok::<(), burn_anneal::decay::DecayError>(())
 /// ```
 pub trait TakeWeightDecay: Config {
-    /// What it configures.
+    /// The configured optimizer.
     type Optimizer: Optimizer;
 
-    /// The bare optimizer without its decay, and the decay that it had.
+    /// Returns the bare optimizer without its decay, and the decay that it had.
     ///
     /// # Errors
-    /// [`DecayError::NotANumber`] for a configuration with an infinity or a NaN in it.
+    /// [`DecayError::NotANumber`] if the configuration contains an infinity or NaN.
     fn take_weight_decay(self) -> Result<(Self::Optimizer, WeightDecay), DecayError>;
 }
 
@@ -58,14 +58,13 @@ take! {
     SgdConfig => Sgd;
 }
 
-/// Burn's configurations say their decay only in their text: a number where it is decoupled, a penalty
-/// where it is not.
+/// Burn's configurations expose their decay only when serialized: a number if it is decoupled, otherwise a penalty.
 fn taken<C: Config>(config: &C, name: &'static str) -> Result<(C, WeightDecay), DecayError> {
     let not_a_number = |reason: serde_json::Error| DecayError::NotANumber {
         config: name,
         reason: reason.to_string(),
     };
-    // JSON has no infinity and no NaN: what holds one does not come back.
+    // JSON has no infinity and no NaN, so a configuration with one cannot be read back.
     let mut fields = serde_json::to_value(config).map_err(not_a_number)?;
     serde_json::from_value::<C>(fields.clone()).map_err(not_a_number)?;
     let own = match &fields["weight_decay"] {
@@ -86,7 +85,7 @@ fn taken<C: Config>(config: &C, name: &'static str) -> Result<(C, WeightDecay), 
     Ok((serde_json::from_value(fields).map_err(not_a_number)?, own))
 }
 
-/// The f64 that is written as the f32 is: 0.05, not 0.05000000074505806.
+/// The f64 with the same decimal text as the f32: 0.05, not 0.05000000074505806.
 fn coefficient(value: &Value) -> f64 {
     match value.as_f64() {
         Some(value) => (value as f32).to_string().parse().expect("a number"),

@@ -1,4 +1,4 @@
-//! How far the members of an ensemble are from each other.
+//! The diversity of an ensemble's members.
 
 use super::{Ensemble, EnsembleError, MeanOf, Pairs, epoch, numbers};
 use crate::update::{ByParameter, in_f32};
@@ -7,38 +7,40 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use std::fmt;
 
-/// How far the weights of each two members are from each other. As text it is two tables.
+/// The pairwise distance and cosine of the members' weights. Displays as two tables.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct WeightDiversity {
-    /// ‖w_i − w_j‖ / √(‖w_i‖ ‖w_j‖): 0 for equal weights, about √2 for unrelated ones of one norm.
+    /// ‖w_i − w_j‖ / √(‖w_i‖ ‖w_j‖): 0 for equal weights, about √2 for unrelated weights of the same norm.
     pub distance: Pairs,
     /// w_i·w_j / (‖w_i‖ ‖w_j‖), in [−1, 1].
     pub cosine: Pairs,
 }
 
-/// How far the predictions of each two members are from each other. As text it is two tables.
+/// The pairwise disagreement and divergence of the members' predictions. Displays as two tables.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PredictionDiversity {
     /// The share of predictions whose most probable class differs, in [0, 1].
     pub disagreement: Pairs,
-    /// ½(KL(p_i‖p_j) + KL(p_j‖p_i)) = ½ Σ_c (p_i − p_j)(ln p_i − ln p_j) in nats, the mean over the predictions; infinite
-    /// where one member excludes what the other does not.
+    /// ½(KL(p_i‖p_j) + KL(p_j‖p_i)) = ½ Σ_c (p_i − p_j)(ln p_i − ln p_j) in nats, averaged over the predictions;
+    /// infinite if one member gives probability 0 to a class and the other does not.
     pub divergence: Pairs,
 }
 
-/// The weights of a member, one tensor after the other, and ‖w‖.
+/// The weights of a member, tensor by tensor, and ‖w‖.
 struct Weights {
     tensors: Vec<Tensor<1>>,
     norm: f64,
 }
 
 impl<M: Module> Ensemble<M> {
-    /// How far the weights of the members are from each other: those that the model trains, without running statistics
-    /// and what is frozen. Of m members in files two at a time are in memory, in about m²/2 loads.
+    /// Compares the trained weights of the members pairwise, without running statistics and frozen parameters. For m
+    /// members in files, two at a time are in memory, with about m²/2 loads.
     ///
     /// # Errors
-    /// [`EnsembleError`] where there are no members, one cannot be loaded, has other weights than the first, or weights
-    /// that are not finite or all 0.
+    /// [`EnsembleError`] if there are no members, or a member cannot be loaded, has other weights than the first, or
+    /// has weights that are not finite or all 0.
     pub fn weight_diversity(&self) -> Result<WeightDiversity, EnsembleError> {
         let (mut distances, mut cosines) = (vec![], vec![]);
         for i in 0..self.len() {
@@ -66,7 +68,7 @@ impl<M: Module> Ensemble<M> {
     }
 
     fn weights(&self, member: usize) -> Result<Weights, EnsembleError> {
-        // Burn says of a model that trains which parameters do.
+        // Only a model in training mode marks its trained parameters.
         let model = self.member(member)?.into_owned().train();
         let weights = ByParameter::weights(&model, |_, trains| trains);
         let tensors: Vec<Tensor<1>> =
@@ -78,11 +80,11 @@ impl<M: Module> Ensemble<M> {
         }
     }
 
-    /// How far the predictions of the members for a loader are from each other, for models that give logits over their
-    /// last dimension. Each member takes one pass, as in [`predict`](Self::predict); the predictions of all are in memory.
+    /// Compares the predictions of the members for a loader pairwise, for models that give logits over the last
+    /// dimension. Each member takes one pass, as in [`predict`](Self::predict); all predictions are kept in memory.
     ///
     /// # Errors
-    /// As [`predict`](Self::predict).
+    /// The same as [`predict`](Self::predict).
     pub fn prediction_diversity<B, const D: usize>(
         &self,
         loader: &dyn DataLoader<B>,
@@ -113,7 +115,7 @@ impl<M: Module> Ensemble<M> {
     }
 }
 
-/// Σ (p − q)(ln p − ln q) of logarithms; a class that both exclude adds nothing.
+/// Σ (p − q)(ln p − ln q) from logarithms; a class with p = q = 0 adds nothing.
 fn divergence<const D: usize>(ln_p: Tensor<D>, ln_q: Tensor<D>) -> Tensor<1> {
     let ratio = ln_p.clone() - ln_q.clone();
     let ratio = ratio.clone().mask_fill(ratio.is_nan(), 0.0);

@@ -1,19 +1,19 @@
-//! Why models cannot answer together.
+//! The errors of ensembles.
 
 use crate::checkpoint::CheckpointError;
 use thiserror::Error;
 
-/// Why an [`Ensemble`](crate::Ensemble) cannot answer, or be compared.
+/// Why an [`Ensemble`](crate::Ensemble) cannot predict, or its members cannot be compared.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EnsembleError {
     /// It has no members.
     #[error("ensemble: it has no members; is there a snapshot in the folder?")]
     NoMembers,
-    /// There is nothing to answer to.
+    /// The loader is empty.
     #[error("ensemble: the loader gives no batches")]
     NoBatches,
-    /// A member cannot be loaded, or is of another architecture.
+    /// A member cannot be loaded, or has another architecture.
     #[error("ensemble: {member}: {error}")]
     Member {
         /// The member.
@@ -29,45 +29,45 @@ pub enum EnsembleError {
     },
     /// The loader gave another number of batches than before.
     #[error(
-        "ensemble: {member} was given {found} batches, and those before it {expected}; the loader must give the same \
-         batches in every pass"
+        "ensemble: {member} got {found} batches, but the members before it got {expected}; the loader must give the \
+         same batches in every pass"
     )]
     Batches {
         /// The member.
         member: String,
         /// Its batches.
         found: usize,
-        /// Those of the members before.
+        /// The batches of the members before it.
         expected: usize,
     },
-    /// A member gives something of another shape than those before it.
+    /// The output of a member has another shape than that of the members before it.
     #[error(
-        "ensemble: {member} gives {found:?} for batch {batch}, and those before it {expected:?}; members must have the \
-         same classes, and the loader must give the same batches in every pass"
+        "ensemble: {member} gives the shape {found:?} for batch {batch}, but the members before it give {expected:?}; \
+         members must have the same classes, and the loader must give the same batches in every pass"
     )]
     Shape {
         /// The member.
         member: String,
         /// The batch, from 0.
         batch: usize,
-        /// The shape that it gives.
+        /// The shape of its output.
         found: Vec<usize>,
-        /// That of the members before.
+        /// The shape that the members before it give.
         expected: Vec<usize>,
     },
-    /// A member predicts what is no number.
-    #[error("ensemble: {member} predicts values that are NaN or infinite; leave it out")]
+    /// A member predicts NaN or infinity.
+    #[error("ensemble: {member} predicts values that are NaN or infinite; remove it")]
     NotFinite {
         /// The member.
         member: String,
     },
-    /// A member has other weights than those before it.
-    #[error("ensemble: {member} has weights of other shapes than those before it")]
+    /// The weights of a member have other shapes than those of the members before it.
+    #[error("ensemble: {member} has weights of other shapes than the members before it")]
     OtherWeights {
         /// The member.
         member: String,
     },
-    /// A member has weights that cannot be compared.
+    /// The weights of a member cannot be compared.
     #[error("ensemble: the weights of {member} have the norm {norm}; allowed: finite and above 0")]
     Norm {
         /// The member.

@@ -1,4 +1,4 @@
-//! Several models that answer together.
+//! Averages the predictions of several models.
 
 mod diversity;
 mod error;
@@ -19,11 +19,11 @@ use burn::tensor::{Bool, FloatDType, Tensor};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-/// Several models of one architecture that answer together: the snapshots of a run, or any others.
+/// Averages the predictions of several models of one architecture, for example the snapshots of a run.
 ///
-/// Members in files are loaded one after the other, and each passes over the data once: memory holds one model, the
-/// predictions so far and its own, however many members there are. To answer batch by batch instead, load all of
-/// them once: [`loaded`](Self::loaded). Members are in their `valid()` form, and predictions in f32 at least.
+/// Members in files are loaded one at a time, and each makes one pass over the data: memory holds one model, its
+/// predictions and their running mean, whatever the number of members. To predict batch by batch instead, load all
+/// members once with [`loaded`](Self::loaded). Members are in their `valid()` form, and predictions in at least f32.
 ///
 /// ```
 /// use burn_anneal::prelude::*;
@@ -45,45 +45,46 @@ pub struct Ensemble<M> {
     mean_of: MeanOf,
 }
 
-/// What is averaged.
+/// The quantity that an [`Ensemble`] averages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MeanOf {
-    /// Probabilities, the softmax over the last dimension of what a model gives. What comes back are their logarithms,
-    /// which are logits too: a softmax of them gives the mean of m members,
+    /// Probabilities, the softmax over the last dimension of the output. The result is their logarithms, which are
+    /// logits too: their softmax gives the mean of m members,
     ///
     /// ```text
     /// ln p̄ = ln Σ_i e^(ln p_i) − ln m
     /// ```
     ///
-    /// summed so that nothing overflows, and no small probability becomes 0.
+    /// summed so that nothing overflows and no small probability underflows to 0.
     #[default]
     Probabilities,
-    /// What a model gives, as it is: logits, or the values of a regression. The softmax of mean logits is the
-    /// geometric mean of the probabilities, scaled to add up to 1.
+    /// The outputs themselves: logits, or the values of a regression. The softmax of mean logits is the normalized
+    /// geometric mean of the probabilities.
     Outputs,
 }
 
 #[derive(Clone, Debug)]
 enum Members<M> {
-    /// Records, and what each is loaded into.
+    /// Records, and the model to load each into.
     Files(Vec<PathBuf>, M),
     Models(Vec<M>),
 }
 
 impl<M: Module> Ensemble<M> {
-    /// Of records of models in files, such as [`Snapshot`](crate::Snapshot)s, each to be loaded into `model`.
+    /// Makes an ensemble of model records in files, for example [`Snapshot`](crate::Snapshot)s, each loaded into
+    /// `model`.
     pub fn of<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, model: M) -> Self {
         let files = files.into_iter().map(|path| path.as_ref().to_path_buf()).collect();
         Self { members: Members::Files(files, model), mean_of: MeanOf::default() }
     }
 
-    /// Of models, which are kept.
+    /// Makes an ensemble of models in memory.
     pub fn of_models(models: impl IntoIterator<Item = M>) -> Self {
         let models = models.into_iter().map(|model| model.valid()).collect();
         Self { members: Members::Models(models), mean_of: MeanOf::default() }
     }
 
-    /// What is averaged: probabilities unless said otherwise.
+    /// Sets the quantity to average; by default probabilities.
     #[must_use]
     pub fn mean_of(mut self, mean_of: MeanOf) -> Self {
         self.mean_of = mean_of;
@@ -98,30 +99,30 @@ impl<M: Module> Ensemble<M> {
         }
     }
 
-    /// Whether it has none, and can answer nothing.
+    /// Whether it has no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// With all members in memory.
+    /// Loads all members into memory.
     ///
     /// # Errors
-    /// [`EnsembleError::Member`] where one cannot be loaded.
+    /// [`EnsembleError::Member`] if one cannot be loaded.
     pub fn loaded(self) -> Result<Self, EnsembleError> {
         let models = (0..self.len()).map(|index| self.member(index).map(Cow::into_owned));
         let models: Vec<M> = models.collect::<Result<_, _>>()?;
         Ok(Self::of_models(models).mean_of(self.mean_of))
     }
 
-    /// The mean of all members for each batch of a loader, in order.
+    /// Averages the predictions of all members for each batch of a loader, in order.
     ///
-    /// Each member takes a pass over the loader, which must give the same batches each time: a test loader does, a
-    /// [`SeededLoader`](crate::SeededLoader) gives its first epoch, one that Burn shuffles must not be used. Progress is
-    /// logged, a line for each member.
+    /// Each member makes a pass over the loader, which must give the same batches each time: a test loader does, and a
+    /// [`SeededLoader`](crate::SeededLoader) gives its first epoch; do not use a loader that Burn shuffles. Logs one
+    /// line per member.
     ///
     /// # Errors
-    /// [`EnsembleError`] where there are no members or no batches, a member cannot be loaded or gives something else
-    /// than the first, or a prediction is NaN or infinite.
+    /// [`EnsembleError`] if there are no members or no batches, a member cannot be loaded or has other outputs than the
+    /// first, or a prediction is NaN or infinite.
     pub fn predict<B, const D: usize>(
         &self,
         loader: &dyn DataLoader<B>,
@@ -130,10 +131,10 @@ impl<M: Module> Ensemble<M> {
         self.mean(|| epoch(loader), forward)
     }
 
-    /// The mean of all members for one batch; those in files are loaded anew each time.
+    /// Averages the predictions of all members for one batch; members in files are loaded each time.
     ///
     /// # Errors
-    /// As [`predict`](Self::predict).
+    /// The same as [`predict`](Self::predict).
     pub fn predict_batch<B: Clone, const D: usize>(
         &self,
         batch: B,
@@ -168,7 +169,7 @@ impl<M: Module> Ensemble<M> {
         }
     }
 
-    /// What a member gives for each batch, ready to be averaged.
+    /// The outputs of a member for each batch, ready to be averaged.
     fn answers<B, const D: usize>(
         &self,
         member: usize,
@@ -177,7 +178,7 @@ impl<M: Module> Ensemble<M> {
         mean_of: MeanOf,
     ) -> Result<Vec<Tensor<D>>, EnsembleError> {
         let model = self.member(member)?;
-        log::info!("{} answers", self.name(member));
+        log::info!("{} predicts", self.name(member));
         let answer = |batch: Result<B, DatasetError>| {
             let batch = batch.map_err(|error| EnsembleError::Data { reason: error.to_string() })?;
             Ok(mean_of.term(in_f32(forward(&model, batch).without_autodiff())))
@@ -193,7 +194,7 @@ impl<M: Module> Ensemble<M> {
         }
     }
 
-    /// What a member and those before it give for the same batches.
+    /// Pairs the outputs of a member with those before it, for the same batches.
     fn alike<const D: usize>(
         &self,
         member: usize,
@@ -237,7 +238,7 @@ impl<M: Module> Ensemble<M> {
     }
 }
 
-/// The first epoch of a loader that knows its epochs, each time.
+/// The batches of a loader; always the first epoch if it knows its epochs.
 fn epoch<B>(loader: &dyn DataLoader<B>) -> impl Iterator<Item = Result<B, DatasetError>> {
     look(loader, EpochStart { epoch: 1, batches: 0 }).0
 }
@@ -252,7 +253,7 @@ fn numbers(tensors: Vec<Tensor<1>>) -> Result<Vec<f64>, EnsembleError> {
 }
 
 impl MeanOf {
-    /// What is added up.
+    /// The terms of the sum.
     fn term<const D: usize>(self, output: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Probabilities => log_softmax(output, D - 1),
@@ -260,7 +261,7 @@ impl MeanOf {
         }
     }
 
-    /// 0 where all may be added up: the logarithm of a probability of 0 may, NaN may not.
+    /// 0 if all terms can be summed; the logarithm of a probability of 0 can, NaN cannot.
     fn wrong<const D: usize>(self, term: Tensor<D>) -> Tensor<1> {
         let wrong: Tensor<D, Bool> = match self {
             Self::Probabilities => term.is_nan(),
@@ -277,10 +278,10 @@ impl MeanOf {
     }
 }
 
-/// ln(e^a + e^b), with the larger taken out.
+/// ln(e^a + e^b), with the larger factored out.
 fn log_add_exp<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     let larger = a.clone().max_pair(b.clone());
-    // Of two that are −∞ nothing can be taken out.
+    // Two that are −∞ have nothing to factor out.
     let larger = larger.clone().mask_fill(larger.is_inf(), 0.0);
     ((a - larger.clone()).exp() + (b - larger.clone()).exp()).log() + larger
 }

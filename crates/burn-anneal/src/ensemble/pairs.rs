@@ -1,9 +1,9 @@
-//! A number for each two members.
+//! A number for each pair of members.
 
 use super::EnsembleError;
 use std::fmt;
 
-/// A number for each two members of an ensemble, the same both ways. As text it is a table, without what it has twice.
+/// A symmetric number for each pair of ensemble members. Displays as a triangular table.
 ///
 /// ```
 /// # use burn_anneal::prelude::*;
@@ -22,7 +22,7 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Of at least one member, with the numbers of (1, 0), (2, 0), (2, 1), …
+    /// Makes pairs of at least one member from the numbers of (1, 0), (2, 0), (2, 1), …
     pub(super) fn new(members: usize, values: Vec<f64>) -> Result<Self, EnsembleError> {
         match members {
             0 => Err(EnsembleError::NoMembers),
@@ -35,13 +35,13 @@ impl Pairs {
         self.members
     }
 
-    /// The number of two members, counted from 0; `None` for a member and itself, and for one that is not there.
+    /// The number of members `i` and `j`, counted from 0; `None` if they are the same or do not exist.
     pub fn get(&self, i: usize, j: usize) -> Option<f64> {
         let (i, j) = (i.max(j), i.min(j));
         (i != j && i < self.members).then(|| self.values[i * (i - 1) / 2 + j])
     }
 
-    /// The mean over all pairs; `None` of fewer than two members.
+    /// The mean over all pairs; `None` with fewer than two members.
     pub fn mean(&self) -> Option<f64> {
         let pairs = self.values.len();
         (pairs > 0).then(|| self.values.iter().sum::<f64>() / pairs as f64)

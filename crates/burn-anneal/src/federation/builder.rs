@@ -1,8 +1,8 @@
-//! From the builders of clients to a federation.
+//! Builds a federation from the builders of its clients.
 
 use super::{Federation, FederationError, check_model, newest};
 use crate::builder::LearnerBuilder;
-use crate::groups::parameters;
+use crate::groups::found;
 use crate::update::Monitored;
 use anneal_control::{Controllers, Needs, ServerRate};
 use anneal_schedule::RunLength;
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 ///
 /// | part | default | range |
 /// | --- | --- | --- |
-/// | `clients` | required | at least 1, with the same parameters; each begins a run of its own |
+/// | `clients` | required | at least 1, with the same parameters; each starts its own run |
 /// | `rounds` | required | at least 1 |
 /// | [`server_rate`](Self::server_rate) | the mean of the clients' weights | see [`ServerRate`] |
-/// | [`server`](Self::server) | | in the place of a rate: an optimizer of the server's own |
+/// | [`server`](Self::server) | | the server's own optimizer, instead of a rate |
 /// | [`client_weights`](Self::client_weights) | 1 each | finite, above 0 |
 #[must_use]
 pub struct FederationBuilder<M> {
@@ -42,15 +42,15 @@ impl<M> fmt::Debug for FederationBuilder<M> {
     }
 }
 
-/// What the server makes of the mean of the clients.
+/// How the server uses the mean of the clients.
 enum Server<M> {
     Rate(ServerRate),
     Own(Box<LearnerBuilder<M>>),
 }
 
 impl<M: Module> FederationBuilder<M> {
-    /// With the builders of the clients, often clones of one, and the number of rounds. The length of a client's run is that
-    /// of its own updates: rounds × local steps. The server begins at the model of the first client.
+    /// Makes a builder from the builders of the clients (often clones of one) and the number of rounds. The length of a
+    /// client's run is its own updates: rounds × local steps. The server starts from the model of the first client.
     pub fn new(clients: impl IntoIterator<Item = LearnerBuilder<M>>, rounds: u64) -> Self {
         Self {
             clients: clients.into_iter().collect(),
@@ -63,37 +63,37 @@ impl<M: Module> FederationBuilder<M> {
         }
     }
 
-    /// The rate of the server over the rounds, and its momentum.
+    /// Sets the server's rate over the rounds and its momentum.
     pub fn server_rate(self, rate: ServerRate) -> Self {
         Self { server: Server::Rate(rate), ..self }
     }
 
-    /// A server with an optimizer, a schedule over rounds, averages, clipping and all else of its own, and the model to begin
-    /// with, in f32. The length of its run is the rounds. Its gradient is −Δ, w − Σ p_i w_i: with Adam it is FedAdam. Its
-    /// controllers may need that gradient; it has no loss, tasks, batches or metrics.
+    /// Uses a server with its own optimizer, schedule over rounds, averages, clipping and so on, and its own start
+    /// model in f32. The length of its run is the number of rounds. Its gradient is −Δ = w − Σ p_i w_i: with Adam this
+    /// is FedAdam. Its controllers may use that gradient, but there are no loss, tasks, batches or metrics.
     pub fn server(self, server: LearnerBuilder<M>) -> Self {
         Self { server: Server::Own(Box::new(server)), ..self }
     }
 
-    /// How much each client counts, such as its items; only their proportions matter.
+    /// Sets the weight of each client, for example its number of items; only the proportions matter.
     pub fn client_weights(self, weights: impl IntoIterator<Item = f64>) -> Self {
         Self { weights: Some(weights.into_iter().collect()), ..self }
     }
 
-    /// Clients begin each round without a state of their optimizers, momentum for instance, as in a federation so
-    /// large that none is met twice. Their averages begin anew with it; schedules and controllers go on.
+    /// Resets the clients' optimizer states (for example momentum) before each round, as in a federation so large that
+    /// no client takes part twice. This also restarts their averages; schedules and controllers continue.
     pub fn stateless_clients(self) -> Self {
         Self { is_stateless: true, ..self }
     }
 
-    /// Leaves clients out of a round whose weights are NaN or infinite after it, and forgets the states of their optimizers,
-    /// instead of ending in an error. [`Round::not_finite`](super::Round::not_finite) names them. If all are, it is still an
-    /// error.
+    /// Skips clients whose weights are NaN or infinite after a round, and resets their optimizer states, instead of
+    /// returning an error. [`Round::not_finite`](super::Round::not_finite) lists them. If all clients are not finite,
+    /// it is still an error.
     pub fn leave_out_not_finite(self) -> Self {
         Self { leaves_out: true, ..self }
     }
 
-    /// Goes on from the newest round in a directory that [`Federation::save`] saved whole; where there is none, it begins anew.
+    /// Resumes from the newest complete round that [`Federation::save`] saved in a directory; without one, starts anew.
     pub fn resume(self, directory: impl AsRef<Path>) -> Self {
         Self { resume: Some(directory.as_ref().to_path_buf()), ..self }
     }
@@ -101,7 +101,7 @@ impl<M: Module> FederationBuilder<M> {
     /// Checks all parts and builds the federation.
     ///
     /// # Errors
-    /// [`FederationError`] says which part, which field or client, and what is allowed.
+    /// [`FederationError`] names the part, the field or client, and the allowed range.
     pub fn build(self) -> Result<Federation<M>, FederationError> {
         let count = self.clients.len();
         let first = self.clients.first().ok_or(FederationError::NoClients)?;
@@ -135,7 +135,7 @@ impl<M: Module> FederationBuilder<M> {
         let server = server.build_loop();
         let server = server.map_err(|error| FederationError::BuildServer(error.into()))?;
         check_controllers(&server.monitor().slot().lock().controllers)?;
-        let parameters = parameters(&server.monitor().release(server.model().clone()));
+        let parameters = found(&server.monitor().release(server.model().clone()));
         let mut clients = vec![];
         for (client, builder) in builders.into_iter().enumerate() {
             let training = builder
@@ -144,7 +144,7 @@ impl<M: Module> FederationBuilder<M> {
             if training.monitor().plan.averaging.by_optimizer {
                 return Err(FederationError::ScheduleFree { client });
             }
-            check_model(client, &parameters, &super::parameters(training.model()))?;
+            check_model(client, &parameters, &found(training.model()))?;
             clients.push(training);
         }
         let (is_stateless, leaves_out) = (self.is_stateless, self.leaves_out);
@@ -152,7 +152,7 @@ impl<M: Module> FederationBuilder<M> {
     }
 }
 
-/// Whether the controllers of the server need what a round has.
+/// Checks that the server's controllers need only what a round has.
 fn check_controllers(controllers: &Controllers) -> Result<(), FederationError> {
     let with = |has: fn(Needs) -> bool| {
         let mut names = controllers.names();

@@ -1,4 +1,4 @@
-//! Why rounds of local training cannot begin, or go on.
+//! The errors of rounds of local training.
 
 use crate::build_error::BuildError;
 use crate::checkpoint::CheckpointError;
@@ -12,18 +12,18 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FederationError {
-    /// There is no client, or none takes part in a round.
+    /// There are no clients, or none takes part in a round.
     #[error("clients: 0; allowed: at least 1")]
     NoClients,
-    /// A client was asked for that is not there, or twice.
+    /// A client does not exist, or is named twice.
     #[error("client {client}: allowed: each of 0 to {last} at most once in a round")]
     NoSuchClient {
         /// The client.
         client: usize,
-        /// The last that there is.
+        /// The last client.
         last: usize,
     },
-    /// There is not one weight for each client.
+    /// There are more or fewer weights than clients.
     #[error("client_weights: {weights} weights for {clients} clients; give one for each")]
     WeightCount {
         /// The weights.
@@ -53,7 +53,7 @@ pub enum FederationError {
     /// The server cannot be built.
     #[error("server: {0}")]
     BuildServer(Box<BuildError>),
-    /// The model of a client is not built as that of the server is.
+    /// The model of a client differs from the server's.
     #[error(
         "client {client}: its model has {found}, where the server's has {expected}; all models must have the same \
          parameters"
@@ -68,7 +68,7 @@ pub enum FederationError {
     },
     /// A controller of the server needs what a round does not have.
     #[error(
-        "server: controller `{controller}` needs {needs}, and a round has only the gradient −Δ"
+        "server: controller `{controller}` needs {needs}, but a round has only the gradient −Δ"
     )]
     ServerController {
         /// Its name.
@@ -76,27 +76,28 @@ pub enum FederationError {
         /// What it needs.
         needs: &'static str,
     },
-    /// A client's optimizer keeps weights that a round would not set.
+    /// A client's optimizer keeps weights of its own, which a round does not set.
     #[error(
-        "client {client}: a schedule-free optimizer trains at other weights than it is evaluated at, and a round sets \
-         one of them alone; give it another optimizer"
+        "client {client}: a schedule-free optimizer has separate weights for training and evaluation, but a round sets \
+         only one of them; give the client another optimizer"
     )]
     ScheduleFree {
         /// The client.
         client: usize,
     },
-    /// The local updates of a client failed; the server's weights are those of before the round.
+    /// The local updates of a client failed; the server keeps its weights from before the round.
     #[error("client {client}: {error}")]
     Client {
         /// The client.
         client: usize,
-        /// What its local updates gave back.
+        /// The error of its local updates.
         error: Box<dyn Error + Send + Sync>,
     },
-    /// The local updates of a client ended in weights that are NaN or infinite; the server's weights are those of before the round.
+    /// A client's weights are NaN or infinite after its local updates; the server keeps its weights from before the
+    /// round.
     #[error(
-        "client {client}: `{parameter}` is NaN or infinite after its local updates; lower its rate, or leave such \
-         clients out by leave_out_not_finite()"
+        "client {client}: `{parameter}` is NaN or infinite after its local updates; lower its rate, or skip such \
+         clients with leave_out_not_finite()"
     )]
     ClientNotFinite {
         /// The client.
@@ -104,16 +105,16 @@ pub enum FederationError {
         /// The parameter.
         parameter: String,
     },
-    /// The server has weights that are NaN or infinite, before any client trains.
+    /// The server's weights are NaN or infinite before any client trains.
     #[error("server: `{parameter}` is NaN or infinite; lower the server's rate")]
     ServerNotFinite {
         /// The parameter.
         parameter: String,
     },
-    /// The server's update failed; its weights are those of before the round, and no further round can be made.
+    /// The server's update failed; it keeps its weights from before the round, and no further round is possible.
     #[error("server: {0}")]
     Server(Arc<UpdateError>),
-    /// A checkpoint cannot be written, or not be found.
+    /// A checkpoint cannot be written or found.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }

@@ -1,4 +1,4 @@
-//! Local updates of several clients, and what a server makes of them.
+//! Federated averaging: local updates of several clients, combined by a server.
 
 mod builder;
 mod error;
@@ -11,7 +11,7 @@ pub use round::Round;
 pub use split::{ClientSplit, SplitError};
 
 use crate::checkpoint::Checkpoint;
-use crate::groups::{Parameter, parameters};
+use crate::groups::{Found, Parameter, found};
 use crate::training_loop::TrainingLoop;
 use crate::update::{Monitored, in_f32};
 use burn::module::{Module, ParamId};
@@ -21,31 +21,32 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What the local updates of a client give back.
+/// The result of a client's local updates.
 type Trained = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// Clients that train a model by local updates, and a server that puts their weights together after each round: federated
-/// averaging, and local SGD. Built by a [`FederationBuilder`]; all of it is on one machine.
+/// Federated averaging and local SGD: clients train a model by local updates, and a server combines their weights after
+/// each round. Built by a [`FederationBuilder`]; everything runs on one machine.
 ///
-/// In a round every client that takes part begins at the server's weights w, and makes updates of its own. With p_i the weight
-/// of client i, over the sum of those that take part, the server then does
+/// In a round, each participating client starts from the server's weights w and makes its own updates. The server then
+/// computes, with p_i the weight of client i as a share of the participants' sum,
 ///
 /// ```text
 /// Δ = Σ p_i w_i − w        v ← μ v + Δ        w ← w + η(r) v
 /// ```
 ///
-/// or what an [optimizer of its own](FederationBuilder::server) makes of the gradient −Δ.
+/// or applies [its own optimizer](FederationBuilder::server) to the gradient −Δ.
 ///
-/// - Running statistics s, such as those of batch norms, become Σ p_i s_i, whatever rate and momentum are. A mean of variances
-///   leaves out how far the clients' means are apart; [`recompute_statistics`](crate::recompute_statistics()) measures them.
-/// - What no client moves in a round, such as a frozen parameter, has a Δ of exactly 0. The server leaves it as it is, bit for bit,
-///   unless it moved before and there is momentum, or an optimizer of the server's own moves it, by weight decay for instance: freeze
-///   it there too. Integers, booleans and quantized weights stay what they are in each client.
-/// - Each client keeps the state of its optimizer, its controllers and its averages from round to round, and its schedule goes
-///   on with its own updates: that of a client that sits a round out waits.
-/// - In half precision the server is in f32, and the clients' master weights count, and are set.
+/// - Running statistics s, for example of batch norms, become Σ p_i s_i, whatever the rate and momentum. A mean of
+///   variances ignores the distance between the clients' means; [`recompute_statistics`](crate::recompute_statistics())
+///   recomputes them from data.
+/// - A parameter that no client changes in a round, for example a frozen one, has a Δ of exactly 0. The server keeps it
+///   bit for bit, unless momentum from earlier changes or the server's own optimizer (for example by weight decay)
+///   moves it: freeze it there too. Integers, booleans and quantized weights stay as they are in each client.
+/// - Each client keeps the state of its optimizer, controllers and averages from round to round, and its schedule
+///   counts its own updates: the schedule of a client that skips a round waits.
+/// - In half precision, the server is in f32; it averages and sets the clients' master weights.
 ///
-/// Beside the clients' updates a round takes the memory of their changes, and two reads from the device.
+/// A round needs memory for the clients' changes, and two reads from the device.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -88,8 +89,8 @@ pub struct Federation<M> {
     clients: Vec<TrainingLoop<M>>,
     /// The weight of each client.
     weights: Vec<f64>,
-    /// Those of the server's model, as it trains without groups.
-    parameters: Vec<Parameter>,
+    /// The parameters of the server's model, which trains without groups.
+    parameters: Vec<Found>,
     is_stateless: bool,
     leaves_out: bool,
 }
@@ -104,15 +105,15 @@ impl<M> fmt::Debug for Federation<M> {
 }
 
 impl<M: Module> Federation<M> {
-    /// Makes a round of all clients: `train` makes the local updates of each, in the order of their numbers.
+    /// Makes a round of all clients: `train` makes the local updates of each, in order.
     ///
     /// # Errors
-    /// [`FederationError`], with the weights and statistics of the server as they were before: where they are not finite, before any
-    /// client trains; where `train` fails, a client's weights are not finite, or its model is another one; and where the server's
-    /// update fails, after which no further round can be made.
+    /// [`FederationError`], with the server's weights and statistics unchanged: if they are not finite, before any
+    /// client trains; if `train` fails, or a client's weights are not finite, or its model differs; and if the server's
+    /// update fails, after which no further round is possible.
     ///
-    /// Clients are not taken back: those that have trained by then keep the state of their optimizers, and have used up these
-    /// steps of their schedules. A round that is made again trains them again.
+    /// Clients are not rolled back: those that have trained keep their optimizer states and their place in their
+    /// schedules. Repeating the round trains them again.
     pub fn round(
         &mut self,
         train: impl FnMut(usize, &mut TrainingLoop<M>) -> Trained,
@@ -121,10 +122,10 @@ impl<M: Module> Federation<M> {
         self.round_of(&all, train)
     }
 
-    /// As [`round`](Self::round), of some of the clients, such as a random sample for each round.
+    /// Like [`round`](Self::round), with some of the clients, for example a random sample per round.
     ///
     /// # Errors
-    /// As [`round`](Self::round), and where none takes part, one twice, or one that is not there.
+    /// The same as [`round`](Self::round), and if no client takes part, one is named twice, or one does not exist.
     pub fn round_of(
         &mut self,
         clients: &[usize],
@@ -159,7 +160,7 @@ impl<M: Module> Federation<M> {
         Ok(outcome.into_round(number, server_rate, not_finite))
     }
 
-    /// What the local updates of clients change, which begin at these weights.
+    /// The changes by the local updates of clients that start from these weights.
     fn local_updates(
         &mut self,
         clients: &[usize],
@@ -181,7 +182,7 @@ impl<M: Module> Federation<M> {
         Ok(changes)
     }
 
-    /// The server's update. Gives its rate; where none is made, the server keeps the weights and statistics of before.
+    /// Makes the server's update and returns its rate. Without an update, the server keeps its weights and statistics.
     fn synchronize(
         &mut self,
         before: &[Tensor<1>],
@@ -220,12 +221,12 @@ impl<M: Module> Federation<M> {
     }
 
     fn check_model(&self, client: usize) -> Result<(), FederationError> {
-        check_model(client, &self.parameters, &parameters(self.clients[client].model()))
+        check_model(client, &self.parameters, &found(self.clients[client].model()))
     }
 
     fn of(&self, id: ParamId) -> &Parameter {
-        let of = self.parameters.iter().find(|parameter| parameter.id == Some(id));
-        of.expect("the server's parameters keep their ids")
+        let of = self.parameters.iter().find(|found| found.id == id);
+        &of.expect("the server's parameters keep their ids").parameter
     }
 
     /// The number of the next round.
@@ -238,12 +239,12 @@ impl<M: Module> Federation<M> {
         self.server.model()
     }
 
-    /// The server's model that is to be validated: see [`TrainingLoop::valid`].
+    /// The server's model for validation; see [`TrainingLoop::valid`].
     pub fn valid(&self) -> M {
         self.server.valid()
     }
 
-    /// Gives the server's model back.
+    /// Returns the server's model.
     pub fn into_model(self) -> M {
         self.server.into_model()
     }
@@ -253,16 +254,16 @@ impl<M: Module> Federation<M> {
         &self.server
     }
 
-    /// The clients, whose models are those that their last local updates left.
+    /// The clients, with their models after the last local updates.
     pub fn clients(&self) -> &[TrainingLoop<M>] {
         &self.clients
     }
 
-    /// Saves all of it after a round, in folders `server`, `client-0`, … of a directory, and deletes all but the last two
-    /// rounds: [`FederationBuilder::resume`] goes on from there, bit for bit.
+    /// Saves everything after a round, in folders `server`, `client-0`, … of a directory, and deletes all but the last
+    /// two rounds. [`FederationBuilder::resume`] continues from there bit for bit.
     ///
     /// # Errors
-    /// [`FederationError::Checkpoint`] where a file cannot be written.
+    /// [`FederationError::Checkpoint`] if a file cannot be written.
     pub fn save(&self, directory: impl AsRef<Path>) -> Result<(), FederationError> {
         let folders = folders(directory.as_ref(), self.clients.len());
         let round = self.next_round() as usize;
@@ -273,24 +274,20 @@ impl<M: Module> Federation<M> {
     }
 }
 
-/// Where the clients' checkpoints are, and last those of the server.
+/// The folders of the clients' checkpoints, and last that of the server.
 fn folders(directory: &Path, clients: usize) -> Vec<PathBuf> {
     let client = |client| directory.join(format!("client-{client}"));
     (0..clients).map(client).chain([directory.join("server")]).collect()
 }
 
-/// The newest checkpoints that clients and server all have, if something was saved.
+/// The newest checkpoints common to clients and server, if anything was saved.
 fn newest(directory: &Path, clients: usize) -> Result<Option<Vec<Checkpoint>>, FederationError> {
     Ok(Checkpoint::newest_of_each(&folders(directory, clients))?)
 }
 
-/// Whether the model of a client has the parameters of the server's.
-fn check_model(
-    client: usize,
-    expected: &[Parameter],
-    found: &[Parameter],
-) -> Result<(), FederationError> {
-    let of = |parameter: Option<&Parameter>| match parameter {
+/// Checks that a client's model has the parameters of the server's.
+fn check_model(client: usize, expected: &[Found], found: &[Found]) -> Result<(), FederationError> {
+    let of = |found: Option<&Found>| match found.map(|found| &found.parameter) {
         Some(Parameter { path, shape, .. }) => format!("`{path}` {shape:?}"),
         None => "no more parameters".into(),
     };

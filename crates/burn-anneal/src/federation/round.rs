@@ -1,46 +1,47 @@
-//! What the local updates of a round changed, and how far the clients came apart.
+//! The changes of a round, and the drift between clients.
 
 use crate::update::{in_f32, numbers};
 use burn::module::ParamId;
 use burn::tensor::Tensor;
 
-/// A round of a [`Federation`](crate::Federation).
+/// The measurements of a round of a [`Federation`](crate::Federation).
 ///
-/// With p_i the clients' weights, which sum to 1 over those that count, w the server's weights before the round and w_i those
-/// that client i came to:
+/// With p_i the weights of the participating clients, which sum to 1, w the server's weights before the round and w_i
+/// those of client i after it:
 ///
 /// ```text
 /// Δ = Σ p_i w_i − w        d_i = ‖w_i − Σ p_j w_j‖        drift = √(Σ p_i d_i²)        movement = ‖Δ‖
 /// ```
 ///
-/// Norms are Euclidean, over all parameters that the model trains; running statistics are not in them.
+/// Norms are Euclidean, over all trained parameters, without running statistics.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Round {
     /// Its number, from 0.
     pub number: u64,
-    /// The clients that count.
+    /// The participating clients, except those that are not finite.
     pub clients: Vec<usize>,
     /// d_i of each of them.
     pub distances: Vec<f64>,
-    /// How far the clients came apart.
+    /// How far the clients drifted apart.
     pub drift: f64,
-    /// How far their mean is from where they began.
+    /// How far their mean moved from the start.
     pub movement: f64,
-    /// The rate of the server; 0 where a controller of its own skipped its update.
+    /// The rate of the server; 0 if its controller skipped the update.
     pub server_rate: f64,
-    /// Clients that were left out, as their weights were not finite.
+    /// Clients that were skipped because their weights were not finite.
     pub not_finite: Vec<usize>,
 }
 
 impl Round {
-    /// The drift over the movement: 0 where all clients agree; above 1 where they undo more than they do. NaN where nothing
+    /// Drift divided by movement: 0 if all clients agree, above 1 if most of their changes cancel, NaN if nothing
     /// moved.
     pub fn relative_drift(&self) -> f64 {
         self.drift / self.movement
     }
 }
 
-/// What the local updates of a client changed.
+/// The changes by a client's local updates.
 pub(super) struct Change {
     pub client: usize,
     /// Its weight among the clients.
@@ -63,19 +64,19 @@ impl Change {
     }
 }
 
-/// What the local updates of all clients changed, and what was measured of it.
+/// The changes by all clients' local updates, and their measurements.
 pub(super) struct Outcome {
     changes: Vec<Change>,
-    /// Σ p_i (w_i − w), exactly 0 where no client moved.
+    /// Σ p_i (w_i − w), exactly 0 where no client changed a weight.
     pub mean: Vec<Tensor<1>>,
-    /// The first parameter of each client that is not finite.
+    /// The first non-finite parameter of each client.
     not_finite: Vec<Option<usize>>,
     distances: Vec<f64>,
     movement: f64,
 }
 
 impl Outcome {
-    /// Measured in one read.
+    /// Measures the changes in one read.
     pub fn of(changes: Vec<Change>, is_trained: &[bool]) -> Self {
         let mean = mean(&changes);
         let trained = || (0..mean.len()).filter(|index| is_trained[*index]);
@@ -102,7 +103,7 @@ impl Outcome {
         lost.filter_map(|(change, lost)| Some((change.client, (*lost)?))).collect()
     }
 
-    /// That of the other clients.
+    /// The outcome of the other clients.
     pub fn without(self, clients: &[usize], is_trained: &[bool]) -> Self {
         let mut changes = self.changes;
         changes.retain(|change| !clients.contains(&change.client));
@@ -140,7 +141,7 @@ fn mean(changes: &[Change]) -> Vec<Tensor<1>> {
     (0..parameters).filter_map(of).collect()
 }
 
-/// The first of these that is not finite, in one read.
+/// The first tensor that is not finite, in one read.
 pub(super) fn not_finite(tensors: &[Tensor<1>]) -> Option<usize> {
     first_set(&numbers(tensors.iter().map(is_not_finite).collect()))
 }
@@ -149,7 +150,7 @@ fn first_set(flags: &[f64]) -> Option<usize> {
     flags.iter().position(|flag| *flag != 0.0)
 }
 
-/// 1 where a number of a tensor is not finite, or else 0.
+/// 1 if any entry of a tensor is not finite, else 0.
 fn is_not_finite(tensor: &Tensor<1>) -> Tensor<1> {
     match tensor.shape().num_elements() {
         0 => Tensor::zeros([1], &tensor.device()),

@@ -1,4 +1,4 @@
-//! How the items of a data set are dealt to clients.
+//! Splits the items of a dataset among clients.
 
 use anneal_control::OutOfRange;
 use rand::seq::SliceRandom;
@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use thiserror::Error;
 
-/// How the items of a data set are dealt to simulated clients, by their labels: alike, or so that clients see other classes.
+/// Splits the items of a dataset among simulated clients by label: evenly, or so that clients see different classes.
 ///
-/// Each item goes to one client, and sizes differ by one at most ([`Shards`](Self::Shards): by one for each shard).
+/// Each item goes to one client, and sizes differ by at most one ([`Shards`](Self::Shards): by one per shard).
 ///
 /// ```
 /// use burn_anneal::ClientSplit;
@@ -28,24 +28,25 @@ use thiserror::Error;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ClientSplit {
-    /// Drawn at random: all clients see all classes.
+    /// At random: all clients see all classes.
     Even,
-    /// So many shards for each client, at least 1. Items are sorted by class, in random order within one, cut into clients ×
-    /// shards parts, and these dealt at random. So a client sees about as many classes as it has shards: exactly or fewer where a
-    /// class is a whole number of shards, at most twice as many where no class is smaller than a shard.
+    /// This many shards per client, at least 1. Items are sorted by class, in random order within a class, cut into
+    /// clients × shards parts, and the parts are dealt at random. A client sees about as many classes as it has shards:
+    /// at most as many if each class is a whole number of shards, at most twice as many if no class is smaller than a
+    /// shard.
     ///
     /// Source: McMahan et al. 2017, "Communication-efficient learning of deep networks from decentralized data", with 2.
     Shards(usize),
-    /// Each client draws its share of each class from a Dirichlet distribution with parameters α p, where p are the shares
-    /// that the classes have of all items, and then its items from those that are left; above 0, finite. At 0.1 most clients
-    /// have one or two classes, at 100 all have all.
+    /// Each client draws its class shares from a Dirichlet distribution with parameters α p, where p are the class
+    /// shares among all items, and then its items from those that are left. α is finite and above 0: at 0.1 most
+    /// clients have one or two classes, at 100 all clients have all classes.
     ///
     /// Source: Hsu, Qi and Brown 2019, "Measuring the effects of non-identical data distribution for federated visual
     /// classification".
     Dirichlet(f64),
 }
 
-/// Why items cannot be dealt.
+/// Why items cannot be split.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum SplitError {
@@ -59,17 +60,17 @@ pub enum SplitError {
         items: usize,
         /// The clients.
         clients: usize,
-        /// How many there must be.
+        /// The least number of items.
         least: usize,
     },
 }
 
 impl ClientSplit {
-    /// The positions of the items of each client, ascending; the same for the same seed.
+    /// The indices of each client's items, ascending; the same for the same seed.
     ///
     /// # Errors
-    /// [`SplitError`] where there is no client, a field is out of its range, or there is not an item for each client, or for
-    /// each shard.
+    /// [`SplitError`] if there is no client, a field is out of its range, or there are fewer items than clients or
+    /// shards.
     pub fn of<L: Ord>(
         self,
         labels: &[L],
@@ -118,13 +119,13 @@ impl ClientSplit {
     }
 }
 
-/// So many parts of a list, whose lengths differ by one at most.
+/// Cuts a list into parts whose lengths differ by at most one.
 fn cut<T>(all: &[T], parts: usize) -> impl Iterator<Item = &[T]> {
     let start = move |part: usize| (part as u128 * all.len() as u128 / parts as u128) as usize;
     (0..parts).map(move |part| &all[start(part)..start(part + 1)])
 }
 
-/// Draws so many items for each client, of classes by shares of its own as long as they have some left.
+/// Draws the items of each client, by its own class shares, from the classes that have items left.
 fn draw(
     mut classes: Vec<Vec<usize>>,
     sizes: impl Iterator<Item = usize>,
@@ -140,7 +141,7 @@ fn draw(
         for _ in 0..size {
             let left = |class: &usize| !classes[*class].is_empty();
             let left: Vec<usize> = (0..classes.len()).filter(left).collect();
-            // Over the largest that is left, as all of them may be below the least number.
+            // Relative to the largest that is left, since all of them may underflow.
             let most = left.iter().map(|&class| logarithms[class]).fold(f64::MIN, f64::max);
             let shares = left.iter().map(|&class| (logarithms[class] - most).exp());
             let mut at = random.random::<f64>() * shares.clone().sum::<f64>();
@@ -156,7 +157,7 @@ fn draw(
     sizes.map(&mut client).collect()
 }
 
-/// The logarithm of a gamma variate of scale 1: Marsaglia and Tsang 2000, for a shape below 1 that of a shape one larger times
+/// The logarithm of a gamma variate of scale 1 (Marsaglia and Tsang 2000): a variate of a shape one larger, times
 /// u^(1/shape).
 fn log_gamma_variate(shape: f64, random: &mut impl Rng) -> f64 {
     let mut uniform = || 1.0 - random.random::<f64>();
@@ -177,7 +178,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// Ten classes of 100 to 109 items, in turns.
+    /// Ten classes of 100 to 109 items, interleaved.
     fn labels() -> Vec<u8> {
         let label = |item: usize| (0..10).map(move |class| (item, class));
         let all = (0..110).flat_map(label);
@@ -224,7 +225,7 @@ mod tests {
         for items in ClientSplit::Shards(2).of(&labels, 10, 5).unwrap() {
             assert!(classes(&items, &labels) <= 2);
         }
-        // Shards of 66 items reach over no more than two classes of 100.
+        // Shards of 66 items span at most two classes of 100.
         let labels = self::labels();
         let dealt = ClientSplit::Shards(2).of(&labels, 8, 5).unwrap();
         assert!(dealt.iter().all(|items| (1..=4).contains(&classes(items, &labels))));
@@ -232,8 +233,8 @@ mod tests {
         assert!(even.iter().all(|items| classes(items, &labels) == 10));
     }
 
-    /// For two classes of equal size a client's share is Beta(α/2, α/2), of variance 1/(4 (α + 1)); among so many items that
-    /// drawing them hardly adds to it, and so many clients that the classes do not run out before most have drawn.
+    /// For two classes of equal size, a client's share is Beta(α/2, α/2), with variance 1/(4 (α + 1)). Drawing this
+    /// many items hardly adds to it, and with this many clients the classes do not run out before most have drawn.
     #[test]
     fn shares_vary_as_a_dirichlet_distribution_says() {
         let (clients, each) = (1_000, 100);

@@ -1,27 +1,27 @@
-//! The batches of a loader, over and over, without moving it on.
+//! The batches of a loader, repeatedly, without advancing it.
 
 use super::FindError;
 use crate::launch::Feed;
 use burn::data::dataloader::DataLoader;
 use std::sync::Arc;
 
-/// Batches of a loader: those of one epoch after those of another.
+/// The batches of a loader, epoch after epoch.
 pub(crate) struct Batches<'a, I> {
     loader: &'a Arc<dyn DataLoader<I>>,
     feed: Feed<'a, I>,
-    /// The epoch that is looked at, from 1.
+    /// The current epoch, from 1.
     epoch: u64,
-    /// How many epochs on is the next.
+    /// The distance to the next epoch.
     stride: u64,
-    /// Epochs that came to their end.
+    /// The number of epochs that have ended.
     pub ended: u64,
 }
 
 /// Why there is no next batch.
 pub(crate) enum NoBatch {
-    /// It cannot be loaded.
+    /// The batch cannot be loaded.
     Failed(String),
-    /// There is none.
+    /// The loader is empty.
     Empty,
 }
 
@@ -35,13 +35,13 @@ impl From<NoBatch> for FindError {
 }
 
 impl<'a, I> Batches<'a, I> {
-    /// From the epoch of this number on, and then those that are `stride` further.
+    /// Starts at this epoch, and continues in steps of `stride` epochs.
     pub fn new(loader: &'a Arc<dyn DataLoader<I>>, epoch: u64, stride: u64) -> Self {
         let feed = Feed::look(loader.as_ref(), epoch);
         Self { loader, feed, epoch, stride, ended: 0 }
     }
 
-    /// The next so many.
+    /// The next `count` batches.
     pub fn many(&mut self, count: u64) -> Result<Vec<I>, NoBatch> {
         (0..count).map(|_| self.next()).collect()
     }

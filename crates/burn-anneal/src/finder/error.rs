@@ -1,4 +1,4 @@
-//! Why no rate could be looked for.
+//! The errors of the rate finders.
 
 use crate::build_error::BuildError;
 use crate::update::UpdateError;
@@ -7,17 +7,17 @@ use anneal_schedule::{AgreementError, Span};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Why no rate could be looked for.
+/// Why a rate finder cannot run.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FindError {
-    /// A setting out of its range.
+    /// A setting is out of its range.
     #[error(transparent)]
     Plan(#[from] OutOfRange),
-    /// What would train could not be built.
+    /// The training cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// Training cannot go on.
+    /// Training cannot continue.
     #[error(transparent)]
     Training(#[from] Arc<UpdateError>),
     /// The run contradicts the loader.
@@ -32,26 +32,26 @@ pub enum FindError {
     /// The loader is empty.
     #[error("the loader has no batches; give it a dataset with at least one item")]
     NoBatches,
-    /// There is nothing to compare with.
+    /// The loss is not finite before the update.
     #[error(
-        "the loss is {loss} before the update; look for NaN in the data, and for what overflows in the model: no rate mends that"
+        "the loss is {loss} before the update; look for NaN in the data and for overflows in the model: no rate can fix this"
     )]
     NotFinite {
-        /// It.
+        /// The loss.
         loss: f64,
     },
-    /// The schedule cannot be held there.
+    /// The position is not in the run.
     #[error(
-        "at: {at} is no place in this run; give it in updates, or tell the builder the length of the run"
+        "at: {at} is no position in this run; give it in updates, or set the length of the run in the builder"
     )]
     At {
-        /// The place.
+        /// The position.
         at: Span,
     },
-    /// The schedule has no rate to multiply.
+    /// The schedule has no rate above 0 to multiply.
     #[error(
-        "the rate of the schedule is 0 at step {step}, and from there on nowhere larger; a rate is found by multiplying \
-         that of the schedule: begin with one above 0"
+        "the rate of the schedule is 0 from step {step} on; the finder multiplies the schedule's rate: start with one \
+         above 0"
     )]
     NoRate {
         /// The step.

@@ -1,4 +1,4 @@
-//! The largest rate that the next update can have.
+//! The largest stable rate of the next update.
 
 use super::batches::Batches;
 use super::{FindError, LrFinder, Seeded, Subject};
@@ -12,26 +12,27 @@ use burn::module::Module;
 use burn::train::{LearnerModel, TrainLoader, TrainOutput, TrainStep};
 use std::fmt;
 
-/// The largest rate at which an update does not raise the loss of its own batch, and what shows it: see
+/// The largest rate at which an update does not raise the loss of its own batch, and how it was found; see
 /// [`LrFinder::first_rate`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct FirstRateFound {
-    /// Where it lies, and how many updates were tried.
+    /// The result, and the number of updates tried.
     pub found: FoundRate,
     /// The loss before the update.
     pub loss: f64,
-    /// The rates that were tried, and the loss after each, in the order in which they were tried. Infinite after an update
-    /// that was skipped.
+    /// The rates tried, in order, and the loss after each; infinite after a skipped update.
     pub tried: Vec<(f64, f64)>,
-    /// Two small rates, and the loss after each, from which the curvature is read; `None` where no rate is stable.
+    /// Two small rates and the loss after each, which give the curvature; `None` if no rate is stable.
     pub small: Option<[(f64, f64); 2]>,
 }
 
-/// What the small rates are of the largest: so small that a loss is nearly quadratic, so large that f32 sees it.
+/// The small rates, as shares of the largest: so small that the loss is nearly quadratic, so large that f32 resolves
+/// it.
 const SMALL: [f64; 2] = [1.0 / 64.0, 1.0 / 32.0];
 
 impl FirstRateFound {
-    /// A rate that does not raise the loss, as large as was found.
+    /// The largest rate found that does not raise the loss.
     pub fn rate(&self) -> Option<f64> {
         self.found.largest.rate()
     }
@@ -43,9 +44,9 @@ impl FirstRateFound {
     /// gradient_squared = g·u        curvature = uᵀHu / g·u
     /// ```
     ///
-    /// For plain SGD u = g, so the curvature is the Rayleigh quotient of the gradient: where the loss is smooth, at most the
-    /// largest eigenvalue of the Hessian. For another optimizer it is the quotient in the optimizer's own measure. `None` where no rate is stable, or
-    /// the losses do not fall.
+    /// For plain SGD u = g, so the curvature is the Rayleigh quotient of the gradient: for a smooth loss, at most the
+    /// largest eigenvalue of the Hessian. For other optimizers it is the quotient in the optimizer's own metric. `None`
+    /// if no rate is stable or the losses do not fall.
     pub fn along_update(&self) -> Option<TwoSteps> {
         let [first, second] = self.small?;
         TwoSteps::new(self.loss, first, second).ok()
@@ -76,13 +77,13 @@ impl fmt::Display for FirstRateFound {
     }
 }
 
-/// What a copy is passed, and how it makes an update of that.
+/// How a copy makes its passes and its update.
 pub(super) struct Trial<'a, M> {
     pub pass: &'a mut dyn FnMut(&mut TrainingLoop<M>),
     pub make: &'a dyn Fn(&mut TrainingLoop<M>) -> Result<bool, FindError>,
 }
 
-/// Tries the next update of `base` at one rate after another, with its schedule held at `step`.
+/// Tries the next update of `base` at several rates, with its schedule held at `step`.
 pub(super) fn first_rate<M: Module>(
     base: &TrainingLoop<M>,
     step: u64,
@@ -131,15 +132,15 @@ pub(super) fn first_rate<M: Module>(
 }
 
 impl LrFinder {
-    /// Looks for the largest rate at which the first update does not raise the loss of its own batch, by bisection:
+    /// Finds the largest rate at which the first update does not raise the loss of its own batch, by bisection:
     ///
     /// ```text
     /// loss(w − η u) ≤ loss(w)
     /// ```
     ///
-    /// with the update u of what the builder trains, groups, decay and precision included. It is a bound: a warm-up begins
-    /// well below it. It takes about a dozen updates, each with a pass of the same batch, in which dropout drops the same.
-    /// The bounds are those of the [`sweep`](Self::sweep).
+    /// with the update u of the built training, including groups, decay and precision. It is an upper bound: a warm-up
+    /// starts well below it. It takes about a dozen updates, each with a pass of the same batch and the same dropout.
+    /// The search is within the rates of the [`sweep`](Self::sweep).
     ///
     /// ```no_run
     /// # use burn::train::{LearnerModel, TrainLoader, TrainStep};
@@ -154,7 +155,7 @@ impl LrFinder {
     /// ```
     ///
     /// # Errors
-    /// [`FindError`] where the run cannot be built, or its loss is not finite.
+    /// [`FindError`] if the run cannot be built, or its loss is not finite.
     pub fn first_rate<M: LearnerModel>(
         &self,
         builder: &LearnerBuilder<M>,
@@ -172,11 +173,11 @@ impl LrFinder {
         first_rate(&base, step, self.bounds_beyond(0.0), &seeded, trial)
     }
 
-    /// As [`first_rate`](Self::first_rate), for the next update of a loop of one's own: `pass` runs a forward and a backward
-    /// pass, of the same batch each time; where the run accumulates, of as many in turns.
+    /// Like [`first_rate`](Self::first_rate), for the next update of a custom loop: `pass` runs a forward and backward
+    /// pass of the same batch each time, or cycles through the batches of an update if the run accumulates.
     ///
     /// # Errors
-    /// [`FindError`] where training cannot go on, or the loss is not finite.
+    /// [`FindError`] if training cannot continue, or the loss is not finite.
     pub fn first_rate_in<M: Module, O: 'static>(
         &self,
         training: &TrainingLoop<M>,
@@ -200,13 +201,13 @@ impl LrFinder {
         Ok((self.step_of(base)?, Seeded::new(base.model(), self.seed)))
     }
 
-    /// The rates of the sweep, and those up to `rate` and a little beyond.
+    /// The rates of the sweep, extended to a little beyond `rate`.
     pub(super) fn bounds_beyond(&self, rate: f64) -> FirstRate {
         FirstRate::new(self.sweep.rate(0), self.sweep.rate(u64::MAX).max(1.5 * rate))
     }
 }
 
-/// Passes all batches of an update.
+/// Runs the passes of all batches of an update.
 pub(super) fn pass_all<M: LearnerModel>(
     copy: &mut TrainingLoop<M>,
     batches: &[<M as TrainStep>::Input],
@@ -218,7 +219,7 @@ pub(super) fn pass_all<M: LearnerModel>(
     }
 }
 
-/// Makes an update as the model's own `TrainStep::optimize` does, and says whether it was not skipped.
+/// Makes an update with the model's own `TrainStep::optimize`; returns whether it was made, not skipped.
 pub(super) fn made<M: LearnerModel>(copy: &mut TrainingLoop<M>) -> Result<bool, FindError> {
     Ok(copy.make(&optimize, None)?.skipped.is_none())
 }

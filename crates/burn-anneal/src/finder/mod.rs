@@ -1,4 +1,4 @@
-//! Finding a rate before a run, on copies of what would train.
+//! Finds a rate before a run, on copies of the training.
 
 mod batches;
 mod error;
@@ -25,19 +25,19 @@ use burn::tensor::Device;
 use burn::train::{LearnerModel, TrainLoader, TrainStep};
 use std::sync::Arc;
 
-/// Epochs of a run of which nobody says how many it has.
+/// The epochs of a run if their number is not given.
 const EPOCHS: usize = 1_000;
 
-/// What a finder trains copies of, and its batches.
+/// The training that a finder copies, and its batches.
 struct Subject<M: LearnerModel> {
     base: TrainingLoop<M>,
     loader: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
-    /// Whether the loader gives next what it would have given.
+    /// Whether the loader is not advanced.
     stays: bool,
 }
 
 impl<M: LearnerModel> LearnerBuilder<M> {
-    /// What would train, with a loader of its batches on its device. Where a run is resumed, it goes on from there.
+    /// The training, with a loader of its batches on its device. A resumed run starts where it continues.
     fn subject(&self, loader: &TrainLoader<M>) -> Result<Subject<M>, FindError> {
         let device = self.devices()?.swap_remove(0);
         let loader = loader.to_device(&device);
@@ -51,7 +51,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         let passes = self.passes();
         let mut builder = self.clone().traceless();
         if builder.model.devices() != [device.clone()] {
-            // Forked, the running statistics of clones would move too.
+            // Without the copy, the running statistics of clones would change too.
             builder.model = deep_copy(&builder.model).fork(&device);
         }
         let how = For {
@@ -73,33 +73,30 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     }
 }
 
-/// The length of a run over such a loader, of which nobody need say how many epochs it has.
+/// The length of a run over this loader; the number of epochs is optional.
 fn run_of(said: RunLength, found: RunLength) -> Result<RunLength, AgreementError> {
     match said.agree(found.epochs(EPOCHS)) {
         Err(AgreementError::Contradiction(Contradiction { what: "epochs", run, .. })) => {
             said.agree(found.epochs(usize::try_from(run).unwrap_or(usize::MAX)))
         }
-        // It has so many updates, in however many epochs.
+        // It has this many updates, in any number of epochs.
         Err(AgreementError::Contradiction(Contradiction { what: "updates", .. })) => Ok(said),
         agreed => agreed,
     }
 }
 
-/// What is to be said of the loader: how often it came to its end, and whether it gives next what it would have given.
+/// The notes about the loader: how often it ended, and whether it was advanced.
 fn notes(ended: u64, stays: bool) -> Vec<String> {
     let repeated = (ended > 0).then(|| {
-        format!(
-            "the loader has fewer batches than are needed: it was gone through {} times",
-            ended + 1
-        )
+        format!("the loader has fewer batches than needed; it was repeated {} times", ended + 1)
     });
     let moved = (!stays).then(|| {
-        "the loader is no SeededLoader: if it shuffles, its next epoch is another than it would have been".into()
+        "the loader is not a SeededLoader: if it shuffles, the search has changed its next epoch".into()
     });
     repeated.into_iter().chain(moved).collect()
 }
 
-/// Seeds the generators of devices, and again when it is dropped: Burn's cannot be read, and so not be put back.
+/// Seeds the generators of devices, and again on drop: Burn's generators cannot be saved and restored.
 struct Seeded {
     devices: Vec<Device>,
     seed: u64,
@@ -112,7 +109,7 @@ impl Seeded {
         seeded
     }
 
-    /// Seeds them for the trial of this number.
+    /// Seeds the generators for the trial of this number.
     fn begin(&self, number: u64) {
         self.devices.iter().for_each(|device| device.seed(self.seed.wrapping_add(number)));
     }

@@ -14,26 +14,26 @@ use burn::train::{LearnerModel, TrainLoader, TrainOutput, TrainStep};
 use std::fmt;
 use std::sync::Arc;
 
-/// A range test: trains copies of a model at rates from very low to very high, and reads from their losses which rate to
-/// train with.
+/// A learning-rate range test: trains copies of a model at rates from very low to very high, and chooses a rate by
+/// their losses.
 ///
-/// It sweeps what will train, not one number: the schedule is held where its rate is highest, and with it the rates of all
-/// groups are multiplied, with their weight decay, momentum, clipping and precision. What it finds is the schedule's peak,
-/// to be put in its place. Groups that are frozen where the schedule is held stay so. Loss scaling works as it will;
-/// controllers of your own and the cap on the rate are left out, for they would answer to the sweep.
+/// It sweeps the whole training: the schedule is held where its rate is highest, and the rates of all groups are
+/// multiplied together, with their weight decay, momentum, clipping and precision. The result is the new peak of the
+/// schedule. Groups that are frozen where the schedule is held stay frozen. Loss scaling stays on; other controllers
+/// and the cap on the rate are disabled, because they would react to the sweep.
 ///
-/// The model, the optimizer, the schedule and a [`SeededLoader`](crate::SeededLoader) are bit for bit as before, also after an
-/// error. What cannot be put back is said: Burn's random generators are seeded before each sweep, and again at the end, with
-/// [`seed`](Self::seed); another loader than a `SeededLoader` that shuffles has moved on.
+/// The model, the optimizer, the schedule and a [`SeededLoader`](crate::SeededLoader) stay bit for bit unchanged, even
+/// after an error. Notes report what cannot be restored: Burn's random generators are seeded with [`seed`](Self::seed)
+/// before each sweep and again at the end; a loader that shuffles and is not a `SeededLoader` has advanced.
 ///
 /// | | | default |
 /// | --- | --- | --- |
-/// | [`sweep`](Self::sweep) | the rates, and how many updates | 100 updates from 1e-7 to 10 |
-/// | [`seeds`](Self::seeds) | how many sweeps, each with other batches and other random numbers | 3 |
+/// | [`sweep`](Self::sweep) | the rates and the number of updates | 100 updates from 1e-7 to 10 |
+/// | [`seeds`](Self::seeds) | the number of sweeps, each with other batches and random numbers | 3 |
 /// | [`at`](Self::at) | where the schedule is held | where its rate is highest |
-/// | [`seed`](Self::seed) | what Burn's generators begin with | 0 |
+/// | [`seed`](Self::seed) | the seed of Burn's generators | 0 |
 ///
-/// [`first_rate`](Self::first_rate) and [`warmup`](Self::warmup) take the ends of the sweep for their bounds, and one seed.
+/// [`first_rate`](Self::first_rate) and [`warmup`](Self::warmup) use the ends of the sweep as bounds, and one seed.
 ///
 /// ```no_run
 /// use burn::train::{LearnerModel, TrainLoader};
@@ -65,18 +65,19 @@ pub struct LrFinder {
     pub(super) progress: Arc<dyn Fn(&FinderProgress) + Send + Sync>,
 }
 
-/// How far a range test is.
+/// The progress of a range test.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct FinderProgress {
-    /// The seed that is swept with, from 1, and how many there are.
+    /// The current seed, from 1, and the number of seeds.
     pub seed: (u64, u64),
-    /// The updates of it that are done, and how many there are if it does not diverge.
+    /// The updates done with this seed, and their number if training does not diverge.
     pub update: (u64, u64),
     /// The rate of the last update.
     pub rate: f64,
-    /// The loss before it; NaN where it is not a number.
+    /// The loss before it; may be NaN.
     pub loss: f64,
-    /// Whether the seed has no further update.
+    /// Whether this was the last update of the seed.
     pub ended: bool,
 }
 
@@ -121,32 +122,33 @@ impl LrFinder {
         Self::default()
     }
 
-    /// The rates, and how many updates.
+    /// Sets the rates and the number of updates.
     pub fn sweep(mut self, sweep: Sweep) -> Self {
         self.sweep = sweep;
         self
     }
 
-    /// How many sweeps, at least 1: each from the same weights, with other batches and other random numbers.
-    /// One sweep is quick, and cannot tell whether another would find the same.
+    /// Sets the number of sweeps, at least 1: each starts from the same weights, with other batches and random numbers.
+    /// One sweep is quick, but does not show whether another would give the same result.
     pub fn seeds(mut self, seeds: u64) -> Self {
         self.seeds = seeds;
         self
     }
 
-    /// Holds the schedule there, and with it what is frozen, instead of where its rate is highest.
+    /// Holds the schedule, and with it the frozen groups, at this position instead of where its rate is highest.
     pub fn at(mut self, at: impl Into<Span>) -> Self {
         self.at = Some(at.into());
         self
     }
 
-    /// Burn's generators of random numbers begin sweep i, from 0, with `seed` + i, and what comes after the test with `seed`.
+    /// Seeds Burn's random generators with `seed` + i for sweep i, from 0, and with `seed` after the test.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Is told of each update; by default the log is, of the end of each seed at info level, of the rest at debug level.
+    /// Calls this function for each update. By default, progress is logged: the end of each seed at info level, the
+    /// rest at debug level.
     pub fn on_progress(
         mut self,
         progress: impl Fn(&FinderProgress) + Send + Sync + 'static,
@@ -155,13 +157,13 @@ impl LrFinder {
         self
     }
 
-    /// Where the schedule of a run is held.
+    /// The step at which the schedule of a run is held.
     pub(super) fn step_of<M: Module>(&self, run: &TrainingLoop<M>) -> Result<u64, FindError> {
         let next = run.monitor().slot().lock().clock.next_step();
         held_at(run.groups().schedule(), next, self.at)
     }
 
-    /// Sweeps copies of `base`, of which `update` makes one update in the sweep of a number.
+    /// Sweeps copies of `base`; `update` makes one update of the sweep with the given number.
     fn sweep_all<M: Module>(
         &self,
         base: &TrainingLoop<M>,
@@ -204,27 +206,27 @@ impl LrFinder {
     }
 }
 
-/// Whether a run that is stopped so has diverged: what guards it gave up.
+/// Whether this error means divergence: a guard gave up.
 fn is_divergence(error: &UpdateError) -> bool {
     matches!(error, UpdateError::Controller(_))
 }
 
 impl<M: LearnerModel> LearnerBuilder<M> {
-    /// Looks for the peak of the schedule with a range test of what would train, on batches of this loader: see
-    /// [`LrFinder`], which does it otherwise too.
+    /// Finds the peak of the schedule with a range test of this training, on batches of this loader; see [`LrFinder`]
+    /// for the settings.
     ///
     /// # Errors
-    /// [`FindError`] where the run cannot be built, or cannot train.
+    /// [`FindError`] if the run cannot be built or cannot train.
     pub fn find_rate(&self, loader: &TrainLoader<M>) -> Result<RangeTests, FindError> {
         LrFinder::new().find(self, loader)
     }
 }
 
 impl LrFinder {
-    /// Sweeps what a builder would train, on batches of this loader.
+    /// Sweeps the training of a builder, on batches of this loader.
     ///
     /// # Errors
-    /// [`FindError`] where a setting is out of its range, or the run cannot be built, or cannot train.
+    /// [`FindError`] if a setting is out of its range, or the run cannot be built or cannot train.
     pub fn find<M: LearnerModel>(
         &self,
         builder: &LearnerBuilder<M>,
@@ -248,12 +250,13 @@ impl LrFinder {
         Ok(notes(repeated, stays).into_iter().fold(found, RangeTests::note))
     }
 
-    /// Sweeps a loop of one's own from where it is, for the rate to go on with: `pass` runs one forward and backward pass
-    /// of the next batch, and an update takes as many as the run of the builder says. The schedule is held where its rate is
-    /// highest from here on. The loop is as before; what `pass` takes batches from has moved on.
+    /// Sweeps a custom loop from its current place, to find the rate to continue with: `pass` runs one forward and
+    /// backward pass of the next batch, and an update takes as many passes as the run of the builder states. The
+    /// schedule is held where its rate is highest from here on. The loop stays unchanged; the source of the batches of
+    /// `pass` has advanced.
     ///
     /// # Errors
-    /// [`FindError`] where a setting is out of its range, or training cannot go on.
+    /// [`FindError`] if a setting is out of its range, or training cannot continue.
     pub fn find_in<M: Module, O: 'static>(
         &self,
         training: &TrainingLoop<M>,

@@ -1,4 +1,4 @@
-//! A copy of a run whose rates are not the schedule's.
+//! A copy of a run with rates of its own.
 
 use super::FindError;
 use crate::builder::FINITE_GUARD;
@@ -8,16 +8,16 @@ use anneal_control::{Answer, Controller, Event, Needs, OutOfRange, Stop};
 use anneal_schedule::{Schedule, Span};
 use burn::module::Module;
 
-/// The name of what steers it among the controllers.
+/// The name of the controller that sets the rates.
 const NAME: &str = "rate finder";
 
-/// Steps at which a schedule is looked at to find its largest rate.
+/// The number of steps checked to find the largest rate of a schedule.
 const LOOKED_AT: u64 = 100_000;
 
 impl<M: Module> TrainingLoop<M> {
-    /// A copy of this run that goes its own way. Its schedule is held at `step`, and each update multiplies all rates of it
-    /// so that the schedule's own is the next of `rates`, of which the last stays. Loss scaling and the guard against
-    /// gradients that are not finite are those of the run, other controllers are left out.
+    /// An independent copy of this run. Its schedule is held at `step`, and each update multiplies all rates so that
+    /// the schedule's own is the next of `rates`; the last one stays. Loss scaling and the guard against non-finite
+    /// gradients are kept, other controllers are removed.
     pub(super) fn steered(&self, step: u64, rates: Vec<f64>) -> Self {
         let copy = self.detached();
         {
@@ -32,7 +32,7 @@ impl<M: Module> TrainingLoop<M> {
     }
 }
 
-/// Where the schedule of a run is held: at its largest rate from update `from` on, or a span into the run.
+/// The step at which a schedule is held: at its largest rate from update `from` on, or a span into the run.
 pub(super) fn held_at(schedule: &Schedule, from: u64, at: Option<Span>) -> Result<u64, FindError> {
     let step = match at {
         Some(span) => {
@@ -48,7 +48,7 @@ pub(super) fn held_at(schedule: &Schedule, from: u64, at: Option<Span>) -> Resul
     }
 }
 
-/// The first step with the largest rate, of all from `from` on, or of evenly many of a long run.
+/// The first step with the largest rate from `from` on; a long run is checked at evenly spaced steps.
 fn largest(schedule: &Schedule, from: u64) -> u64 {
     let end = schedule.length().unwrap_or(from.saturating_add(LOOKED_AT)).max(from + 1);
     let every = (end - from).div_ceil(LOOKED_AT).max(1);
@@ -60,11 +60,11 @@ fn largest(schedule: &Schedule, from: u64) -> u64 {
     steps.fold((from, f64::NEG_INFINITY), better).0
 }
 
-/// Multiplies the rates so that the schedule's own is what it says.
+/// Multiplies the rates so that the schedule's own has the given values.
 #[derive(Clone, Debug)]
 struct Steer {
     rates: Vec<f64>,
-    /// Updates before the next.
+    /// The updates so far.
     begun: usize,
 }
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(held_at(&schedule, 400, None).unwrap(), 400);
         assert_eq!(held_at(&schedule, 0, Some(Span::percent(50.0))).unwrap(), 500);
         assert!(matches!(held_at(&schedule, 999, None), Ok(999)));
-        // A run that is over has come down to 0.
+        // A finished run is at rate 0.
         assert!(matches!(held_at(&schedule, 1_000, None), Err(FindError::NoRate { step: 1_000 })));
         let endless = constant(0.1).resolve(RunLength::unbounded()).unwrap();
         assert_eq!(held_at(&endless, 7, None).unwrap(), 7);

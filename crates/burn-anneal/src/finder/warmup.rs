@@ -1,4 +1,4 @@
-//! How long a warm-up should be.
+//! Finds the length of a warm-up.
 
 use super::batches::Batches;
 use super::first_rate::{Trial, first_rate, made, pass_all};
@@ -10,21 +10,22 @@ use anneal_plan::{LargestStable, OutOfRange, StableAt, Warmup, WarmupAdvice};
 use burn::train::{LearnerModel, TrainLoader, TrainStep};
 use std::fmt;
 
-/// Which part of a stable rate training uses.
+/// The share of a stable rate that training uses.
 const SAFETY: f64 = 0.5;
 
-/// How long a warm-up should be, and what shows it: see [`LrFinder::warmup`].
+/// The advised length of a warm-up, and the measurements behind it; see [`LrFinder::warmup`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct WarmupFound {
-    /// The rate that the warm-up leads to: the largest of the schedule.
+    /// The rate at the end of the warm-up: the largest of the schedule.
     pub peak: f64,
-    /// The largest stable rates, as they were measured.
+    /// The measured largest stable rates.
     pub stable: Vec<StableAt>,
-    /// Updates at which even the lowest rate raised the loss, so that nothing was measured.
+    /// Updates without a measurement, because even the lowest rate raised the loss.
     pub unclear: Vec<u64>,
-    /// What follows from them; `None` where nothing was measured.
+    /// The advice; `None` if nothing was measured.
     pub advice: Option<Warmup>,
-    /// What is to be said of how it was measured.
+    /// Notes on the measurement.
     pub notes: Vec<String>,
 }
 
@@ -43,7 +44,7 @@ impl fmt::Display for WarmupFound {
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;
         match &self.advice {
-            None => write!(f, "nothing is known: every update raised the loss, however small"),
+            None => write!(f, "no result: every update raised the loss, however small"),
             Some(Warmup::NotNeeded) => {
                 write!(
                     f,
@@ -52,12 +53,12 @@ impl fmt::Display for WarmupFound {
             }
             Some(Warmup::Updates { length, binds_at }) => write!(
                 f,
-                "a peak of {peak:.2e} needs a warm-up of {length} updates, for the stable rate at update {binds_at}: \
-                 .warmup(Span::steps({length}))"
+                "a peak of {peak:.2e} needs a warm-up of {length} updates, because of the stable rate at update \
+                 {binds_at}: .warmup(Span::steps({length}))"
             ),
             Some(Warmup::NotMeasured { last, highest_peak }) => write!(
                 f,
-                "a peak of {peak:.2e} is too high at update {last} still: measure more updates, or lower it to \
+                "a peak of {peak:.2e} is still too high at update {last}: measure more updates, or lower it to \
                  {highest_peak:.2e}"
             ),
         }
@@ -65,14 +66,15 @@ impl fmt::Display for WarmupFound {
 }
 
 impl LrFinder {
-    /// Looks how long a linear warm-up to the peak of the schedule should be: trains a copy for `updates` updates at half of
-    /// the largest stable rate, at most at the peak, and measures that rate as [`first_rate`](Self::first_rate) does, before
-    /// updates 0, 1, 2, 4, 8, and so on. A warm-up has to stay below half of it.
+    /// Finds how long a linear warm-up to the peak of the schedule should be. Trains a copy for `updates` updates at
+    /// half of the largest stable rate, at most at the peak, and measures that rate like
+    /// [`first_rate`](Self::first_rate), before updates 0, 1, 2, 4, 8, and so on. The warm-up must stay below half of
+    /// it.
     ///
-    /// Curvature is mostly highest at the beginning, and falls as training goes on: where it does, the peak is stable soon,
-    /// and the warm-up short.
+    /// Curvature is usually highest at the start and falls during training; then the peak is soon stable, and the
+    /// warm-up short.
     ///
-    /// It costs about a dozen passes and updates for each place that is measured, beside the `updates`.
+    /// This costs about a dozen passes and updates per measurement, in addition to the `updates`.
     ///
     /// ```no_run
     /// # use burn::train::{LearnerModel, TrainLoader, TrainStep};
@@ -87,7 +89,7 @@ impl LrFinder {
     /// ```
     ///
     /// # Errors
-    /// [`FindError`] where `updates` is 0, the run cannot be built, or cannot train.
+    /// [`FindError`] if `updates` is 0, or the run cannot be built or cannot train.
     pub fn warmup<M: LearnerModel>(
         &self,
         builder: &LearnerBuilder<M>,

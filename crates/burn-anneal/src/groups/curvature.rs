@@ -1,4 +1,4 @@
-//! The curvature of each group, and the rate that it allows.
+//! Measures the curvature of each group, and the rate that it allows.
 
 use super::resolved::Table;
 use super::{GroupError, Groups};
@@ -8,7 +8,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use std::collections::HashSet;
 
-/// Measures λ_max, the largest eigenvalue of each group's block of the Hessian, from gradients alone.
+/// Measures λ_max, the largest eigenvalue of each group's block of the Hessian, from gradients only.
 ///
 /// Power iteration on gradient differences: with a direction v of length 1 in the group's parameters,
 ///
@@ -16,13 +16,13 @@ use std::collections::HashSet;
 /// H v ≈ (g(w + ε v) − g(w − ε v)) / 2ε,   λ = vᵀ H v,   v ← H v / ‖H v‖
 /// ```
 ///
-/// until λ changes by less than `tolerance` · λ. Where the eigenvalue of the largest size is negative,
-/// the iteration goes on with H shifted by it. An iteration costs two gradients. On a quadratic the
+/// until λ changes by less than `tolerance` · λ. If the eigenvalue of largest magnitude is negative, the
+/// iteration is repeated with H shifted by it. An iteration costs two gradients. On a quadratic the
 /// difference is exact for any ε; elsewhere ε is a compromise between rounding and the change of the
 /// curvature.
 ///
-/// The gradients must be of one batch, the same each time, and without dropout: differences between two
-/// batches are mostly noise.
+/// All gradients must come from the same batch, without dropout: differences between batches are mostly
+/// noise.
 ///
 /// ```
 /// use burn::module::Param;
@@ -58,8 +58,8 @@ pub struct Curvature {
     max_iterations: usize,
 }
 
-/// Iterations before an estimate is believed: a direction that is drawn at random among many has next to
-/// nothing of the steepest one at first, and λ stands still although it is far too small.
+/// The least iterations before an estimate is accepted: a random direction among many has almost no share
+/// of the steepest one at first, so λ seems to converge although it is far too small.
 const MIN_ITERATIONS: usize = 20;
 
 impl Default for Curvature {
@@ -68,42 +68,42 @@ impl Default for Curvature {
     }
 }
 
-/// What [`Curvature::measure`] has found.
+/// The result of [`Curvature::measure`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curvatures {
     groups: Vec<(String, f64)>,
 }
 
 impl Curvature {
-    /// ε of 1 % of the group's weights' length, a tolerance of 2·10⁻⁵, at most 300 iterations.
+    /// ε is 1 % of the norm of the group's weights, the tolerance 2·10⁻⁵, with at most 300 iterations.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// ε as a share of the length ‖w‖ of the group's weights, taken as 0.001 where it is less; above 0.
+    /// Sets ε as a share of the norm ‖w‖ of the group's weights, or of 0.001 if that is larger; above 0.
     pub fn difference(mut self, share: f64) -> Self {
         self.difference = share;
         self
     }
 
-    /// The relative change of λ that ends the iteration; above 0.
+    /// Sets the relative change of λ that ends the iteration; above 0.
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// The most iterations for a group, at least 1; fewer than 20 are an underestimate mostly.
+    /// Sets the most iterations for a group, at least 1; with fewer than 20, λ is usually too small.
     pub fn max_iterations(mut self, iterations: usize) -> Self {
         self.max_iterations = iterations;
         self
     }
 
-    /// λ_max of each group that is ever trained. The model is left as it is, its running statistics
-    /// too; `gradients` gets copies of it with other weights.
+    /// Measures λ_max of each group that ever trains. The model stays unchanged, including its running
+    /// statistics; `gradients` gets copies of it with other weights.
     ///
     /// # Errors
-    /// [`GroupError::OutOfRange`] for a setting out of its range, for a parameter without a gradient,
-    /// and for gradients that are not finite.
+    /// [`GroupError::OutOfRange`] if a setting is out of its range, a parameter has no gradient, or a
+    /// gradient is not finite.
     pub fn measure<M: Module>(
         &self,
         model: &M,
@@ -111,7 +111,7 @@ impl Curvature {
         mut gradients: impl FnMut(&M) -> GradientsParams,
     ) -> Result<Curvatures, GroupError> {
         self.check()?;
-        // A copy with running statistics of its own, in which all that ever trains has a gradient.
+        // A copy with its own running statistics, in which every parameter that ever trains has a gradient.
         let model = groups.prepare(model.valid().train(), u64::MAX);
         let mut found = vec![];
         for (index, group) in groups.table.groups.iter().enumerate() {
@@ -133,7 +133,11 @@ impl Curvature {
     fn check(&self) -> Result<(), GroupError> {
         let positive = |field: &str, value: f64| match value > 0.0 && value.is_finite() {
             true => Ok(()),
-            false => Err(GroupError::out_of_range(field, value, "a finite number above 0")),
+            false => Err(GroupError::OutOfRange(OutOfRange::new(
+                field,
+                format_args!("{value:?}"),
+                "a finite number above 0",
+            ))),
         };
         positive("difference", self.difference)?;
         positive("tolerance", self.tolerance)?;
@@ -150,13 +154,13 @@ impl Curvature {
         if lambda >= 0.0 {
             return Ok(lambda);
         }
-        // The most negative eigenvalue is the largest in size; above it lies the one that is wanted.
+        // The most negative eigenvalue has the largest magnitude; the shift makes λ_max the largest.
         let again = Direction::start(block).unit;
         let shifted = self.iterate(block, again, -lambda)?;
         Ok((shifted + lambda).max(0.0))
     }
 
-    /// The eigenvalue of largest size of H + shift.
+    /// The eigenvalue of H + shift with the largest magnitude.
     fn iterate<M: Module, G>(
         &self,
         block: &mut Block<'_, M, G>,
@@ -190,23 +194,24 @@ impl Curvatures {
         self.groups.iter().map(|(name, lambda)| (name.as_str(), *lambda))
     }
 
-    /// λ_max of the group of this name.
+    /// λ_max of the group with this name.
     pub fn of(&self, group: &str) -> Option<f64> {
         self.iter().find(|(name, _)| *name == group).map(|(_, lambda)| lambda)
     }
 
     /// The cap c · 2/λ on the rate of each group, for [`GroupsConfig::caps`](super::GroupsConfig::caps);
-    /// `safety` is c, in (0, 1]. A group without positive curvature has none.
+    /// `safety` is c, in (0, 1]. A group without positive curvature has no cap.
     ///
-    /// Plain SGD on a quadratic is stable below 2/λ of the *whole* Hessian, of which the blocks see only
-    /// their own part: caps of several blocks keep the whole stable for sure only for c below 1 / the
-    /// number of blocks. Momentum and adaptive optimizers have other limits.
+    /// Plain SGD on a quadratic is stable below 2/λ of the *whole* Hessian, but each block is only a part
+    /// of it: caps of several blocks guarantee stability only if c is below 1 / the number of blocks.
+    /// Momentum and adaptive optimizers have other limits.
     ///
     /// # Errors
     /// [`GroupError::OutOfRange`] for a `safety` outside (0, 1].
     pub fn caps(&self, safety: f64) -> Result<Vec<(String, f64)>, GroupError> {
         if !(safety > 0.0 && safety <= 1.0) {
-            return Err(GroupError::out_of_range("safety", safety, "above 0, at most 1"));
+            let error = OutOfRange::new("safety", format_args!("{safety:?}"), "above 0, at most 1");
+            return Err(GroupError::OutOfRange(error));
         }
         let curved = self.groups.iter().filter(|(_, lambda)| *lambda > 0.0);
         Ok(curved.map(|(name, lambda)| (name.clone(), safety * 2.0 / lambda)).collect())
@@ -282,14 +287,14 @@ impl<M: Module, G: FnMut(&M) -> GradientsParams> Block<'_, M, G> {
 }
 
 fn ids<M: Module>(table: &Table, group: usize, model: &M) -> HashSet<ParamId> {
-    super::parameters(model)
+    super::found(model)
         .into_iter()
-        .filter(|parameter| table.of_path.get(&parameter.path) == Some(&group))
-        .filter_map(|parameter| parameter.id)
+        .filter(|found| table.of_path.get(&found.parameter.path) == Some(&group))
+        .map(|found| found.id)
         .collect()
 }
 
-/// The direction that the iteration starts in, and the length of the group's weights.
+/// The start direction of the iteration, and the norm of the group's weights.
 struct Direction<'a> {
     ids: &'a HashSet<ParamId>,
     seen: HashSet<ParamId>,
@@ -305,7 +310,7 @@ struct Start {
 }
 
 impl<'a> Direction<'a> {
-    /// Signs drawn at random, but the same each time and on every machine.
+    /// Pseudo-random signs, the same each time and on every machine.
     fn start<M: Module, G: FnMut(&M) -> GradientsParams>(block: &'a Block<'_, M, G>) -> Start {
         let mut direction = Self {
             ids: &block.ids,

@@ -1,4 +1,4 @@
-//! What each group is and does, as a table or as JSON.
+//! Explains each group, as a table or as JSON.
 
 use super::resolved::{Rate, ResolvedGroup, Table};
 use anneal_control::Answer;
@@ -8,9 +8,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The groups of a model in one update. `Display` prints a table, and
-/// [`to_json`](Self::to_json) gives all of it with the paths.
+/// The groups of a model at one update. `Display` prints a table, and
+/// [`to_json`](Self::to_json) returns everything, including paths.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The update.
     pub step: u64,
@@ -18,48 +19,50 @@ pub struct Explanation {
     pub rate: f64,
     /// The run's schedule.
     pub schedule: String,
-    /// Parameters that the model does not train, such as running statistics.
+    /// The number of parameters that the model does not train, for example running statistics.
     pub untrained: usize,
-    /// Where the run went on from, and what was done there; `None` for one that began anew.
+    /// Where and how the run resumed; `None` for a new run.
     pub resumed: Option<String>,
-    /// What is not as it was asked for, such as a decay that is lost in half precision.
+    /// Settings without effect, for example a decay that half precision rounds away.
     pub notes: Vec<String>,
-    /// What controllers have come to; `None` without.
+    /// The state of controllers; `None` without controllers.
     pub control: Option<ControlSummary>,
-    /// The groups, from the input to the head where there are layers.
+    /// The groups, with layers from the input to the head.
     pub groups: Vec<ExplainedGroup>,
 }
 
-/// What controllers have come to.
+/// The state of all controllers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ControlSummary {
-    /// The scale of the next loss; `None` where none is scaled.
+    /// The scale of the next loss; `None` without loss scaling.
     pub loss_scale: Option<f64>,
     /// Updates skipped so far.
     pub skipped: u64,
-    /// How many steps the schedule is behind the updates.
+    /// The number of steps that the schedule is behind the updates.
     pub behind: u64,
-    /// What the rates of the last update were multiplied by.
+    /// The factor on the rates of the last update.
     pub factor: f64,
-    /// Updates that were made although loss or gradients were not finite, as far as that is known.
+    /// Updates made with a non-finite loss or gradients, as far as is known.
     pub not_finite: u64,
-    /// The controllers, in the order in which they hear.
+    /// The controllers, in the order in which they are called.
     pub controllers: Vec<ExplainedController>,
 }
 
 /// A controller after an update.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ExplainedController {
     /// Its name.
     pub name: String,
-    /// What it answered to the last update.
+    /// Its answer to the last update.
     pub answered: Answer,
-    /// Its state, as a checkpoint saves it.
+    /// Its state, as saved in a checkpoint.
     pub state: Value,
 }
 
 impl ControlSummary {
-    /// A number in the state of a controller, such as the `smoothness` of the `overflow cap`.
+    /// A number in the state of a controller, for example the `smoothness` of the `overflow cap`.
     pub fn state(&self, controller: &str, field: &str) -> Option<f64> {
         let found = self.controllers.iter().find(|found| found.name == controller)?;
         found.state.get(field)?.as_f64()
@@ -73,15 +76,11 @@ impl fmt::Display for ControlSummary {
         }
         write!(f, "{} updates skipped", self.skipped)?;
         if self.behind > 0 {
-            write!(f, ", for which the schedule waited {}", self.behind)?;
+            write!(f, ", of which the schedule waited for {}", self.behind)?;
         }
         writeln!(f, "; the last update at {} of its rate", short(self.factor))?;
         if self.not_finite > 0 {
-            writeln!(
-                f,
-                "{} updates made with gradients or a loss that are not finite",
-                self.not_finite
-            )?;
+            writeln!(f, "{} updates made with a non-finite loss or gradients", self.not_finite)?;
         }
         for ExplainedController { name, answered, state } in &self.controllers {
             writeln!(f, "{name}: answered {answered}; {state}")?;
@@ -90,46 +89,47 @@ impl fmt::Display for ControlSummary {
     }
 }
 
-/// A group in one update.
+/// A group at one update.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ExplainedGroup {
     /// Its name.
     pub name: String,
-    /// Its layer, from 0 next to the input; `None` where layers have no part.
+    /// Its layer, from 0 next to the input; `None` without layers.
     pub layer: Option<usize>,
-    /// How many parameters it has.
+    /// The number of its parameters.
     pub parameters: usize,
-    /// How many values they have.
+    /// The number of their values.
     pub elements: usize,
-    /// The rate that its schedule has for the update; 0 where the group is frozen.
+    /// The scheduled rate of the update; 0 if the group is frozen.
     pub rate: f64,
-    /// The rate of the last update, as controllers had decided it; `None` without controllers, or before the first.
+    /// The rate of the last update after controllers; `None` without controllers or before the first update.
     pub last_rate: Option<f64>,
-    /// What the run's schedule, or the group's own, is multiplied by.
+    /// The factor on the run's schedule, or on the group's own.
     pub multiplier: f64,
     /// Its own schedule.
     pub schedule: Option<String>,
-    /// The rate that it never exceeds.
+    /// The largest rate allowed.
     pub cap: Option<f64>,
-    /// Whether the cap cuts the rate of this update.
+    /// Whether the cap limits the rate of this update.
     pub capped: bool,
-    /// Coefficient ω of its weight decay in this update; 0 where it has none.
+    /// Coefficient ω of its weight decay at this update; 0 without a decay.
     pub weight_decay: f64,
-    /// Its weight decay as it was asked for, such as `independent(0.0001)`.
+    /// Its weight decay as configured, for example `independent(0.0001)`.
     pub decay: Option<String>,
-    /// The share of each weight that the decay takes in this update; 0 where the group is frozen.
+    /// The share of each weight that the decay removes at this update; 0 if the group is frozen.
     pub shrink: f64,
-    /// The share that the decay has left of a weight before this update, Π(1 − d) over the updates that
-    /// the schedule has for it, skipped ones included. `None` where a million updates of all groups together
-    /// are too few.
+    /// The share of a weight that the decay has left before this update, Π(1 − d) over the scheduled
+    /// updates, including skipped ones. `None` if it would take more than a million updates of all groups
+    /// together.
     pub kept: Option<f64>,
-    /// The share that it will have left at the end of the run; `None` too where the run has no end.
+    /// The share left at the end of the run; `None` also if the run has no end.
     pub kept_at_end: Option<f64>,
-    /// The momentum of this update, where there is a schedule of it.
+    /// The momentum of this update, if it is scheduled.
     pub momentum: Option<f64>,
-    /// Whether this update leaves it as it is.
+    /// Whether the group is frozen at this update.
     pub frozen: bool,
-    /// The first update that trains it; `None` where none does.
+    /// The first update that trains it; `None` if it never trains.
     pub trains_from: Option<u64>,
     /// The paths of its parameters.
     pub paths: Vec<String>,
@@ -150,7 +150,7 @@ impl Explanation {
         }
     }
 
-    /// All of it as JSON.
+    /// The explanation as JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("numbers, strings and lists are always JSON")
     }
@@ -187,7 +187,7 @@ fn explained(table: &Table, group: &ResolvedGroup, step: u64) -> ExplainedGroup 
     }
 }
 
-/// The most updates of all groups together that are gone over: a tenth of a second.
+/// The most updates of all groups together to multiply, about a tenth of a second.
 const MAX_MULTIPLIED: u64 = 1_000_000;
 
 /// Π(1 − d) over the updates before `step`.
@@ -202,7 +202,7 @@ fn kept(table: &Table, group: &ResolvedGroup, step: u64) -> Option<f64> {
     })
 }
 
-/// Π(1 − d), update by update.
+/// Computes Π(1 − d) update by update.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kept {
     next: u64,
@@ -210,7 +210,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Goes on, or from the start again, to the product over the updates before `step`.
+    /// Continues, or restarts, to the product over the updates before `step`.
     pub fn go_on(&mut self, base: &Schedule, group: &ResolvedGroup, step: u64) {
         if step < self.next {
             *self = Self::default();
@@ -222,7 +222,7 @@ impl Kept {
         self.next = step;
     }
 
-    /// Counts an update after those, which takes a share, and goes on at `next_step`.
+    /// Adds an update that removes this share; the next one is at `next_step`.
     pub fn count(&mut self, share: f64, next_step: u64) {
         self.log += (-share).ln_1p();
         self.next = next_step;
@@ -252,7 +252,7 @@ impl fmt::Display for Explanation {
             "momentum",
             "trains",
         ];
-        // Momentum is mostly the optimizer's own affair, and the last rate that of the schedule.
+        // Momentum is usually the optimizer's own, and the last rate the schedule's.
         let has = |of: fn(&ExplainedGroup) -> Option<f64>| {
             self.groups.iter().any(|group| of(group).is_some())
         };
@@ -326,7 +326,7 @@ fn row(group: &ExplainedGroup) -> [String; 11] {
     ]
 }
 
-/// Four digits, so that a column can be read.
+/// Four digits, so that a column is readable.
 fn short(value: f64) -> String {
     if value == 0.0 || (1e-3..1e4).contains(&value.abs()) {
         let digits = format!("{value:.4}");

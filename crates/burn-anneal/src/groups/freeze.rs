@@ -1,4 +1,4 @@
-//! Freezing the parts of a model that are not trained yet.
+//! Freezes the parts of a model that do not train yet.
 
 use super::Groups;
 use super::parameter::is_norm;
@@ -8,23 +8,23 @@ use burn::tensor::Tensor;
 use std::collections::HashMap;
 
 impl Groups {
-    /// Whether other groups are frozen in update `one` than in update `other`.
+    /// Whether the frozen groups differ between updates `one` and `other`.
     pub(crate) fn freezes_differ(&self, one: u64, other: u64) -> bool {
         let mut groups = self.table.groups.iter();
         groups.any(|group| group.is_frozen(one) != group.is_frozen(other))
     }
 
-    /// Makes a model ready for the forward pass of update `step`: parameters of frozen groups require
-    /// no gradient, all others that are trained do. Where everything before a layer is frozen, Burn
-    /// records no graph for it, and its backward pass is skipped.
+    /// Prepares a model for the forward pass of update `step`: parameters of frozen groups require no
+    /// gradient, all other trained parameters do. If everything before a layer is frozen, Burn records no
+    /// graph for it and skips its backward pass.
     ///
-    /// Only needed in a loop that uses neither a learner of [`LearnerBuilder`](crate::LearnerBuilder) nor a
+    /// You need this only in a loop without a learner of [`LearnerBuilder`](crate::LearnerBuilder) or a
     /// [`TrainingLoop`](crate::TrainingLoop).
     pub fn prepare<M: Module>(&self, model: M, step: u64) -> M {
         model.map(&mut Freezer { table: &self.table, step: Some(step), path: vec![] })
     }
 
-    /// Undoes what [`prepare`](Self::prepare) did: all that trained before the run requires a gradient again.
+    /// Undoes [`prepare`](Self::prepare): every parameter that trained before the run requires a gradient again.
     pub(crate) fn release<M: Module>(&self, model: M) -> M {
         model.map(&mut Freezer { table: &self.table, step: None, path: vec![] })
     }
@@ -32,7 +32,7 @@ impl Groups {
 
 struct Freezer<'a> {
     table: &'a Table,
-    /// `None` where nothing is frozen.
+    /// `None` if nothing is frozen.
     step: Option<u64>,
     path: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl ModuleMapper for Freezer<'_> {
         match self.table.of_path.get(&self.path.join(".")) {
             Some(&group) => {
                 let trains = self.trains(group);
-                // Setting what is set already would make a leaf of the graph anew.
+                // Setting it again would make a new leaf of the graph.
                 if param.is_require_grad() == trains {
                     param
                 } else {
@@ -75,7 +75,7 @@ impl ModuleMapper for Freezer<'_> {
     }
 }
 
-/// The batch norms that move their statistics now: the path of each one's flag, and the group of its
+/// The batch norms that currently update their statistics: the path of each flag, and the group of its
 /// parameters.
 pub(crate) fn batch_norm_flags<M: Module>(
     model: &M,

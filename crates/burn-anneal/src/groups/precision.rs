@@ -1,17 +1,17 @@
-//! Decays too small for the numbers that the weights are.
+//! Finds decays that are too small for the precision of the weights.
 
 use super::resolved::Table;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 use std::collections::BTreeMap;
 
-/// So many updates are looked at, evenly over the run.
+/// The number of updates checked, evenly over the run.
 const LOOKED_AT: u64 = 1_000;
 
-/// What is lost of the decay of each group whose weights are f16 or bf16.
+/// Notes for groups with f16 or bf16 weights whose decay is lost.
 ///
-/// w (1 − d) is rounded to w for every weight w where d is at most a quarter of the distance from 1 to
-/// the next number: 2⁻¹² in f16, 2⁻⁹ in bf16.
+/// w (1 − d) rounds to w for every weight w if d is at most a quarter of the distance from 1 to the next
+/// number: 2⁻¹² in f16, 2⁻⁹ in bf16.
 pub(crate) fn lost_decays<M: Module>(model: &M, table: &Table) -> Vec<String> {
     let mut half = Half { table, path: vec![], found: BTreeMap::new() };
     model.visit(&mut half);
@@ -30,8 +30,8 @@ pub(crate) fn lost_decays<M: Module>(model: &M, table: &Table) -> Vec<String> {
         let lost = shares.iter().filter(|&&share| share <= least).count();
         (lost > 0).then(|| {
             format!(
-                "`{}`: {name} rounds a weight decay of less than {least:.1e} of a weight away, which is \
-                 that of {:.0} % of the updates; keep master weights in f32",
+                "`{}`: {name} rounds away a weight decay of less than {least:.1e} of a weight, which affects \
+                 {:.0} % of the updates; keep master weights in f32",
                 group.name,
                 100.0 * lost as f64 / shares.len() as f64
             )
@@ -43,7 +43,7 @@ pub(crate) fn lost_decays<M: Module>(model: &M, table: &Table) -> Vec<String> {
 struct Half<'a> {
     table: &'a Table,
     path: Vec<String>,
-    /// The type of a group's weights and what it loses.
+    /// The type of a group's weights, and the share that it rounds away.
     found: BTreeMap<usize, (&'static str, f64)>,
 }
 

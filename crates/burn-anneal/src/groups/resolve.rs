@@ -1,16 +1,12 @@
-//! From a description of groups to the groups of a model.
+//! Resolves a description of groups into the groups of a model.
 
-use super::error::check_name;
-use super::layers::Layers;
 use super::resolved::{Rate, ResolvedGroup, Table};
-use super::{Group, GroupError, GroupsConfig, LayerMap, Parameter, Selection};
-use anneal_schedule::{
-    OutOfRange, RateDrop, Run, RunLength, Schedule, ScheduleConfig, ScheduleExt, Shrinkage, Span,
-    WeightDecay,
-};
+use super::{Group, GroupError, GroupsConfig, LayerMap, Layers, Parameter};
+use anneal_config::{check_name, momentum_schedule, update_at};
+use anneal_schedule::{RateDrop, Run, RunLength, Schedule, ScheduleExt, Shrinkage, WeightDecay};
 use std::collections::{HashMap, HashSet};
 
-/// What parameters of one group have in common.
+/// What the parameters of one group have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     layer: Option<usize>,
@@ -28,6 +24,7 @@ pub(crate) fn resolve(
     if trained.is_empty() {
         return Err(GroupError::NoParameters { parameters: all.len() });
     }
+    config.check(run)?;
     let resolution = Resolution {
         layers: layers(config, &trained)?,
         named: named_groups(config, &trained)?,
@@ -64,7 +61,7 @@ fn layers(config: &GroupsConfig, trained: &[Parameter]) -> Result<Option<Layers>
     let layers = config.layers.clone().unwrap_or_else(LayerMap::from_tree).layers(trained)?;
     if let [only] = &layers.names[..] {
         log::warn!(
-            "groups: all parameters are in one layer, `{only}`, so that what is said of layers has no \
+            "groups: all parameters are in one layer, `{only}`, so settings of layers have no \
              effect; name the layers with LayerMap::from_patterns"
         );
     }
@@ -77,11 +74,7 @@ fn named_groups(
     trained: &[Parameter],
 ) -> Result<Vec<Option<usize>>, GroupError> {
     let mut of: Vec<Option<usize>> = vec![None; trained.len()];
-    let mut names = HashSet::new();
     for (index, group) in config.groups.iter().enumerate() {
-        if !names.insert(&group.name) {
-            return Err(GroupError::Duplicate { group: group.name.clone() });
-        }
         let selected = group.select.named(&format!("groups.{}.select", group.name), trained)?;
         let free = (0..trained.len()).filter(|&i| selected[i] && of[i].is_none());
         let free: Vec<usize> = free.collect();
@@ -121,12 +114,12 @@ fn empty(
     }
 }
 
-/// Each group has a name of its own, and so have the files of its metrics.
+/// Checks that each group has its own name and its own log files.
 fn check_names(groups: &[ResolvedGroup]) -> Result<(), GroupError> {
     let mut files: HashMap<String, &str> = HashMap::new();
     for ResolvedGroup { name, .. } in groups {
         check_name(name)?;
-        // As file systems see it that know no case.
+        // Some file systems ignore case.
         let file = name.replace(' ', "_").to_lowercase();
         match files.insert(file, name) {
             Some(other) if other == name => {
@@ -141,17 +134,17 @@ fn check_names(groups: &[ResolvedGroup]) -> Result<(), GroupError> {
     Ok(())
 }
 
-/// What a description says of weight decay.
+/// The first setting of weight decay in a description.
 fn said_of_decay(config: &GroupsConfig) -> Option<String> {
     let of_groups = config.groups.iter().filter_map(|group| group.weight_decay.as_ref());
     let decays =
         of_groups.chain(&config.weight_decay).map(|decay| format!("weight_decay: {decay}"));
-    let excluded = (config.no_weight_decay != Selection::none())
+    let excluded = (!config.no_weight_decay.is_none())
         .then(|| format!("no_weight_decay: {}", config.no_weight_decay));
     decays.chain(excluded).next()
 }
 
-/// All that the groups are made of.
+/// Everything that the groups are resolved from.
 struct Resolution<'a> {
     config: &'a GroupsConfig,
     parameters: Vec<Parameter>,
@@ -167,7 +160,6 @@ impl Resolution<'_> {
     fn groups(&self) -> Result<(Vec<ResolvedGroup>, HashMap<String, usize>), GroupError> {
         let scales = self.scales()?;
         let starts = self.starts()?;
-        self.check_named()?;
         let keys: Vec<Key> = (0..self.parameters.len()).map(|i| self.key(i)).collect();
         let present: HashSet<Key> = keys.iter().copied().collect();
         let mut distinct: Vec<Key> = present.iter().copied().collect();
@@ -203,7 +195,7 @@ impl Resolution<'_> {
         }
     }
 
-    /// The weight decay of a named group, or of no one, and the field that says it.
+    /// The weight decay of a named group, or of parameters in none, and the field that sets it.
     fn weight_decay(&self, group: Option<usize>) -> (String, WeightDecay) {
         let named = group.map(|group| &self.config.groups[group]);
         match named.and_then(|group| Some((&group.name, group.weight_decay.clone()?))) {
@@ -212,7 +204,7 @@ impl Resolution<'_> {
         }
     }
 
-    /// The momentum of a named group, or of no one.
+    /// The momentum of a named group, or of parameters in none.
     fn momentum(&self, group: Option<usize>) -> Result<Option<Schedule>, GroupError> {
         let named = group.map(|group| &self.config.groups[group]);
         let own = named.and_then(|group| Some((&group.name, group.momentum.as_ref()?)));
@@ -221,23 +213,7 @@ impl Resolution<'_> {
             (None, Some(shared)) => ("momentum".into(), shared),
             (None, None) => return Ok(None),
         };
-        self.checked_momentum(field, config).map(Some)
-    }
-
-    fn checked_momentum(
-        &self,
-        field: String,
-        config: &ScheduleConfig,
-    ) -> Result<Schedule, GroupError> {
-        let momentum = config.clone().resolve(self.run_length);
-        let momentum =
-            momentum.map_err(|error| GroupError::Schedule { field: field.clone(), error })?;
-        if momentum.peak() < 1.0 {
-            Ok(momentum)
-        } else {
-            let allowed = "a schedule whose peak is below 1; see Cap where only a bound is known";
-            Err(GroupError::out_of_range(&field, momentum.peak(), allowed))
-        }
+        momentum_schedule(&field, config, self.run_length).map(Some)
     }
 
     fn group(
@@ -260,7 +236,7 @@ impl Resolution<'_> {
         let trains_from = match named {
             Some(Group { frozen: true, .. }) => None,
             Some(Group { unfreeze_at: Some(position), name, .. }) => {
-                Some(self.update(&format!("groups.{name}.unfreeze_at"), *position)?)
+                Some(update_at(&format!("groups.{name}.unfreeze_at"), *position, &self.run)?)
             }
             _ => layer_start,
         };
@@ -279,13 +255,13 @@ impl Resolution<'_> {
         })
     }
 
-    /// `head`, `blocks.3`, `head blocks.3`, and `blocks.3, no decay` beside one that decays.
+    /// `head`, `blocks.3`, `head blocks.3`, or `blocks.3, no decay` if another `blocks.3` decays.
     fn name(&self, key: Key, present: &HashSet<Key>) -> String {
         let group = key.group.map(|group| self.config.groups[group].name.as_str());
         let layer =
             key.layer.zip(self.layers.as_ref()).map(|(layer, all)| all.names[layer].as_str());
         let mut parts: Vec<&str> = group.into_iter().chain(layer).collect();
-        // A group that is one layer under the same name says it once.
+        // If group and layer have the same name, it is used once.
         parts.dedup();
         let name = if parts.is_empty() { "model".to_string() } else { parts.join(" ") };
         let has_decayed_twin = !key.decays && present.contains(&Key { decays: true, ..key });
@@ -294,70 +270,31 @@ impl Resolution<'_> {
 
     /// The scale of each layer's rate.
     fn scales(&self) -> Result<Vec<f64>, GroupError> {
-        if let Some(minimum) = self.config.minimum_scale {
-            if !(0.0..=1.0).contains(&minimum) {
-                return Err(GroupError::out_of_range("minimum_scale", minimum, "0 to 1"));
-            }
-            if self.config.layer_decay.is_none() {
-                let allowed = "none without layer_decay";
-                return Err(GroupError::out_of_range("minimum_scale", minimum, allowed));
-            }
-        }
         let Some(layers) = &self.layers else { return Ok(vec![]) };
         let count = layers.names.len();
-        let minimum = self.config.minimum_scale.unwrap_or(0.0);
-        match (&self.config.layer_scales, self.config.layer_decay) {
-            (Some(_), Some(decay)) => Err(GroupError::out_of_range(
-                "layer_decay",
-                decay,
-                "none beside layer_scales; give one of the two",
-            )),
-            (Some(scales), None) => {
-                self.per_layer("layer_scales", scales.len())?;
-                match scales.iter().find(|scale| !(**scale > 0.0 && scale.is_finite())) {
-                    Some(scale) => Err(GroupError::out_of_range(
-                        "layer_scales",
-                        *scale,
-                        "finite numbers above 0; to freeze a layer give it a group that is frozen",
-                    )),
-                    None => Ok(scales.clone()),
-                }
-            }
-            (None, decay) => {
-                let decay = decay.unwrap_or(1.0);
-                if !(decay > 0.0 && decay <= 1.0) {
-                    return Err(GroupError::out_of_range(
-                        "layer_decay",
-                        decay,
-                        "above 0, at most 1",
-                    ));
-                }
-                let scale = |layer: usize| decay.powf((count - 1 - layer) as f64).max(minimum);
-                Ok((0..count).map(scale).collect())
-            }
+        if let Some(scales) = &self.config.layer_scales {
+            self.per_layer("layer_scales", scales.len())?;
+            return Ok(scales.clone());
         }
+        let decay = self.config.layer_decay.unwrap_or(1.0);
+        let minimum = self.config.minimum_scale.unwrap_or(0.0);
+        let scale = |layer: usize| decay.powf((count - 1 - layer) as f64).max(minimum);
+        Ok((0..count).map(scale).collect())
     }
 
     /// The first update that trains each layer.
     fn starts(&self) -> Result<Vec<u64>, GroupError> {
         let Some(layers) = &self.layers else { return Ok(vec![]) };
         let count = layers.names.len();
-        match (&self.config.unfreeze_layers_at, self.config.unfreeze_every) {
-            (Some(_), Some(every)) => {
-                let allowed = "none beside unfreeze_layers_at; give one of the two";
-                let error = OutOfRange::new("unfreeze_every", every, allowed);
-                Err(GroupError::OutOfRange(error))
-            }
-            (Some(positions), None) => {
-                self.per_layer("unfreeze_layers_at", positions.len())?;
-                positions.iter().map(|at| self.update("unfreeze_layers_at", *at)).collect()
-            }
-            (None, Some(every)) => {
-                let position = |layer: usize| every.times((count - 1 - layer) as u64);
-                (0..count).map(|layer| self.update("unfreeze_every", position(layer))).collect()
-            }
-            (None, None) => Ok(vec![0; count]),
+        if let Some(positions) = &self.config.unfreeze_layers_at {
+            self.per_layer("unfreeze_layers_at", positions.len())?;
+            let update = |at: &_| update_at("unfreeze_layers_at", *at, &self.run);
+            return positions.iter().map(update).collect();
         }
+        let Some(every) = self.config.unfreeze_every else { return Ok(vec![0; count]) };
+        let position = |layer: usize| every.times((count - 1 - layer) as u64);
+        let update = |layer| update_at("unfreeze_every", position(layer), &self.run);
+        (0..count).map(update).collect()
     }
 
     fn per_layer(&self, field: &str, found: usize) -> Result<(), GroupError> {
@@ -371,65 +308,9 @@ impl Resolution<'_> {
         }
     }
 
-    /// The update at a position of the run.
-    fn update(&self, field: &str, position: Span) -> Result<u64, GroupError> {
-        let update = position.update_in(&self.run);
-        let end = self.run.updates().unwrap_or(u64::MAX);
-        let reason = match update {
-            Some(update) if update < end => return Ok(update),
-            Some(_) => format!("the run has {end} updates; what never trains is Group::frozen()"),
-            None => {
-                "allowed: a length from the start of the run, such as 0, 500, 2ep or 10%, that \
-                     the run can count"
-                    .into()
-            }
-        };
-        Err(GroupError::Position {
-            field: field.into(),
-            span: position.to_string(),
-            update,
-            reason,
-        })
-    }
-
-    fn check_named(&self) -> Result<(), GroupError> {
-        self.config.rate_drop.unwrap_or(RateDrop::keep()).check("rate_drop")?;
-        // Also where every group has its own.
-        if let Some(decay) = &self.config.weight_decay {
-            decay.check("weight_decay", self.run_length)?;
-        }
-        if let Some(momentum) = &self.config.momentum {
-            self.checked_momentum("momentum".into(), momentum)?;
-        }
-        for group in &self.config.groups {
-            let field = |name: &str| format!("groups.{}.{name}", group.name);
-            match group.multiple {
-                Some(multiple) if group.schedule.is_some() => {
-                    let allowed = "none beside a schedule of its own; give one of the two";
-                    return Err(GroupError::out_of_range(&field("multiple"), multiple, allowed));
-                }
-                Some(multiple) if !(multiple > 0.0 && multiple.is_finite()) => {
-                    let allowed = "a finite number above 0; to freeze the group use frozen";
-                    return Err(GroupError::out_of_range(&field("multiple"), multiple, allowed));
-                }
-                _ => {}
-            }
-            if let (true, Some(position)) = (group.frozen, group.unfreeze_at) {
-                let allowed = "none beside frozen; give one of the two";
-                let error = OutOfRange::new(field("unfreeze_at"), position, allowed);
-                return Err(GroupError::OutOfRange(error));
-            }
-        }
-        Ok(())
-    }
-
     fn set_caps(&self, groups: &mut [ResolvedGroup]) -> Result<(), GroupError> {
         let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
         for (name, &cap) in &self.config.caps {
-            if !(cap > 0.0 && cap.is_finite()) {
-                let field = format!("caps.{name}");
-                return Err(GroupError::out_of_range(&field, cap, "a finite number above 0"));
-            }
             let group = groups.iter_mut().find(|group| group.name == *name);
             let unknown = || GroupError::UnknownGroup {
                 field: "caps".into(),
@@ -441,10 +322,10 @@ impl Resolution<'_> {
         Ok(())
     }
 
-    /// The decay of a group is checked at its own rates, which its cap lowers.
+    /// Sets the decay of a group, checked at the group's own rates after its cap.
     fn set_decay(&self, group: &mut ResolvedGroup, key: Key) -> Result<(), GroupError> {
         let (field, decay) = self.weight_decay(key.group);
-        // What is frozen does not shrink.
+        // Frozen weights do not shrink.
         let rate = |step| match group.is_frozen(step) {
             true => 0.0,
             false => group.rate(self.schedule.rate(step), step),

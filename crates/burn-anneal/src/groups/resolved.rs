@@ -1,4 +1,4 @@
-//! The groups of a model, checked and resolved.
+//! The checked and resolved groups of a model.
 
 use super::freeze::batch_norm_flags;
 use super::precision::lost_decays;
@@ -13,10 +13,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The groups of a model's parameters: what [`GroupsConfig::resolve`] makes of a description.
+/// The groups of a model's parameters, made by [`ResolveGroups::resolve`].
 ///
-/// Every trained parameter is in exactly one of them. All that is asked of them is a pure function of
-/// the step; cloning is cheap.
+/// Every trained parameter is in exactly one group. All methods are pure functions of the step; cloning is
+/// cheap.
 #[derive(Clone, Debug)]
 pub struct Groups {
     pub(crate) table: Arc<Table>,
@@ -27,23 +27,23 @@ pub(crate) struct Table {
     pub groups: Vec<ResolvedGroup>,
     /// The group of each trained parameter.
     pub of_path: HashMap<String, usize>,
-    /// The group of each batch norm that may move its statistics, by the path of its flag.
+    /// The group of each batch norm that may update its statistics, by the path of its flag.
     pub of_flag: HashMap<String, usize>,
     pub base: Schedule,
-    /// What it is made of.
+    /// Its description.
     pub config: GroupsConfig,
     pub run: RunLength,
     pub rate_drop: RateDrop,
-    /// What is said of weight decay, if anything is: an optimizer with one of its own then contradicts it.
+    /// The weight-decay setting, if any, for which the optimizer must not have its own decay.
     pub said_of_decay: Option<String>,
     pub freeze_statistics: bool,
-    /// What is not as it was asked for.
+    /// Settings without effect.
     pub notes: Vec<String>,
-    /// Parameters that the model itself does not train, such as running statistics.
+    /// Parameters that the model itself does not train, for example running statistics.
     pub untrained: usize,
 }
 
-/// A group of parameters that share everything.
+/// A group of parameters with the same settings.
 #[derive(Debug)]
 pub(crate) struct ResolvedGroup {
     pub name: String,
@@ -52,9 +52,9 @@ pub(crate) struct ResolvedGroup {
     /// The scale of its layer.
     pub scale: f64,
     pub cap: Option<f64>,
-    /// The first update that trains it; `None` where none does.
+    /// The first update that trains it; `None` if it never trains.
     pub trains_from: Option<u64>,
-    /// What was asked for, and what comes of it at each update.
+    /// The configured decay, and its share at each update.
     pub weight_decay: WeightDecay,
     pub shrinkage: Shrinkage,
     pub momentum: Option<Schedule>,
@@ -69,7 +69,7 @@ pub(crate) enum Rate {
 }
 
 impl ResolvedGroup {
-    /// The rate of update `step` where `base` is that of the run's schedule, before the cap.
+    /// The rate of update `step` before the cap; `base` is the rate of the run's schedule.
     pub fn uncapped(&self, base: f64, step: u64) -> f64 {
         match &self.rate {
             Rate::Multiple(multiple) => base * multiple * self.scale,
@@ -82,12 +82,12 @@ impl ResolvedGroup {
         self.cap.map_or(rate, |cap| rate.min(cap))
     }
 
-    /// Its rate as controllers have decided it.
+    /// Its rate after controllers.
     pub fn decided(&self, answer: &Answer, base: f64, step: u64) -> f64 {
         answer.rate(self.rate(base, step)).min(self.cap.unwrap_or(f64::INFINITY))
     }
 
-    /// The share of each weight that its decay takes where it trains.
+    /// The share of each weight that its decay removes while it trains.
     pub fn shrink(&self, base: f64, step: u64) -> f64 {
         self.shrinkage.at(step, self.rate(base, step))
     }
@@ -96,7 +96,7 @@ impl ResolvedGroup {
         self.trains_from.is_none_or(|from| step < from)
     }
 
-    /// Its largest rate, or one that it never exceeds: see [`peak_rate`].
+    /// Its largest rate, or an upper bound of it; see [`peak_rate`].
     pub fn peak(&self, base: &Schedule) -> f64 {
         let peak = match &self.rate {
             Rate::Multiple(multiple) => peak_rate(base) * multiple,
@@ -106,8 +106,9 @@ impl ResolvedGroup {
     }
 }
 
-impl GroupsConfig {
-    /// Checks the description against a model, made on an autodiff device, and the run.
+/// Resolves a [`GroupsConfig`] into the groups of a model.
+pub trait ResolveGroups {
+    /// Resolves the description for a model on an autodiff device and a run.
     ///
     /// ```
     /// use burn::nn::LinearConfig;
@@ -127,40 +128,37 @@ impl GroupsConfig {
     ///
     /// # Errors
     /// [`GroupError`] names the field, the pattern or the group, and the paths nearest to it.
-    pub fn resolve<M: Module>(
+    fn resolve<M: Module>(
+        &self,
+        model: &M,
+        schedule: &Schedule,
+        run: RunLength,
+    ) -> Result<Groups, GroupError>;
+
+    /// Like [`resolve`](Self::resolve), for parameters with known paths and shapes only: to see the groups
+    /// of another library's model.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    fn resolve_parameters(
+        &self,
+        parameters: &[Parameter],
+        schedule: &Schedule,
+        run: RunLength,
+    ) -> Result<Groups, GroupError>;
+}
+
+impl ResolveGroups for GroupsConfig {
+    fn resolve<M: Module>(
         &self,
         model: &M,
         schedule: &Schedule,
         run: RunLength,
     ) -> Result<Groups, GroupError> {
-        self.resolve_for(model, false, schedule, run)
+        resolve_for(self, model, false, schedule, run)
     }
 
-    /// As [`resolve`](Self::resolve); the weights of half precision may have `masters` in f32.
-    pub(crate) fn resolve_for<M: Module>(
-        &self,
-        model: &M,
-        masters: bool,
-        schedule: &Schedule,
-        run: RunLength,
-    ) -> Result<Groups, GroupError> {
-        let mut table = resolve(self, &parameters(model), schedule, run)?;
-        table.of_flag = batch_norm_flags(model, &table.of_path);
-        if !masters {
-            table.notes = lost_decays(model, &table);
-        }
-        if let Some(said) = &table.said_of_decay
-            && table.groups.iter().all(|group| group.shrinkage.is_none())
-        {
-            table.notes.push(format!("{said}, and no parameter decays"));
-        }
-        table.notes.iter().for_each(|note| log::warn!("{note}"));
-        Ok(Groups { table: Arc::new(table) })
-    }
-
-    /// As [`resolve`](Self::resolve), for parameters of which only paths and shapes are known: to see
-    /// what the groups of another library's model would be.
-    pub fn resolve_parameters(
+    fn resolve_parameters(
         &self,
         parameters: &[Parameter],
         schedule: &Schedule,
@@ -168,6 +166,28 @@ impl GroupsConfig {
     ) -> Result<Groups, GroupError> {
         Ok(Groups { table: Arc::new(resolve(self, parameters, schedule, run)?) })
     }
+}
+
+/// Like [`ResolveGroups::resolve`]; half-precision weights may have `masters` in f32.
+pub(crate) fn resolve_for<M: Module>(
+    config: &GroupsConfig,
+    model: &M,
+    masters: bool,
+    schedule: &Schedule,
+    run: RunLength,
+) -> Result<Groups, GroupError> {
+    let mut table = resolve(config, &parameters(model), schedule, run)?;
+    table.of_flag = batch_norm_flags(model, &table.of_path);
+    if !masters {
+        table.notes = lost_decays(model, &table);
+    }
+    if let Some(said) = &table.said_of_decay
+        && table.groups.iter().all(|group| group.shrinkage.is_none())
+    {
+        table.notes.push(format!("{said}, but no parameter decays"));
+    }
+    table.notes.iter().for_each(|note| log::warn!("{note}"));
+    Ok(Groups { table: Arc::new(table) })
 }
 
 impl Groups {
@@ -181,14 +201,14 @@ impl Groups {
         self.table.groups.iter().map(|group| group.name.as_str())
     }
 
-    /// The rate of each group in update `step`, as [`names`](Self::names) lists them; that of a frozen
-    /// group is the one that it would have.
+    /// The rate of each group at update `step`, in the order of [`names`](Self::names); a frozen group has
+    /// the rate that it would train with.
     pub fn rates(&self, step: u64) -> impl Iterator<Item = f64> {
         let base = self.table.base.rate(step);
         self.table.groups.iter().map(move |group| group.rate(base, step))
     }
 
-    /// The rate of each group in update `step` as it is decided: 0 where it is frozen, or the update skipped.
+    /// The rate of each group at update `step` after controllers: 0 if it is frozen or the update is skipped.
     pub(crate) fn decided(&self, decision: &Decision, step: u64) -> Vec<f64> {
         let base = self.table.base.rate(step);
         let rate = |(index, group): (usize, &ResolvedGroup)| match decision.answer.skip.is_some()
@@ -205,7 +225,7 @@ impl Groups {
         self.table.of_path.get(path).map(|&group| self.table.groups[group].name.as_str())
     }
 
-    /// That there is a group of this name, which stands in `field`.
+    /// Checks that there is a group with this name, which is given in `field`.
     pub(crate) fn check_group(&self, field: &str, name: &str) -> Result<(), GroupError> {
         match self.names().any(|group| group == name) {
             true => Ok(()),
@@ -217,19 +237,18 @@ impl Groups {
         }
     }
 
-    /// The rate of the parameter with this path in update `step`; `None` where it is not trained then.
+    /// The rate of the parameter with this path at update `step`; `None` if it does not train then.
     pub fn rate_of(&self, path: &str, step: u64) -> Option<f64> {
         let group = &self.table.groups[*self.table.of_path.get(path)?];
         (!group.is_frozen(step)).then(|| group.rate(self.table.base.rate(step), step))
     }
 
-    /// What each group is and does in update `step`: a table, or JSON.
+    /// Explains each group at update `step`, as a table or as JSON.
     pub fn explain(&self, step: u64) -> Explanation {
         Explanation::new(&self.table, step)
     }
 
-    /// The groups of parameters that came in mid-run, among `all` that the model has now: those that the
-    /// description gives them.
+    /// The groups of parameters that were added in mid-run, resolved from `all` parameters of the model.
     pub(crate) fn of_new(&self, all: &[Parameter]) -> Result<HashMap<String, usize>, GroupError> {
         let Table { config, base, run, groups, .. } = &*self.table;
         let now = resolve(config, all, base, *run)?;
@@ -248,7 +267,7 @@ impl Groups {
         Ok(found)
     }
 
-    /// The groups that begin late and train at `step`.
+    /// The groups that start late and train at `step`.
     pub(crate) fn late_until(&self, step: u64) -> impl Iterator<Item = String> {
         let late = move |group: &&ResolvedGroup| {
             group.trains_from.is_some_and(|from| from > 0 && from <= step)
@@ -256,7 +275,7 @@ impl Groups {
         self.table.groups.iter().filter(late).map(|group| group.name.clone())
     }
 
-    /// Leaves what had thawed in a run before as it is, and names the groups that would have been frozen again.
+    /// Keeps groups that thawed in an earlier run trained, and names those that would have been frozen again.
     pub(crate) fn keep_thawed(&mut self, thawed: &[String], step: u64) -> Vec<String> {
         let mut kept = vec![];
         let table =
@@ -271,9 +290,9 @@ impl Groups {
         kept
     }
 
-    /// A hash of all that is resolved but the run's schedule, the same on every machine: what a loop of
-    /// one's own saves beside the update, to see whether it goes on in the same groups. A learner of
-    /// [`LearnerBuilder`](crate::LearnerBuilder) saves it by itself.
+    /// A hash of everything resolved except the run's schedule, the same on every machine. A custom loop saves
+    /// it with the update, to check on resuming that the groups are the same. A learner of
+    /// [`LearnerBuilder`](crate::LearnerBuilder) saves it automatically.
     pub fn fingerprint(&self) -> u64 {
         let Table { freeze_statistics, rate_drop, .. } = &*self.table;
         let mut text = format!("{freeze_statistics} {rate_drop:?}\n");

@@ -1,4 +1,4 @@
-//! The batches of an epoch, round by round: one for each device that has any left.
+//! The batches of an epoch in rounds, with one batch for each device that has any left.
 
 use crate::loader::{EpochStart, look, open};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
@@ -11,19 +11,19 @@ pub(crate) struct Feed<'a, I> {
     lanes: Vec<Lane<'a, I>>,
 }
 
-/// Those of one device.
+/// The batches of one device.
 struct Lane<'a, I> {
     iterator: Box<dyn DataLoaderIterator<I> + 'a>,
     batch_size: Option<usize>,
-    /// Batches that were looked at beforehand.
+    /// Batches that were read ahead.
     ahead: VecDeque<(Result<I, DatasetError>, Progress)>,
     progress: Progress,
-    /// Whether the last round had a batch of it.
+    /// Whether it had a batch in the last round.
     is_live: bool,
 }
 
 impl<'a, I> Feed<'a, I> {
-    /// The epoch of this number, from 1; without its first `skip` rounds where the loaders know their batches.
+    /// Opens an epoch, from 1; without its first `skip` rounds if the order of the loaders' batches is known.
     pub fn open(loaders: &'a [Arc<dyn DataLoader<I>>], epoch: u64, skip: usize) -> Self {
         let open = |loader: &'a Arc<dyn DataLoader<I>>| {
             Lane::new(open(loader.as_ref(), EpochStart { epoch, batches: skip }))
@@ -31,22 +31,22 @@ impl<'a, I> Feed<'a, I> {
         Self { lanes: loaders.iter().map(open).collect() }
     }
 
-    /// The epoch of this number of one loader, which stays where it is if it knows its epochs.
+    /// Opens an epoch of one loader, without advancing a loader that knows its epochs.
     pub fn look(loader: &'a dyn DataLoader<I>, epoch: u64) -> Self {
         Self { lanes: vec![Lane::new(look(loader, EpochStart { epoch, batches: 0 }))] }
     }
 
-    /// Whether every loader is one of which the batches of an epoch are known.
+    /// Whether the order of all loaders' batches is known.
     pub fn is_known(&self) -> bool {
         self.lanes.iter().all(|lane| lane.batch_size.is_some())
     }
 
-    /// The items of a full batch, as far as the first batches tell; `None` where there are none.
+    /// The items of a full batch, judged by the first batches; `None` if there are no batches.
     ///
-    /// A loader with several threads may give its short last batch first, but no two of them.
+    /// A loader with several threads may give its short last batch first, but there is only one.
     ///
     /// # Errors
-    /// Where a batch cannot be loaded.
+    /// If a batch cannot be loaded.
     pub fn batch_size(&mut self) -> Result<Option<usize>, String> {
         let mut largest = None;
         for lane in &mut self.lanes {
@@ -58,20 +58,20 @@ impl<'a, I> Feed<'a, I> {
         Ok(largest)
     }
 
-    /// All items of the epoch, as its progress counts them.
+    /// The items of the epoch, as its progress counts them.
     pub fn items(&self) -> usize {
         self.lanes.iter().map(|lane| lane.progress.items_total).sum()
     }
 
-    /// Items that are done, of all devices.
+    /// The processed items of all devices.
     pub fn done(&self) -> usize {
         self.lanes.iter().map(|lane| lane.progress.items_processed).sum()
     }
 
-    /// The next batches, each with the number of its device; none where the epoch is over.
+    /// The next batches, each with the number of its device; empty at the end of the epoch.
     ///
     /// # Errors
-    /// Where a batch cannot be loaded.
+    /// If a batch cannot be loaded.
     pub fn round(&mut self) -> Result<Vec<(usize, I)>, DatasetError> {
         let mut items = vec![];
         for (device, lane) in self.lanes.iter_mut().enumerate() {
@@ -82,7 +82,7 @@ impl<'a, I> Feed<'a, I> {
         Ok(items)
     }
 
-    /// The progress of those that had a batch in the last round, as Burn's loop shows it.
+    /// The progress of the devices that had a batch in the last round, as Burn's loop shows it.
     pub fn progress(&self) -> Progress {
         let live = || self.lanes.iter().filter(|lane| lane.is_live).map(|lane| &lane.progress);
         Progress {

@@ -3,7 +3,7 @@
 use anneal_control::{EpochMetrics, MetricOf, Split};
 use burn::train::metric::store::{Aggregate, EventStoreClient, Split as BurnSplit};
 
-/// Names of Burn's metrics. Its store answers for a name, and lists none; a metric of one's own is not found so.
+/// The names of Burn's metrics. Its store can look up a name, but not list them; custom metrics are not found this way.
 fn usual_names() -> Vec<String> {
     const NAMES: [&str; 13] = [
         "Loss",
@@ -25,8 +25,8 @@ fn usual_names() -> Vec<String> {
     NAMES.into_iter().map(String::from).chain(top).chain(bleu).collect()
 }
 
-/// The means over an epoch of the metrics that are needed; where one is missing, of those with a usual name too, so
-/// that somebody can be told what there is.
+/// The epoch means of the needed metrics; if one is missing, also of metrics with a usual name, so that a message can
+/// list them.
 pub(crate) fn epoch_metrics(
     store: &EventStoreClient,
     epoch: usize,

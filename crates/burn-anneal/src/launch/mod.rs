@@ -1,7 +1,7 @@
-//! Training with Burn's `SupervisedTraining` in a loop of ours, which knows what it trains.
+//! Trains with Burn's `SupervisedTraining` in this crate's own loop.
 //!
-//! Burn's own loops are private, and the training tells nobody what it was given; a strategy of one's own is handed
-//! all of it. So epochs, batch size and devices are said once, and an epoch can be begun in its middle.
+//! Burn's own loops are private, and a training does not expose its settings, but it passes all of them to a custom
+//! strategy. So epochs, batch size and devices are given once, and a run can start in mid-epoch.
 
 mod feed;
 mod metrics;
@@ -29,16 +29,16 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 impl<M: LearnerModel> LearnerBuilder<M> {
-    /// Trains, and gives the trained model back: Burn's `SupervisedTraining` with its dashboard, metrics, loggers,
-    /// early stopping and checkpointing strategy.
+    /// Trains with Burn's `SupervisedTraining` and returns the trained model. Dashboard, metrics, loggers, early
+    /// stopping and checkpointing strategy are Burn's.
     ///
-    /// Everything is checked before the first update. Epochs are those of the training, items and batch size those of
-    /// its loader; what [`run`](Self::run) says besides is compared with them. Training may be resumed, see
-    /// [`resume`](Self::resume), and saved in mid-epoch, see [`checkpoints`](Self::checkpoints).
+    /// Everything is checked before the first update. The epochs come from the training, items and batch size from its
+    /// loader; they must agree with [`run`](Self::run), if given. Training can resume ([`resume`](Self::resume)) and
+    /// save in mid-epoch ([`checkpoints`](Self::checkpoints)).
     ///
-    /// The model of the result is in its `valid()` form, as Burn's is; after `train()` it requires gradients where it did
-    /// before. A run that was stopped by an error says why in the result's `error`, which
-    /// [`finished`](Finished::finished) returns, and with its type in [`watch`](Self::watch).
+    /// The model of the result is in its `valid()` form, as in Burn; after `train()` it requires gradients as before
+    /// the run. If an error stops the run, it is in the result's `error`, which [`finished`](Finished::finished)
+    /// returns, and, typed, in [`watch`](Self::watch).
     ///
     /// ```no_run
     /// use burn::optim::AdamWConfig;
@@ -58,7 +58,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     /// ```
     ///
     /// # Errors
-    /// [`BuildError`] says which part, which field of it, and what is allowed.
+    /// [`BuildError`] names the part, its field and the allowed range.
     pub fn launch(self, training: SupervisedTraining<M>) -> Result<LearningResult<M>, BuildError> {
         let devices = self.devices()?;
         let metrics = self.asked_metrics()?;
@@ -87,7 +87,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             ),
             None => training,
         };
-        // Burn wants a learner, of which only the model is looked at.
+        // Burn needs a learner, but only its model is used.
         let shown = Learner::new(self.model.clone(), SgdConfig::new().init(), 0.0);
         let in_epoch = self.checkpoints.as_ref().zip(store);
         let in_epoch = in_epoch.map(|(checkpoints, store)| InEpoch::new(checkpoints, store));
@@ -104,7 +104,7 @@ impl<M: LearnerModel> LearnerBuilder<M> {
         }
     }
 
-    /// Where it trains; the first updates the model.
+    /// The devices that train; the first one updates the model.
     pub(crate) fn devices(&self) -> Result<Vec<Device>, BuildError> {
         let refused = |strategy, instead| Err(BuildError::Execution { strategy, instead });
         if self.model.devices().is_empty() {
@@ -118,12 +118,12 @@ impl<M: LearnerModel> LearnerBuilder<M> {
             }
             Some(ExecutionStrategy::MultiDevice(..)) => {
                 let instead = "launch updates the model on the first device; train with \
-                               MultiDeviceOptim::OptimMainDevice, or build a learner for Burn's own loop, which has it";
+                               MultiDeviceOptim::OptimMainDevice, or build a learner for Burn's own loop, which supports it";
                 return refused("MultiDeviceOptim::OptimSharded", instead);
             }
             Some(ExecutionStrategy::DistributedDataParallel { .. }) => {
-                let instead = "it trains a clone of the learner on each device, whose loss scales and controllers nobody \
-                               brings together; train with ExecutionStrategy::multi(devices, \
+                let instead = "it trains a clone of the learner on each device, without synchronizing loss scales and \
+                               controllers; train with ExecutionStrategy::multi(devices, \
                                MultiDeviceOptim::OptimMainDevice)";
                 return refused("ExecutionStrategy::DistributedDataParallel", instead);
             }
@@ -139,12 +139,12 @@ impl<M: LearnerModel> LearnerBuilder<M> {
     }
 }
 
-/// The model of a run that came to its end.
+/// Takes the model out of the result of a run.
 pub trait Finished<M> {
-    /// The model; of a run that somebody interrupted too.
+    /// The model, even if the run was interrupted.
     ///
     /// # Errors
-    /// [`BuildError::Stopped`] for a run that an error stopped.
+    /// [`BuildError::Stopped`] if an error stopped the run.
     fn finished(self) -> Result<M, BuildError>;
 }
 
@@ -157,10 +157,10 @@ impl<M> Finished<M> for LearningResult<M> {
     }
 }
 
-/// What a strategy holds, which Burn asks for by reference, on the thread that launched it.
+/// A value in a strategy, which Burn uses by reference, on the thread that launched it.
 type Shared<T> = std::rc::Rc<RefCell<Option<T>>>;
 
-/// What begins a run, once Burn has said what it trains with.
+/// Everything to start a run, once Burn has passed the settings of the training.
 struct Start<M> {
     builder: LearnerBuilder<M>,
     devices: Vec<Device>,
@@ -168,11 +168,11 @@ struct Start<M> {
     in_epoch: Option<InEpoch>,
 }
 
-/// Burn's way into the loop.
+/// The strategy by which Burn enters the loop.
 struct Strategy<M> {
     resumes: Option<Checkpoint>,
     started: Shared<Start<M>>,
-    /// Why nothing was trained.
+    /// The error if nothing was trained.
     error: Shared<BuildError>,
 }
 
@@ -188,7 +188,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for Strategy<M> {
             let resume = self.resumes.clone();
             *self.error.borrow_mut() = Some(BuildError::CheckpointTwice { epoch, resume });
         }
-        // The dashboard begins to count there.
+        // The dashboard starts counting here.
         components.checkpoint = self.resumes.as_ref().map(Checkpoint::epoch);
         Loop(self).train(learner, train, valid, components)
     }
@@ -205,7 +205,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for Strategy<M> {
     }
 }
 
-/// The loop itself, within what Burn does around every loop: its `train`, which cannot be called where it is overridden.
+/// The loop itself, with Burn's default `train` around it, which `Strategy` overrides and so cannot call.
 struct Loop<'a, M>(&'a Strategy<M>);
 
 impl<M: LearnerModel> SupervisedLearningStrategy<M> for Loop<'_, M> {
@@ -232,7 +232,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for Loop<'_, M> {
 }
 
 impl<M: LearnerModel> Start<M> {
-    /// Learns the length of the run, builds what trains, and trains. `shown` is what Burn was shown.
+    /// Finds the length of the run, builds the parts, and trains. `shown` is the model that Burn was given.
     fn run(
         self,
         components: &mut TrainingComponents<M>,
@@ -277,7 +277,7 @@ impl<M: LearnerModel> Start<M> {
     }
 }
 
-/// The length of the run: what its loader and the training say, and what is said of it besides.
+/// The length of the run, from its loader and training, checked against the length given to the builder.
 fn length<M: LearnerModel, I>(
     first: &mut Feed<'_, I>,
     said: RunLength,

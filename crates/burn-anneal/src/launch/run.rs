@@ -1,4 +1,4 @@
-//! The loop: epochs, rounds of batches, updates, and what is saved in between.
+//! The training loop: epochs, rounds of batches, updates and checkpoints.
 
 use super::feed::Feed;
 use super::metrics::epoch_metrics;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The loaders of an input, one for each device.
+/// The training loaders, one for each device.
 type Loaders<M> = [Arc<dyn DataLoader<<M as TrainStep>::Input>>];
 
 /// A run in training.
@@ -34,11 +34,11 @@ pub(super) struct Run<'a, M: LearnerModel> {
     model: Annealed<M>,
     optimizer: ModuleOptimizer,
     scheduler: ModuleLrScheduler,
-    /// Those of the last update.
+    /// The rates of the last update.
     rates: ModuleLearningRate,
     run: RunLength,
     devices: Vec<Device>,
-    /// Where there are several devices.
+    /// `Some` if there are several devices.
     workers: Option<Workers<M>>,
     in_epoch: Option<InEpoch>,
     components: &'a mut TrainingComponents<M>,
@@ -71,7 +71,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         let mut first = Some(first);
         for epoch in start.epochs as usize + 1..=self.components.num_epochs {
             let skip = if epoch as u64 == start.epochs + 1 { start.rounds as usize } else { 0 };
-            // The first feed of a loader that does not know its epochs has been begun.
+            // A loader that does not know its epochs continues its first feed, which has started.
             let feed = match first.take().filter(|feed| !feed.is_known()) {
                 Some(feed) => feed,
                 None => Feed::open(loaders, epoch as u64, skip),
@@ -80,7 +80,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
                 break;
             }
         }
-        // What somebody stops is saved where it stands, at the end of its data or while it validates too.
+        // An interrupted run is saved where it is, also at the end of its data or during validation.
         if self.components.interrupter.interruption().is_some() {
             self.save_in_epoch(true);
         }
@@ -93,7 +93,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         self.model.into_result()
     }
 
-    /// Trains and validates an epoch, and says whether another may follow.
+    /// Trains and validates an epoch, and returns whether another may follow.
     fn epoch(
         &mut self,
         epoch: usize,
@@ -142,7 +142,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
 
     fn train_epoch(&mut self, mut feed: Feed<'_, <M as TrainStep>::Input>, skip: usize) {
         let monitor = self.model.monitor().clone();
-        // Those that are skipped are counted already.
+        // Skipped items are already counted.
         let items_before =
             monitor.place().items.map(|items| items.saturating_sub(feed.done() as u64));
         let mut iteration = skip * self.devices.len();
@@ -153,7 +153,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
                 Err(error) => return self.components.interrupter.fail(error),
             };
             if items.is_empty() {
-                // A loader whose progress does not come to its end.
+                // The loader ended before its progress did.
                 sum.take().into_iter().for_each(|gradients| self.update(gradients));
                 break;
             }
@@ -179,7 +179,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
             if summed == 0 && !is_last {
                 self.save_in_epoch(false);
             }
-            // An update that somebody interrupts is made whole, so that it can be saved.
+            // An interrupted update is completed, so that it can be saved.
             let is_whole = summed == 0 || !self.in_epoch.as_ref().is_some_and(InEpoch::saves);
             if self.is_stopped() && (is_whole || self.components.interrupter.error().is_some()) {
                 return;
@@ -190,7 +190,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         }
     }
 
-    /// Adds the gradients of a batch, of whatever device.
+    /// Adds the gradients of a batch from any device.
     fn add(&self, before: Option<GradientsParams>, gradients: GradientsParams) -> GradientsParams {
         let gradients = match self.workers {
             Some(_) => gradients.to_device(&self.devices[0], &self.model),
@@ -202,12 +202,12 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         }
     }
 
-    /// Forward and backward passes of a round; `None` where one failed.
+    /// Runs the passes of a round; `None` if one failed.
     fn pass(&self, mut items: Vec<(usize, <M as TrainStep>::Input)>) -> Option<Vec<Passed<M>>> {
         if let Some(workers) = &self.workers {
             return match workers.round(&self.model, items) {
                 Ok(passed) => Some(passed),
-                // What the engine found wrong says more than that a worker panicked.
+                // The engine's own error is more specific than a panicked worker.
                 Err(_) if self.is_stopped() => None,
                 Err(failures) => {
                     self.components.interrupter.fail(TrainingError::Workers(failures));
@@ -219,7 +219,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         Some(vec![self.guarded(|| TrainStep::step(&self.model, item))?])
     }
 
-    /// What a pass gives; `None` where the engine has found out why it failed.
+    /// Runs a pass; `None` if it panicked and the engine knows why.
     fn guarded<T>(&self, pass: impl FnOnce() -> T) -> Option<T> {
         match catch_unwind(AssertUnwindSafe(pass)) {
             Ok(passed) => Some(passed),
@@ -234,7 +234,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         self.model = TrainStep::optimize(model, &mut self.optimizer, self.rates.clone(), gradients);
     }
 
-    /// Whether the epoch had the updates that its loader promised.
+    /// Checks that the epoch had as many updates as its loader implied.
     fn check_epoch(&self) {
         let expected = self.run.resolve().ok().and_then(|run| run.updates_per_epoch());
         let place = self.model.monitor().place();
@@ -293,7 +293,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         self.in_epoch.iter_mut().for_each(InEpoch::begin);
     }
 
-    /// Saves in mid-epoch, where that is asked for and it is time to.
+    /// Saves in mid-epoch, if this is configured and due.
     fn save_in_epoch(&mut self, is_time: bool) {
         let place = self.model.monitor().place();
         let number = self.model.monitor().next_update();
@@ -306,7 +306,7 @@ impl<'a, M: LearnerModel> Run<'a, M> {
         }
         let named = Named { epoch: place.epochs as usize, batches: place.rounds as usize };
         self.model.monitor().flush();
-        // Running statistics are those of all passes in the `valid()` form only.
+        // Only the `valid()` form has the running statistics of all passes.
         let (model, optimizer) = (self.model.inner().valid(), self.optimizer.to_record());
         let scheduler = self.scheduler.to_record();
         let store = in_epoch.store.clone();
@@ -322,7 +322,7 @@ fn checkpoint_error(error: CheckpointError) -> TrainingError {
     CheckpointerError::Unknown(error.to_string()).into()
 }
 
-/// A scheduler's record, for a learner that is only saved.
+/// A scheduler's record, for a learner that is saved and not trained.
 #[derive(Clone)]
 struct Recorded(LrSchedulerRecord);
 
@@ -340,7 +340,7 @@ impl LrScheduler for Recorded {
     }
 }
 
-/// Checkpoints in mid-epoch, which a thread writes while training goes on.
+/// Checkpoints in mid-epoch, which a thread writes during training.
 pub(super) struct InEpoch {
     store: Store,
     updates: Option<u64>,
@@ -360,23 +360,23 @@ impl InEpoch {
         self.updates.is_some() || self.interval.is_some()
     }
 
-    /// Begins to count anew.
+    /// Restarts the interval.
     fn begin(&mut self) {
         self.last = Instant::now();
     }
 
-    /// Removes what a killed process has left.
+    /// Removes what a killed process has left behind.
     pub fn prepare(&self) -> Result<(), CheckpointError> {
         self.store.prepare()
     }
 
-    /// Whether it is time after so many updates of the run.
+    /// Whether a checkpoint is due after this many updates of the run.
     fn is_due(&self, updates: u64) -> bool {
         self.updates.is_some_and(|every| updates.is_multiple_of(every))
             || self.interval.is_some_and(|interval| self.last.elapsed() >= interval)
     }
 
-    /// Writes one, when the last is written.
+    /// Writes a checkpoint once the last one is written.
     fn write(
         &mut self,
         write: impl FnOnce() -> Result<(), CheckpointError> + Send + 'static,
@@ -394,7 +394,7 @@ impl InEpoch {
         }
     }
 
-    /// Waits for the last.
+    /// Waits for the last checkpoint.
     fn finish(mut self) -> Result<(), CheckpointError> {
         self.wait()
     }

@@ -9,11 +9,11 @@ use burn::train::{LearnerModel, TrainOutput, TrainStep};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// What a pass gives.
+/// The result of a pass.
 pub(super) type Passed<M> = TrainOutput<<M as TrainStep>::Output>;
 
-/// A thread for each device, whose answers are told apart by their channels: sums in the order of the devices are the
-/// same in every run.
+/// One thread per device, each with its own channel, so that sums in the order of the devices are the same in every
+/// run.
 pub(super) struct Workers<M: LearnerModel> {
     lanes: Vec<Lane<M>>,
 }
@@ -45,10 +45,10 @@ impl<M: LearnerModel> Workers<M> {
         Self { lanes: devices.iter().map(lane).collect() }
     }
 
-    /// The passes of a round, in the order of the devices.
+    /// Runs the passes of a round; the results are in the order of the devices.
     ///
     /// # Errors
-    /// Those that panicked.
+    /// The passes that panicked.
     pub fn round(
         &self,
         model: &Annealed<M>,
@@ -56,7 +56,7 @@ impl<M: LearnerModel> Workers<M> {
     ) -> Result<Vec<Passed<M>>, Vec<WorkerFailure>> {
         let devices: Vec<usize> = items.iter().map(|(device, _)| *device).collect();
         for (device, item) in items {
-            // A worker ends with its sender only.
+            // A worker ends only with its sender.
             let _ = self.lanes[device].work.send((model.clone(), item));
         }
         let (mut passed, mut failures) = (vec![], vec![]);

@@ -1,4 +1,4 @@
-//! Loading an epoch ahead, on another thread.
+//! Loads an epoch ahead on another thread.
 
 use super::Epoch;
 use burn::data::dataloader::{DataLoaderIterator, Progress};
@@ -18,12 +18,12 @@ pub(super) struct Ahead<O> {
 }
 
 impl<O: Send + 'static> Ahead<O> {
-    /// None where there is no thread to be had.
+    /// Starts loading; `None` if no thread is available.
     pub fn start<I: 'static>(mut epoch: Epoch<I, O>, queued: usize) -> Option<Self> {
         let workers = epoch.loader.workers.clone();
         let batch_size = epoch.loader.batch_size;
         let (given, total) = (epoch.given, epoch.order.len());
-        // The queue has its memory from the beginning. One more batch waits outside of it.
+        // The queue allocates its memory at the start. One more batch waits outside of it.
         let (sender, batches) = mpsc::sync_channel(queued.min(total.div_ceil(batch_size)));
         let worker = workers.take()?;
         let job = move || {
@@ -63,8 +63,8 @@ impl<O> Drop for Ahead<O> {
 
 type Worker = mpsc::Sender<Box<dyn FnOnce() + Send>>;
 
-/// The threads that load nothing now. Each epoch takes one again, because GPU backends keep memory for every thread that
-/// made a tensor. They end with the last copy of the loader.
+/// The idle threads. Epochs reuse them, because GPU backends keep memory for every thread that made a tensor. They end
+/// with the last copy of the loader.
 #[derive(Default)]
 pub(super) struct Workers(Mutex<Vec<Worker>>);
 

@@ -1,4 +1,4 @@
-//! A data loader whose batches depend on seed and epoch alone.
+//! A data loader whose batches depend only on seed and epoch.
 
 mod ahead;
 mod start;
@@ -19,10 +19,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Makes batches for a [`SeededLoader`], with random changes that a resumed run makes again.
+/// Makes batches for a [`SeededLoader`], with random changes that a resumed run repeats.
 ///
-/// Every Burn [`Batcher`] is one that draws nothing. Implement this trait for a type that is no `Batcher`, with items and
-/// batches of named types, not of type parameters.
+/// Every Burn [`Batcher`] is a `SeededBatcher` without randomness. Implement this trait for a type that is not a
+/// `Batcher`, with named types of items and batches, not type parameters.
 ///
 /// ```
 /// use burn::data::dataset::InMemDataset;
@@ -47,10 +47,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// assert_ne!(first(3), first(4));
 /// ```
 pub trait SeededBatcher<I, O>: Send + Sync {
-    /// Makes a batch of `items` on `device`, drawing what is random from `random`, a generator of `rand` 0.10.
+    /// Makes a batch of `items` on `device`, with all randomness from `random`, a generator of `rand` 0.10.
     ///
-    /// What `random` gives depends on the loader's seed (0 without [`shuffle`](SeededLoader::shuffle)), the epoch and
-    /// the number of the batch's first item, and not on the batches before.
+    /// The numbers of `random` depend on the loader's seed (0 without [`shuffle`](SeededLoader::shuffle)), the epoch
+    /// and the number of the batch's first item, but not on the batches before.
     fn batch(&self, items: Vec<I>, device: &Device, random: &mut ChaCha8Rng) -> O;
 }
 
@@ -60,12 +60,12 @@ impl<I, O, B: Batcher<I, O>> SeededBatcher<I, O> for B {
     }
 }
 
-/// Loads batches that depend on seed and epoch alone, so that a run that was killed goes on with the very batches that it
-/// would have had. Burn's own loader draws all shuffles of a run from one generator, which a resumed run begins anew.
+/// Loads batches that depend only on seed and epoch, so that a killed run resumes with exactly the same batches. Burn's
+/// own loader draws all shuffles of a run from one generator, which a resumed run restarts.
 ///
-/// As a Burn [`DataLoader`], each `iter` gives the next epoch, from 1 on, and copies on other devices count with it. A slice
-/// counts its own epochs, from where the loader stands. The last batch of an epoch may be shorter than the others. Where the
-/// dataset fails, the error takes the place of the batch.
+/// As a Burn [`DataLoader`], each `iter` gives the next epoch, from 1 on, shared with its copies on other devices. A
+/// slice counts its own epochs, from the loader's current one. The last batch of an epoch may be shorter than the
+/// others. If the dataset fails, the error takes the place of the batch.
 ///
 /// ```
 /// use burn::data::dataloader::{DataLoader, batcher::Batcher};
@@ -99,13 +99,13 @@ pub struct SeededLoader<I, O> {
     dataset: Arc<dyn Dataset<I>>,
     batcher: Arc<dyn SeededBatcher<I, O>>,
     batch_size: usize,
-    /// Those of the dataset's items that it gives: all of them, except for a slice.
+    /// The range of the dataset's items to load; all of them, except for a slice.
     items: Range<usize>,
-    /// None where items come in their order.
+    /// `None` if items are not shuffled.
     seed: Option<u64>,
     device: Device,
     prefetch: usize,
-    /// Shared by the copies on all devices, because they stand for the same loader.
+    /// Shared by the copies on all devices, which act as one loader.
     next_epoch: Arc<AtomicU64>,
     workers: Arc<Workers>,
 }
@@ -121,7 +121,7 @@ impl<I, O> fmt::Debug for SeededLoader<I, O> {
     }
 }
 
-// Derived, it would ask for items and batches that can be cloned.
+// A derived impl would require items and batches to be Clone.
 impl<I, O> Clone for SeededLoader<I, O> {
     fn clone(&self) -> Self {
         Self {
@@ -138,12 +138,12 @@ impl<I, O> Clone for SeededLoader<I, O> {
     }
 }
 
-/// Random words that belong to each item of the dataset: the first half to the shuffle of a loader whose items begin with
-/// it, the second to a batch that does. So no batch depends on what others drew.
+/// The random words reserved for each item of the dataset: the first half for the shuffle of a loader that starts with
+/// this item, the second for a batch that does. So no batch depends on what others drew.
 const WORDS_PER_ITEM: u128 = 1 << 32;
 
 impl<I: 'static, O: Send + 'static> SeededLoader<I, O> {
-    /// Gives the items of a dataset in their order, in batches of `batch_size`, where 0 counts as 1.
+    /// Loads the items of a dataset in order, in batches of `batch_size`; 0 counts as 1.
     pub fn new(
         dataset: impl Dataset<I> + 'static,
         batcher: impl SeededBatcher<I, O> + 'static,
@@ -162,32 +162,33 @@ impl<I: 'static, O: Send + 'static> SeededLoader<I, O> {
         }
     }
 
-    /// Shuffles each epoch anew.
+    /// Shuffles each epoch differently.
     ///
-    /// Epoch e draws from stream e of ChaCha8 under `seed`: its order from word 0 on, what the [`SeededBatcher`] draws
-    /// for a batch whose first item is number n of the epoch, counted from 0, from word n·2³² + 2³¹ on. A slice that begins
-    /// with item s of the dataset counts its items from s, and draws its order from word s·2³² on.
+    /// Epoch e draws from stream e of ChaCha8 under `seed`: its order from word 0 on, and the random numbers of a
+    /// [`SeededBatcher`] from word n·2³² + 2³¹ on, where n is the number of the batch's first item in the epoch, from
+    /// 0. A slice that starts with item s of the dataset counts its items from s, and draws its order from word s·2³²
+    ///    on.
     pub fn shuffle(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
     }
 
-    /// Makes the batches on a device; the default is `Device::default()`.
+    /// Makes the batches on this device; the default is `Device::default()`.
     pub fn device(self, device: &Device) -> Self {
         Self { device: device.clone(), ..self }
     }
 
-    /// Loads up to so many batches ahead, on a thread that the loader keeps. With 0, the default, a batch is loaded when it
-    /// is asked for, by the thread that asks. The batches are the same.
+    /// Loads up to this many batches ahead, on a thread that the loader keeps. With 0, the default, the requesting
+    /// thread loads each batch when it is requested. The batches are the same.
     pub fn prefetch(self, batches: usize) -> Self {
         Self { prefetch: batches, ..self }
     }
 
-    /// Begins with another epoch than the first, for a run that goes on in Burn's own loop: `saved.epoch() + 1`.
+    /// Starts at a later epoch, for a run that resumes in Burn's own loop: `saved.epoch() + 1`.
     pub fn starting_at(self, epoch: usize) -> Self {
         Self { next_epoch: Arc::new(AtomicU64::new(epoch as u64)), ..self }
     }
 
-    /// Gives the batches of any epoch, for a loop of one's own. What `iter` gives next stays the same.
+    /// The batches of any epoch, for a custom loop. Does not advance `iter`.
     pub fn epoch(&self, epoch: usize) -> Box<dyn DataLoaderIterator<O>> {
         self.batches(epoch as u64, 0)
     }
@@ -209,7 +210,7 @@ impl<I: 'static, O: Send + 'static> SeededLoader<I, O> {
         Epoch { loader: self.clone(), epoch, order, given }
     }
 
-    /// Makes the batch that begins with an item of this number.
+    /// Makes the batch that starts with the item of this number.
     fn load(&self, epoch: u64, first: usize, indices: Vec<usize>) -> Result<O, DatasetError> {
         let items = self.dataset.get_many(indices)?;
         let mut random = self.random(epoch, self.first_word(first) + WORDS_PER_ITEM / 2);
@@ -255,13 +256,13 @@ impl<I: 'static, O: Send + 'static> DataLoader<O> for SeededLoader<I, O> {
     }
 }
 
-/// An epoch that is loaded by the thread that asks for it.
+/// An epoch that is loaded by the requesting thread.
 struct Epoch<I, O> {
     loader: SeededLoader<I, O>,
     epoch: u64,
-    /// Where its items stand in the dataset.
+    /// The indices of its items in the dataset.
     order: Vec<usize>,
-    /// How many of them were given, or skipped.
+    /// The number of items loaded or skipped.
     given: usize,
 }
 
@@ -313,7 +314,7 @@ mod tests {
         }
     }
 
-    /// 0 to 10, of which some cannot be read.
+    /// The numbers 0 to 10, some of which cannot be read.
     struct Unreadable(Range<usize>);
 
     impl Dataset<usize> for Unreadable {
@@ -355,7 +356,7 @@ mod tests {
         (progress.items_processed, progress.items_total)
     }
 
-    /// What becomes true, on another thread, within a time that no machine needs.
+    /// Waits, with a generous time limit, for a condition that another thread makes true.
     fn wait_for(condition: impl Fn() -> bool) -> bool {
         let started = Instant::now();
         while !condition() && started.elapsed() < Duration::from_secs(20) {
@@ -602,7 +603,7 @@ mod tests {
         assert_eq!(all(loader.iter()), all(loader.epoch(1)));
     }
 
-    /// What a user may put around loaders.
+    /// A wrapper around loaders, as a user may write it.
     struct Both(SeededLoader<usize, Drawn>, SeededLoader<usize, Drawn>);
 
     struct Zipped<'a, O>(Box<dyn DataLoaderIterator<O> + 'a>, Box<dyn DataLoaderIterator<O> + 'a>);
@@ -689,7 +690,7 @@ mod tests {
         }
     }
 
-    /// Gives the thread that it runs on, and counts its calls.
+    /// Returns the thread that it runs on, and counts its calls.
     struct Threads(Arc<AtomicUsize>);
 
     impl Batcher<usize, ThreadId> for Threads {
@@ -720,7 +721,7 @@ mod tests {
             |batches: Box<dyn DataLoaderIterator<ThreadId> + '_>| HashSet::from_iter(all(batches));
 
         let first: HashSet<ThreadId> = threads(loader.iter());
-        // Dropped in its middle.
+        // Dropped in mid-epoch.
         loader.iter().next();
         assert_eq!(first.len(), 1);
         assert!(!first.contains(&thread::current().id()));

@@ -1,13 +1,13 @@
-//! Where a loader is to begin, told through the thread.
+//! Tells loaders where to start, through a thread-local.
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where an epoch begins that [`launch`](crate::LearnerBuilder::launch) asks a loader for.
+/// The position in an epoch at which [`launch`](crate::LearnerBuilder::launch) asks a loader to start.
 ///
-/// [`SeededLoader`](crate::SeededLoader) looks at it by itself. A [`DataLoader`] of your own whose batches depend on the epoch
-/// alone begins its `iter` with it, and can then be gone on with in mid-epoch:
+/// [`SeededLoader`](crate::SeededLoader) uses it automatically. Your own [`DataLoader`], if its batches depend only on
+/// the epoch, can call it at the start of its `iter`, and then supports resuming in mid-epoch:
 ///
 /// ```
 /// use burn_anneal::EpochStart;
@@ -19,19 +19,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// assert_eq!(next_epoch.load(Ordering::Relaxed), 6);
 /// ```
 ///
-/// The progress of such an iterator counts what is done already.
+/// The progress of such an iterator must count the skipped items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EpochStart {
-    /// Which epoch, from 1 on.
+    /// The epoch, from 1 on.
     pub epoch: u64,
-    /// Batches of it that are done.
+    /// The batches of the epoch to skip.
     pub batches: usize,
 }
 
 impl EpochStart {
-    /// Where an `iter` begins on this thread: at the start that is asked for, which is told the batch size in turn, or where
-    /// nobody asks, as in Burn's own loop, at the next epoch. `next_epoch` is then the one after it, unless the batches are
-    /// only looked at, as a rate finder does.
+    /// Returns where an `iter` on this thread must start: at the requested position, or without a request, as in Burn's
+    /// own loop, at the next epoch. Reports the batch size, and sets `next_epoch` to the epoch after it, unless the
+    /// batches are only read for a rate finder.
     pub fn begin(batch_size: usize, next_epoch: &AtomicU64) -> Self {
         let Some(offer) = OFFER.get() else {
             return Self { epoch: next_epoch.fetch_add(1, Ordering::Relaxed), batches: 0 };
@@ -44,13 +44,13 @@ impl EpochStart {
     }
 }
 
-/// What [`open`] and [`look`] offer to the loaders behind an `iter`.
+/// The start that [`open`] and [`look`] offer to the loaders behind an `iter`.
 #[derive(Clone, Copy)]
 struct Offer {
     start: EpochStart,
-    /// Whether the loader goes on from there.
+    /// Whether the loader advances.
     moves: bool,
-    /// That of the first loader that took it.
+    /// The batch size of the first loader that took the offer.
     batch_size: Option<usize>,
 }
 
@@ -58,25 +58,24 @@ thread_local! {
     static OFFER: Cell<Option<Offer>> = const { Cell::new(None) };
 }
 
-/// The batches of a loader, and its batch size where it took the start.
+/// The batches of a loader, and its batch size if it took the start.
 type Opened<'a, O> = (Box<dyn DataLoaderIterator<O> + 'a>, Option<usize>);
 
-/// Iterates over a loader from `start` on, and gives the batch size if a [`SeededLoader`] took the start; its next `iter`
-/// then gives the epoch after it, and what is skipped counts as processed. Any other loader gives what its `iter` always
-/// gives.
+/// Iterates over a loader from `start` on, and returns the batch size if a [`SeededLoader`] took the start. Its next
+/// `iter` then gives the next epoch, and skipped items count as processed. Other loaders ignore the start.
 ///
-/// The start goes through the thread, and so to the loader inside of a user's own, or to each of several.
+/// The start is thread-local, so it also reaches one or several loaders inside a user's own.
 pub(crate) fn open<O>(loader: &dyn DataLoader<O>, start: EpochStart) -> Opened<'_, O> {
     offer(loader, start, true)
 }
 
-/// As [`open`], and leaves a loader that took the start where it is.
+/// Like [`open`], but does not advance a loader that took the start.
 pub(crate) fn look<O>(loader: &dyn DataLoader<O>, start: EpochStart) -> Opened<'_, O> {
     offer(loader, start, false)
 }
 
 fn offer<O>(loader: &dyn DataLoader<O>, start: EpochStart, moves: bool) -> Opened<'_, O> {
-    /// Takes the offer back even if `iter` panics.
+    /// Withdraws the offer even if `iter` panics.
     struct TakeBack;
     impl Drop for TakeBack {
         fn drop(&mut self) {

@@ -1,12 +1,12 @@
-//! The mean of the weights of models that come one after the other.
+//! The running mean of the weights of several models.
 
 use crate::update::{flat, in_f32, numbers};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 
-/// Σ c_j θ_j / Σ c_j, as far as it has come, in f32 at least.
+/// The running Σ c_j θ_j / Σ c_j, in at least f32.
 ///
-/// Kept as a mean, so that weights that are the same in all models stay so, bit for bit.
+/// It is kept as a mean, so that weights that are equal in all models stay equal bit for bit.
 #[derive(Default)]
 pub(super) struct Mean {
     total: f64,
@@ -14,7 +14,7 @@ pub(super) struct Mean {
 }
 
 impl Mean {
-    /// Takes a model in.
+    /// Adds a model.
     ///
     /// # Errors
     /// The path of the first parameter that is not finite.
@@ -36,7 +36,7 @@ impl Mean {
         Ok(())
     }
 
-    /// The last model with the mean in the place of its weights, in the precision of another.
+    /// The last model with the mean as its weights, in the precision of another model.
     ///
     /// # Errors
     /// The path of the first parameter that is not finite in that precision.
@@ -49,7 +49,7 @@ impl Mean {
     }
 }
 
-/// The floating-point parameters of a module, running statistics among them, in order; `None` for one that is quantized.
+/// The floating-point parameters of a module in order, including running statistics; `None` for a quantized one.
 #[derive(Default)]
 struct Floats {
     path: Vec<String>,
@@ -64,7 +64,7 @@ impl Floats {
         floats
     }
 
-    /// The path of the first that is not finite.
+    /// Returns the path of the first that is not finite.
     fn check(&self) -> Result<(), String> {
         let (mut paths, mut wrong) = (vec![], vec![]);
         for (path, weight) in self.paths.iter().zip(&self.weights) {
@@ -97,7 +97,7 @@ impl ModuleVisitor for Floats {
     }
 }
 
-/// Puts weights in the place of those of a module, each in its precision.
+/// Replaces the weights of a module, each in its precision.
 struct Put<I> {
     weights: I,
 }

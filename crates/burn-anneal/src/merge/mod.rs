@@ -1,4 +1,4 @@
-//! Checkpoints of a phase at a constant rate, merged into the model that a decay would have given.
+//! Merges checkpoints from a constant rate into the model that a decay would have given.
 
 mod error;
 mod mean;
@@ -18,23 +18,23 @@ use std::path::{Path, PathBuf};
 /// θ = Σ c_j θ_j = θ₀ + Σ w_j (θ_j − θ_{j−1})
 /// ```
 ///
-/// w_j is the mean of the decay, over its first rate, in the updates between two checkpoints, and c_j follows from it:
-/// [`merge_coefficients`] says when that is exact, which for a network it never is. Any curve that never rises is a recipe; it
-/// is resolved over the updates between the first checkpoint and the last, so its length need not be said. The checkpoints may be at
-/// any distances.
+/// w_j is the mean of the decay curve in the updates between two checkpoints, relative to its first rate, and c_j
+/// follows from it. [`merge_coefficients`] tells when this is exact; for a network it never is. The recipe can be any
+/// curve that never rises; its length is optional, because it is resolved over the updates from the first checkpoint to
+/// the last. The checkpoints may have any distances.
 ///
-/// `checkpoints` come in the order in which they were saved: [`Snapshot`]s, such as those of
-/// [`Snapshots::every`](crate::Snapshots::every), [`Checkpoint`]s, of which the master weights count where they are of half
-/// precision, or pairs of how many updates were made and the file of a Burn record of the model. Each file is read once, and one is in
-/// memory at a time beside the sum, which is in f32 at least.
+/// Give `checkpoints` in the order in which they were saved: [`Snapshot`]s, for example of
+/// [`Snapshots::every`](crate::Snapshots::every); [`Checkpoint`]s, of which master weights are used in half precision;
+/// or pairs of the number of updates and the path of a Burn record of the model. Each file is read once; one at a time
+/// is in memory, plus the sum, which is in at least f32.
 ///
-/// The result is in the precision of `model`, on its device and, as it is, ready to train or in the `valid()` form. Running
-/// statistics are merged as weights are; integers, booleans and quantized weights come from the last checkpoint. Progress is logged, a
-/// line for each file.
+/// The result has the precision, device and form of `model` (ready to train, or `valid()`). Running statistics are
+/// merged like weights; integers, booleans and quantized weights come from the last checkpoint. Logs one line per file.
 ///
 /// # Errors
-/// [`MergeError`] names the file: where it cannot be read or is of another model, has weights that are NaN or infinite, is not later
-/// than the one before; or says that there are fewer than two, what is wrong with the curve, or that `model` has too little range.
+/// [`MergeError`] names the file that cannot be read, is from another model, has NaN or infinite weights, or is not
+/// later than the one before. It is also returned for fewer than two checkpoints, for an invalid curve, and if a merged
+/// weight exceeds the range of `model`'s precision.
 ///
 /// Source: Tian et al. 2025, "WSM: Decay-free learning rate schedule via checkpoint merging for LLM pre-training" (arXiv 2507.17634);
 /// Sanyal et al. 2023, "Early weight averaging meets high learning rates for LLM pre-training" (arXiv 2306.03241).
@@ -82,11 +82,11 @@ pub fn merge<M: Module, C: Into<SavedWeights>>(
         error => MergeError::Recipe(error),
     })?;
     let is_autodiff = model.devices().iter().any(|device| device.is_autodiff());
-    // With running statistics of its own: those of clones of a model are one.
+    // With its own running statistics, which clones would share.
     let model = model.valid();
     let (mut mean, mut last) = (Mean::default(), None);
     for ((file, updates), coefficient) in files.iter().zip(updates).zip(coefficients) {
-        // One in memory at a time.
+        // Keeps only one model in memory.
         drop(last.take());
         let path = file.path();
         log::info!("merge: {coefficient:.6} × {}, after {updates} updates", path.display());
@@ -101,7 +101,7 @@ pub fn merge<M: Module, C: Into<SavedWeights>>(
     Ok(if is_autodiff { merged.train() } else { merged })
 }
 
-/// Weights in a file, and how many updates were made before they were saved: what [`merge`] takes.
+/// Weights in a file and the number of updates before they were saved, for [`merge`].
 ///
 /// Made from a [`Snapshot`], a [`Checkpoint`], or a pair of that number and the path of a Burn record.
 #[derive(Clone, Debug, PartialEq, Eq)]

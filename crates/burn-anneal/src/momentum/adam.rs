@@ -1,4 +1,4 @@
-//! Adam whose β₁ changes from update to update.
+//! Adam with a scheduled β₁.
 
 use super::check_momentum;
 use crate::update::{current_momentum, is_half};
@@ -10,25 +10,25 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Adam whose β₁ is that of a schedule, where there is one. [`ScheduledAdamConfig`] makes it.
+/// Adam with a β₁ that can follow a schedule, built by [`ScheduledAdamConfig`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScheduledAdam(ScheduledAdamConfig);
 
-/// Describes a [`ScheduledAdam`]: Adam whose β₁ is that of a schedule, where there is one.
+/// Describes a [`ScheduledAdam`]: Adam with a β₁ that can follow a schedule.
 ///
 /// ```text
 /// m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²
 /// w ← w − η (m / c₁) / (√(v / c₂) + ε),   c₁ = 1 − β₁^n,   c₂ = 1 − β₂^n
 /// ```
 ///
-/// n counts the updates of the parameter from 1. Under a schedule β₁ is β₁(t) in both places, as in
-/// torch; [`exact_bias_correction`](Self::exact_bias_correction) has c₁ = 1 − Π β₁(i) over its updates.
-/// Without a schedule c₁ is the same in both.
+/// n counts the updates of the parameter from 1. Under a schedule, β₁ is β₁(t) in both places, as in
+/// torch; [`exact_bias_correction`](Self::exact_bias_correction) uses c₁ = 1 − Π β₁(i) over its updates.
+/// Without a schedule, both give the same c₁.
 ///
-/// It has no decay of its own: with [`LearnerBuilder::weight_decay`](crate::LearnerBuilder::weight_decay)
-/// it is AdamW. Its record is that of Burn's Adam and AdamW, so either loads the other's. Its factors are
-/// computed in f64, as torch does. Burn computes 1 − β₂^n in f32, where it has an error of up to 2e-5 in
-/// the first updates; so runs that begin alike end up to 5e-5 apart in single weights.
+/// It has no weight decay of its own: with [`LearnerBuilder::weight_decay`](crate::LearnerBuilder::weight_decay)
+/// it is AdamW. Its record is interchangeable with those of Burn's Adam and AdamW. Factors are computed in
+/// f64, as in torch. Burn computes 1 − β₂^n in f32, with an error of up to 2e-5 in the first updates, so
+/// weights of the same run can differ by up to 5e-5.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -72,7 +72,7 @@ impl Default for ScheduledAdamConfig {
 }
 
 impl ScheduledAdamConfig {
-    /// With torch's defaults.
+    /// Adam with torch's defaults.
     pub fn new() -> Self {
         Self {
             beta_1: 0.9,
@@ -83,42 +83,42 @@ impl ScheduledAdamConfig {
         }
     }
 
-    /// The decay of the first moment where no schedule says it.
+    /// Sets the decay of the first moment without a schedule.
     pub fn beta_1(mut self, beta_1: f64) -> Self {
         self.beta_1 = beta_1;
         self
     }
 
-    /// The decay of the second moment.
+    /// Sets the decay of the second moment.
     pub fn beta_2(mut self, beta_2: f64) -> Self {
         self.beta_2 = beta_2;
         self
     }
 
-    /// What is added to the root of the second moment.
+    /// Sets ε, which is added to the root of the second moment.
     pub fn epsilon(mut self, epsilon: f64) -> Self {
         self.epsilon = epsilon;
         self
     }
 
-    /// Divides by the largest second moment so far: Reddi et al. 2018, "On the convergence of Adam and
-    /// beyond".
+    /// Divides by the largest second moment so far (Reddi et al. 2018, "On the convergence of Adam and
+    /// beyond").
     pub fn amsgrad(mut self) -> Self {
         self.amsgrad = true;
         self
     }
 
     /// Divides the first moment by 1 − Π β₁(i) over the updates i of the parameter, the sum of the weights
-    /// that its gradients have in it, in the place of 1 − β₁(t)^n.
+    /// of its gradients, instead of 1 − β₁(t)^n.
     pub fn exact_bias_correction(mut self) -> Self {
         self.exact_bias_correction = true;
         self
     }
 
-    /// Checks it.
+    /// Checks the fields and builds the optimizer.
     ///
     /// # Errors
-    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    /// [`OutOfRange`] names the field, its value and the allowed range.
     pub fn build(self) -> Result<ScheduledAdam, OutOfRange> {
         check_momentum("beta_1", self.beta_1)?;
         check_momentum("beta_2", self.beta_2)?;
@@ -127,13 +127,12 @@ impl ScheduledAdamConfig {
         Ok(ScheduledAdam(self))
     }
 
-    /// c₁ after update `n` of a parameter, and ln Π β₁(i) where that is asked for.
+    /// c₁ after update `n` of a parameter, and ln Π β₁(i) for the exact correction.
     fn first_correction(&self, beta_1: f64, n: usize, log_beta: Option<f64>) -> (f64, Option<f64>) {
         if !self.exact_bias_correction {
             return (-f64::exp_m1(n as f64 * beta_1.ln()), None);
         }
-        // A record of Burn's Adam says nothing of the product: until then β₁ was this one. (ln 0 · 0 is no
-        // number.)
+        // A record of Burn's Adam does not have the product; until then β₁ was constant. (0 · ln 0 is NaN.)
         let before = || if n > 1 { (n - 1) as f64 * beta_1.ln() } else { 0.0 };
         let before = log_beta.unwrap_or_else(before);
         let log_beta = before + beta_1.ln();
@@ -141,7 +140,7 @@ impl ScheduledAdamConfig {
     }
 }
 
-/// The state of Burn's Adam, and ln Π β₁(i) where the correction is exact.
+/// The state of Burn's Adam, with ln Π β₁(i) for the exact correction.
 #[derive(Clone)]
 pub struct ScheduledAdamState<const D: usize> {
     momentum: AdaptiveMomentumState<D>,
@@ -155,7 +154,7 @@ impl<const D: usize> fmt::Debug for ScheduledAdamState<D> {
     }
 }
 
-/// Names in the record: Burn's, and one beside them.
+/// Names in the record: Burn's, and one more.
 const MOMENTUM: &str = "momentum";
 const LOG_BETA: &str = "log_beta_1";
 
@@ -212,7 +211,7 @@ impl Optimizer for ScheduledAdam {
         let c_2 = -f64::exp_m1(momentum.time as f64 * adam.beta_2.ln());
         let second = momentum.max_moment_2.as_ref().unwrap_or(&momentum.moment_2).clone();
         let first = momentum.moment_1.clone();
-        // In f16 an ε of 1e-8 is 0, and 0/0 no number.
+        // In f16 an ε of 1e-8 is 0, and 0/0 is NaN.
         let dtype = weight.dtype();
         let (first, second) = match is_half(dtype) {
             true => (first.cast(FloatDType::F32), second.cast(FloatDType::F32)),

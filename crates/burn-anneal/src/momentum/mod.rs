@@ -1,13 +1,13 @@
-//! Momentum that follows the run: schedules for SGD's momentum and Adam's β₁, and what happens to it
-//! where the rate drops.
+//! Momentum that follows the run: schedules for SGD's momentum and Adam's β₁, and policies for the
+//! velocity at rate drops.
 //!
-//! Burn's optimizers fix their momentum when they are made, and are told only the rate. But their state
-//! does not know it, so [`ScheduledMomentum`] makes one anew for each update, with Burn's own maths, state
-//! and record. [`ScheduledAdam`] is Adam with the factors of its bias correction in f64 and a choice of
-//! them; [`RateInsideSgd`] is SGD with the rate inside its buffer, which Burn has not, and for which
-//! [`RateDrop`] is.
+//! Burn's optimizers have a fixed momentum and get only the rate, but their state does not depend on the
+//! momentum. So [`ScheduledMomentum`] makes a new optimizer for each update, with Burn's own maths, state
+//! and record. [`ScheduledAdam`] is Adam with its bias correction in f64 and a choice of its factors;
+//! [`RateInsideSgd`] is SGD with the rate inside its buffer, which Burn does not have, and which
+//! [`RateDrop`] applies to.
 //!
-//! The schedules are given to [`LearnerBuilder::momentum`](crate::LearnerBuilder::momentum), or to
+//! Give the schedules to [`LearnerBuilder::momentum`](crate::LearnerBuilder::momentum) or
 //! [`GroupsConfig::momentum`](crate::groups::GroupsConfig::momentum).
 
 mod adam;

@@ -9,13 +9,12 @@ use burn::tensor::{Device, Tensor};
 /// SGD with the rate inside the velocity: v ← β v + η g and w ← w − v, or w ← w − (β v + η g) with
 /// Nesterov's.
 ///
-/// The form of Polyak 1964 and Sutskever et al. 2013, and of Keras. It is that of PyTorch and of Burn's
-/// [`Sgd`](burn::optim::Sgd), v ← β v + g and w ← w − η v, at a constant rate; where the rate falls, its
-/// velocity is of the old rate still, and [`RateDrop`](crate::momentum::RateDrop) says what becomes of
-/// it. Its state is a velocity of another unit, so its record has a name of its own and is no record of
-/// Burn's `Sgd`.
+/// This is the form of Polyak 1964, Sutskever et al. 2013 and Keras. At a constant rate it equals the form
+/// of PyTorch and Burn's [`Sgd`](burn::optim::Sgd): v ← β v + g and w ← w − η v. When the rate falls, the
+/// velocity still has the old rate; [`RateDrop`](crate::momentum::RateDrop) controls what happens then. The
+/// velocity has another unit, so the record has its own name and is not interchangeable with Burn's `Sgd`.
 ///
-/// β is that of a schedule where there is one, as for
+/// β follows a momentum schedule if there is one, as in
 /// [`ScheduledMomentum`](super::ScheduledMomentum).
 ///
 /// ```
@@ -38,16 +37,16 @@ pub struct RateInsideSgd {
 }
 
 impl RateInsideSgd {
-    /// With momentum β, at least 0 and below 1.
+    /// SGD with momentum β, at least 0 and below 1.
     ///
     /// # Errors
-    /// [`OutOfRange`] for another β.
+    /// [`OutOfRange`] if β is out of its range.
     pub fn new(momentum: f64) -> Result<Self, OutOfRange> {
         check_momentum("momentum", momentum)?;
         Ok(Self { momentum, nesterov: false })
     }
 
-    /// With Nesterov's momentum.
+    /// Uses Nesterov momentum.
     pub fn nesterov(mut self) -> Self {
         self.nesterov = true;
         self
@@ -89,7 +88,7 @@ impl Optimizer for RateInsideSgd {
         let push = gradient.mul_scalar(rate);
         let kept = momentum * drop.velocity;
         let velocity = match state {
-            // What is not kept may be infinite.
+            // A dropped velocity may be infinite.
             Some(state) if kept != 0.0 => state.velocity.mul_scalar(kept) + push.clone(),
             _ => push.clone(),
         };

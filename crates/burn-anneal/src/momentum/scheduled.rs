@@ -1,4 +1,4 @@
-//! Optimizers of Burn's whose momentum changes from update to update.
+//! Burn's optimizers with a scheduled momentum.
 
 use crate::update::current_momentum;
 use burn::optim::momentum::MomentumConfig;
@@ -9,15 +9,15 @@ use burn::tensor::{Device, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
-/// An optimizer of Burn's whose momentum (SGD, RMSProp) or β₁ (Lion) is that of a schedule.
+/// One of Burn's optimizers with a scheduled momentum (SGD, RMSProp) or β₁ (Lion).
 ///
-/// Made from the optimizer's configuration. In a learner or a
-/// [`TrainingLoop`](crate::TrainingLoop) that has a momentum schedule, update t uses its
-/// μ(t); everywhere else it is the optimizer that the configuration says. Maths, state and record are
-/// Burn's: only a new optimizer is made for each update, which costs nothing, as Burn's hold no tensors.
+/// It is made from the optimizer's configuration. In a learner or
+/// [`TrainingLoop`](crate::TrainingLoop) with a momentum schedule, update t uses μ(t); elsewhere it is the
+/// configured optimizer. Maths, state and record are Burn's: each update makes a new optimizer, which is
+/// free because Burn's optimizers hold no tensors.
 ///
-/// SGD: v ← μ(t) v + (1 − dampening) g, and w ← w − η v, or w − η (g + μ(t) v) with Nesterov's; PyTorch's
-/// form. Where the configuration has no momentum, dampening is 0, as in torch. For Adam see
+/// SGD: v ← μ(t) v + (1 − dampening) g, and w ← w − η v, or w − η (g + μ(t) v) with Nesterov momentum, as
+/// in PyTorch. If the configuration has no momentum, dampening is 0, as in torch. For Adam, see
 /// [`ScheduledAdam`](super::ScheduledAdam).
 ///
 /// ```
@@ -47,7 +47,7 @@ impl<O: fmt::Debug> fmt::Debug for ScheduledMomentum<O> {
 }
 
 impl<O: Optimizer> ScheduledMomentum<O> {
-    /// Any optimizer: `at` makes it with a momentum, `own` is the one without a schedule.
+    /// Wraps any optimizer: `at` makes it with a given momentum, `own` is used without a schedule.
     pub fn new(own: O, at: impl Fn(f64) -> O + Send + Sync + 'static) -> Self {
         Self { at: Arc::new(at), own }
     }
@@ -69,10 +69,10 @@ impl From<RmsPropConfig> for ScheduledMomentum<RmsProp> {
 
 impl From<SgdConfig> for ScheduledMomentum<Sgd> {
     fn from(config: SgdConfig) -> Self {
-        // Burn's configuration says its momentum only in its text.
+        // Burn's configuration exposes its momentum only when serialized.
         let fields = serde_json::to_value(&config).unwrap_or_default();
         let own = fields.get("momentum").cloned().unwrap_or_default();
-        // None, too, where it holds a NaN, which no text can say.
+        // Also `None` for NaN, which JSON cannot represent.
         let own: Option<MomentumConfig> = serde_json::from_value(own).unwrap_or_default();
         let form = own.unwrap_or_else(|| MomentumConfig::new().with_dampening(0.0));
         Self::new(config.build(), move |momentum| {

@@ -1,20 +1,20 @@
-//! From one floating-point type to another.
+//! Casts modules from one floating-point type to another.
 
-use crate::groups::{GroupError, Selection, parameters};
+use crate::groups::{GroupError, Selection, found, parameters};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{FloatDType, GradientCheckpointingStrategy, Tensor};
 use std::collections::HashSet;
 
-/// The module with all its floating-point parameters, and buffers such as running statistics, in another
+/// Casts all floating-point parameters and buffers (for example running statistics) of a module to another
 /// precision.
 ///
-/// What trains goes on to train: a parameter keeps its id, and its gradients are those of the new precision.
-/// The module must cast its inputs itself, as in `images.cast(self.output.weight.val().dtype())`, and is wise
-/// to cast what goes into the loss to f32. Quantized parameters stay as they are. Nothing stays in f32, norms and their statistics neither: see
-/// [`to_precision_except`]. A tensor that is no parameter, such as the table of a `PositionalEncoding`, stays as
-/// it is.
+/// Parameters keep their ids and keep training, with gradients in the new precision. The module must cast its
+/// inputs itself, for example `images.cast(self.output.weight.val().dtype())`, and should cast the inputs of the
+/// loss to f32. Quantized parameters stay unchanged. Norms and their statistics are cast too; to keep them in f32,
+/// use [`to_precision_except`]. A tensor that is not a parameter, for example the table of a
+/// `PositionalEncoding`, stays unchanged.
 ///
-/// It shares nothing with other clones of the module: running statistics, which Burn shares among them, are
+/// The result shares nothing with other clones of the module: running statistics, which Burn's clones share, are
 /// copied.
 ///
 /// ```
@@ -31,13 +31,13 @@ pub fn to_precision<M: Module>(module: M, dtype: FloatDType) -> M {
     cast_all_but(module, dtype, HashSet::new())
 }
 
-/// As [`to_precision`], but what is selected stays in the precision that it has.
+/// Like [`to_precision`], but selected parameters keep their precision.
 ///
-/// Batch norms are wisely kept in f32: a variance above 65,504 is infinite in f16, and their output then 0, which
-/// no loss scaling sees. The module casts what goes into them, and what comes out.
+/// Keep batch norms in f32: a variance above 65,504 is infinite in f16, which makes their output 0, unnoticed by loss
+/// scaling. The module must cast their inputs and outputs.
 ///
 /// # Errors
-/// [`GroupError::NoMatch`] for a path or a name that selects nothing.
+/// [`GroupError::NoMatch`] for a path or name that selects nothing.
 ///
 /// ```
 /// use burn::module::Module;
@@ -74,21 +74,16 @@ pub fn to_precision_except<M: Module>(
     dtype: FloatDType,
     kept: &Selection,
 ) -> Result<M, GroupError> {
-    let all = parameters(&module);
-    let selected = kept.of(&all)?;
-    let kept = all.iter().zip(selected).filter_map(
-        |(parameter, selected)| {
-            if selected { parameter.id } else { None }
-        },
-    );
-    let kept = kept.collect();
+    let selected = kept.of(&parameters(&module))?;
+    let kept = found(&module).into_iter().zip(selected);
+    let kept = kept.filter(|(_, selected)| *selected).map(|(found, _)| found.id).collect();
     Ok(cast_all_but(module, dtype, kept))
 }
 
 fn cast_all_but<M: Module>(module: M, dtype: FloatDType, kept: HashSet<ParamId>) -> M {
     let mut found = Find::default();
     module.visit(&mut found);
-    // Both make running statistics of their own, with what forward passes have not added to them yet.
+    // Both copy the running statistics, including pending changes of forward passes.
     let copy = module.valid();
     let copy = if found.checkpointing.is_some() { copy.train() } else { copy };
     copy.map(&mut Cast { dtype, checkpointing: found.checkpointing, kept })
@@ -96,7 +91,7 @@ fn cast_all_but<M: Module>(module: M, dtype: FloatDType, kept: HashSet<ParamId>)
 
 struct Cast {
     dtype: FloatDType,
-    /// `None` for a module that records no gradients.
+    /// `None` if the module records no gradients.
     checkpointing: Option<GradientCheckpointingStrategy>,
     kept: HashSet<ParamId>,
 }
@@ -111,7 +106,7 @@ impl ModuleMapper for Cast {
 }
 
 impl Cast {
-    /// A leaf of the graph of derivatives stays one: a plain cast would be an operation of the graph.
+    /// Casts a leaf of the autodiff graph to a leaf; a plain cast would be an operation of the graph.
     fn cast_leaf<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
         let Some(checkpointing) = self.checkpointing else { return tensor.cast(self.dtype) };
         let requires_grad = tensor.is_require_grad();

@@ -1,4 +1,4 @@
-//! Casting what goes into a model in half precision.
+//! Casts the inputs of a model in half precision.
 
 use burn::tensor::{Bool, FloatDType, Int, Tensor};
 use std::any::{Any, TypeId};
@@ -6,18 +6,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Casts the inputs of a model to its precision: those whose type is known here, and those that a user says how to
-/// cast.
+/// Casts the inputs of a model to its precision: known types, and types with a cast by the user.
 #[derive(Clone)]
 pub(crate) struct Casts {
     dtype: FloatDType,
     own: HashMap<TypeId, OwnCast>,
 }
 
-/// Casts a value of which only its owner knows the type.
+/// Casts a value of a type that only the user knows.
 pub(crate) type OwnCast = Arc<dyn Fn(Box<dyn Any>, FloatDType) -> Box<dyn Any> + Send + Sync>;
 
-/// That of a type.
+/// Wraps the user's cast of a type.
 pub(crate) fn own_cast<I: 'static>(
     cast: impl Fn(I, FloatDType) -> I + Send + Sync + 'static,
 ) -> (TypeId, OwnCast) {
@@ -33,7 +32,7 @@ impl Casts {
         Self { dtype, own }
     }
 
-    /// The item, cast where somebody knows how.
+    /// The item, cast if its type is known.
     pub fn cast<I: 'static>(&self, item: I) -> I {
         let Some(own) = self.own.get(&TypeId::of::<I>()) else {
             let mut item = Some(item);
@@ -51,8 +50,8 @@ impl fmt::Debug for Casts {
     }
 }
 
-/// Casts an `Option` of a tensor, or of a pair that begins with one: what comes second may be targets, which are not what
-/// the model computes with.
+/// Casts an `Option` of a tensor, or the first tensor of a pair: the second may be targets, which are not inputs of the
+/// model.
 fn cast_known(item: &mut dyn Any, dtype: FloatDType) {
     macro_rules! one {
         ($($rank:literal)*) => {
@@ -100,7 +99,7 @@ mod tests {
         let classes = Tensor::<1, Int>::zeros([1], &device);
         let (input, _) = casts.cast((Tensor::<2>::ones([1, 2], &device), classes));
         assert_eq!(input.dtype(), DType::F16);
-        // Targets may be more than f16 can hold.
+        // Targets may exceed the range of f16.
         let targets = Tensor::<2>::full([1, 1], 250_001.0, &device);
         let (input, targets) = casts.cast((Tensor::<2>::ones([1, 2], &device), targets));
         assert_eq!((input.dtype(), targets.dtype()), (DType::F16, DType::F32));

@@ -1,7 +1,7 @@
-//! Weights in f32 behind those of half precision.
+//! Master weights in f32 for half-precision weights.
 
 use super::to_precision;
-use crate::groups::parameters;
+use crate::groups::found;
 use crate::update::{in_f32, is_averaging, is_half, precisions, registration};
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::optim::{
@@ -11,25 +11,25 @@ use burn::optim::{
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use std::collections::HashMap;
 
-/// Any bare optimizer of Burn's, updating a copy in f32 of each weight that is f16 or bf16.
+/// Wraps any of Burn's bare optimizers to update an f32 copy of each f16 or bf16 weight.
 ///
-/// An f16 number has 11 bits: an update of less than 2⁻¹² of the weight's size is rounded away, and most
-/// updates are smaller. Here the optimizer inside sees the f32 copy and an f32 gradient, and the model gets
-/// that copy rounded:
+/// An f16 number has 11 bits, so an update of less than 2⁻¹² of the weight's size is rounded away, and most
+/// updates are smaller. Here the inner optimizer gets the f32 copy and an f32 gradient, and the model gets
+/// the rounded copy:
 ///
 /// ```text
 /// w₃₂ ← optimizer(w₃₂, g)        w₁₆ ← round(w₃₂)
 /// ```
 ///
-/// The copy is part of the optimizer's state, saved and loaded with it beside what the optimizer inside
-/// saves; [`with_master_weights`] gives a model in f32 back. A weight that somebody changed since the last
-/// update, so that it is not its copy rounded, is taken as it is. Parameters in f32 have no copy.
+/// The copy is part of the optimizer's state, and is saved and loaded with it; [`with_master_weights`] returns
+/// the model in f32. If a weight was changed since the last update, so that it no longer equals its rounded
+/// copy, the changed weight is used. Parameters in f32 have no copy.
 ///
-/// In a learner it is what [`LearnerBuilder::half_precision`](crate::LearnerBuilder::half_precision) wraps the
-/// optimizer in. A weight decay belongs inside: `MasterWeights::new(Decayed::new(…)?)`.
+/// In a learner, [`LearnerBuilder::half_precision`](crate::LearnerBuilder::half_precision) adds this wrapper.
+/// A weight decay goes inside: `MasterWeights::new(Decayed::new(…)?)`.
 ///
-/// Source: Micikevicius et al. 2018, "Mixed precision training", section 3.1; Apex's O2, but that norms are no
-/// exception.
+/// Source: Micikevicius et al. 2018, "Mixed precision training", section 3.1; like Apex's O2, but without an
+/// exception for norms.
 ///
 /// ```
 /// use burn::optim::{AdamWConfig, ModuleOptimizer};
@@ -49,14 +49,14 @@ impl<O: Optimizer> MasterWeights<O> {
     }
 }
 
-/// The copy in f32 of one parameter, and the state of the optimizer that updates it.
+/// The f32 copy of one parameter, and the state of the inner optimizer.
 #[derive(Clone, Debug)]
 pub struct MasterState<S, const D: usize> {
     master: Option<Tensor<D>>,
     inner: Option<S>,
 }
 
-/// The copy's name in the record.
+/// The name of the copy in the record.
 const MASTER: &str = "master";
 
 impl<S: RecordState, const D: usize> RecordState for MasterState<S, D> {
@@ -93,7 +93,7 @@ impl<O: Optimizer> Optimizer for MasterWeights<O> {
         };
         let dtype = weight.dtype();
         if let Some(registration) = registration() {
-            // What is shown is not the model's weight: at most it is what that was cast from.
+            // The registered tensor is not the model's weight; it may be the f32 tensor that was cast to it.
             let shown = registration.is_master.then(|| weight.clone().cast(FloatDType::F32));
             let master = shown.or(master);
             let (weight, inner) = self.inner.step(rate, weight, gradient, inner);
@@ -121,7 +121,7 @@ impl<O: Optimizer> Optimizer for MasterWeights<O> {
     }
 }
 
-/// The copy, where the weight is that copy rounded, and the weight where it is not.
+/// The copy if the weight is still the rounded copy, otherwise the weight.
 fn current<const D: usize>(master: Option<Tensor<D>>, weight: Tensor<D>) -> Tensor<D> {
     match master.filter(|master| master.dims() == weight.dims()) {
         Some(master) => {
@@ -133,11 +133,10 @@ fn current<const D: usize>(master: Option<Tensor<D>>, weight: Tensor<D>) -> Tens
 }
 
 /// The model in f32, with the [master weights](MasterWeights) of an optimizer's record; parameters without
-/// one are cast. For the model in half precision instead, to be used as it
-/// is, see [`to_precision`].
+/// a master weight are cast. To use the model in half precision, see [`to_precision`].
 ///
-/// The record is that of [`ModuleOptimizer::to_record`], whose parameters are the model's;
-/// [`Checkpoint::load_in_f32`](crate::Checkpoint::load_in_f32) reads a checkpoint of a learner.
+/// The record comes from [`ModuleOptimizer::to_record`], with the model's parameters. For a checkpoint of a
+/// learner, use [`Checkpoint::load_in_f32`](crate::Checkpoint::load_in_f32).
 ///
 /// ```
 /// use burn::optim::{ModuleOptimizer, SgdConfig};
@@ -154,14 +153,14 @@ fn current<const D: usize>(master: Option<Tensor<D>>, weight: Tensor<D>) -> Tens
 /// ```
 pub fn with_master_weights<M: Module>(model: M, record: OptimizerRecord) -> M {
     let masters = ModuleOptimizer::from(Masters).load_record(record);
-    let ids = parameters(&model).into_iter().filter_map(|parameter| parameter.id);
+    let ids = found(&model).into_iter().map(|found| found.id);
     let dtypes = ids.zip(precisions(&model)).collect();
     to_precision(model, FloatDType::F32).map(&mut Take { masters, dtypes })
 }
 
 struct Take {
     masters: ModuleOptimizer,
-    /// What the parameters were.
+    /// The original types of the parameters.
     dtypes: HashMap<ParamId, DType>,
 }
 
@@ -187,7 +186,7 @@ impl ModuleMapper for Take {
 }
 
 impl Take {
-    /// Burn gives a state to nobody but its optimizer, which here makes it the parameter.
+    /// Burn passes a state only to its optimizer, which here returns it as the parameter.
     fn master<const D: usize>(&mut self, id: ParamId, device: &Device) -> Option<Tensor<D>> {
         let absent = Tensor::<D>::zeros([0; D], &device.clone().autodiff());
         let mut gradients = GradientsParams::new();
@@ -198,11 +197,11 @@ impl Take {
     }
 }
 
-/// An optimizer that makes the parameter its copy.
+/// An optimizer that replaces the parameter by its copy.
 #[derive(Clone)]
 struct Masters;
 
-/// A copy without the state of the optimizer that made it, on no device yet.
+/// A copy without the state of its optimizer, not yet on a device.
 #[derive(Clone)]
 struct Master(TensorData);
 

@@ -1,4 +1,4 @@
-//! What is private about a training, as it is described.
+//! Describes differentially private training.
 
 use super::PoissonLoader;
 use super::sum::Mechanism;
@@ -10,28 +10,28 @@ use anneal_schedule::{RunLength, Span};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// How the gradients of a training become differentially private, for
-/// [`LearnerBuilder::build_private_loop`](crate::LearnerBuilder::build_private_loop): the description.
+/// Describes how the gradients of a training become differentially private, for
+/// [`LearnerBuilder::build_private_loop`](crate::LearnerBuilder::build_private_loop).
 ///
 /// ```text
 /// g̃ = (Σ_i g_i min(1, C / ‖g_i‖₂) + N(0, σ²C²)) / B
 /// ```
 ///
 /// over the items of a sample, with B the *expected* batch of the [`PoissonLoader`], and noise on every entry of every
-/// parameter that trains.
+/// trained parameter.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `clip` C | required | 10⁻¹² to 10¹² |
-/// | `budget` ε, δ | none: what is spent is counted, without a limit | ε finite, above 0; δ above 0, below 1 over the items |
-/// | `noise_multiplier` σ | the least with which the whole run keeps to the budget | finite, above 0 |
-/// | `best_rate` | none: the schedule's own rates | what [`BestRate`] allows |
+/// | `budget` ε, δ | none: the spending is counted, without a limit | ε finite, above 0; δ above 0, below 1/items |
+/// | `noise_multiplier` σ | the least that keeps the whole run within the budget | finite, above 0 |
+/// | `best_rate` | none: the schedule's own rates | see [`BestRate`] |
 /// | `seed` | none: from the operating system | any |
 ///
-/// One of budget and noise multiplier must be given. With both, the run stops before an update that would spend more.
+/// Give a budget, a noise multiplier, or both. With a budget, the run stops before an update that would exceed it.
 ///
-/// C is in the unit of the gradient of one item: near the median of their norms is a good start, on public data. Of the
-/// rates, what counts is η C: a smaller clip wants a larger rate.
+/// C has the unit of one item's gradient: the median norm on public data is a good start. For the rate, only η C
+/// matters: a smaller clip needs a larger rate.
 ///
 /// Source: Abadi et al. 2016, "Deep learning with differential privacy", arXiv 1607.00133, algorithm 1, with its lots
 /// drawn as its analysis assumes.
@@ -65,13 +65,13 @@ pub(crate) struct Budget {
     pub delta: f64,
 }
 
-/// Sets the rate of each private update to the best one that the noisy gradient shows: a [`PrivateRate`] with the clip, the
-/// noise, the batch and the number of parameters of the training.
+/// Sets the rate of each private update to the best one according to the noisy gradient: a [`PrivateRate`] with the
+/// clip, noise, batch and number of parameters of the training.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `smoothness` L | required | finite, above 0: the rate is below 1/L; of public data, or a guess |
-/// | `half_life` | none: each update by itself | a span of at least 1 update |
+/// | `half_life` | none: no smoothing | a span of at least 1 update |
 /// | `limits`: least, most of the factor on the schedule's rate | 1/100, 100 | finite, 0 < least < most |
 ///
 /// ```
@@ -91,18 +91,18 @@ pub struct BestRate {
 }
 
 impl BestRate {
-    /// For a loss of this largest curvature.
+    /// Describes the best rate for a loss with this largest curvature.
     pub fn new(smoothness: f64) -> Self {
         Self { smoothness, half_life: None, limits: None }
     }
 
-    /// The norm of the noisy gradient is a moving mean, in which an update counts half after so many.
+    /// Smooths the norm of the noisy gradient by a moving mean with this half-life.
     #[must_use]
     pub fn half_life(self, updates: impl Into<Span>) -> Self {
         Self { half_life: Some(updates.into()), ..self }
     }
 
-    /// The least and the largest factor on the schedule's rate.
+    /// Limits the factor on the schedule's rate.
     #[must_use]
     pub fn limits(self, least: f64, most: f64) -> Self {
         Self { limits: Some((least, most)), ..self }
@@ -127,9 +127,9 @@ impl From<f64> for BestRate {
     }
 }
 
-/// The name of what counts updates, or keeps to the budget, among the controllers.
+/// The name of the controller that counts updates or keeps to the budget.
 const PRIVACY: &str = "privacy";
-/// That of what chooses rates.
+/// The name of the controller that chooses rates.
 const PRIVATE_RATE: &str = "private rate";
 
 impl DifferentialPrivacy {
@@ -138,43 +138,43 @@ impl DifferentialPrivacy {
         Self { clip: norm, noise_multiplier: None, budget: None, best_rate: None, seed: None }
     }
 
-    /// The ε that the run may spend at this δ: it stops before an update that would spend more.
+    /// Sets the ε that the run may spend at this δ; it stops before an update that would spend more.
     #[must_use]
     pub fn budget(self, epsilon: f64, delta: f64) -> Self {
         Self { budget: Some(Budget { epsilon, delta }), ..self }
     }
 
-    /// The deviation of the noise on a sum of clipped gradients, over the clip.
+    /// Sets the standard deviation of the noise on a sum of clipped gradients, divided by the clip.
     #[must_use]
     pub fn noise_multiplier(self, noise_multiplier: f64) -> Self {
         Self { noise_multiplier: Some(noise_multiplier), ..self }
     }
 
-    /// Makes each rate the best one, as the noisy gradient shows it: see [`BestRate`], or give the smoothness alone.
+    /// Sets each rate to the best one according to the noisy gradient; see [`BestRate`], or give only the smoothness.
     #[must_use]
     pub fn best_rate(self, best_rate: impl Into<BestRate>) -> Self {
         Self { best_rate: Some(best_rate.into()), ..self }
     }
 
-    /// Draws samples and noise from generators of this seed, ChaCha20 with a stream for each update, so that the run can
-    /// be made again, and goes on from a checkpoint bit for bit.
+    /// Draws samples and noise from generators with this seed, ChaCha20 with one stream per update, so that the run can
+    /// be repeated, and resumes from a checkpoint bit for bit.
     ///
-    /// **For tests only.** Whoever knows the seed can take the noise away; and two runs of one seed, such as at two
-    /// rates, have the same noise, so that together they are not private.
+    /// **For tests only.** Whoever knows the seed can remove the noise; and two runs with the same seed, for example at
+    /// two rates, have the same noise, so together they are not private.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
     }
 
-    /// What is allowed and will hardly be meant.
+    /// The warning about a setting that is allowed but hardly intended.
     pub(crate) fn warning(&self) -> Option<String> {
         let seed = self.seed?;
         Some(format!(
-            "privacy: samples and noise come from the seed {seed}, which is for tests; what is to be private has none"
+            "privacy: samples and noise come from the seed {seed}, which is for tests only; remove the seed for private training"
         ))
     }
 
-    /// Checked, with the noise that is asked for.
+    /// Checks the description and finds the noise.
     pub(crate) fn mechanism<O>(
         &self,
         loader: &PoissonLoader<O>,
@@ -184,7 +184,12 @@ impl DifferentialPrivacy {
         OutOfRange::require("clip", clip, (1e-12..=1e12).contains(&clip), "10⁻¹² to 10¹²")?;
         if let Some(Budget { delta, .. }) = self.budget {
             let ok = delta > 0.0 && delta < 1.0 / loader.items() as f64;
-            OutOfRange::require("budget.delta", delta, ok, "above 0, below 1 over the items")?;
+            OutOfRange::require(
+                "budget.delta",
+                delta,
+                ok,
+                "above 0, below 1 divided by the number of items",
+            )?;
         }
         let noise_multiplier = match self.noise_multiplier {
             Some(noise_multiplier) => noise_multiplier,
@@ -193,12 +198,12 @@ impl DifferentialPrivacy {
         let deviation = noise_multiplier * clip;
         let ok = [deviation, deviation / batch].iter().all(|it| (*it as f32).is_normal())
             && deviation > 0.0;
-        let allowed = "finite, above 0, and so that σC and σC/B are numbers of f32: without noise nothing is private";
+        let allowed = "finite, above 0, with σC and σC/B in the range of f32: without noise nothing is private";
         OutOfRange::require("noise_multiplier", noise_multiplier, ok, allowed)?;
         Ok(Mechanism { clip, noise_multiplier, batch })
     }
 
-    /// The least noise with which the run keeps to the budget.
+    /// The least noise that keeps the run within the budget.
     fn noise_for(&self, sampling_rate: f64, run: RunLength) -> Result<f64, OutOfRange> {
         let updates = run.resolve().ok().and_then(|run| run.updates());
         let (Some(Budget { epsilon, delta }), Some(updates)) = (self.budget, updates) else {
@@ -210,7 +215,7 @@ impl DifferentialPrivacy {
         PrivacyAccountant::noise_multiplier_for(epsilon, delta, sampling_rate, updates)
     }
 
-    /// What counts updates, and chooses rates, of a training that adds noise to so many parameters.
+    /// The controllers that count updates and choose rates, for a training that adds noise to `parameters` parameters.
     pub(crate) fn controllers(
         &self,
         mechanism: &Mechanism,

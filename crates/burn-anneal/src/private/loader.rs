@@ -1,4 +1,4 @@
-//! A loader that draws every item for itself.
+//! A loader that draws each item independently.
 
 use super::Secret;
 use crate::build_error::BuildError;
@@ -10,23 +10,22 @@ use rand::RngExt;
 use std::fmt;
 use std::sync::Arc;
 
-/// Draws the sample of each update of a [`PrivateLoop`](crate::PrivateLoop): every item for itself, with probability
+/// Draws the sample of each update of a [`PrivateLoop`](crate::PrivateLoop): each item independently, with probability
 ///
 /// ```text
 /// q = expected batch / items
 /// ```
 ///
-/// which is Poisson sampling, and what [`PrivacyAccountant`](crate::control::PrivacyAccountant) counts. The number of items
-/// of a sample varies, with a deviation of about √B, and may be 0; an item may be in two samples that follow each
-/// other, and in none for long. A shuffled epoch that is cut into batches has another ε, mostly a larger one, so private
-/// training takes no other loader.
+/// which is Poisson sampling, as [`PrivacyAccountant`](crate::control::PrivacyAccountant) assumes. The size of a sample
+/// varies, with a standard deviation of about √B, and may be 0; an item may be in two consecutive samples, or in none
+/// for long. A shuffled epoch cut into batches has another, usually larger ε, so private training requires this loader.
 ///
-/// An item comes as a batch of its own, made by the batcher of that item alone on the device of the model, when its turn
-/// comes. A [`SeededBatcher`] draws for it from a generator of its own.
+/// Each item becomes a batch of its own, made by the batcher on the device of the model when it is needed. A
+/// [`SeededBatcher`] gets a separate generator for each item.
 ///
-/// A sample depends on the seed of [`DifferentialPrivacy`](crate::DifferentialPrivacy) and the number of the update alone.
-/// The expected batch must be at least 1 and at most the number of items, which must not be 0: that is checked when
-/// the loop is built.
+/// A sample depends only on the seed of [`DifferentialPrivacy`](crate::DifferentialPrivacy) and the number of the
+/// update. The expected batch must be at least 1 and at most the number of items, and there must be items; building the
+/// loop checks this.
 ///
 /// ```
 /// use burn::data::dataloader::batcher::Batcher;
@@ -57,7 +56,7 @@ pub struct PoissonLoader<O> {
 /// Makes the batch of one item.
 type Load<O> = dyn Fn(usize, &Device, &mut ChaCha8Rng) -> Result<O, DatasetError> + Send + Sync;
 
-// Derived, it would ask for batches that can be cloned.
+// A derived impl would require batches to be Clone.
 impl<O> Clone for PoissonLoader<O> {
     fn clone(&self) -> Self {
         Self { load: self.load.clone(), ..*self }
@@ -71,7 +70,7 @@ impl<O> fmt::Debug for PoissonLoader<O> {
 }
 
 impl<O> PoissonLoader<O> {
-    /// Over the items of a dataset, of which a sample is to have so many in the mean.
+    /// Samples the items of a dataset, with this mean number of items per sample.
     pub fn new<I>(
         dataset: impl Dataset<I> + 'static,
         batcher: impl SeededBatcher<I, O> + 'static,
@@ -89,17 +88,17 @@ impl<O> PoissonLoader<O> {
         self.items
     }
 
-    /// The items of a sample in the mean: what gradients are divided by.
+    /// The mean number of items per sample, by which gradients are divided.
     pub fn expected_batch(&self) -> usize {
         self.expected_batch
     }
 
-    /// q, the probability of each item to be in a sample; at most 1.
+    /// The sampling rate q: the probability that an item is in a sample; at most 1.
     pub fn sampling_rate(&self) -> f64 {
         (self.expected_batch as f64 / self.items as f64).min(1.0)
     }
 
-    /// Which items a loop with this seed draws for an update, in their order.
+    /// The items that a loop with this seed draws for an update, in order.
     pub fn drawn(&self, seed: u64, update: u64) -> Vec<usize> {
         Secret::new(Some(seed)).map_or(vec![], |secret| self.draw(&secret, update))
     }
@@ -109,7 +108,7 @@ impl<O> PoissonLoader<O> {
         (0..self.items).filter(|_| random.random_bool(rate)).collect()
     }
 
-    /// The sample of an update: a batch of each item that is drawn, made when it is asked for.
+    /// The sample of an update: one batch for each drawn item, made lazily.
     pub(super) fn sample<'a>(
         &'a self,
         secret: &'a Secret,
@@ -173,7 +172,7 @@ mod tests {
         for item in 0..items {
             let count = samples.iter().filter(|sample| has(sample, item)).count();
             assert!(is_binomial(count, updates, 0.25), "item {item}: {count}");
-            // With its neighbour, and in two updates that follow each other.
+            // Together with its neighbor, and in two consecutive updates.
             let next = (item + 1) % items;
             let both = samples.iter().filter(|sample| has(sample, item) && has(sample, next));
             let (both, again) = (
@@ -183,7 +182,7 @@ mod tests {
             assert!(is_binomial(both, updates, 0.0625), "items {item} and {next}: {both}");
             assert!(is_binomial(again, updates, 0.0625), "item {item} again: {again}");
         }
-        // The variance of the number of items is n q (1 − q) = 7.5, to 5 of its deviations √(2/20000).
+        // The variance of the sample size is n q (1 − q) = 7.5, to within 5 standard deviations √(2/20000).
         let sizes = samples.iter().map(|sample| sample.len() as f64);
         let variance = sizes.map(|size| (size - 10.0).powi(2)).sum::<f64>() / updates as f64;
         assert!((variance / 7.5 - 1.0).abs() < 0.05, "{variance}");
@@ -191,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_sample_may_be_empty_or_all_there_is() {
-        // e^−1 of the samples, nearly.
+        // About e^−1 of the samples.
         let empty = (0..2_000).filter(|t| loader(1_000, 1).drawn(5, *t).is_empty()).count();
         assert!(is_binomial(empty, 2_000, 0.999f64.powi(1_000)), "{empty}");
         assert_eq!(loader(7, 7).drawn(5, 0), [0, 1, 2, 3, 4, 5, 6]);

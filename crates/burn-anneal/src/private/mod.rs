@@ -1,12 +1,12 @@
-//! Differentially private training: DP-SGD in a loop of one's own.
+//! Differentially private training: DP-SGD in a custom loop.
 //!
 //! ```text
-//! a sample, each item drawn for itself           loader.rs
+//! a sample, each item drawn independently        loader.rs
 //!    │  for each item: forward, backward
 //!    │  clipped to C, and summed                  sum.rs
 //!    │  + noise of deviation σC, once, ÷ B        sum.rs, secret.rs
 //!    ▼
-//! the update of every other loop                  training.rs, update/
+//! an update, as in every other loop               training.rs, update/
 //! ```
 
 mod description;

@@ -1,8 +1,8 @@
-//! Layers that normalize by the items they see.
+//! Finds layers that normalize over the items of a batch.
 
 use burn::module::{Flag, Module, ModuleVisitor, Param};
 
-/// The path of the first batch norm that is not frozen: it mixes the items of a batch, and keeps statistics of them.
+/// The path of the first batch norm that is not frozen. It mixes the items of a batch, and keeps statistics of them.
 pub(crate) fn batch_norm<M: Module>(model: &M) -> Option<String> {
     let mut found = BatchNorms::default();
     model.visit(&mut found);
@@ -11,7 +11,7 @@ pub(crate) fn batch_norm<M: Module>(model: &M) -> Option<String> {
 
 #[derive(Default)]
 struct BatchNorms {
-    /// Name of each level, and what it is in.
+    /// The name of each level, and the type of its container.
     path: Vec<(String, String)>,
     first: Option<String>,
 }

@@ -1,15 +1,15 @@
-//! Where samples and noise come from.
+//! The random generators of samples and noise.
 
 use rand::rngs::SysRng;
 use rand::{Rng, SeedableRng};
 use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use std::fmt;
 
-/// Random words that belong to the batch of each item, within the stream of an update.
+/// The random words reserved for the batch of each item, within the stream of an update.
 const WORDS_PER_ITEM: u128 = 1 << 32;
 
-/// The keys of three generators, for samples, for batches and for noise, of which none tells of another. Each update has
-/// a stream of its own, so that a run that goes on draws what it would have drawn.
+/// The keys of three independent generators, for samples, batches and noise. Each update has its own stream, so that a
+/// resumed run draws the same numbers.
 #[derive(Clone)]
 pub(crate) struct Secret {
     samples: [u8; 32],
@@ -17,7 +17,7 @@ pub(crate) struct Secret {
     noise: [u8; 32],
 }
 
-/// Keys are not for logs.
+/// Keeps the keys out of logs.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
@@ -25,7 +25,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// Of a seed, or of the operating system without one.
+    /// Makes keys from a seed, or without one from the operating system.
     pub fn new(seed: Option<u64>) -> Result<Self, String> {
         let mut random = match seed {
             Some(seed) => ChaCha20Rng::seed_from_u64(seed),
@@ -39,14 +39,14 @@ impl Secret {
         Ok(Self { samples: key(), batches: key(), noise: key() })
     }
 
-    /// For the sample of an update.
+    /// The generator for the sample of an update.
     pub fn sample(&self, update: u64) -> ChaCha20Rng {
         let mut random = ChaCha20Rng::from_seed(self.samples);
         random.set_stream(update);
         random
     }
 
-    /// For what the batcher draws for an item.
+    /// The generator for the batch of an item.
     pub fn batch(&self, update: u64, item: usize) -> ChaCha8Rng {
         let mut random = ChaCha8Rng::from_seed(self.batches);
         random.set_stream(update);
@@ -54,7 +54,7 @@ impl Secret {
         random
     }
 
-    /// For the noise of an update.
+    /// The generator for the noise of an update.
     pub fn noise(&self, update: u64) -> ChaCha20Rng {
         let mut random = ChaCha20Rng::from_seed(self.noise);
         random.set_stream(update);

@@ -7,14 +7,14 @@ use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 use std::collections::HashMap;
 
-/// What is done to the gradients of single items.
+/// The clipping and noise of gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Mechanism {
-    /// The norm that each is clipped to: C.
+    /// C, the norm that each gradient is clipped to.
     pub clip: f64,
-    /// The deviation of the noise on their sum, over the clip: σ.
+    /// σ, the standard deviation of the noise on the sum, divided by the clip.
     pub noise_multiplier: f64,
-    /// What the sum is divided by: B.
+    /// B, the divisor of the sum.
     pub batch: f64,
 }
 
@@ -29,8 +29,8 @@ impl ClippedSum {
         Self { mechanism, sums: HashMap::new() }
     }
 
-    /// Adds the gradient g of an item times min(1, C / ‖g‖), with one norm over all parameters; nothing where that is
-    /// infinite or NaN. All of it stays on the device.
+    /// Adds the gradient g of an item times min(1, C / ‖g‖), with one norm over all parameters; adds nothing if the
+    /// norm is infinite or NaN. Nothing is read from the device.
     pub fn add(&mut self, gradient: &ByParameter) {
         let Some(norm) = gradient.norm() else { return };
         let clip = self.mechanism.clip;
@@ -49,7 +49,7 @@ impl ClippedSum {
         }
     }
 
-    /// (sum + N(0, σ²C²)) / B, for each entry of each weight, in their order, whether there is a sum or not.
+    /// (sum + N(0, σ²C²)) / B for each entry of each weight in order, even if the sum is empty.
     pub fn noisy_mean(mut self, weights: ByParameter, random: &mut impl Rng) -> ByParameter {
         let Mechanism { clip, noise_multiplier, batch } = self.mechanism;
         let deviation = noise_multiplier * clip;
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn each_gradient_is_clipped_by_the_norm_of_all_its_parameters() {
         let ids = [ParamId::new(), ParamId::new()];
-        // Norms of 5, of 1, of exactly C, and of one parameter alone.
+        // Norms of 5, of 1, of exactly C, and of one parameter only.
         let gradients: [[&[f32]; 2]; 4] =
             [[&[3.0, 0.0], &[4.0]], [&[0.6, 0.0], &[0.8]], [&[2.0, 0.0], &[0.0]], [&[], &[-10.0]]];
         let found = sum_of(&gradients, ids);
@@ -153,13 +153,13 @@ mod tests {
         let mean = all.iter().map(|entry| f64::from(*entry)).sum::<f64>() / all.len() as f64;
         let square = |entry: &f32| (f64::from(*entry) - mean).powi(2);
         let variance = all.iter().map(square).sum::<f64>() / all.len() as f64;
-        // 5 deviations of each, of 80,000 entries.
+        // Within 5 standard deviations, for 80,000 entries.
         assert!(mean.abs() < 5.0 * deviation / 80_000f64.sqrt(), "{mean}");
         assert!((variance / deviation.powi(2) - 1.0).abs() < 5.0 * (2.0 / 80_000f64).sqrt());
-        // Of normal numbers 0.27 % lie beyond three deviations: 216, give or take 5 · 14.7.
+        // 0.27 % of normal numbers lie beyond three standard deviations: 216 ± 5 · 14.7.
         let far = all.iter().filter(|entry| f64::from(**entry).abs() > 3.0 * deviation).count();
         assert!((142..290).contains(&far), "{far}");
-        // The same with 8 items: it is added once, and to the sum.
+        // The noise is the same with 8 items: it is added once, to the sum.
         for (index, (noisy, noise)) in noisy(8)[0].iter().zip(&noisy(0)[0]).enumerate() {
             let gradient = f64::from(noisy - noise);
             assert!((gradient - 8.0 / 200.0 / 4.0).abs() < 1e-6, "{index}: {gradient}");

@@ -1,4 +1,4 @@
-//! A training loop whose gradients are private.
+//! A training loop with private gradients.
 
 use super::description::{Budget, DifferentialPrivacy};
 use super::loader::PoissonLoader;
@@ -16,16 +16,16 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A model in differentially private training (DP-SGD), in a loop of one's own: a [`TrainingLoop`] that draws its samples,
-/// clips the gradient of each item, adds noise, and counts what that spends. It can be read as a
-/// [`TrainingLoop`] can: the model, `valid`, `explain`, `save`.
+/// Trains a model with differential privacy (DP-SGD) in a custom loop: a [`TrainingLoop`] that draws its samples, clips
+/// the gradient of each item, adds noise, and counts the privacy spent. The reading methods of [`TrainingLoop`] are
+/// available: `model`, `valid`, `explain`, `save`.
 ///
 /// ```text
 /// g̃ = (Σ_i g_i min(1, C / ‖g_i‖₂) + N(0, σ²C²)) / B
 /// ```
 ///
-/// [`LearnerBuilder::build_private_loop`](crate::LearnerBuilder::build_private_loop) makes it, with groups, schedules,
-/// optimizers, averages and checkpoints as anywhere.
+/// [`LearnerBuilder::build_private_loop`](crate::LearnerBuilder::build_private_loop) builds it, with the usual groups,
+/// schedules, optimizers, averages and checkpoints.
 ///
 /// ```
 /// use burn::data::dataloader::batcher::Batcher;
@@ -58,25 +58,25 @@ use std::sync::Arc;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// An update takes a forward and a backward pass for each item of the sample, one after the other. It reads one thing from
-/// the device: whether what does not train, such as a frozen trunk, is as it was. Noise is drawn on the host, a number for
-/// each parameter and update.
+/// An update runs a forward and a backward pass for each item of the sample, one after the other. It reads one value
+/// from the device: whether untrained parameters, for example of a frozen trunk, are unchanged. Noise is drawn on the
+/// host, one number per weight and update.
 ///
-/// **What is guaranteed.** The noisy gradients of all updates, and all that is made of them alone, are (ε, δ)-differentially
-/// private for data sets of which one has one item more: weights, optimizer, checkpoints, averages, what controllers
-/// answer, the log of updates, [`observation`](Monitored::observation). A gradient that is infinite or NaN counts as 0, so
-/// that no item adds more than C, up to the rounding of f32. Parameters without a gradient have noise too, and an empty
-/// sample is an update: what was drawn does not show.
+/// **Guaranteed.** The noisy gradients of all updates, and everything derived only from them, are (ε, δ)-differentially
+/// private for datasets that differ by one added item: weights, optimizer, checkpoints, averages, answers of
+/// controllers, the log of updates, [`observation`](Monitored::observation). An infinite or NaN gradient counts as 0,
+/// so no item adds more than C, up to the rounding of f32. Parameters without a gradient get noise too, and an empty
+/// sample is an update, so the sample stays hidden.
 ///
-/// **What is not.**
-/// - The loss that your closure computes, and whatever else it lets out: it sees the data. So do metrics of the training
-///   data. Those of validation data are not counted for the people in them.
-/// - Choices made by looking at several trainings, such as the rate; a range test on the same data. Each training spends
-///   its ε, and the choice more.
-/// - One item replaced by another, for which ε is larger; a person who has several items.
-/// - Updates that were made and thrown away: a run that goes on from an older checkpoint counts what that one has counted.
-/// - Weights that the model begins with, if they saw the data.
-/// - Attacks on rounding: noise is of f64, rounded to f32, and the sum of the clipped gradients is of f32.
+/// **Not guaranteed.**
+/// - The loss that your closure computes, and anything else that it outputs: it sees the data. The same holds for
+///   metrics of the training data. Metrics of validation data do not protect the people in that data.
+/// - Choices made by comparing several trainings, for example of the rate, or a range test on the same data. Each
+///   training spends its ε, and the choice spends more.
+/// - One item replaced by another, for which ε is larger; a person with several items.
+/// - Updates that were made and discarded: a run resumed from an older checkpoint counts only the updates in it.
+/// - Initial weights that were trained on the data.
+/// - Attacks on rounding: noise is drawn in f64 and rounded to f32, and the clipped gradients are summed in f32.
 /// - Time: a large sample takes longer.
 /// - Anything, once the [seed](DifferentialPrivacy::seed) is known.
 pub struct PrivateLoop<M, O> {
@@ -103,7 +103,7 @@ impl<M, O> Monitored for PrivateLoop<M, O> {
     }
 }
 
-/// What changes neither the model nor the run.
+/// Gives access to the methods that change neither the model nor the run.
 impl<M, O> Deref for PrivateLoop<M, O> {
     type Target = TrainingLoop<M>;
 
@@ -124,14 +124,14 @@ impl<M: Module, O> PrivateLoop<M, O> {
         Self { training, privacy, mechanism, loader, device, secret }
     }
 
-    /// Draws the sample of the next update and makes the update. `loss` is called for each item of it, with the batch of
-    /// that item alone, and gives its loss, which goes nowhere else. A loss without parameters, as of an item without a
+    /// Draws the sample of the next update and makes the update. Calls `loss` for each item with the batch of that
+    /// item; it returns the loss, which is not stored. A loss without parameters, for example of an item without a
     /// target, adds nothing.
     ///
     /// # Errors
-    /// [`UpdateError`] where training cannot go on: also where the budget is spent, see
-    /// [`updates_left`](Self::updates_left), where a pass moves running statistics, and where the dataset fails, after
-    /// which the same update can be asked for again.
+    /// [`UpdateError`] if training cannot continue. This includes a spent budget (see
+    /// [`updates_left`](Self::updates_left)), a pass that changes running statistics, and a failing dataset, after
+    /// which the same update can be tried again.
     pub fn update<const D: usize>(
         &mut self,
         mut loss: impl FnMut(&M, O) -> Tensor<D>,
@@ -170,8 +170,8 @@ impl<M: Module, O> PrivateLoop<M, O> {
         Ok(sum)
     }
 
-    /// Why there is no next update, where the budget allows none. Asked before the sample is drawn, so that nothing of an
-    /// update that does not count is seen.
+    /// The error if the budget allows no further update. Checked before the sample is drawn, so that no update goes
+    /// uncounted.
     fn budget_spent(&self) -> Option<UpdateError> {
         let Budget { epsilon, delta } = self.privacy.budgeted()?;
         let accountant = self.accountant();
@@ -185,36 +185,36 @@ impl<M: Module, O> PrivateLoop<M, O> {
         fail(&monitor.plan, &mut monitor.slot().lock(), error)
     }
 
-    /// Counts what was spent: the updates by their noise and sampling rate.
+    /// The accountant of the privacy spent, by noise and sampling rate of the updates.
     pub fn accountant(&self) -> PrivacyAccountant {
         let slot = self.monitor().slot();
         let state = slot.lock();
         state.controllers.privacy().cloned().expect("a private loop has one")
     }
 
-    /// The ε of all updates so far, those before a checkpoint that it went on from too, at this δ.
+    /// The ε of all updates so far at this δ, including updates before a resumed checkpoint.
     ///
     /// # Errors
-    /// [`OutOfRange`] for a δ that is not above 0 and below 1.
+    /// [`OutOfRange`] if δ is not above 0 and below 1.
     pub fn epsilon(&self, delta: f64) -> Result<f64, OutOfRange> {
         self.accountant().epsilon(delta)
     }
 
-    /// The updates that the budget still lasts for; `None` without one.
+    /// The number of updates that the budget still allows; `None` without a budget.
     pub fn updates_left(&self) -> Option<u64> {
         let budget = self.privacy.budgeted()?;
         self.accountant().steps_within(budget.epsilon, budget.delta).ok()
     }
 
-    /// σ, as it was given, or found for the budget.
+    /// σ, as given or as found for the budget.
     pub fn noise_multiplier(&self) -> f64 {
         self.mechanism.noise_multiplier
     }
 
-    /// As [`TrainingLoop::end_epoch`], with metrics of validation data.
+    /// Like [`TrainingLoop::end_epoch`], with metrics of validation data.
     ///
     /// # Errors
-    /// As there.
+    /// The same as there.
     pub fn end_epoch(
         &mut self,
         metrics: impl IntoIterator<Item = (MetricOf, f64)>,
@@ -222,7 +222,7 @@ impl<M: Module, O> PrivateLoop<M, O> {
         self.training.end_epoch(metrics)
     }
 
-    /// As [`TrainingLoop::into_model`].
+    /// Like [`TrainingLoop::into_model`].
     pub fn into_model(self) -> M {
         self.training.into_model()
     }

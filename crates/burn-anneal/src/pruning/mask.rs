@@ -1,17 +1,17 @@
-//! Which weights are pruned.
+//! The mask of pruned weights.
 
 use super::Layer;
-use crate::groups::parameters;
+use crate::groups::found;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Bool, Tensor, TensorData};
 use std::collections::HashMap;
 
-/// The weights of a model that are pruned.
+/// Marks the pruned weights of a model.
 ///
-/// [`TrainingLoop::prune`](crate::TrainingLoop::prune) keeps them at zero. In another loop, [`apply`](Self::apply) it
-/// after each update: momentum, and the moments of an adaptive optimizer, move weights that have no gradient any more.
-/// A mask names its parameters by their paths; the default one prunes nothing.
+/// [`TrainingLoop::prune`](crate::TrainingLoop::prune) keeps them at zero. In other loops, [`apply`](Self::apply) the
+/// mask after each update, because momentum and the moments of an adaptive optimizer still move weights without a
+/// gradient. A mask names its parameters by their paths; the default mask prunes nothing.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -27,14 +27,14 @@ use std::collections::HashMap;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct PruningMask {
-    /// In the order of the model.
+    /// The masks by path, in the order of the model.
     layers: Vec<(String, Masked)>,
 }
 
 /// The mask of a parameter.
 #[derive(Clone, Debug)]
 struct Masked {
-    /// True where a weight is pruned, all in a row.
+    /// True for each pruned weight, flattened.
     flags: Tensor<1, Bool>,
     pruned: usize,
     weights: usize,
@@ -45,7 +45,7 @@ impl Masked {
         self.pruned as f64 / self.weights as f64
     }
 
-    /// The tensor with 0 for what is pruned; as it is where it is another parameter's.
+    /// Zeroes the pruned weights; a tensor of another size is returned unchanged.
     fn apply<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
         if tensor.shape().num_elements() != self.weights || self.pruned == 0 {
             return tensor;
@@ -57,7 +57,7 @@ impl Masked {
 }
 
 impl PruningMask {
-    /// Of layers, with a flag for each of their weights in a row.
+    /// Makes a mask from one flag for each weight of the layers.
     pub(super) fn new(layers: Vec<Layer>, pruned: Vec<bool>) -> Self {
         let mut pruned = pruned.into_iter();
         let masked = |Layer { path, magnitudes, device }: Layer| {
@@ -70,10 +70,10 @@ impl PruningMask {
         Self { layers: layers.into_iter().filter(Layer::is_filled).map(masked).collect() }
     }
 
-    /// The weights that are zero, of two dimensions or more: to go on from a checkpoint of a pruned model. It takes
-    /// any zero for a pruned weight.
+    /// The mask of all zeros in parameters of two or more dimensions, to resume from a checkpoint of a pruned model. It
+    /// treats any zero as a pruned weight.
     pub fn of_zeros<M: Module>(model: &M) -> Self {
-        let matrices = parameters(model).into_iter().filter(|parameter| parameter.rank() > 1);
+        let matrices = found(model).into_iter().filter(|found| found.parameter.rank() > 1);
         let layers = Layer::of(model, matrices.collect());
         let pruned = layers.iter().flat_map(|layer| &layer.magnitudes).map(|it| *it == 0.0);
         let pruned = pruned.collect();
@@ -81,8 +81,8 @@ impl PruningMask {
         Self { layers: mask.layers.into_iter().filter(|(_, layer)| layer.pruned > 0).collect() }
     }
 
-    /// The model with 0 for its pruned weights. Parameters that the mask has no path of, or of other sizes, stay as
-    /// they are.
+    /// Sets the pruned weights of the model to 0. Parameters that are not in the mask, or have another size, stay
+    /// unchanged.
     #[must_use]
     pub fn apply<M: Module>(&self, model: M) -> M {
         if self.pruned() == 0 {
@@ -91,23 +91,23 @@ impl PruningMask {
         model.map(&mut Apply { mask: self, path: vec![], met: HashMap::new() })
     }
 
-    /// How many weights are pruned.
+    /// The number of pruned weights.
     pub fn pruned(&self) -> usize {
         self.layers.iter().map(|(_, layer)| layer.pruned).sum()
     }
 
-    /// The share that is pruned of the weights that could have been; 0 where there are none.
+    /// The pruned share of the weights that can be pruned; 0 if there are none.
     pub fn sparsity(&self) -> f64 {
         let weights: usize = self.layers.iter().map(|(_, layer)| layer.weights).sum();
         self.pruned() as f64 / weights.max(1) as f64
     }
 
-    /// The path of each parameter that could be pruned, and the share of it that is.
+    /// The path of each parameter that can be pruned, and its pruned share.
     pub fn layers(&self) -> impl Iterator<Item = (&str, f64)> {
         self.layers.iter().map(|(path, layer)| (path.as_str(), layer.share()))
     }
 
-    /// Gradients with 0 for the pruned weights of a model: norms then see what is left alone.
+    /// Sets the gradients of pruned weights to 0, so that norms cover only the other weights.
     pub(crate) fn of_gradients<M: Module>(
         &self,
         model: &M,
@@ -149,7 +149,7 @@ impl ModuleMapper for Apply<'_> {
         self.met.insert(param.id, masked);
         let (id, tensor, mapper) = param.consume();
         let tensor = match tensor.gradient_checkpointing_strategy() {
-            // A leaf of the graph of derivatives stays one.
+            // A leaf of the autodiff graph must stay a leaf.
             Some(strategy) => {
                 let requires_grad = tensor.is_require_grad();
                 Tensor::from_inner(masked.apply(tensor.inner()))

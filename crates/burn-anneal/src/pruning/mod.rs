@@ -1,10 +1,10 @@
-//! Weights that are pruned by their magnitude.
+//! Prunes weights by their magnitude.
 
 mod mask;
 
 pub use mask::PruningMask;
 
-use crate::groups::{GroupError, Parameter, Selection, parameters};
+use crate::groups::{Found, GroupError, Parameter, Selection, found};
 use crate::update::{ByParameter, in_f32};
 use anneal_schedule::OutOfRange;
 use burn::module::{Module, ParamId};
@@ -13,22 +13,21 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use thiserror::Error;
 
-/// Prunes the weights of the smallest magnitude: the description.
+/// Describes pruning the weights of the smallest magnitude.
 ///
 /// ```text
 /// pruned: the k weights of the smallest |w|,   k = round(sparsity · number of weights)
 /// ```
 ///
-/// They are ranked over all layers together, or [within each](Self::per_layer). Of weights of the same magnitude the
-/// first in the order of the model goes first, so that the share is met exactly. The sparsity is that of the
-/// whole, not of what is left: weights that are zero already are the smallest, so that pruning again to a higher
-/// sparsity keeps them pruned.
+/// Weights are ranked over all layers together, or [within each](Self::per_layer). Ties go to the first in the order of
+/// the model, so the share is met exactly. The sparsity counts all weights, including those already pruned: zeros have
+/// the smallest magnitude, so pruning again to a higher sparsity keeps them pruned.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
 /// | `sparsity` | required | at least 0, below 1 |
 /// | `per_layer` | false | |
-/// | `only` | weights of two dimensions or more that are no norm's | must select a weight |
+/// | `only` | weights of two or more dimensions, except those of norms | must select a weight |
 ///
 /// Source: Han et al. 2015, "Learning both weights and connections for efficient neural networks"; PyTorch's
 /// `global_unstructured` and `l1_unstructured`.
@@ -79,25 +78,24 @@ impl MagnitudePruning {
         Self { sparsity, per_layer: false, only: None }
     }
 
-    /// Prunes this share of each layer. Without it a layer may lose all of its weights, and the network with it;
-    /// [`PruningMask::layers`] says what each has lost.
+    /// Prunes the same share of each layer. Without it, a layer may lose all of its weights, which breaks the network;
+    /// [`PruningMask::layers`] lists the share of each layer.
     #[must_use]
     pub fn per_layer(self) -> Self {
         Self { per_layer: true, ..self }
     }
 
-    /// Prunes these parameters, and leaves all others alone.
+    /// Prunes only these parameters.
     #[must_use]
     pub fn only(self, selection: impl Into<Selection>) -> Self {
         Self { only: Some(selection.into()), ..self }
     }
 
-    /// Finds the weights that go. In half precision many have the same magnitude: give the model in f32, as
-    /// [`TrainingLoop::model_in_f32`](crate::TrainingLoop::model_in_f32) has it. The magnitudes are read from the device.
+    /// Finds the weights to prune. In half precision many weights have the same magnitude, so give the model in f32:
+    /// [`TrainingLoop::model_in_f32`](crate::TrainingLoop::model_in_f32). Reads the magnitudes from the device.
     ///
     /// # Errors
-    /// [`PruningError`] for a sparsity out of its range, a selection that selects no weight, and weights that are NaN
-    /// or infinite.
+    /// [`PruningError`] if the sparsity is out of its range, nothing is selected, or weights are NaN or infinite.
     pub fn mask<M: Module>(&self, model: &M) -> Result<PruningMask, PruningError> {
         let sparsity = self.sparsity;
         let ok = (0.0..1.0).contains(&sparsity);
@@ -113,13 +111,14 @@ impl MagnitudePruning {
     }
 
     fn layers<M: Module>(&self, model: &M) -> Result<Vec<Layer>, PruningError> {
-        let all = parameters(model);
+        let found = found(model);
+        let all: Vec<Parameter> = found.iter().map(|found| found.parameter.clone()).collect();
         let selected = match &self.only {
             Some(only) => only.named("pruning.only", &all)?,
             None => all.iter().map(|parameter| parameter.rank() > 1 && !parameter.norm).collect(),
         };
-        let selected = all.into_iter().zip(selected).filter(|(_, selected)| *selected);
-        let layers = Layer::of(model, selected.map(|(parameter, _)| parameter).collect());
+        let selected = found.into_iter().zip(selected).filter(|(_, selected)| *selected);
+        let layers = Layer::of(model, selected.map(|(found, _)| found).collect());
         let is_finite = |layer: &Layer| layer.magnitudes.iter().all(|it| it.is_finite());
         match layers.iter().find(|layer| !is_finite(layer)) {
             Some(Layer { path, .. }) => Err(PruningError::NotFinite { parameter: path.clone() }),
@@ -141,12 +140,12 @@ impl Layer {
         !self.magnitudes.is_empty()
     }
 
-    /// Those of these parameters of a model that are floating-point numbers.
-    fn of<M: Module>(model: &M, parameters: Vec<Parameter>) -> Vec<Self> {
-        let wanted: HashSet<ParamId> = parameters.iter().filter_map(|it| it.id).collect();
+    /// The layers of these parameters, if they are floating-point.
+    fn of<M: Module>(model: &M, found: Vec<Found>) -> Vec<Self> {
+        let wanted: HashSet<ParamId> = found.iter().map(|it| it.id).collect();
         let weights = ByParameter::weights(model, |id, _| wanted.contains(&id));
         let layer = |(id, weight): &(ParamId, Tensor<1>)| {
-            let parameter = parameters.iter().find(|it| it.id == Some(*id))?;
+            let Found { parameter, .. } = found.iter().find(|it| it.id == *id)?;
             let magnitudes = in_f32(Tensor::clone(weight)).abs().into_data();
             Some(Self {
                 path: parameter.path.clone(),
@@ -158,7 +157,7 @@ impl Layer {
     }
 }
 
-/// For each magnitude whether it is among the smallest, of which there are so many; of equals the first are.
+/// Marks this share of the magnitudes as the smallest; ties go to the first.
 fn smallest(magnitudes: &[f64], share: f64) -> Vec<bool> {
     let count = (share * magnitudes.len() as f64).round() as usize;
     let mut order: Vec<usize> = (0..magnitudes.len()).collect();
@@ -172,11 +171,11 @@ fn smallest(magnitudes: &[f64], share: f64) -> Vec<bool> {
     are_smallest
 }
 
-/// Why weights cannot be pruned so.
+/// Why weights cannot be pruned.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum PruningError {
-    /// A value outside its range.
+    /// A value is out of its range.
     #[error("pruning.{0}")]
     OutOfRange(OutOfRange),
     /// A path or a name that selects no parameter.
@@ -184,11 +183,11 @@ pub enum PruningError {
     Selection(#[from] GroupError),
     /// There is nothing to prune.
     #[error(
-        "pruning: no weight is selected; allowed: floating-point parameters, of two dimensions or more unless \
+        "pruning: no weight is selected; allowed: floating-point parameters, with two or more dimensions unless \
          MagnitudePruning::only selects others"
     )]
     Nothing,
-    /// Weights that are NaN or infinite.
+    /// Weights are NaN or infinite.
     #[error("pruning: `{parameter}` is NaN or infinite; prune a model whose weights are finite")]
     NotFinite {
         /// The parameter.
@@ -200,7 +199,7 @@ pub enum PruningError {
 mod tests {
     use super::*;
 
-    /// By sorting, which keeps the order of equals.
+    /// Finds the smallest by stable sorting.
     fn by_sorting(magnitudes: &[f64], count: usize) -> Vec<bool> {
         let mut order: Vec<usize> = (0..magnitudes.len()).collect();
         order.sort_by(|&a, &b| magnitudes[a].total_cmp(&magnitudes[b]));

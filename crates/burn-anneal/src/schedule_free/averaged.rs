@@ -1,14 +1,14 @@
-//! A model at the weights that are evaluated.
+//! A model at the averaged weights of a schedule-free optimizer.
 
 use crate::update::Averaging;
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 
 /// The model in its `valid()` form at x, the average of a [`ScheduleFree`](super::ScheduleFree) optimizer, for a loop
-/// with a bare `ModuleOptimizer`. Parameters that had no update yet, and those of other optimizers, are as they are.
+/// with a bare `ModuleOptimizer`. Parameters without an update yet, and those of other optimizers, stay unchanged.
 ///
-/// So are the running statistics of batch norms, which are of activations at y:
-/// [`recompute_statistics`](crate::recompute_statistics()) makes those of x.
+/// So do the running statistics of batch norms, which are from activations at y;
+/// [`recompute_statistics`](crate::recompute_statistics()) computes those at x.
 ///
 /// ```
 /// use burn::module::Module;

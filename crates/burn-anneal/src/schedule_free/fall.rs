@@ -1,21 +1,21 @@
-//! Whether a rate falls.
+//! Finds a falling rate.
 
 use crate::groups::Groups;
 
-/// The most updates that are looked at.
+/// The most updates to check.
 const MOST: u64 = 100_000;
 
 /// A rate that fell.
 pub(crate) struct Fall {
     pub group: String,
-    /// The first update that was found with a lower rate, which it is, and the largest before.
+    /// The first update found with a lower rate, that rate, and the largest rate before it.
     pub update: u64,
     pub rate: f64,
     pub before: f64,
 }
 
-/// The first fall of the rate of a group that has one of these parameters: of a long run some updates are looked at,
-/// evenly spaced, and of one without an end the first.
+/// The first fall of the rate of a group that has one of these parameters. A long run is checked at evenly spaced
+/// updates, a run without an end at its first updates.
 pub(crate) fn first_fall(groups: &Groups, paths: &[String]) -> Option<Fall> {
     let table = &groups.table;
     let mut of: Vec<usize> =
@@ -32,7 +32,7 @@ pub(crate) fn first_fall(groups: &Groups, paths: &[String]) -> Option<Fall> {
                 continue;
             }
             let rate = group.rate(base, update);
-            // A warm-up may be off by a rounding where it ends.
+            // The end of a warm-up may be off by a rounding error.
             if rate < *before * (1.0 - 1e-9) {
                 return Some(Fall { group: group.name.clone(), update, rate, before: *before });
             }

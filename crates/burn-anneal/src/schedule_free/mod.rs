@@ -1,9 +1,9 @@
-//! Schedule-free training: an average inside the optimizer takes the place of a decay of the rate.
+//! Schedule-free training: an average inside the optimizer replaces the decay of the rate.
 //!
-//! A rate that falls averages the noise of the last updates away, but has to know when the run ends. Here the
-//! optimizer keeps the average itself, at a constant rate, so that the weights that are evaluated are good at any
-//! time. [`ScheduleFree`] is the optimizer. The model holds the weights at which gradients are taken;
-//! [`averaged()`] gives the ones to evaluate, to save and to use.
+//! A falling rate averages out the noise of the last updates, but must know when the run ends. Here the optimizer
+//! keeps an average at a constant rate, so that the evaluated weights are good at any time. [`ScheduleFree`] is the
+//! optimizer. The model holds the weights at which gradients are taken; [`averaged()`] returns the weights to
+//! evaluate, save and use.
 
 mod averaged;
 mod fall;

@@ -1,4 +1,4 @@
-//! Any optimizer, made schedule-free.
+//! Makes any optimizer schedule-free.
 
 use super::second_moment::SecondMoment;
 use super::state::ScheduleFreeState;
@@ -9,10 +9,10 @@ use anneal_schedule::OutOfRange;
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer, Sgd, SgdConfig};
 use burn::tensor::{Device, Tensor};
 
-/// An optimizer that averages its weights as it goes, so that no schedule has to lower the rate.
+/// An optimizer that averages its weights during training, so that no schedule needs to lower the rate.
 ///
-/// The model holds y, at which gradients g are taken; z is what the optimizer inside moves, and x the average of the z
-/// so far, which is evaluated:
+/// The model holds y, at which gradients g are taken. The inner optimizer updates z, and x is the average of all z so
+/// far, which is evaluated:
 ///
 /// ```text
 /// γ  = η · min(1, n / warmup)
@@ -21,13 +21,13 @@ use burn::tensor::{Device, Tensor};
 /// y' = β x' + (1 − β) z'
 /// ```
 ///
-/// η is the rate, n counts the updates of the parameter from 1, step is the optimizer inside, and d(γ) the share that a
-/// weight decay takes at rate γ, such as γ ω. Only y and z are kept: x = y/β + (1 − 1/β) z. So the memory is that of the
-/// optimizer inside and one more tensor; of [`adamw`](Self::adamw) as much as of AdamW.
+/// η is the rate, n counts the updates of the parameter from 1, step is the inner optimizer, and d(γ) is the share that
+/// the weight decay removes at rate γ, for example γ ω. Only y and z are kept: x = y/β + (1 − 1/β) z. So it needs one
+/// tensor more than the inner optimizer; [`adamw`](Self::adamw) needs as much memory as AdamW.
 ///
-/// With [`LearnerBuilder`](crate::LearnerBuilder) all else goes as ever: the rate, a warm-up, groups, weight decay,
-/// clipping, half precision. A schedule in which a rate falls is refused, as the average is there instead. In a loop
-/// with a bare `ModuleOptimizer` [`averaged`](super::averaged) gives the model at x.
+/// With [`LearnerBuilder`](crate::LearnerBuilder), everything else works as usual: the rate, a warm-up, groups, weight
+/// decay, clipping, half precision. A schedule with a falling rate is refused, because the average replaces it. In a
+/// loop with a bare `ModuleOptimizer`, [`averaged`](super::averaged) returns the model at x.
 ///
 /// | field | default | range |
 /// | --- | --- | --- |
@@ -56,7 +56,7 @@ use burn::tensor::{Device, Tensor};
 #[derive(Clone, Debug)]
 pub struct ScheduleFree<O>(ScheduleFreeConfig<O>);
 
-/// A [`ScheduleFree`] optimizer that is not checked yet: the description, which [`build`](Self::build) checks.
+/// Describes a [`ScheduleFree`] optimizer; [`build`](Self::build) checks it.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct ScheduleFreeConfig<O> {
@@ -70,16 +70,16 @@ pub struct ScheduleFreeConfig<O> {
 }
 
 impl ScheduleFree<Sgd> {
-    /// SGD, whose momentum β is: z' = z − γ (g + ω y). Its authors begin with 10 to 50 times the rate of SGD with
-    /// momentum.
+    /// Schedule-free SGD, with momentum β: z' = z − γ (g + ω y). Its authors start with 10 to 50 times the rate of SGD
+    /// with momentum.
     pub fn sgd() -> ScheduleFreeConfig<Sgd> {
         Self::around(SgdConfig::new().build())
     }
 }
 
 impl ScheduleFree<SecondMoment> {
-    /// AdamW, whose β₁ is β: z' = z − γ (g/(√(v/(1 − β₂ⁿ)) + ε) + ω y), v ← β₂ v + (1 − β₂) g². Its authors
-    /// begin with 1 to 10 times the rate of AdamW under a schedule.
+    /// Schedule-free AdamW, with β₁ = β: z' = z − γ (g/(√(v/(1 − β₂ⁿ)) + ε) + ω y), v ← β₂ v + (1 − β₂) g². Its authors
+    /// start with 1 to 10 times the rate of AdamW under a schedule.
     pub fn adamw() -> ScheduleFreeConfig<SecondMoment> {
         let base = SecondMoment { beta_2: 0.999, epsilon: 1e-8 };
         ScheduleFreeConfig { check: SecondMoment::check, ..Self::around(base) }
@@ -87,9 +87,9 @@ impl ScheduleFree<SecondMoment> {
 }
 
 impl<O: Optimizer> ScheduleFree<O> {
-    /// Any bare optimizer of Burn's. One without momentum of its own: β is there for that, and a velocity besides
-    /// averages twice. A weight decay of its own acts on z, [`weight_decay`](ScheduleFreeConfig::weight_decay) and one of the
-    /// builder or of its groups on y.
+    /// Wraps any of Burn's bare optimizers. Use it without momentum: β replaces it, and a velocity would average twice.
+    /// The optimizer's own weight decay acts on z; [`weight_decay`](ScheduleFreeConfig::weight_decay) and the decay of
+    /// the builder or its groups act on y.
     ///
     /// ```
     /// use burn::optim::RmsPropConfig;
@@ -111,20 +111,20 @@ impl<O: Optimizer> ScheduleFree<O> {
         }
     }
 
-    /// As it is, unchecked, for one of ours that reads records.
+    /// Wraps an optimizer unchecked, to read records.
     pub(crate) fn reader(optimizer: O) -> Self {
         Self(Self::around(optimizer))
     }
 }
 
 impl ScheduleFreeConfig<SecondMoment> {
-    /// The decay of the second moment.
+    /// Sets the decay of the second moment.
     pub fn beta_2(mut self, beta_2: f64) -> Self {
         self.base.beta_2 = beta_2;
         self
     }
 
-    /// What is added to the root of the second moment.
+    /// Sets ε, which is added to the root of the second moment.
     pub fn epsilon(mut self, epsilon: f64) -> Self {
         self.base.epsilon = epsilon;
         self
@@ -132,44 +132,46 @@ impl ScheduleFreeConfig<SecondMoment> {
 }
 
 impl<O: Optimizer> ScheduleFreeConfig<O> {
-    /// β, how near to the average gradients are taken: schedulefree's `momentum` of SGD and `beta1` of AdamW. Long
-    /// runs like 0.95 or 0.98.
+    /// Sets β, how close to the average gradients are taken: in schedulefree, `momentum` of SGD and `beta1` of AdamW.
+    /// For long runs, use 0.95 or 0.98.
     pub fn momentum(mut self, momentum: f64) -> Self {
         self.momentum = momentum;
         self
     }
 
-    /// Raises the rate over the first updates of each parameter: the first has 1/`updates` of it, the one of this
-    /// number all of it. A warm-up of the schedule does as well, and is in the plots of it.
+    /// Raises the rate over the first updates of each parameter, from 1/`updates` of it at the first to all of it at
+    /// this number. A warm-up in the schedule works as well, and shows in its plots.
     pub fn warmup(mut self, updates: u64) -> Self {
         self.warmup = updates;
         self
     }
 
-    /// ω, a decay at y of γ ω of each weight, as schedulefree's; 0 unless said otherwise. For a loop with a bare
-    /// `ModuleOptimizer`: the builder has [policies and exclusions](crate::LearnerBuilder::weight_decay), and refuses both.
+    /// Sets ω, a decay at y by γ ω of each weight, as in schedulefree; by default 0. Use it in a loop with a bare
+    /// `ModuleOptimizer`. The builder has its own [policies and exclusions](crate::LearnerBuilder::weight_decay), and
+    /// refuses both together.
     pub fn weight_decay(mut self, weight_decay: f64) -> Self {
         self.weight_decay = weight_decay;
         self
     }
 
-    /// The power of the largest rate so far in the weight of an update: during a warm-up later updates count more.
-    /// With 0 all count alike.
+    /// Sets the power of the largest rate so far in the weight of an update, so that later updates of a warm-up count
+    /// more. With 0, all count equally.
     pub fn weight_power(mut self, power: f64) -> Self {
         self.weight_power = power;
         self
     }
 
-    /// The power of its number in the weight of an update, schedulefree's `r`: above 0 later updates count more.
+    /// Sets the power of the update number in the weight of an update, schedulefree's `r`: above 0, later updates count
+    /// more.
     pub fn polynomial(mut self, power: f64) -> Self {
         self.polynomial = power;
         self
     }
 
-    /// Checks it.
+    /// Checks the fields and builds the optimizer.
     ///
     /// # Errors
-    /// [`OutOfRange`] names the field, the value, and what is allowed.
+    /// [`OutOfRange`] names the field, its value and the allowed range.
     pub fn build(self) -> Result<ScheduleFree<O>, OutOfRange> {
         let Self { momentum, weight_decay, weight_power, polynomial, .. } = self;
         let ok = momentum > 0.0 && momentum <= 1.0;
@@ -184,14 +186,14 @@ impl<O: Optimizer> ScheduleFreeConfig<O> {
         let inside = ModuleOptimizer::from(self.base.clone());
         match what_it_asks(&inside, &Device::default()).evaluation {
             true => {
-                let value = "an optimizer that is schedule-free already";
-                Err(OutOfRange::new("around", value, "any other"))
+                let value = "a schedule-free optimizer";
+                Err(OutOfRange::new("around", value, "any other optimizer"))
             }
             false => Ok(ScheduleFree(self)),
         }
     }
 
-    /// γ of the update after so many.
+    /// γ after this many updates.
     fn warmed(&self, rate: f64, updates: u64) -> f64 {
         match updates < self.warmup {
             true => rate * ((updates + 1) as f64 / self.warmup as f64),
@@ -218,12 +220,12 @@ impl<O: Optimizer> Optimizer for ScheduleFree<O> {
         }
         let Self(config) = self;
         let dtype = weight.dtype();
-        // In half precision the average would be rounded, and an ε of 1e-8 be 0.
+        // In half precision the average would be rounded, and an ε of 1e-8 would be 0.
         let (mut y, gradient) = (in_f32(weight), in_f32(gradient));
         let begin = || ScheduleFreeState::begin(y.clone(), config.momentum);
         let ScheduleFreeState { z, momentum, progress, base } = state.unwrap_or_else(begin);
         if momentum != config.momentum {
-            // A run that goes on with another β has the same average.
+            // A run that resumes with another β keeps the same average.
             y = z.clone() + (y - z.clone()).mul_scalar(config.momentum / momentum);
         }
         let rate = config.warmed(rate, progress.updates);
@@ -249,8 +251,8 @@ impl<O: Optimizer> Optimizer for ScheduleFree<O> {
     }
 }
 
-/// z after its update, less the share of y that the decay takes. A cautious decay takes it where the update moves y
-/// towards 0, or leaves it.
+/// z after its update, minus the share of y that the decay removes. A cautious decay acts only where the update moves y
+/// toward 0 or not at all.
 fn decayed<const D: usize>(
     moved: Tensor<D>,
     z: &Tensor<D>,

@@ -1,6 +1,6 @@
 //! The weight of an update in the average.
 
-/// How far the average of one parameter has come.
+/// The progress of the average of one parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Progress {
     /// Updates of the parameter.
@@ -12,7 +12,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// After one more update at `rate`, whose weight is updates^`polynomial` · largest^`power`.
+    /// The progress after one more update at `rate`, with the weight updates^`polynomial` · largest^`power`.
     pub fn next(self, rate: f64, power: f64, polynomial: f64) -> Self {
         let (updates, largest) = (self.updates + 1, self.largest.max(rate));
         let total = if largest == 0.0 && power > 0.0 {
@@ -20,7 +20,7 @@ impl Progress {
         } else if self.total == 0.0 {
             1.0
         } else {
-            // The ratio of two weights does not overflow where they would.
+            // The ratio of two weights does not overflow, even if they would.
             let by_rate = if self.largest == largest { 1.0 } else { self.largest / largest };
             let by_update = self.updates as f64 / updates as f64;
             1.0 + self.total * by_rate.powf(power) * by_update.powf(polynomial)

@@ -11,8 +11,8 @@ use burn::tensor::{Device, Tensor};
 /// v ← β₂ v + (1 − β₂) g²,   z ← z − γ g / (√(v / (1 − β₂ⁿ)) + ε)
 /// ```
 ///
-/// n counts the updates of the parameter from 1. Adam with a β₁ of 0 makes the same updates, and keeps a first moment
-/// of the size of the model for nothing.
+/// n counts the updates of the parameter from 1. Adam with a β₁ of 0 makes the same updates, but keeps a useless first
+/// moment of the size of the model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SecondMoment {
     pub(super) beta_2: f64,

@@ -1,16 +1,16 @@
-//! What is kept of one parameter.
+//! The state of one parameter.
 
 use super::progress::Progress;
 use crate::update::{Evaluated, flat, in_f32};
 use burn::optim::{RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
 
-/// The state of one parameter: z, how far the average has come, and the state of the optimizer inside.
+/// The state of one parameter: z, the progress of the average, and the state of the inner optimizer.
 #[derive(Clone, Debug)]
 pub struct ScheduleFreeState<S, const D: usize> {
-    /// In f32 at least.
+    /// In at least f32.
     pub(super) z: Tensor<D>,
-    /// The β that y was made with.
+    /// The β that y was computed with.
     pub(super) momentum: f64,
     pub(super) progress: Progress,
     pub(super) base: Option<S>,

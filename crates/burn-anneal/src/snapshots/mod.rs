@@ -1,4 +1,4 @@
-//! The model at the end of each cycle of the schedule, or every so often, in a file of its own.
+//! Saves the model at the end of each cycle of the schedule, or at regular intervals.
 
 mod writer;
 
@@ -10,16 +10,16 @@ use burn::module::Module;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where a run leaves the model at the end of each cycle of its schedule, or [every](Self::every) so often, and which it keeps.
+/// Saves the model at the end of each cycle of the schedule, or at [regular intervals](Self::every).
 ///
-/// A snapshot is the model's record, in its `valid()` form, after the last update of a cycle, in mid-epoch too, and
-/// after the last of the run: [`Schedule::cycle_ends`](anneal_schedule::Schedule::cycle_ends) of the run's schedule says
-/// which those are. A restart then takes the weights elsewhere, so that one training leaves several models, which an
-/// [`Ensemble`](crate::Ensemble) averages. In half precision it holds the master weights, in f32, and in a run that averages the averages. Where the last update
-/// of a cycle is skipped, it is written after that all the same.
+/// A snapshot is the model's record in its `valid()` form, after the last update of a cycle, also in mid-epoch, and
+/// after the last update of the run: [`Schedule::cycle_ends`](anneal_schedule::Schedule::cycle_ends) lists them. After
+/// a restart the weights move elsewhere, so one training gives several models, which an [`Ensemble`](crate::Ensemble)
+/// averages. A snapshot holds the master weights in f32 in half precision, and the averages in a run that averages. If
+/// the last update of a cycle is skipped, the snapshot is written anyway.
 ///
-/// A thread writes it while training goes on, whole or not at all. No checkpoint is written before those before it are
-/// there, so a run that is killed and resumed lacks none; those of later updates, which it makes again, it removes.
+/// A thread writes each snapshot during training, completely or not at all. A checkpoint is written only after all
+/// earlier snapshots, so a killed and resumed run lacks none; it removes those of later updates, which it repeats.
 ///
 /// Source: Huang et al. 2017, "Snapshot ensembles: train 1, get M for free" (arXiv 1704.00109).
 ///
@@ -58,16 +58,17 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// In `snapshots/` of the run's folder. All are kept.
+    /// Saves in `snapshots/` of the run's folder, and keeps all.
     pub fn new(directory: impl AsRef<Path>) -> Self {
         Self { directory: directory.as_ref().to_path_buf(), every: None, last: None }
     }
 
-    /// After every so many updates of the run, epochs, or percent of it, and after its last update, in place of the ends of
-    /// cycles; above 0. A run that is shorter leaves the last alone. What [`merge`](crate::merge()) needs of a phase at a constant rate.
+    /// Saves at intervals of this many updates, epochs or percent of the run, and after its last update, instead of at
+    /// the ends of cycles; above 0. A shorter run saves only the last. [`merge`](crate::merge()) needs such snapshots
+    /// of a phase at a constant rate.
     ///
-    /// The n-th is written after n times the span, rounded to a whole update: every third of an epoch of ten updates after 3, 7,
-    /// 10, 13, …
+    /// The n-th is saved after n times the span, rounded to a whole update: a third of an epoch of ten updates gives 3,
+    /// 7, 10, 13, …
     ///
     /// ```
     /// use burn_anneal::prelude::*;
@@ -79,22 +80,22 @@ impl Snapshots {
         self
     }
 
-    /// Keeps the last `count`, at least 1; an older one is deleted when a newer one is there.
+    /// Keeps the last `count`, at least 1; each new snapshot deletes the oldest.
     #[must_use]
     pub fn keep_last(mut self, count: usize) -> Self {
         self.last = Some(count);
         self
     }
 
-    /// Whether they are written at the ends of cycles.
+    /// Whether snapshots are saved at the ends of cycles.
     pub(crate) fn follow_cycles(&self) -> bool {
         self.every.is_none()
     }
 
-    /// Those in the run's folder, in the order of their updates; none where nothing was saved.
+    /// The snapshots in the run's folder, in the order of their updates; empty if nothing was saved.
     ///
     /// # Errors
-    /// [`CheckpointError::Read`] where the folder cannot be read.
+    /// [`CheckpointError::Read`] if the folder cannot be read.
     pub fn list(directory: impl AsRef<Path>) -> Result<Vec<Snapshot>, CheckpointError> {
         let folder = folder(directory.as_ref());
         let parse = |name: &String| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok();
@@ -112,9 +113,9 @@ fn folder(directory: &Path) -> PathBuf {
     directory.join("snapshots")
 }
 
-/// The model after an update, in a file: see [`Snapshots`].
+/// A file with the model after an update; see [`Snapshots`].
 ///
-/// As a path it is a member of an [`Ensemble`](crate::Ensemble); several can be [merged](crate::merge()).
+/// It can be a member of an [`Ensemble`](crate::Ensemble), and several can be [merged](crate::merge()).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     path: PathBuf,
@@ -123,11 +124,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     fn at(folder: &Path, update: u64) -> Self {
-        // As long as the longest, so that files stand in the order of their updates.
+        // Padded to the longest number, so that files sort by update.
         Self { path: folder.join(format!("{PREFIX}{update:020}{SUFFIX}")), update }
     }
 
-    /// The update that it was written after, from 0.
+    /// The update after which it was saved, from 0.
     pub fn update(&self) -> u64 {
         self.update
     }
@@ -137,10 +138,10 @@ impl Snapshot {
         &self.path
     }
 
-    /// The model with its weights, in f32 where it was trained in half precision.
+    /// Loads the model with its weights, in f32 if it was trained in half precision.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`] where it is not there, not whole, or of another model.
+    /// [`CheckpointError::Damaged`] if the file is missing, damaged, or from another model.
     pub fn load<M: Module>(&self, model: M) -> Result<M, CheckpointError> {
         load_model(&self.path, model)
     }

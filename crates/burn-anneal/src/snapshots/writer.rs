@@ -1,4 +1,4 @@
-//! Writing snapshots while training goes on.
+//! Writes snapshots during training.
 
 use super::{PREFIX, SUFFIX, Snapshot, Snapshots, folder};
 use crate::build_error::BuildError;
@@ -21,14 +21,14 @@ pub(crate) struct Writer {
 
 #[derive(Default)]
 struct Writing {
-    /// The update of the last; replicas of a model come to the same one.
+    /// The update of the last snapshot; replicas of a model reach the same one.
     last: Option<u64>,
     thread: Option<JoinHandle<Result<(), UpdateError>>>,
 }
 
 impl Writer {
-    /// Makes the folder ready for the snapshots of a run, whose next update is `next`; `goes_on` says whether it had
-    /// some before.
+    /// Prepares the folder for the snapshots of a run; `next` is its next update, and `goes_on` tells whether it
+    /// resumes.
     pub fn open(
         snapshots: &Snapshots,
         run: Run,
@@ -55,14 +55,14 @@ impl Writer {
         };
         fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
         let later = there.into_iter().filter(|snapshot| snapshot.update >= next);
-        // Burn writes beside a file, and renames.
+        // Burn writes to a temporary file, and renames it.
         let is_scratch = |name: &String| name.starts_with(PREFIX) && name.ends_with(".tmp");
         let scratch = file_names(&folder)?.into_iter().filter(is_scratch);
         let left = later.map(|snapshot| snapshot.path).chain(scratch.map(|name| folder.join(name)));
         for path in left {
             fs::remove_file(&path).map_err(|error| failed(&path, error))?;
         }
-        // What cannot be written is said now, and not after the first cycle.
+        // Reports a folder that is not writable now, not after the first cycle.
         let probe = folder.join(format!("{PREFIX}{SUFFIX}.tmp"));
         fs::write(&probe, "")
             .and_then(|()| fs::remove_file(&probe))
@@ -70,12 +70,12 @@ impl Writer {
         Ok(Self { snapshots: snapshots.clone(), every, state: Mutex::default() })
     }
 
-    /// Whether one is due after this update of the run; `None` where the schedule says so.
+    /// Whether a snapshot is due after this update of the run; `None` if the schedule decides.
     pub fn is_due(&self, update: u64) -> Option<bool> {
         Some(self.every?.is_after(update.saturating_add(1)))
     }
 
-    /// Writes the model after an update, when the one before is written.
+    /// Writes the model after an update, once the last snapshot is written.
     pub fn write(&self, update: u64, model: ModuleRecord) -> Result<(), UpdateError> {
         self.wait()?;
         let mut state = self.state();
@@ -87,7 +87,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits until the last is written.
+    /// Waits until the last snapshot is written.
     pub fn wait(&self) -> Result<(), UpdateError> {
         match self.state().thread.take() {
             Some(thread) => thread.join().unwrap_or_else(|panic| {

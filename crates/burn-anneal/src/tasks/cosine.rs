@@ -1,4 +1,4 @@
-//! Whether the gradients of two tasks point the same way.
+//! The cosine between the gradients of tasks.
 
 use super::Task;
 use crate::update::{ByParameter, in_f32, known_mean, numbers, on_one_device};
@@ -6,14 +6,15 @@ use burn::tensor::Tensor;
 use std::fmt;
 use thiserror::Error;
 
-/// The cosine between the gradients of two tasks, over the parameters that both have one for.
+/// The cosine between the gradients of two tasks, over the parameters that have both gradients.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TaskCosine {
-    /// The name of one.
+    /// The name of one task.
     pub first: String,
-    /// The name of the other.
+    /// The name of the other task.
     pub second: String,
-    /// From −1, against each other, to 1, the same way; or why there is none.
+    /// From −1 (opposite directions) to 1 (same direction), or why there is none.
     pub cosine: Result<f64, NoCosine>,
 }
 
@@ -21,22 +22,22 @@ pub struct TaskCosine {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NoCosine {
-    /// One has no gradient.
+    /// A task has no gradient.
     #[error("`{task}` has no gradient in this batch")]
     NoGradient {
         /// Its name.
         task: String,
     },
-    /// No parameter has a gradient of both.
+    /// No parameter has a gradient of both tasks.
     #[error("they share no parameter")]
     NothingShared,
-    /// One is 0 for all parameters that they share.
+    /// A gradient is 0 for all shared parameters, or its weight is 0.
     #[error("the gradient of `{task}` is 0, or its weight is")]
     Zero {
         /// Its name.
         task: String,
     },
-    /// One is infinite or NaN somewhere.
+    /// A gradient has an infinite or NaN entry.
     #[error("the gradient of `{task}` is not finite")]
     NotFinite {
         /// Its name.
@@ -49,15 +50,16 @@ impl fmt::Display for TaskCosine {
         write!(f, "`{}` and `{}`: ", self.first, self.second)?;
         match &self.cosine {
             Ok(cosine) => write!(f, "{cosine:.3}"),
-            Err(reason) => write!(f, "none, as {reason}"),
+            Err(reason) => write!(f, "none: {reason}"),
         }
     }
 }
 
-/// The cosine of two gradients, and the length of each, whose largest entry is 1: NaN where it is not finite, 0 where it
-/// is 0. Of the parameters that both are for; `None` where there are none.
+/// The cosine of two gradients, and their lengths in units of the largest entry: NaN if not finite, 0 if the gradient
+/// is
+/// 0. Covers the shared parameters; `None` if there are none.
 ///
-/// Squares of what is divided by its largest entry neither overflow nor vanish.
+/// After division by the largest entry, squares neither overflow nor vanish.
 fn angle(one: &ByParameter, other: &ByParameter) -> Option<[Tensor<1>; 3]> {
     let (one, other) = one.shared(other);
     let [(one, length), (other, other_length)] = [in_units(one)?, in_units(other)?];
@@ -67,7 +69,7 @@ fn angle(one: &ByParameter, other: &ByParameter) -> Option<[Tensor<1>; 3]> {
     Some([cosine, length, other_length])
 }
 
-/// In units of its largest entry, and how long it is.
+/// The gradient in units of its largest entry, and its length.
 fn in_units(gradient: ByParameter) -> Option<(ByParameter, Tensor<1>)> {
     let largest = gradient.largest()?;
     let is_zero = largest.clone().equal_elem(0.0);
@@ -85,7 +87,7 @@ fn pairs(tasks: &[Task]) -> impl Iterator<Item = (&Task, &Task)> {
     tasks.iter().enumerate().flat_map(|(i, one)| tasks[i + 1..].iter().map(move |two| (one, two)))
 }
 
-/// The mean over the pairs that have a cosine, on the device; NaN where none has.
+/// The mean over the pairs that have a cosine, on the device; NaN if there are none.
 pub(super) fn mean(tasks: &[Task], device_of: &Tensor<1>) -> Tensor<1> {
     let trained = |(one, two): &(&Task, &Task)| one.weight > 0.0 && two.weight > 0.0;
     let cosine = |(one, two): (&Task, &Task)| {
@@ -98,7 +100,7 @@ pub(super) fn mean(tasks: &[Task], device_of: &Tensor<1>) -> Tensor<1> {
     }
 }
 
-/// That of each pair, in one read.
+/// The cosine of each pair, in one read.
 pub(super) fn of_pairs(tasks: &[Task]) -> Vec<TaskCosine> {
     let angles: Vec<_> =
         pairs(tasks).map(|(one, two)| angle(&one.gradients, &two.gradients)).collect();
@@ -114,7 +116,7 @@ pub(super) fn of_pairs(tasks: &[Task]) -> Vec<TaskCosine> {
     pairs(tasks).zip(&angles).map(cosine).collect()
 }
 
-/// What a cosine is, by the lengths of both gradients.
+/// Checks a cosine by the lengths of both gradients.
 fn judge(tasks: [&Task; 2], angle: Option<[f64; 3]>) -> Result<f64, NoCosine> {
     let name = |task: &Task| task.name.clone();
     if let Some(task) = tasks.into_iter().find(|task| task.gradients.is_empty()) {

@@ -1,21 +1,21 @@
-//! What can be wrong with the tasks of a pass.
+//! The errors of the tasks of a pass.
 
 use thiserror::Error;
 
-/// Tasks that cannot be trained.
+/// Why the tasks of a pass cannot be trained.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// There is none.
+    /// There is no task.
     #[error("there is no task; give each loss of the pass to `task` or `weighted_task`")]
     None,
-    /// Two have one name.
-    #[error("there are two tasks of the name `{name}`; give each a name of its own")]
+    /// Two tasks have the same name.
+    #[error("two tasks have the name `{name}`; give each its own name")]
     SameName {
         /// The name.
         name: String,
     },
-    /// A weight out of its range.
+    /// A weight is out of its range.
     #[error(
         "the weight of `{name}`: {weight:?} is not allowed; allowed: a finite number, at least 0"
     )]
@@ -26,6 +26,6 @@ pub enum TaskError {
         weight: f64,
     },
     /// A pass has more than one set of tasks.
-    #[error("a pass has two TaskGradients; give all of its tasks to one")]
+    #[error("a pass has two TaskGradients; give all of its tasks to one of them")]
     Again,
 }

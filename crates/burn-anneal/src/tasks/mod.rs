@@ -1,4 +1,4 @@
-//! The gradients of several tasks, which one model is trained for at once.
+//! The gradients of several tasks that train one model together.
 
 mod cosine;
 mod error;
@@ -15,23 +15,24 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use burn::train::TrainOutput;
 
-/// The gradient of each of several losses of one model, whether they conflict, and the gradient of their weighted sum.
+/// Computes the gradient of each task of a model, their cosines, and the gradient of the weighted sum of losses.
 ///
 /// ```text
 /// g = Σ w_i g_i          cos(i, j) = g_i · g_j / (‖g_i‖ ‖g_j‖)
 /// ```
 ///
-/// with the weight w_i of a task, at least 0 and 1 unless said otherwise. Cosines are over the parameters that both tasks
-/// have a gradient for, such as those of a trunk; a head that only one trains does not count.
+/// with the weight w_i of a task, at least 0 and by default 1. Cosines cover the parameters that have a gradient of
+/// both tasks, for example a trunk; a head that only one task trains does not count.
 ///
-/// Burn cannot go backward twice through one graph. So **each task runs a forward pass of its own**, in the closure that it is
-/// given as, and goes backward once: n tasks cost n forward and n backward passes, where a sum of losses costs one of the heads
-/// each and one of the trunk. The gradients of all of them are held until the pass is over.
+/// Burn cannot go backward twice through one graph. So **each task runs its own forward pass**, in its closure, and one
+/// backward pass: n tasks cost n forward and n backward passes, whereas a sum of losses runs the trunk only once. All
+/// gradients are kept until the pass is over.
 ///
-/// In a model's `TrainStep::step`, or a [`TrainingLoop::pass`](crate::TrainingLoop::pass), losses are scaled as
-/// [`scaled_backward`](crate::ScaledBackward::scaled_backward) would, together as one; the loss of the pass is the weighted
-/// sum, whatever its output holds; and where a controller such as [`TaskConflict`](crate::control::TaskConflict) or the
-/// [log of updates](crate::LogUpdates) needs the mean cosine, it is measured. Elsewhere nothing is scaled, and nothing measured.
+/// In a model's `TrainStep::step`, or in [`TrainingLoop::pass`](crate::TrainingLoop::pass), the losses are scaled as by
+/// one call of [`scaled_backward`](crate::ScaledBackward::scaled_backward), and the loss of the pass is the weighted
+/// sum, whatever its output holds. The mean cosine is measured if a controller (for example
+/// [`TaskConflict`](crate::control::TaskConflict)) or the [log of updates](crate::LogUpdates) needs it. Elsewhere
+/// nothing is scaled or measured.
 ///
 /// ```
 /// use burn::module::Module;
@@ -83,9 +84,9 @@ pub struct TaskGradients<'a, M> {
     error: Option<TaskError>,
 }
 
-/// What a closure of a task gives: its loss, or an output that has it.
+/// The result of a task's closure: its loss, or an output that has it.
 pub trait TaskLoss {
-    /// The loss; of several elements their mean counts.
+    /// The loss; the mean is used if it has several elements.
     fn task_loss(&self) -> Tensor<1>;
 }
 
@@ -100,26 +101,26 @@ struct Task {
     name: String,
     weight: f64,
     loss: Tensor<1>,
-    /// Scaled, and not weighted.
+    /// Scaled, but not weighted.
     gradients: ByParameter,
 }
 
 impl<'a, M: Module> TaskGradients<'a, M> {
-    /// Of a model, without tasks yet.
+    /// Starts without tasks for a model.
     pub fn of(model: &'a M) -> Self {
         Self { model, asked: asked_of_pass(), tasks: vec![], error: None }
     }
 
-    /// A task of weight 1: see [`weighted_task`](Self::weighted_task).
+    /// Adds a task of weight 1; see [`weighted_task`](Self::weighted_task).
     pub fn task<L: TaskLoss>(&mut self, name: impl Into<String>, run: impl FnOnce(&M) -> L) -> L {
         self.weighted_task(name, 1.0, run)
     }
 
-    /// Runs the forward pass of a task, and goes backward from its loss; what the closure gives is given back. A loss that no
-    /// parameter is in, as that of a batch without items for the task, has no gradient.
+    /// Runs the forward and backward pass of a task, and returns the result of its closure. A loss without parameters,
+    /// for example of a batch without items for the task, has no gradient.
     ///
-    /// Names must be unique, weights finite and at least 0: a task of weight 0 is looked at, and not trained. What is wrong with them [`check`](Self::check) says, and
-    /// stops the run that the pass is of.
+    /// Names must be unique, weights finite and at least 0; a task of weight 0 is measured, but not trained.
+    /// [`check`](Self::check) returns any error, which also stops the run.
     pub fn weighted_task<L: TaskLoss>(
         &mut self,
         name: impl Into<String>,
@@ -150,10 +151,10 @@ impl<'a, M: Module> TaskGradients<'a, M> {
         ByParameter::gradients(self.model, gradients.into())
     }
 
-    /// What is wrong with the tasks.
+    /// Checks the tasks.
     ///
     /// # Errors
-    /// [`TaskError`] for two of one name, a weight that is none, and where there is no task.
+    /// [`TaskError`] if two tasks have the same name, a weight is out of its range, or there is no task.
     pub fn check(&self) -> Result<(), TaskError> {
         match &self.error {
             Some(error) => Err(error.clone()),
@@ -162,7 +163,7 @@ impl<'a, M: Module> TaskGradients<'a, M> {
         }
     }
 
-    /// The sum of the weighted losses, in f32 at least; 0 without tasks.
+    /// The sum of the weighted losses, in at least f32; 0 without tasks.
     pub fn loss(&self) -> Tensor<1> {
         let weighted = self.trained().map(|task| task.loss.clone() * task.weight);
         let sum = weighted.reduce(|sum, loss| sum.clone() + loss.to_device(&sum.device()));
@@ -172,12 +173,12 @@ impl<'a, M: Module> TaskGradients<'a, M> {
         })
     }
 
-    /// The cosine of each pair of tasks, in the order in which they were given. Waits for the device, once.
+    /// The cosine of each pair of tasks, in the order in which they were added. Waits for the device once.
     pub fn cosines(&self) -> Vec<TaskCosine> {
         cosine::of_pairs(&self.tasks)
     }
 
-    /// The gradient of a task before it is weighted, times the loss scale of the pass; `None` where there is no such task.
+    /// The unweighted gradient of a task, times the loss scale of the pass; `None` if there is no such task.
     pub fn gradients(&self, name: &str) -> Option<GradientsParams> {
         let task = self.tasks.iter().find(|task| task.name == name)?;
         Some(task.gradients.clone().into_single(self.model))
@@ -188,7 +189,7 @@ impl<'a, M: Module> TaskGradients<'a, M> {
         self.tasks.iter().filter(|task| task.weight > 0.0)
     }
 
-    /// The gradient of the weighted sum, times the loss scale of the pass. Half precision is summed in f32.
+    /// The gradient of the weighted sum, times the loss scale of the pass. Half-precision gradients are summed in f32.
     pub fn combined(&self) -> GradientsParams {
         let weighted = |task: &Task| task.gradients.clone().map(in_f32).times(task.weight);
         let sum = self.trained().map(weighted).reduce(ByParameter::plus).unwrap_or_default();
@@ -199,14 +200,15 @@ impl<'a, M: Module> TaskGradients<'a, M> {
         sum.into_single(self.model)
     }
 
-    /// What a pass gives, with the [`combined`](Self::combined) gradient and this output. Where the tasks are wrong there is no
-    /// gradient, and the run stops with [`UpdateError::Tasks`](crate::UpdateError::Tasks) before its update.
+    /// The result of the pass, with the [`combined`](Self::combined) gradient and this output. If the tasks are
+    /// invalid, there is no gradient, and the run stops with [`UpdateError::Tasks`](crate::UpdateError::Tasks) before
+    /// its update.
     pub fn output<O>(self, output: O) -> TrainOutput<O> {
         let gradients = self.combined();
         self.output_with(gradients, output)
     }
 
-    /// As [`output`](Self::output), with a gradient of your own making of those of the [tasks](Self::gradients).
+    /// Like [`output`](Self::output), with your own combination of the gradients of the [tasks](Self::gradients).
     pub fn output_with<O>(self, gradients: GradientsParams, output: O) -> TrainOutput<O> {
         let (loss, error) = (self.loss(), self.check().err());
         let is_wrong = error.is_some();

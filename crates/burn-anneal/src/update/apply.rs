@@ -1,4 +1,4 @@
-//! One update with its decay.
+//! An optimizer update with decay.
 
 use super::context::Shrink;
 use burn::optim::{LearningRate, Optimizer};
@@ -9,11 +9,11 @@ pub(crate) struct Outcome<S, const D: usize> {
     /// The weight after it.
     pub weight: Tensor<D>,
     pub state: Option<S>,
-    /// The weight after its decay alone, where that was asked for.
+    /// The weight after the decay only, if requested.
     pub decayed: Option<Tensor<D>>,
 }
 
-/// w ← (1 − share) w, then the optimizer's update. `measured` asks for the weight in between.
+/// w ← (1 − share) w, then the optimizer's update. `measured` requests the weight in between.
 pub(crate) fn step<O: Optimizer, const D: usize>(
     optimizer: &O,
     rate: LearningRate,

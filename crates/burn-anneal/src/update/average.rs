@@ -1,72 +1,60 @@
-//! The average of one parameter, beside the state of its optimizer.
+//! The average of one parameter, stored next to its optimizer state.
 
 use super::context::Evaluated;
 use super::tensors::{flat, in_f32};
+use anneal_config::AverageRule;
 use burn::optim::{StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
 
-/// How weights become an average.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Rule {
-    /// e ← d e + (1 − d) w, with d = min(decay, (1 + n) / (10 + n)) after n weights where it warms up.
-    Ema { decay: f64, warmup: bool },
-    /// The mean of all.
-    Mean,
-    /// The mean of so many, the latest.
-    Latest(usize),
-}
-
-impl Rule {
-    /// A number that is another for averages that hold something else.
-    fn kind(self) -> u64 {
-        match self {
-            Self::Ema { .. } => 1,
-            Self::Mean => 2,
-            Self::Latest(count) => (count as u64).saturating_add(2),
-        }
-    }
-
-    /// What the next weights count in the mean, after `taken` others.
-    fn share(self, taken: u64) -> f64 {
-        let n = taken as f64;
-        match self {
-            Self::Ema { decay, warmup: false } => 1.0 - decay,
-            Self::Ema { decay, warmup: true } => 1.0 - decay.min((1.0 + n) / (10.0 + n)),
-            Self::Mean | Self::Latest(_) => 1.0 / (n + 1.0),
-        }
+/// A number that differs for averages of different kinds.
+fn kind(rule: AverageRule) -> u64 {
+    match rule {
+        AverageRule::Ema { .. } => 1,
+        AverageRule::Mean => 2,
+        AverageRule::Latest(count) => (count as u64).saturating_add(2),
     }
 }
 
-/// What becomes of the average of a parameter that is shown.
+/// The share of the next weights in the mean, after `taken` others.
+fn share(rule: AverageRule, taken: u64) -> f64 {
+    let n = taken as f64;
+    match rule {
+        AverageRule::Ema { decay, warmup: false } => 1.0 - decay,
+        AverageRule::Ema { decay, warmup: true } => 1.0 - decay.min((1.0 + n) / (10.0 + n)),
+        AverageRule::Mean | AverageRule::Latest(_) => 1.0 / (n + 1.0),
+    }
+}
+
+/// What happens to the average of a parameter that is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shown {
-    /// The weights are taken in.
-    Taken(Rule),
-    /// It is looked at; one of another kind is forgotten.
-    Kept(Rule),
-    /// It is looked at, whatever it is.
+    /// The weights are added.
+    Taken(AverageRule),
+    /// It is read; an average of another kind is dropped.
+    Kept(AverageRule),
+    /// It is read, whatever its kind.
     Any,
-    /// There is none any more.
+    /// It is dropped.
     LeftOut,
 }
 
-/// The average of a parameter, in f32 at least.
+/// The average of a parameter, in at least f32.
 #[derive(Clone, Debug)]
 pub(crate) struct Averaged {
     /// The average, or the latest weights.
     tensors: Vec<Tensor<1>>,
-    /// How many weights it has taken in.
+    /// The number of weights averaged.
     taken: u64,
     kind: u64,
 }
 
-/// Its names in a record; each tensor has its number besides.
+/// Its names in a record; each tensor also has a number.
 const AVERAGE: &str = "average";
 const TAKEN: &str = "average_taken";
 const KIND: &str = "average_kind";
 
 impl Averaged {
-    /// What is left of an average, or begins, where its weights are shown.
+    /// The average after its weights are shown.
     pub fn shown<const D: usize>(
         average: Option<Self>,
         shown: Shown,
@@ -74,28 +62,28 @@ impl Averaged {
     ) -> Option<Self> {
         match shown {
             Shown::Taken(rule) => Some(Self::take(average, rule, weight)),
-            Shown::Kept(rule) => average.filter(|found| found.kind == rule.kind()),
+            Shown::Kept(rule) => average.filter(|found| found.kind == kind(rule)),
             Shown::Any => average,
             Shown::LeftOut => None,
         }
     }
 
-    /// Takes weights in; an average that is not there, or of another kind, begins with them.
-    fn take<const D: usize>(average: Option<Self>, rule: Rule, weight: Tensor<D>) -> Self {
+    /// Adds weights; a missing average, or one of another kind, starts from them.
+    fn take<const D: usize>(average: Option<Self>, rule: AverageRule, weight: Tensor<D>) -> Self {
         let weight = in_f32(flat(weight));
-        let kind = rule.kind();
+        let kind = kind(rule);
         let is_same = |found: &Self| found.kind == kind && found.tensors[0].dims() == weight.dims();
         let Some(Self { mut tensors, taken, .. }) = average.filter(is_same) else {
             return Self { tensors: vec![weight], taken: 1, kind };
         };
         match rule {
-            Rule::Ema { .. } | Rule::Mean => {
+            AverageRule::Ema { .. } | AverageRule::Mean => {
                 let average = tensors.swap_remove(0);
-                // So that an average of weights that stay is those weights, to the last bit.
-                let towards = (weight - average.clone()).mul_scalar(rule.share(taken));
+                // An average of constant weights then equals them bit for bit.
+                let towards = (weight - average.clone()).mul_scalar(share(rule, taken));
                 tensors = vec![average + towards];
             }
-            Rule::Latest(count) => match tensors.get_mut((taken % count as u64) as usize) {
+            AverageRule::Latest(count) => match tensors.get_mut((taken % count as u64) as usize) {
                 Some(oldest) => *oldest = weight,
                 None => tensors.push(weight),
             },
@@ -103,7 +91,7 @@ impl Averaged {
         Self { tensors, taken: taken + 1, kind }
     }
 
-    /// What is evaluated.
+    /// The evaluated weights.
     pub fn evaluated(&self) -> Evaluated {
         let factor = 1.0 / self.tensors.len() as f64;
         self.tensors.iter().map(|tensor| (tensor.clone(), factor)).collect()

@@ -1,71 +1,61 @@
-//! The weights that a model is evaluated at: averages, or those that an optimizer keeps beside.
+//! The weights that a model is evaluated at: averages, or weights kept by an optimizer.
 
-use super::average::{Rule, Shown};
+use super::average::Shown;
 use super::context::{Evaluated, Scope};
 use super::single_parameter::SingleParameter;
 use super::tensors::in_f32;
 use crate::average::Weights;
-use anneal_schedule::Every;
+use anneal_config::TimedAverage;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Tensor;
 use std::collections::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// An average, and the updates after which it takes weights in.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Timed {
-    pub rule: Rule,
-    /// The first update that counts.
-    pub start: u64,
-    /// Every so often in the run; each where it is `None`.
-    pub every: Option<Every>,
+/// Whether an average takes weights after this update.
+fn is_due(average: &TimedAverage, Taken { number, is_made, .. }: Taken) -> bool {
+    let is_due = average.every.map_or(is_made, |every| every.is_after(number + 1));
+    number >= average.start && is_due
 }
 
-impl Timed {
-    fn is_due(&self, Taken { number, is_made, .. }: Taken) -> bool {
-        number >= self.start && self.every.map_or(is_made, |every| every.is_after(number + 1))
-    }
-}
-
-/// An update after which weights may be taken in.
+/// An update after which weights may be taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
     pub number: u64,
-    /// Whether it was made, and not skipped.
+    /// Whether it was made, not skipped.
     pub is_made: bool,
-    /// Whether somebody may have loaded other averages before it.
+    /// Whether other averages may have been loaded before it.
     pub are_new: bool,
 }
 
-/// What is averaged of a model.
+/// The averages of a model.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Averaging {
-    pub averages: Vec<Timed>,
-    /// Each in words.
+    pub averages: Vec<TimedAverage>,
+    /// Each average in words.
     pub described: Vec<String>,
-    /// Which average each trained parameter has.
+    /// The average of each trained parameter.
     pub of_path: HashMap<String, Option<usize>>,
-    /// Which average those have that came in mid-run.
+    /// The average of parameters that were added in mid-run.
     pub of_others: Option<usize>,
-    /// Which average running statistics have, where they are averaged.
+    /// The average of running statistics, if they are averaged.
     pub of_statistics: Option<usize>,
-    /// Whether an optimizer says what is evaluated.
+    /// Whether an optimizer decides which weights are evaluated.
     pub by_optimizer: bool,
-    /// Whether any average is looked at, whatever the run has: to load them.
+    /// Whether to read any average, whatever the run has, to load it.
     pub of_any: bool,
-    /// What is validated.
+    /// The weights to validate.
     pub weights: Weights,
 }
 
 impl Averaging {
-    /// What a checkpoint says of the averages.
+    /// The averages as saved in a checkpoint.
     pub fn in_words(&self) -> Vec<String> {
         let own = self.by_optimizer.then(|| "that of the optimizer".to_string());
         self.described.iter().cloned().chain(own).collect()
     }
 
-    /// What is averaged, for a table of the groups.
+    /// The averages, for a table of the groups.
     pub fn explained(&self) -> impl Iterator<Item = String> {
         self.described.iter().enumerate().map(|(index, average)| {
             let count = self.of_path.values().filter(|of| **of == Some(index)).count();
@@ -73,19 +63,19 @@ impl Averaging {
         })
     }
 
-    /// Whether there are averages, or what is evaluated is something else for another reason.
+    /// Whether the evaluated weights may differ from the trained ones.
     pub fn is_any(&self) -> bool {
         self.by_optimizer || !self.averages.is_empty()
     }
 
-    /// Whether an update may change what is evaluated.
+    /// Whether an update may change the evaluated weights.
     pub fn is_due(&self, taken: Taken) -> bool {
         self.by_optimizer
             || !self.averages.is_empty() && taken.are_new
-            || self.averages.iter().any(|average| average.is_due(taken))
+            || self.averages.iter().any(|average| is_due(average, taken))
     }
 
-    /// Takes the weights of a model into the averages that an update is for, and gives what is evaluated.
+    /// Adds the weights of a model to the averages that are due, and returns the evaluated weights.
     pub fn take<M: Module>(
         &self,
         taken: Taken,
@@ -95,7 +85,7 @@ impl Averaging {
         self.show(taken.number, Some(taken), model, optimizer)
     }
 
-    /// What is evaluated after so many updates.
+    /// The evaluated weights after this many updates.
     pub fn look<M: Module>(
         &self,
         updates: u64,
@@ -114,17 +104,17 @@ impl Averaging {
     ) -> Points {
         let mut show = Show::new(self, number, taken, optimizer);
         model.visit(&mut show);
-        // Those that an earlier run has left are forgotten.
+        // Averages of an earlier run are dropped.
         let are_new = taken.is_none_or(|taken| taken.are_new) && !self.averages.is_empty();
         if self.of_statistics.is_some() || are_new {
-            // Those of all passes are in the `valid()` form only.
+            // Only the `valid()` form has the statistics of all passes.
             show.is_statistics = true;
             model.valid().visit(&mut show);
         }
         show.points
     }
 
-    /// What an optimizer says that parameters are evaluated at, whatever it is.
+    /// The evaluated weights according to an optimizer, whatever its averages are.
     pub fn by_optimizer<M: Module>(model: &M, mut optimizer: ModuleOptimizer) -> Points {
         let averaging = Self { of_any: true, ..Self::default() };
         let mut show = Show::new(&averaging, 0, None, &mut optimizer);
@@ -134,22 +124,22 @@ impl Averaging {
     }
 
     /// The average of a parameter.
-    fn of(&self, path: &str) -> Option<&Timed> {
+    fn of(&self, path: &str) -> Option<&TimedAverage> {
         let index = self.of_path.get(path).copied().unwrap_or(self.of_others)?;
         Some(&self.averages[index])
     }
 }
 
-/// Shows the parameters of a model to its optimizer, which has their averages.
+/// Shows the parameters of a model to its optimizer, which holds their averages.
 struct Show<'a> {
     averaging: &'a Averaging,
-    /// That of the update before.
+    /// The number of the update before.
     number: u64,
-    /// Where the update is one to take weights after.
+    /// The update, if weights are to be taken after it.
     taken: Option<Taken>,
-    /// Whether parameters are shown that are not trained, or those that are.
+    /// Whether to show untrained parameters instead of trained ones.
     is_statistics: bool,
-    /// Whether all of the optimizer knows that it is only shown them.
+    /// Whether the whole optimizer knows that the parameters are only shown.
     is_steered: bool,
     optimizer: &'a mut ModuleOptimizer,
     path: Vec<String>,
@@ -204,7 +194,7 @@ impl ModuleVisitor for Show<'_> {
         let averaging = self.averaging;
         let path = self.path.join(".");
         let weight = param.base();
-        // A frozen parameter is trained at other times, and all are of a model that is not to be trained.
+        // A frozen parameter trains at other times; without autodiff, all parameters count as trained.
         let is_trained = averaging.of_path.contains_key(&path)
             || param.is_require_grad()
             || !self.is_statistics && !weight.device().is_autodiff();
@@ -217,11 +207,12 @@ impl ModuleVisitor for Show<'_> {
             return;
         }
         let weight = if weight.device().is_autodiff() { weight.inner() } else { weight };
-        let is_due = |average: &Timed| self.taken.is_some_and(|taken| average.is_due(taken));
-        let is_early = |average: &Timed| self.number < average.start;
+        let is_due =
+            |average: &TimedAverage| self.taken.is_some_and(|taken| is_due(average, taken));
+        let is_early = |average: &TimedAverage| self.number < average.start;
         let shown = match average {
             _ if averaging.of_any => Shown::Any,
-            // One of an earlier run, which began before.
+            // An average of an earlier run, which started before.
             Some(average) if is_early(average) => Shown::LeftOut,
             Some(average) if is_due(average) => Shown::Taken(average.rule),
             Some(average) => Shown::Kept(average.rule),
@@ -232,7 +223,7 @@ impl ModuleVisitor for Show<'_> {
             evaluated = self.show(param.id, shown, weight.clone());
         }
         if evaluated.is_none() && (self.is_statistics || averaging.of_any) {
-            // Running statistics have another id in each model that a record is loaded into.
+            // Running statistics get a new id in each model that a record is loaded into.
             evaluated = self.show(ParamId::from(xxh3_64(path.as_bytes())), shown, weight);
         }
         if let Some(evaluated) = evaluated {
@@ -241,12 +232,12 @@ impl ModuleVisitor for Show<'_> {
     }
 }
 
-/// What parameters are evaluated at that are evaluated at something else than their weights.
+/// The evaluated weights of parameters, if they differ from the trained ones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Points(HashMap<ParamId, Evaluated>);
 
 impl Points {
-    /// Of flat tensors.
+    /// Makes points from flat tensors.
     pub fn of(each: impl Iterator<Item = (ParamId, Tensor<1>)>) -> Self {
         Self(each.map(|(id, tensor)| (id, vec![(tensor, 1.0)])).collect())
     }
@@ -255,7 +246,7 @@ impl Points {
         self.0.is_empty()
     }
 
-    /// Puts them into a model that shares nothing with others.
+    /// Puts them into a model, which must share nothing with others.
     pub fn put<M: Module>(&self, model: M) -> M {
         match self.is_empty() {
             true => model,
@@ -263,7 +254,7 @@ impl Points {
         }
     }
 
-    /// All parameters of a model as they are, and its running statistics.
+    /// The current parameters and running statistics of a model.
     pub fn of_model<M: Module>(model: &M) -> Self {
         Self::of(super::ByParameter::weights(model, |_, _| true).iter().cloned())
     }
@@ -289,7 +280,7 @@ impl ModuleMapper for Put<'_> {
     }
 }
 
-/// Σ factor · tensor, in f32 at least.
+/// Σ factor · tensor, in at least f32.
 fn sum(evaluated: &Evaluated) -> Option<Tensor<1>> {
     let terms = evaluated.iter().map(|(tensor, factor)| match *factor {
         1.0 => in_f32(tensor.clone()),

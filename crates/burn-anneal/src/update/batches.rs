@@ -1,4 +1,4 @@
-//! What the batches of an update showed, until it is made.
+//! The measurements of an update's batches, until the update is made.
 
 use super::tensors::ByParameter;
 use crate::tasks::TaskError;
@@ -6,9 +6,9 @@ use burn::tensor::{Device, Tensor};
 use std::any::Any;
 use std::fmt;
 
-/// What the batches of the next update showed, on whatever thread and device they ran.
+/// The measurements of the next update's batches, from all threads and devices.
 ///
-/// A copy has none: they are those of one learner.
+/// A copy is empty: they belong to one learner.
 #[derive(Default)]
 pub(crate) struct Batches(Vec<Batch>);
 
@@ -24,36 +24,36 @@ impl fmt::Debug for Batches {
     }
 }
 
-/// What a batch showed, on its device.
+/// The measurements of a batch, on its device.
 pub(crate) struct Batch {
-    /// Which of the models that pass batches at once it went through.
+    /// The number of the model replica that it went through.
     pub lane: u64,
-    /// The scale of its loss; `None` where no loss is scaled.
+    /// The scale of its loss; `None` without loss scaling.
     pub loss_scale: Option<f64>,
-    /// How often a loss was scaled.
+    /// The number of times that a loss was scaled.
     pub scaled: usize,
     /// Whether there is a gradient.
     pub learns: bool,
-    /// Before it was scaled.
+    /// The unscaled loss.
     pub loss: Option<Tensor<1>>,
-    /// The mean cosine between pairs of task gradients, where somebody needs it.
+    /// The mean cosine between pairs of task gradients, if needed.
     pub task_cosine: Option<Tensor<1>>,
     /// Why its tasks cannot be trained.
     pub task_error: Option<TaskError>,
-    /// ‖g‖₂ of its scaled gradient, where somebody needs it.
+    /// ‖g‖₂ of its scaled gradient, if needed.
     pub norm: Option<Tensor<1>>,
-    /// The largest entry of its scaled gradient, where somebody needs it.
+    /// The largest entry of its scaled gradient, if needed.
     pub largest: Option<Tensor<1>>,
     pub again: Option<Again>,
 }
 
-/// A batch that is looked at again after the update, and its gradient before it.
+/// A batch to repeat after the update, and its gradient before it.
 pub(crate) struct Again {
-    /// The batch, where only its owner knows the type.
+    /// The batch; only the user knows its type.
     pub item: Option<Box<dyn Any + Send>>,
-    /// Scaled.
+    /// Its scaled gradients.
     pub gradients: ByParameter,
-    /// Of the model that it ran through.
+    /// The devices of the model that it went through.
     pub devices: Vec<Device>,
 }
 
@@ -62,20 +62,20 @@ impl Batches {
         self.0.push(batch);
     }
 
-    /// All of them, by lane; those of one lane as they came.
+    /// Takes all batches, ordered by lane and, within a lane, by time.
     pub fn take(&mut self) -> Vec<Batch> {
         let mut batches = std::mem::take(&mut self.0);
         batches.sort_by_key(|batch| batch.lane);
         batches
     }
 
-    /// Whether one that goes through `lane` now is the first of all so far.
+    /// Whether the next batch of `lane` comes before all batches so far.
     pub fn is_first(&self, lane: u64) -> bool {
         self.0.iter().all(|batch| lane < batch.lane)
     }
 }
 
-/// Makes a copy of a batch of which only the caller knows the type.
+/// Copies a batch whose type only the caller knows.
 pub(crate) type CopyItem = fn(&dyn Any) -> Option<Box<dyn Any + Send>>;
 
 /// Copies a batch of type `Item`.

@@ -1,39 +1,28 @@
-//! Which update it is.
+//! The number of the update, and its step of the schedule.
 
+use super::OnSkip;
 use serde::{Deserialize, Serialize};
 
-/// What a skipped update does to the schedule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnSkip {
-    /// The schedule goes on: the update counts as one of the run, which was planned in updates. So the rate
-    /// reaches its end with the last epoch, as it does where torch users call `scheduler.step()` after each
-    /// batch. A run in f16 begins with a few skipped updates, so a warm-up loses its first few.
-    #[default]
-    Advance,
-    /// The schedule waits: no rate of it is left out, and its last ones are not reached.
-    Hold,
-}
-
-/// The number of the next update, and the step of the schedule that goes with it. Nothing else counts.
+/// The number of the next update, and its step of the schedule. Nothing else counts updates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Clock {
-    /// That of the next update, skipped ones included.
+    /// The number of the next update, including skipped ones.
     pub number: u64,
-    /// How many steps the schedule is behind the updates.
+    /// The number of steps that the schedule is behind the updates.
     pub behind: u64,
-    /// Steps of the schedule just before the next one that were left out, by updates that were skipped.
+    /// The number of steps just before the next one that were lost to skipped updates.
     #[serde(alias = "left_out")]
     pub skipped_steps: u64,
     /// Updates skipped so far.
     pub skipped: u64,
-    /// The step that the schedule is pinned to, whatever the updates are.
+    /// The step that the schedule is pinned to.
     #[serde(skip)]
     pub pinned: Option<u64>,
 }
 
 impl Clock {
-    /// The step of the schedule that the update of this number is made at.
+    /// The step of the schedule for the update of this number.
     pub fn step_of(&self, number: u64) -> u64 {
         self.pinned.unwrap_or(number.saturating_sub(self.behind))
     }
@@ -43,19 +32,19 @@ impl Clock {
         self.step_of(self.number)
     }
 
-    /// Begins an update: its number, and its step.
+    /// Starts an update, and returns its number and step.
     pub fn issue(&mut self) -> (u64, u64) {
         let number = self.number;
         self.number = number.saturating_add(1);
         (number, self.step_of(number))
     }
 
-    /// The update that began last is made.
+    /// Marks the last started update as made.
     pub fn made(&mut self) {
         self.skipped_steps = 0;
     }
 
-    /// It is skipped.
+    /// Marks it as skipped.
     pub fn skip(&mut self, on_skip: OnSkip) {
         self.skipped += 1;
         match on_skip {

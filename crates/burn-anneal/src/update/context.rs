@@ -1,10 +1,10 @@
-//! What a pass and an update tell those that run inside them.
+//! The thread-local context of the current pass or update.
 //!
-//! Burn hands a `TrainStep::step` a model and a batch, and an optimizer rate, weight, gradient and state; both may be
-//! shared by the clones of a learner, so they can hold nothing that belongs to one of them. A pass, and an update,
-//! runs on one thread from its beginning to its end: what it says stands here for that long, and only for that
-//! thread. Passes and updates of several learners may lie inside each other, where a thread takes up other work
-//! while it waits; each puts its own in the place of the outer one, and that back when it ends.
+//! Burn passes a `TrainStep::step` a model and a batch, and an optimizer the rate, weight, gradient and state. Clones
+//! of a learner may share both, so they cannot hold the state of one of them. But a pass or an update runs on one
+//! thread from start to end, so its context is stored here for that time, for that thread only. Passes and updates of
+//! several learners may be nested if a thread does other work while it waits; each replaces the outer context and
+//! restores it when it ends.
 
 use super::average::Shown;
 use super::measure::{Step, Sum};
@@ -18,118 +18,118 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The weights that a parameter is evaluated at: Σ factor · tensor, in f32 at least.
+/// The weights that a parameter is evaluated at: Σ factor · tensor, in at least f32.
 pub(crate) type Evaluated = Vec<(Tensor<1>, f64)>;
 
-/// What happens to the parameters of a group in one update.
+/// The settings of a group's parameters in one update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub rate: f64,
-    /// What the rate may not exceed, whatever a model makes of it.
+    /// The largest rate allowed, even if the model changes the rate.
     pub cap: f64,
     pub shrink: Shrink,
     pub frozen: bool,
     pub momentum: Momentum,
 }
 
-/// What a decay takes in one update.
+/// The decay of one update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shrink {
-    /// The share of each weight.
+    /// The share of each weight that it removes.
     pub share: f64,
-    /// Whether only weights shrink that the update moves towards 0, or leaves.
+    /// Whether it applies only to weights that the update moves toward 0 or not at all.
     pub cautious: bool,
 }
 
 impl Shrink {
-    /// Where nothing decays.
+    /// No decay.
     pub const NONE: Self = Self { share: 0.0, cautious: false };
 }
 
 /// The momentum of a group in one update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Momentum {
-    /// That of the schedule, where there is one.
+    /// The scheduled momentum, if there is a schedule.
     pub momentum: Option<f64>,
     pub drop: DropEffect,
 }
 
 impl Momentum {
-    /// What an optimizer finds where nobody says anything.
+    /// The default without a schedule.
     pub const NONE: Self = Self { momentum: None, drop: DropEffect::NONE };
 }
 
-/// What an optimizer has asked for.
+/// The needs of an optimizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub momentum: bool,
     pub drop: bool,
     /// It has master weights of its own.
     pub masters: bool,
-    /// It trains at other weights than those that are evaluated, and decays them itself.
+    /// It evaluates other weights than it trains, and decays them itself.
     pub evaluation: bool,
 }
 
-/// Whose state an optimizer holds.
+/// The parameter that an optimizer state belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Owner {
-    /// The parameter of this index, of a learner.
+    /// The parameter with this index in a learner.
     Index { learner: u64, index: u32 },
-    /// A parameter of which a record told the id.
+    /// The parameter with this id, from a record.
     Id(ParamId),
 }
 
-/// The parameters of a learner, for an optimizer that holds a state.
+/// The parameters of a learner, for an optimizer with state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     pub ids: HashMap<ParamId, u32>,
-    /// The group of each by its index; `None` for what is not trained.
+    /// The group of each parameter by index; `None` if it is not trained.
     pub groups: Vec<Option<u32>>,
 }
 
-/// What an update says, and hears of its parameters.
+/// The settings of an update, and the measurements of its parameters.
 pub(crate) struct Settings {
     pub learner: u64,
     pub known: Arc<Known>,
     pub groups: Vec<Setting>,
-    /// The rate that Burn is given; the least there is in the place of 0, so that a factor of it shows.
+    /// The rate passed to Burn; the smallest positive number instead of 0, so that a factor on it shows.
     pub base: f64,
-    /// The step of the schedule, and the groups, of which the decay may follow the rate.
+    /// The step of the schedule, and the groups, whose decay may follow the rate.
     pub step: u64,
     pub resolved: Groups,
-    /// Where the steps of the groups are measured.
+    /// The steps of the groups, if measured.
     pub steps: Option<Vec<Step>>,
-    /// How far all weights moved, their decay included, where that is measured.
+    /// How far all weights moved, including decay, if measured.
     pub movement: Option<Sum>,
-    /// Whether each parameter keeps its gradient, to be compared with that of the next update.
+    /// Whether each parameter keeps its gradient, to compare it with that of the next update.
     pub keeps_gradients: bool,
     /// Whether there are averages.
     pub keeps_averages: bool,
 }
 
-/// More than that is no factor that somebody made of a rate of 0, but a rate of their own.
+/// A larger factor on a rate of 0 means that the model has replaced the rate.
 const MAX_OF_ZERO: f64 = 1e9;
 
-/// What an update heard.
+/// The result of an update.
 #[derive(Default)]
 pub(crate) struct Heard {
-    /// Parameters that were updated, or left because they are frozen.
+    /// The number of parameters that were updated, or are frozen.
     pub reached: usize,
-    /// Parameters of which nobody knows whose they are.
+    /// The number of parameters that are not known.
     pub unknown: usize,
     pub steps: Option<Vec<Step>>,
     /// ‖Δw‖₂.
     pub movement: Option<Tensor<1>>,
-    /// A rate that somebody gave the optimizer in the place of 0.
+    /// A rate that the optimizer got instead of 0.
     pub rate_for_zero: Option<f64>,
 }
 
-/// A parameter that is shown to an optimizer before it is updated.
+/// A parameter that is shown to an optimizer before its update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registration {
     pub learner: u64,
     pub index: u32,
-    /// Whether the weight that is shown is the one that master weights begin with.
+    /// Whether the shown weight is the initial master weight.
     pub is_master: bool,
 }
 
@@ -140,17 +140,17 @@ enum Context {
         current: Option<usize>,
     },
     Registration(Registration),
-    /// Gradients times those of the update before, which the states hold.
+    /// Products of gradients with those of the previous update, which the states hold.
     Comparison {
         products: Vec<Tensor<1>>,
     },
-    /// A parameter is shown as it is now, for its average, and does not move.
+    /// A parameter is shown for its average, and stays unchanged.
     Averaging {
         id: ParamId,
         shown: Shown,
         evaluated: Option<Evaluated>,
     },
-    /// One group, of which nobody needs to be told.
+    /// A test update of one group.
     Probe {
         setting: Setting,
         asked: Asked,
@@ -161,10 +161,10 @@ thread_local! {
     static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
-/// How often the optimizer of each learner ran where no update of its does.
+/// How often the optimizer of each learner ran outside its update.
 static MISSES: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());
 
-/// How often the optimizer of a learner ran on a thread without its update, since the program began.
+/// How often the optimizer of a learner ran on a thread without its update, since the start of the program.
 pub(crate) fn misses(learner: u64) -> u64 {
     MISSES.lock().unwrap_or_else(PoisonError::into_inner).get(&learner).copied().unwrap_or(0)
 }
@@ -176,7 +176,7 @@ fn miss(owner: Option<Owner>) -> Told {
     Told::Leave
 }
 
-/// An update, an registration or a probe, from its beginning to its end.
+/// The scope of an update, a registration or a probe, from start to end.
 pub(crate) struct Scope(Option<Context>);
 
 impl Scope {
@@ -206,7 +206,7 @@ impl Scope {
         Self(CONTEXT.replace(Some(context)))
     }
 
-    /// What the update heard.
+    /// The result of the update.
     pub fn heard(self) -> Heard {
         CONTEXT.with_borrow_mut(|context| match context {
             Some(Context::Update { settings, heard, .. }) => Heard {
@@ -218,7 +218,7 @@ impl Scope {
         })
     }
 
-    /// The sum of all products; `None` where there was no gradient before.
+    /// The sum of all products; `None` if there was no earlier gradient.
     pub fn product(self) -> Option<Tensor<1>> {
         CONTEXT.with_borrow_mut(|context| match context {
             Some(Context::Comparison { products }) => {
@@ -228,7 +228,7 @@ impl Scope {
         })
     }
 
-    /// What the parameter that was shown is evaluated at; `None` for its weight as it is.
+    /// The evaluated weights of the shown parameter; `None` if it is its own weight.
     pub fn evaluated(self) -> Option<Evaluated> {
         CONTEXT.with_borrow_mut(|context| match context {
             Some(Context::Averaging { evaluated, .. }) => evaluated.take(),
@@ -236,7 +236,7 @@ impl Scope {
         })
     }
 
-    /// What optimizers asked for.
+    /// The needs of the optimizers.
     pub fn asked(self) -> Asked {
         CONTEXT.with_borrow(|context| match context {
             Some(Context::Probe { asked, .. }) => *asked,
@@ -251,32 +251,32 @@ impl Drop for Scope {
     }
 }
 
-/// What is measured of a parameter while it is updated, and kept.
+/// What to keep of a parameter during an update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measures {
     pub step: bool,
     pub movement: bool,
-    /// Its gradient is kept.
+    /// Whether to keep its gradient.
     pub gradient: bool,
-    /// Its average is kept.
+    /// Whether to keep its average.
     pub average: bool,
 }
 
-/// What an optimizer does with a parameter.
+/// What an optimizer must do with a parameter.
 pub(crate) enum Told {
-    /// Remember whose it is, and leave the parameter as it is.
+    /// Remember its owner, and leave the parameter unchanged.
     Remember(Owner),
     /// Update it.
     Update { owner: Owner, rate: f64, shrink: Shrink, measures: Measures },
-    /// Compare its gradient with the one before, and leave it as it is.
+    /// Compare its gradient with the previous one, and leave it unchanged.
     Compare,
-    /// See to its average, and leave it as it is.
+    /// Handle its average, and leave it unchanged.
     Average { owner: Owner, shown: Shown },
-    /// Leave it as it is.
+    /// Leave it unchanged.
     Leave,
 }
 
-/// Asks about a parameter, of which the state tells the owner, and which Burn would update at `rate`.
+/// Asks what to do with a parameter, whose owner is in its state, and which Burn would update at `rate`.
 pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
     CONTEXT.with_borrow_mut(|context| match context {
         Some(Context::Registration(Registration { learner, index, .. })) => {
@@ -304,7 +304,7 @@ pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
                 return Told::Leave;
             }
             *current = Some(group);
-            // What a model's own `TrainStep::optimize` made of the rate.
+            // The model's own `TrainStep::optimize` may have changed the rate.
             let factor = if rate == settings.base { 1.0 } else { rate / settings.base };
             if factor > MAX_OF_ZERO && settings.base == f64::MIN_POSITIVE {
                 heard.rate_for_zero = Some(rate);
@@ -335,7 +335,7 @@ pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
     })
 }
 
-/// Adds the product of a gradient and the one before.
+/// Adds the product of a gradient and the previous one.
 pub(crate) fn measure_product(gradient: Tensor<1>, before: Tensor<1>) {
     let before = in_f32(before.to_device(&gradient.device()));
     let product = (in_f32(gradient) * before).sum();
@@ -346,7 +346,7 @@ pub(crate) fn measure_product(gradient: Tensor<1>, before: Tensor<1>) {
     });
 }
 
-/// Measures a parameter of which all movement, its decay included, is `moved`.
+/// Measures a parameter whose whole movement, including decay, is `moved`.
 pub(crate) fn measure_movement<const D: usize>(moved: Tensor<D>) {
     CONTEXT.with_borrow_mut(|context| {
         let Some(Context::Update { settings, .. }) = context else { return };
@@ -356,7 +356,7 @@ pub(crate) fn measure_movement<const D: usize>(moved: Tensor<D>) {
     });
 }
 
-/// Measures a parameter that moved from `before`, its decay done, to `after`.
+/// Measures a parameter that moved from `before`, after its decay, to `after`.
 pub(crate) fn measure_step<const D: usize>(before: Tensor<D>, after: Tensor<D>) {
     CONTEXT.with_borrow_mut(|context| {
         let Some(Context::Update { settings, current: Some(group), .. }) = context else { return };
@@ -366,17 +366,17 @@ pub(crate) fn measure_step<const D: usize>(before: Tensor<D>, after: Tensor<D>) 
     });
 }
 
-/// The momentum of the parameter that is updated now.
+/// The momentum of the parameter being updated.
 pub(crate) fn current_momentum() -> Option<f64> {
     current(|asked| asked.momentum = true).momentum
 }
 
-/// What a drop of the rate does to the parameter that is updated now.
+/// The effect of a rate drop on the parameter being updated.
 pub(crate) fn current_drop() -> DropEffect {
     current(|asked| asked.drop = true).drop
 }
 
-/// The parameter that is registered now, so that what an optimizer with master weights sees is not updated.
+/// The parameter being registered, so that an optimizer with master weights does not update it.
 pub(crate) fn registration() -> Option<Registration> {
     current(|asked| asked.masters = true);
     CONTEXT.with_borrow(|context| match context {
@@ -385,14 +385,14 @@ pub(crate) fn registration() -> Option<Registration> {
     })
 }
 
-/// Whether a parameter is only shown, to say by [`evaluate_at`] what it is evaluated at. For optimizers that train at
-/// other weights.
+/// Whether a parameter is only shown, to report its evaluated weights with [`evaluate_at`]. For optimizers that
+/// evaluate other weights than they train.
 pub(crate) fn is_averaging() -> bool {
     current(|asked| asked.evaluation = true);
     CONTEXT.with_borrow(|context| matches!(context, Some(Context::Averaging { .. })))
 }
 
-/// Says what the parameter that is shown is evaluated at.
+/// Reports the evaluated weights of the shown parameter.
 pub(crate) fn evaluate_at(weights: Evaluated) {
     CONTEXT.with_borrow_mut(|context| {
         if let Some(Context::Averaging { evaluated, .. }) = context {
@@ -401,8 +401,8 @@ pub(crate) fn evaluate_at(weights: Evaluated) {
     });
 }
 
-/// What the decay of the parameter that is updated now takes at this rate. For optimizers that train at other weights,
-/// which decay them themselves.
+/// The decay of the parameter being updated at this rate. For optimizers that evaluate other weights than they train,
+/// and decay them themselves.
 pub(crate) fn current_shrink(rate: f64) -> Shrink {
     CONTEXT.with_borrow(|context| match context {
         Some(Context::Update { settings, current: Some(group), .. }) => {

@@ -1,4 +1,4 @@
-//! Why a run cannot go on.
+//! The errors of a run.
 
 use crate::groups::GroupError;
 use crate::tasks::TaskError;
@@ -6,14 +6,14 @@ use anneal_control::Stopped;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why a run was stopped.
+/// Why a run stopped.
 ///
-/// In a learner the weights are as they were before the update; so they are in a loop of one's own, except after
-/// the errors that show only when the optimizer has run.
+/// The weights are those from before the update. In your own loop, errors that show only after the optimizer has run
+/// are the exception.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum UpdateError {
-    /// A controller says so.
+    /// A controller stopped the run.
     #[error("stopped by the controller {0}")]
     Controller(Stopped),
     /// The log of updates cannot be written.
@@ -24,7 +24,7 @@ pub enum UpdateError {
         /// Why.
         reason: String,
     },
-    /// A snapshot cannot be written, or an old one not deleted.
+    /// A snapshot cannot be written, or an old one cannot be deleted.
     #[error("snapshots: {}: {reason}", path.display())]
     Snapshot {
         /// The file.
@@ -32,72 +32,72 @@ pub enum UpdateError {
         /// Why.
         reason: String,
     },
-    /// The data that running statistics are recomputed over cannot be had.
+    /// The data for recomputing running statistics cannot be loaded.
     #[error("recompute_statistics: {reason}")]
     Statistics {
         /// Why.
         reason: String,
     },
-    /// The gradients are not those of a scaled loss.
+    /// The loss was not scaled before the backward pass.
     #[error(
-        "loss scaling is on, but the loss was not scaled; write `loss.scaled_backward()` in the place of \
-         `loss.backward()`, with burn_anneal::prelude::ScaledBackward, once in each pass and on the thread that it \
-         runs on"
+        "loss scaling is on, but the loss was not scaled; write `loss.scaled_backward()` instead of \
+         `loss.backward()`, with burn_anneal::prelude::ScaledBackward, once in each pass and on the thread of the \
+         pass"
     )]
     NotScaled,
-    /// An update is of more or fewer batches than the run says.
+    /// An update has more or fewer batches than the run states.
     #[error(
-        "update {update} is of {found} batches, and the run says {expected}; give RunLength the gradient_accumulation \
-         and the devices that you train with, or launch, which takes them from the training"
+        "update {update} has {found} batches, but the run states {expected}; give RunLength the gradient_accumulation \
+         and the devices of the training, or call launch, which takes them from the training"
     )]
     OtherBatches {
         /// The update.
         update: u64,
-        /// The batches that it is of.
+        /// The batches that it has.
         found: u64,
-        /// Those that the run says.
+        /// The batches that the run states.
         expected: u64,
     },
-    /// An epoch has more or fewer updates than the run says.
+    /// An epoch has more or fewer updates than the run states.
     #[error(
-        "epoch {epoch} has {found} updates, and the run says {expected}; give RunLength the items, the batch size and the \
-         gradient_accumulation that you train with, or launch, which takes them from the training"
+        "epoch {epoch} has {found} updates, but the run states {expected}; give RunLength the items, the batch size and \
+         the gradient_accumulation of the training, or call launch, which takes them from the training"
     )]
     OtherEpoch {
         /// The epoch.
         epoch: u64,
         /// The updates that it has.
         found: u64,
-        /// Those that the run says.
+        /// The updates that the run states.
         expected: u64,
     },
-    /// An epoch of `launch` has other updates than its first batches promised.
+    /// An epoch of `launch` has more or fewer updates than its first batches implied.
     #[error(
-        "epoch {epoch} has {found} updates, and by its first batches it would have {expected}; the batches of the training's \
-         loader must be of one size, the last of an epoch excepted"
+        "epoch {epoch} has {found} updates, but its first batches implied {expected}; all batches of the training's \
+         loader must have the same size, except the last of an epoch"
     )]
     UnevenBatches {
         /// The epoch.
         epoch: u64,
         /// The updates that it has.
         found: u64,
-        /// Those that were expected.
+        /// The expected updates.
         expected: u64,
     },
-    /// The builder was told of a checkpoint, which nobody loaded.
+    /// The training did not load the checkpoint that the builder names.
     #[error(
-        "LearnerBuilder::resume_from named a checkpoint, and the training did not load it, so that the weights are fresh \
-         ones; call SupervisedTraining::checkpoint({epoch}) too, or launch, which needs no more"
+        "LearnerBuilder::resume_from names a checkpoint that the training did not load, so the weights are new; call \
+         SupervisedTraining::checkpoint({epoch}) too, or call launch, which loads it"
     )]
     NotLoaded {
         /// Its epoch.
         epoch: usize,
     },
-    /// Nobody told controllers of an epoch.
+    /// Controllers did not hear of an epoch.
     #[error(
-        "the controller `{controller}` needs metrics of an epoch, and nobody told it of epoch {epoch}; launch, or under \
-         Burn's own loop train with with_checkpointing_strategy(EpochEvents::of(&learner.model(), strategy)), or in a \
-         loop of your own call TrainingLoop::end_epoch"
+        "the controller `{controller}` needs metrics of an epoch, but did not hear of epoch {epoch}; call launch; or, \
+         under Burn's own loop, train with with_checkpointing_strategy(EpochEvents::of(&learner.model(), strategy)); or, \
+         in your own loop, call TrainingLoop::end_epoch"
     )]
     EpochUnheard {
         /// Its name.
@@ -107,28 +107,28 @@ pub enum UpdateError {
     },
     /// The first pass of a model in half precision failed.
     #[error(
-        "half_precision: a pass of the model failed ({reason}); its inputs are of type {input}. Say how to cast them with LearnerBuilder::cast_inputs, as in .cast_inputs(|batch: Batch, dtype| Batch {{ images: \
-         batch.images.cast(dtype), ..batch }}), or cast them in the model"
+        "half_precision: a pass of the model failed ({reason}); its input type is {input}. Cast the inputs with \
+         LearnerBuilder::cast_inputs, for example .cast_inputs(|batch: Batch, dtype| Batch {{ images: batch.images.cast(dtype), ..batch }}), or in the model"
     )]
     InputsNotCast {
         /// The type of the inputs.
         input: &'static str,
-        /// What Burn says.
+        /// What Burn reports.
         reason: String,
     },
-    /// Several losses of one pass were scaled, of which each would be scaled by itself.
+    /// Several losses of one pass were scaled.
     #[error(
-        "scaled_backward() was called {calls} times in one pass, TaskGradients counting as once, which must go backward \
-         once, from the whole loss; add the losses and call it on their sum, or give each to TaskGradients"
+        "scaled_backward() was called {calls} times in one pass (TaskGradients counts once), but a pass has one backward \
+         pass, from the whole loss; call it on the sum of the losses, or give each loss to TaskGradients"
     )]
     ScaledTwice {
-        /// How often.
+        /// The number of calls.
         calls: usize,
     },
-    /// Batches of one update had several scales.
+    /// The batches of one update had different scales.
     #[error(
-        "the batches of one update were scaled by {first} and by {other}; a pass and its update must be those of \
-         one learner"
+        "the batches of one update were scaled by {first} and by {other}; a pass and its update must belong to the same \
+         learner"
     )]
     MixedScales {
         /// The scale of the first batch.
@@ -136,40 +136,39 @@ pub enum UpdateError {
         /// The scale of another.
         other: f64,
     },
-    /// The optimizer ran where its update does not.
+    /// The optimizer ran on another thread than its update.
     #[error(
-        "the optimizer ran on another thread than the update, where it knows no rates: {reached} of {gradients} \
-         parameters were reached; call it on the thread that TrainStep::optimize is called on"
+        "the optimizer ran on another thread than the update, where it has no rates: it reached {reached} of {gradients} \
+         parameters; call it on the thread that calls TrainStep::optimize"
     )]
     NoContext {
-        /// Parameters that were reached.
+        /// Parameters that the optimizer reached.
         reached: usize,
         /// Parameters that have a gradient.
         gradients: usize,
     },
     /// No parameter was updated.
     #[error(
-        "the update reached none of the {gradients} parameters that have a gradient; the model's \
-         TrainStep::optimize must call the optimizer that it is given. To leave an update out, answer it with a skip \
-         from a controller"
+        "the update reached none of the {gradients} parameters that have a gradient; the model's TrainStep::optimize \
+         must call the optimizer that it is given. To skip an update, let a controller answer with a skip"
     )]
     NothingReached {
         /// Parameters that have a gradient.
         gradients: usize,
     },
-    /// Parameters of which nobody knows the group.
+    /// The groups of some parameters are not known.
     #[error(
-        "the optimizer does not know {count} parameters that it was to update; load its record and that of the model \
-         together, before the first update"
+        "the optimizer does not know {count} of the parameters to update; load its record together with the model's, \
+         before the first update"
     )]
     UnknownParameters {
-        /// How many.
+        /// The number of parameters.
         count: usize,
     },
-    /// Other groups were frozen in the forward pass than in the update.
+    /// The frozen groups differ between the forward pass and the update.
     #[error(
-        "the update is one of step {step} of the schedule, and its forward pass was one of step {expected}, in which \
-         other groups were frozen; name the checkpoint to LearnerBuilder::resume_from"
+        "the update is at step {step} of the schedule, but its forward pass was at step {expected}, where other groups \
+         were frozen; pass the checkpoint to LearnerBuilder::resume_from"
     )]
     OtherStep {
         /// The step of the update.
@@ -177,20 +176,20 @@ pub enum UpdateError {
         /// The step that the model was frozen for.
         expected: u64,
     },
-    /// A parameter of distributed data-parallel training.
+    /// The model trains with distributed data parallelism.
     #[error(
-        "`{path}` is distributed: Burn's DDP trains a clone of the learner on each device, whose gradients, scales \
-         and controllers nobody brings together; train with ExecutionStrategy::multi(devices, \
+        "`{path}` is distributed: Burn's DDP trains a clone of the learner on each device, without synchronizing \
+         gradients, scales and controllers; train with ExecutionStrategy::multi(devices, \
          MultiDeviceOptim::OptimMainDevice)"
     )]
     Distributed {
         /// Its path.
         path: String,
     },
-    /// Parameters that should train and do not.
+    /// Parameters should train but get no gradient.
     #[error(
         "`{}` got no gradient in any of the first {updates} updates that should have trained {}; use {} in the loss, \
-         freeze {} with Group::frozen(), or look longer, or not at all, with \
+         freeze {} with Group::frozen(), or check for longer, or not at all, with \
          LearnerBuilder::expect_gradients_within",
         paths.join("`, `"),
         if paths.len() == 1 { "it" } else { "them" },
@@ -200,16 +199,15 @@ pub enum UpdateError {
     NoGradient {
         /// Their paths.
         paths: Vec<String>,
-        /// How many updates were looked at.
+        /// The number of updates checked.
         updates: u64,
     },
-    /// A parameter that came in mid-run fits no group.
-    #[error("a parameter that came in mid-run: {0}")]
+    /// A parameter that was added in mid-run fits no group.
+    #[error("a parameter that was added in mid-run: {0}")]
     NewParameter(GroupError),
-    /// A rate in the place of 0, which no factor gives.
+    /// The model changed a rate of 0, which no factor can.
     #[error(
-        "the model's TrainStep::optimize made the rate {rate} of a rate of 0; what it makes of a rate must be a \
-         factor of it"
+        "the model's TrainStep::optimize changed a rate of 0 to {rate}; it may only multiply a rate by a factor"
     )]
     RateForZero {
         /// The rate.
@@ -217,11 +215,11 @@ pub enum UpdateError {
     },
     /// The model is in a learner that its builder did not make.
     #[error(
-        "the model is that of another run: it trains only in the learner that LearnerBuilder::build gave; take it \
-         out with into_inner(), call train() on it, and build a learner anew"
+        "the model belongs to another run: it trains only in the learner that LearnerBuilder::build returned; take it \
+         out with into_inner(), call train() on it, and build a new learner"
     )]
     Foreign,
-    /// The scheduler's record fits nothing here.
+    /// The scheduler's record does not fit.
     #[error("the record of the scheduler: {reason}")]
     Record {
         /// What is wrong with it.
@@ -229,26 +227,26 @@ pub enum UpdateError {
     },
     /// The budget of a private training allows no further update.
     #[error(
-        "the privacy budget is spent: after {updates} updates another one would make ε more than {epsilon} at a δ of {delta}"
+        "the privacy budget is spent: after {updates} updates, another one would raise ε above {epsilon} at a δ of {delta}"
     )]
     BudgetSpent {
-        /// The updates that were made.
+        /// The updates so far.
         updates: u64,
-        /// The ε that may be spent.
+        /// The ε of the budget.
         epsilon: f64,
-        /// The δ at which it is.
+        /// The δ of the budget.
         delta: f64,
     },
     /// The dataset of a private training fails.
     #[error("the dataset of the PoissonLoader fails: {reason}")]
     Items {
-        /// What it says.
+        /// What the dataset reports.
         reason: String,
     },
-    /// A pass of a private training leaves something of its item in the model.
+    /// A pass of a private training changes parameters that are not trained.
     #[error(
-        "private training: a pass moves `{}`, which {} not trained, and so leaves what it saw of an item there without noise; \
-         take layers that keep no running statistics",
+        "private training: a pass changes `{}`, which {} not trained, and so stores data of an item without noise; use \
+         layers without running statistics",
         paths.join("`, `"),
         if paths.len() == 1 { "is" } else { "are" },
     )]
@@ -256,25 +254,25 @@ pub enum UpdateError {
         /// Their paths.
         paths: Vec<String>,
     },
-    /// A controller needs the loss, which is not in the output of a pass.
+    /// A controller needs the loss, which is not known.
     #[error(
-        "a controller needs the loss, and the output of the pass is of a type in which nobody finds it; name it with \
-         LearnerBuilder::loss(|output| output.loss.clone()), or in a loop of your own give the loss as the output"
+        "a controller needs the loss, but the output type of the pass is unknown; name the loss with \
+         LearnerBuilder::loss(|output| output.loss.clone()), or, in your own loop, return the loss as the output"
     )]
     LossUnknown,
-    /// A controller needs the cosine between task gradients, and no pass said what its tasks are.
+    /// A controller needs the cosine between task gradients, but no pass has tasks.
     #[error(
-        "a controller needs the cosine between task gradients, and no pass of the update has tasks; give each loss to \
-         TaskGradients::of(&model) as a task of its own, and the pass its output"
+        "a controller needs the cosine between task gradients, but no pass of the update has tasks; give each loss to \
+         TaskGradients::of(&model) as a separate task, and return its output from the pass"
     )]
     NoTasks,
     /// The tasks of a pass cannot be trained.
     #[error("TaskGradients: {0}")]
     Tasks(TaskError),
-    /// A controller looks at a batch again, which nobody can repeat.
+    /// A controller repeats a batch, which is not kept.
     #[error(
-        "a controller looks at a batch again after the update; call LearnerBuilder::repeat_batches, or in a loop of \
-         your own TrainingLoop::update_with"
+        "a controller repeats a batch after the update; call LearnerBuilder::repeat_batches, or, in your own loop, \
+         TrainingLoop::update_with"
     )]
     NoBatchAgain,
 }

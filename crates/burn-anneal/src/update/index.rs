@@ -1,36 +1,35 @@
-//! Which parameter of a model is which, by its id.
+//! Identifies the parameters of a model by their ids.
 
 use super::context::{Known, Registration, Scope};
 use super::error::UpdateError;
 use super::single_parameter::SingleParameter;
 use super::tensors::ByParameter;
-use crate::groups::{Groups, parameters};
+use crate::groups::{Groups, Parameter, found};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradAdaptor, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Remembers the path and the group of each parameter by its id, so that a path is looked up once: at the first
-/// update, and at the next one after the model may have got other ids, as it does from a record, or other
-/// parameters.
+/// Remembers the path and group of each parameter by id, so that paths are looked up only at the first update, and when
+/// the model may have new ids, for example from a record, or new parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
     learner: u64,
-    /// The path of each, by its index, which never changes.
+    /// The path of each parameter by its index, which never changes.
     paths: Vec<String>,
     by_path: HashMap<String, u32>,
     known: Arc<Known>,
-    /// Whether the optimizer has a state for it.
+    /// Whether the optimizer has a state for each.
     registered: Vec<bool>,
-    /// That of the ids of the model's parameters at the last update, and how many had a gradient.
+    /// The fingerprint of the parameter ids at the last update, and the number of gradients.
     last: (u64, usize),
-    /// In how many updates each got no gradient, until it gets one; `None` where all have got one.
+    /// The number of updates without a gradient for each parameter, until it gets one; `None` once all have.
     unseen: Option<Vec<Option<u64>>>,
 }
 
 impl Index {
-    /// Watches for parameters without a gradient where that is asked for.
+    /// Makes an index that watches for parameters without a gradient, if requested.
     pub fn new(learner: u64, watches: bool) -> Self {
         Self {
             learner,
@@ -51,8 +50,7 @@ impl Index {
         self.known.clone()
     }
 
-    /// Whether other parameters are updated than with the last update. A model whose owner tells when it changes
-    /// is not looked at.
+    /// Whether the updated parameters differ from the last update. Does not check a model whose owner reports changes.
     pub fn is_new<M: Module>(&mut self, model: Option<&M>, gradients: usize) -> bool {
         let mut ids = Fingerprint(0);
         if let Some(model) = model {
@@ -62,7 +60,7 @@ impl Index {
         std::mem::replace(&mut self.last, now) != now
     }
 
-    /// Notes which parameters have a gradient in an update, of those that `train` in it by their groups.
+    /// Records which of the parameters that `train` have a gradient in an update.
     pub fn watch<M: Module>(
         &mut self,
         model: &M,
@@ -99,8 +97,7 @@ impl Index {
         }
     }
 
-    /// Looks all parameters up, and shows the optimizer those that are new to it; where both may have loaded a
-    /// record, all of them.
+    /// Looks up all parameters, and shows the optimizer the new ones, or all if both may have loaded a record.
     pub fn meet<M: Module>(
         &mut self,
         groups: &Groups,
@@ -108,10 +105,12 @@ impl Index {
         optimizer: &mut ModuleOptimizer,
         anew: bool,
     ) -> Result<(), UpdateError> {
-        let all = parameters(model);
-        if let Some(distributed) = all.iter().find(|parameter| parameter.distributed) {
-            return Err(UpdateError::Distributed { path: distributed.path.clone() });
+        let found = found(model);
+        if let Some(distributed) = found.iter().find(|found| found.distributed) {
+            return Err(UpdateError::Distributed { path: distributed.parameter.path.clone() });
         }
+        let (ids_of, all): (Vec<ParamId>, Vec<Parameter>) =
+            found.into_iter().map(|found| (found.id, found.parameter)).unzip();
         let is_new = |path: &String| !groups.table.of_path.contains_key(path);
         let came = all.iter().any(|parameter| parameter.trainable && is_new(&parameter.path));
         let new = match came {
@@ -120,7 +119,7 @@ impl Index {
         };
         let mut ids = HashMap::new();
         let mut of = self.known.groups.clone();
-        for parameter in all {
+        for (id, parameter) in ids_of.into_iter().zip(all) {
             let group = groups.table.of_path.get(&parameter.path).or(new.get(&parameter.path));
             let group = group.map(|group| *group as u32);
             let index = match self.by_path.get(&parameter.path) {
@@ -137,7 +136,7 @@ impl Index {
                 }
             };
             of[index as usize] = group;
-            ids.extend(parameter.id.map(|id| (id, index)));
+            ids.insert(id, index);
         }
         let is_same = !anew && ids == self.known.ids;
         self.registered.resize(self.paths.len(), false);
@@ -147,7 +146,7 @@ impl Index {
         Ok(())
     }
 
-    /// Gives each parameter of a group that the optimizer has not met a state that says whose it is.
+    /// Gives each grouped parameter that is new to the optimizer a state with its owner.
     fn register<M: Module>(&mut self, model: &M, optimizer: &mut ModuleOptimizer) {
         let of = &self.known.groups;
         let new = |index: u32| !self.registered[index as usize] && of[index as usize].is_some();
@@ -158,7 +157,7 @@ impl Index {
         model.visit(&mut Introducer { learner, new, masters: &masters, optimizer, path: vec![] });
     }
 
-    /// Shows the optimizer the weights that the `masters` begin with: those of the model before it was cast.
+    /// Shows the optimizer the initial master weights `masters`, those of the model before the cast.
     pub fn register_masters<M: Module>(
         &self,
         masters: &HashSet<ParamId>,
@@ -172,7 +171,7 @@ impl Index {
     }
 }
 
-/// Of ids in their order.
+/// A fingerprint of ids in order.
 struct Fingerprint(u64);
 
 impl ModuleVisitor for Fingerprint {

@@ -1,22 +1,22 @@
-//! Updates that were not finite, where nobody decides about them.
+//! Reports updates that are not finite, without a controller for them.
 
 use super::signals::numbers;
 use burn::tensor::Tensor;
 
-/// So many updates are read at once, so that the device hardly ever waits.
+/// The number of updates read at once, so that the device hardly ever waits.
 const AT_ONCE: usize = 64;
 
-/// Notes the norm of the gradients of each update, or its loss where no norm is computed, and reports those
-/// that are infinite or NaN: every few updates, and when a checkpoint is saved.
+/// Records the gradient norm of each update, or its loss if no norm is computed, and reports infinite or NaN ones every
+/// few updates, and when a checkpoint is saved.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     unread: Vec<(u64, Tensor<1>)>,
-    /// Updates that were not finite.
+    /// The number of updates that were not finite.
     pub not_finite: u64,
 }
 
 impl Ledger {
-    /// Notes what stands for an update.
+    /// Records the value of an update.
     pub fn note(&mut self, number: u64, value: Tensor<1>) {
         self.unread.push((number, value));
         if self.unread.len() >= AT_ONCE {
@@ -27,17 +27,17 @@ impl Ledger {
     /// Reports an update that was not finite.
     pub fn report(&mut self, number: u64, value: f64) {
         self.not_finite += 1;
-        // A run that is lost says so once in a while.
+        // A diverged run reports only now and then.
         if self.not_finite.is_power_of_two() {
             log::error!(
-                "update {number} was made with gradients or a loss that are {value} ({} such updates so far); to \
-                 skip such updates, or to stop, call LearnerBuilder::not_finite",
+                "update {number} was made with a loss or gradients of {value} ({} such updates so far); to skip \
+                 such updates or to stop, call LearnerBuilder::not_finite",
                 self.not_finite
             );
         }
     }
 
-    /// Looks at what was noted.
+    /// Reads the recorded values.
     pub fn read(&mut self) {
         let (updates, values): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.unread).into_iter().unzip();

@@ -1,4 +1,4 @@
-//! A line of the log for each update, read from its device and written by a thread of its own.
+//! The log of updates, read from the device and written by a separate thread.
 
 use super::monitor::Plan;
 use super::signals::{Signals, numbers};
@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Writes a line for each update into `updates.jsonl` in the folder of a run: loss, gradient norm, how far the weights
-/// moved, the rate of each group, what controllers answered, and skips; where a
-/// [`NoiseScale`](anneal_control::NoiseScale) measures, the norms of which it makes its own; where passes have several
-/// [tasks](crate::TaskGradients), the mean cosine of their gradients. [`UpdateLog`] reads it, and says what the lines are.
+/// Writes a line for each update to `updates.jsonl` in the folder of a run: loss, gradient norm, movement of the
+/// weights, rate of each group, answers of controllers, and skips; with a [`NoiseScale`](anneal_control::NoiseScale),
+/// also the norms that it uses; with several [tasks](crate::TaskGradients), also the mean cosine of their gradients.
+/// [`UpdateLog`] reads it and documents the lines.
 ///
-/// It costs a sum over the gradients, which clipping shares, and one over the weights; all of it is read by a thread
-/// of its own. A run that is resumed goes on where its checkpoint was.
+/// It costs one sum over the gradients, shared with clipping, and one over the weights; a separate thread reads them. A
+/// resumed run continues the log from its checkpoint.
 ///
 /// ```
 /// use burn_anneal::LogUpdates;
@@ -33,12 +33,12 @@ pub struct LogUpdates {
 }
 
 impl LogUpdates {
-    /// Into this folder.
+    /// Writes to this folder.
     pub fn to(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into(), gradient_l1: false }
     }
 
-    /// With ‖g‖₁ too: one more sum over the gradients.
+    /// Also writes ‖g‖₁, which costs one more sum over the gradients.
     pub fn gradient_l1(self) -> Self {
         Self { gradient_l1: true, ..self }
     }
@@ -59,43 +59,43 @@ impl<P: Into<PathBuf>> From<P> for LogUpdates {
     }
 }
 
-/// A line of which the signals are still on their devices.
+/// A line whose signals are still on their devices.
 pub(super) struct Unwritten {
     pub line: LoggedUpdate,
     pub signals: Signals,
-    /// ‖Δw‖₂; `None` where nothing was to move.
+    /// ‖Δw‖₂; `None` if nothing can move.
     pub moved: Option<Tensor<1>>,
 }
 
 enum Message {
     Line(Box<Unwritten>),
-    /// Answer when all before it is in the file.
+    /// Asks for an answer once everything before it is in the file.
     Flush(SyncSender<()>),
 }
 
-/// So many updates may wait for their devices before training waits for the log.
+/// The number of updates that may wait for their devices before training waits for the log.
 const WAITING: usize = 256;
 
 /// The log of a run.
 pub(crate) struct Log {
     path: PathBuf,
     needs: Needs,
-    /// Until the run is over.
+    /// `Some` until the run is over.
     writer: Mutex<Option<Writer>>,
     error: Arc<Mutex<Option<io::Error>>>,
 }
 
-/// The thread that writes, to whose end its owner waits.
+/// The writing thread; dropping it waits for its end.
 struct Writer {
     messages: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
     _open: Open,
 }
 
-/// Folders of which the log is being written.
+/// The folders whose logs are being written.
 static OPEN: Mutex<Vec<PathBuf>> = Mutex::new(vec![]);
 
-/// A folder of which the log is being written, until this is dropped.
+/// A folder whose log is being written, until this is dropped.
 struct Open(PathBuf);
 
 impl Open {
@@ -103,7 +103,7 @@ impl Open {
         let folder = directory.canonicalize()?;
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if open.contains(&folder) {
-            let reason = "another run of this program writes it; give each a folder of its own";
+            let reason = "another run of this program writes to it; give each its own folder";
             return Err(io::Error::other(reason));
         }
         open.push(folder.clone());
@@ -118,7 +118,7 @@ impl Drop for Open {
 }
 
 impl Log {
-    /// Begins it; where the run goes on, after the lines of the updates before.
+    /// Starts the log; a resumed run keeps the lines of earlier updates.
     pub fn open(log: &LogUpdates, start: LogStart, goes_on: bool) -> io::Result<Self> {
         let path = log.path();
         fs::create_dir_all(&log.directory)?;
@@ -160,18 +160,18 @@ impl Log {
     pub fn flush(&self) {
         let (done, waiting) = mpsc::sync_channel(1);
         self.send(Message::Flush(done));
-        // A thread that has failed answers nothing.
+        // A failed thread does not answer.
         let _ = waiting.recv();
     }
 
-    /// Writes all that is left, where the run is over.
+    /// Writes all remaining lines at the end of the run.
     pub fn close(&self) {
         drop(self.writer().take());
     }
 
     fn send(&self, message: Message) {
         if let Some(messages) = self.writer().as_ref().and_then(|writer| writer.messages.as_ref()) {
-            // What a thread that has failed does not take is told by `error`.
+            // `error` reports if the thread has failed.
             let _ = messages.send(message);
         }
     }
@@ -191,13 +191,13 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.messages = None;
         if let Some(thread) = self.thread.take() {
-            // Its panic would be one of Burn's, about a device that the run has failed with.
+            // Its panic would be Burn's, about a device error that the run already has.
             let _ = thread.join();
         }
     }
 }
 
-/// What is known of an update, by its number and step, without looking at its device.
+/// The part of a line that is known without reading the device.
 pub(super) fn line(
     plan: &Plan,
     state: &State,
@@ -219,13 +219,13 @@ pub(super) fn line(
     }
 }
 
-/// The lines of the updates before this one.
+/// The lines of earlier updates.
 fn before(path: &Path, update: u64) -> io::Result<Vec<String>> {
     let log = UpdateLog::read(path).map_err(io::Error::other)?;
     Ok(log.lines_before(update))
 }
 
-/// Writes lines as they come. The file is brought up to date when no line has come for a while.
+/// Writes lines as they come, and flushes the file when no line has come for a while.
 fn write(file: File, messages: &Receiver<Message>) -> io::Result<()> {
     let mut file = io::BufWriter::new(file);
     loop {
@@ -236,7 +236,7 @@ fn write(file: File, messages: &Receiver<Message>) -> io::Result<()> {
             }
             Ok(Message::Flush(done)) => {
                 file.flush()?;
-                // Nobody waits any more.
+                // The receiver may have stopped waiting.
                 let _ = done.send(());
             }
             Err(RecvTimeoutError::Timeout) => file.flush()?,
@@ -246,7 +246,7 @@ fn write(file: File, messages: &Receiver<Message>) -> io::Result<()> {
 }
 
 impl Unwritten {
-    /// Waits for the devices.
+    /// Reads the signals; waits for the devices.
     fn read(self) -> LoggedUpdate {
         let seen = self.signals.read();
         let moved = self.moved.map(|moved| numbers(vec![moved]));

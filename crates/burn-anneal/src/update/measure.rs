@@ -1,8 +1,8 @@
-//! Sums on the device: how far an update really moves the weights of each group, and how long they are.
+//! Sums on the device that measure the step of an update and the norm of the weights of each group.
 
 use burn::tensor::{FloatDType, Tensor};
 
-/// What one update added to the weights of one group.
+/// The step of one update in the weights of one group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Step {
     sum: Sum,
@@ -10,13 +10,13 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Adds a parameter that moved from `before`, its decay done, to `after`.
+    /// Adds a parameter that moved from `before`, after its decay, to `after`.
     pub fn add<const D: usize>(&mut self, before: Tensor<D>, after: Tensor<D>) {
         self.elements += before.shape().num_elements();
         self.sum.add((after - before).cast(FloatDType::F32));
     }
 
-    /// The root of the mean square, on the device; `None` where nothing was updated.
+    /// The root mean square, on the device; `None` if nothing was updated.
     pub fn root_mean_square(self) -> Option<Tensor<1>> {
         Some((self.sum.0? / self.elements as f64).sqrt())
     }
@@ -27,7 +27,7 @@ impl Step {
 pub(crate) struct Sum(Option<Tensor<1>>);
 
 impl Sum {
-    /// The root of the sum, on the device; `None` where nothing was added.
+    /// The root of the sum, on the device; `None` if nothing was added.
     pub fn root(self) -> Option<Tensor<1>> {
         Some(self.0?.sqrt())
     }

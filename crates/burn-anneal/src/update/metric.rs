@@ -1,4 +1,4 @@
-//! What an update did, in Burn's dashboard and logs.
+//! The metrics of updates, for Burn's dashboard and logs.
 
 use super::reports::Report;
 use super::schedule::Tag;
@@ -14,18 +14,18 @@ use burn::train::metric::{
 use std::fmt;
 use std::sync::Arc;
 
-/// A number of each update: of one group its rate, decay, momentum, movement, or the norm of its weights; of the
-/// controllers the loss scale, whether the update was skipped, and what each multiplied the rates by.
+/// A metric of each update: the rate, decay, momentum, movement or weight norm of a group, or the loss scale, skip or
+/// rate factor from controllers.
 ///
-/// Made by the methods of [`Monitored`](super::Monitored), for `SupervisedTraining::metric_train_numeric`; a loop of
-/// one's own asks for the number of its last update with [`last`](Self::last).
+/// The methods of [`Monitored`](super::Monitored) make it for `SupervisedTraining::metric_train_numeric`; a custom loop
+/// reads the value of its last update with [`last`](Self::last).
 #[derive(Clone)]
 pub struct UpdateMetric {
     name: MetricName,
     quantity: Quantity,
     group: usize,
     watch: Watch,
-    /// The last update that was looked at: with gradient accumulation it is that of several batches.
+    /// The last update counted; with gradient accumulation, several batches have the same update.
     counted: Option<u64>,
     state: NumericMetricState,
     is_known: bool,
@@ -38,35 +38,36 @@ impl fmt::Debug for UpdateMetric {
     }
 }
 
-/// Metrics of each update, for Burn's dashboard and logs. A value that is not known, such as one before the first
-/// update, is absent.
+/// Metrics of each update, for Burn's dashboard and logs. An unknown value, for example before the first update, is
+/// absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RunMetrics {
-    /// The rate of each group, `Rate NAME`: see [`Monitored::rate_metrics`](super::Monitored::rate_metrics).
+    /// The rate of each group, `Rate NAME`; see [`Monitored::rate_metrics`](super::Monitored::rate_metrics).
     Rates,
-    /// Of each group that decays `Decay NAME` and `Kept NAME`: see
+    /// `Decay NAME` and `Kept NAME` of each group that decays; see
     /// [`Monitored::decay_metrics`](super::Monitored::decay_metrics).
     Decay,
-    /// The momentum of each group with a schedule of it, `Momentum NAME`: see
+    /// The momentum of each group with a momentum schedule, `Momentum NAME`; see
     /// [`Monitored::momentum_metrics`](super::Monitored::momentum_metrics).
     Momentum,
-    /// How far each group moves, `Step NAME`: see [`Monitored::step_metrics`](super::Monitored::step_metrics).
+    /// How far each group moves, `Step NAME`; see [`Monitored::step_metrics`](super::Monitored::step_metrics).
     Steps,
-    /// The norm of each group's weights, `Norm NAME`: see [`Monitored::norm_metrics`](super::Monitored::norm_metrics).
+    /// The norm of each group's weights, `Norm NAME`; see [`Monitored::norm_metrics`](super::Monitored::norm_metrics).
     Norms,
-    /// `Loss Scale`, `Skipped` and `Factor NAME` of controllers, a limit included: see
+    /// `Loss Scale`, `Skipped` and `Factor NAME` of controllers, including limits; see
     /// [`Monitored::control_metrics`](super::Monitored::control_metrics).
     Control,
-    /// `Noise Scale`, the gradient noise scale where a controller measures it: see
+    /// `Noise Scale`, the gradient noise scale, if a controller measures it; see
     /// [`Monitored::noise_scale_metrics`](super::Monitored::noise_scale_metrics).
     NoiseScale,
-    /// `Floor NAME`, `Cap NAME` and `Gradients NAME` of controllers: see
+    /// `Floor NAME`, `Cap NAME` and `Gradients NAME` of controllers; see
     /// [`Monitored::answer_metrics`](super::Monitored::answer_metrics).
     Answers,
 }
 
 impl RunMetrics {
-    /// Those of a run with these groups and controllers.
+    /// The metrics of a run with these groups and controllers.
     pub(crate) fn of(
         self,
         groups: &Groups,
@@ -120,21 +121,21 @@ impl RunMetrics {
 
 #[derive(Clone)]
 pub(super) enum Quantity {
-    /// The rate; 0 where the group is frozen, or the update skipped.
+    /// The rate; 0 if the group is frozen or the update is skipped.
     Rate,
-    /// The share that the decay takes.
+    /// The share that the decay removes.
     Decay,
     /// The share that the decay has left after the update.
     Kept(Kept),
     Momentum,
-    /// The root of the mean square of what the update added to the weights.
+    /// The root mean square of the step.
     Step,
     /// The norm of the weights after the update.
     Norm,
     LossScale,
     Skipped,
     NoiseScale,
-    /// Of the controller of this index.
+    /// The factor of the controller with this index.
     Factor(usize),
     Floor(usize),
     Cap(usize),
@@ -155,18 +156,18 @@ impl UpdateMetric {
         }
     }
 
-    /// Its value in the last update; `None` where it is not known.
+    /// Its value at the last update; `None` if it is not known.
     pub fn last(&mut self) -> Option<f64> {
         let report = self.watch.monitor_of()?.plan.reports.last()?;
         self.value_of(report.number)
     }
 
-    /// Its value in the update of this number.
+    /// Its value at the update of this number.
     fn value_of(&mut self, number: u64) -> Option<f64> {
         let monitor = self.watch.monitor_of()?;
         let plan = &monitor.plan;
         let report = plan.reports.of(number).or_else(|| {
-            // One that is forgotten did what the schedule says, if there was nobody to say otherwise.
+            // Without controllers, an update that is no longer stored followed the schedule.
             let slot = monitor.slot();
             let state = slot.lock();
             let step = state.clock.step_of(number);
@@ -197,7 +198,7 @@ impl UpdateMetric {
                 Some(kept.share())
             }
             Quantity::Momentum => group.momentum.as_ref().map(|momentum| momentum.rate(step)),
-            // What is frozen, or skipped, does not move.
+            // A frozen group, or a skipped update, does not move.
             Quantity::Step if idle => Some(0.0),
             Quantity::Step => read(report.steps),
             Quantity::Norm => read(report.norms),

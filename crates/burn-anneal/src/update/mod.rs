@@ -1,4 +1,4 @@
-//! The way of every update, whether Burn's learner or a loop of one's own makes it.
+//! The update engine, shared by Burn's learner and custom loops.
 //!
 //! ```text
 //! passes ─► gradients of batches and devices        pass.rs, batches.rs
@@ -7,7 +7,7 @@
 //!              │ controllers answer                   anneal-control
 //!              │ optimizer, group by group            context.rs, steered.rs, index.rs
 //!              ▼
-//!           weights, and what became of it            state.rs, reports.rs
+//!           weights, and the report                   state.rs, reports.rs
 //! ```
 
 mod apply;
@@ -38,7 +38,7 @@ mod tensors;
 mod updater;
 mod watch;
 
-pub use clock::OnSkip;
+pub use anneal_config::OnSkip;
 pub use error::UpdateError;
 pub use log::LogUpdates;
 pub use metric::{RunMetrics, UpdateMetric};
@@ -48,8 +48,7 @@ pub use reduce::{ClipError, Clipped, GlobalNormClip};
 pub use watch::Watch;
 
 pub(crate) use apply::step;
-pub(crate) use average::Rule;
-pub(crate) use averaging::{Averaging, Points, Taken, Timed};
+pub(crate) use averaging::{Averaging, Points, Taken};
 pub(crate) use batches::{CopyItem, copy_of};
 pub(crate) use clock::Clock;
 pub(crate) use context::{

@@ -1,4 +1,4 @@
-//! What can be asked of a run while it trains.
+//! Access to a run during training.
 
 use super::averaging::Averaging;
 use super::error::UpdateError;
@@ -30,67 +30,68 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What became of an update.
+/// The result of an update.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Updated {
-    /// Its number, from 0; skipped ones count.
+    /// Its number, from 0, including skipped updates.
     pub number: u64,
     /// The step of the schedule that it was made at.
     pub step: u64,
-    /// The rate of the schedule, times the factors of controllers; 0 where it was skipped.
+    /// The rate of the schedule times the factors of controllers; 0 if it was skipped.
     pub rate: f64,
     /// Why it was skipped.
     pub skipped: Option<&'static str>,
-    /// What its losses were multiplied by; `None` without loss scaling.
+    /// The scale of its losses; `None` without loss scaling.
     pub loss_scale: Option<f64>,
 }
 
-/// All that is fixed when a run begins.
+/// Everything that is fixed when a run starts.
 pub(crate) struct Plan {
     pub groups: Groups,
     pub clip: Option<GlobalNormClip>,
-    /// The run that is trained.
+    /// The length of the run.
     pub run: RunLength,
     /// Whether gradients are averaged over the batches of an update, or summed.
     pub is_mean: bool,
-    /// What Burn's own loop must show; `None` where the loop is ours, or a user's.
+    /// The run length that Burn's own loop must match; `None` in this crate's or a user's loop.
     pub expects: Option<RunLength>,
     /// Whether a user's own loop ends epochs.
     pub is_own_loop: bool,
-    /// Where the run went on from.
+    /// How the run resumed.
     pub resumed: Option<String>,
-    /// What is allowed and will hardly be meant.
+    /// Warnings about settings that are allowed but hardly intended.
     pub warnings: Vec<String>,
     /// Casts inputs to the precision of the model.
     pub cast_inputs: Option<Casts>,
-    /// Whether gradients are those of half precision, which are summed in f32.
+    /// Whether gradients are in half precision, and so summed in f32.
     pub is_half: bool,
     pub on_skip: OnSkip,
-    /// Whether controllers hear of the update before the one that they answer to.
+    /// Whether controllers get the signals of the previous update.
     pub delayed: bool,
-    /// Updates within which each parameter must get a gradient.
+    /// The number of updates within which each parameter must get a gradient.
     pub gradients_within: Option<u64>,
-    /// The loss in the output of a pass.
+    /// Finds the loss in the output of a pass.
     pub loss_of: LossOf,
-    /// To copy a batch that is looked at again.
+    /// Copies a batch that is repeated.
     pub copy_item: Option<CopyItem>,
-    /// Where a run of Burn's is stopped.
+    /// Stops a run of Burn's loop.
     pub interrupter: Option<Interrupter>,
     pub reports: Reports,
     pub log: Option<Log>,
     pub snapshots: Option<Writer>,
     pub averaging: Averaging,
-    /// The state that the last update changed: clones of a model that Burn made before it look at another.
+    /// The state that the last update changed; earlier clones of the model have another one.
     pub live: Mutex<Option<Slot>>,
 }
 
 impl Plan {
-    /// What controllers need of an update, and what the log does.
+    /// The needs of controllers and of the log.
     pub(super) fn all_needs(&self, of_controllers: Needs) -> Needs {
         self.log.as_ref().map_or(of_controllers, |log| of_controllers.and(log.needs()))
     }
 
-    /// For a copy of the model that goes its own way.
+    /// The plan for an independent copy of the model.
     pub(super) fn detached(&self) -> Self {
         Self {
             groups: self.groups.clone(),
@@ -100,7 +101,7 @@ impl Plan {
             warnings: vec![],
             expects: None,
             is_own_loop: false,
-            // Its controllers are others, and hear at once.
+            // Its controllers are others, and get signals at once.
             delayed: false,
             gradients_within: None,
             interrupter: None,
@@ -114,12 +115,12 @@ impl Plan {
     }
 }
 
-/// Finds the loss in an output of which only its owner knows the type.
+/// Finds the loss in an output whose type only the user knows.
 pub(crate) type LossOf = Arc<dyn Fn(&dyn Any) -> Option<Tensor<1>> + Send + Sync>;
 
 macro_rules! outputs {
     ($($output:ty),*) => {
-        /// The loss of Burn's own outputs, and of an output that is the loss.
+        /// The loss in Burn's own outputs, and in an output that is the loss.
         pub(crate) fn known_loss(output: &dyn Any) -> Option<Tensor<1>> {
             $(if let Some(output) = output.downcast_ref::<$output>() {
                 return Some(output.loss.clone());
@@ -127,7 +128,7 @@ macro_rules! outputs {
             output.downcast_ref::<Tensor<1>>().cloned()
         }
 
-        /// Whether that finds the loss in outputs of this type.
+        /// Whether the loss in outputs of this type is known.
         pub(crate) fn is_known_output(output: TypeId) -> bool {
             [$(TypeId::of::<$output>(),)* TypeId::of::<Tensor<1>>()].contains(&output)
         }
@@ -142,14 +143,14 @@ macro_rules! outputs {
 
 outputs!(ClassificationOutput, MultiLabelClassificationOutput, RegressionOutput, SequenceOutput);
 
-/// What a run has come to: see [`Monitored`].
+/// The state of a run; see [`Monitored`].
 #[derive(Clone)]
 pub struct Monitor {
     pub(crate) plan: Arc<Plan>,
     link: Link,
 }
 
-/// Where the state of a model is: a clone of a learner is given one of its own, after its model was cloned.
+/// The state of a model. A clone of a learner gets its own state, after its model was cloned.
 pub(super) type Link = Arc<Mutex<Slot>>;
 
 impl fmt::Debug for Monitor {
@@ -158,59 +159,58 @@ impl fmt::Debug for Monitor {
     }
 }
 
-/// What can be asked of a model in training, [`Annealed`](crate::Annealed), and of a
-/// [`TrainingLoop`](crate::TrainingLoop): what each group does, what controllers answered, and metrics of both for
-/// Burn's dashboard and logs.
+/// Gives access to a model in training, [`Annealed`](crate::Annealed) or [`TrainingLoop`](crate::TrainingLoop): the
+/// state of each group, the answers of controllers, and metrics of both for Burn's dashboard and logs.
 ///
-/// Metrics are for `SupervisedTraining::metric_train_numeric`. A value that is not known, such as one before the
-/// first update, is absent from them.
+/// Pass the metrics to `SupervisedTraining::metric_train_numeric`. Unknown values, for example before the first update,
+/// are absent.
 pub trait Monitored {
-    /// Where the answers below come from; it can be kept after the run.
+    /// The monitor that the methods below read; it can be kept after the run.
     fn monitor(&self) -> &Monitor;
 
-    /// The groups of the parameters: one of all, unless others were asked for.
+    /// The groups of the parameters; by default one group of all.
     fn groups(&self) -> &Groups {
         &self.monitor().plan.groups
     }
 
-    /// What each group is and does in the next update, and what controllers have come to: a table, or JSON.
+    /// Explains each group at the next update and the state of controllers, as a table or as JSON.
     fn explain(&self) -> Explanation {
         self.monitor().explanation()
     }
 
-    /// Tells controllers that something happens, such as a phase that begins; they hear of it before the next update.
-    /// Not from within the model's own `TrainStep::optimize`.
+    /// Announces an event to controllers, for example the start of a phase, before the next update. Do not call it
+    /// inside the model's own `TrainStep::optimize`.
     ///
     /// # Errors
-    /// [`AnnounceError`] where no controller hears of this name, or one ends the run over it.
+    /// [`AnnounceError`] if no controller listens to this name, or one stops the run.
     fn announce(&self, name: &str) -> Result<(), AnnounceError> {
         self.monitor().say(Announcement { name, value: None })
     }
 
-    /// Tells controllers a number, such as the temperature of a loss.
+    /// Announces a number to controllers, for example the temperature of a loss.
     ///
     /// # Errors
-    /// As [`announce`](Self::announce).
+    /// The same as [`announce`](Self::announce).
     fn announce_value(&self, name: &str, value: f64) -> Result<(), AnnounceError> {
         self.monitor().say(Announcement { name, value: Some(value) })
     }
 
-    /// What the last update showed to controllers; all of it is unknown without any.
+    /// The signals of the last update for controllers; unknown without controllers.
     fn observation(&self) -> Observation {
         self.monitor().slot().lock().seen
     }
 
-    /// How noisy gradients are, and the noise scale, where a [`NoiseScale`](anneal_control::NoiseScale) is among the
-    /// controllers; `None` without one, and before it has measured an update.
+    /// The gradient noise and noise scale, if a [`NoiseScale`](anneal_control::NoiseScale) is among the controllers;
+    /// `None` without one, and before its first measurement.
     fn gradient_noise(&self) -> Option<GradientNoise> {
         self.monitor().slot().lock().controllers.gradient_noise()
     }
 
-    /// What the model of this run achieves with these weights, whichever it has, on the items of a loader: see
-    /// [`evaluate`](crate::evaluate()). Batches are cast as those of the run are.
+    /// Evaluates the model of this run with these weights on the items of a loader; see
+    /// [`evaluate`](crate::evaluate()). Batches are cast as in the run.
     ///
     /// # Errors
-    /// [`EvaluateError`] where the loader is empty or fails, or the loss is not known.
+    /// [`EvaluateError`] if the loader is empty or fails, or the loss is not known.
     fn evaluate<M: InferenceStep + Module>(
         &self,
         model: &M,
@@ -230,9 +230,8 @@ pub trait Monitored {
         })
     }
 
-    /// The model of this run in its `valid()` form, with these weights, whichever it has: of a run that has ended the
-    /// model of the result, for instance. Averages have the running statistics that the model has, unless they are averaged
-    /// too.
+    /// The model of this run in its `valid()` form with these weights, whichever weights `model` has; after a run, give
+    /// the model of the result. Averages get the running statistics of `model`, unless these are averaged too.
     fn with_weights<M: Module>(&self, model: &M, weights: Weights) -> M
     where
         Self: Sized,
@@ -245,56 +244,55 @@ pub trait Monitored {
         }
     }
 
-    /// Why training was stopped, where it was: Burn's `LearningResult::error` has the same in words.
+    /// The error that stopped training, if any; Burn's `LearningResult::error` has it as text.
     fn failure(&self) -> Option<Arc<UpdateError>> {
         self.monitor().slot().lock().failure.clone()
     }
 
-    /// A metric of each group's rate: 0 where the group is frozen or the update skipped.
+    /// A metric of each group's rate: 0 if the group is frozen or the update is skipped.
     fn rate_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().metrics(RunMetrics::Rates)
     }
 
-    /// Metrics of each group that decays: the share that the decay takes of each weight, and what it has left.
-    /// A metric that begins in mid-run takes the updates before it as the schedule has them.
+    /// Metrics of each group that decays: the share of each weight that the decay removes, and the share that it has
+    /// left. A metric added in mid-run assumes that earlier updates followed the schedule.
     fn decay_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().metrics(RunMetrics::Decay)
     }
 
-    /// A metric of each group's momentum, where it has a schedule of it.
+    /// A metric of the momentum of each group with a momentum schedule.
     fn momentum_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().metrics(RunMetrics::Momentum)
     }
 
-    /// A metric of how far each group really moves: the root of the mean square of what an update adds to
-    /// its weights, its decay not counted, which is Adam's effective step
-    /// ([`AdamStep`](crate::schedule::analysis::AdamStep) predicts it). From then on updates are measured: a sum over
-    /// all weights on the device, and one read for each metric and update, by the thread of the metrics.
+    /// A metric of how far each group actually moves: the root mean square of an update's change of its weights,
+    /// without decay. For Adam, this is the effective step that
+    /// [`AdamStep`](crate::schedule::analysis::AdamStep) predicts. From this call on, updates are measured: a sum over
+    /// all weights on the device, and one read per metric and update, by the metrics thread.
     fn step_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().metrics(RunMetrics::Steps)
     }
 
-    /// A metric of the Euclidean norm of each group's weights after each update, frozen ones too, which shows
-    /// what a weight decay really does. It costs what [`step_metrics`](Self::step_metrics) costs.
+    /// A metric of the Euclidean norm of each group's weights after each update, including frozen groups, which shows
+    /// the actual effect of weight decay. It costs the same as [`step_metrics`](Self::step_metrics).
     fn norm_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().metrics(RunMetrics::Norms)
     }
 
-    /// Metrics of the controllers: `Loss Scale`, that of each update, where losses are scaled; `Skipped`, 1 or 0;
-    /// and `Factor NAME`, what each controller multiplied the rates by. None without controllers.
+    /// Metrics of the controllers: `Loss Scale` of each update, with loss scaling; `Skipped`, 1 or 0; and `Factor
+    /// NAME`, each controller's factor on the rates. Empty without controllers.
     fn control_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().metrics(RunMetrics::Control)
     }
 
-    /// The metric `Noise Scale`, the best estimate of a [`NoiseScale`](anneal_control::NoiseScale); absent where it is
-    /// not known.
+    /// The metric `Noise Scale`, the best estimate of a [`NoiseScale`](anneal_control::NoiseScale); absent if it is not
+    /// known.
     fn noise_scale_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().metrics(RunMetrics::NoiseScale)
     }
 
-    /// Metrics of the rest that controllers answer: `Floor NAME`, what factors may not take rates below, `Cap NAME`,
-    /// what no rate may exceed, and `Gradients NAME`, what each multiplied the gradients by; absent where one says nothing
-    /// of it.
+    /// Metrics of the controllers' other answers: `Floor NAME`, the least rate after factors; `Cap NAME`, the largest
+    /// rate allowed; and `Gradients NAME`, the factor on the gradients. Absent if a controller does not answer them.
     fn answer_metrics(&self) -> Vec<UpdateMetric> {
         self.monitor().metrics(RunMetrics::Answers)
     }
@@ -311,7 +309,7 @@ impl Monitor {
         Self { plan, link: Arc::new(Mutex::new(slot)) }
     }
 
-    /// That of a clone of the model, which may become one of another learner.
+    /// The monitor of a clone of the model, which may move to another learner.
     pub(super) fn linked_anew(&self) -> Self {
         let link = Arc::new(Mutex::new(self.slot()));
         cloned(&link);
@@ -322,13 +320,13 @@ impl Monitor {
         self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// That of the learner that made the last update.
+    /// The monitor of the learner that made the last update.
     pub(crate) fn live(&self) -> Self {
         let live = self.plan.live.lock().unwrap_or_else(PoisonError::into_inner).clone();
         live.map_or_else(|| self.clone(), |slot| Self::new(self.plan.clone(), slot))
     }
 
-    /// The names of what metrics a run can show of itself.
+    /// The names of a run's own metrics.
     pub(crate) fn metric_names(&self) -> Vec<String> {
         let all = [
             RunMetrics::Rates,
@@ -362,7 +360,7 @@ impl Monitor {
         which.of(&self.plan.groups, &names, scales, &Watch::of(self.clone()))
     }
 
-    /// What became of the last update.
+    /// The result of the last update.
     pub(crate) fn last_update(&self) -> Option<Updated> {
         let Report { number, step, decision, loss_scale, .. } = self.plan.reports.last()?;
         let answer = decision.answer;
@@ -371,19 +369,19 @@ impl Monitor {
         Some(Updated { number, step, rate, skipped: answer.skip, loss_scale })
     }
 
-    /// Begins an update that no scheduler of Burn's begins.
+    /// Starts an update without a Burn scheduler.
     pub(crate) fn issue(&self) -> Tag {
         let slot = self.slot();
         let (number, _) = slot.lock().clock.issue();
         Tag { slot: slot.number, number }
     }
 
-    /// Freezes what the next update does not train.
+    /// Freezes the parameters that the next update does not train.
     pub(crate) fn prepare<M: Module>(&self, model: M) -> M {
         self.plan.groups.prepare(model, self.slot().lock().prepared)
     }
 
-    /// Requires gradients again where the run froze parameters.
+    /// Requires gradients again for parameters that the run froze.
     pub(crate) fn release<M: Module>(&self, model: M) -> M {
         self.plan.groups.release(model)
     }

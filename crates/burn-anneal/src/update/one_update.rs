@@ -1,4 +1,4 @@
-//! One update, from the gradients of its batches to the weights.
+//! Makes one update, from the gradients of its batches to the weights.
 
 use super::batches::{Again, Batch};
 use super::context::{Heard, Momentum, Scope, Setting, Settings, Shrink, misses};
@@ -19,7 +19,7 @@ use burn::module::Module;
 use burn::optim::{GradAdaptor, ModuleOptimizer};
 use burn::tensor::Tensor;
 
-/// Gradients as Burn gave them, or reduced.
+/// Gradients from Burn, or reduced.
 enum Gradients {
     Raw(GradAdaptor),
     Reduced(Box<Reduced>),
@@ -35,14 +35,14 @@ pub(super) struct Update<'a, M> {
     pub how: How<'a, M>,
 }
 
-/// What an update that is made to see what it does began with.
+/// The state before a trial update.
 struct Start<M> {
     model: M,
     optimizer: ModuleOptimizer,
     gradients: Reduced,
 }
 
-/// What an update gives, or the model of before and what is wrong.
+/// The result of an update, or the model before it and the error.
 pub(super) type Attempt<M, T> = Result<T, (M, UpdateError)>;
 
 impl<M: Module> Update<'_, M> {
@@ -100,7 +100,7 @@ impl<M: Module> Update<'_, M> {
             }
         };
         let logged = self.plan.log.is_some().then(|| signals.clone());
-        // What nobody hears of is looked at later, if the update is made.
+        // Signals without a listener are checked later, if the update is made.
         let mut unheard = None;
         if !needs.gradient_norm {
             unheard =
@@ -128,7 +128,7 @@ impl<M: Module> Update<'_, M> {
         Ok(self.finish(model, decision, heard, logged, loss_scale))
     }
 
-    /// The product of these gradients and those of the update before; `None` at the first.
+    /// The product of these gradients and those of the previous update; `None` at the first.
     fn compare(&mut self, model: &M, gradients: &Reduced) -> Option<Tensor<1>> {
         let gradients = gradients.clone().into_gradients(model);
         let scope = Scope::comparison();
@@ -136,7 +136,7 @@ impl<M: Module> Update<'_, M> {
         scope.product()
     }
 
-    /// An update with controllers: try it where that is needed, ask, do what they answer, tell them.
+    /// An update with controllers: try it if needed, ask them, apply the answers, report the result.
     fn controlled(
         &mut self,
         mut model: M,
@@ -196,14 +196,14 @@ impl<M: Module> Update<'_, M> {
         }
     }
 
-    /// The model of before a try, with its optimizer, and its gradients.
+    /// Undoes a trial update: the model before it, with its optimizer, and the gradients.
     fn take_back(&mut self, model: M, start: Option<Start<M>>) -> (M, Option<Reduced>) {
         let Some(Start { model, optimizer, gradients }) = start else { return (model, None) };
         *self.optimizer = optimizer;
         (model, Some(gradients))
     }
 
-    /// Looks up parameters that may be others, and shows the optimizer those that are new to it.
+    /// Looks up parameters that may have changed, and shows the optimizer the new ones.
     fn meet(
         &mut self,
         model: &M,
@@ -217,7 +217,7 @@ impl<M: Module> Update<'_, M> {
             let (step, expected) = (self.step, *prepared);
             return Err(UpdateError::OtherStep { step, expected });
         }
-        // A model's own `TrainStep::optimize` may change it.
+        // The model's own `TrainStep::optimize` may change the model.
         let is_new = index.is_new(self.how.is_shared.then_some(model), count(gradients));
         if looks_up || is_new || from_elsewhere {
             index.meet(groups, model, self.optimizer, looks_up)?;
@@ -227,7 +227,7 @@ impl<M: Module> Update<'_, M> {
         index.watch(model, gradients, trains, within)
     }
 
-    /// Asks the controllers, with what was measured of this update or of the one before.
+    /// Asks the controllers, with the signals of this update or of the previous one.
     fn ask(&mut self, signals: Signals) -> Result<Decision, UpdateError> {
         let measures = self.state.controllers.needs().measures();
         self.state.seen = match self.plan.delayed && measures {
@@ -247,12 +247,12 @@ impl<M: Module> Update<'_, M> {
             ledger.report(number, norm.or(seen.loss).unwrap_or(f64::NAN));
         }
         if let Some(reason) = skip {
-            log::info!("update {} is skipped: {reason}", self.number);
+            log::info!("update {} skipped: {reason}", self.number);
         }
         Ok(decision)
     }
 
-    /// The rates that the groups have by their schedules.
+    /// The scheduled rates of the groups.
     fn rates(&self) -> Vec<f64> {
         self.plan.groups.rates(self.step).collect()
     }
@@ -270,7 +270,7 @@ impl<M: Module> Update<'_, M> {
         Ok(self.state.controllers.outcome(due, &self.state.seen, decision, change)?)
     }
 
-    /// Whether an update that was made at the rates of the schedule is to be made otherwise.
+    /// Whether an update that was made at the scheduled rates must be made differently.
     fn changes(&self, decision: &Decision) -> bool {
         let Table { base, groups, .. } = &*self.plan.groups.table;
         let (base, step) = (base.rate(self.step), self.step);
@@ -281,7 +281,7 @@ impl<M: Module> Update<'_, M> {
             || groups.iter().enumerate().any(differs)
     }
 
-    /// Runs the optimizer as it is decided.
+    /// Runs the optimizer according to the decision.
     fn make(
         &mut self,
         model: M,
@@ -339,7 +339,7 @@ impl<M: Module> Update<'_, M> {
             let cap = answer.cap.unwrap_or(f64::INFINITY).min(group.cap.unwrap_or(f64::INFINITY));
             let rate = group.decided(&answer, base, step);
             let share = group.shrinkage.at(step, rate);
-            // A drop at a step that was left out is one of the update that follows.
+            // A drop at a skipped step applies to the next update.
             let drop = |of: u64| {
                 let of = if of < step { of.saturating_sub(skipped_steps) } else { of };
                 group.rate(table.base.rate(of), of)
@@ -372,7 +372,7 @@ impl<M: Module> Update<'_, M> {
         }
     }
 
-    /// What the update did to the gradient of a batch. Waits for the device.
+    /// How the update changed the gradient of a batch. Waits for the device.
     fn change(
         &self,
         again: Again,
@@ -392,7 +392,7 @@ impl<M: Module> Update<'_, M> {
         let looked_at = needs.batch_again.map_or(scale, |again| again.loss_scale(scale, largest));
         let weights = |model: &M| ByParameter::weights(model, |_, trains| trains);
         let Some(moved) = weights(before).distance(weights(after)) else { return Ok(None) };
-        // Where several devices train, the model is updated on one, and the batch may lie on another.
+        // With several devices, the model is updated on one, and the batch may be on another.
         let model = match again.devices.first() {
             Some(device) if again.devices != after.devices() => after.clone().fork(device),
             _ => after.clone(),
@@ -414,7 +414,7 @@ impl<M: Module> Update<'_, M> {
         })
     }
 
-    /// Counts the update, notes what became of it, and makes the model ready for the next.
+    /// Counts and reports the update, and prepares the model for the next.
     fn finish(
         &mut self,
         model: M,
@@ -468,7 +468,7 @@ impl<M: Module> Update<'_, M> {
             self.state.thawed.dedup();
         }
         let prepared = std::mem::replace(&mut self.state.prepared, next_step);
-        // Also where the last one was another than it came to.
+        // Also if the step differs from the one that the model was prepared for.
         match prepared != step || groups.freezes_differ(step, next_step) {
             true => groups.prepare(model, next_step),
             false => model,
@@ -490,12 +490,12 @@ impl<M: Module> Update<'_, M> {
     }
 }
 
-/// An update as controllers hear of it before it is decided.
+/// The update as presented to controllers before the decision.
 fn due<'a>(plan: &Plan, number: u64, step: u64, group_rates: &'a [f64]) -> Due<'a> {
     Due { number, step, rate: plan.groups.schedule().rate(step), group_rates }
 }
 
-/// A number that is finite where all losses are.
+/// A number that is finite if all losses are.
 fn sum_of(losses: &[Tensor<1>]) -> Option<Tensor<1>> {
     let sum = |sum: Tensor<1>, loss: Tensor<1>| sum.clone() + loss.to_device(&sum.device());
     losses.iter().cloned().reduce(sum)
@@ -521,7 +521,7 @@ fn scale_of(batches: &[Batch], next: Option<f64>) -> Result<Option<f64>, UpdateE
     Ok(first.loss_scale)
 }
 
-/// What the batches of an update showed.
+/// The signals from the batches of an update.
 fn signals_of(batches: &mut [Batch], loss_scale: Option<f64>) -> Signals {
     Signals {
         losses: batches.iter_mut().filter_map(|batch| batch.loss.take()).collect(),
@@ -534,7 +534,7 @@ fn signals_of(batches: &mut [Batch], loss_scale: Option<f64>) -> Signals {
     }
 }
 
-/// How many parameters have a gradient; where several devices have, those of the one with the most.
+/// The number of parameters with a gradient; with several devices, the largest number of one device.
 fn count(gradients: &GradAdaptor) -> usize {
     match gradients {
         GradAdaptor::Single(gradients) => gradients.len(),

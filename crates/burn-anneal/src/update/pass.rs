@@ -1,4 +1,4 @@
-//! A forward and a backward pass, and how the loss scale reaches it.
+//! Passes the loss scale to a forward and backward pass.
 
 use super::tensors::in_f32;
 use crate::tasks::TaskError;
@@ -18,12 +18,12 @@ use std::cell::RefCell;
 /// }
 /// ```
 pub trait ScaledBackward {
-    /// Goes backward from the loss times the scale of the update that runs, in f32; from the loss as it is where
-    /// no update with loss scaling runs, so that the same model trains without.
+    /// Runs the backward pass from the loss times the current loss scale, in f32; without loss scaling, from the
+    /// unscaled loss, so that the same model trains without it too.
     ///
-    /// Once a pass, of the whole loss, and on the thread that `TrainStep::step` or
-    /// [`TrainingLoop::pass`](crate::TrainingLoop::pass) runs on: sum several losses before, or give each to
-    /// [`TaskGradients`](crate::TaskGradients). None or two in one pass with loss scaling stop the run.
+    /// Call it once per pass, on the whole loss, and on the thread of `TrainStep::step` or
+    /// [`TrainingLoop::pass`](crate::TrainingLoop::pass): sum several losses first, or give each to
+    /// [`TaskGradients`](crate::TaskGradients). With loss scaling, no call or two calls in a pass stop the run.
     fn scaled_backward(self) -> Gradients;
 }
 
@@ -41,48 +41,48 @@ impl<const D: usize> ScaledBackward for Tensor<D> {
     }
 }
 
-/// Goes backward from a loss, times a scale where there is one.
+/// Runs the backward pass from a loss, times a scale if there is one.
 pub(crate) fn backward<const D: usize>(loss: Tensor<D>, scale: Option<f64>) -> Gradients {
     match scale {
-        // In f32: a scale may be more than the largest number of f16.
+        // In f32, because a scale may exceed the range of f16.
         Some(scale) => (in_f32(loss) * scale).backward(),
         None => loss.backward(),
     }
 }
 
-/// The value of a loss, to be looked at.
+/// The value of a loss, without its graph.
 pub(crate) fn value<const D: usize>(loss: &Tensor<D>) -> Tensor<1> {
     let loss = loss.clone();
     let loss = if loss.device().is_autodiff() { loss.inner() } else { loss };
     in_f32(loss).mean()
 }
 
-/// What a pass is asked for.
+/// The settings of a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Asked {
-    /// `None` where no loss is scaled, so that the scale of a pass around this one is not taken for its own.
+    /// The loss scale; `None` without loss scaling, so that the scale of an outer pass is not used.
     pub scale: Option<f64>,
-    /// Whether gradients of half precision are summed in f32, and stay in it.
+    /// Whether half-precision gradients are summed in f32, and stay in f32.
     pub keeps_f32: bool,
-    /// Whether somebody needs the cosine between task gradients.
+    /// Whether the cosine between task gradients is needed.
     pub task_cosine: bool,
 }
 
-/// What a pass showed beside its output.
+/// The measurements of a pass, apart from its output.
 #[derive(Default)]
 pub(super) struct Shown {
-    /// How often a loss was scaled.
+    /// The number of times that a loss was scaled.
     pub scaled: usize,
-    /// The last one before it was.
+    /// The last scaled loss, before scaling.
     pub scaled_loss: Option<Tensor<1>>,
     pub tasks: Option<ShownTasks>,
 }
 
-/// What the tasks of a pass showed together.
+/// The measurements of a pass's tasks.
 pub(crate) struct ShownTasks {
     /// The sum of their weighted losses.
     pub loss: Tensor<1>,
-    /// The mean cosine between pairs of their gradients, where somebody needs it.
+    /// The mean cosine between pairs of their gradients, if needed.
     pub cosine: Option<Tensor<1>>,
     /// Why they cannot be trained.
     pub error: Option<TaskError>,
@@ -97,7 +97,7 @@ thread_local! {
     static PASS: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
-/// A forward and a backward pass from beginning to end.
+/// The scope of a forward and backward pass.
 pub(super) struct Pass(Option<Context>);
 
 impl Pass {
@@ -105,7 +105,7 @@ impl Pass {
         Self(PASS.replace(Some(Context { asked, shown: Shown::default() })))
     }
 
-    /// What it showed.
+    /// Ends the pass and returns its measurements.
     pub fn end(self) -> Shown {
         PASS.with_borrow_mut(|pass| {
             pass.as_mut().map_or_else(Shown::default, |pass| std::mem::take(&mut pass.shown))
@@ -113,13 +113,12 @@ impl Pass {
     }
 }
 
-/// What the pass that runs on this thread is asked for; nothing where none runs.
+/// The settings of the current pass on this thread; the default without a pass.
 pub(crate) fn asked() -> Asked {
     PASS.with_borrow(|pass| pass.as_ref().map_or_else(Asked::default, |pass| pass.asked))
 }
 
-/// Tells the pass that runs on this thread of its tasks, which count as one loss that was scaled. Gives them back where
-/// none runs.
+/// Reports tasks to the current pass on this thread, as one scaled loss. Returns them if there is no pass.
 pub(crate) fn show_tasks(mut tasks: ShownTasks) -> Option<ShownTasks> {
     PASS.with_borrow_mut(|pass| {
         let Some(Context { asked, shown }) = pass else { return Some(tasks) };

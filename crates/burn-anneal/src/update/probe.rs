@@ -1,4 +1,4 @@
-//! What an optimizer does by itself, found out with one update of a tiny weight.
+//! Finds out what an optimizer does by itself, with one update of a tiny weight.
 
 use super::context::{Asked, Momentum, Scope, Setting, Shrink};
 use anneal_schedule::DropEffect;
@@ -9,13 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Whether an optimizer changes a weight whose gradient is 0.
 pub(crate) fn decays_by_itself(optimizer: &ModuleOptimizer, device: &Device) -> bool {
-    // So large a rate shows a decay of 1e-11 in f32 still.
+    // Such a large rate shows even a decay of 1e-11 in f32.
     const RATE: f64 = 1e4;
     let weight = step::<2>(optimizer, RATE, device);
     weight.into_data().iter::<f32>().any(|value| value != 1.0)
 }
 
-/// What an optimizer asks of the update that runs.
+/// The needs of an optimizer from the current update.
 pub(crate) fn what_it_asks(optimizer: &ModuleOptimizer, device: &Device) -> Asked {
     let scope = Scope::probe(Setting {
         rate: 0.0,
@@ -28,15 +28,15 @@ pub(crate) fn what_it_asks(optimizer: &ModuleOptimizer, device: &Device) -> Aske
     scope.asked()
 }
 
-/// How many tensors the state of a parameter has.
+/// The number of tensors in the state of a parameter.
 pub(crate) fn state_tensors(optimizer: &ModuleOptimizer, device: &Device) -> usize {
     let mut optimizer = optimizer.clone();
     step_with::<2>(&mut optimizer, 0.0, device);
     optimizer.to_record().len()
 }
 
-/// Why an optimizer takes no parameter of so many dimensions, as Burn's Muon takes matrices only; it says so by a
-/// panic.
+/// Why an optimizer does not support parameters of this rank; for example, Burn's Muon supports only matrices, and
+/// panics otherwise.
 pub(crate) fn refusal(optimizer: &ModuleOptimizer, rank: usize, device: &Device) -> Option<String> {
     let tried = catch_unwind(AssertUnwindSafe(|| {
         match rank {
@@ -45,7 +45,7 @@ pub(crate) fn refusal(optimizer: &ModuleOptimizer, rank: usize, device: &Device)
             3 => drop(step::<3>(optimizer, 0.0, device)),
             4 => drop(step::<4>(optimizer, 0.0, device)),
             5 => drop(step::<5>(optimizer, 0.0, device)),
-            // Burn's optimizers themselves go no further than 8, and no layer of Burn's beyond 5.
+            // Burn's optimizers support at most rank 8, and its layers use at most 5.
             _ => {}
         }
     }));
@@ -54,7 +54,7 @@ pub(crate) fn refusal(optimizer: &ModuleOptimizer, rank: usize, device: &Device)
     Some(text.or_else(|| Some((*message.downcast_ref::<&str>()?).into())).unwrap_or_default())
 }
 
-/// One update of a weight of ones whose gradient is 0.
+/// Updates a weight of ones with a gradient of 0.
 fn step<const D: usize>(optimizer: &ModuleOptimizer, rate: f64, device: &Device) -> Tensor<D> {
     step_with(&mut optimizer.clone(), rate, device)
 }

@@ -1,4 +1,4 @@
-//! How a run gets on through its data, as the loop that drives it tells.
+//! The progress of a run through its data, as its loop reports it.
 
 use super::error::UpdateError;
 use super::log::Log;
@@ -9,12 +9,12 @@ use crate::snapshots::Writer;
 use anneal_control::{EpochMetrics, MetricOf};
 
 impl Monitor {
-    /// Where the run is in its data.
+    /// The place of the run in its data.
     pub(crate) fn place(&self) -> Place {
         self.slot().lock().place
     }
 
-    /// Each device has had so many batches of the epoch, and all of them so many items of the run.
+    /// Records the batches per device of this epoch, and the items of the run.
     pub(crate) fn passed(&self, rounds: u64, items: Option<u64>) {
         let slot = self.slot();
         let mut state = slot.lock();
@@ -28,12 +28,12 @@ impl Monitor {
         needed.into_iter().map(|(metric, _)| metric).collect()
     }
 
-    /// Ends an epoch, and tells controllers of it.
+    /// Ends an epoch, and passes its metrics to controllers.
     pub(crate) fn end_epoch(&self, metrics: &EpochMetrics) {
         let epoch = {
             let slot = self.slot();
             let mut state = slot.lock();
-            // The owner of a loop may have saved it before.
+            // A custom loop may have saved the epoch before.
             let is_counted = state.place.epochs > state.epochs_heard && state.place.updates == 0;
             if !is_counted {
                 state.end_epoch();
@@ -44,7 +44,7 @@ impl Monitor {
         self.flush();
     }
 
-    /// Tells controllers of an epoch that is over.
+    /// Passes the metrics of a finished epoch to controllers.
     pub(crate) fn tell_epoch(&self, epoch: u64, metrics: &EpochMetrics) {
         let slot = self.slot();
         let mut state = slot.lock();
@@ -54,7 +54,7 @@ impl Monitor {
         }
     }
 
-    /// So many epochs are over, as the owner of a loop counts them.
+    /// Records the finished epochs, as a custom loop counts them.
     pub(crate) fn at_epoch(&self, epochs: u64) {
         self.flush();
         let slot = self.slot();
@@ -62,7 +62,7 @@ impl Monitor {
         state.place = Place { epochs, updates: 0, rounds: 0, ..state.place };
     }
 
-    /// Waits until the log has all updates, and snapshots are written.
+    /// Waits until all log lines and snapshots are written.
     pub(crate) fn flush(&self) {
         self.plan.log.iter().for_each(Log::flush);
         if let Some(Err(error)) = self.plan.snapshots.as_ref().map(Writer::wait) {
@@ -70,7 +70,7 @@ impl Monitor {
         }
     }
 
-    /// The run is over: its log has all of it.
+    /// Ends the run and completes its log.
     pub(crate) fn close(&self) {
         self.flush();
         self.plan.log.iter().for_each(Log::close);

@@ -1,4 +1,4 @@
-//! The gradients of an update, from those of its batches and devices: mean or sum, unscaled, clipped.
+//! Reduces the gradients of batches and devices to those of an update: mean or sum, unscaled, clipped.
 
 use super::tensors::{ByParameter, in_f32};
 use anneal_control::Needs;
@@ -13,13 +13,12 @@ use thiserror::Error;
 /// g ← g · min(1, max_norm / (‖g‖₂ + 10⁻⁶))
 /// ```
 ///
-/// with one norm over the gradients of *all* parameters, as torch's `clip_grad_norm_` and optax's
-/// `clip_by_global_norm` do. Burn's own `GradientClipping::Norm` clips each tensor by itself, which
+/// with one norm over the gradients of *all* parameters, like torch's `clip_grad_norm_` and optax's
+/// `clip_by_global_norm`. Burn's own `GradientClipping::Norm` clips each tensor separately, which
 /// changes the direction of the update. Norm and factor stay on the device: nothing is read.
 /// Half-precision gradients are squared and summed in f32.
 ///
-/// A gradient with a NaN or an infinity makes the norm, and so all gradients, useless; this does
-/// not hide it.
+/// A NaN or infinity in a gradient spoils the norm, and so all gradients; clipping does not hide it.
 ///
 /// ```
 /// use burn::module::{Module, Param};
@@ -53,7 +52,7 @@ pub struct GlobalNormClip {
     max_norm: f64,
 }
 
-/// A norm that nothing can be clipped to.
+/// An invalid norm to clip to.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("clip_global_norm: {max_norm:?} is not allowed; allowed: a finite number above 0")]
 pub struct ClipError {
@@ -62,6 +61,7 @@ pub struct ClipError {
 
 /// Clipped gradients.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Clipped {
     /// The gradients of the model's parameters.
     pub gradients: GradientsParams,
@@ -93,11 +93,10 @@ impl GlobalNormClip {
     }
 }
 
-/// What happens to the gradients of an update before the optimizer sees them: times a factor, then
-/// clipped.
+/// Scales, then clips, the gradients of an update before the optimizer gets them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rescale {
-    /// 1 / (gradients summed) for a mean, 1 for a sum; over the loss scale.
+    /// 1 / (number of gradients) for a mean, 1 for a sum; divided by the loss scale.
     pub factor: f64,
     pub clip: Option<GlobalNormClip>,
 }
@@ -106,22 +105,22 @@ pub(crate) struct Rescale {
 #[derive(Clone)]
 pub(crate) struct Reduced {
     pub gradients: ByParameter,
-    /// The devices that they are to be spread over again.
+    /// The devices to distribute them to again.
     devices: Option<Vec<Device>>,
-    /// ‖g‖₂ before clipping, where clipping or somebody else needs it.
+    /// ‖g‖₂ before clipping, if needed.
     pub norm: Option<Tensor<1>>,
     /// ‖g‖₁ before clipping.
     pub l1: Option<Tensor<1>>,
 }
 
 impl Rescale {
-    /// Whether gradients stay what they are, and nobody looks at them.
+    /// Whether gradients stay unchanged and unmeasured.
     pub fn is_none(&self, needs: &Needs) -> bool {
         let looks = needs.gradient_norm || needs.gradient_l1 || needs.gradient_dot;
         self.factor == 1.0 && self.clip.is_none() && !looks
     }
 
-    /// Sums over devices, rescales and clips, with one norm for all who need it.
+    /// Sums over devices, rescales and clips, with one norm for all uses.
     pub fn reduce<M: Module>(&self, module: &M, gradients: GradAdaptor, needs: &Needs) -> Reduced {
         let devices = match &gradients {
             GradAdaptor::Single(_) => None,
@@ -151,12 +150,12 @@ impl Rescale {
 }
 
 impl Reduced {
-    /// All of them times a number.
+    /// Multiplies all gradients by a factor.
     pub fn times(self, factor: f64) -> Self {
         Self { gradients: self.gradients.times(factor), ..self }
     }
 
-    /// What the optimizer gets: each gradient on the device that its parameter is optimized on.
+    /// The gradients for the optimizer, each on the device where its parameter is optimized.
     pub fn into_gradients<M: Module>(self, module: &M) -> GradAdaptor {
         self.gradients.into_gradients(module, self.devices)
     }

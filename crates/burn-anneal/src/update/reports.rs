@@ -1,4 +1,4 @@
-//! What became of the last updates, for metrics.
+//! The reports of the last updates, for metrics.
 
 use super::metric::RunMetrics;
 use anneal_control::{Answer, Decision};
@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// So many updates are kept for metrics, which Burn computes in another thread, some updates later.
+/// The number of reports kept for metrics, which Burn computes in another thread, some updates later.
 const KEPT: usize = 256;
 
-/// What became of the last updates, and what is measured of them.
+/// The reports and measurements of the last updates.
 ///
-/// Clones share it: it is read by metrics that were made before Burn cloned the learner. Nothing of
-/// training depends on it.
+/// Clones share them, because metrics made before Burn cloned the learner read them. Training does not
+/// depend on them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reports {
     updates: Arc<Mutex<VecDeque<Report>>>,
@@ -21,38 +21,38 @@ pub(crate) struct Reports {
     norms: Arc<AtomicBool>,
 }
 
-/// What became of one update.
+/// The report of one update.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
-    /// Its number, skipped ones included.
+    /// Its number, including skipped updates.
     pub number: u64,
     /// The step of the schedule that it was made at.
     pub step: u64,
-    /// The step of the schedule of the update after it.
+    /// The step of the schedule of the next update.
     pub next_step: u64,
     /// The scale of its losses.
     pub loss_scale: Option<f64>,
-    /// What was decided about it.
+    /// The decision about it.
     pub decision: Decision,
-    /// What each controller answered, in order.
+    /// The answer of each controller, in order.
     pub answers: Vec<Answer>,
-    /// The gradient noise scale as it was known after it.
+    /// The gradient noise scale known after it.
     pub noise_scale: Option<f64>,
-    /// The root of the mean square of what it added to the weights of each group, on the device.
+    /// The root mean square of its step in each group, on the device.
     pub steps: Vec<Option<Tensor<1>>>,
     /// ‖w‖₂ of the weights of each group after it.
     pub norms: Vec<Option<Tensor<1>>>,
 }
 
 impl Reports {
-    /// Those that measure what these metrics need.
+    /// Makes reports that measure what these metrics need.
     pub fn wanting(metrics: &[RunMetrics]) -> Self {
         let reports = Self::default();
         metrics.iter().for_each(|metrics| reports.want(*metrics));
         reports
     }
 
-    /// From now on what these metrics need is measured.
+    /// Starts measuring what these metrics need.
     pub fn want(&self, metrics: RunMetrics) {
         match metrics {
             RunMetrics::Steps => self.steps.store(true, Ordering::Relaxed),
@@ -77,13 +77,13 @@ impl Reports {
         updates.push_back(report);
     }
 
-    /// That of the update of this number.
+    /// The report of the update of this number.
     pub fn of(&self, number: u64) -> Option<Report> {
         let updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
         updates.iter().rev().find(|report| report.number == number).cloned()
     }
 
-    /// That of the last update.
+    /// The report of the last update.
     pub fn last(&self) -> Option<Report> {
         self.updates.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
     }

@@ -1,4 +1,4 @@
-//! The scheduler of a learner, which keeps its state.
+//! The scheduler of a learner, which saves the state of the run.
 
 use super::error::UpdateError;
 use super::monitor::Link;
@@ -12,23 +12,23 @@ use burn::optim::LearningRate;
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// A parameter that no model has. Burn hands an update and a metric nothing but the rates of the scheduler's
-/// groups, so the number of the update, and whose it is, go as the "rate" of this parameter, through Burn's loops
-/// and clones as every rate does.
+/// The id of a parameter that no model has. Burn passes only the rates of the scheduler's groups to an update and a
+/// metric, so the number of the update and its slot travel through Burn's loops and clones as the "rate" of this
+/// parameter.
 const TAG: u64 = 0x616e_6e65_616c_0001;
 
-/// What an update knows of itself by its rates.
+/// Identifies an update by its rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tag {
     pub slot: u32,
     pub number: u64,
 }
 
-/// Numbers of updates below it; with 16 bits of slots they are exact in an f64.
+/// Numbers of updates are below this; with 16 bits of slots they are exact in an f64.
 const NUMBERS: u64 = 1 << 36;
 
 impl Tag {
-    /// That of these rates; `None` for those of another scheduler.
+    /// The tag in these rates; `None` for the rates of another scheduler.
     pub fn of(rates: &ModuleLearningRate) -> Option<Self> {
         let tag = rates.lr_from_param(ParamId::from(TAG), None);
         (tag <= -1.0).then(|| {
@@ -44,11 +44,11 @@ impl Tag {
 }
 
 thread_local! {
-    /// That of the last step on this thread: Burn steps the groups of a scheduler one after the other.
+    /// The tag of the last step on this thread: Burn steps the groups of a scheduler one after the other.
     static LAST: Cell<Option<Tag>> = const { Cell::new(None) };
 }
 
-/// What Burn's learner steps: the schedule at the clock of the run, and the tag of the update beside it.
+/// The scheduler for Burn's learner: the schedule at the clock of the run, and the tag of the update.
 pub(crate) fn learner_scheduler(schedule: Arc<Schedule>, slot: Slot) -> ModuleLrScheduler {
     let scheduler = LearnerScheduler { schedule, slot };
     ModuleLrScheduler::new(scheduler)
@@ -61,17 +61,17 @@ struct LearnerScheduler {
 }
 
 thread_local! {
-    /// The link of the last model that was cloned on this thread: Burn clones the model of a learner first, and its
-    /// scheduler last.
+    /// The link of the model last cloned on this thread: Burn clones the model of a learner first, and its scheduler
+    /// last.
     static CLONED: RefCell<Weak<Mutex<Slot>>> = const { RefCell::new(Weak::new()) };
 }
 
-/// Notes a clone of a model.
+/// Records a clone of a model.
 pub(super) fn cloned(link: &Link) {
     CLONED.set(Arc::downgrade(link));
 }
 
-/// A clone is that of a learner, which goes its own way, and its model with it.
+/// A clone belongs to a clone of the learner, which trains on its own, with its model.
 impl Clone for LearnerScheduler {
     fn clone(&self) -> Self {
         let slot = self.slot.detached();
@@ -107,18 +107,18 @@ impl LrScheduler for LearnerScheduler {
     }
 }
 
-/// The state's name in the record.
+/// The name of the state in the record.
 const STATE: &str = "state";
 
-/// What is wrong with a record that lacks what the run keeps.
-pub(crate) const SAYS_NOTHING: &str = "it says nothing of groups and controllers; it was saved without a learner of Anneal's, or by an earlier version";
+/// The error for a record without the state of a run.
+pub(crate) const SAYS_NOTHING: &str = "it has no groups and controllers; it was saved without one of Anneal's learners, or by an earlier version";
 
-/// What a scheduler's record says of a run; `None` where it is that of another scheduler.
+/// The state of a run in a scheduler's record; `None` if another scheduler saved it.
 pub(crate) fn saved_state(record: &LrSchedulerRecord) -> Option<Result<Saved, String>> {
     Some(Saved::read(&read_text(record, STATE)?))
 }
 
-/// Goes on with what a record says that Burn loads: where the builder was told of it, it has decided all already.
+/// Restores the state from a record that Burn loads. If the builder knows the checkpoint, it has already done so.
 fn load(state: &mut State, record: &LrSchedulerRecord, schedule: &Schedule) -> Result<(), String> {
     let step = SavedStep::from_record(record);
     let saved = saved_state(record).transpose()?;
@@ -128,8 +128,8 @@ fn load(state: &mut State, record: &LrSchedulerRecord, schedule: &Schedule) -> R
         return match found == expected {
             true => Ok(()),
             false => Err(format!(
-                "LearnerBuilder::resume_from named a checkpoint of step {}, and the training loads one of step {}; \
-                 give SupervisedTraining::checkpoint the epoch of the same, or launch, which takes one alone",
+                "LearnerBuilder::resume_from names a checkpoint of step {}, but the training loads one of step {}; \
+                 give SupervisedTraining::checkpoint the same epoch, or call launch, which needs only one of them",
                 expected.map_or("unknown".into(), |step| step.to_string()),
                 found.map_or("unknown".into(), |step| step.to_string()),
             )),
@@ -137,15 +137,15 @@ fn load(state: &mut State, record: &LrSchedulerRecord, schedule: &Schedule) -> R
     }
     let other = |what: String| {
         Err(format!(
-            "{what}; name the checkpoint to LearnerBuilder::resume_from, and what to do with LearnerBuilder::on_mismatch"
+            "{what}; pass the checkpoint to LearnerBuilder::resume_from, and choose what to do with LearnerBuilder::on_mismatch"
         ))
     };
     let Some(step) = step else {
-        return other("it is of another scheduler and has no step to go on from".into());
+        return other("another scheduler saved it, without a step to continue from".into());
     };
     if !step.is_of(schedule) {
         return other(format!(
-            "it is of another schedule (saved: {}; now: {schedule})",
+            "it was saved under another schedule (saved: {}; now: {schedule})",
             step.schedule
         ));
     }
@@ -158,7 +158,7 @@ fn load(state: &mut State, record: &LrSchedulerRecord, schedule: &Schedule) -> R
             other("it was trained in other groups".into())
         }
         Some(saved) if saved.place.is_some_and(|place| place.rounds > 0) => {
-            Err("it was saved in mid-epoch, where only LearnerBuilder::launch goes on".into())
+            Err("it was saved in mid-epoch, where only LearnerBuilder::launch can resume".into())
         }
         Some(saved) => {
             let said = state.averages_differ(&saved.averages);
@@ -173,7 +173,7 @@ fn load(state: &mut State, record: &LrSchedulerRecord, schedule: &Schedule) -> R
     }
 }
 
-/// Gives the tag of the update that was stepped just before.
+/// Returns the tag of the update that was stepped just before.
 #[derive(Clone)]
 struct TagOfLast;
 

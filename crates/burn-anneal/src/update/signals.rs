@@ -1,24 +1,24 @@
-//! What is known of an update on its devices, and the one read of it.
+//! The signals of an update on its devices, and reading them at once.
 
 use anneal_control::Observation;
 use burn::tensor::{FloatDType, Tensor};
 
-/// What was measured of an update. Nothing of it is on the host yet.
+/// The measurements of an update, still on the devices.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signals {
     /// ‖g‖₂, unscaled.
     pub norm: Option<Tensor<1>>,
     /// ‖g‖₁, unscaled.
     pub l1: Option<Tensor<1>>,
-    /// g·g′ with the gradient of the update before.
+    /// g·g′ with the gradient of the previous update.
     pub dot: Option<Tensor<1>>,
-    /// Of each batch.
+    /// The loss of each batch.
     pub losses: Vec<Tensor<1>>,
-    /// ‖g‖₂ of each batch, scaled; none where batches may differ in their items.
+    /// ‖g‖₂ of each batch, scaled; empty if batches may have different sizes.
     pub batch_norms: Vec<Tensor<1>>,
-    /// What the sum over all batches was divided by.
+    /// The divisor of the sum over all batches.
     pub divided_by: f64,
-    /// The largest entry of each batch, scaled.
+    /// The largest gradient entry of each batch, scaled.
     pub largest: Vec<Tensor<1>>,
     /// The mean cosine between pairs of task gradients of each batch that has tasks.
     pub task_cosines: Vec<Tensor<1>>,
@@ -46,7 +46,7 @@ impl Reading {
 }
 
 impl Signals {
-    /// Reads all of it at once; waits for the device where there is anything.
+    /// Reads all signals at once; waits for the device if there are any.
     pub fn read(self) -> Observation {
         let (last_movement, read_before) = match self.last_movement {
             Some(Reading::OnDevice(tensor)) => (Some(*tensor), None),
@@ -87,7 +87,7 @@ impl Signals {
             batch_gradient_norm: of_batches.map(unscaled),
             mean_gradient_norm: of_batches.and(norm).map(of_mean),
             largest_gradient: largest.map(unscaled),
-            // Sums are rounded.
+            // Rounded sums may lie slightly outside.
             task_cosine: task_cosine.map(|cosine| cosine.clamp(-1.0, 1.0)),
             movement,
             last_movement: last_movement.or(read_before),
@@ -102,14 +102,14 @@ pub(crate) fn numbers(tensors: Vec<Tensor<1>>) -> Vec<f64> {
     on_one_device(tensors).map_or(vec![], |read| read.into_data().iter::<f64>().collect())
 }
 
-/// The mean of those that are not NaN; NaN where all are.
+/// The mean of the values that are not NaN; NaN if all are.
 pub(crate) fn known_mean(values: Tensor<1>) -> Tensor<1> {
     let unknown = values.clone().is_nan();
     let known = unknown.clone().bool_not().float().cast(values.dtype());
     values.mask_fill(unknown, 0.0).sum() / known.sum()
 }
 
-/// All of them on the device of the first, in one tensor.
+/// Combines tensors into one, on the device of the first.
 pub(crate) fn on_one_device(tensors: Vec<Tensor<1>>) -> Option<Tensor<1>> {
     let device = tensors.first()?.device();
     let tensors = tensors.into_iter().map(|tensor| tensor.to_device(&device).cast(FloatDType::F32));

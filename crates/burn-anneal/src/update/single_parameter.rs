@@ -1,10 +1,10 @@
-//! One parameter of a model, to show it to an optimizer outside an update.
+//! Shows one parameter of a model to an optimizer outside an update.
 
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 
-/// A module of one parameter, in the place that it has in its model.
+/// A module with one parameter at its path in the model.
 #[derive(Clone, Debug)]
 pub(super) struct SingleParameter<const D: usize> {
     param: Param<Tensor<D>>,
@@ -16,8 +16,8 @@ impl<const D: usize> SingleParameter<D> {
         Self { param: Param::initialized(id, shown), path }
     }
 
-    /// Lets the optimizer make a step with it, in which a [`Scope`](super::context::Scope) says that nothing is to be
-    /// updated. A gradient of one element is enough for that; optimizers that no scope reaches need one of its `shape`.
+    /// Lets the optimizer make a step with it inside a [`Scope`](super::context::Scope) that prevents the update. A
+    /// gradient of one element is enough then; optimizers that ignore the scope need a gradient of its `shape`.
     pub fn show(self, optimizer: &mut ModuleOptimizer, shape: [usize; D]) {
         let device = self.param.base().device().inner();
         let mut gradients = GradientsParams::new();

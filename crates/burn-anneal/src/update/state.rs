@@ -1,4 +1,4 @@
-//! What a run has come to, and how the parts of a learner share it.
+//! The state of a run, and how the parts of a learner share it.
 
 use super::averaging::Points;
 use super::batches::Batches;
@@ -12,13 +12,13 @@ use anneal_schedule::MadeOf;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// The version of what is saved.
+/// The version of the saved state.
 const VERSION: u32 = 2;
 
 /// The name of the controller that caps the rate before gradients overflow; in version 1 it was `rate cap`.
 pub(crate) const OVERFLOW_CAP: &str = "overflow cap";
 
-/// What a run has come to.
+/// The state of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub identity: Identity,
@@ -27,43 +27,43 @@ pub(crate) struct State {
     pub index: Index,
     /// The step that the model is frozen for.
     pub prepared: u64,
-    /// What the last update showed.
+    /// The signals of the last update.
     pub seen: Observation,
-    /// What was decided about it.
+    /// The decision about it.
     pub decision: Decision,
-    /// What was measured of the last update, for controllers that hear late.
+    /// The signals of the last update, for controllers with delayed signals.
     pub unread: Option<Unread>,
     /// How far the last update moved the weights.
     pub last_movement: Option<Reading>,
     pub batches: Batches,
     pub place: Place,
-    /// The updates that were made before the schedule began.
+    /// The updates made before the schedule began.
     pub origin: u64,
-    /// Those of an epoch, where it has a fixed number.
+    /// The updates of an epoch, if their number is fixed.
     pub updates_per_epoch: Option<u64>,
-    /// What epochs are made of.
+    /// The data of an epoch.
     pub made_of: Option<MadeOf>,
-    /// How often the run was begun or resumed: which of two checkpoints is newer, whatever their epochs are.
+    /// The number of times the run was started or resumed; tells which checkpoint is newer, whatever their epochs.
     pub generation: u64,
-    /// The groups that began late and train by now.
+    /// The groups that started late and now train.
     pub thawed: Vec<String>,
-    /// The record that Burn is to load before the first update.
+    /// The record that Burn must load before the first update.
     pub expects_record: Option<Expected>,
-    /// Epochs of which controllers have heard.
+    /// The number of epochs whose metrics controllers got.
     pub epochs_heard: u64,
-    /// Whether somebody was told that the schedule has ended.
+    /// Whether the end of the schedule was reported.
     pub is_past_end: bool,
     /// The averages in words.
     pub averages: Vec<String>,
-    /// What is evaluated in the place of the weights.
+    /// The weights that are evaluated instead of the trained ones.
     pub evaluated: Points,
-    /// The weights that train, since the averages were put in their place.
+    /// The trained weights, after the averages replaced them.
     pub raw: Points,
     pub ledger: Ledger,
     pub failure: Option<Arc<UpdateError>>,
 }
 
-/// What was measured of an update, and read or not.
+/// The measurements of an update, read or not yet.
 #[derive(Clone, Debug)]
 pub(crate) enum Unread {
     Signals(Box<Signals>),
@@ -79,39 +79,39 @@ impl Unread {
     }
 }
 
-/// What a checkpoint must be of to go on here.
+/// The optimizer and groups that a checkpoint must have to resume here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Identity {
-    /// The fingerprint of the groups, where there are some that somebody asked for.
+    /// The fingerprint of the groups, if any were configured.
     pub groups: Option<u64>,
     /// The optimizers by name.
     pub optimizer: String,
 }
 
-/// A record that was named to the builder.
+/// A record that was named in the builder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
     pub epoch: usize,
-    /// `None` where it is that of another scheduler.
+    /// `None` if another scheduler saved it.
     pub step: Option<u64>,
 }
 
-/// Where a run is in its data.
+/// The place of a run in its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Place {
-    /// Epochs that are over.
+    /// Finished epochs.
     pub epochs: u64,
-    /// Updates of the epoch after them.
+    /// Updates of the next epoch.
     pub updates: u64,
-    /// Batches that each device has had of it.
+    /// Batches per device of the next epoch.
     pub rounds: u64,
-    /// Items of the whole run; `None` where nobody counted them.
+    /// Items of the whole run; `None` if they are not counted.
     pub items: Option<u64>,
 }
 
-/// What a checkpoint saves. An entry that is missing takes its default; one that is unknown is an error.
+/// The state saved in a checkpoint. A missing entry takes its default; an unknown one is an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Saved {
@@ -143,7 +143,7 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
-    /// Reads what [`State::save`] wrote.
+    /// Reads the text of [`State::save`].
     pub fn read(text: &str) -> Result<Self, String> {
         let mut saved: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         match saved.version {
@@ -155,9 +155,7 @@ impl Saved {
                 }
             }
             version => {
-                return Err(format!(
-                    "it is of version {version}; this program reads 1 to {VERSION}"
-                ));
+                return Err(format!("it has version {version}; this program reads 1 to {VERSION}"));
             }
         }
         Ok(saved)
@@ -165,7 +163,7 @@ impl Saved {
 }
 
 impl State {
-    /// That of a run that begins.
+    /// The state of a new run.
     pub fn new(identity: Identity, controllers: Controllers, index: Index) -> Self {
         Self {
             identity,
@@ -219,7 +217,7 @@ impl State {
         serde_json::to_string(&saved).unwrap_or_default()
     }
 
-    /// Goes on from a checkpoint.
+    /// Restores the state from a checkpoint.
     pub fn restore(&mut self, saved: Saved) -> Result<(), String> {
         self.controllers.restore(saved.controllers).map_err(|error| error.to_string())?;
         self.clock = saved.clock;
@@ -232,7 +230,7 @@ impl State {
         Ok(())
     }
 
-    /// What is to be said where a checkpoint has other averages.
+    /// The warning if a checkpoint has other averages.
     pub fn averages_differ(&self, saved: &[String]) -> Option<String> {
         let in_words = |averages: &[String]| match averages {
             [] => "no averages".to_string(),
@@ -240,22 +238,22 @@ impl State {
         };
         let what = match (saved, &self.averages[..]) {
             (saved, now) if saved == now => return None,
-            (_, []) => "it is left out",
-            ([], _) => "the average begins with the weights",
+            (_, []) => "it is dropped",
+            ([], _) => "the average starts from the weights",
             _ => {
-                "a parameter whose average is of the same kind goes on with it, any other begins with its weights"
+                "a parameter with an average of the same kind continues it, any other starts from its weights"
             }
         };
         let (saved, now) = (in_words(saved), in_words(&self.averages));
-        Some(format!("average: the checkpoint has {saved}, and the run {now}; {what}"))
+        Some(format!("average: the checkpoint has {saved}, but the run has {now}; {what}"))
     }
 
-    /// Whether there is nothing that a checkpoint would have to say but the step.
+    /// Whether a checkpoint needs to save nothing but the step.
     pub fn keeps_nothing(&self) -> bool {
         self.controllers.is_empty() && self.identity.groups.is_none()
     }
 
-    /// Forgets what was measured, which is of a run before.
+    /// Drops the measurements of an earlier run.
     pub fn forget_measured(&mut self) {
         self.unread = None;
         self.last_movement = None;
@@ -268,17 +266,17 @@ impl State {
     }
 }
 
-/// A state that model and scheduler of one learner share.
+/// A state shared by the model and the scheduler of one learner.
 ///
-/// A clone of the scheduler, as a clone of the learner makes it, has a copy of its own; the model follows the
-/// scheduler whose rates it is given, which tell the slot.
+/// A clone of the scheduler, made by cloning the learner, has its own copy. The model follows the scheduler whose rates
+/// it is given, since they contain the slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     pub number: u32,
     state: Arc<Mutex<State>>,
 }
 
-/// All slots that are in use, by their numbers.
+/// All slots in use, by number.
 static SLOTS: Mutex<Vec<Weak<Mutex<State>>>> = Mutex::new(vec![]);
 
 impl Slot {

@@ -1,4 +1,4 @@
-//! An optimizer that treats each parameter as the update that runs says.
+//! An optimizer that follows the settings of the current update for each parameter.
 
 use super::apply::{self, Outcome};
 use super::average::Averaged;
@@ -12,14 +12,14 @@ use burn::tensor::{Device, Tensor};
 
 /// Wraps an optimizer so that each parameter has its group's rate and decay.
 ///
-/// Burn tells an optimizer neither the name nor the id of the parameter, only its state. So the state
-/// says which parameter it is of: one that is new is registered by [`Index`](super::index::Index), and Burn's record
-/// has the id in the name of each of its entries. The record is that of the wrapped optimizer, and has the last
-/// gradient besides where a controller compares gradients, and the average where there is one.
+/// Burn passes an optimizer neither the name nor the id of the parameter, only its state. So the state stores which
+/// parameter it belongs to: [`Index`](super::index::Index) registers new parameters, and Burn's record has the id in
+/// the names of its entries. The record is that of the wrapped optimizer, plus the last gradient if a controller
+/// compares gradients, and the average if there is one.
 #[derive(Clone)]
 pub(crate) struct Steered<O> {
     inner: O,
-    /// Whether the optimizer itself says what is evaluated, and decays.
+    /// Whether the optimizer itself decays weights and decides which are evaluated.
     evaluates: bool,
 }
 
@@ -29,12 +29,12 @@ impl<O: Optimizer> Steered<O> {
     }
 }
 
-/// The state of one parameter, and which parameter that is.
+/// The state of one parameter, and its owner.
 #[derive(Clone)]
 pub(crate) struct SteeredState<S> {
     of: Owner,
     inner: Option<S>,
-    /// The gradient of the last update, where it is kept.
+    /// The gradient of the last update, if it is kept.
     gradient: Option<Tensor<1>>,
     average: Option<Averaged>,
 }
@@ -102,7 +102,7 @@ impl<O: Optimizer> Optimizer for Steered<O> {
                 if let Some(average) = &average {
                     evaluate_at(average.evaluated());
                 }
-                // It leaves the parameter as it is, and has the last word.
+                // The inner optimizer leaves the parameter unchanged, and its report overrides the average.
                 let (tensor, inner) = match self.evaluates {
                     true => self.inner.step(rate, tensor, gradient, inner),
                     false => (tensor, inner),

@@ -1,4 +1,4 @@
-//! Tensors by parameter, and what is asked of them.
+//! Tensors by parameter, and operations on them.
 
 use super::measure::Sum;
 use super::signals::numbers;
@@ -19,7 +19,7 @@ impl ByParameter {
             to: ByParameter,
         }
         impl ModuleVisitor for Take {
-            // A parameter that the module holds twice has one gradient.
+            // A parameter that the module holds twice has only one gradient.
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
                 if let Some((gradient, _)) = self.from.remove::<D>(param.id) {
                     self.to.0.push((param.id, flat(gradient)));
@@ -52,7 +52,7 @@ impl ByParameter {
         copy.to
     }
 
-    /// The weights of a module that `are_wanted`, as they are stored.
+    /// The stored weights of a module that `are_wanted`.
     pub fn weights<M: Module>(module: &M, are_wanted: impl Fn(ParamId, bool) -> bool) -> Self {
         struct Weights<F> {
             are_wanted: F,
@@ -78,17 +78,17 @@ impl ByParameter {
         weights.to
     }
 
-    /// Changes each.
+    /// Changes each tensor.
     pub fn map(self, mut change: impl FnMut(Tensor<1>) -> Tensor<1>) -> Self {
         self.map_each(|_, tensor| change(tensor))
     }
 
-    /// Changes each, by its parameter.
+    /// Changes each tensor by its parameter.
     pub fn map_each(self, mut change: impl FnMut(ParamId, Tensor<1>) -> Tensor<1>) -> Self {
         self.0.into_iter().map(|(id, tensor)| (id, change(id, tensor))).collect()
     }
 
-    /// Each times a number.
+    /// Multiplies each by a number.
     pub fn times(self, factor: f64) -> Self {
         if factor == 1.0 {
             return self;
@@ -99,15 +99,15 @@ impl ByParameter {
         })
     }
 
-    /// Those with their parameters.
+    /// The tensors with their parameters.
     pub fn iter(&self) -> impl Iterator<Item = &(ParamId, Tensor<1>)> {
         self.0.iter()
     }
 
-    /// What another has of the same parameter besides.
+    /// Pairs of tensors that both have for the same parameter.
     pub fn pairs(self, other: Self) -> impl Iterator<Item = (Tensor<1>, Tensor<1>)> {
         self.0.into_iter().enumerate().filter_map(move |(i, (id, tensor))| {
-            // Both are mostly of the same parameters, in the same order.
+            // Both usually have the same parameters in the same order.
             let at = match other.0.get(i) {
                 Some((of, _)) if *of == id => i,
                 _ => other.0.iter().position(|(of, _)| *of == id)?,
@@ -116,7 +116,7 @@ impl ByParameter {
         })
     }
 
-    /// What both have of the same parameters.
+    /// Keeps only the parameters that both have.
     pub fn shared(&self, other: &Self) -> (Self, Self) {
         let of = |one: &Self, other: &Self| {
             let ids: HashSet<ParamId> = other.0.iter().map(|(id, _)| *id).collect();
@@ -141,7 +141,7 @@ impl ByParameter {
         self
     }
 
-    /// Each in the precision of its parameter.
+    /// Casts each to the precision of its parameter.
     pub fn into_stored<M: Module>(self, module: &M) -> Self {
         let weights = Self::weights(module, |_, trains| trains).0.into_iter();
         let dtypes: HashMap<ParamId, DType> =
@@ -153,7 +153,7 @@ impl ByParameter {
         Self(self.0.into_iter().map(cast).collect())
     }
 
-    /// The sum of products with what another has of the same parameters, in f32 at least.
+    /// The sum of products over the shared parameters, in at least f32.
     pub fn dot(self, other: Self) -> Option<Tensor<1>> {
         let product = |(one, other): (Tensor<1>, Tensor<1>)| {
             let (one, other) = (in_f32(one), in_f32(other));
@@ -167,7 +167,7 @@ impl ByParameter {
         self.0.is_empty()
     }
 
-    /// A number of each, in f32 at least, on the device of the first.
+    /// One number for each tensor, in at least f32, on the device of the first.
     fn each(&self, of: impl Fn(Tensor<1>) -> Tensor<1>) -> Option<Tensor<1>> {
         let mut all: Vec<Tensor<1>> = vec![];
         for (_, tensor) in self.0.iter().filter(|(_, tensor)| tensor.shape().num_elements() > 0) {
@@ -180,12 +180,12 @@ impl ByParameter {
         (!all.is_empty()).then(|| Tensor::cat(all, 0))
     }
 
-    /// ‖·‖₂ of all together.
+    /// ‖·‖₂ of all tensors together.
     pub fn norm(&self) -> Option<Tensor<1>> {
         Some(self.each(|tensor| tensor.square().sum())?.sum().sqrt())
     }
 
-    /// ‖·‖₁ of all together.
+    /// ‖·‖₁ of all tensors together.
     pub fn l1(&self) -> Option<Tensor<1>> {
         Some(self.each(|tensor| tensor.abs().sum())?.sum())
     }
@@ -195,7 +195,7 @@ impl ByParameter {
         Some(self.each(Tensor::max_abs)?.max())
     }
 
-    /// ‖a − b‖_∞ to what another has of the same parameters.
+    /// ‖a − b‖_∞ over the shared parameters.
     pub fn difference(self, other: Self) -> Option<Tensor<1>> {
         let filled = |(one, _): &(Tensor<1>, _)| one.shape().num_elements() > 0;
         let found = self.pairs(other).filter(filled).map(|(one, other)| {
@@ -206,7 +206,7 @@ impl ByParameter {
         (!found.is_empty()).then(|| Tensor::cat(found, 0).max())
     }
 
-    /// ‖a − b‖₂ to what another has of the same parameters.
+    /// ‖a − b‖₂ over the shared parameters.
     pub fn distance(self, other: Self) -> Option<Tensor<1>> {
         let mut sum = Sum::default();
         for (before, after) in self.pairs(other) {
@@ -217,12 +217,12 @@ impl ByParameter {
         sum.root()
     }
 
-    /// As gradients of the module's parameters, on the devices where they are.
+    /// Converts to gradients of the module's parameters, on their current devices.
     pub fn into_single<M: Module>(self, module: &M) -> GradientsParams {
         self.into_slots(module, &[]).remove(0)
     }
 
-    /// As gradients of the module's parameters: of one device, or each in the slot of its own.
+    /// Converts to gradients of the module's parameters, of one device or each in the slot of its device.
     pub fn into_gradients<M: Module>(
         self,
         module: &M,
@@ -265,7 +265,7 @@ impl FromIterator<(ParamId, Tensor<1>)> for ByParameter {
     }
 }
 
-/// The largest absolute entry of each parameter that is no quantized one, in one read.
+/// The largest absolute entry of each parameter that is not quantized, in one read.
 pub(crate) fn largest_entries<M: Module>(module: &M) -> Vec<(ParamId, f64)> {
     let weights = ByParameter::weights(module, |_, _| true);
     let filled = weights.0.into_iter().filter(|(_, weight)| weight.shape().num_elements() > 0);
@@ -299,13 +299,13 @@ pub(crate) fn half_parameters<M: Module>(module: &M) -> HashSet<ParamId> {
     weights.0.into_iter().filter(|(_, weight)| is_half(weight.dtype())).map(|(id, _)| id).collect()
 }
 
-/// All entries in a row.
+/// Flattens a tensor.
 pub(crate) fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     let elements = tensor.shape().num_elements();
     tensor.reshape([elements])
 }
 
-/// Gradients of half precision in f32, where sums of them do not overflow.
+/// Casts half-precision gradients to f32, so that their sums do not overflow.
 pub(crate) fn in_f32_gradients<M: Module>(
     module: &M,
     gradients: GradientsParams,
@@ -313,12 +313,12 @@ pub(crate) fn in_f32_gradients<M: Module>(
     ByParameter::gradients(module, gradients.into()).map(in_f32).into_single(module)
 }
 
-/// Whether numbers of this type are those of half precision.
+/// Whether this type is half precision.
 pub(crate) fn is_half(dtype: DType) -> bool {
     matches!(dtype, DType::F16 | DType::BF16)
 }
 
-/// In f32 at least.
+/// Casts half precision to f32.
 pub(crate) fn in_f32<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     if is_half(tensor.dtype()) { tensor.cast(FloatDType::F32) } else { tensor }
 }

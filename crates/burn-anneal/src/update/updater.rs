@@ -1,4 +1,4 @@
-//! What Burn's learner and a loop of one's own have in common: passes, and updates with their failures.
+//! The common part of Burn's learner and custom loops: passes, updates and their failures.
 
 use super::Tag;
 use super::averaging::{Points, Taken};
@@ -22,16 +22,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Makes the updates of a model: the parts of [`Annealed`](crate::Annealed) and of
-/// [`TrainingLoop`](crate::TrainingLoop) that are the same.
+/// Makes the updates of a model: the common part of [`Annealed`](crate::Annealed) and
+/// [`TrainingLoop`](crate::TrainingLoop).
 pub(crate) struct Updater {
     pub monitor: Monitor,
-    /// Which clone of the model it is in: Burn clones a model for each worker, in the order of the devices.
+    /// The number of its clone of the model: Burn clones a model for each worker, in the order of the devices.
     lane: u64,
     clones: AtomicU64,
-    /// Whether the model may have other parameter ids than it had at the last update.
+    /// Whether the parameter ids of the model may have changed since the last update.
     pub expects_ids: bool,
-    /// What is pruned.
+    /// The pruned weights.
     pub mask: PruningMask,
 }
 
@@ -47,13 +47,13 @@ impl Clone for Updater {
     }
 }
 
-/// How a model is updated and passed, by those who know its type.
+/// How to update and pass a model, from callers that know its type.
 pub(crate) struct How<'a, M> {
     /// Runs the optimizer.
     pub optimize: &'a Optimize<'a, M>,
-    /// Passes a batch again.
+    /// Repeats the pass of a batch.
     pub again: Option<&'a PassAgain<'a, M>>,
-    /// Whether somebody else holds the model anyway, so that keeping it costs nothing.
+    /// Whether the caller holds the model anyway, so that keeping it costs nothing.
     pub is_shared: bool,
 }
 
@@ -62,7 +62,7 @@ pub(crate) type Optimize<'a, M> =
 pub(crate) type PassAgain<'a, M> =
     dyn Fn(&M, Option<Box<dyn Any + Send>>) -> Option<GradientsParams> + 'a;
 
-/// A model that was not updated, and why.
+/// A model that was not updated, and the error.
 pub(crate) struct Failed<M> {
     pub model: M,
     pub error: Arc<UpdateError>,
@@ -79,7 +79,7 @@ impl Updater {
         }
     }
 
-    /// For a copy of the model that goes its own way: it shares nothing, is not logged, and tells nobody.
+    /// The updater of an independent copy of the model, without shared state, log or reports.
     pub fn detached(&self) -> Self {
         let slot = self.monitor.slot().detached();
         let monitor = Monitor::new(Arc::new(self.plan().detached()), slot);
@@ -96,8 +96,8 @@ impl Updater {
         &self.monitor.plan
     }
 
-    /// Runs a forward and a backward pass at the scale of the next update. Gradients come scaled, and those of
-    /// half precision in f32, to be summed.
+    /// Runs a forward and a backward pass at the scale of the next update. The gradients stay scaled; half-precision
+    /// gradients are cast to f32 for summing.
     pub fn pass<M: Module, I: 'static, O: 'static>(
         &self,
         model: &M,
@@ -153,7 +153,8 @@ impl Updater {
         TrainOutput { grads, item: output }
     }
 
-    /// Casts the inputs, where they are to be, and runs the pass. Where it fails over their types, it is told what that is.
+    /// Casts the inputs if configured, and runs the pass. If it fails because of their types, the error names the input
+    /// type.
     pub fn run<I: 'static, O>(&self, item: I, run: impl FnOnce(I) -> O) -> O {
         let Some(casts) = &self.plan().cast_inputs else { return run(item) };
         let item = casts.cast(item);
@@ -169,7 +170,7 @@ impl Updater {
         })
     }
 
-    /// The model that is validated, in its `valid()` form: with the averages, unless the raw weights are asked for.
+    /// The model to validate, in its `valid()` form, with the averages unless the raw weights are selected.
     pub fn valid<M: Module>(&self, model: &M, statistics: Option<&Recompute<M>>) -> M {
         match self.plan().averaging.weights {
             Weights::Average => self.averaged(model, statistics),
@@ -177,9 +178,9 @@ impl Updater {
         }
     }
 
-    /// The model with the averages, pruned where the model is, in its `valid()` form.
+    /// The model with the averages, pruned like the model, in its `valid()` form.
     pub fn averaged<M: Module>(&self, model: &M, statistics: Option<&Recompute<M>>) -> M {
-        // Running statistics are those of all passes in the `valid()` form only.
+        // Only the `valid()` form has the running statistics of all passes.
         let model = model.valid();
         let evaluated = {
             let slot = self.monitor.slot();
@@ -197,7 +198,7 @@ impl Updater {
         })
     }
 
-    /// Ends an epoch of Burn's own loop, where its validation begins.
+    /// Ends an epoch of Burn's own loop, when its validation starts.
     pub fn validates(&self) {
         let Some(run) = self.plan().expects else { return };
         let slot = self.monitor.slot();
@@ -218,7 +219,7 @@ impl Updater {
         self.monitor.flush();
     }
 
-    /// Why this update may not be made: the log, or what Burn's loop shows of it that the run does not say.
+    /// The error if this update must not be made: a failed log, or a Burn loop that does not match the run.
     fn contradiction(&self, state: &State, number: u64, batches: u64) -> Option<UpdateError> {
         if let Some(log) = &self.plan().log
             && let Some(reason) = log.error()
@@ -234,13 +235,13 @@ impl Updater {
         if let Some(expected) = state.expects_record {
             return Some(UpdateError::NotLoaded { epoch: expected.epoch });
         }
-        // None at all are gradients that somebody made without a pass.
+        // Without batches, the gradients were made without a pass.
         let expected = run.expects(state.place.updates, batches).err().filter(|_| batches > 0)?;
         Some(UpdateError::OtherBatches { update: number, found: batches, expected })
     }
 
-    /// An epoch that is over and that nobody told controllers of. In a loop of one's own it may be told of less often; one
-    /// that has saved an epoch, or come to half of its run, and never told of any has forgotten to.
+    /// A finished epoch that controllers did not hear of. A custom loop may report epochs less often, but if it has
+    /// saved an epoch or made half of its run without any report, it has forgotten to.
     fn unheard_epoch(&self, state: &State, number: u64) -> Option<u64> {
         let epochs = state.place.epochs;
         if self.plan().expects.is_some() {
@@ -254,7 +255,7 @@ impl Updater {
         (state.epochs_heard == 0 && is_late).then_some(epochs.max(1))
     }
 
-    /// Makes an update, and the model ready for the next.
+    /// Makes an update, and prepares the model for the next.
     pub fn update<M: Module>(
         &mut self,
         model: M,
@@ -271,7 +272,7 @@ impl Updater {
             let error = fail(self.plan(), &mut slot.lock(), UpdateError::Foreign);
             return Err(Failed { model, error });
         };
-        // Where the batches went; Burn clones the scheduler alone to load a record.
+        // The slot that got the batches; to load a record, Burn clones only the scheduler.
         let batches = self.monitor.slot().lock().batches.take();
         self.monitor.follow(slot.clone());
         let mut state = slot.lock();
@@ -301,7 +302,7 @@ impl Updater {
         let keeps = how.is_shared || !state.controllers.is_empty();
         let before = keeps.then(|| model.clone());
         if plan.averaging.by_optimizer {
-            // It holds the tensors that the optimizer is to change.
+            // It holds the tensors that the optimizer changes.
             state.evaluated = Points::default();
         }
         let mut update = Update { plan, state: &mut state, number, step, optimizer, how };
@@ -324,7 +325,7 @@ impl Updater {
     }
 }
 
-/// Takes the weights after an update into the averages.
+/// Adds the weights after an update to the averages.
 fn average<M: Module>(
     plan: &Plan,
     state: &mut State,
@@ -333,13 +334,13 @@ fn average<M: Module>(
     optimizer: &mut ModuleOptimizer,
 ) {
     if plan.averaging.is_due(taken) {
-        // So that nobody else holds the averages, which can then be changed in place.
+        // With no other owner, the averages can be changed in place.
         state.evaluated = Points::default();
         state.evaluated = plan.averaging.take(taken, model, optimizer);
     }
 }
 
-/// Writes a snapshot where one is due: after the last update of a cycle or every so often, and after that of the run.
+/// Writes a snapshot if one is due: after the last update of a cycle or at intervals, and after the last of the run.
 fn snapshot<M: Module>(
     plan: &Plan,
     state: &State,
@@ -350,14 +351,14 @@ fn snapshot<M: Module>(
     let Some(writer) = &plan.snapshots else { return Ok(()) };
     let schedule = plan.groups.schedule();
     let is_last = schedule.length().is_some_and(|length| number + 1 == state.origin + length);
-    // A schedule that waits while updates are skipped ends its cycle with the one that is made.
+    // A schedule that waits for skipped updates ends its cycle with the next update made.
     let ends_cycle = || schedule.ends_cycle(step) && state.clock.next_step() > step;
     if !is_last && !writer.is_due(number).unwrap_or_else(ends_cycle) {
         return Ok(());
     }
     let model = match plan.is_half {
         true => with_master_weights(model.clone(), optimizer.to_record()).valid(),
-        // Running statistics are those of all passes in the `valid()` form only.
+        // Only the `valid()` form has the running statistics of all passes.
         false => model.valid(),
     };
     let model = match plan.averaging.weights {
@@ -365,7 +366,7 @@ fn snapshot<M: Module>(
         Weights::Raw => model,
     };
     writer.write(number, model.into_record())?;
-    // Nobody may hear of what goes wrong later.
+    // A later error might not be reported.
     if is_last { writer.wait() } else { Ok(()) }
 }
 
@@ -382,7 +383,7 @@ pub(crate) fn step_optimizer<M: Module>(
     }
 }
 
-/// What somebody panicked with.
+/// The message of a panic.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or("a panic".into())
@@ -398,7 +399,7 @@ pub(crate) fn fail(plan: &Plan, state: &mut State, error: UpdateError) -> Arc<Up
     error
 }
 
-/// Burn's errors have no place for one of ours but this.
+/// Wraps an error of this crate in Burn's error type, as text.
 pub(crate) fn in_words(error: &UpdateError) -> burn::train::TrainingError {
     let failure = burn::train::train::WorkerFailure { device_id: 0, message: error.to_string() };
     burn::train::TrainingError::Workers(vec![failure])

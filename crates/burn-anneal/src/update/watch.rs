@@ -1,4 +1,4 @@
-//! A run from outside, before, while and after it trains.
+//! Watches a run from outside, before, during and after training.
 
 use super::error::UpdateError;
 use super::monitor::{Monitor, Monitored};
@@ -6,8 +6,8 @@ use crate::groups::Explanation;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// A run that [`launch`](crate::LearnerBuilder::launch) trains, as others see it: from another thread while it trains,
-/// and after it. Of a run that has not begun nothing is known.
+/// Watches a run of [`launch`](crate::LearnerBuilder::launch), from another thread during training, and after it.
+/// Before the run starts, nothing is known.
 ///
 /// Made by [`LearnerBuilder::watch`](crate::LearnerBuilder::watch); clones watch the same run.
 ///
@@ -35,9 +35,9 @@ impl Watch {
         Self(Arc::new(OnceLock::from(monitor)))
     }
 
-    /// The run begins.
+    /// Starts watching the run.
     pub(crate) fn begin(&self, monitor: &Monitor) {
-        // A builder begins one run.
+        // A builder starts only one run.
         let _ = self.0.set(monitor.clone());
     }
 
@@ -45,17 +45,17 @@ impl Watch {
         self.0.get()
     }
 
-    /// All that can be asked of it; `None` before it begins.
+    /// The run; `None` before it starts.
     pub fn run(&self) -> Option<&impl Monitored> {
         self.0.get()
     }
 
-    /// As [`Monitored::explain`].
+    /// Like [`Monitored::explain`].
     pub fn explain(&self) -> Option<Explanation> {
         Some(self.run()?.explain())
     }
 
-    /// As [`Monitored::failure`].
+    /// Like [`Monitored::failure`].
     pub fn failure(&self) -> Option<Arc<UpdateError>> {
         self.run()?.failure()
     }

@@ -1,4 +1,4 @@
-//! Hyperparameters from observations.
+//! Fits hyperparameters to observations.
 
 use super::{GaussianProcess, Kernel, check_observations};
 use crate::OutOfRange;
@@ -10,7 +10,7 @@ struct Gamma {
 }
 
 impl Gamma {
-    /// The logarithm of its density at e^θ, but for a constant, and the derivative by θ.
+    /// The logarithm of its density at e^θ, up to a constant, and its derivative with respect to θ.
     fn log_density(&self, theta: f64) -> (f64, f64) {
         let (slope, x) = (self.shape - 1.0, theta.exp());
         (slope * theta - self.rate * x, slope - self.rate * x)
@@ -21,32 +21,34 @@ const VARIANCE: Gamma = Gamma { shape: 2.0, rate: 1.0 };
 const LENGTH_SCALE: Gamma = Gamma { shape: 3.0, rate: 6.0 };
 const NOISE: Gamma = Gamma { shape: 1.1, rate: 30.0 };
 
-/// Where the ascent may begin: one length scale for all dimensions, and the noise, with a variance of 1. Values can be
-/// read as a function that moves much, or as one that moves little under noise.
+/// Starting points of the ascent: one length scale for all dimensions, and the noise, with a variance of 1.
+/// Values can be read as a function that varies fast, or as a slow one with noise.
 const LENGTH_SCALES: [f64; 5] = [0.05, 0.1, 0.2, 0.5, 1.0];
 const NOISES: [f64; 4] = [1e-4, 1e-2, 0.1, 0.3];
 
-/// The bounds of the variance, of the length scales and of the noise.
+/// The bounds of the variance, the length scales and the noise.
 const BOUNDS: [(f64, f64); 3] = [(1e-3, 1e3), (0.05, 1e2), (1e-6, 10.0)];
 
 const STEPS: usize = 30;
 
 impl GaussianProcess {
-    /// The process whose hyperparameters are likeliest after values y at the places x; for places in the unit cube and
-    /// values of mean 0 and variance 1. Each dimension has a length scale of its own.
+    /// The process with the most probable hyperparameters after values y at the places x, for places in the
+    /// unit cube and values of mean 0 and variance 1. Each dimension has its own length scale.
     ///
     /// ```text
     /// maximize  ln p(y) + ln Gamma(variance; 2, 1) + Σ_j ln Gamma(l_j; 3, 6) + ln Gamma(noise; 1.1, 30)
     /// ```
     ///
-    /// with the variance in [10⁻³, 10³], each l in [0.05, 100] and the noise in [10⁻⁶, 10]; the gammas are given by
-    /// shape and rate. The ascent is Rprop on their logarithms, from the best of 20 starts: nothing in it is random.
+    /// with the variance in [10⁻³, 10³], each l in [0.05, 100] and the noise in [10⁻⁶, 10]; the gammas are
+    /// given by shape and rate. The ascent is Rprop on their logarithms, from the best of 20 starts: it is
+    /// deterministic.
     ///
-    /// Sources: the prior of the length scales is that of BoTorch's `SingleTaskGP` before 0.12, the two others are those
-    /// of Optuna's `GPSampler`; Blum and Riedmiller 2013 for Rprop.
+    /// Sources: the prior of the length scales is that of BoTorch's `SingleTaskGP` before 0.12, the other two
+    /// are those of Optuna's `GPSampler`; Blum and Riedmiller 2013 for Rprop.
     ///
     /// # Errors
-    /// As many y as x missing, places without an equal number of coordinates, or a number that is not finite.
+    /// Different numbers of x and y, places with different numbers of coordinates, or a number that is not
+    /// finite.
     ///
     /// ```
     /// use anneal_plan::{GaussianProcess, Kernel};
@@ -86,8 +88,8 @@ impl GaussianProcess {
         Self { kernel, variance: theta[0].exp(), length_scales, noise: theta[last].exp() }
     }
 
-    /// Goes on from these hyperparameters by iRprop⁻: each logarithm has a step of its own, which grows while the sign of
-    /// its slope stays, and is halved where it changes.
+    /// Continues from these hyperparameters by iRprop⁻: each logarithm has its own step, which grows while
+    /// the sign of its slope stays, and is halved when it changes.
     pub(crate) fn refit(self, x: &[Vec<f64>], y: &[f64]) -> Result<Self, OutOfRange> {
         let mut theta = self.logarithms();
         let mut sizes = vec![0.2; theta.len()];
@@ -127,12 +129,12 @@ impl GaussianProcess {
     }
 }
 
-/// Which of the three a logarithm is: variance, length scale or noise.
+/// The kind of a logarithm: variance, length scale or noise.
 fn role(i: usize, count: usize) -> usize {
     if i == 0 { 0 } else { 1 + usize::from(i == count - 1) }
 }
 
-/// The logarithm of the prior density, but for a constant, and its gradient.
+/// The logarithm of the prior density, up to a constant, and its gradient.
 fn log_prior(theta: &[f64]) -> (f64, Vec<f64>) {
     let of = |(i, theta_i): (usize, &f64)| {
         [VARIANCE, LENGTH_SCALE, NOISE][role(i, theta.len())].log_density(*theta_i)

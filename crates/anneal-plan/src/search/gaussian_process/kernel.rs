@@ -1,4 +1,4 @@
-//! How alike a function is at two places.
+//! The covariance of a function between two places.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Kernel {
     /// e^(−r²/2): functions with all derivatives.
     Rbf,
-    /// (1 + √5 r + 5r²/3) e^(−√5 r): functions with two derivatives, as losses are nearer to.
+    /// (1 + √5 r + 5r²/3) e^(−√5 r): functions with two derivatives, which losses resemble more.
     #[default]
     Matern52,
 }
@@ -26,7 +26,8 @@ impl Kernel {
         }
     }
 
-    /// Its derivative by ln l, for a length scale l whose axis has the share s of r², is s times this.
+    /// Its derivative with respect to ln l, for a length scale l whose axis has the share s of r², is s times
+    /// this.
     pub(super) fn slope(self, square: f64) -> f64 {
         match self {
             Self::Rbf => (-0.5 * square).exp(),

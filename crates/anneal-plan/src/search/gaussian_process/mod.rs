@@ -1,4 +1,4 @@
-//! A probability over functions, and what observations leave of it.
+//! Gaussian process regression.
 
 mod fit;
 mod kernel;
@@ -13,7 +13,7 @@ use crate::OutOfRange;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
-/// A Gaussian process with mean 0: a prior over functions, of which noisy values are observed.
+/// A Gaussian process with mean 0: a prior over functions, observed through noisy values.
 ///
 /// ```text
 /// cov(f(x), f(x')) = variance · k(r),   r² = Σ_j ((x_j − x'_j) / l_j)²
@@ -29,11 +29,11 @@ use serde::{Deserialize, Serialize};
 /// | `length_scales` l: one for all dimensions, or one for each | finite, above 0 |
 /// | `noise`: the variance of one value | 0 by default; finite, at least 0 |
 ///
-/// Where rounding leaves K + noise·I without a Cholesky factor, a jitter is added to its diagonal: the least power of
-/// ten from 10⁻¹⁰ to 10⁻⁴ of the variance that gives one. The work is O(n³) for n observations.
+/// If rounding leaves K + noise·I without a Cholesky factor, a jitter is added to its diagonal: the smallest
+/// power of ten from 10⁻¹⁰ to 10⁻⁴ of the variance that gives one. The cost is O(n³) for n observations.
 ///
 /// Source: Rasmussen and Williams 2006, algorithm 2.1; scikit-learn's `GaussianProcessRegressor` with fixed
-/// hyperparameters, `noise` its `alpha`.
+/// hyperparameters and `noise` as its `alpha`.
 ///
 /// ```
 /// use anneal_plan::{GaussianProcess, Kernel};
@@ -57,12 +57,12 @@ pub struct GaussianProcess {
 }
 
 impl GaussianProcess {
-    /// A prior whose values are observed without noise.
+    /// A prior with noise-free observations.
     pub fn new(kernel: Kernel, variance: f64, length_scales: Vec<f64>) -> Self {
         Self { kernel, variance, length_scales, noise: 0.0 }
     }
 
-    /// Values have a noise of this variance.
+    /// Sets the variance of the observation noise.
     #[must_use]
     pub fn noise(self, noise: f64) -> Self {
         Self { noise, ..self }
@@ -73,16 +73,16 @@ impl GaussianProcess {
         &self.length_scales
     }
 
-    /// The variance of the function, and that of the noise.
+    /// The variance of the function, and of the noise.
     pub fn variances(&self) -> (f64, f64) {
         (self.variance, self.noise)
     }
 
-    /// What is known of the function after it had the values y at the places x.
+    /// The posterior after observing the values y at the places x.
     ///
     /// # Errors
-    /// A field outside its range, as many y as x missing, a place without a coordinate for each length scale, a number
-    /// that is not finite, or a covariance without a Cholesky factor.
+    /// A field outside its range, different numbers of x and y, a place without a coordinate for each length
+    /// scale, a number that is not finite, or a covariance without a Cholesky factor.
     pub fn observe(&self, x: &[Vec<f64>], y: &[f64]) -> Result<Posterior, OutOfRange> {
         self.check()?;
         let dimensions = x.first().map_or(1, Vec::len);
@@ -107,7 +107,7 @@ impl GaussianProcess {
         )
     }
 
-    /// The squared distance between two places in a dimension, in length scales.
+    /// The squared distance between two places in one dimension, in length scales.
     fn square(&self, dimension: usize, a: f64, b: f64) -> f64 {
         let scale = self.length_scales[if self.length_scales.len() == 1 { 0 } else { dimension }];
         ((a - b) / scale).powi(2)
@@ -136,7 +136,8 @@ impl GaussianProcess {
     }
 }
 
-/// That there is a finite value for each place, and all places have as many coordinates, all finite.
+/// Checks that there is a finite value for each place, and that all places have equally many coordinates, all
+/// finite.
 fn check_observations(x: &[Vec<f64>], y: &[f64]) -> Result<(), OutOfRange> {
     OutOfRange::require("y", y.len(), y.len() == x.len(), format!("as many as x, {}", x.len()))?;
     let dimensions = x.first().map_or(1, Vec::len);

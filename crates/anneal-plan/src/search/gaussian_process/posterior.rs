@@ -1,21 +1,21 @@
-//! What observations leave of a prior.
+//! The posterior after observations.
 
 use super::GaussianProcess;
 use crate::OutOfRange;
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use std::f64::consts::TAU;
 
-/// What a [`GaussianProcess`] says of its function at a place.
+/// The prediction of a [`GaussianProcess`] at a place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Prediction {
-    /// The mean, and the median, of what the function may be.
+    /// The mean (and median) of the function.
     pub mean: f64,
-    /// The standard deviation of the function, without the noise of a value.
+    /// The standard deviation of the function, without observation noise.
     pub std: f64,
 }
 
-/// A [`GaussianProcess`] and what was observed of its function.
+/// A [`GaussianProcess`] conditioned on observations.
 #[derive(Clone, Debug)]
 pub struct Posterior {
     process: GaussianProcess,
@@ -38,20 +38,20 @@ impl Posterior {
         Ok(Self { process, x, y, factor, weights })
     }
 
-    /// The process whose function was observed.
+    /// The process that was observed.
     pub fn process(&self) -> &GaussianProcess {
         &self.process
     }
 
-    /// Where the function was observed, and the values there.
+    /// The places and values of the observations.
     pub fn observations(&self) -> (&[Vec<f64>], &[f64]) {
         (&self.x, self.y.as_slice())
     }
 
-    /// What is known of the function at a place.
+    /// Predicts the function at a place.
     ///
     /// # Errors
-    /// The place has not as many coordinates as those observed, or one that is not finite.
+    /// A place with a different number of coordinates than those observed, or with one that is not finite.
     pub fn predict(&self, place: &[f64]) -> Result<Prediction, OutOfRange> {
         let scales = self.process.length_scales.len();
         // A single length scale without observations fits any place.
@@ -65,7 +65,7 @@ impl Posterior {
         Ok(self.at(place))
     }
 
-    /// [`predict`](Self::predict), at a place of which the coordinates are known to be right.
+    /// [`predict`](Self::predict) at a place whose coordinates are known to be valid.
     pub(crate) fn at(&self, place: &[f64]) -> Prediction {
         let covariances = self.x.iter().map(|x| self.process.covariance(x, place));
         let mut k = DVector::from_iterator(self.x.len(), covariances);
@@ -76,14 +76,14 @@ impl Posterior {
         Prediction { mean, std: variance.max(0.0).sqrt() }
     }
 
-    /// The logarithm of the density of the values observed.
+    /// The logarithm of the density of the observed values.
     pub fn log_marginal_likelihood(&self) -> f64 {
         let n = self.x.len();
         let log_determinant: f64 = (0..n).map(|i| 2.0 * self.factor.l_dirty()[(i, i)].ln()).sum();
         -0.5 * (self.y.dot(&self.weights) + log_determinant + n as f64 * TAU.ln())
     }
 
-    /// Its derivatives by ln `variance`, by each ln l and by ln `noise`.
+    /// Its derivatives with respect to ln `variance`, each ln l and ln `noise`.
     ///
     /// ```text
     /// ½ tr((wwᵀ − (K + noise·I)⁻¹) dK/dθ)      w = (K + noise·I)⁻¹ y
@@ -111,7 +111,7 @@ impl Posterior {
         gradient
     }
 
-    /// With further places whose values are as expected: the mean stays, and is surer near them.
+    /// Adds places with their expected values: the mean stays, and is more certain near them.
     pub(crate) fn with_means(&self, places: &[Vec<f64>]) -> Result<Self, OutOfRange> {
         if places.is_empty() {
             return Ok(self.clone());
@@ -121,7 +121,8 @@ impl Posterior {
         self.process.observe(&[&self.x, places].concat(), &y)
     }
 
-    /// (K + noise·I)⁻¹ = L⁻ᵀ L⁻¹, with L⁻¹ a triangle too: a third of the work of solving for each column.
+    /// (K + noise·I)⁻¹ = L⁻ᵀ L⁻¹, where L⁻¹ is triangular too: a third of the work of solving for each
+    /// column.
     pub(crate) fn precision(&self) -> DMatrix<f64> {
         let (n, l) = (self.x.len(), self.factor.l_dirty());
         let mut inverse = DMatrix::identity(n, n);
@@ -136,7 +137,7 @@ impl Posterior {
     }
 }
 
-/// The Cholesky factor of a covariance, with as little jitter as it takes.
+/// The Cholesky factor of a covariance, with as little jitter as necessary.
 fn factor(matrix: DMatrix<f64>, variance: f64) -> Result<Cholesky<f64, Dyn>, OutOfRange> {
     let jitters = [0.0, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4];
     let with = |jitter: f64| {
@@ -147,7 +148,7 @@ fn factor(matrix: DMatrix<f64>, variance: f64) -> Result<Cholesky<f64, Dyn>, Out
         Cholesky::new(matrix)
     };
     jitters.into_iter().find_map(with).ok_or_else(|| {
-        let allowed = "one whose covariances can be factored";
+        let allowed = "one whose covariances have a Cholesky factor";
         OutOfRange::new("variance", format_args!("{variance:?}"), allowed)
     })
 }

@@ -1,4 +1,4 @@
-//! Against scikit-learn, finite differences and functions drawn from a known process.
+//! Compares with scikit-learn, finite differences and functions drawn from a known process.
 
 use super::*;
 use nalgebra::{Cholesky, DVector};
@@ -26,7 +26,7 @@ fn close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 1e-8 * (1.0 + expected.abs()), "{found} not {expected}");
 }
 
-/// Values of scikit-learn 1.9.
+/// Values from scikit-learn 1.9.
 #[test]
 fn scikit_learn_predicts_the_same_with_a_length_scale_for_each_dimension() {
     let x = [vec![0.1, 0.9], vec![0.4, 0.2], vec![0.45, 0.25], vec![0.8, 0.7]];
@@ -63,7 +63,7 @@ fn the_gradient_is_that_of_finite_differences() {
         for scales in [vec![0.4], vec![0.4, 0.9, 0.2]] {
             let x = points(12, 3, &mut random);
             let y: Vec<f64> = (0..12).map(|_| normal(&mut random)).collect();
-            // By ln variance, each ln l, ln noise.
+            // With respect to ln variance, each ln l, ln noise.
             let likelihood = |nudged: usize, by: f64| {
                 let factor = |i: usize| if i == nudged { by.exp() } else { 1.0 };
                 let nudge = |(i, l): (usize, &f64)| l * factor(i + 1);
@@ -89,7 +89,7 @@ fn the_gradient_is_that_of_finite_differences() {
     }
 }
 
-/// 40 functions drawn from one process: over them the fitted logarithms are on average near the true ones.
+/// 40 functions drawn from one process: on average the fitted logarithms are close to the true ones.
 #[test]
 fn a_fit_recovers_the_process_that_drew_the_values() {
     let mut random = ChaCha8Rng::seed_from_u64(2);
@@ -106,7 +106,7 @@ fn a_fit_recovers_the_process_that_drew_the_values() {
     assert!(sum[0].abs() < 0.1 && sum[1].abs() < 0.2 && sum[2].abs() < 0.2, "{sum:?}");
 }
 
-/// What a fit maximizes, as its documentation states it.
+/// The objective of a fit, as stated in its documentation.
 fn density(p: &GaussianProcess, x: &[Vec<f64>], y: &[f64]) -> f64 {
     let gamma = |shape: f64, rate: f64, x: f64| (shape - 1.0) * x.ln() - rate * x;
     let scales: f64 = p.length_scales.iter().map(|l| gamma(3.0, 6.0, *l)).sum();
@@ -114,7 +114,8 @@ fn density(p: &GaussianProcess, x: &[Vec<f64>], y: &[f64]) -> f64 {
     p.observe(x, y).unwrap().log_marginal_likelihood() + priors
 }
 
-/// Few values that are a fast function or noise: of the tops of the density it is the highest, by a grid of 360 points.
+/// A few values that are either a fast function or noise: of several maxima of the density it finds the
+/// highest, by a grid of 360 points.
 #[test]
 fn a_fit_is_at_the_highest_of_several_tops() {
     let mut random = ChaCha8Rng::seed_from_u64(6);
@@ -137,7 +138,7 @@ fn a_fit_is_at_the_highest_of_several_tops() {
     }
 }
 
-/// The fit is a top of the density: no nudge of one logarithm makes it higher by much.
+/// The fit is a maximum of the density: no small change of one logarithm increases it by much.
 #[test]
 fn a_fit_is_at_a_top() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
@@ -177,7 +178,7 @@ fn little_noise_interpolates_and_far_away_the_prior_is_back() {
     assert!(mean.abs() < 1e-12 && (std - 2f64.sqrt()).abs() < 1e-12);
 }
 
-/// With noise s² and n values at one place the mean is n v ȳ / (n v + s²), by the formula for a normal mean.
+/// With noise s² and n values at one place, the mean is n v ȳ / (n v + s²), by the formula for a normal mean.
 #[test]
 fn values_at_one_place_are_averaged() {
     let process = GaussianProcess::new(Kernel::Rbf, 2.0, vec![0.2]).noise(0.5);
@@ -228,7 +229,7 @@ fn what_is_out_of_range_is_refused() {
     assert!(GaussianProcess::fit(Kernel::Rbf, &x, &[0.0, nan]).is_err());
 }
 
-/// A place has as many coordinates as those observed, or else as there are length scales.
+/// A place must have as many coordinates as those observed, or as there are length scales.
 #[test]
 fn no_place_of_another_length_is_predicted() {
     let process = |l| GaussianProcess::new(Kernel::Rbf, 1.0, l);

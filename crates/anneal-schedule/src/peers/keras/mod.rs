@@ -9,27 +9,27 @@
 //! | `PiecewiseConstantDecay` | `boundaries`, `values` |
 //! | `PolynomialDecay` | `initial_learning_rate`, `decay_steps`, `end_learning_rate` = 10⁻⁴, `power` = 1, `cycle` = false |
 //!
-//! `name` is accepted and changes nothing. Rates are at least 0 and steps are whole numbers, at
-//! least 1. The base rate is not used: these schedules say their rates themselves. keras computes in
-//! f32; a translation gives what its formulas give in f64.
+//! `name` is accepted and has no effect. Rates are at least 0 and steps are whole numbers, at least 1. The
+//! base rate is not used: these schedules state their own rates. keras computes in f32; a translation
+//! evaluates the same formulas in f64.
 //!
-//! What keras does is followed also where it surprises:
-//! - `PiecewiseConstantDecay` changes one update after each boundary, cuts fractions off boundaries,
-//!   and where they do not ascend adds up the values of all intervals that hold the step.
-//! - `CosineDecay` ignores `warmup_steps` without a `warmup_target`; its `decay_steps` begin after the
+//! A translation follows keras even where that is surprising:
+//! - `PiecewiseConstantDecay` changes one update after each boundary, truncates fractional boundaries, and if
+//!   boundaries do not ascend, adds up the values of all intervals that contain the step.
+//! - `CosineDecay` ignores `warmup_steps` without a `warmup_target`; its `decay_steps` start after the
 //!   warm-up.
-//! - `CosineDecayRestarts` with `m_mul` ≠ 1 and `alpha` > 0 lowers the peaks towards alpha, and with
-//!   `t_mul` ≠ 1 may begin a cycle one update late: see [`KerasRestarts`].
+//! - `CosineDecayRestarts` with `m_mul` ≠ 1 and `alpha` > 0 lowers the peaks towards alpha, and with `t_mul`
+//!   ≠ 1 may start a cycle one update late: see [`KerasRestarts`].
 //!
-//! Not accepted, since no rate can be NaN or negative: a negative `alpha`, `power`, `decay_rate` or
-//! `m_mul`, `m_mul` > 1 with `alpha` > 1, and `t_mul` < 1, whose cycles keras computes as NaN after
-//! first_decay_steps / (1 − t_mul). Nor a negative `warmup_steps`, nor a `t_mul` above 10⁶.
+//! Because no rate can be NaN or negative, these are not accepted: a negative `alpha`, `power`, `decay_rate`
+//! or `m_mul`, `m_mul` > 1 with `alpha` > 1, and `t_mul` < 1, for which keras gives NaN after
+//! first_decay_steps / (1 − t_mul) steps; nor a negative `warmup_steps`, nor a `t_mul` above 10⁶.
 //!
 //! | refused | reason |
 //! | --- | --- |
-//! | `LearningRateSchedule` | a class to derive from: its rate is code |
+//! | `LearningRateSchedule` | a base class: its rate is code |
 //! | `LearningRateScheduler` | a callback whose rate is code |
-//! | `ReduceLROnPlateau` | answers to a metric |
+//! | `ReduceLROnPlateau` | reacts to a metric |
 
 mod restarts;
 
@@ -54,18 +54,15 @@ pub(super) const SCHEDULES: &[(&str, Read)] = &[
 ];
 
 const REFUSED: &[(&str, &str)] = &[
-    (
-        "LearningRateSchedule",
-        "it is a class to derive from, whose rate is code; write a custom schedule",
-    ),
+    ("LearningRateSchedule", "it is a base class whose rate is code; write a custom schedule"),
     ("LearningRateScheduler", "its rate is code; write a custom schedule"),
-    ("ReduceLROnPlateau", "it answers to a metric; use a plateau controller"),
+    ("ReduceLROnPlateau", "it reacts to a metric; use a plateau controller"),
 ];
 
 /// Translates the schedule `name`; see the [module](self) for the names and arguments.
 ///
 /// # Errors
-/// [`PeerError`] names what is unknown, wrong or refused.
+/// [`PeerError`] with what is unknown, wrong or refused.
 pub fn translate(name: &str, arguments: &Value, _base_lr: f64) -> Result<Translation, PeerError> {
     let read = find("keras", name, SCHEDULES, REFUSED)?;
     Arguments::read(name, arguments, |arguments| {
@@ -141,7 +138,7 @@ fn piecewise_constant_decay(arguments: &Arguments<'_>) -> Result<ScheduleConfig,
     // Cast to the type of the step, as keras does.
     let boundaries: Vec<i64> = boundaries.into_iter().map(|boundary| boundary as i64).collect();
     let counts = !boundaries.is_empty() && values.len() == boundaries.len() + 1;
-    let allowed = "one value more than boundaries, of which at least one";
+    let allowed = "one value more than boundaries, and at least one boundary";
     arguments.require("values", values.len(), counts, allowed)?;
     if let Some(&value) = values.iter().find(|&&value| value < 0.0) {
         return Err(arguments.wrong("values", value, "rates of at least 0"));
@@ -158,7 +155,7 @@ fn piecewise_constant_decay(arguments: &Arguments<'_>) -> Result<ScheduleConfig,
     Ok(piecewise_constant(value(&0), changes, rates).into())
 }
 
-/// What keras adds up: in order, one term is not 0.
+/// The sum that keras computes: terms in order, all but one of them 0 if boundaries ascend.
 fn sum_of_intervals(boundaries: &[i64], values: &[f64], step: i64) -> f64 {
     let last = boundaries.len() - 1;
     let first = if step <= boundaries[0] { values[0] } else { 0.0 };

@@ -1,11 +1,11 @@
-//! Warm restarts as keras computes them.
+//! Warm restarts as computed by keras.
 
 use crate::curve::{Describe, Rate, cycle::last_of_cycle};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// Cosine annealing in cycles, as keras computes it:
+/// Cosine annealing in cycles, as computed by keras:
 ///
 /// ```text
 /// c = t/T
@@ -13,16 +13,16 @@ use std::f64::consts::PI;
 /// η(t) = start · ((1 − alpha) · ½ dⁱ (1 + cos πx) + alpha)
 /// ```
 ///
-/// It is what a translation gives where our own [`WarmRestarts`](crate::WarmRestarts) differs: the
-/// peak decays towards `alpha` instead of towards 0, it may grow (up to the largest number), and the
-/// floored logarithm may find a new cycle one update late.
+/// Only a translation gives it, if [`WarmRestarts`](crate::WarmRestarts) differs: the peak decays towards
+/// `alpha` instead of 0, it may grow (up to the largest f64), and the floored logarithm may find a new cycle
+/// one update late.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `start` | learning rate | finite, above 0 |
 /// | `cycle` | T, span of the first cycle | inside the run |
-/// | `multiplier` | m, cycle length × m each | [1, 10⁶]; default 2 |
-/// | `peak_factor` | d, peak × d each | finite, at least 0, with an alpha above 1 at most 1; default 1 |
+/// | `multiplier` | m, growth of the cycle length | [1, 10⁶]; default 2 |
+/// | `peak_factor` | d, factor of the peak per cycle | finite, at least 0, at most 1 if alpha is above 1; default 1 |
 /// | `alpha` | lowest rate, as a share of the start | finite, at least 0; default 0 |
 ///
 /// Source: keras `CosineDecayRestarts`.
@@ -35,10 +35,10 @@ pub struct KerasRestarts<L = Span> {
     pub start: f64,
     /// T: the length of the first cycle.
     pub cycle: L,
-    /// m: each cycle is this many times as long as the one before.
+    /// m: the ratio of each cycle's length to the previous one's.
     #[serde(default = "two")]
     pub multiplier: f64,
-    /// d: the wave of each cycle is this many times as high as the one before.
+    /// d: the ratio of each cycle's height to the previous one's.
     #[serde(default = "one")]
     pub peak_factor: f64,
     /// The lowest rate as a share of the start.
@@ -62,7 +62,7 @@ impl Describe for KerasRestarts {
         let alpha = scope.within("alpha", self.alpha, 0.0..=f64::MAX)?;
         let floor = start * alpha;
         scope.require("alpha", alpha, floor.is_finite(), "a share that keeps the rate finite")?;
-        // Where the wave is upside down, a growing one would end below 0.
+        // If the wave is upside down, a growing one would end below 0.
         let most = if alpha > 1.0 { 1.0 } else { f64::MAX };
         Ok(KerasRestarts {
             start,
@@ -75,13 +75,13 @@ impl Describe for KerasRestarts {
 }
 
 impl KerasRestarts<u64> {
-    /// The number of the cycle, and how much of it has passed.
+    /// The index of the cycle, and the share of it that has passed.
     fn locate(&self, step: u64) -> (f64, f64) {
         let (completed, m) = (step as f64 / self.cycle as f64, self.multiplier);
         if m == 1.0 {
             return (completed.floor(), completed - completed.floor());
         }
-        // In keras' own order of operations: the borders depend on each rounding.
+        // In keras' order of operations: the boundaries depend on each rounding.
         let cycle = ((1.0 - completed * (1.0 - m)).ln() / m.ln()).floor();
         let before = (1.0 - m.powf(cycle)) / (1.0 - m);
         (cycle, (completed - before) / m.powf(cycle))
@@ -102,7 +102,7 @@ impl Rate for KerasRestarts<u64> {
 
     fn end_rate(&self, step: u64) -> f64 {
         let (cycle, x) = self.locate(step);
-        // Where a cycle begins, up to a rounding error, the one before has reached its end.
+        // Where a cycle starts, up to a rounding error, the previous one has reached its end.
         let into = x * self.multiplier.powf(cycle) * self.cycle as f64;
         if step > 0 && into < 1e-6 { self.low() } else { self.rate(step) }
     }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_cycle_that_the_logarithm_misses_begins_one_update_late() {
-        // In f64 ln 243 / ln 3 is below 5, so cycle 5 of a tripling length is not found at its border.
+        // In f64, ln 243 / ln 3 is below 5, so cycle 5 of a tripling length is not found at its boundary.
         let schedule = resolved(restarts(2, 3.0, 1.0, 0.0), 1_000);
         assert!(schedule.rate(242) < 1e-15);
         assert!(schedule.rate(243) > 0.99);

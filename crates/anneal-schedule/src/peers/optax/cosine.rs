@@ -1,13 +1,13 @@
-//! A cosine that may rise, raised to a power.
+//! A power of a cosine, possibly rising.
 
 use crate::curve::{Describe, Rate, fraction, half_cosine, mix};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// η(t) = end + (start − end) · (½(1 + cos(π t/T)))^exponent, then `end`, as optax computes it:
-/// the end may lie above the start.
+/// η(t) = end + (start − end) · (½(1 + cos(π t/T)))^exponent, then `end`, as computed by optax: the end may
+/// be above the start.
 ///
-/// It is what a translation gives; our own [`Cosine`](crate::Cosine) falls.
+/// Only a translation gives it; this crate's own [`Cosine`](crate::Cosine) falls.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -24,12 +24,12 @@ use serde::{Deserialize, Serialize};
 pub struct OptaxCosine<L = Span> {
     /// The rate of the first update.
     pub start: f64,
-    /// The rate at `length` and after it.
+    /// The rate from `length` on.
     pub end: f64,
     /// T: the updates from `start` to `end`.
     #[serde(default)]
     pub length: L,
-    /// The power that the wave is raised to.
+    /// The power of the wave.
     pub exponent: f64,
 }
 

@@ -1,13 +1,13 @@
-//! Schedules one after another that may be cut short.
+//! Consecutive schedules that may be cut short.
 
 use crate::curve::{Describe, Rate, cycle::end_in_parts};
 use crate::{Part, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// Schedules one after another, as optax joins them: each starts at its own step 0 where its part
-/// begins, and one that is longer than its part is cut short there.
+/// Consecutive schedules as joined by optax: each starts at its own step 0 where its part starts, and is cut
+/// short if it is longer than its part.
 ///
-/// It is what a translation gives where a schedule is longer than its part; our own
+/// Only a translation gives it, if a schedule is longer than its part; this crate's own
 /// [`Sequence`](crate::Sequence) refuses that.
 ///
 /// | field | unit | range |
@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
 pub struct OptaxJoin<L = Span> {
-    /// The schedules in their order.
+    /// The schedules, in order.
     pub parts: Vec<Part<L>>,
-    /// The updates at which the parts begin, once resolved.
+    /// The updates at which the parts start, set on resolution.
     #[serde(skip)]
     starts: Vec<u64>,
 }
@@ -50,7 +50,7 @@ impl Describe for OptaxJoin {
             let length = match part.length {
                 Span::Rest if i == last => u64::MAX,
                 length if i == last || length == Span::Rest => {
-                    let allowed = "the rest for the last part, and for no other";
+                    let allowed = "the rest for the last part only";
                     return Err(scope.out_of_range(&field, length.to_string(), allowed));
                 }
                 length => scope.length_at(&field, length, start)?,
@@ -70,13 +70,13 @@ impl Describe for OptaxJoin {
 
 impl Rate for OptaxJoin<u64> {
     fn rate(&self, step: u64) -> f64 {
-        // The first part begins at 0, so at least one has begun.
+        // The first part starts at 0, so at least one has started.
         let i = self.starts.partition_point(|&start| start <= step).saturating_sub(1);
         self.parts[i].schedule.rate(step - self.starts[i])
     }
 
     fn end_rate(&self, step: u64) -> f64 {
-        // A part that would begin at `step` has not begun.
+        // A part that would start at `step` has not started.
         let i = self.starts.partition_point(|&start| start < step).saturating_sub(1);
         self.parts[i].schedule.end_rate(step - self.starts[i])
     }

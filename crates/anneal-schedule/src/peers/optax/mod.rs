@@ -1,4 +1,4 @@
-//! optax: `optax.schedules`, as of 0.2.8: the functions of the count.
+//! optax: `optax.schedules`, as of 0.2.8: functions of the step count.
 //!
 //! | schedule | arguments |
 //! | --- | --- |
@@ -13,32 +13,32 @@
 //! | `cosine_onecycle_schedule` | `transition_steps`, `peak_value`, `pct_start` = 0.3, `div_factor` = 25, `final_div_factor` = 10⁴ |
 //! | `warmup_constant_schedule` | `init_value`, `peak_value`, `warmup_steps` |
 //! | `warmup_cosine_decay_schedule` | `init_value`, `peak_value`, `warmup_steps`, `decay_steps`, `end_value` = 0, `exponent` = 1 |
-//! | `warmup_exponential_decay_schedule` | `init_value`, `peak_value`, `warmup_steps`, and those of `exponential_decay` but its `init_value` |
+//! | `warmup_exponential_decay_schedule` | `init_value`, `peak_value`, `warmup_steps`, and those of `exponential_decay` except its `init_value` |
 //! | `sgdr_schedule` | `cosine_kwargs`: a list of the arguments of `warmup_cosine_decay_schedule` |
 //! | `join_schedules` | `schedules`: a list of `{"name": …, "args": {…}}`; `boundaries` |
 //!
-//! `boundaries_and_scales` is an object such as `{"100": 0.1}`. Rates are at least 0 and steps are
-//! whole numbers. The base rate is not used: these schedules say their rates themselves.
+//! `boundaries_and_scales` is an object such as `{"100": 0.1}`. Rates are at least 0 and steps are whole
+//! numbers. The base rate is not used: these schedules state their own rates.
 //!
-//! What optax does is followed also where it surprises:
-//! - `transition_steps` ≤ 0 (a warm-up of 0 updates too, alone) holds `init_value` for ever; so does
-//!   a `decay_rate` of 0. A negative `transition_begin` is 0.
-//! - `end_value` of `exponential_decay` bounds the rate also before it begins: from below for a
-//!   `decay_rate` < 1, else from above.
-//! - Points of a one-cycle that round to the same update are one, with the later scale.
-//! - Of `join_schedules` the last boundary passed counts, in the order of the list; what the longer
-//!   of the two lists has too much is ignored.
+//! A translation follows optax even where that is surprising:
+//! - `transition_steps` ≤ 0 (and a plain warm-up of 0 updates) holds `init_value` forever; so does a
+//!   `decay_rate` of 0. A negative `transition_begin` counts as 0.
+//! - `end_value` of `exponential_decay` bounds the rate even before the decay starts: from below if
+//!   `decay_rate` < 1, otherwise from above.
+//! - Points of a one-cycle that round to the same update merge, with the later scale.
+//! - In `join_schedules`, the last passed boundary in list order counts; excess entries of the longer list
+//!   are ignored.
 //!
-//! Not accepted, since no rate can be NaN, infinite or negative: a negative `power`, `exponent`,
-//! `alpha` or `decay_rate`; in `cosine_decay_schedule` and those made of it, `decay_steps` that
-//! leave no update for the decay, where optax raises too. Boundaries and warm-ups below 0, which
-//! would start a schedule in its middle.
+//! Because no rate can be NaN, infinite or negative, these are not accepted: a negative `power`, `exponent`,
+//! `alpha` or `decay_rate`; in `cosine_decay_schedule` and schedules built on it, `decay_steps` that leave no
+//! update for the decay, where optax raises an error too; negative boundaries and warm-ups, which would start
+//! a schedule in its middle.
 //!
 //! | refused | reason |
 //! | --- | --- |
-//! | `inject_hyperparams`, `inject_stateful_hyperparams`, `WrappedSchedule`, `StatefulSchedule` | wrap an optimizer or carry a state |
+//! | `inject_hyperparams`, `inject_stateful_hyperparams`, `WrappedSchedule`, `StatefulSchedule` | wrap an optimizer or carry state |
 //! | `scale_by_schedule`, `scale_by_learning_rate` | transform gradients by a schedule: translate the schedule |
-//! | `reduce_on_plateau` | answers to the loss |
+//! | `reduce_on_plateau` | reacts to the loss |
 
 mod cosine;
 mod join;
@@ -74,7 +74,7 @@ pub(super) const SCHEDULES: &[(&str, Read)] = &[
     ("join_schedules", join_schedules),
 ];
 
-const STATEFUL: &str = "it carries a state; translate the schedule that it injects";
+const STATEFUL: &str = "it carries state; translate the schedule that it injects";
 const TRANSFORM: &str = "it transforms gradients; translate the schedule that it scales by";
 
 const REFUSED: &[(&str, &str)] = &[
@@ -84,13 +84,13 @@ const REFUSED: &[(&str, &str)] = &[
     ("StatefulSchedule", STATEFUL),
     ("scale_by_schedule", TRANSFORM),
     ("scale_by_learning_rate", TRANSFORM),
-    ("reduce_on_plateau", "it answers to the loss; use a plateau controller"),
+    ("reduce_on_plateau", "it reacts to the loss; use a plateau controller"),
 ];
 
 /// Translates the schedule `name`; see the [module](self) for the names and arguments.
 ///
 /// # Errors
-/// [`PeerError`] names what is unknown, wrong or refused.
+/// [`PeerError`] with what is unknown, wrong or refused.
 pub fn translate(name: &str, arguments: &Value, _base_lr: f64) -> Result<Translation, PeerError> {
     schedule(name, arguments).map(Translation::from)
 }
@@ -119,7 +119,7 @@ fn transition(arguments: &Arguments<'_>, power: f64) -> Result<ScheduleConfig, P
     Ok(after(begin, start, line_or_hold(start, end, power, steps)))
 }
 
-/// Without a transition, the rate before it for ever.
+/// Without a transition, the start rate is held forever.
 fn line_or_hold(start: f64, end: f64, power: f64, steps: i64) -> ScheduleConfig {
     match u64::try_from(steps) {
         Ok(steps @ 1..) => line(start, end, power, steps),
@@ -163,7 +163,7 @@ fn exponential_from(arguments: &Arguments<'_>, start: f64) -> Result<ScheduleCon
             let end = arguments.require("end_value", end, end >= 0.0, RATE)?;
             return Ok(hold(end));
         }
-        // Only what grows reaches its bound.
+        // Only growth reaches its bound.
         if decayed == hold(start) { decayed } else { decayed.cap(end).into() }
     };
     Ok(after(begin, start, bounded))
@@ -237,7 +237,7 @@ fn boundaries_and_scales(arguments: &Arguments<'_>) -> Result<BTreeMap<i64, f64>
     Ok(scales)
 }
 
-/// A whole number, also one that is written as a float.
+/// A whole number, possibly written as a float.
 fn whole(text: &str) -> Option<i64> {
     let float = || {
         let number: f64 = text.parse().ok()?;
@@ -250,7 +250,7 @@ fn linear_onecycle_schedule(arguments: &Arguments<'_>) -> Result<ScheduleConfig,
     let cycle = Cycle::read(arguments)?;
     let turn = cycle.update("pct_start", 0.3)?;
     let back = cycle.update("pct_final", 0.85)?;
-    // A later entry takes the place of one at the same update.
+    // A later entry replaces an earlier one at the same update.
     let mut scales = BTreeMap::from([(turn, cycle.div)]);
     scales.insert(back, 1.0 / cycle.div);
     scales.insert(cycle.steps, 1.0 / cycle.final_div);
@@ -264,7 +264,7 @@ fn cosine_onecycle_schedule(arguments: &Arguments<'_>) -> Result<ScheduleConfig,
     Ok(interpolate(AnnealStrategy::Cosine, cycle.start, scales))
 }
 
-/// What the two one-cycle schedules share.
+/// The common part of the two one-cycle schedules.
 struct Cycle<'r, 'a> {
     arguments: &'r Arguments<'a>,
     steps: i64,
@@ -308,7 +308,7 @@ fn warmup_cosine_decay_schedule(arguments: &Arguments<'_>) -> Result<ScheduleCon
     Ok(warmup_cosine(arguments)?.0)
 }
 
-/// The schedule, and how long it is.
+/// The schedule and its length.
 fn warmup_cosine(arguments: &Arguments<'_>) -> Result<(ScheduleConfig, u64), PeerError> {
     let (start, peak) = (arguments.rate("init_value")?, arguments.rate("peak_value")?);
     let (warmup, total) = (arguments.count("warmup_steps")?, arguments.count("decay_steps")?);
@@ -329,7 +329,7 @@ fn warmup_exponential_decay_schedule(
     Ok(warmed_up(start, peak, warmup, exponential_from(arguments, peak)?))
 }
 
-/// `schedule` after a straight line from `start` to `peak`.
+/// A linear rise from `start` to `peak`, then `schedule`.
 fn warmed_up(start: f64, peak: f64, warmup: u64, schedule: ScheduleConfig) -> ScheduleConfig {
     if warmup == 0 {
         return schedule;
@@ -371,7 +371,7 @@ fn join_schedules(arguments: &Arguments<'_>) -> Result<ScheduleConfig, PeerError
     Ok(join(schedules, boundaries))
 }
 
-/// Schedule i + 1 takes over at boundary i, unless a later one has taken over before.
+/// Schedule i + 1 takes over at boundary i, unless a later one already has.
 fn join(schedules: Vec<ScheduleConfig>, boundaries: Vec<u64>) -> ScheduleConfig {
     let begins = [0].into_iter().chain(boundaries);
     let joined: Vec<(u64, ScheduleConfig)> = begins.zip(schedules).collect();
@@ -480,7 +480,7 @@ mod tests {
             ),
             (linear("transition_step", 1.0), "did you mean `transition_steps`?"),
             (error("linear_schedul", json!({})), "did you mean `linear_schedule`?"),
-            (error("inject_hyperparams", json!({})), "cannot be translated: it carries a state"),
+            (error("inject_hyperparams", json!({})), "cannot be translated: it carries state"),
             (error("sgdr_schedule", json!({ "cosine_kwargs": [] })), "at least one"),
             (
                 error("join_schedules", json!({ "schedules": [1], "boundaries": [] })),

@@ -4,19 +4,19 @@ use crate::curve::{Describe, Rate, cycle::last_of_cycle, falling_tanh, half_cosi
 use crate::{ScheduleError, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// `CosineLRScheduler`, `TanhLRScheduler` and `PolyLRScheduler` after their warm-up, as timm
-/// computes them. With t = step + `offset`, cycle i starts at S_i and lasts T_i:
+/// `CosineLRScheduler`, `TanhLRScheduler` and `PolyLRScheduler` after their warm-up, as computed by timm.
+/// With t = step + `offset`, cycle i starts at S_i and lasts T_i:
 ///
 /// ```text
 /// i = ⌊t/T⌋                           T_i = T        S_i = i·T                   m = 1
 /// i = ⌊ln(1 − t/T·(1−m)) / ln m⌋      T_i = T·mⁱ     S_i = T·(1−mⁱ)/(1−m)        m ≠ 1
 /// η = lr_min + (base_lr · dⁱ − lr_min) · f((t − S_i)/T_i)     i < cycle_limit
-/// η = lr_min                                                 from there on
+/// η = lr_min                                                 afterwards
 /// ```
 ///
-/// with the f of [`CycleShape`]. The logarithm is timm's own and may miss a border by its rounding
-/// error, as for m = 3: there the last rate of a cycle is used once more instead of the next
-/// peak. [`WarmRestarts`](crate::WarmRestarts) has exact borders.
+/// with the f of [`CycleShape`]. The logarithm is timm's and may miss a boundary by its rounding error, for
+/// example for m = 3: there the last rate of a cycle is used once more instead of the next peak.
+/// [`WarmRestarts`](crate::WarmRestarts) has exact boundaries.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 /// | `cycle_mul` | m | finite, above 0; default 1 |
 /// | `cycle_decay` | d | finite, at least 0; default 1 |
 /// | `cycle_limit` | number of cycles | 0 to 2⁶²; default 1 |
-/// | `offset` | updates of the curve that are left out | 0 to 2⁶²; default 0 |
+/// | `offset` | skipped updates of the curve | 0 to 2⁶²; default 0 |
 ///
-/// Written by [`translate`](super::translate) where no curve of ours is the same; without a builder.
+/// Written by [`translate`](super::translate) if no curve of this crate is equal; it has no builder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -38,26 +38,26 @@ pub struct TimmCycles {
     pub base_lr: f64,
     /// T: the updates of the first cycle.
     pub t_initial: u64,
-    /// How a cycle falls.
+    /// The shape of each cycle.
     pub shape: CycleShape,
     /// The rate at the end of each cycle.
     #[serde(default)]
     pub lr_min: f64,
-    /// m: each cycle is this many times as long as the one before.
+    /// m: the ratio of each cycle's length to the previous one's.
     #[serde(default = "one")]
     pub cycle_mul: f64,
-    /// d: each cycle begins at this share of the one before.
+    /// d: the ratio of each cycle's first rate to the previous one's.
     #[serde(default = "one")]
     pub cycle_decay: f64,
     /// The number of cycles after which the rate is `lr_min`.
     #[serde(default = "one_cycle")]
     pub cycle_limit: u64,
-    /// The updates of the curve that passed under a warm-up.
+    /// The updates of the curve that passed during a warm-up.
     #[serde(default)]
     pub offset: u64,
 }
 
-/// How a cycle of [`TimmCycles`] falls from 1 at x = 0 to 0 at x = 1.
+/// The shape of a cycle of [`TimmCycles`], from 1 at x = 0 to 0 at x = 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -91,7 +91,7 @@ fn one_cycle() -> u64 {
     1
 }
 
-/// Beyond any run, and what every file format can hold.
+/// Longer than any run, and small enough for every file format.
 pub(super) const MOST: u64 = 1 << 62;
 
 pub(super) fn at_most(
@@ -166,8 +166,8 @@ impl CycleShape {
 }
 
 impl TimmCycles {
-    /// The cycle of a step, and the share of it that has passed; `None` beyond where cycles that
-    /// shrink pile up.
+    /// The cycle of a step, and the share of it that has passed; `None` beyond the point where shrinking
+    /// cycles accumulate.
     fn locate(&self, step: u64) -> Option<(f64, f64)> {
         let t = step.saturating_add(self.offset);
         let (first, m) = (self.t_initial as f64, self.cycle_mul);
@@ -184,7 +184,7 @@ impl TimmCycles {
         let power = m.powf(cycle);
         let length = power * first;
         let into = t - (1.0 - power) / (1.0 - m) * first;
-        // A border that the logarithm missed lies a rounding error outside the cycle.
+        // A boundary missed by the logarithm lies a rounding error outside the cycle.
         let x = into / length;
         Some((cycle, if x.is_nan() { 0.0 } else { x.clamp(0.0, 1.0) }))
     }
@@ -203,7 +203,7 @@ impl Rate for TimmCycles {
     }
 
     fn end_rate(&self, step: u64) -> f64 {
-        // Where a cycle begins, the one before has reached its end.
+        // Where a cycle starts, the previous one has reached its end.
         let before = step.checked_sub(1).and_then(|last| self.locate(last));
         let begins = before.filter(|before| self.locate(step).is_none_or(|at| at.0 != before.0));
         begins.map_or_else(|| self.rate(step), |(cycle, _)| self.rate_in(cycle, 1.0))
@@ -245,8 +245,8 @@ mod tests {
 
     #[test]
     fn a_border_that_the_logarithm_misses_is_missed() {
-        // In f64 ln 243 / ln 3 is 4.999…: cycle 5 of a tripling length 2, at 2·(3⁵ − 1)/2 = 242,
-        // begins an update late.
+        // In f64, ln 243 / ln 3 is 4.999…: cycle 5 of a tripling length 2, at 2·(3⁵ − 1)/2 = 242, starts an
+        // update late.
         let config = TimmCycles { t_initial: 2, cycle_mul: 3.0, cycle_limit: 9, ..cosine() };
         let schedule = resolved(config, 1_000);
         assert!(schedule.rate(242) < 1e-12 && schedule.rate(243) > 0.99);
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn cycles_that_shrink_end_in_the_minimum() {
-        // Lengths 10, 5, 2.5, … pile up at 20.
+        // Lengths 10, 5, 2.5, … accumulate at 20.
         let config = TimmCycles { cycle_mul: 0.5, cycle_limit: 3, lr_min: 0.1, ..cosine() };
         let schedule = resolved(config, 100);
         assert_eq!([0, 10, 15].map(|step| schedule.rate(step)), [1.0; 3]);

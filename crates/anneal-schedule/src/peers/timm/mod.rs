@@ -5,28 +5,28 @@
 //! | `CosineLRScheduler` | `t_initial`, `lr_min` = 0, `cycle_mul` = 1, `cycle_decay` = 1, `cycle_limit` = 1, `warmup_t` = 0, `warmup_lr_init` = 0, `warmup_prefix` = false, `k_decay` = 1 |
 //! | `TanhLRScheduler` | `t_initial`, `lb` = −7, `ub` = 3, `lr_min` = 0, `cycle_mul` = 1, `cycle_decay` = 1, `cycle_limit` = 1, `warmup_t` = 0, `warmup_lr_init` = 0, `warmup_prefix` = false |
 //! | `PolyLRScheduler` | `t_initial`, `power` = 0.5, `lr_min` = 0, `cycle_mul` = 1, `cycle_decay` = 1, `cycle_limit` = 1, `warmup_t` = 0, `warmup_lr_init` = 0, `warmup_prefix` = false, `k_decay` = 1 |
-//! | `StepLRScheduler` | `decay_t`, may have a fraction, `decay_rate` = 1, `warmup_t` = 0, `warmup_lr_init` = 0, `warmup_prefix` = true |
+//! | `StepLRScheduler` | `decay_t` (may be fractional), `decay_rate` = 1, `warmup_t` = 0, `warmup_lr_init` = 0, `warmup_prefix` = true |
 //! | `MultiStepLRScheduler` | `decay_t`, a list, `decay_rate` = 1, `warmup_t` = 0, `warmup_lr_init` = 0, `warmup_prefix` = true |
 //! | `WSDLRScheduler` | `t_initial`, `decay_t`, `lr_min` = 0, `stable_fn` = constant, `rsqrt` or `power`, `stable_timescale` = `warmup_t`, `stable_power` = 0.5, `decay_fn` = 1-sqrt, `linear`, `cosine`, `power` or `exp`, `decay_power` = 0.5, `decay_ratio` = 0.1, `warmup_t` = 0, `warmup_lr_init` = 0 |
 //!
-//! Every scheduler also takes `t_in_epochs` = false: lengths are in updates, whatever timm's own
-//! default is. `initialize` says where timm finds the base rate, and is accepted.
+//! Every scheduler also takes `t_in_epochs` = false: lengths are in updates, whatever timm's own default is.
+//! `initialize`, which tells timm where to find the base rate, is accepted.
 //!
 //! Refused, with the reason:
 //!
 //! | what | why |
 //! | --- | --- |
-//! | `PlateauLRScheduler` | it answers to training, so it is no function of the step: anneal-control translates it |
+//! | `PlateauLRScheduler` | it reacts to training, so it is not a function of the step: anneal-control translates it |
 //! | `noise_range_t`, `noise_pct`, `noise_std`, `noise_seed` | the noise comes from torch's random generator |
-//! | `t_in_epochs` = true | the lengths would be in epochs: multiply them by the updates of an epoch |
+//! | `t_in_epochs` = true | the lengths would be in epochs: multiply them by the updates per epoch |
 //! | a callable as `decay_fn` | it has no name |
 //!
-//! The rate of update 0 is the one that the scheduler's constructor sets: `warmup_lr_init`, or
-//! without a warm-up the base rate itself, also where the curve begins elsewhere. Where timm
-//! raises an error (far out with a `cycle_mul` below 1, or `k_decay` and a border that the
-//! logarithm misses) the rate is `lr_min` or that of the border.
+//! The rate of update 0 is the one set by the scheduler's constructor: `warmup_lr_init`, or without a warm-up
+//! the base rate itself, even if the curve starts elsewhere. Where timm raises an error (far out with a
+//! `cycle_mul` below 1, or with `k_decay` at a boundary that the logarithm misses), the rate is `lr_min` or
+//! that of the boundary.
 //!
-//! What our own curves do not have is written as [`TimmCycles`], [`TimmStep`] or [`TimmWsd`].
+//! Curves that this crate does not have are written as [`TimmCycles`], [`TimmStep`] or [`TimmWsd`].
 
 mod cycles;
 mod step;
@@ -59,7 +59,7 @@ const NOISE: &str = "no noise: it comes from timm's own random generator, which 
 /// Translates the scheduler `name`; see the [module](self) for the names and arguments.
 ///
 /// # Errors
-/// [`PeerError`] names what is unknown, wrong or refused.
+/// [`PeerError`] with what is unknown, wrong or refused.
 pub fn translate(name: &str, arguments: &Value, base_lr: f64) -> Result<Translation, PeerError> {
     Arguments::read(name, arguments, |arguments| {
         if matches!(name, "PlateauLRScheduler" | "plateau") {
@@ -112,7 +112,7 @@ fn at_least_1(arguments: &Arguments<'_>, argument: &'static str) -> Result<u64, 
     arguments.require(argument, count, count > 0, "at least 1")
 }
 
-/// A straight line from one rate to another over `updates` updates, before what follows.
+/// A linear warm-up of `updates` updates before another schedule.
 struct Warmup {
     updates: u64,
     init: f64,
@@ -124,7 +124,7 @@ impl Warmup {
         Ok(Self { updates, init: not_negative(arguments, "warmup_lr_init", 0.0)? })
     }
 
-    /// Rises to `target`, then goes on with `tail`.
+    /// Rises to `target`, then continues with `tail`.
     fn before(&self, target: f64, tail: ScheduleConfig) -> ScheduleConfig {
         if self.updates == 0 {
             return tail;
@@ -154,7 +154,7 @@ fn nothing() -> ScheduleConfig {
     .into()
 }
 
-/// A rate that is always the same, 0 too.
+/// A constant rate, possibly 0.
 fn always(rate: f64) -> ScheduleConfig {
     if rate == 0.0 { nothing() } else { constant(rate).into() }
 }
@@ -182,7 +182,7 @@ fn in_cycles(
         let later = TimmCycles { offset: 1, ..cycles };
         return Ok(constant(base_lr).then(Span::steps(1), later).into());
     }
-    // Only timm's tanh rises to where its curve stands after an overlaid warm-up.
+    // Only timm's tanh rises to its curve after an overlaid warm-up.
     let target = match shape {
         CycleShape::TanhCycles { .. } if !prefix => cycles.rate(0),
         _ => base_lr,
@@ -202,7 +202,7 @@ impl TimmCycles {
     }
 }
 
-/// One of our own curves, where it is the same.
+/// One of this crate's own curves, if it is equal.
 fn plain(cycles: &TimmCycles) -> Option<ScheduleConfig> {
     let &TimmCycles { base_lr, t_initial, shape, lr_min, cycle_limit, cycle_decay, .. } = cycles;
     if cycles.offset > 0 || cycles.cycle_mul != 1.0 || cycle_limit == 0 || lr_min > base_lr {
@@ -215,7 +215,7 @@ fn plain(cycles: &TimmCycles) -> Option<ScheduleConfig> {
             Some(cosine(base_lr).end(lr_min).length(length).k(k_decay).into())
         }
         CycleShape::CosineCycles { k_decay: 1.0 } => {
-            // A peak that falls below the minimum makes timm's cycles rise.
+            // A peak below the minimum makes timm's cycles rise.
             let falls = cycle_decay > 0.0 && cycle_decay <= 1.0;
             let last_peak = base_lr * cycle_decay.powf((cycle_limit - 1) as f64);
             let restarts = warm_restarts(base_lr, length).end(lr_min);
@@ -246,7 +246,7 @@ fn step(arguments: &Arguments<'_>, base_lr: f64) -> Result<Translation, PeerErro
         "decay_rate",
         rate,
         rate <= 1.0,
-        "in [0, 1]: above 1 it grows without end",
+        "in [0, 1]: above 1 it grows without bound",
     )?;
     let offset = if prefix { 0 } else { warmup.updates };
     let whole = decay_t.fract() == 0.0 && decay_t < 9.0e15;
@@ -263,8 +263,8 @@ fn multi_steps(arguments: &Arguments<'_>, base_lr: f64) -> Result<Translation, P
     let prefix = arguments.flag_or("warmup_prefix", true)?;
     let decay_t = arguments.counts("decay_t")?;
     let rate = decay_rate(arguments)?;
-    // timm counts the milestones up to t + 1, and without a warm-up the constructor leaves the
-    // base rate for the first update.
+    // timm counts the milestones up to t + 1, and without a warm-up the constructor leaves the base rate for
+    // the first update.
     let first = u64::from(warmup.updates == 0);
     let offset = if prefix { 0 } else { warmup.updates };
     let border = |milestone: u64| milestone.saturating_sub(1 + offset).max(first);
@@ -300,7 +300,7 @@ fn multi_steps(arguments: &Arguments<'_>, base_lr: f64) -> Result<Translation, P
     Ok(warmup.before(base_lr, tail).into())
 }
 
-/// Python's `bisect.bisect_right`, which does not ask whether the list is sorted.
+/// Python's `bisect.bisect_right`, which does not check whether the list is sorted.
 fn bisect_right(list: &[u64], value: u64) -> usize {
     let (mut low, mut high) = (0, list.len());
     while low < high {
@@ -323,7 +323,7 @@ fn wsd(arguments: &Arguments<'_>, base_lr: f64) -> Result<Translation, PeerError
     let stable = wsd_stable(arguments, warmup.updates)?;
     let decay = wsd_decay(arguments)?;
     if lr_min > base_lr {
-        // The minimum holds from where the warm-up ends, or after the constructor's first update.
+        // The minimum applies from the end of the warm-up, or after the constructor's first update.
         let tail = constant(lr_min).into();
         return Ok(match warmup.updates {
             0 => constant(base_lr).then(Span::steps(1), constant(lr_min)).into(),
@@ -452,8 +452,8 @@ mod tests {
     #[test]
     fn what_cannot_be_followed_is_refused_with_the_reason() {
         for (name, arguments, words) in [
-            ("PlateauLRScheduler", json!({}), "answers to training"),
-            ("PlateauLRScheduler", json!({ "patience_t": 3 }), "answers to training"),
+            ("PlateauLRScheduler", json!({}), "reacts to training"),
+            ("PlateauLRScheduler", json!({ "patience_t": 3 }), "reacts to training"),
             ("CosinLRScheduler", json!({}), "did you mean `CosineLRScheduler`?"),
             ("CosineLRScheduler", json!({}), "`t_initial` is missing"),
             ("CosineLRScheduler", json!({ "t_initial": 0 }), "`t_initial` = 0"),

@@ -5,29 +5,29 @@ use crate::curve::{Describe, Rate};
 use crate::{ScheduleError, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// `StepLRScheduler` after its warm-up, as timm computes it: base_lr · decay_rate^(t // decay_t)
-/// with t = step + `offset`, and Python's division of floats where `decay_t` has a fraction.
+/// `StepLRScheduler` after its warm-up, as computed by timm: base_lr · decay_rate^(t // decay_t) with t =
+/// step + `offset`, and Python's float division if `decay_t` is fractional.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `base_lr` | learning rate | finite, above 0 |
 /// | `decay_t` | updates between drops | finite, above 0 |
 /// | `decay_rate` | factor per drop | [0, 1] |
-/// | `offset` | updates of the curve that are left out | 0 to 2⁶²; default 0 |
+/// | `offset` | skipped updates of the curve | 0 to 2⁶²; default 0 |
 ///
-/// Written by [`translate`](super::translate) where [`StepDecay`](crate::StepDecay) is not the
-/// same; without a builder.
+/// Written by [`translate`](super::translate) if [`StepDecay`](crate::StepDecay) is not equal; it has no
+/// builder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TimmStep {
     /// The rate before the first drop.
     pub base_lr: f64,
-    /// The distance between drops.
+    /// The interval between drops.
     pub decay_t: f64,
     /// The factor of each drop.
     pub decay_rate: f64,
-    /// The updates of the curve that passed under a warm-up.
+    /// The updates of the curve that passed during a warm-up.
     #[serde(default)]
     pub offset: u64,
 }
@@ -65,8 +65,8 @@ impl Rate for TimmStep {
     }
 }
 
-/// Python's `t // d` for floats that are not negative: not ⌊t/d⌋, which may round up to a whole
-/// number that t does not reach.
+/// Python's `t // d` for floats that are not negative: not ⌊t/d⌋, which may round up to a whole number that t
+/// does not reach.
 fn floor_division(t: f64, d: f64) -> f64 {
     let quotient = (t - t % d) / d;
     let floor = quotient.floor();

@@ -5,7 +5,7 @@ use crate::curve::{Describe, Rate, half_cosine, mix};
 use crate::{ScheduleError, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// `WSDLRScheduler` after its warm-up, as timm computes it:
+/// `WSDLRScheduler` after its warm-up, as computed by timm:
 ///
 /// ```text
 /// s(t) = max(base_lr · (1 + t/τ)^(−p), lr_min)
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// η(t) = lr_min + (s(t) − lr_min) · f(x)        x = min((t − (t_initial − decay_t))/decay_t, 1)
 /// ```
 ///
-/// Unlike in [`StableDecay`](crate::StableDecay) the stable rate goes on falling under the decay.
+/// Unlike in [`StableDecay`](crate::StableDecay), the stable rate keeps falling during the decay.
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// | `stable` | τ in updates and p, finite and above 0 | default none: s = base_lr |
 /// | `decay` | f | see [`WsdDecay`]; default 1 − √x |
 ///
-/// Written by [`translate`](super::translate) where no curve of ours is the same; without a builder.
+/// Written by [`translate`](super::translate) if no curve of this crate is equal; it has no builder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -38,7 +38,7 @@ pub struct TimmWsd {
     /// The rate at the end.
     #[serde(default)]
     pub lr_min: f64,
-    /// τ and p of a stable phase that falls.
+    /// τ and p of a falling stable phase.
     #[serde(default)]
     pub stable: Option<WsdStable>,
     /// The shape of the decay.
@@ -46,7 +46,7 @@ pub struct TimmWsd {
     pub decay: WsdDecay,
 }
 
-/// A stable phase of [`TimmWsd`] that falls.
+/// A falling stable phase of [`TimmWsd`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -60,7 +60,7 @@ pub enum WsdStable {
     },
 }
 
-/// How [`TimmWsd`] decays from 1 at x = 0 to 0 at x = 1.
+/// The decay shape of [`TimmWsd`], from 1 at x = 0 to 0 at x = 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

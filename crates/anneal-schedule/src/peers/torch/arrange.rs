@@ -1,4 +1,4 @@
-//! From schedulers to tracks: when each one acts, and how it is entered.
+//! Arranges schedulers in tracks: when each one acts, and how it is entered.
 
 use super::build::{Leaf, Scheduler};
 use super::chain::TorchPhase;
@@ -10,7 +10,7 @@ use crate::peers::PeerError;
 pub(super) struct Entry<'a> {
     at: u64,
     how: How,
-    /// `None` does nothing.
+    /// `None` has no effect.
     leaf: Option<&'a Leaf>,
 }
 
@@ -19,24 +19,24 @@ pub(super) struct Entry<'a> {
 enum How {
     /// The first step.
     Start,
-    /// Its constructor's first step, which nothing takes back.
+    /// The first step of its constructor, which nothing undoes.
     Made,
-    /// That step, from a rate that was set just before.
+    /// The same step, from a rate that was set just before.
     StartFrom(f64),
-    /// A plain step, which it takes for one of its later ones.
+    /// A plain step, which it treats as one of its later ones.
     Resume,
-    /// Such a step, from a rate that was set just before.
+    /// The same plain step, from a rate that was set just before.
     ResumeFrom(f64),
     /// Its closed form at epoch 0, at a milestone.
     Restart,
 }
 
-/// How a scheduler begins at update 0.
+/// How a scheduler starts at update 0.
 #[derive(Clone, Copy, PartialEq)]
 enum Begin {
-    /// It is the outermost.
+    /// It is the outermost one.
     Alone,
-    /// It stands in a chain.
+    /// It is part of a chain.
     InChain,
     /// It comes first in a sequence, and stands for several: torch takes a plain step.
     Stepped,
@@ -75,7 +75,7 @@ fn sequence<'a>(
     initial_lr: f64,
     how: Begin,
 ) -> Result<Vec<Vec<Entry<'a>>>, PeerError> {
-    // A plain step at update 0 moves a sequence on by one, but not what stands in it.
+    // A plain step at update 0 advances a sequence, but not the schedulers inside it.
     let ahead = i64::from(how == Begin::Stepped);
     let index = |step: u64| bisect_right(milestones, step as i64 + ahead);
     let is_milestone = |i: usize, step: u64| i > 0 && milestones[i - 1] == step as i64 + ahead;
@@ -125,7 +125,7 @@ fn first_of_sequence(scheduler: &Scheduler, how: Begin) -> Result<Vec<Vec<Entry<
         (Scheduler::Leaf(_), _) => begin(scheduler, Begin::Alone),
         (_, Begin::Stepped) => Err(refused(
             "SequentialLR",
-            "a SequentialLR that comes first in another and begins with several schedulers itself \
+            "a SequentialLR that comes first in another and starts with several schedulers itself \
              is stepped several times by torch before update 0",
         )),
         _ => begin(scheduler, Begin::Stepped),
@@ -143,13 +143,13 @@ fn set_first(tracks: &mut [Vec<Entry<'_>>], initial_lr: f64) {
     }
 }
 
-/// A scheduler that is entered at a milestone.
+/// The single scheduler entered at a milestone.
 fn alone(scheduler: &Scheduler) -> Result<&Leaf, PeerError> {
     match scheduler {
         Scheduler::Leaf(leaf) => Ok(leaf),
         _ => Err(refused(
             "SequentialLR",
-            "torch raises NotImplementedError where a SequentialLR or ChainedScheduler inside a \
+            "torch raises NotImplementedError if a SequentialLR or ChainedScheduler inside a \
              SequentialLR is not its first scheduler",
         )),
     }
@@ -161,7 +161,7 @@ fn refused(name: &str, reason: &'static str) -> PeerError {
     PeerError::Refused { name: name.to_string(), reason }
 }
 
-/// Python's `bisect_right`, step by step: the list may be in any order.
+/// Python's `bisect_right`, step by step: the list may be unsorted.
 pub(super) fn bisect_right(list: &[i64], x: i64) -> usize {
     let (mut low, mut high) = (0, list.len());
     while low < high {
@@ -171,7 +171,7 @@ pub(super) fn bisect_right(list: &[i64], x: i64) -> usize {
     low
 }
 
-/// What the entry does to the rate.
+/// The effect of the entry on the rate.
 pub(super) fn rate_phase(entry: &Entry<'_>) -> Result<TorchPhase, PeerError> {
     let at = entry.at;
     let Some(leaf) = entry.leaf else {
@@ -185,16 +185,16 @@ pub(super) fn rate_phase(entry: &Entry<'_>) -> Result<TorchPhase, PeerError> {
     };
     let moved = |lr: f64, ratio: f64| link.fixed() + (lr - link.fixed()) * ratio;
     Ok(match entry.how {
-        // A constructor may set another rate than the first step does.
+        // A constructor may set a different rate from the first step.
         How::Made if link.last_set(0).is_some() && leaf.made != link.value(0) => {
             TorchPhase::Restart { at, lr: leaf.made, link }
         }
         _ if link.is_absolute() => TorchPhase::Start { at, link },
         How::Start | How::Made => TorchPhase::Start { at, link },
-        // Torch has no closed form of it, and so its first step is the same everywhere.
+        // torch has no closed form of it, so its first step is always the same.
         How::Restart if matches!(link, TorchLink::Swalr { .. }) => TorchPhase::Start { at, link },
         How::Restart => {
-            let reason = "torch divides by 0 where it is entered at a milestone with total_iters 0";
+            let reason = "torch divides by 0 if it is entered at a milestone with total_iters 0";
             let lr = leaf.restart.ok_or_else(|| refused(&leaf.name, reason))?;
             TorchPhase::Restart { at, lr, link }
         }
@@ -205,7 +205,7 @@ pub(super) fn rate_phase(entry: &Entry<'_>) -> Result<TorchPhase, PeerError> {
     })
 }
 
-/// What the tracks do to the momentum, which is `made` once all schedulers are made.
+/// The effect of the tracks on the momentum, which is `made` once all schedulers are constructed.
 pub(super) fn momentum_tracks(tracks: &[Vec<Entry<'_>>], made: f64) -> Vec<Vec<TorchPhase>> {
     let phase = |entry: &Entry<'_>| {
         let link = entry.leaf.and_then(|leaf| leaf.momentum.clone()).unwrap_or(TorchLink::Hold);
@@ -213,7 +213,7 @@ pub(super) fn momentum_tracks(tracks: &[Vec<Entry<'_>>], made: f64) -> Vec<Vec<T
     };
     let mut tracks: Vec<Vec<TorchPhase>> =
         tracks.iter().map(|track| track.iter().map(phase).collect()).collect();
-    // Update 0 has the momentum of the constructor that came last, not of the track that does.
+    // Update 0 has the momentum set by the last constructor, not by the last track.
     let acting = tracks.iter().rev().find(|track| track[0].link().is_absolute());
     if acting.is_some_and(|track| track[0].link().value(0) != made)
         && let Some(first) = tracks.last_mut().and_then(|track| track.first_mut())

@@ -1,5 +1,5 @@
-//! From names and arguments to schedulers, made in torch's order: each constructor reads and
-//! changes the parameter group that the next one finds.
+//! Builds schedulers from names and arguments in torch's order: each constructor reads and changes the
+//! parameter group that the next one finds.
 
 use super::arrange::bisect_right;
 use super::link::{TorchCyclicMode, TorchLink};
@@ -7,34 +7,33 @@ use crate::curve::AnnealStrategy;
 use crate::peers::{Arguments, PeerError};
 use serde_json::{Value, json};
 
-/// A torch scheduler, or several.
+/// One or several torch schedulers.
 pub(super) enum Scheduler {
     Leaf(Box<Leaf>),
     /// `SequentialLR`.
     Sequence {
         schedulers: Vec<Scheduler>,
         milestones: Vec<i64>,
-        /// The rate that it resets the group to.
+        /// The rate to which it resets the group.
         initial_lr: f64,
     },
     /// `ChainedScheduler`.
     Chain(Vec<Scheduler>),
 }
 
-/// One scheduler by itself.
+/// A single scheduler.
 pub(super) struct Leaf {
     pub(super) name: String,
     pub(super) link: TorchLink,
-    /// What it does to the momentum.
+    /// Its effect on the momentum.
     pub(super) momentum: Option<TorchLink>,
-    /// The rate that its constructor leaves.
+    /// The rate after its constructor.
     pub(super) made: f64,
-    /// The rate that torch's closed form gives at epoch 0, where that is no division by 0.
+    /// The rate of torch's closed form at epoch 0, unless it divides by 0.
     pub(super) restart: Option<f64>,
 }
 
-/// What torch keeps in a parameter group. All `OneCycleLR`s and all `SWALR`s of one group share
-/// what they put there.
+/// The data torch keeps in a parameter group. All `OneCycleLR`s and `SWALR`s of a group share their entries.
 pub(super) struct Group {
     lr: f64,
     initial_lr: Option<f64>,
@@ -61,16 +60,16 @@ impl Group {
         }
     }
 
-    /// The rate that the first scheduler found.
+    /// The rate that the first scheduler finds.
     pub(super) fn initial_lr(&self) -> f64 {
         self.initial_lr.unwrap_or(self.lr)
     }
 }
 
-/// Sequences and chains inside each other.
+/// The maximum nesting depth of sequences and chains.
 const MAX_NESTED: usize = 6;
 
-/// Makes the scheduler `name`.
+/// Constructs the scheduler `name`.
 pub(super) fn scheduler(
     name: &str,
     arguments: &Value,
@@ -99,7 +98,7 @@ fn several(
         return Err(arguments.wrong("schedulers", "[]", SCHEDULERS));
     }
     if depth == MAX_NESTED {
-        let allowed = format!("at most {MAX_NESTED} schedulers inside each other");
+        let allowed = format!("at most {MAX_NESTED} nested schedulers");
         return Err(arguments.wrong("schedulers", "[…]", &allowed));
     }
     let none = json!({});
@@ -121,25 +120,25 @@ fn several(
     fresh(arguments)?;
     let milestones = arguments.whole_numbers("milestones")?;
     if milestones.len() + 1 != schedulers.len() {
-        let allowed = "one milestone less than there are schedulers";
+        let allowed = "one milestone less than the number of schedulers";
         return Err(arguments.wrong("milestones", format!("{milestones:?}"), allowed));
     }
     let initial_lr = group.initial_lr();
     group.lr = initial_lr;
-    // The scheduler that acts at update 0 makes its first step once more.
+    // The scheduler that acts at update 0 repeats its first step.
     schedulers.iter_mut().for_each(|scheduler| scheduler.share(group));
     let first = &schedulers[bisect_right(&milestones, 0)];
     group.momentum = first.first_momentum().or(group.momentum);
     Ok(Scheduler::Sequence { schedulers, milestones, initial_lr })
 }
 
-/// Refuses a scheduler that goes on with an earlier run.
+/// Refuses a scheduler that continues an earlier run.
 fn fresh(arguments: &Arguments<'_>) -> Result<(), PeerError> {
     match arguments.value("last_epoch") {
         Some(last) if last.as_f64() != Some(-1.0) => Err(arguments.wrong(
             "last_epoch",
             last,
-            "-1: a schedule starts at update 0, and a resumed run asks it for a later one",
+            "-1: a schedule starts at update 0, and a resumed run starts at a later one",
         )),
         _ => Ok(()),
     }
@@ -161,7 +160,7 @@ fn leaf(arguments: &Arguments<'_>, group: &mut Group) -> Result<Leaf, PeerError>
     if let TorchLink::Swalr { swa_lr, .. } = &link {
         group.swa_lr = *swa_lr;
     }
-    // The constructor makes the first step at once; `CyclicLR`'s before it knows its base rate.
+    // The constructor takes the first step at once; `CyclicLR`'s does before it knows its base rate.
     group.lr = match &link {
         TorchLink::CyclicLr { .. } => base_lr,
         link if link.is_absolute() => link.value(0),
@@ -180,7 +179,7 @@ fn leaf(arguments: &Arguments<'_>, group: &mut Group) -> Result<Leaf, PeerError>
     Ok(leaf)
 }
 
-/// The schedulers that say nothing but their own arguments.
+/// The schedulers that depend only on their own arguments.
 fn simple(arguments: &Arguments<'_>, base_lr: f64) -> Result<TorchLink, PeerError> {
     Ok(match arguments.scheduler() {
         "StepLR" => TorchLink::StepLr {
@@ -258,7 +257,7 @@ fn cyclic(arguments: &Arguments<'_>, group: &mut Group) -> Result<Links, PeerErr
     if let Some(code) = arguments.value("scale_fn") {
         return Err(arguments.wrong("scale_fn", code, "null: a function cannot be translated"));
     }
-    // torch replaces it by what the mode needs.
+    // torch replaces it by what the mode requires.
     arguments.ignore("scale_mode");
     let base_lr = rate(arguments, "base_lr", arguments.number("base_lr")?)?;
     let max_lr = rate(arguments, "max_lr", arguments.number("max_lr")?)?;
@@ -282,7 +281,7 @@ fn cyclic(arguments: &Arguments<'_>, group: &mut Group) -> Result<Links, PeerErr
     let momentum = momentum(arguments, group, 0.8, 0.9)?;
     let falls = max_lr < base_lr || momentum.is_some_and(|(base, max)| base < max);
     if matches!(mode, TorchCyclicMode::ExpRange(gamma) if gamma > 1.0) && falls {
-        let allowed = "in [0, 1] where the rate or the momentum falls first: it would fall below 0";
+        let allowed = "in [0, 1] if the rate or the momentum falls first: it would fall below 0";
         return Err(arguments.wrong("gamma", gamma, allowed));
     }
     group.lr = base_lr;
@@ -335,13 +334,13 @@ fn total_steps(arguments: &Arguments<'_>) -> Result<u64, PeerError> {
             return Err(arguments.missing("total_steps", allowed));
         }
     };
-    arguments.require(name, total, (1..MAX_EPOCHS).contains(&total), "at least 1 step in all")
+    arguments.require(name, total, (1..MAX_EPOCHS).contains(&total), "at least 1 step in total")
 }
 
-/// Epochs that a number in a file can count exactly.
+/// The number of epochs that a number in a file can count exactly.
 const MAX_EPOCHS: u64 = 1 << 53;
 
-/// The lower and the upper momentum, where the scheduler cycles it.
+/// The lower and the upper momentum, if the scheduler cycles it.
 fn momentum(
     arguments: &Arguments<'_>,
     group: &mut Group,
@@ -389,7 +388,7 @@ fn at_least_1(
     arguments.require(name, value, value >= 1, "a whole number, at least 1")
 }
 
-/// Those that a scheduler that counts up from 0 can meet.
+/// The numbers that a scheduler counting up from 0 can reach.
 fn counts_from_0(numbers: &[i64]) -> Vec<u64> {
     numbers.iter().filter_map(|&number| u64::try_from(number).ok()).collect()
 }
@@ -402,7 +401,7 @@ fn restart(
 ) -> Result<Option<f64>, PeerError> {
     Ok(match link {
         TorchLink::MultiStepLr { gamma, .. } => {
-            // Milestones below 0, which no step meets, count here.
+            // Milestones below 0, which no step reaches, count here.
             let milestones = arguments.whole_numbers("milestones")?;
             let passed = milestones.into_iter().filter(|&milestone| milestone <= 0).count();
             Some(base_lr * gamma.powf(passed as f64))
@@ -426,8 +425,8 @@ impl Scheduler {
         }
     }
 
-    /// Gives every `OneCycleLR` and `SWALR` what stands in the group once all schedulers are made:
-    /// they read it at every step.
+    /// Updates every `OneCycleLR` and `SWALR` from the group once all schedulers are constructed: they read
+    /// it at every step.
     pub(super) fn share(&mut self, group: &Group) {
         match self {
             Self::Leaf(leaf) => leaf.share(group),

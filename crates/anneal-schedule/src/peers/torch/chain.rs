@@ -1,18 +1,17 @@
-//! Any torch scheduler, sequence or chain of them, as torch computes it.
+//! Any torch scheduler, sequence or chain, as computed by torch.
 
 use super::link::{TorchCyclicMode, TorchLink};
 use crate::curve::{Describe, Rate};
 use crate::{ScheduleError, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// What torch computes where none of this crate's own curves computes the same.
+/// A curve as computed by torch, if no curve of this crate is equal.
 ///
-/// A track is one scheduler after another (`SequentialLR`, or one alone); several tracks act in
-/// their order at every epoch (`ChainedScheduler`). What a scheduler does to the rate is known in
-/// closed form over any stretch of epochs, so the rate at t is the last one that was set, moved on
-/// by every track from there. Only where a cosine towards a rate above 0 or a `SWALR` is chained
-/// with others does no closed form exist: there the epochs until the others have settled are
-/// computed once, when it is resolved, and at most [`LONGEST_START`](Self::LONGEST_START) of them.
+/// A track is a series of schedulers (`SequentialLR`, or a single one); several tracks act in order at every
+/// epoch (`ChainedScheduler`). The effect of a scheduler on the rate has a closed form over any range of
+/// epochs, so the rate at t is the last one that was set, advanced by every track since. Only if a cosine
+/// towards a rate above 0 or a `SWALR` is chained with others is there no closed form: then the epochs until
+/// the others have settled, at most [`LONGEST_START`](Self::LONGEST_START), are computed once on resolution.
 ///
 /// Made by [`torch::translate`](super::translate); it has no builder.
 #[doc(hidden)]
@@ -22,14 +21,14 @@ use serde::{Deserialize, Serialize};
 pub struct TorchChain {
     /// The rate that the first scheduler finds.
     pub lr: f64,
-    /// The tracks in the order in which they act.
+    /// The tracks, in the order in which they act.
     pub tracks: Vec<Vec<TorchPhase>>,
-    /// The first rates, where they have no closed form.
+    /// The first rates, if they have no closed form.
     #[serde(skip)]
     start: Vec<f64>,
 }
 
-/// A stretch of a track in which one scheduler acts, until the next one begins.
+/// A range of a track in which one scheduler acts, until the next one starts.
 #[doc(hidden)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -51,7 +50,7 @@ pub enum TorchPhase {
         /// The scheduler.
         link: TorchLink,
     },
-    /// It goes on from the rate that it finds as if its epoch 0 were one of its later ones.
+    /// It continues from the rate that it finds as if its epoch 0 were a later one.
     Resume {
         /// The first step.
         at: u64,
@@ -75,7 +74,7 @@ impl TorchPhase {
         }
     }
 
-    /// What epoch 0 multiplies the distance from the fixed rate by.
+    /// The factor of the distance from the fixed rate at epoch 0.
     fn entry(&self) -> f64 {
         match self {
             Self::Start { link, .. } => link.start(),
@@ -94,7 +93,7 @@ impl TorchPhase {
         }
     }
 
-    /// `rate` after this phase's steps in `(after, to]`, all of which only move it.
+    /// `rate` after this phase's steps in `(after, to]`, which only scale it.
     fn advance(&self, rate: f64, after: Option<u64>, to: u64) -> f64 {
         let (link, at) = (self.link(), self.at());
         let ratio = match after {
@@ -111,15 +110,15 @@ impl TorchPhase {
 }
 
 impl TorchChain {
-    /// The most first epochs that are computed one by one.
+    /// The maximum number of first epochs that are computed one by one.
     pub const LONGEST_START: u64 = 1_000_000;
 
-    /// The chain of `tracks` that finds the rate `lr`.
+    /// The chain of `tracks` that starts with the rate `lr`.
     pub fn new(lr: f64, tracks: Vec<Vec<TorchPhase>>) -> Self {
         Self { lr, tracks, start: vec![] }
     }
 
-    /// The last step up to `step` at which a track sets the rate: the step, the track, the rate.
+    /// The last step up to `step` at which a track sets the rate, with the track and the rate.
     fn last_set(&self, step: u64) -> Option<(u64, usize, f64)> {
         let sets = self.tracks.iter().enumerate().filter_map(|(i, track)| {
             let (at, rate) = last_set(track, step)?;
@@ -128,7 +127,7 @@ impl TorchChain {
         sets.max_by_key(|&(at, track, _)| (at, track))
     }
 
-    /// The rate at `step` without the bounds of a rate.
+    /// The rate at `step` before clamping.
     fn raw(&self, step: u64) -> f64 {
         if let Some(&rate) = usize::try_from(step).ok().and_then(|step| self.start.get(step)) {
             return rate;
@@ -141,7 +140,7 @@ impl TorchChain {
             origin.map_or(self.lr, |origin| origin.2),
             |rate, (i, track)| {
                 let after = match origin {
-                    // The tracks after the one that set the rate have moved it at the same step.
+                    // The tracks after the one that set the rate have changed it at the same step.
                     Some((at, setter, _)) if i > setter => at.checked_sub(1),
                     Some((at, ..)) => Some(at),
                     None => None,
@@ -151,7 +150,7 @@ impl TorchChain {
         )
     }
 
-    /// The rates of steps 0 to `last`, one after the other.
+    /// The rates of steps 0 to `last`, computed one by one.
     fn one_by_one(&self, last: u64) -> Vec<f64> {
         let mut rate = self.lr;
         (0..=last)
@@ -173,7 +172,7 @@ impl TorchChain {
             .collect()
     }
 
-    /// How many first steps must be computed one by one; an error says why that does not help.
+    /// The number of first steps that must be computed one by one; an error says why that does not help.
     pub(super) fn start_length(&self) -> Result<u64, &'static str> {
         if self.tracks.len() < 2 {
             return Ok(0);
@@ -188,12 +187,12 @@ impl TorchChain {
         let (waves, others): (Vec<_>, Vec<_>) =
             self.tracks.iter().partition(|track| track.iter().any(is_wave));
         if waves.len() > 1 || (waves.len() == 1 && others.iter().copied().flatten().any(sets)) {
-            return Err("there is no closed form of a CosineAnnealingLR beside another one, or \
-                        beside one that sets the rate");
+            return Err("there is no closed form of a CosineAnnealingLR next to another one, or \
+                        next to one that sets the rate");
         }
         let mut length = 0;
         for phase in self.tracks.iter().flatten() {
-            // A SWALR sets the rate once it is there.
+            // A SWALR sets the rate once it has reached its target.
             if let TorchLink::Swalr { anneal_epochs, .. } = phase.link() {
                 length = length.max(phase.at().saturating_add(*anneal_epochs).saturating_add(1));
             }
@@ -202,24 +201,24 @@ impl TorchChain {
         {
             for track in others {
                 let settled = settles(track).ok_or(
-                    "there is no closed form of a CosineAnnealingLR with eta_min above 0 beside \
+                    "there is no closed form of a CosineAnnealingLR with eta_min above 0 next to \
                      one that never settles",
                 )?;
                 length = length.max(settled.saturating_add(2));
             }
         }
         if length > Self::LONGEST_START {
-            return Err("there is no closed form of what comes before a SWALR beside others, or \
-                        the others beside a CosineAnnealingLR with eta_min above 0, have settled; \
-                        that may take at most 1,000,000 updates");
+            return Err("there is no closed form before a SWALR next to others, or the others \
+                        next to a CosineAnnealingLR with eta_min above 0, have settled; that may \
+                        take at most 1,000,000 updates");
         }
         Ok(length)
     }
 
-    /// Whether torch itself would take the rate below 0.
+    /// Whether torch itself would make the rate negative.
     fn is_negative(&self) -> bool {
-        // A rate below the lower end of a wave falls as the wave rises: it is lowest at the top of
-        // the wave, or where its phase ends before that.
+        // A rate below the lower end of a wave falls as the wave rises: it is lowest at the top of the wave,
+        // or where its phase ends earlier.
         let computed = self.start.len() as u64;
         let lowest = self.tracks.iter().flat_map(|track| {
             let ends = track.iter().skip(1).map(|next| next.at().saturating_sub(1));
@@ -241,7 +240,7 @@ impl TorchChain {
     }
 }
 
-/// Finite numbers for what torch would let overflow.
+/// Makes rates finite where torch would overflow.
 fn clamped(rate: f64) -> f64 {
     rate.clamp(-f64::MAX, f64::MAX)
 }
@@ -402,7 +401,7 @@ fn check_link(link: &TorchLink, field: &str, scope: &Scope<'_>) -> Result<(), Sc
     }
 }
 
-/// Shorter and longer cycles than anybody has, between which no quotient overflows.
+/// Bounds on the cycle length, beyond all practical use, that prevent overflow.
 const MIN_EPOCHS: f64 = 1e-6;
 const MAX_EPOCHS: f64 = 1e18;
 
@@ -514,7 +513,7 @@ mod tests {
             assert!((0.0..=f64::MAX).contains(&schedule.rate(step)), "{step}");
         }
         let wave = resolved(TorchChain::new(1.0, vec![vec![start(0, cosine(0.2))]]), 1 << 63);
-        // 14 updates to a wave.
+        // A wave lasts 14 updates.
         assert!((wave.rate((1 << 62) / 14 * 14) - 1.0).abs() < 1e-15);
     }
 

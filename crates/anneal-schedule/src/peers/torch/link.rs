@@ -1,4 +1,4 @@
-//! What one torch scheduler does to the rate at each of its epochs, in closed form.
+//! The effect of a torch scheduler on the rate at each epoch, in closed form.
 
 use crate::curve::cycle::lowest_of_wave;
 use crate::curve::{AnnealStrategy, Rate, WarmRestarts, half_cosine, mix};
@@ -7,9 +7,9 @@ use std::f64::consts::PI;
 
 /// One torch scheduler, with torch's own arguments.
 ///
-/// torch schedulers change the rate that they find. All of them are one rule: over its epochs
-/// `(from, to]` a scheduler moves the rate x to `fixed + (x − fixed) · ratio(from, to)`, and at some
-/// epochs it sets the rate, whatever it was.
+/// torch schedulers modify the current rate. All of them follow one rule: over its epochs `(from, to]` a
+/// scheduler changes the rate x to `fixed + (x − fixed) · ratio(from, to)`, and at some epochs it sets the
+/// rate regardless of x.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -37,9 +37,9 @@ pub enum TorchLink {
     },
     /// `ConstantLR`.
     ConstantLr {
-        /// The factor until `total_iters`, in [0, 1]; above 0 where it is taken back.
+        /// The factor until `total_iters`, in [0, 1]; above 0 if it is undone.
         factor: f64,
-        /// The epoch that takes the factor back; 0 never does.
+        /// The epoch that undoes the factor; 0 never does.
         total_iters: u64,
     },
     /// `LinearLR`.
@@ -48,19 +48,19 @@ pub enum TorchLink {
         start_factor: f64,
         /// The factor of epoch `total_iters`, in [0, 1].
         end_factor: f64,
-        /// The epochs between them; with 0 the start stays.
+        /// The number of epochs between them; with 0 the start factor stays.
         total_iters: u64,
     },
     /// `PolynomialLR`.
     PolynomialLr {
-        /// The epochs until the rate is 0; with 0 it stays.
+        /// The epochs until the rate is 0; with 0 the rate stays.
         total_iters: u64,
         /// The exponent, at least 0.
         power: f64,
     },
     /// `CosineAnnealingLR`.
     CosineAnnealingLr {
-        /// The rate that it comes back to after each `2 t_max` epochs.
+        /// The rate to which it returns after each `2 t_max` epochs.
         base_lr: f64,
         /// Epochs from one end of the wave to the other, at least 1.
         t_max: u64,
@@ -73,7 +73,7 @@ pub enum TorchLink {
         base_lr: f64,
         /// Epochs of the first cycle, at least 1.
         t_0: u64,
-        /// Each cycle is this many times as long as the one before; at least 1.
+        /// The ratio of each cycle's length to the previous one's; at least 1.
         t_mult: u64,
         /// The rate at the end of every cycle.
         eta_min: f64,
@@ -99,41 +99,41 @@ pub enum TorchLink {
         max_lr: f64,
         /// The rate at the end.
         min_lr: f64,
-        /// Epochs in all, at least 1.
+        /// The total number of epochs, at least 1.
         total_steps: u64,
-        /// The share of them that rises, in [0, 1].
+        /// The share of epochs during which the rate rises, in [0, 1].
         pct_start: f64,
         /// The shape of each phase.
         anneal_strategy: AnnealStrategy,
-        /// Whether the rate goes back to its start before it goes on to its end.
+        /// Whether the rate returns to its start before it goes on to its end.
         three_phase: bool,
     },
     /// `SWALR`.
     Swalr {
-        /// The rate that it goes to.
+        /// The target rate.
         swa_lr: f64,
-        /// Epochs until then.
+        /// The epochs until the target.
         anneal_epochs: u64,
-        /// The shape of the way.
+        /// The shape of the curve.
         anneal_strategy: AnnealStrategy,
     },
 }
 
-/// How the cycles of torch's `CyclicLR` shrink, or grow.
+/// How the cycles of torch's `CyclicLR` shrink or grow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TorchCyclicMode {
-    /// All cycles are alike.
+    /// All cycles have the same height.
     Triangular,
-    /// Each cycle is half as high as the one before.
+    /// Each cycle is half as high as the previous one.
     Triangular2,
     /// The height is multiplied by gamma, at least 0, at every epoch.
     ExpRange(f64),
 }
 
 impl TorchLink {
-    /// The rate that this scheduler moves away from or towards.
+    /// The rate from or towards which this scheduler moves.
     pub(super) fn fixed(&self) -> f64 {
         match self {
             Self::CosineAnnealingLr { eta_min, .. } => *eta_min,
@@ -142,7 +142,7 @@ impl TorchLink {
         }
     }
 
-    /// What it multiplies the distance from [`fixed`](Self::fixed) by over its epochs `(from, to]`.
+    /// The factor of the distance from [`fixed`](Self::fixed) over its epochs `(from, to]`.
     pub(super) fn ratio(&self, from: u64, to: u64) -> f64 {
         self.exact_ratio(from, to).min(f64::MAX)
     }
@@ -190,7 +190,7 @@ impl TorchLink {
         }
     }
 
-    /// The same for its epoch 0, when it starts as torch means it to.
+    /// The factor for its epoch 0, for a regular start.
     pub(super) fn start(&self) -> f64 {
         match self {
             Self::MultiStepLr { milestones, gamma } => {
@@ -203,8 +203,8 @@ impl TorchLink {
         }
     }
 
-    /// The same for its epoch 0, when it is entered by a plain step, which some schedulers take for
-    /// one of their later steps. `None` where torch computes nothing of the kind.
+    /// The factor for its epoch 0 if it is entered by a plain step, which some schedulers treat as a later
+    /// step. `None` if torch does not compute one.
     pub(super) fn resume(&self) -> Option<f64> {
         match self {
             Self::ExponentialLr { gamma } => Some(*gamma),
@@ -219,7 +219,7 @@ impl TorchLink {
         }
     }
 
-    /// Whether it goes along a wave: the one scheduler that at some epochs adds to the rate.
+    /// Whether it follows a wave: the only scheduler that adds to the rate at some epochs.
     pub(super) fn is_wave(&self) -> bool {
         matches!(self, Self::CosineAnnealingLr { .. })
     }
@@ -237,13 +237,13 @@ impl TorchLink {
     /// The last of its epochs up to `epoch` at which it sets the rate.
     pub(super) fn last_set(&self, epoch: u64) -> Option<u64> {
         match self {
-            // One epoch after the bottom of the wave torch climbs from `eta_min` to the base rate's
-            // wave, and what the rate was before is forgotten.
+            // One epoch after the bottom of the wave, torch climbs from `eta_min` to the base rate's wave,
+            // regardless of the previous rate.
             Self::CosineAnnealingLr { t_max, .. } => {
                 let since = epoch.checked_sub(t_max.saturating_add(1))?;
                 Some(epoch - since % t_max.saturating_mul(2))
             }
-            // Once it is there it takes any rate for its own.
+            // Once it has arrived, it accepts any rate as its own.
             Self::Swalr { anneal_epochs, .. } => (epoch >= *anneal_epochs).then_some(epoch),
             absolute if absolute.is_absolute() => Some(epoch),
             _ => None,
@@ -300,9 +300,8 @@ impl TorchLink {
         }
     }
 
-    /// The three rates of a `OneCycleLR`, its phases ending where torch ends them. torch itself
-    /// computes one epoch beyond the end, outside its range, and then raises an error; here the end
-    /// is held.
+    /// The three rates of a `OneCycleLR`, with phases that end where torch ends them. torch computes one
+    /// epoch beyond the end, outside its range, and then raises an error; here the end is held.
     fn one_cycle(&self, epoch: u64) -> f64 {
         let Self::OneCycleLr {
             initial_lr,
@@ -338,7 +337,7 @@ impl TorchLink {
         *min_lr
     }
 
-    /// What a wave adds to the rate one epoch after its bottom.
+    /// The amount that a wave adds to the rate one epoch after its bottom.
     pub(super) fn climb(&self) -> f64 {
         match self {
             Self::CosineAnnealingLr { base_lr, t_max, eta_min } => {
@@ -348,7 +347,7 @@ impl TorchLink {
         }
     }
 
-    /// The first epoch after which it changes nothing; `None` where it always may.
+    /// The first epoch after which it has no effect; `None` if it always may.
     pub(super) fn settles(&self) -> Option<u64> {
         match self {
             Self::Hold => Some(0),
@@ -363,7 +362,7 @@ impl TorchLink {
         }
     }
 
-    /// Whether the rate makes a jump at `epoch`.
+    /// Whether the rate jumps at `epoch`.
     pub(super) fn jumps(&self, epoch: u64) -> bool {
         match self {
             Self::StepLr { step_size, .. } => epoch.is_multiple_of(*step_size),
@@ -394,8 +393,8 @@ impl TorchLink {
         }
     }
 
-    /// The most that it multiplies a rate by over any of its epochs. A cosine alone never exceeds
-    /// its [`top`](Self::top), but on its way up it multiplies what others left.
+    /// The largest factor by which it multiplies a rate at any epoch. A cosine alone never exceeds its
+    /// [`top`](Self::top), but on its way up it multiplies the result of others.
     pub(super) fn growth(&self, alone: bool) -> f64 {
         match self {
             Self::StepLr { gamma, .. } | Self::ExponentialLr { gamma } if *gamma > 1.0 => f64::MAX,
@@ -414,7 +413,7 @@ impl TorchLink {
 fn wave(epoch: u64, t_max: u64) -> f64 {
     let twice = u128::from(t_max) * 2;
     let phase = (u128::from(epoch) % twice).min(twice - u128::from(epoch) % twice);
-    // From the nearer end of the half wave.
+    // Measured from the nearer end of the half wave.
     if phase <= u128::from(t_max) / 2 {
         (PI * phase as f64 / twice as f64).cos().powi(2)
     } else {
@@ -435,8 +434,8 @@ fn restarting_wave(t_0: u64, t_mult: u64) -> WarmRestarts<u64> {
     }
 }
 
-/// The height of a cycle at `epoch`, as torch computes it, so that a cycle of fractional length
-/// turns where torch's does.
+/// The height of a cycle at `epoch`, as computed by torch, so that a cycle of fractional length turns where
+/// torch's does.
 fn triangle(epoch: u64, up: f64, down: f64, mode: TorchCyclicMode) -> f64 {
     let (total, turn) = (up + down, up / (up + down));
     let passed = epoch as f64 / total;

@@ -16,34 +16,33 @@
 //! | `SequentialLR` | `schedulers`, a list of `{"name": …, "args": {…}}`, and `milestones` |
 //! | `ChainedScheduler` | `schedulers`, the same list |
 //!
-//! Each also takes `last_epoch` = −1 (a resumed run asks the schedule for a later update) and
-//! `verbose`, `optimizer` in the last two; they change nothing. Where a scheduler cycles the
-//! momentum, the translation holds the momentum's curve too, for SGD's momentum or Adam's β₁ alike.
+//! Each also takes `last_epoch` = −1 (a resumed run evaluates the schedule at a later update) and `verbose`,
+//! and the last two take `optimizer`; they have no effect. If a scheduler cycles the momentum, the
+//! translation includes the momentum's curve, for SGD's momentum or Adam's β₁.
 //!
 //! | refused | because |
 //! | --- | --- |
 //! | `LambdaLR`, `MultiplicativeLR`, `CyclicLR`'s `scale_fn` | their rate is code |
-//! | `ReduceLROnPlateau` | it answers to training, so it is no function of the step: anneal-control translates it |
-//! | what would make a rate negative, such as `eta_min` or `gamma` below 0 | no optimizer has a use for it |
-//! | what torch itself divides by 0 for: `ConstantLR` with factor 0, `PolynomialLR` with power below 0, `OneCycleLR` with `pct_start` · `total_steps` = 1, `LinearLR` or `PolynomialLR` with `total_iters` 0 at a milestone | torch raises an error |
+//! | `ReduceLROnPlateau` | it reacts to training, so it is not a function of the step: anneal-control translates it |
+//! | arguments that make a rate negative, for example `eta_min` or `gamma` below 0 | no optimizer has a use for it |
+//! | arguments for which torch divides by 0: `ConstantLR` with factor 0, `PolynomialLR` with power below 0, `OneCycleLR` with `pct_start` · `total_steps` = 1, `LinearLR` or `PolynomialLR` with `total_iters` 0 at a milestone | torch raises an error |
 //! | a `SequentialLR` or `ChainedScheduler` inside a `SequentialLR`, unless it comes first | torch raises an error at the milestone |
-//! | such a first one that holds a `SWALR`, a `CosineAnnealingLR` with `T_max` 1, or again such a one | torch steps it more often than it means to |
-//! | in a `ChainedScheduler`: two `CosineAnnealingLR`; one and, before it, a scheduler that sets the rate; one with `eta_min` above 0 and a scheduler that never settles, such as `ExponentialLR` | there is no closed form |
+//! | a nested first one that contains a `SWALR`, a `CosineAnnealingLR` with `T_max` 1, or another nested first one | torch steps it more often than intended |
+//! | in a `ChainedScheduler`: two `CosineAnnealingLR`; one after a scheduler that sets the rate; one with `eta_min` above 0 and a scheduler that never settles, for example `ExponentialLR` | there is no closed form |
 //!
-//! A `CosineAnnealingLR` with `eta_min` above 0 beside a warm-up or another scheduler that settles,
-//! and a `SWALR` beside any, have no closed form until those have settled: these updates, at most a
+//! A `CosineAnnealingLR` with `eta_min` above 0 next to a warm-up or another scheduler that settles, and a
+//! `SWALR` next to any scheduler, have no closed form until the others have settled: these updates, at most a
 //! million, are computed when the schedule is resolved.
 //!
-//! The rates are those of a fresh run in which `step()` follows every update. Where torch's own
-//! result is a surprise, the translation has it too: a `CosineAnnealingLR` goes on along its wave; a
-//! `ConstantLR` with `total_iters` 0 keeps its factor; a scheduler that sets the rate undoes what
-//! stands before it in a `ChainedScheduler`; what multiplies the rate after such a one acts on that
-//! update alone; a `OneCycleLR` changes the rate that later schedulers start from. Where torch raises
-//! an error after its last step, in `OneCycleLR`, the end is held. Rates that torch lets overflow
-//! stay at the largest number.
+//! The rates are those of a fresh run that calls `step()` after every update. A translation follows torch
+//! even where that is surprising: a `CosineAnnealingLR` continues along its wave; a `ConstantLR` with
+//! `total_iters` 0 keeps its factor; a scheduler that sets the rate undoes the ones before it in a
+//! `ChainedScheduler`; one that multiplies the rate after it acts on that update alone; a `OneCycleLR`
+//! changes the rate from which later schedulers start. Where torch raises an error after its last step, in
+//! `OneCycleLR`, the end is held. Rates that overflow in torch stay at the largest f64.
 //!
-//! What this crate's own curves can say is said by them; the rest by a curve `torch_chain` that
-//! computes as torch does, which files and the text form know, and for which there is no builder.
+//! The translation uses this crate's own curves if they are equal, and otherwise a curve `torch_chain` that
+//! computes as torch does, which files and the text form know, but which has no builder.
 
 mod arrange;
 mod build;
@@ -94,7 +93,7 @@ const CODE: &str = "its rate is code; write the function as a schedule of your o
 /// ```
 ///
 /// # Errors
-/// [`PeerError`] names what is unknown, wrong or refused.
+/// [`PeerError`] with what is unknown, wrong or refused.
 pub fn translate(name: &str, arguments: &Value, base_lr: f64) -> Result<Translation, PeerError> {
     let mut group = build::Group::new(base_lr);
     let mut scheduler = build::scheduler(name, arguments, &mut group, 0)?;
@@ -144,7 +143,7 @@ mod tests {
         }
     }
 
-    /// torch's own documentation: a constant for 20 epochs, then a decay by 0.9.
+    /// From torch's documentation: a constant for 20 epochs, then a decay by 0.9.
     #[test]
     fn a_sequence_is_what_torch_documents() {
         let parts = [
@@ -158,7 +157,7 @@ mod tests {
         assert_rates(&chain, (0..40).map(expected));
     }
 
-    /// From torch's rule: it multiplies by gamma where the epoch is not 0, whatever set the rate.
+    /// By torch's rule: it multiplies by gamma at every epoch but 0, whatever set the rate.
     #[test]
     fn what_follows_a_scheduler_that_sets_the_rate_acts_on_one_update_alone() {
         let parts = [
@@ -247,7 +246,7 @@ mod tests {
         for (name, arguments, words) in [
             ("LambdaLR", json!({}), "its rate is code"),
             ("MultiplicativeLR", json!({}), "its rate is code"),
-            ("ReduceLROnPlateau", json!({}), "answers to training"),
+            ("ReduceLROnPlateau", json!({}), "reacts to training"),
             ("CosineLR", json!({}), "torch has no scheduler `CosineLR`"),
             ("StepLR", json!({ "step_size": 0 }), "`step_size` = 0"),
             ("StepLR", json!({ "step_size": 3, "last_epoch": 4 }), "`last_epoch` = 4"),
@@ -272,7 +271,7 @@ mod tests {
             ),
             ("SequentialLR", several(&[decay.clone(), chain], &[3]), "NotImplementedError"),
             ("SequentialLR", several(&[decay.clone(), still], &[3]), "total_iters 0"),
-            ("ChainedScheduler", several(&[wave(0.0), wave(0.0)], &[]), "beside another one"),
+            ("ChainedScheduler", several(&[wave(0.0), wave(0.0)], &[]), "next to another one"),
             ("ChainedScheduler", several(&[wave(0.1), decay.clone()], &[]), "never settles"),
         ] {
             let error = translate(name, &arguments, 0.1).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! From tracks to this crate's own curves, where they compute the same.
+//! Converts tracks to this crate's own curves, if they are equal.
 
 use super::chain::{TorchChain, TorchPhase};
 use super::link::{TorchCyclicMode, TorchLink};
@@ -8,7 +8,7 @@ use crate::{
     sequence, step_decay, warm_restarts,
 };
 
-/// The description of what the tracks do to `lr`: the crate's own curves if they can say it.
+/// The description of the tracks' effect on `lr`, as this crate's own curves if possible.
 pub(super) fn description(lr: f64, tracks: Vec<Vec<TorchPhase>>) -> ScheduleConfig {
     let tracks = effective(tracks);
     let own = match &tracks[..] {
@@ -19,7 +19,7 @@ pub(super) fn description(lr: f64, tracks: Vec<Vec<TorchPhase>>) -> ScheduleConf
         .unwrap_or_else(|| TorchChain::new(lr, tracks).into())
 }
 
-/// Without the tracks whose work another undoes at every step, and those that do nothing.
+/// Removes tracks that another one undoes at every step, and those without effect.
 fn effective(mut tracks: Vec<Vec<TorchPhase>>) -> Vec<Vec<TorchPhase>> {
     let absolute = |track: &Vec<TorchPhase>| track.iter().all(|phase| phase.link().is_absolute());
     if let Some(last) = tracks.iter().rposition(absolute) {
@@ -77,7 +77,7 @@ fn only_multiplies(link: &TorchLink) -> bool {
     !link.is_absolute() && !link.is_wave() && !matches!(link, TorchLink::Swalr { .. })
 }
 
-/// `link` from the rate `first` at its epoch 0. What is out of a curve's range fails to resolve.
+/// `link` from the rate `first` at its epoch 0. Values outside a curve's range fail to resolve.
 fn curve(link: &TorchLink, first: f64) -> Option<ScheduleConfig> {
     Some(match link {
         TorchLink::Hold => constant(first).into(),

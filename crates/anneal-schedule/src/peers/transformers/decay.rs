@@ -1,4 +1,4 @@
-//! transformers' decays where they leave the usual path.
+//! transformers' decays that no other curve covers.
 
 use crate::curve::cycle::{last_of_cycle, lowest_of_wave};
 use crate::curve::{Describe, Rate, half_cosine};
@@ -6,7 +6,7 @@ use crate::{ScheduleError, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// A phase of a schedule as transformers computes it, where no curve of ours is the same:
+/// A phase of a schedule as computed by transformers, if no curve of this crate is equal:
 ///
 /// ```text
 /// η = base_lr · max(0, r + (1 − r) · f(x))     x = (step + offset)/length
@@ -19,10 +19,10 @@ use std::f64::consts::PI;
 /// | `base_lr` | learning rate | finite, above 0 |
 /// | `length` | updates | 1 to 2⁶² |
 /// | `shape` | f | see [`Falling`] |
-/// | `min_lr_rate` | r, share of `base_lr`; below 0 the rate is cut at 0 | finite; default 0 |
-/// | `offset` | updates of the curve that are left out | 0 to 2⁶²; default 0 |
+/// | `min_lr_rate` | r, share of `base_lr`; if negative, the rate is clamped at 0 | finite; default 0 |
+/// | `offset` | skipped updates of the curve | 0 to 2⁶²; default 0 |
 ///
-/// Written by [`translate`](super::translate); without a builder.
+/// Written by [`translate`](super::translate); it has no builder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -31,17 +31,17 @@ pub struct TransformersDecay {
     pub base_lr: f64,
     /// The updates from x = 0 to x = 1.
     pub length: u64,
-    /// How it falls.
+    /// The shape of the decay.
     pub shape: Falling,
-    /// The share of `base_lr` that it falls to.
+    /// The final share of `base_lr`.
     #[serde(default)]
     pub min_lr_rate: f64,
-    /// The updates of the curve that are left out.
+    /// The skipped updates of the curve.
     #[serde(default)]
     pub offset: u64,
 }
 
-/// How a [`TransformersDecay`] falls from 1 at x = 0.
+/// The shape of a [`TransformersDecay`], from 1 at x = 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -50,17 +50,17 @@ pub enum Falling {
     Straight,
     /// 1 − √x, and 0 from x = 1 on.
     OneMinusSqrt,
-    /// ½(1 + cos(2πcx)), for ever; c in [−10⁹, 10⁹].
+    /// ½(1 + cos(2πcx)), without end; c in [−10⁹, 10⁹].
     Waves(f64),
-    /// ½(1 + cos(π(cx mod 1))), and 0 from x = 1 on; c in [−10⁹, 10⁹]. The remainder is that of
-    /// the rounded product, so a restart may come an update late.
+    /// ½(1 + cos(π(cx mod 1))), and 0 from x = 1 on; c in [−10⁹, 10⁹]. The remainder is of the rounded
+    /// product, so a restart may come an update late.
     Restarts(f64),
 }
 
-/// Beyond any run, and what every file format can hold.
+/// Longer than any run, and small enough for every file format.
 const MOST: u64 = 1 << 62;
 
-/// More waves than this cannot be told from noise.
+/// More waves look like noise.
 const MAX_CYCLES: f64 = 1e9;
 
 impl Describe for TransformersDecay {
@@ -84,7 +84,7 @@ impl Describe for TransformersDecay {
             min_lr_rate: scope.within("min_lr_rate", self.min_lr_rate, f64::MIN..=f64::MAX)?,
             ..self.clone()
         };
-        // Also the way from the lowest to the highest must be a finite number.
+        // The difference between the lowest and the highest must also be finite.
         let finite = (resolved.base_lr * (1.0 - resolved.min_lr_rate)).is_finite()
             && resolved.peak().is_finite();
         scope.require(
@@ -123,7 +123,7 @@ impl Rate for TransformersDecay {
 
     fn end_rate(&self, step: u64) -> f64 {
         match (self.shape, step.checked_sub(1)) {
-            // Where a cycle begins, the one before has reached its end.
+            // Where a cycle starts, the previous one has reached its end.
             (Falling::Restarts(cycles), Some(before))
                 if (cycles * self.x(before)).floor() != (cycles * self.x(step)).floor() =>
             {

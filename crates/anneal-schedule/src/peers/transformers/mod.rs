@@ -1,4 +1,4 @@
-//! transformers: the schedules of `optimization.py` by the names of `get_scheduler`, as of 5.23.
+//! transformers: the schedules of `optimization.py` by their names in `get_scheduler`, as of 5.23.
 //!
 //! | schedule | arguments |
 //! | --- | --- |
@@ -11,17 +11,17 @@
 //! | `inverse_sqrt` | `num_warmup_steps`, `timescale` = `num_warmup_steps`, or 10,000 without them |
 //! | `cosine_with_min_lr` | `num_warmup_steps`, `num_training_steps`, `num_cycles` = 0.5, one of `min_lr` and `min_lr_rate` |
 //! | `cosine_warmup_with_min_lr` | the same, and `warmup_lr_rate` = 1/`num_warmup_steps` |
-//! | `warmup_stable_decay` | `num_warmup_steps`, `num_decay_steps`, one of `num_training_steps` and `num_stable_steps` (which wins), `warmup_type` = linear, `cosine` or `1-sqrt`, `decay_type` = cosine, `linear` or `1-sqrt`, `min_lr_ratio` = 0, `num_cycles` = 0.5 |
+//! | `warmup_stable_decay` | `num_warmup_steps`, `num_decay_steps`, one of `num_training_steps` and `num_stable_steps` (which takes precedence), `warmup_type` = linear, `cosine` or `1-sqrt`, `decay_type` = cosine, `linear` or `1-sqrt`, `min_lr_ratio` = 0, `num_cycles` = 0.5 |
 //!
-//! `num_warmup_steps` and `num_training_steps` are accepted everywhere, as `get_scheduler` does,
-//! and `last_epoch`: a resumed run keeps its step in its own record.
+//! `num_warmup_steps` and `num_training_steps` are accepted everywhere, as in `get_scheduler`, and so is
+//! `last_epoch`: a resumed run stores its own step.
 //!
-//! Refused, because they answer to training and so are no function of the step:
-//! `reduce_lr_on_plateau` and `greedy`; anneal-control translates them. Refused too is what makes
-//! transformers divide by zero, or gives rates below 0.
+//! `reduce_lr_on_plateau` and `greedy` are refused because they react to training and are not functions of
+//! the step; anneal-control translates them. Arguments for which transformers divides by zero, or which give
+//! rates below 0, are refused too.
 //!
-//! The rate of update 0 is that of the peer's step 0: after a usual warm-up from nothing it is 0.
-//! What our own curves do not have is written as [`TransformersDecay`].
+//! The rate of update 0 is that of the peer's step 0: after a usual warm-up from 0 it is 0. Curves that this
+//! crate does not have are written as [`TransformersDecay`].
 
 mod decay;
 
@@ -50,7 +50,7 @@ pub(super) const NAMES: &[&str] = &[
 /// Translates the schedule `name`; see the [module](self) for the names and arguments.
 ///
 /// # Errors
-/// [`PeerError`] names what is unknown, wrong or refused.
+/// [`PeerError`] with what is unknown, wrong or refused.
 pub fn translate(name: &str, arguments: &Value, base_lr: f64) -> Result<Translation, PeerError> {
     Arguments::read(name, arguments, |arguments| {
         if matches!(name, "reduce_lr_on_plateau" | "greedy" | "GreedyLR") {
@@ -77,7 +77,7 @@ pub fn translate(name: &str, arguments: &Value, base_lr: f64) -> Result<Translat
     })
 }
 
-/// The arguments of one schedule, and the phases that they make.
+/// The arguments of one schedule, and its phases.
 struct Phases<'a> {
     arguments: &'a Arguments<'a>,
     base_lr: f64,
@@ -124,7 +124,7 @@ impl Phases<'_> {
     fn cosine_with_restarts(&self) -> Phase {
         let (warmup, training) = self.steps()?;
         let cycles = self.arguments.number_or("num_cycles", 1.0)?;
-        // Also a training that ends with its warm-up has one update of the first cycle.
+        // Even a training that ends with its warm-up has one update of the first cycle.
         let length = training.saturating_sub(warmup).max(1);
         let tail = if cycles == 1.0 {
             cosine(self.base_lr).length(Span::steps(length)).into()
@@ -141,13 +141,12 @@ impl Phases<'_> {
         self.arguments.require("lr_end", lr_end, below, "at least 0, below the base rate")?;
         let power = self.arguments.number_or("power", 1.0)?;
         self.arguments.require("power", power, power >= 0.0, "at least 0")?;
-        let above =
-            "another number than num_warmup_steps, by whose difference transformers divides";
+        let above = "a number other than num_warmup_steps; transformers divides by the difference";
         self.arguments.require("num_training_steps", training, training != warmup, above)?;
         let tail = match training.checked_sub(warmup) {
             None => self.always(lr_end),
             Some(length) if power == 0.0 => {
-                // 0⁰ is 1: the last step has the base rate as well.
+                // 0⁰ is 1: the last step has the base rate too.
                 constant(self.base_lr).then(Span::steps(length + 1), self.always(lr_end)).into()
             }
             Some(length) => {
@@ -175,7 +174,7 @@ impl Phases<'_> {
         self.arguments.require("warmup_lr_rate", from, from >= 0.0, "at least 0")?;
         let length = training.saturating_sub(warmup).max(1);
         let cycles = self.arguments.number_or("num_cycles", 0.5)?;
-        // This one reaches the base rate with the last update of the warm-up.
+        // This one reaches the base rate at the last update of the warm-up.
         let tail = self.decay(length, Falling::Waves(cycles), min_lr_rate, 1);
         let rise = match warmup {
             0 => return Ok(tail),
@@ -192,12 +191,12 @@ impl Phases<'_> {
         let stable = self.arguments.optional_count("num_stable_steps")?;
         let min_lr = self.arguments.number_or("min_lr_ratio", 0.0)?;
         self.arguments.require("min_lr_ratio", min_lr, min_lr >= 0.0, "at least 0")?;
-        // Signed: a training shorter than its phases begins inside the decay.
+        // Signed: a training shorter than its phases starts inside the decay.
         let stable = match (stable, training) {
             (Some(stable), _) => i128::from(stable),
             (None, Some(training)) => i128::from(training) - i128::from(warmup) - i128::from(decay),
             (None, None) => {
-                let allowed = "a count, unless num_stable_steps is one";
+                let allowed = "a count, unless num_stable_steps is given";
                 return Err(self.arguments.missing("num_training_steps", allowed));
             }
         };
@@ -221,7 +220,7 @@ impl Phases<'_> {
         let decay_type = self.arguments.choice("decay_type", &["cosine", "linear", "1-sqrt"])?;
         let cycles = self.arguments.number_or("num_cycles", 0.5)?;
         let low = self.always(min_lr * self.base_lr);
-        // A stable phase of less than nothing takes its updates from the decay.
+        // A negative stable phase takes its updates from the decay.
         let early = u64::try_from(-stable).unwrap_or(0).min(decay);
         let stable = u64::try_from(stable).unwrap_or(0);
         let left = decay - early;
@@ -266,7 +265,7 @@ impl Phases<'_> {
             (Some(absolute), None) => Ok(absolute / self.base_lr),
             (None, Some(rate)) => Ok(rate),
             (None, None) => {
-                Err(self.arguments.missing("min_lr_rate", "a number, unless min_lr is one"))
+                Err(self.arguments.missing("min_lr_rate", "a number, unless min_lr is given"))
             }
             (Some(absolute), Some(_)) => {
                 Err(self.arguments.wrong("min_lr", absolute, "only one of min_lr and min_lr_rate"))
@@ -291,7 +290,7 @@ impl Phases<'_> {
         self.decay(1, Falling::Straight, 0.0, 1)
     }
 
-    /// A rate that is always the same, 0 too.
+    /// A constant rate, possibly 0.
     fn always(&self, rate: f64) -> ScheduleConfig {
         if rate == 0.0 { self.nothing() } else { constant(rate).into() }
     }
@@ -346,8 +345,8 @@ mod tests {
     fn what_cannot_be_followed_is_refused_with_the_reason() {
         let steps = with_steps;
         for (name, arguments, words) in [
-            ("greedy", json!({ "patience": 3 }), "answers to training"),
-            ("reduce_lr_on_plateau", json!({}), "answers to training"),
+            ("greedy", json!({ "patience": 3 }), "reacts to training"),
+            ("reduce_lr_on_plateau", json!({}), "reacts to training"),
             ("cosine_with_min", json!({}), "did you mean `cosine_with_min_lr`?"),
             ("linear", json!({}), "`num_warmup_steps` is missing"),
             ("linear", json!({ "num_warmup_steps": 5 }), "`num_training_steps` is missing"),

@@ -1,42 +1,64 @@
-//! Which parameters a group has, or a rule excludes.
+//! Selects the parameters of a group, or those that a rule excludes.
 
 use super::pattern::{at_start, glob, no_match};
 use super::{GroupError, Parameter};
+use crate::text_or_table::{self, TextOrTable};
 use regex::Regex;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::ops::Not;
 
-/// Selects parameters by path, by name, or by kind. A parameter is selected when any part of the
+/// Selects parameters by path, by name, or by kind. A parameter is selected if any part of the
 /// selection selects it.
 ///
 /// ```
-/// use burn_anneal::groups::{Parameter, Selection};
+/// use anneal_config::{Parameter, Selection};
 /// let parameters = [Parameter::new("embed.weight", [9, 4]), Parameter::new("head.bias", [9])];
 /// let selected = Selection::biases().globs(["embed.*"]).of(&parameters)?;
 /// assert_eq!(selected, [true, true]);
-/// # Ok::<(), burn_anneal::groups::GroupError>(())
+/// # Ok::<(), anneal_config::GroupError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = crate::schema::table_or_text))]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 #[must_use]
 pub struct Selection {
+    /// Regular expressions for the beginning of a path; each must match.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     regexes: Vec<String>,
+    /// Paths in which `*` stands for any text and `?` for any character; each must match.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     globs: Vec<String>,
+    /// Like `globs`, but each may match nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     globs_if_present: Vec<String>,
+    /// Parameters whose name is `bias` or `beta`.
+    #[serde(skip_serializing_if = "Not::not")]
     biases: bool,
+    /// Parameters of Burn's normalization layers.
+    #[serde(skip_serializing_if = "Not::not")]
     norms: bool,
+    /// Parameters with at most one dimension.
+    #[serde(skip_serializing_if = "Not::not")]
     one_dimensional: bool,
+    /// Parameters with two dimensions.
+    #[serde(skip_serializing_if = "Not::not")]
     matrices: bool,
+    /// Every parameter.
+    #[serde(skip_serializing_if = "Not::not")]
     everything: bool,
 }
 
 impl Selection {
-    /// Nothing yet.
+    /// No parameter.
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// Whether it selects nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Self::none()
     }
 
     /// Every parameter.
@@ -54,18 +76,18 @@ impl Selection {
         Self { norms: true, ..Self::default() }
     }
 
-    /// Biases and norms: what is mostly left out of weight decay.
+    /// Biases and norms, which usually have no weight decay.
     pub fn biases_and_norms() -> Self {
         Self { biases: true, norms: true, ..Self::default() }
     }
 
-    /// Parameters of at most one dimension; timm's rule for weight decay.
+    /// Parameters with at most one dimension, which timm excludes from weight decay.
     pub fn one_dimensional() -> Self {
         Self { one_dimensional: true, ..Self::default() }
     }
 
-    /// Parameters of two dimensions: those that Muon is for. It also selects embeddings and the head, which
-    /// are mostly left to another optimizer.
+    /// Parameters with two dimensions, as for Muon. This includes embeddings and the head, which usually get
+    /// another optimizer.
     pub fn matrices() -> Self {
         Self { matrices: true, ..Self::default() }
     }
@@ -75,41 +97,52 @@ impl Selection {
         Self::default().regexes([pattern])
     }
 
-    /// And those whose path begins with a match of one of these regular expressions, each of which
-    /// must match.
+    /// Adds parameters whose path begins with a match of one of these regular expressions. Each must match.
     pub fn regexes<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
         self.regexes.extend(patterns.into_iter().map(Into::into));
         self
     }
 
-    /// And those with these paths, in which `*` stands for any text and `?` for any character. Each
-    /// must match.
+    /// Adds parameters with these paths, in which `*` stands for any text and `?` for any character. Each must
+    /// match.
     pub fn globs<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.globs.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// As [`globs`](Self::globs), but a name that no parameter has is no error: for a list that is
-    /// shared by several models, such as timm's `no_weight_decay`.
+    /// Like [`globs`](Self::globs), but each may match nothing: for a list that several models share, for
+    /// example timm's `no_weight_decay`.
     pub fn globs_if_present<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.globs_if_present.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// For each parameter, whether it is selected.
+    /// Checks its patterns; errors name `field`.
     ///
     /// # Errors
-    /// [`GroupError::NoMatch`] for a path or a name that selects none of them.
+    /// [`GroupError::Pattern`] if one is not a valid regular expression.
+    pub fn check(&self, field: &str) -> Result<(), GroupError> {
+        self.regexes
+            .iter()
+            .try_for_each(|pattern| at_start(&format!("{field}.regexes"), pattern).map(drop))?;
+        self.globs.iter().try_for_each(|name| glob(&format!("{field}.globs"), name).map(drop))?;
+        let field = format!("{field}.globs_if_present");
+        self.globs_if_present.iter().try_for_each(|name| glob(&field, name).map(drop))
+    }
+
+    /// Whether each parameter is selected.
+    ///
+    /// # Errors
+    /// [`GroupError::NoMatch`] if a pattern or a path matches none of them.
     pub fn of(&self, parameters: &[Parameter]) -> Result<Vec<bool>, GroupError> {
         self.named("selection", parameters)
     }
 
-    /// As [`of`](Self::of), for the selection in this field.
-    pub(crate) fn named(
-        &self,
-        field: &str,
-        parameters: &[Parameter],
-    ) -> Result<Vec<bool>, GroupError> {
+    /// Like [`of`](Self::of); errors name `field`.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn named(&self, field: &str, parameters: &[Parameter]) -> Result<Vec<bool>, GroupError> {
         let mut selected: Vec<bool> = parameters.iter().map(|p| self.selects_kind(p)).collect();
         let mut add = |regex: Regex| {
             let mut found = false;
@@ -161,6 +194,32 @@ impl fmt::Display for Selection {
         let parts: Vec<&str> = kinds.chain(texts.map(String::as_str)).collect();
         f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
         f.write_str(&parts.join(", "))
+    }
+}
+
+impl Serialize for Selection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Selection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_or_table::read(deserializer)
+    }
+}
+
+/// A text is a regular expression.
+impl TextOrTable for Selection {
+    const ALLOWED: &str =
+        "a regular expression for the beginning of a path, or a table such as { biases = true }";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Self::regex(text))
+    }
+
+    fn from_table<'de, D: Deserializer<'de>>(table: D) -> Result<Self, D::Error> {
+        Self::deserialize(table)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn glob(field: &str, name: &str) -> Result<Regex, GroupError> {
     compile(field, name, &format!(r"{regex}\z"))
 }
 
-/// The characters up to the closing bracket, as a class.
+/// The characters up to the closing bracket, as a character class.
 fn class(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
     let negated = rest.next_if_eq(&'!').is_some();
     let inside: String = rest.by_ref().take_while(|&character| character != ']').collect();
@@ -36,7 +36,7 @@ fn compile(field: &str, pattern: &str, regex: &str) -> Result<Regex, GroupError>
     Regex::new(regex).map_err(|error| GroupError::Pattern {
         field: field.to_string(),
         pattern: pattern.to_string(),
-        // The last line says what is wrong; those before it draw where.
+        // The last line gives the reason; the lines before it draw the place.
         reason: error.to_string().lines().last().unwrap_or_default().trim().to_string(),
     })
 }
@@ -48,7 +48,7 @@ pub(crate) fn no_match(field: &str, pattern: &str, parameters: &[Parameter]) -> 
     let mut paths: Vec<(f64, &str)> = parameters
         .iter()
         .map(|parameter| {
-            // A pattern mostly names the beginning of a path.
+            // A pattern usually names the beginning of a path.
             let start: String = parameter.path.chars().take(wanted.chars().count()).collect();
             (strsim::normalized_damerau_levenshtein(&wanted, &start), parameter.path.as_str())
         })
@@ -87,7 +87,10 @@ mod tests {
     #[test]
     fn what_is_no_regex_is_named() {
         let error = at_start("layers.stem", "^(stem").unwrap_err().to_string();
-        assert!(error.starts_with("layers.stem: `^(stem` is no regular expression: "), "{error}");
+        assert!(
+            error.starts_with("layers.stem: `^(stem` is not a valid regular expression: "),
+            "{error}"
+        );
         let error = at_start("layers.stem", "(?=stem)").unwrap_err().to_string();
         assert!(error.contains("look-around"), "{error}");
     }

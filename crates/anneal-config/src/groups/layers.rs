@@ -15,20 +15,20 @@ use std::sync::Arc;
 ///
 /// | made by | layers |
 /// | --- | --- |
-/// | [`from_tree`](Self::from_tree) | the children of the module; of one that holds a list, its children, and each element of the list |
-/// | [`from_patterns`](Self::from_patterns) | regular expressions with captured numbers, read as timm reads a `group_matcher` |
-/// | [`from_timm`](Self::from_timm) | a `group_matcher` of timm's, as JSON |
-/// | [`from_fn`](Self::from_fn) | what a closure says |
+/// | [`from_tree`](Self::from_tree) | the children of the module; if a child holds a list, its children and each element of the list |
+/// | [`from_patterns`](Self::from_patterns) | regular expressions with captured numbers, as in timm's `group_matcher` |
+/// | [`from_timm`](Self::from_timm) | timm's `group_matcher` as JSON |
+/// | [`from_fn`](Self::from_fn) | the numbers that a closure returns |
 ///
 /// ```
-/// use burn_anneal::groups::{LayerMap, Parameter};
+/// use anneal_config::{LayerMap, Parameter};
 /// let parameters = ["stem.weight", "blocks.0.weight", "blocks.1.weight", "head.weight"]
 ///     .map(|path| Parameter::new(path, [4, 4]));
 /// let layers = LayerMap::from_patterns([("stem", "^stem"), ("blocks", r"^blocks\.(\d+)")])
 ///     .layers(&parameters)?;
 /// assert_eq!(layers.names, ["stem", "blocks.0", "blocks.1", "top"]);
 /// assert_eq!(layers.of, [0, 1, 2, 3]);
-/// # Ok::<(), burn_anneal::groups::GroupError>(())
+/// # Ok::<(), anneal_config::GroupError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct LayerMap(Rule);
@@ -50,30 +50,30 @@ pub struct Layers {
     pub names: Vec<String>,
 }
 
-/// A pattern of a [`LayerMap`], as timm has them.
+/// A pattern of a [`LayerMap`], as in timm.
 ///
 /// The regular expression must match at the start of the path, in each of its alternatives. A
 /// parameter belongs to the first pattern that matches it, under the key
 /// \[number of the pattern's name, captured numbers…, suffix…\]. The distinct keys, sorted as lists
-/// of numbers, are the layers; parameters that no pattern matches are the layer above all others,
-/// named `top`.
+/// of numbers, are the layers; parameters that no pattern matches are the last layer, named `top`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[must_use]
 pub struct LayerPattern {
-    /// Patterns of one name have one number: that of the first of them.
+    /// The name; patterns with the same name share the number of the first.
     pub name: String,
     /// The regular expression; its groups capture numbers.
     pub pattern: String,
-    /// Numbers behind the captured ones. A last number of 99999 joins the layer before.
+    /// Numbers after the captured ones. A last number of 99999 joins the previous layer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suffix: Vec<f64>,
-    /// Whether it is no error if it matches nothing.
+    /// Whether it may match nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
 }
 
-/// timm's mark of a key whose parameters join the layer before.
+/// timm's marker of a key whose parameters join the previous layer.
 const JOINS_PREVIOUS: f64 = 99999.0;
 
 impl LayerPattern {
@@ -82,7 +82,7 @@ impl LayerPattern {
         Self { name: name.into(), pattern: pattern.into(), suffix: vec![], optional: false }
     }
 
-    /// What it matches joins the layer before, as the last norm of a transformer its last block.
+    /// Its parameters join the previous layer, as the last norm of a transformer joins the last block.
     pub fn joins_previous(mut self) -> Self {
         self.suffix = vec![JOINS_PREVIOUS];
         self
@@ -97,11 +97,11 @@ impl<N: Into<String>, P: Into<String>> From<(N, P)> for LayerPattern {
 
 impl LayerMap {
     /// Layers from the tree of the module, in the order of its fields: each child of the top level is
-    /// a layer. Where a child holds a list of modules, such as a `Vec` of blocks, at any depth, each
-    /// element of the list is a layer, and so is each of the modules beside the list. A module around
-    /// all others is opened too.
+    /// a layer. If a child holds a list of modules at any depth, for example a `Vec` of blocks, each element
+    /// of the list is a layer, and so is each module next to the list. A module that wraps all others is
+    /// opened too.
     ///
-    /// Fields that are not declared in the order in which they compute need patterns.
+    /// Use patterns if the fields are not declared in the order in which they compute.
     pub fn from_tree() -> Self {
         Self(Rule::Tree)
     }
@@ -111,13 +111,13 @@ impl LayerMap {
         Self(Rule::Patterns(patterns.into_iter().map(Into::into).collect()))
     }
 
-    /// A timm model's `group_matcher` as JSON: each name with one pattern, with a list of
-    /// \[pattern, suffix or null\], or null. Patterns that match nothing are no errors.
+    /// Layers from a timm model's `group_matcher` as JSON: each name has one pattern, a list of
+    /// \[pattern, suffix or null\], or null. Patterns may match nothing.
     ///
     /// ```
-    /// use burn_anneal::groups::LayerMap;
+    /// use anneal_config::LayerMap;
     /// LayerMap::from_timm(r#"{"stem": "^conv1|bn1", "blocks": [["^layer(\\d+)", null], ["^norm", [99999]]]}"#)?;
-    /// # Ok::<(), burn_anneal::groups::GroupError>(())
+    /// # Ok::<(), anneal_config::GroupError>(())
     /// ```
     pub fn from_timm(matcher: &str) -> Result<Self, GroupError> {
         let TimmMatcher(patterns) = serde_json::from_str(matcher).map_err(|error| {
@@ -127,17 +127,28 @@ impl LayerMap {
         Ok(Self(Rule::Patterns(patterns)))
     }
 
-    /// Layers from a closure that gives each parameter a number; the numbers that occur, in order,
-    /// are the layers. It cannot be written to a file.
+    /// Layers from a closure that gives each parameter a number; the distinct numbers, in order, are the
+    /// layers. It cannot be written to a file.
     pub fn from_fn(layer: impl Fn(&Parameter) -> usize + Send + Sync + 'static) -> Self {
         Self(Rule::Closure(Arc::new(layer)))
+    }
+
+    /// Checks its patterns.
+    ///
+    /// # Errors
+    /// [`GroupError::Pattern`] if one is not a valid regular expression.
+    pub fn check(&self) -> Result<(), GroupError> {
+        let Rule::Patterns(patterns) = &self.0 else { return Ok(()) };
+        patterns.iter().try_for_each(|pattern| {
+            at_start(&format!("layers.{}", pattern.name), &pattern.pattern).map(drop)
+        })
     }
 
     /// The layer of each parameter.
     ///
     /// # Errors
-    /// [`GroupError`] for a pattern that is no regular expression or matches nothing, and for a
-    /// captured text that is no number.
+    /// [`GroupError`] if a pattern is not a valid regular expression or matches nothing, or a captured text
+    /// is not a number.
     pub fn layers(&self, parameters: &[Parameter]) -> Result<Layers, GroupError> {
         match &self.0 {
             Rule::Tree => Ok(by_tree(parameters)),
@@ -157,9 +168,9 @@ impl LayerMap {
     }
 }
 
-/// Layers in the order in which their first parameters are met.
+/// Layers in the order of their first parameters.
 fn by_tree(parameters: &[Parameter]) -> Layers {
-    // A module that holds a list somewhere is no layer, but its children are.
+    // A module that holds a list at any depth is not a layer, but its children are.
     let opened: HashSet<Vec<&str>> = parameters
         .iter()
         .filter_map(|parameter| {
@@ -186,7 +197,7 @@ fn by_tree(parameters: &[Parameter]) -> Layers {
     layers
 }
 
-/// How many modules stand around all the others, each with nothing else in it.
+/// How many modules wrap all others, each with nothing else in it.
 fn wrappers(parameters: &[Parameter]) -> usize {
     let paths: Vec<Vec<&str>> = parameters.iter().map(|p| p.path.split('.').collect()).collect();
     let Some(first) = paths.first() else { return 0 };
@@ -225,7 +236,7 @@ fn by_patterns(patterns: &[LayerPattern], parameters: &[Parameter]) -> Result<La
     Ok(sorted(&keys))
 }
 
-/// A parameter's key, and the name of the layer that begins with it.
+/// A parameter's key, and the name of a layer that starts with it.
 fn key(compiled: &[Compiled<'_>], parameter: &Parameter) -> Result<(Vec<f64>, String), GroupError> {
     for Compiled { regex, number, pattern, field } in compiled {
         let Some(captures) = regex.captures(&parameter.path) else { continue };
@@ -257,7 +268,7 @@ fn sorted(keys: &[(Vec<f64>, String)]) -> Layers {
     let mut layers: Vec<(&[f64], usize)> = vec![];
     for (key, name) in distinct {
         if names.is_empty() || key.last() != Some(&JOINS_PREVIOUS) {
-            // A pattern may be named `top`, or capture `03` beside `3`.
+            // A pattern may be named `top`, or capture both `03` and `3`.
             let twin = !taken.insert(name);
             names.push(if twin {
                 format!("{name} of layer {}", names.len())
@@ -304,7 +315,7 @@ impl Serialize for LayerMap {
 impl<'de> Deserialize<'de> for LayerMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const ALLOWED: &str =
-            "layers: allowed are \"tree\" and a list of { name, pattern, suffix, optional }";
+            "layers: allowed: \"tree\", or a list of { name, pattern, suffix, optional }";
         match Written::deserialize(deserializer) {
             Ok(Written::Name(name)) if name == "tree" => Ok(Self(Rule::Tree)),
             Ok(Written::Patterns(patterns)) => Ok(Self(Rule::Patterns(patterns))),
@@ -313,7 +324,7 @@ impl<'de> Deserialize<'de> for LayerMap {
     }
 }
 
-/// The entries of a `group_matcher` in their order, which numbers the layers.
+/// The entries of a `group_matcher` in order; the order numbers the layers.
 struct TimmMatcher(Vec<LayerPattern>);
 
 #[derive(Deserialize)]
@@ -343,7 +354,7 @@ impl<'de> Visitor<'de> for TimmVisitor {
         let mut patterns = vec![];
         while let Some((name, entry)) = map.next_entry::<String, TimmEntry>()? {
             let entries = match entry {
-                // It is numbered all the same, which a number between two others does not show.
+                // timm numbers it too, but that does not change the order of the others.
                 TimmEntry::None => vec![],
                 TimmEntry::One(pattern) => vec![(pattern, None)],
                 TimmEntry::Many(entries) => entries,

@@ -1,4 +1,4 @@
-//! What can be wrong with groups.
+//! The errors of groups.
 
 use anneal_schedule::{OutOfRange, ScheduleError};
 use thiserror::Error;
@@ -7,11 +7,11 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// A value outside its range.
+    /// A value is out of its range.
     #[error(transparent)]
     OutOfRange(OutOfRange),
-    /// A text that is no regular expression.
-    #[error("{field}: `{pattern}` is no regular expression: {reason}")]
+    /// A pattern is not a valid regular expression.
+    #[error("{field}: `{pattern}` is not a valid regular expression: {reason}")]
     Pattern {
         /// The field.
         field: String,
@@ -20,7 +20,7 @@ pub enum GroupError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A pattern that matches no parameter that is trained.
+    /// A pattern matches no trained parameter.
     #[error("{field}: `{pattern}` matches no trained parameter{}", nearest_paths(.nearest))]
     NoMatch {
         /// The field.
@@ -30,10 +30,10 @@ pub enum GroupError {
         /// The paths that look most like it.
         nearest: Vec<String>,
     },
-    /// All parameters that a group selects are in groups before it.
+    /// All parameters that a group selects are in earlier groups.
     #[error(
-        "groups.{group}: all that it selects is in a group before it, such as `{before}`; the \
-             first group that selects a parameter has it"
+        "groups.{group}: all parameters that it selects are in earlier groups, for example `{before}`; \
+             a parameter belongs to the first group that selects it"
     )]
     Empty {
         /// The group.
@@ -41,32 +41,32 @@ pub enum GroupError {
         /// The group that has the first of them.
         before: String,
     },
-    /// Parameters that no group selects.
-    #[error("groups: {count} parameters are in no group, such as `{}`; add a group for them, or \
-             Group::rest(name) as the last", .first.join("`, `"))]
+    /// Some parameters are in no group.
+    #[error("groups: {count} parameters are in no group, for example `{}`; add a group for them, or \
+             Group::rest(name) at the end", .first.join("`, `"))]
     Ungrouped {
         /// How many.
         count: usize,
         /// The first of them.
         first: Vec<String>,
     },
-    /// Two groups of one name.
-    #[error("groups.{group}: there are two groups of this name")]
+    /// Two groups have the same name.
+    #[error("groups.{group}: two groups have this name")]
     Duplicate {
         /// The name.
         group: String,
     },
-    /// A name that no group has.
+    /// No group has this name.
     #[error("{field}: there is no group `{name}`; the groups are {}", .groups.join(", "))]
     UnknownGroup {
         /// The field.
         field: String,
         /// The name.
         name: String,
-        /// The names that there are.
+        /// The names of all groups.
         groups: Vec<String>,
     },
-    /// A list with an entry per layer that is of another length.
+    /// A list with one entry per layer has the wrong length.
     #[error("{field}: {found} values for {} layers; the layers are {}", .layers.len(), .layers.join(", "))]
     LayerCount {
         /// The field.
@@ -76,7 +76,7 @@ pub enum GroupError {
         /// The layers.
         layers: Vec<String>,
     },
-    /// The schedule of a group's rate or momentum.
+    /// A group's schedule of the rate or momentum is not valid.
     #[error("{field}: {error}")]
     Schedule {
         /// The field.
@@ -84,45 +84,48 @@ pub enum GroupError {
         /// What is wrong with it.
         error: ScheduleError,
     },
-    /// A position that the run cannot say the update of, or that lies behind its end.
-    #[error("{field}: {span} is {}; {reason}", .update.map_or("at no update".into(), |update| format!("update {update}")))]
+    /// The run cannot count a position, or ends before it.
+    #[error("{field}: {span} is {}; {reason}", .update.map_or("not a known update".into(), |update| format!("update {update}")))]
     Position {
         /// The field.
         field: String,
         /// The span as the user wrote it.
         span: String,
-        /// The update, where there is one.
+        /// Its update, if known.
         update: Option<u64>,
         /// What to do.
         reason: String,
     },
     /// No parameter is trained in the first update.
-    #[error("groups: no parameter is trained in the first update; let one group start at 0")]
+    #[error(
+        "groups: no parameter is trained in the first update; let at least one group train from the start"
+    )]
     NothingTrains,
     /// The module has no parameter that requires a gradient.
     #[error(
-        "model: none of its {parameters} parameters requires a gradient; make it on \
+        "model: none of its {parameters} parameters requires a gradient; create it on \
              `device.autodiff()`, and do not freeze all of it"
     )]
     NoParameters {
         /// How many parameters it has.
         parameters: usize,
     },
-    /// A weight decay, or the policy for rate drops, with a value out of its range.
+    /// A value of a weight decay or of the policy for rate drops is out of its range.
     #[error(transparent)]
     Value(#[from] ScheduleError),
-    /// A name that is no name of a file, which each group's metrics have.
+    /// The name cannot be a file name.
     #[error(
-        "groups.{group}: not allowed as a name; allowed: 1 to {MAX_LETTERS} letters, digits, spaces and signs, at most 200 bytes, without \
-         / \\ : * ? \" < > | and line breaks, for metrics of the group are logged in files of this name"
+        "groups.{group}: not allowed as a name; allowed: 1 to {MAX_LETTERS} characters, at most 200 bytes, without \
+         / \\ : * ? \" < > | and control characters, because metrics of the group are logged in files of this name"
     )]
     Name {
         /// The name.
         group: String,
     },
-    /// Two groups whose metrics would have the same log files.
+    /// The metrics of two groups would have the same log files.
     #[error(
-        "groups.{group}: its metrics would be logged in the files of `{other}`, for Burn writes a space as _"
+        "groups.{group}: its metrics would be logged in the files of `{other}`, because Burn writes a space as _ \
+         and some file systems ignore case"
     )]
     SameFile {
         /// One name.
@@ -132,11 +135,14 @@ pub enum GroupError {
     },
 }
 
-/// Names of files may be 255 bytes long, with what a metric puts before and after.
+/// File names may be 255 bytes long, including what a metric adds before and after.
 const MAX_LETTERS: usize = 100;
 
-/// Whether a group may have this name.
-pub(crate) fn check_name(group: &str) -> Result<(), GroupError> {
+/// Checks the name of a group or a controller, whose metrics are logged in files of this name.
+///
+/// # Errors
+/// [`GroupError::Name`].
+pub fn check_name(group: &str) -> Result<(), GroupError> {
     let length = group.chars().count();
     let forbidden = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
     let ok =
@@ -152,6 +158,27 @@ fn nearest_paths(nearest: &[String]) -> String {
 }
 
 impl GroupError {
+    /// The field with the error: for example `groups.head.multiple`, `layer_decay`, or `groups` for all of
+    /// them.
+    pub fn field(&self) -> String {
+        match self {
+            Self::OutOfRange(error) => error.field.clone(),
+            Self::Pattern { field, .. }
+            | Self::NoMatch { field, .. }
+            | Self::UnknownGroup { field, .. }
+            | Self::LayerCount { field, .. }
+            | Self::Position { field, .. } => field.clone(),
+            Self::Schedule { field, error } => format!("{field}.{}", error.field()),
+            Self::Value(error) => error.field().to_string(),
+            Self::Empty { group, .. }
+            | Self::Duplicate { group }
+            | Self::Name { group }
+            | Self::SameFile { group, .. } => format!("groups.{group}"),
+            Self::Ungrouped { .. } | Self::NothingTrains => "groups".to_string(),
+            Self::NoParameters { .. } => "model".to_string(),
+        }
+    }
+
     pub(crate) fn out_of_range(field: &str, value: f64, allowed: &str) -> Self {
         Self::OutOfRange(OutOfRange::new(field, format_args!("{value:?}"), allowed))
     }

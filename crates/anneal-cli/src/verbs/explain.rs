@@ -1,0 +1,42 @@
+//! `anneal explain`: describes a training in words.
+
+use crate::error::{Error, without_control};
+use crate::input::{Input, RunArgs};
+use anneal_config::TrainingConfig;
+use clap::Args;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Describe in words what a file trains with: schedule, groups, decay, precision, controllers and averages
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  anneal explain train.toml
+  anneal explain train.toml --epochs 20 --steps-per-epoch 391
+  anneal explain 'cosine(3e-4).warmup(5%)'
+
+Given the length of the run, checks every value for it. Errors that need the model, for example a pattern
+that matches nothing, are found when training starts. anneal show draws the schedule, and anneal lint finds
+likely mistakes.")]
+pub struct Explain {
+    /// A .toml or .json file, a text such as 'cosine(3e-4).warmup(5%)', or - for stdin
+    #[arg(value_name = "TRAINING")]
+    training: String,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Explain {
+    pub fn run(&self, out: &mut impl Write) -> Result<ExitCode, Error> {
+        let input = Input::read_whole(&self.training)?;
+        let run = self.run.run()?;
+        if run.is_known() {
+            input.check(&run)?;
+        }
+        let training = input.training.unwrap_or_else(|| TrainingConfig::new(input.config));
+        for line in training.to_string().lines() {
+            writeln!(out, "{}", without_control(line))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,73 @@
+//! The errors of the description of a training.
+
+use crate::average::AverageError;
+use crate::groups::GroupError;
+use anneal_control::OutOfRange;
+use anneal_schedule::ScheduleError;
+use thiserror::Error;
+
+/// Why a description of a training is not valid.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A part is given both for the whole model and in its groups.
+    #[error("{part}: given for the whole model and in its groups; give it in one place")]
+    GivenTwice {
+        /// The part.
+        part: &'static str,
+    },
+    /// Loss scaling is given separately in half precision.
+    #[error(
+        "loss_scaling: half precision has its own; set it with HalfPrecision {{ loss_scaling: Some(…), .. }}, or in a \
+         file with half_precision.loss_scaling"
+    )]
+    ScalingTwice,
+    /// The schedule does not fit the run, or has a field out of its range.
+    #[error("schedule.{0}")]
+    Schedule(ScheduleError),
+    /// The groups have a field out of its range, or do not fit the run.
+    #[error(transparent)]
+    Groups(GroupError),
+    /// A value is out of its range.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// A value of a controller is out of its range.
+    #[error("controller.{controller}.{error}")]
+    Controller {
+        /// The controller.
+        controller: String,
+        /// What is wrong with it.
+        error: OutOfRange,
+    },
+    /// An average does not fit the run, or has a value out of its range.
+    #[error("{error}")]
+    Average {
+        /// Its index, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: AverageError,
+    },
+}
+
+impl ConfigError {
+    /// The field with the error, for [`TrainingConfig::locate`](crate::TrainingConfig::locate).
+    pub fn field(&self) -> String {
+        match self {
+            Self::GivenTwice { part } => (*part).to_string(),
+            Self::ScalingTwice => "loss_scaling".to_string(),
+            Self::Schedule(error) => format!("schedule.{}", error.field()),
+            Self::Groups(error) => error.field(),
+            Self::OutOfRange(error) => error.field.clone(),
+            Self::Controller { controller, error } => {
+                format!("controller.{controller}.{}", error.field)
+            }
+            Self::Average { index, error } => match error {
+                AverageError::OutOfRange(error) => match error.field.as_str() {
+                    "decay" => format!("average[{index}].ema"),
+                    field => format!("average[{index}].{field}"),
+                },
+                _ => format!("average[{index}]"),
+            },
+        }
+    }
+}
