@@ -62,9 +62,10 @@ fn train(arguments: &Arguments, file: PathBuf) -> Result<Report, Box<dyn Error>>
     // Shows the file in words, and the groups, rates and decays of this model and run as a table.
     let length = run.length(train.num_items());
     let rates = run.schedule(&config.schedule, length)?;
-    let groups = config.all_groups()?.unwrap_or_default();
     say(run.describe(train.num_items(), test.num_items()));
-    say(format_args!("{config}\n{}\n", groups.resolve(&model, &rates, length)?.explain(0)));
+    say(format_args!("{config}\n"));
+    let builder = LearnerBuilder::new(model, optimizer, config);
+    say(format_args!("{}\n", builder.explain(length)?));
 
     let progress = run.start()?;
     let training = SupervisedTraining::new(run.folder(), Arc::new(train), Arc::new(test.clone()))
@@ -72,7 +73,7 @@ fn train(arguments: &Arguments, file: PathBuf) -> Result<Report, Box<dyn Error>>
         .metric_train_numeric(LearningRateMetric::new())
         .renderer(Box::new(progress.clone()))
         .num_epochs(run.epochs());
-    let model = LearnerBuilder::new(model, optimizer, config)
+    let model = builder
         .checkpoints(run.checkpoints())
         .resume(if arguments.resume { Newest } else { Resume::Never })
         .on_mismatch(run.on_mismatch())

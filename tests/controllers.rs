@@ -435,7 +435,10 @@ fn an_answer_out_of_range_stops_the_run_and_names_the_controller() {
         let builder = || terms(&[1.0]).controller("my own", Told::new(answers));
         for mut training in Training::plain(builder) {
             let error = training.update(&[slope(&[1.0])]).unwrap_err().to_string();
-            assert!(error.contains("my own: it answered") && error.contains(said), "{error}");
+            assert!(
+                error.contains("my own: its answer is invalid") && error.contains(said),
+                "{error}"
+            );
             assert_eq!(training.values(), [1.0]);
         }
     }

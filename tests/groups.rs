@@ -649,8 +649,7 @@ hidden                     1      20     0         0.5    -       0     1  froze
 hidden, no decay           1       5     0         0.5    -       -     -  frozen, from 10 on
 head                       1      15   0.1           1    -   0.005     1                 now
 head, no decay             1       3   0.1           1    -       -     -                 now
-weight decay of hidden, head: coupled(0.05)
-0 more that the model does not train"
+weight decay of hidden, head: coupled(0.05)"
     );
     let json = learner.model().explain().to_json();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -704,7 +703,7 @@ fn what_does_not_fit_the_model_is_named() {
         ),
         (
             new().layer_scales([1.0]),
-            "layer_scales: 1 values for 2 layers; the layers are hidden, head",
+            "layer_scales: 1 values for 2 layers; the layers are `hidden`, `head`",
         ),
         (new().layer_scales([0.0, 1.0]), "layer_scales: 0.0"),
         (
@@ -744,7 +743,7 @@ fn what_does_not_fit_the_model_is_named() {
             "2ep is update 20; the run has 20 updates",
         ),
         (layer_decay(0.5).unfreeze_every(Span::Rest), "unfreeze_every: rest is not a known update"),
-        (new().cap("haed", 0.1), "caps: there is no group `haed`; the groups are model"),
+        (new().cap("haed", 0.1), "caps: there is no group `haed`; the groups are `model`"),
         (new().cap("model", 0.0), "caps.model: 0.0"),
         (new().weight_decay(-0.1), "weight_decay: -0.1"),
         (
@@ -900,7 +899,7 @@ fn what_does_not_fit_a_file_is_found_where_it_stands() {
             "toml:12:10: groups.top.select.regexes: `^haed` matches no trained parameter",
         ),
         ("linear(0.1", "linear(-1", "toml:2:12: schedule.polynomial.start: -1.0"),
-        ("layer_decay = 0.5", "caps = { tail = 0.1 }", "groups: "),
+        ("layer_decay = 0.5", "caps = { tail = 0.1 }", "toml:7:2: groups: "),
         ("ema = 0.9", "ema = 1.5", "toml:22:7: average.decay: 1.5"),
         (
             "reaction = \"clip\"",

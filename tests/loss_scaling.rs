@@ -619,7 +619,7 @@ fn a_schedule_that_waited_is_not_resumed_without_loss_scaling() {
         "{error:?}"
     );
     let text = error.to_string();
-    assert!(text.contains("saved with `loss scale`, and now there are none"), "{text}");
+    assert!(text.contains("saved with `loss scale`, but now there are none"), "{text}");
 }
 
 #[test]
@@ -634,7 +634,7 @@ fn a_run_with_loss_scaling_is_not_resumed_without_it() {
         "{error:?}"
     );
     let text = error.to_string();
-    assert!(text.contains("saved with `loss scale`, and now there are none"), "{text}");
+    assert!(text.contains("saved with `loss scale`, but now there are none"), "{text}");
 
     save(folder.path(), without);
     let error = resume_error(folder.path(), in_f16);
@@ -643,7 +643,7 @@ fn a_run_with_loss_scaling_is_not_resumed_without_it() {
         "{error:?}"
     );
     let text = error.to_string();
-    assert!(text.contains("saved with no controllers, and now there are `loss scale`"), "{text}");
+    assert!(text.contains("saved with no controllers, but now there are `loss scale`"), "{text}");
 }
 
 #[test]

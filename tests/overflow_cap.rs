@@ -341,7 +341,7 @@ fn it_says_when_and_by_how_much_it_cut() {
     let text = learner.model().explain().to_string();
     let line = text.lines().find(|line| line.starts_with("overflow cap: ")).unwrap();
     assert!(line.starts_with("overflow cap: answered rate × 0.178"), "{text}");
-    assert!(line.contains("\"cuts\":1") && line.contains("\"smoothness\":1.0"), "{text}");
+    assert!(line.contains("cuts 1,") && line.contains("smoothness 1.0"), "{text}");
     assert!(text.contains("the last update at 0.178"), "{text}");
     let json = learner.model().explain().to_json();
     assert!(json.contains("\"cuts\": 1"), "{json}");

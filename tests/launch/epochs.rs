@@ -57,7 +57,7 @@ fn a_metric_that_is_not_there_stops_the_run_and_those_that_are_there_are_listed(
     let result = builder.launch(training).unwrap();
     let failure = watch.failure().unwrap().to_string();
     let words =
-        "hears: it needs the metric `valid Loss`, which this training does not have; it has";
+        "hears: it needs the metric `valid Loss`, which this training does not have; the known";
     assert!(failure.contains(words), "{failure}");
     for name in ["`train Loss`", "`valid Accuracy`", "`train Rate model`"] {
         assert!(failure.contains(name), "no {name} in {failure}");
@@ -115,7 +115,7 @@ fn a_loop_of_ones_own_tells_them() {
     training.end_epoch([(MetricOf::valid("Loss"), 0.5)]).unwrap();
     assert_eq!(heard(&hears), [0.5]);
     let error = training.end_epoch([(MetricOf::valid("Accuracy"), 0.5)]).unwrap_err().to_string();
-    assert!(error.contains("it has `valid Accuracy`"), "{error}");
+    assert!(error.contains("the known names are `valid Accuracy`"), "{error}");
 }
 
 #[test]

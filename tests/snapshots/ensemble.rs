@@ -352,7 +352,10 @@ fn what_members_cannot_say_together_is_refused() {
     let other = Ensemble::of_models([wide(3), wide(4)]);
     let answers = |model: &burn::nn::Linear, points: Points| model.forward(points.features);
     let error = other.predict(&*loader, answers).unwrap_err().to_string();
-    assert!(error.contains("member 1 of 2 gives [6, 4] for batch 0") && error.contains("[6, 3]"));
+    assert!(
+        error.contains("member 1 of 2 gives the shape [6, 4] for batch 0")
+            && error.contains("[6, 3]")
+    );
     assert!(matches!(other.weight_diversity(), Err(EnsembleError::OtherWeights { .. })));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wide.bpk");

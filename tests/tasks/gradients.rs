@@ -83,7 +83,7 @@ fn where_there_is_no_cosine_it_says_why() {
     let whole = |model: &Linear| model.at(true, &[1.0, 2.0, 3.0], &[1.0, 1.0, 1.0]);
     let of_its_head = |model: &Linear| model.other.val().sum();
     let apart = none(&|model| model.one.val().sum(), &of_its_head);
-    assert_none(&apart, NoCosine::NothingShared, "none, as they share no parameter");
+    assert_none(&apart, NoCosine::NothingShared, "none: they share no parameter");
 
     let task = || "b".to_string();
     let absent = none(&whole, &|_| vector(&[0.5]));

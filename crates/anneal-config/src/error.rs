@@ -25,6 +25,20 @@ pub enum ConfigError {
     /// The schedule does not fit the run, or has a field out of its range.
     #[error("schedule.{0}")]
     Schedule(ScheduleError),
+    /// The length of the run is not valid.
+    #[error(transparent)]
+    Run(ScheduleError),
+    /// A guard is combined with loss scaling.
+    #[error(
+        "not_finite: loss scaling already skips updates that are not finite; remove one of the two"
+    )]
+    GuardedTwice,
+    /// Two controllers have one name.
+    #[error("controller: two have the name `{name}`; use different names")]
+    SameController {
+        /// The name.
+        name: String,
+    },
     /// The groups have a field out of its range, or do not fit the run.
     #[error(transparent)]
     Groups(GroupError),
@@ -55,7 +69,10 @@ impl ConfigError {
         match self {
             Self::GivenTwice { part } => (*part).to_string(),
             Self::ScalingTwice => "loss_scaling".to_string(),
+            Self::GuardedTwice => "not_finite".to_string(),
+            Self::SameController { .. } => "controller".to_string(),
             Self::Schedule(error) => format!("schedule.{}", error.field()),
+            Self::Run(error) => error.field().to_string(),
             Self::Groups(error) => error.field(),
             Self::OutOfRange(error) => error.field.clone(),
             Self::Controller { controller, error } => {
@@ -66,6 +83,9 @@ impl ConfigError {
                     "decay" => format!("average[{index}].ema"),
                     field => format!("average[{index}].{field}"),
                 },
+                AverageError::Groups(error) => {
+                    format!("average[{index}]{}", error.field().trim_start_matches("average"))
+                }
                 _ => format!("average[{index}]"),
             },
         }

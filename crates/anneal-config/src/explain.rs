@@ -1,7 +1,9 @@
 //! Describes a training in words.
 
+use crate::training::is_usual_patience;
 use crate::{
-    ControllerConfig, Group, GroupsConfig, HalfDtype, HalfPrecision, NotFinite, TrainingConfig,
+    ControllerConfig, GradientReduction, Group, GroupsConfig, HalfDtype, HalfPrecision, NotFinite,
+    TrainingConfig,
 };
 use anneal_control::AtEnd;
 use serde_json::Value;
@@ -13,7 +15,7 @@ use std::fmt;
 /// let config = anneal_config::TrainingConfig::from_toml(
 ///     "schedule = \"cosine(3e-4).warmup(5%)\"\nclip_global_norm = 1.0",
 /// )?;
-/// let expected = "schedule    cosine(0.0003).warmup(5%)\ngradients   clipped to a norm of 1, summed over the batches of an update\n";
+/// let expected = "schedule    cosine(0.0003).warmup(5%)\ngradients   clipped to a norm of 1, summed over the batches of an update";
 /// assert_eq!(config.to_string(), expected);
 /// # Ok::<(), anneal_schedule::FileError>(())
 /// ```
@@ -21,7 +23,10 @@ impl fmt::Display for TrainingConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = vec![("schedule", self.schedule.to_string())];
         let mut add = |name, line: Option<String>| lines.extend(line.map(|line| (name, line)));
-        let decay = self.weight_decay.as_ref().map(|decay| decay.to_string());
+        let of_groups = || "as in groups".to_string();
+        let decay = self.weight_decay.as_ref().map_or_else(of_groups, |decay| decay.to_string());
+        let has_decay = self.weight_decay.is_some() || !self.no_weight_decay.is_none();
+        let decay = has_decay.then_some(decay);
         let except =
             (!self.no_weight_decay.is_none()).then(|| format!("not for {}", self.no_weight_decay));
         add("decay", joined([decay, except]));
@@ -45,13 +50,13 @@ impl fmt::Display for TrainingConfig {
             "evaluated",
             self.evaluate_with.map(|weights| format!("{weights:?} weights").to_lowercase()),
         );
-        let mut before = "";
+        let (mut before, mut text) = ("", String::new());
         for (name, line) in lines {
             let shown = if name == before { "" } else { name };
-            writeln!(f, "{shown:11} {line}")?;
+            text += &format!("{shown:11} {line}\n");
             before = name;
         }
-        Ok(())
+        f.write_str(text.trim_end())
     }
 }
 
@@ -63,13 +68,17 @@ fn joined(parts: impl IntoIterator<Item = Option<String>>) -> Option<String> {
 impl TrainingConfig {
     fn gradients(&self) -> Option<String> {
         let clip = self.clip_global_norm.map(|norm| format!("clipped to a norm of {norm}"));
-        let reduction = format!("{:?}", self.gradient_reduction).to_lowercase();
-        let reduced = match reduction.as_str() {
-            "sum" => "summed over the batches of an update",
-            _ => "the mean over the batches of an update",
+        let reduced = match self.gradient_reduction {
+            GradientReduction::Sum => "summed over the batches of an update",
+            GradientReduction::Mean => "the mean over the batches of an update",
         };
-        let is_said = clip.is_some() || reduction != "sum";
+        let is_said = clip.is_some() || self.gradient_reduction != GradientReduction::Sum;
         let reduced = is_said.then(|| reduced.to_string());
+        let within = match self.expect_gradients_within {
+            _ if is_usual_patience(&self.expect_gradients_within) => None,
+            Some(updates) => Some(format!("expected for each parameter within {updates} updates")),
+            None => Some("not expected for each parameter".to_string()),
+        };
         let not_finite = match self.not_finite {
             NotFinite::Report => None,
             NotFinite::Skip { most } => {
@@ -77,7 +86,7 @@ impl TrainingConfig {
             }
             NotFinite::Stop => Some("the run stops if they are not finite".to_string()),
         };
-        joined([clip, reduced, not_finite])
+        joined([clip, reduced, not_finite, within])
     }
 
     fn precision(&self) -> Option<String> {
@@ -161,6 +170,11 @@ impl fmt::Display for ControllerConfig {
             .filter(|(_, value)| !value.is_null())
             .map(|(name, value)| match value {
                 Value::String(text) => format!("{name} = {text}"),
+                // Of a choice: its name and its value.
+                Value::Object(choice) => {
+                    let choice = choice.iter().map(|(kind, value)| format!("{kind} {value}"));
+                    format!("{name} = {}", choice.collect::<Vec<_>>().join(", "))
+                }
                 value => format!("{name} = {value}"),
             })
             .collect();

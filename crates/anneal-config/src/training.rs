@@ -12,6 +12,7 @@ use anneal_schedule::{
     FileError, RateDrop, RunLength, ScheduleConfig, ScheduleExt, Source, WeightDecay, file,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -133,7 +134,7 @@ fn usual_patience() -> Option<u64> {
     Some(GRADIENTS_WITHIN)
 }
 
-fn is_usual_patience(updates: &Option<u64>) -> bool {
+pub(crate) fn is_usual_patience(updates: &Option<u64>) -> bool {
     *updates == usual_patience()
 }
 
@@ -226,7 +227,11 @@ impl TrainingConfig {
     /// Reads a description from the text of a file; see [`load`](Self::load).
     pub fn from_source(source: Source) -> Result<Self, FileError> {
         let config: Self = source.parse()?;
-        check_version(config.version, &source)?;
+        let of_groups = config.groups.as_ref().map(|groups| groups.version);
+        [Some(config.version), of_groups]
+            .into_iter()
+            .flatten()
+            .try_for_each(|version| check_version(version, &source))?;
         Ok(Self { source: Some(Arc::new(source)), ..config })
     }
 
@@ -287,11 +292,11 @@ impl TrainingConfig {
     /// # Errors
     /// [`ConfigError`] names the field, the value, and what is allowed.
     pub fn check(&self, run: RunLength) -> Result<(), ConfigError> {
+        let resolved = run.resolve().map_err(ConfigError::Run)?;
         self.schedule.clone().resolve(run).map_err(ConfigError::Schedule)?;
         if let Some(groups) = self.all_groups()? {
             groups.check(run).map_err(ConfigError::Groups)?;
         }
-        let resolved = run.resolve().map_err(ConfigError::Schedule)?;
         let positive = |value: f64| value > 0.0 && value.is_finite();
         for (field, value) in
             [("clip_global_norm", self.clip_global_norm), ("rate_floor", self.rate_floor)]
@@ -318,8 +323,16 @@ impl TrainingConfig {
         if let Some(cap) = self.overflow_cap {
             cap.build().map_err(|error| error.inside("overflow_cap"))?;
         }
+        let scales = self.loss_scaling.or(of_half).is_some();
+        if scales && self.not_finite != NotFinite::Report {
+            return Err(ConfigError::GuardedTwice);
+        }
         if let NotFinite::Skip { most } = self.not_finite {
             FiniteGuard::skip(most).map_err(|error| error.inside("not_finite.skip"))?;
+        }
+        let mut names = HashSet::new();
+        if let Some(twin) = self.controllers.iter().find(|it| !names.insert(&it.name)) {
+            return Err(ConfigError::SameController { name: twin.name.clone() });
         }
         for controller in &self.controllers {
             let built = controller.scoped().build(&resolved);
@@ -342,25 +355,27 @@ impl TrainingConfig {
     /// `controller.plateau.factor`.
     pub fn locate(&self, field: &str) -> Option<String> {
         let source = self.source.as_ref()?;
-        let place = self.place_of(field)?;
-        let (line, column) = source.locate(&place);
+        let place = source.locate(&self.place_of(field)?);
+        // What the file does not have is located at its beginning.
+        let (line, column) = Some(place).filter(|place| *place != source.locate(""))?;
         Some(format!("{}:{line}:{column}", source.origin()))
     }
 
     /// The path of a field in the file.
     fn place_of(&self, field: &str) -> Option<String> {
         if let Some(rest) = field.strip_prefix("controller.") {
-            let mut all = self.controllers.iter().enumerate();
-            let found = all.find_map(|(index, controller)| {
+            let all = self.controllers.iter().enumerate();
+            // Of `a` and `a.b` the longer name.
+            let found = all.filter_map(|(index, controller)| {
                 let rest = rest.strip_prefix(&controller.name)?.strip_prefix('.')?;
                 let kind = controller.rule.kind();
-                Some(match rest {
-                    "group" | "after" | "until" | "released" => {
-                        format!("controller[{index}].{rest}")
-                    }
+                let place = match rest {
+                    "group" | "after" | "until" | "at_end" => format!("controller[{index}].{rest}"),
                     rest => format!("controller[{index}].rule.{kind}.{rest}"),
-                })
+                };
+                Some((controller.name.len(), place))
             });
+            let found = found.max().map(|(_, place)| place);
             return found;
         }
         let of_whole = |name: &str| match name {

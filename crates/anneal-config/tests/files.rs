@@ -24,9 +24,8 @@ evaluate_with = "raw"
 average_statistics = true
 
 [half_precision]
-dtype = "f16"
+dtype = "bf16"
 except = { norms = true }
-loss_scaling = { growth_interval = 500 }
 
 [groups]
 layer_decay = 0.75
@@ -86,11 +85,8 @@ fn whole() -> TrainingConfig {
     config.delay_signals = true;
     config.evaluate_with = Some(Weights::Raw);
     config.average_statistics = true;
-    config.half_precision = Some(HalfPrecision {
-        except: Selection::norms(),
-        loss_scaling: Some(LossScaling::new().growth_interval(500)),
-        ..HalfPrecision::f16()
-    });
+    config.half_precision =
+        Some(HalfPrecision { except: Selection::norms(), ..HalfPrecision::bf16() });
     let head = Group::new("head", "^head").schedule(step_decay(1e-2, Span::epochs(2), 0.1));
     config.groups = Some(
         layer_decay(0.75)
@@ -233,6 +229,7 @@ fn a_mistake_in_a_file_is_found_where_it_stands() {
             "toml:5:8: unknown variant `low`",
         ),
         ("version = 2", "toml: version: 2"),
+        ("[groups]\nversion = 2", "toml: version: 2"),
         ("weight_decay = { couled = 0.1 }", "did you mean `coupled`?"),
     ] {
         let error = with(lines).unwrap_err().to_string();
@@ -315,6 +312,38 @@ fn a_value_out_of_range_is_found_where_it_stands() {
             "groups.a/b: not allowed as a name".into(),
         ),
         (&format!("{plateau}factor = 2.0"), "7:10", "controller.p.factor: 2.0".into()),
+        (
+            "[[average]]\nema = 0.5\nselect = \"(\"",
+            "4:10",
+            "average.select.regexes: `(` is not a valid regular expression: unclosed group".into(),
+        ),
+        (
+            "[groups]\nlayers = [{ name = \"a\", pattern = \"a\", suffix = [nan] }]",
+            "3:10",
+            "layers.a.suffix: NaN is not allowed".into(),
+        ),
+        (
+            &format!("{head}multiple = -1.0\n[[groups.group]]\nname = \"head2\"\nselect = \"a\""),
+            "5:12",
+            "groups.head.multiple: -1.0".into(),
+        ),
+        (
+            &plateau.replace("[controller.rule", "at_end = \"release\"\n[controller.rule"),
+            "4:10",
+            "controller.p.at_end: Release is not allowed; allowed: Hold, or Release with `until`"
+                .into(),
+        ),
+        (
+            &format!("{plateau}{}factor = 2.0", plateau.replace("\"p\"", "\"p.q\"")),
+            "12:10",
+            "controller.p.q.factor: 2.0".into(),
+        ),
+        (&format!("{plateau}{plateau}"), "2:1", "controller: two have the name `p`".into()),
+        (
+            "half_precision = \"f16\"\nnot_finite = \"stop\"",
+            "3:14",
+            "not_finite: loss scaling already skips".into(),
+        ),
         ("[[average]]\nema = 1.5", "3:7", "average.decay: 1.5".into()),
         ("[[average]]\nema = 0.5\n[[average]]\nlatest = 0", "5:10", "average.latest: 0".into()),
         (
@@ -340,6 +369,9 @@ fn a_value_out_of_range_is_found_where_it_stands() {
     let json = TrainingConfig::from_json(json).unwrap();
     assert_eq!(json.locate("layer_decay").as_deref(), Some("json:1:57"));
     assert_eq!(whole().locate("layer_decay"), None);
+    // What the file does not have is nowhere in it.
+    assert_eq!(json.locate("clip_global_norm"), None);
+    assert_eq!(json.check(RunLength::updates(0)).unwrap_err().field(), "run.updates");
 }
 
 #[test]
@@ -348,18 +380,17 @@ fn a_training_is_explained_in_words() {
 schedule    cosine(0.0003).end(1e-6).warmup(5%)
 momentum    linear(0.95, 0.85)
 rate drop   rescale below 0.9
-gradients   clipped to a norm of 1, the mean over the batches of an update, skipped if not finite, up to 5 in a row
-precision   f16 except for norms, with loss scaling, rate capped before gradients overflow
+gradients   clipped to a norm of 1, the mean over the batches of an update, skipped if not finite, up to 5 in a row, not expected for each parameter
+precision   bf16 except for norms, rate capped before gradients overflow
 rates       controllers lower no rate below 1e-7, on a skipped update the schedule holds, signals delayed by one update
 groups      layer decay 0.75, at least 0.1, one more layer trains every 1ep, decay independent(10ep), cautious, no decay for biases, norms
             head (^head): rate step_decay(0.01, 2ep, 0.1), decay coupled(cosine(0.1))
             trunk (everything): trains from 10%
             head: rate at most 0.01
-controller  plateau: plateau(cooldown = 0, factor = 0.1, mean_over = 1, min_rate = 0.0, mode = min, patience = 3, signal = valid Loss, smallest_change = 1e-8, threshold = {\"relative\":0.0001}), on head, after 2ep
+controller  plateau: plateau(cooldown = 0, factor = 0.1, mean_over = 1, min_rate = 0.0, mode = min, patience = 3, signal = valid Loss, smallest_change = 1e-8, threshold = relative 0.0001), on head, after 2ep
 average     half_life(2ep).warmup()
             mean().start(75%).every(1ep).on_group(head)
             running statistics too
-evaluated   raw weights
-";
+evaluated   raw weights";
     assert_eq!(TrainingConfig::from_toml(WHOLE).unwrap().to_string(), expected);
 }

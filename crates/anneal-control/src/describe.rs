@@ -127,13 +127,8 @@ impl<D: Describe> Describe for Scoped<D> {
         let from = self.after.map_or(Ok(0), |span| updates("after", span, run))?;
         let until = self.until.map_or(Ok(u64::MAX), |span| updates("until", span, run))?;
         OutOfRange::require("until", until, from < until, "above 0, and after `after`")?;
-        let released = self.at_end == AtEnd::Release;
-        OutOfRange::require(
-            "released",
-            released,
-            !released || self.until.is_some(),
-            "with `until`",
-        )?;
+        let ok = self.at_end == AtEnd::Hold || self.until.is_some();
+        OutOfRange::require("at_end", self.at_end, ok, "Hold, or Release with `until`")?;
         let group = self.group.clone().or(inner.group);
         let controller = match (self.after, self.until) {
             (None, None) => inner.controller,

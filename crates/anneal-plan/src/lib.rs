@@ -18,12 +18,17 @@
 //! | Which hyperparameters? | [`Search`] in a [`Space`]: at random, evenly, on a grid, or where a Gaussian process is most promising ([`UpperConfidence`]); [`Halving`] stops bad trials early, and a file makes the search resumable |
 //! | How many trials? | [`Target`] |
 //!
-//! [`GaussianProcess`] and [`Sobol`] are the building blocks of a search, and can be used alone. The crate
-//! has no features.
+//! [`GaussianProcess`] and [`Sobol`] are the building blocks of a search, and can be used alone.
+//!
+//! | feature | default | what |
+//! | --- | --- | --- |
+//! | `plots` | yes | pictures of range tests and searches, as SVG and in the terminal |
 
 mod curvature;
 #[cfg(test)]
 mod guarantees;
+mod number;
+#[cfg(feature = "plots")]
 mod picture;
 mod range_test;
 mod search;

@@ -1,5 +1,6 @@
 //! Draws curves as SVG, or in braille dots for a terminal.
 
+use crate::number::short;
 use kuva::backend::svg::SvgBackend;
 use kuva::backend::terminal::TerminalBackend;
 pub(crate) use kuva::plot::scatter::MarkerShape;
@@ -132,15 +133,6 @@ impl Axis {
                 }
             })),
         }
-    }
-}
-
-/// A number with three digits.
-pub(crate) fn short(number: f64) -> String {
-    let rounded: f64 = format!("{number:.2e}").parse().unwrap_or(number);
-    match rounded.abs() {
-        size if size == 0.0 || (1e-3..1e5).contains(&size) => format!("{rounded}"),
-        _ => format!("{rounded:e}"),
     }
 }
 

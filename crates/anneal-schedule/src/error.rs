@@ -1,13 +1,14 @@
 //! Errors in a description.
 
 use crate::OutOfRange;
+use std::fmt;
 use thiserror::Error;
 
 /// Why a description cannot be resolved into a schedule.
 ///
 /// Every variant has the path of the field from the outermost part, for example
 /// `warmup.schedule.cosine.peak`, the value found and what is allowed.
-#[derive(Clone, Debug, PartialEq, Error)]
+#[derive(Clone, PartialEq, Error)]
 #[non_exhaustive]
 #[must_use]
 pub enum ScheduleError {
@@ -60,6 +61,13 @@ pub enum ScheduleError {
         /// The depth found.
         depth: usize,
     },
+}
+
+/// The message, so that `unwrap` and a `main` that returns it print what to do.
+impl fmt::Debug for ScheduleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl ScheduleError {

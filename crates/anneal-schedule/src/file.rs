@@ -5,6 +5,7 @@ use crate::text::{place_in, string_that_ends};
 use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, Source, suggest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ fn current_version() -> u32 {
 }
 
 /// Why a file does not give a description.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum FileError {
     /// The file cannot be read.
@@ -93,6 +94,13 @@ pub enum FileError {
     /// The description cannot be written, for example a length above 2⁶³ in TOML or a NaN in JSON.
     #[error("cannot write the schedule: {0}")]
     Write(String),
+}
+
+/// The message, so that `unwrap` and a `main` that returns it print what to do.
+impl fmt::Debug for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl ScheduleConfig {

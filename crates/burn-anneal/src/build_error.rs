@@ -10,12 +10,13 @@ use anneal_config::ConfigError;
 use anneal_control::{RestoreError, SetupError};
 use anneal_schedule::{AgreementError, ScheduleError};
 use burn::train::TrainingError;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
 /// Why a learner or a loop cannot be built or launched.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A value in the file of the training is wrong, or does not fit the model.
@@ -24,7 +25,7 @@ pub enum BuildError {
         /// File, line and column.
         place: String,
         /// What is wrong.
-        error: ConfigError,
+        error: Box<ConfigError>,
     },
     /// Parts of the description contradict each other.
     #[error(transparent)]
@@ -351,6 +352,13 @@ pub enum BuildError {
     /// The checkpoint to resume from cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+}
+
+/// The message, so that `unwrap` and a `main` that returns it print what to do.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl From<OutOfRange> for BuildError {

@@ -264,16 +264,23 @@ impl<'a> Was<'a> {
         let checkpoint = self.checkpoint.clone();
         let error = match self.step {
             None => self.foreign(),
-            Some(step) if !step.is_of(now) => CheckpointError::DifferentSchedule {
-                checkpoint,
-                step: step.step,
-                saved: step.schedule.clone(),
-                now: now.to_string(),
-            },
-            Some(_) => CheckpointError::DifferentEpochs {
+            // A schedule with lengths in percent or epochs differs too, but the data are the cause.
+            Some(_) if !self.is_made_of(run) => CheckpointError::DifferentEpochs {
                 checkpoint,
                 saved: self.epoch(),
                 now: epoch_of(run),
+            },
+            Some(step) => match now.length().filter(|updates| self.clock.number >= *updates) {
+                Some(updates) => {
+                    CheckpointError::NothingLeft { checkpoint, done: self.clock.number, updates }
+                }
+                None => CheckpointError::DifferentSchedule {
+                    checkpoint,
+                    step: step.step,
+                    rate: now.rate(step.step),
+                    saved: step.schedule.clone(),
+                    now: now.to_string(),
+                },
             },
         };
         error.into()

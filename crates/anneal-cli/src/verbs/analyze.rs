@@ -1,8 +1,8 @@
 //! `anneal analyze`: analyzes a schedule without training.
 
+use crate::analysis_arguments::{AnalysisArguments, ReportFormat, unanswered};
 use crate::error::Error;
 use crate::input::{Input, RunArgs};
-use crate::analysis_arguments::{AnalysisArguments, ReportFormat, unanswered};
 use anneal_schedule::analysis::Analysis;
 use clap::Args;
 use std::io::Write;

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::input::{Input, Run, RunArgs};
 use anneal_schedule::analysis::Options;
 use anneal_schedule::decay::{Policy, Strength};
-use anneal_schedule::{ScheduleConfig, WeightDecay};
 use anneal_schedule::lint::{Code, Example, Finding, Severity, lint};
+use anneal_schedule::{ScheduleConfig, WeightDecay};
 use clap::Args;
 use std::io::Write;
 use std::process::ExitCode;
@@ -100,10 +100,12 @@ impl Lint {
         };
         // Names the missing flag if the length of the run is needed.
         let whole = input.check_length(run).and_then(|()| findings(&run.config(&input)));
-        let whole = whole.and_then(|found| match found.iter().any(|finding| finding.severity == Severity::Error) {
-            // A finding reports it already.
-            true => Ok(found),
-            false => input.check(run).map(|()| found),
+        let whole = whole.and_then(|found| {
+            match found.iter().any(|finding| finding.severity == Severity::Error) {
+                // A finding reports it already.
+                true => Ok(found),
+                false => input.check(run).map(|()| found),
+            }
         });
         let of_groups = input.training.iter().flat_map(|training| &training.groups);
         let of_groups = of_groups.flat_map(|groups| &groups.groups).filter_map(|group| {
@@ -130,8 +132,12 @@ impl Lint {
 fn options_of(input: &Input, options: &Options) -> Options {
     let decay = input.training.as_ref().and_then(|training| training.weight_decay.as_ref());
     let mut options = *options;
-    if let (None, Some(WeightDecay { policy: Policy::Coupled, strength: Strength::Coefficient(omega), .. })) =
-        (options.weight_decay, decay)
+    if let (
+        None,
+        Some(WeightDecay {
+            policy: Policy::Coupled, strength: Strength::Coefficient(omega), ..
+        }),
+    ) = (options.weight_decay, decay)
         && *omega > 0.0
     {
         options.weight_decay = Some(*omega);

@@ -2,7 +2,7 @@
 
 use super::show::{has_colors, width};
 use crate::analysis_arguments::ReportFormat;
-use crate::drawing::{Chart, Series, terminal, Time};
+use crate::drawing::{Chart, Series, Time, terminal};
 use crate::error::Error;
 use anneal_schedule::{
     Argument, Entry, Kind, RunLength, Schedule, ScheduleExt, catalogue, find_entry,
@@ -32,7 +32,10 @@ pub struct List {
 
 impl List {
     pub fn run(&self, out: &mut impl Write) -> Result<ExitCode, Error> {
-        let found = self.names.iter().map(|name| find_entry(name).map_err(|error| Error::Usage(error.to_string())));
+        let found = self
+            .names
+            .iter()
+            .map(|name| find_entry(name).map_err(|error| Error::Usage(error.to_string())));
         let found = found.collect::<Result<Vec<&Entry>, Error>>()?;
         let (width, colors) = (width(), has_colors());
         match self.format {

@@ -1,5 +1,16 @@
 //! The verbs, one file each, with arguments, help and implementation.
 
+mod analyze;
+mod completions;
+mod explain;
+mod lint;
+mod list;
+mod matching;
+mod sample;
+mod schema;
+mod show;
+mod translate;
+
 use crate::error::Error;
 use clap::Subcommand;
 use std::io::Write;
@@ -7,8 +18,6 @@ use std::process::ExitCode;
 
 macro_rules! verbs {
     ($($module:ident $verb:ident),* $(,)?) => {
-        $(mod $module;)*
-
         /// The command.
         #[derive(Debug, Subcommand)]
         pub enum Verb {

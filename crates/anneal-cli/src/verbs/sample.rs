@@ -63,7 +63,11 @@ impl FromStr for Range {
         let allowed = "allowed: FIRST..END, such as 0..100";
         let (first, end) = text.split_once("..").ok_or(allowed)?;
         let range = Self { first: count(first)?, end: count(end)? };
-        if range.first < range.end { Ok(range) } else { Err(format!("the range is empty; {allowed}")) }
+        if range.first < range.end {
+            Ok(range)
+        } else {
+            Err(format!("the range is empty; {allowed}"))
+        }
     }
 }
 

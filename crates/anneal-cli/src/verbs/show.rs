@@ -98,7 +98,10 @@ impl Show {
             if let Some(long) = series.schedule.truncated_from() {
                 let mark = terminal::mark(index);
                 let (ends, long) = (grouped(chart.updates), grouped(long));
-                writeln!(out, "{mark}: the run ends after {ends} of {long} updates of the schedule")?;
+                writeln!(
+                    out,
+                    "{mark}: the run ends after {ends} of {long} updates of the schedule"
+                )?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -183,7 +186,10 @@ impl Format {
         match extension.as_ref().and_then(|extension| extension.to_str()) {
             Some("svg") => Ok(Self::Svg),
             Some("png") => Ok(Self::Png),
-            _ => Err(Error::Usage(format!("{}: the name of a picture must end in .svg or .png", path.display()))),
+            _ => Err(Error::Usage(format!(
+                "{}: the name of a picture must end in .svg or .png",
+                path.display()
+            ))),
         }
     }
 

@@ -5,10 +5,10 @@ use crate::stdin;
 use anneal_config::{ControllerConfig, TrainingConfig};
 use anneal_control::peers::{self, PeerError, Translation};
 use anneal_control::{Describe, Scoped, Signal};
-use anneal_schedule::{ScheduleExt, FileError, RunLength, ScheduleConfig, ScheduleError};
+use anneal_schedule::{FileError, RunLength, ScheduleConfig, ScheduleError, ScheduleExt};
 use clap::{Args, ValueEnum};
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::io::Write;
@@ -94,11 +94,9 @@ impl Translate {
     fn base_lr(&self, peer: &str, given: &Given) -> Result<f64, Error> {
         match (self.base_lr, given.base_lr) {
             (Some(base_lr), None) | (None, Some(base_lr)) => Ok(base_lr),
-            (None, None) if peers::scales_base_rate(peer).map_err(wrong)? => {
-                Err(Error::Usage(format!(
-                    "{peer} scales the rate of its optimizer: give it with --base-lr RATE"
-                )))
-            }
+            (None, None) if peers::scales_base_rate(peer).map_err(wrong)? => Err(Error::Usage(
+                format!("{peer} scales the rate of its optimizer: give it with --base-lr RATE"),
+            )),
             (None, None) => Ok(1.0),
             (Some(_), Some(_)) => Err(Error::Usage(
                 "the base rate is given twice, by --base-lr and in ARGS; give one of them".into(),
@@ -120,12 +118,14 @@ impl Translate {
         let training = || {
             let mut training = TrainingConfig::new(translation.rate.clone());
             let scoped = translation.controller.clone();
-            training.controllers.extend(scoped.map(|Scoped { rule, group, after, until, at_end }| {
-                let mut controller = ControllerConfig::new(rule.kind(), rule);
-                (controller.group, controller.after) = (group, after);
-                (controller.until, controller.at_end) = (until, at_end);
-                controller
-            }));
+            training.controllers.extend(scoped.map(
+                |Scoped { rule, group, after, until, at_end }| {
+                    let mut controller = ControllerConfig::new(rule.kind(), rule);
+                    (controller.group, controller.after) = (group, after);
+                    (controller.until, controller.at_end) = (until, at_end);
+                    controller
+                },
+            ));
             training
         };
         match self.format {
@@ -193,7 +193,9 @@ impl Given {
     fn read(argument: &str, name: Option<&str>) -> Result<Self, Error> {
         let (place, text) = text_of(argument)?;
         let Unique(value) = serde_json::from_str(&text).map_err(|error| {
-            Error::Usage(format!("{place}: not a JSON object: {error}; allowed: {{\"step_size\": 30}}"))
+            Error::Usage(format!(
+                "{place}: not a JSON object: {error}; allowed: {{\"step_size\": 30}}"
+            ))
         })?;
         let names_itself = value.get("name").is_some();
         match name {
@@ -296,7 +298,9 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 fn check(name: &str, config: &ScheduleConfig) -> Result<(), Error> {
     match config.clone().resolve(RunLength::unbounded()) {
         // It may be valid in a run of known length.
-        Ok(_) | Err(ScheduleError::NeedsRunLength { .. } | ScheduleError::NeedsEpochs { .. }) => Ok(()),
+        Ok(_) | Err(ScheduleError::NeedsRunLength { .. } | ScheduleError::NeedsEpochs { .. }) => {
+            Ok(())
+        }
         Err(error) => Err(Error::Schedule(format!("{name}: {error}"))),
     }
 }

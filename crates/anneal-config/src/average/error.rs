@@ -23,7 +23,9 @@ pub enum AverageError {
         updates: u64,
     },
     /// Later averages select all parameters of an average.
-    #[error("average: `{average}` averages nothing: later averages select all of its parameters")]
+    #[error(
+        "average: `{average}` averages nothing: it selects no parameter, or later averages select all of them"
+    )]
     Unused {
         /// The average.
         average: String,

@@ -198,6 +198,9 @@ impl Average {
     /// # Errors
     /// [`AverageError`] names the field, the value, and what is allowed.
     pub fn resolve(&self, run: &Run) -> Result<Option<TimedAverage>, AverageError> {
+        if let Some(AveragedPart::Selection(selection)) = &self.on {
+            selection.check("average.select")?;
+        }
         let out_of = |field: &str, value: String, allowed: &str| {
             AverageError::OutOfRange(OutOfRange::new(field, value, allowed))
         };

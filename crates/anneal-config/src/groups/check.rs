@@ -25,12 +25,10 @@ impl GroupsConfig {
         self.check_scales()?;
         self.check_starts(&run.resolve()?)?;
         let mut names = HashSet::new();
-        for group in &self.groups {
-            if !names.insert(&group.name) {
-                return Err(GroupError::Duplicate { group: group.name.clone() });
-            }
-            group.check(run)?;
+        if let Some(twin) = self.groups.iter().find(|group| !names.insert(&group.name)) {
+            return Err(GroupError::Duplicate { group: twin.name.clone() });
         }
+        self.groups.iter().try_for_each(|group| group.check(run))?;
         match self.caps.iter().find(|(_, cap)| !is_positive(**cap)) {
             Some((name, &cap)) => {
                 let field = format!("caps.{name}");
@@ -92,9 +90,9 @@ impl GroupsConfig {
         let named = self.groups.iter().enumerate().filter_map(|(index, group)| {
             let rest = rest.strip_prefix(&group.name)?;
             let is_whole = rest.is_empty() || rest.starts_with('.');
-            is_whole.then(|| (group.name.len(), format!("group[{index}]{rest}")))
+            is_whole.then(|| (group.name.len(), index, format!("group[{index}]{rest}")))
         });
-        named.max().map_or_else(|| "group".to_string(), |(_, place)| place)
+        named.max().map_or_else(|| "group".to_string(), |(.., place)| place)
     }
 }
 
@@ -149,7 +147,7 @@ pub fn update_at(field: &str, position: Span, run: &Run) -> Result<u64, GroupErr
     let reason = match update {
         Some(update) if update < end => return Ok(update),
         Some(_) => {
-            format!("the run has {end} updates; for a group that never trains, use Group::frozen()")
+            format!("the run has {end} updates; for a group that never trains, use frozen")
         }
         None => {
             "allowed: a length from the start of the run that the run can count, for example 0, \

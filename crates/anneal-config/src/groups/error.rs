@@ -43,7 +43,7 @@ pub enum GroupError {
     },
     /// Some parameters are in no group.
     #[error("groups: {count} parameters are in no group, for example `{}`; add a group for them, or \
-             Group::rest(name) at the end", .first.join("`, `"))]
+             one that selects everything at the end", .first.join("`, `"))]
     Ungrouped {
         /// How many.
         count: usize,
@@ -57,7 +57,7 @@ pub enum GroupError {
         group: String,
     },
     /// No group has this name.
-    #[error("{field}: there is no group `{name}`; the groups are {}", .groups.join(", "))]
+    #[error("{field}: there is no group `{name}`; the groups are `{}`", .groups.join("`, `"))]
     UnknownGroup {
         /// The field.
         field: String,
@@ -67,7 +67,7 @@ pub enum GroupError {
         groups: Vec<String>,
     },
     /// A list with one entry per layer has the wrong length.
-    #[error("{field}: {found} values for {} layers; the layers are {}", .layers.len(), .layers.join(", "))]
+    #[error("{field}: {found} values for {} layers; the layers are `{}`", .layers.len(), .layers.join("`, `"))]
     LayerCount {
         /// The field.
         field: String,

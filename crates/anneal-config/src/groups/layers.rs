@@ -140,7 +140,12 @@ impl LayerMap {
     pub fn check(&self) -> Result<(), GroupError> {
         let Rule::Patterns(patterns) = &self.0 else { return Ok(()) };
         patterns.iter().try_for_each(|pattern| {
-            at_start(&format!("layers.{}", pattern.name), &pattern.pattern).map(drop)
+            let field = format!("layers.{}", pattern.name);
+            if let Some(number) = pattern.suffix.iter().find(|number| number.is_nan()) {
+                let field = format!("{field}.suffix");
+                return Err(GroupError::out_of_range(&field, *number, "numbers, but not NaN"));
+            }
+            at_start(&field, &pattern.pattern).map(drop)
         })
     }
 
@@ -152,7 +157,10 @@ impl LayerMap {
     pub fn layers(&self, parameters: &[Parameter]) -> Result<Layers, GroupError> {
         match &self.0 {
             Rule::Tree => Ok(by_tree(parameters)),
-            Rule::Patterns(patterns) => by_patterns(patterns, parameters),
+            Rule::Patterns(patterns) => {
+                self.check()?;
+                by_patterns(patterns, parameters)
+            }
             Rule::Closure(layer) => {
                 let numbers: Vec<usize> = parameters.iter().map(|p| layer(p)).collect();
                 let mut distinct = numbers.clone();

@@ -37,7 +37,14 @@ fn compile(field: &str, pattern: &str, regex: &str) -> Result<Regex, GroupError>
         field: field.to_string(),
         pattern: pattern.to_string(),
         // The last line gives the reason; the lines before it draw the place.
-        reason: error.to_string().lines().last().unwrap_or_default().trim().to_string(),
+        reason: error
+            .to_string()
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .trim()
+            .trim_start_matches("error: ")
+            .to_string(),
     })
 }
 

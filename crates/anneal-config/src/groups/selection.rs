@@ -215,7 +215,13 @@ impl TextOrTable for Selection {
         "a regular expression for the beginning of a path, or a table such as { biases = true }";
 
     fn from_text(text: &str) -> Result<Self, String> {
-        Ok(Self::regex(text))
+        const KINDS: [&str; 5] = ["biases", "norms", "one_dimensional", "matrices", "everything"];
+        match KINDS.contains(&text) {
+            true => Err(format!(
+                "`{text}` is a kind of parameter, and a text is a regular expression; allowed: {{ {text} = true }}"
+            )),
+            false => Ok(Self::regex(text)),
+        }
     }
 
     fn from_table<'de, D: Deserializer<'de>>(table: D) -> Result<Self, D::Error> {

@@ -4,6 +4,8 @@
 mod points;
 mod rules;
 mod seeds;
+#[cfg(feature = "plots")]
+mod seeds_picture;
 mod smooth;
 mod sweep;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::verdict::spread;
 use super::{Apart, NothingSeen, RangeTest, Rule, Verdict};
 use crate::OutOfRange;
-use crate::picture::{Axis, COLORS, Line, Mark, Picture, short};
+use crate::number::short;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -33,7 +33,7 @@ const SEEDS_APART: f64 = 10.0;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Saved")]
 pub struct RangeTests {
-    tests: Vec<RangeTest>,
+    pub(super) tests: Vec<RangeTest>,
     notes: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ pub struct RangeTests {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Saved {
-    tests: Vec<RangeTest>,
+    pub(super) tests: Vec<RangeTest>,
     #[serde(default)]
     notes: Vec<String>,
 }
@@ -164,49 +164,6 @@ impl RangeTests {
             _ => format!("train with a peak rate of {}", short(valley.median)),
         }
     }
-
-    /// The smoothed losses of every seed against the rate, and the medians of the rules, for a terminal of
-    /// this width.
-    pub fn terminal(&self, columns: usize) -> String {
-        self.picture().terminal(columns)
-    }
-
-    /// The same picture as SVG.
-    pub fn svg(&self) -> String {
-        self.picture().svg()
-    }
-
-    fn picture(&self) -> Picture {
-        // A diverged loss would leave no room for the fall.
-        let falls = || self.tests.iter().filter_map(RangeTest::fall);
-        let top = falls().map(|fall| fall.before).fold(f64::NEG_INFINITY, f64::max);
-        let bottom = falls().map(|fall| fall.after).fold(f64::INFINITY, f64::min);
-        let ceiling = if top > bottom { top + 0.5 * (top - bottom) } else { f64::INFINITY };
-        let points = |test: &RangeTest| {
-            let smoothed = test.smoothed().into_iter().filter(|point| point.loss <= ceiling);
-            smoothed.map(|point| (point.rate, point.loss)).collect()
-        };
-        let line = |(i, test): (usize, &RangeTest)| Line {
-            name: format!("seed {}: {}", i + 1, test.ended()),
-            points: points(test),
-            color: COLORS[i % COLORS.len()],
-            dashed: false,
-        };
-        let mark = |rule: Rule| {
-            let at = self.suggestion_by(rule)?;
-            Some(Mark { at, label: format!("{rule} {}", short(at)) })
-        };
-        let logarithmic = self.tests.iter().any(|test| test.sweep().is_exponential());
-        Picture {
-            title: format!("Range test: {}", self.verdict()),
-            x: Axis { title: "learning rate".into(), logarithmic },
-            y: Axis { title: "smoothed loss".into(), logarithmic: false },
-            lines: self.tests.iter().enumerate().map(line).collect(),
-            band: None,
-            dots: vec![],
-            marks: Rule::ALL.into_iter().filter_map(mark).collect(),
-        }
-    }
 }
 
 impl TryFrom<Saved> for RangeTests {
@@ -325,6 +282,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "plots")]
     #[test]
     fn words_and_pictures_have_the_rates_or_none() {
         let clear = tests(3, 1.5, 0.05);

@@ -2,7 +2,7 @@
 
 use super::Smooth;
 use crate::OutOfRange;
-use crate::picture::short;
+use crate::number::short;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -140,6 +140,7 @@ impl Sweep {
         self.updates
     }
 
+    #[cfg(feature = "plots")]
     /// Whether its rates are best drawn on a logarithmic axis.
     pub(super) fn is_exponential(&self) -> bool {
         self.shape == SweepShape::Exponential

@@ -1,7 +1,7 @@
 //! Judges whether a curve is meaningful.
 
 use super::{Ended, RangeTest, Rule};
-use crate::picture::short;
+use crate::number::short;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

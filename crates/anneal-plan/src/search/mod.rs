@@ -12,6 +12,7 @@ mod space;
 mod strategy;
 mod study;
 mod surrogate;
+#[cfg(feature = "plots")]
 mod surrogate_picture;
 mod table;
 mod trials;

@@ -103,6 +103,7 @@ impl Surrogate {
         self.space.values(self.best_place())
     }
 
+    #[cfg(feature = "plots")]
     pub(super) fn space(&self) -> &Space {
         &self.space
     }
@@ -328,6 +329,7 @@ mod tests {
         assert_eq!(Scores::new(Direction::Maximize, &finished(&[1.0; 4])).worst(), -1.0);
     }
 
+    #[cfg(feature = "plots")]
     #[test]
     fn pictures_show_all_trials() {
         let mut known = trials(|u| Some(Status::Stopped { at: 1, value: Some(value(u, 1.0)) }));

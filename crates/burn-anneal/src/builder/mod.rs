@@ -9,7 +9,7 @@ use crate::annealed::Annealed;
 use crate::average::{Average, Recompute, Weights, recompute_over};
 use crate::build_error::BuildError;
 use crate::checkpoint::{Checkpoint, Checkpoints, Records};
-use crate::groups::{GroupsConfig, Selection};
+use crate::groups::{Explanation, GroupsConfig, Selection};
 use crate::optimizers::Optimizers;
 use crate::precision::{HalfPrecision, LossScaling, OverflowCap, OwnCast, own_cast};
 use crate::resume::OnMismatch;
@@ -20,7 +20,7 @@ use crate::update::{
 };
 use anneal_config::{GradientReduction, NotFinite, TrainingConfig};
 use anneal_control::Describe;
-use anneal_schedule::{RateDrop, RunLength, ScheduleConfig, WeightDecay};
+use anneal_schedule::{RateDrop, RunLength, ScheduleConfig, ScheduleExt, WeightDecay};
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::optim::Optimizer;
@@ -423,6 +423,25 @@ impl<M: Module> LearnerBuilder<M> {
     pub fn log_updates(mut self, log: impl Into<LogUpdates>) -> Self {
         self.log = Some(log.into());
         self
+    }
+
+    /// Explains what each group trains at in the first update of a run of this length, before anything trains.
+    ///
+    /// ```no_run
+    /// # use burn::module::Module;
+    /// # use burn_anneal::prelude::*;
+    /// # fn show<M: Module>(builder: &LearnerBuilder<M>) -> Result<(), BuildError> {
+    /// println!("{}", builder.explain(RunLength::from_items(50_000, 64).epochs(10))?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BuildError`] if the schedule or the groups do not fit the run or the model.
+    pub fn explain(&self, run: RunLength) -> Result<Explanation, BuildError> {
+        self.check_file(run)?;
+        let schedule = self.config.schedule.clone().resolve(run)?;
+        Ok(self.resolve_groups(&schedule, run)?.0.explain(0))
     }
 
     /// Watches the run that [`launch`](Self::launch) trains, during and after training.

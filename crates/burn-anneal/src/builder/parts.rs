@@ -200,10 +200,10 @@ impl<M: Module> LearnerBuilder<M> {
     }
 
     /// Checks a description that was read from a file, so that errors name their place there.
-    fn check_file(&self, run: RunLength) -> Result<(), BuildError> {
+    pub(super) fn check_file(&self, run: RunLength) -> Result<(), BuildError> {
         let Err(error) = self.config.check(run) else { return Ok(()) };
         match self.config.locate(&error.field()) {
-            Some(place) => Err(BuildError::InFile { place, error }),
+            Some(place) => Err(BuildError::InFile { place, error: error.into() }),
             // Without a file, the error is found where the value is used.
             None => Ok(()),
         }
@@ -269,7 +269,7 @@ impl<M: Module> LearnerBuilder<M> {
         let masters = self.config.half_precision.is_some();
         let groups = resolve_for(&groups, &self.model, masters, schedule, run);
         let groups = groups.map_err(|error| match self.config.locate(&error.field()) {
-            Some(place) => BuildError::InFile { place, error: ConfigError::Groups(error) },
+            Some(place) => BuildError::InFile { place, error: ConfigError::Groups(error).into() },
             None => error.into(),
         })?;
         Ok((groups, asked))

@@ -67,14 +67,16 @@ pub enum CheckpointError {
     /// The checkpoint was saved under another schedule.
     #[error(
         "the checkpoint of {checkpoint} was saved under another schedule; saved: `{saved}`; now: `{now}`; choose \
-         OnMismatch::KeepStep to continue at step {step} of the new one, or OnMismatch::Restart to start it at step 0, \
-         over the rest of the training"
+         OnMismatch::KeepStep to continue at step {step} of the new one, at a rate of {rate:.3e}, or OnMismatch::Restart to \
+         start it at step 0, over the rest of the training"
     )]
     DifferentSchedule {
         /// The checkpoint.
         checkpoint: Checkpoint,
         /// The step it would continue from.
         step: u64,
+        /// The rate of the current schedule there.
+        rate: f64,
         /// The schedule it was saved under.
         saved: String,
         /// The current schedule.
@@ -82,8 +84,10 @@ pub enum CheckpointError {
     },
     /// The checkpoint was saved by a run with other data or other batches.
     #[error(
-        "the checkpoint of {checkpoint} was saved in a run over {saved}, but the current run is over {now}; choose what \
-         progress to keep: OnMismatch::KeepStep, KeepEpoch, KeepSamples, or Restart"
+        "the checkpoint of {checkpoint} was saved in a run over {saved}, but the current run is over {now}; choose \
+         OnMismatch::KeepEpoch to continue at the same part of the epochs, KeepSamples after the same number of samples, \
+         KeepStep after the same number of updates, or Restart to start the schedule at step 0, over the rest of the \
+         training"
     )]
     DifferentEpochs {
         /// The checkpoint.

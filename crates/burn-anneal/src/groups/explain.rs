@@ -6,7 +6,7 @@ use anneal_schedule::Schedule;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// The groups of a model at one update. `Display` prints a table, and
 /// [`to_json`](Self::to_json) returns everything, including paths.
@@ -83,7 +83,7 @@ impl fmt::Display for ControlSummary {
             writeln!(f, "{} updates made with a non-finite loss or gradients", self.not_finite)?;
         }
         for ExplainedController { name, answered, state } in &self.controllers {
-            writeln!(f, "{name}: answered {answered}; {state}")?;
+            writeln!(f, "{name}: answered {answered}{}", in_words(state))?;
         }
         Ok(())
     }
@@ -233,8 +233,36 @@ impl Kept {
     }
 }
 
+/// The state of a controller: `; factor 0.5, best 0.71`.
+fn in_words(state: &Value) -> String {
+    fn part(name: &str, value: &Value) -> Option<String> {
+        match value {
+            Value::Null => None,
+            Value::Object(_) => Some(format!("{name} ({})", parts(value))),
+            Value::String(text) => Some(format!("{name} {text}")),
+            value => Some(format!("{name} {value}")),
+        }
+    }
+    fn parts(state: &Value) -> String {
+        let Some(fields) = state.as_object() else { return state.to_string() };
+        fields.iter().filter_map(|(name, value)| part(name, value)).collect::<Vec<_>>().join(", ")
+    }
+    match parts(state) {
+        text if text.is_empty() || state.is_null() => String::new(),
+        text => format!("; {text}"),
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.write(&mut text)?;
+        f.write_str(text.trim_end())
+    }
+}
+
+impl Explanation {
+    fn write(&self, f: &mut String) -> fmt::Result {
         if let Some(resumed) = &self.resumed {
             writeln!(f, "{resumed}")?;
         }
@@ -294,7 +322,10 @@ impl fmt::Display for Explanation {
         if let Some(control) = &self.control {
             write!(f, "{control}")?;
         }
-        write!(f, "{} more that the model does not train", self.untrained)
+        match self.untrained {
+            0 => Ok(()),
+            count => write!(f, "{count} more that the model does not train"),
+        }
     }
 }
 
@@ -329,7 +360,9 @@ fn row(group: &ExplainedGroup) -> [String; 11] {
 /// Four digits, so that a column is readable.
 fn short(value: f64) -> String {
     if value == 0.0 || (1e-3..1e4).contains(&value.abs()) {
-        let digits = format!("{value:.4}");
+        // 0.005294, and not 0.0053.
+        let zeros = if value == 0.0 { 0.0 } else { -value.abs().log10().floor() - 1.0 };
+        let digits = format!("{value:.*}", 4 + zeros.max(0.0) as usize);
         digits.trim_end_matches('0').trim_end_matches('.').to_string()
     } else {
         format!("{value:.3e}")
