@@ -1,22 +1,9 @@
 //! The commands in the help examples run.
 
-use crate::{anneal, program, ran};
+use crate::{VERBS, anneal, program, ran};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-
-const VERBS: [&str; 10] = [
-    "list",
-    "show",
-    "sample",
-    "lint",
-    "explain",
-    "analyze",
-    "match",
-    "translate",
-    "schema",
-    "completions",
-];
 
 /// Creates the files that the examples name in `folder`.
 fn files(folder: &Path) {

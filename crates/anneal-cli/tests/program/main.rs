@@ -18,6 +18,19 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+const VERBS: [&str; 10] = [
+    "list",
+    "show",
+    "sample",
+    "lint",
+    "explain",
+    "analyze",
+    "match",
+    "translate",
+    "schema",
+    "completions",
+];
+
 /// The output of a run of the program.
 #[derive(Debug)]
 struct Ran {
@@ -76,33 +89,10 @@ fn docs() -> PathBuf {
 #[test]
 fn help_teaches() {
     let help = anneal(["--help"]).fine();
-    for word in [
-        "list",
-        "show",
-        "sample",
-        "lint",
-        "explain",
-        "analyze",
-        "match",
-        "translate",
-        "schema",
-        "Exit codes",
-        "cosine(",
-    ] {
+    for word in VERBS.iter().chain(&["Exit codes", "cosine("]) {
         assert!(help.contains(word), "{word}: {help}");
     }
-    for verb in [
-        "list",
-        "show",
-        "sample",
-        "lint",
-        "explain",
-        "analyze",
-        "match",
-        "translate",
-        "schema",
-        "completions",
-    ] {
+    for verb in VERBS {
         let help = anneal([verb, "--help"]).fine();
         assert!(help.contains("Example") && help.contains(&format!("anneal {verb}")), "{help}");
     }
