@@ -985,7 +985,7 @@ fn two_controllers_of_one_name_and_bad_names_are_refused() {
     for name in ["", "a/b", r"a\b", "a:b", "a\nb", "who?", "a*b", "<a>", "a|b", "\"", &long] {
         let error = named(&["fine", name]).build_loop().err().unwrap();
         assert!(
-            matches!(&error, BuildError::ControllerName { name: found } if found == name),
+            error.to_string().contains(&format!("`{name}` is not allowed as a name")),
             "{error}"
         );
     }
@@ -995,7 +995,7 @@ fn two_controllers_of_one_name_and_bad_names_are_refused() {
     // The last two of each give the same file name.
     for [one, other] in [["one", "one"], ["my own", "my_own"], ["one", "ONE"]] {
         let error = named(&[one, "between", other]).build(Interrupter::new()).err().unwrap();
-        assert!(matches!(&error, BuildError::SameController { name } if name == other), "{error}");
+        assert!(error.to_string().starts_with(&format!("controller.{other}.name: ")), "{error}");
     }
     // The names of the builder's own controllers are taken.
     let taken: [(Ask, &str); 3] = [
@@ -1011,7 +1011,7 @@ fn two_controllers_of_one_name_and_bad_names_are_refused() {
     for (ask, name) in taken {
         let builder = ask(terms(&[1.0]).controller(name, Told::new(by_count)));
         let error = builder.build_loop().err().unwrap();
-        assert!(matches!(&error, BuildError::SameController { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("two have the name `{name}`")), "{error}");
         assert!(named(&[name]).build_loop().is_ok(), "{name}");
     }
 }

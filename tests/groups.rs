@@ -13,7 +13,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
 use burn::train::{Interrupter, Learner, TrainOutput};
 use burn_anneal::control::SpikeGuard;
-use burn_anneal::groups::parameters;
+use burn_anneal::groups::{NameError, parameters};
 use burn_anneal::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -632,6 +632,27 @@ fn parameters_are_listed_in_order_with_what_they_are() {
     );
 }
 
+/// A cap of a group limits all of its parts, but for one that has its own.
+#[test]
+fn a_cap_is_one_of_all_parts() {
+    let model = TinyModel::new(&device());
+    let run = RunLength::updates(RUN);
+    let schedule = constant(0.1).resolve(run).unwrap();
+    let rates = |caps: &[(&str, f64)]| -> Vec<f64> {
+        let groups = layer_decay(0.5)
+            .group(Group::new("all", ""))
+            .weight_decay(0.1)
+            .no_weight_decay(Selection::biases())
+            .caps(caps.iter().map(|(name, cap)| (name.to_string(), *cap)));
+        groups.resolve(&model, &schedule, run).unwrap().rates(0).collect()
+    };
+    assert_eq!(rates(&[("all", 0.06)]), [0.05, 0.05, 0.06, 0.06]);
+    assert_eq!(rates(&[("all head", 0.06)]), [0.05, 0.05, 0.06, 0.06]);
+    assert_eq!(rates(&[("all head", 0.06), ("all", 0.01)]), [0.01, 0.01, 0.06, 0.06]);
+    let own = [("all head", 0.06), ("all head, no decay", 0.08)];
+    assert_eq!(rates(&own), [0.05, 0.05, 0.06, 0.08]);
+}
+
 #[test]
 fn the_table_says_what_each_group_does() {
     let groups = layer_decay(0.5)
@@ -730,7 +751,7 @@ fn what_does_not_fit_the_model_is_named() {
             new().group(Group::new("norms", Selection::norms())).group(Group::rest("a")),
             "groups.norms.select: `norms` matches no trained parameter",
         ),
-        (new().group(Group::rest("a")).group(Group::rest("a")), "groups.a: two groups"),
+        (new().group(Group::rest("a")).group(Group::rest("a")), "groups.a: two have the name `a`"),
         (new().group(Group::rest("a").multiple(0.0)), "to freeze the group, use frozen"),
         (
             new().group(Group::rest("a").schedule(cosine(-1.0))),
@@ -941,14 +962,15 @@ fn a_group_has_a_name_that_is_one_of_a_log_file_of_its_own() {
         &long[..101],
         &long,
     ] {
-        let error = GroupError::Name { group: name.to_string() };
+        let error = GroupError::from(NameError::NotAllowed { name: name.to_string() });
         assert_eq!(resolved(name, "rest").unwrap_err(), error);
         assert_eq!(resolved("trunk", name).unwrap_err(), error);
     }
     // Burn writes a space as _, and some file systems ignore case.
     for (other, group) in [("enc 1", "enc_1"), ("enc_1", "enc 1"), ("Enc", "enc")] {
-        let error = GroupError::SameFile { group: group.to_string(), other: other.to_string() };
-        assert_eq!(resolved(other, group).unwrap_err(), error);
+        let (name, other) = (group.to_string(), other.to_string());
+        let error = GroupError::from(NameError::SameFile { name, other: other.clone() });
+        assert_eq!(resolved(&other, group).unwrap_err(), error);
     }
     for name in ["enc 1", "blocks.3, no decay", "tête (β₁)", &long[..100]] {
         assert!(resolved(name, "rest").is_ok(), "{name}");

@@ -41,6 +41,9 @@ fn the_last_average_that_selects_a_parameter_counts() {
     let both = builder().average(latest(2).on("hidden")).average(latest(3).on("head"));
     assert_parts(both, 2, 3);
     assert_parts(in_groups().average(latest(4).on_group("head")), 1, 4);
+    let groups = GroupsConfig::new().group(Group::new("head", "head")).group(Group::rest("body"));
+    let groups = groups.weight_decay(0.1).no_weight_decay(Selection::biases());
+    assert_parts(builder().groups(groups).average(latest(4).on_group("head")), 1, 4);
     let others = in_groups().average(latest(6)).average(Average::none().on_group("body"));
     assert_parts(others, 1, 6);
 }

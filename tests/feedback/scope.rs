@@ -28,6 +28,26 @@ fn a_factor_of_one_group_is_one_of_its_rate() {
     assert_eq!(told.last_update().unwrap().rate, 0.25, "that of the schedule, by what is for all");
 }
 
+/// A group whose biases do not decay, and whose layers differ, is several groups under one name.
+#[test]
+fn a_controller_acts_on_all_parts_of_its_group() {
+    let rates_of = |group: &str| {
+        let groups = layer_decay(0.5)
+            .group(Group::new("all", ""))
+            .weight_decay(0.1)
+            .no_weight_decay(Selection::biases());
+        let by_rate = |seen: &Seen<'_>| Answer::factor(seen.rate);
+        let rule = By(Needs::default(), by_rate).on_group(group);
+        let mut training = tiny(0.5).groups(groups).controller("rule", rule).build_loop().unwrap();
+        update(&mut training);
+        rates(&training)
+    };
+    // `all hidden`, `all hidden, no decay`, `all head`, `all head, no decay`; it hears the highest rate.
+    assert_eq!(rates_of("all"), [0.125, 0.125, 0.25, 0.25]);
+    assert_eq!(rates_of("all hidden"), [0.0625, 0.0625, 0.5, 0.5]);
+    assert_eq!(rates_of("all hidden, no decay"), [0.25, 0.0625, 0.5, 0.5]);
+}
+
 /// A controller of a group gets the rate of the group.
 #[test]
 fn a_controller_sees_the_rate_of_its_group() {

@@ -2,6 +2,7 @@
 
 use crate::average::AverageError;
 use crate::groups::GroupError;
+use crate::names::NameError;
 use anneal_control::OutOfRange;
 use anneal_schedule::ScheduleError;
 use thiserror::Error;
@@ -33,11 +34,12 @@ pub enum ConfigError {
         "not_finite: loss scaling already skips updates that are not finite; remove one of the two"
     )]
     GuardedTwice,
-    /// Two controllers have one name.
-    #[error("controller: two have the name `{name}`; use different names")]
-    SameController {
-        /// The name.
-        name: String,
+    /// The name of a controller is not allowed.
+    #[error("controller.{}.name: {error}", error.name())]
+    ControllerName {
+        /// What is wrong with it.
+        #[from]
+        error: NameError,
     },
     /// The groups have a field out of its range, or do not fit the run.
     #[error(transparent)]
@@ -70,7 +72,7 @@ impl ConfigError {
             Self::GivenTwice { part } => (*part).to_string(),
             Self::ScalingTwice => "loss_scaling".to_string(),
             Self::GuardedTwice => "not_finite".to_string(),
-            Self::SameController { .. } => "controller".to_string(),
+            Self::ControllerName { error } => format!("controller.{}.name", error.name()),
             Self::Schedule(error) => format!("schedule.{}", error.field()),
             Self::Run(error) => error.field().to_string(),
             Self::Groups(error) => error.field(),

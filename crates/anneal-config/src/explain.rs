@@ -2,8 +2,8 @@
 
 use crate::training::is_usual_patience;
 use crate::{
-    ControllerConfig, GradientReduction, Group, GroupsConfig, HalfDtype, HalfPrecision, NotFinite,
-    TrainingConfig,
+    ControllerConfig, GradientReduction, Group, GroupsConfig, HalfDtype, HalfPrecision, LayerMap,
+    NotFinite, TrainingConfig,
 };
 use anneal_control::AtEnd;
 use serde_json::Value;
@@ -123,6 +123,7 @@ impl GroupsConfig {
     /// One line for the settings of all groups, and one for each group.
     fn in_words(&self) -> Vec<String> {
         let layers = [
+            self.layers.as_ref().map(LayerMap::to_string),
             self.layer_decay.map(|decay| format!("layer decay {decay}")),
             self.minimum_scale.map(|scale| format!("at least {scale}")),
             self.layer_scales.as_ref().map(|scales| format!("layer scales {scales:?}")),

@@ -34,11 +34,11 @@ mod groups;
 #[cfg(test)]
 mod guarantees;
 mod half_precision;
+mod names;
 #[cfg(feature = "schema")]
 mod schema;
 mod text_or_table;
 mod training;
-mod version;
 
 pub use average::{Average, AverageError, AverageRule, AveragedPart, TimedAverage, Weights};
 pub use choices::{GradientReduction, NotFinite, OnSkip};
@@ -46,9 +46,10 @@ pub use controller::ControllerConfig;
 pub use error::ConfigError;
 pub use groups::{
     Group, GroupError, GroupsConfig, LayerMap, LayerPattern, Layers, Parameter, Selection,
-    check_name, layer_decay, momentum_schedule, update_at,
+    layer_decay, momentum_schedule, update_at,
 };
 pub use half_precision::{HalfDtype, HalfPrecision};
+pub use names::{NameError, check_names};
 #[cfg(feature = "schema")]
 pub use schema::{groups_json_schema, json_schema};
 pub use training::TrainingConfig;

@@ -6,13 +6,13 @@ use crate::controller::ControllerConfig;
 use crate::error::ConfigError;
 use crate::groups::{GroupsConfig, Selection};
 use crate::half_precision::HalfPrecision;
-use crate::version::{VERSION, check_version};
+use crate::names::check_names;
 use anneal_control::{Describe, FiniteGuard, LossScaling, OutOfRange, OverflowCap};
+use anneal_schedule::file::{self, VERSION};
 use anneal_schedule::{
-    FileError, RateDrop, RunLength, ScheduleConfig, ScheduleExt, Source, WeightDecay, file,
+    FileError, RateDrop, RunLength, ScheduleConfig, ScheduleExt, Source, WeightDecay,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -226,12 +226,10 @@ impl TrainingConfig {
 
     /// Reads a description from the text of a file; see [`load`](Self::load).
     pub fn from_source(source: Source) -> Result<Self, FileError> {
-        let config: Self = source.parse()?;
-        let of_groups = config.groups.as_ref().map(|groups| groups.version);
-        [Some(config.version), of_groups]
-            .into_iter()
-            .flatten()
-            .try_for_each(|version| check_version(version, &source))?;
+        let config: Self = source.parse_versioned()?;
+        if let Some(groups) = &config.groups {
+            source.check_version(groups.version)?;
+        }
         Ok(Self { source: Some(Arc::new(source)), ..config })
     }
 
@@ -330,10 +328,7 @@ impl TrainingConfig {
         if let NotFinite::Skip { most } = self.not_finite {
             FiniteGuard::skip(most).map_err(|error| error.inside("not_finite.skip"))?;
         }
-        let mut names = HashSet::new();
-        if let Some(twin) = self.controllers.iter().find(|it| !names.insert(&it.name)) {
-            return Err(ConfigError::SameController { name: twin.name.clone() });
-        }
+        check_names(self.controllers.iter().map(|controller| controller.name.as_str()))?;
         for controller in &self.controllers {
             let built = controller.scoped().build(&resolved);
             built.map_err(|error| ConfigError::Controller {
@@ -370,7 +365,9 @@ impl TrainingConfig {
                 let rest = rest.strip_prefix(&controller.name)?.strip_prefix('.')?;
                 let kind = controller.rule.kind();
                 let place = match rest {
-                    "group" | "after" | "until" | "at_end" => format!("controller[{index}].{rest}"),
+                    "name" | "group" | "after" | "until" | "at_end" => {
+                        format!("controller[{index}].{rest}")
+                    }
                     rest => format!("controller[{index}].rule.{kind}.{rest}"),
                 };
                 Some((controller.name.len(), place))

@@ -200,6 +200,25 @@ fn a_mistake_in_a_file_is_found_where_it_stands() {
             "toml:4:12: unknown field `regexs`",
         ),
         ("[[groups.group]]\nname = \"a\"", "toml:2:1: missing field `select`"),
+        (
+            "[groups]\nlayers = [\n{ name = \"a\", pattern = \"a\" },\n{ name = \"b\", pattrn = \"b\" }]",
+            "toml:5:15: unknown field `pattrn`",
+        ),
+        (
+            "[groups]\nlayers = \"tre\"",
+            "toml:3:10: invalid value: string \"tre\", expected \"tree\", or",
+        ),
+        (
+            "not_finite = { skip = 5 }",
+            "toml:2:23: invalid type: integer `5`, expected its values with",
+        ),
+        (
+            "[[controller]]\nname = \"a\"\nrule = \"plateau\"",
+            "toml:4:8: invalid type: unit variant, expected a table of",
+        ),
+        ("[average]\nema = 0.9", "toml:2:1: invalid type: map, expected a list of tables: in TOML"),
+        ("groups = 3", "toml:2:10: invalid type: integer `3`, expected a table"),
+        ("clip_global_norm = \"1\"", "toml:2:20: invalid type: string \"1\", expected a number"),
         ("[groups]\nschedule = 3", "toml:3:1: unknown field `schedule`"),
         ("momentum = \"cosin(0.9)\"", "toml:2:13: unknown curve `cosin`"),
         (
@@ -229,6 +248,7 @@ fn a_mistake_in_a_file_is_found_where_it_stands() {
             "toml:5:8: unknown variant `low`",
         ),
         ("version = 2", "toml: version: 2"),
+        ("version = 2\ntrick = 1", "toml: version: 2"),
         ("[groups]\nversion = 2", "toml: version: 2"),
         ("weight_decay = { couled = 0.1 }", "did you mean `coupled`?"),
     ] {
@@ -295,7 +315,7 @@ fn a_value_out_of_range_is_found_where_it_stands() {
             "weight_decay: given for the whole model and in its groups".into(),
         ),
         (&format!("{head}multiple = 0.0"), "5:12", "groups.head.multiple: 0.0".into()),
-        (&format!("{head}{head}"), "5:1", "groups.head: two groups have this name".into()),
+        (&format!("{head}{head}"), "5:1", "groups.head: two have the name `head`".into()),
         (
             &format!("{head}schedule = \"cosine(-1)\""),
             "5:12",
@@ -309,7 +329,7 @@ fn a_value_out_of_range_is_found_where_it_stands() {
         (
             "[[groups.group]]\nname = \"a/b\"\nselect = \"a\"",
             "2:1",
-            "groups.a/b: not allowed as a name".into(),
+            "groups.a/b: `a/b` is not allowed as a name".into(),
         ),
         (&format!("{plateau}factor = 2.0"), "7:10", "controller.p.factor: 2.0".into()),
         (
@@ -330,7 +350,7 @@ fn a_value_out_of_range_is_found_where_it_stands() {
         (
             &plateau.replace("[controller.rule", "at_end = \"release\"\n[controller.rule"),
             "4:10",
-            "controller.p.at_end: Release is not allowed; allowed: Hold, or Release with `until`"
+            "controller.p.at_end: release is not allowed; allowed: hold, or release with `until`"
                 .into(),
         ),
         (
@@ -338,7 +358,18 @@ fn a_value_out_of_range_is_found_where_it_stands() {
             "12:10",
             "controller.p.q.factor: 2.0".into(),
         ),
-        (&format!("{plateau}{plateau}"), "2:1", "controller: two have the name `p`".into()),
+        (&format!("{plateau}{plateau}"), "8:8", "controller.p.name: two have the name `p`".into()),
+        (
+            &format!("{plateau}{}", plateau.replace("\"p\"", "\"P\"")),
+            "8:8",
+            "controller.P.name: `P` and `p` would be logged in the same files".into(),
+        ),
+        (&plateau.replace("\"p\"", "\"p/q\""), "3:8", "controller.p/q.name: `p/q` is not".into()),
+        (
+            "[[groups.group]]\nname = \"a b\"\nselect = \"a\"\n[[groups.group]]\nname = \"a_b\"\nselect = \"b\"",
+            "5:1",
+            "groups.a_b: `a_b` and `a b` would be logged in the same files".into(),
+        ),
         (
             "half_precision = \"f16\"\nnot_finite = \"stop\"",
             "3:14",
@@ -383,7 +414,7 @@ rate drop   rescale below 0.9
 gradients   clipped to a norm of 1, the mean over the batches of an update, skipped if not finite, up to 5 in a row, not expected for each parameter
 precision   bf16 except for norms, rate capped before gradients overflow
 rates       controllers lower no rate below 1e-7, on a skipped update the schedule holds, signals delayed by one update
-groups      layer decay 0.75, at least 0.1, one more layer trains every 1ep, decay independent(10ep), cautious, no decay for biases, norms
+groups      layers stem, blocks by patterns, layer decay 0.75, at least 0.1, one more layer trains every 1ep, decay independent(10ep), cautious, no decay for biases, norms
             head (^head): rate step_decay(0.01, 2ep, 0.1), decay coupled(cosine(0.1))
             trunk (everything): trains from 10%
             head: rate at most 0.01

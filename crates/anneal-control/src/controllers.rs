@@ -53,11 +53,11 @@ struct Named {
     answered: Answer,
 }
 
-/// A group by name, and its index in the training.
+/// A group by name, and the indices of all groups of the training with this name.
 #[derive(Clone, Debug)]
 struct OfGroup {
     name: String,
-    index: Option<usize>,
+    indices: Vec<usize>,
 }
 
 /// A controller ended the run.
@@ -285,7 +285,7 @@ impl Controllers {
     pub fn add(&mut self, name: impl Into<String>, controller: impl Into<AnyController>) {
         let AnyController { controller, group, steps } = controller.into();
         self.loss_scale = controller.loss_scale().or(self.loss_scale);
-        let group = group.map(|name| OfGroup { name, index: None });
+        let group = group.map(|name| OfGroup { name, indices: vec![] });
         let (name, answered) = (name.into(), Answer::default());
         self.named.push(Named { name, controller, group, steps, answered });
     }
@@ -308,26 +308,40 @@ impl Controllers {
         Ok(())
     }
 
-    /// Resolves the groups that they act on, and checks for conflicts.
+    /// Resolves the groups that they act on, and checks for conflicts. Each group of the training has its own
+    /// name first, and then the names that it shares: a controller on a shared name acts on all of its groups.
+    ///
+    /// ```
+    /// # use anneal_control::{Controllers, Cooldown, Describe, RunLength};
+    /// # let run = RunLength::updates(100).resolve()?;
+    /// let mut controllers = Controllers::default();
+    /// let rule = Cooldown::after_non_finite_loss(2)?.on_group("head");
+    /// controllers.add("cooldown", rule.build(&run)?);
+    /// controllers.set_up([vec!["body"], vec!["head"], vec!["head, no decay", "head"]])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`SetupError`] names the controllers.
-    pub fn set_up<'a>(
+    pub fn set_up<'a, G: IntoIterator<Item = &'a str>>(
         &mut self,
-        groups: impl IntoIterator<Item = &'a str>,
+        groups: impl IntoIterator<Item = G>,
     ) -> Result<(), SetupError> {
-        let groups: Vec<&str> = groups.into_iter().collect();
+        let groups: Vec<Vec<&str>> =
+            groups.into_iter().map(|names| names.into_iter().collect()).collect();
         for named in &mut self.named {
             let Some(group) = &mut named.group else { continue };
             if named.controller.is_of_update() {
                 return Err(SetupError::OfUpdate { controller: named.name.clone() });
             }
-            group.index = groups.iter().position(|name| *name == group.name);
-            if group.index.is_none() {
+            let is_named = |index: &usize| groups[*index].contains(&group.name.as_str());
+            group.indices = (0..groups.len()).filter(is_named).collect();
+            if group.indices.is_empty() {
+                let own = groups.iter().filter_map(|names| names.first());
                 return Err(SetupError::UnknownGroup {
                     controller: named.name.clone(),
                     group: group.name.clone(),
-                    groups: groups.into_iter().map(String::from).collect(),
+                    groups: own.map(|name| name.to_string()).collect(),
                 });
             }
         }
@@ -410,11 +424,11 @@ impl Controllers {
         let mut decision = Decision { answer, groups: vec![] };
         self.scaled_by = self.loss_scale();
         for named in &mut self.named {
-            let answered = named.of(&decision);
+            let answered = named.of(&decision, due);
             let seen = named.seen(due, observation, self.scaled_by, &answered, &decision);
             named.answered = named.answer(&Event::Update(seen))?;
             named.check_scale(&named.answered, self.loss_scale.is_some())?;
-            decision.add(named.index(), named.answered);
+            decision.add(named.indices(), named.answered);
             if !named.answered.of_rates().is_none() {
                 named.check_together(&decision, due)?;
             }
@@ -437,7 +451,7 @@ impl Controllers {
         let mut decision = decision.clone();
         decision.answer.loss_scale = self.loss_scale;
         for named in &mut self.named {
-            let answered = named.of(&decision);
+            let answered = named.of(&decision, due);
             let seen = named.seen(due, observation, self.scaled_by, &answered, &decision);
             let answer = named.answer(&Event::Outcome(seen, change))?;
             named.check_scale(&answer, self.loss_scale.is_some())?;
@@ -532,13 +546,21 @@ impl Controllers {
 }
 
 impl Named {
-    fn index(&self) -> Option<usize> {
-        self.group.as_ref()?.index
+    /// The groups that it acts on; `None` for all.
+    fn indices(&self) -> Option<&[usize]> {
+        self.group.as_ref().map(|group| &group.indices[..])
     }
 
-    /// The decision for the group it acts on.
-    fn of(&self, decision: &Decision) -> Answer {
-        self.index().map_or(decision.answer, |index| decision.of(index))
+    /// The group that it sees: of those that it acts on, the one with the highest rate.
+    fn index(&self, due: Due<'_>) -> Option<usize> {
+        let rate = |index: &usize| due.group_rates.get(*index).copied().unwrap_or(due.rate);
+        let higher = |one, other| if rate(&other) > rate(&one) { other } else { one };
+        self.indices()?.iter().copied().reduce(higher)
+    }
+
+    /// The decision for the group that it sees.
+    fn of(&self, decision: &Decision, due: Due<'_>) -> Answer {
+        self.index(due).map_or(decision.answer, |index| decision.of(index))
     }
 
     fn seen<'a>(
@@ -549,7 +571,7 @@ impl Named {
         answered: &'a Answer,
         decision: &'a Decision,
     ) -> Seen<'a> {
-        let of_group = self.index().and_then(|index| due.group_rates.get(index));
+        let of_group = self.index(due).and_then(|index| due.group_rates.get(index));
         Seen {
             number: due.number,
             step: due.step,
@@ -583,8 +605,8 @@ impl Named {
 
     /// Whether both have the same effect on the same group in the same part of the run.
     fn contradicts(&self, other: &Self) -> bool {
-        let same_group = match (&self.group, &other.group) {
-            (Some(one), Some(other)) => one.name == other.name,
+        let same_group = match (self.indices(), other.indices()) {
+            (Some(one), Some(other)) => one.iter().any(|group| other.contains(group)),
             _ => true,
         };
         let role = self.controller.role();
@@ -678,7 +700,8 @@ mod tests {
             let mut controllers = Controllers::default();
             controllers.add("one", one.build(&run).unwrap());
             controllers.add("other", other.build(&run).unwrap());
-            let done = controllers.set_up(["body", "head"]);
+            let groups = [vec!["body"], vec!["head"], vec!["head, no decay", "head"]];
+            let done = controllers.set_up(groups);
             done.map(|()| controllers).map_err(|error| error.to_string())
         };
         let all = || Plays.after(0);
@@ -686,7 +709,9 @@ mod tests {
         assert!(error.starts_with("`one` and `other` are both a player, of the group `head`"));
         assert!(set_up(all(), all()).unwrap_err().contains("of all groups"));
         let error = set_up(all().on_group("body"), all().on_group("neck")).unwrap_err();
-        assert!(error.contains("`neck`") && error.contains("`body`, `head`"), "{error}");
+        assert!(error.contains("`neck`") && error.contains("`body`, `head`, `head, no"), "{error}");
+        let error = set_up(all().on_group("head"), all().on_group("head, no decay")).unwrap_err();
+        assert!(error.starts_with("`one` and `other` are both a player"), "{error}");
         assert!(set_up(all().until(50), all().after(50)).is_ok());
         let mut controllers = set_up(all().on_group("body"), all().on_group("head")).unwrap();
         controllers.add("third", says(Answer::factor(0.5)));

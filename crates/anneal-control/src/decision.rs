@@ -15,18 +15,20 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Adds the answer of a controller of this group, or of all.
-    pub(crate) fn add(&mut self, group: Option<usize>, answer: Answer) {
-        let Some(group) = group else {
+    /// Adds the answer of a controller of these groups, or of all.
+    pub(crate) fn add(&mut self, groups: Option<&[usize]>, answer: Answer) {
+        let Some(groups) = groups else {
             self.answer = self.answer.then(answer);
             return;
         };
         self.answer = self.answer.then(answer.of_update());
         let of_rates = answer.of_rates();
-        match self.groups.iter_mut().find(|(index, _)| *index == group) {
-            Some((_, before)) => *before = before.then(of_rates),
-            None if of_rates.is_none() => {}
-            None => self.groups.push((group, of_rates)),
+        for group in groups {
+            match self.groups.iter_mut().find(|(index, _)| index == group) {
+                Some((_, before)) => *before = before.then(of_rates),
+                None if of_rates.is_none() => {}
+                None => self.groups.push((*group, of_rates)),
+            }
         }
     }
 
@@ -56,8 +58,8 @@ mod tests {
     fn a_group_has_what_is_decided_of_it_and_of_all() {
         let mut decision = Decision::default();
         decision.add(None, Answer::factor(0.5));
-        decision.add(Some(1), Answer { floor: Some(0.3), ..Answer::factor(0.5) });
-        decision.add(Some(1), Answer { skip: Some("enough"), ..Answer::default() });
+        decision.add(Some(&[1]), Answer { floor: Some(0.3), ..Answer::factor(0.5) });
+        decision.add(Some(&[1]), Answer { skip: Some("enough"), ..Answer::default() });
         assert_eq!(decision.of(0).rate(1.0), 0.5);
         assert_eq!(decision.of(1).rate(1.0), 0.3);
         assert_eq!(decision.answer.skip, Some("enough"));
@@ -78,7 +80,7 @@ mod tests {
     fn the_largest_factor_is_of_the_group_that_moves_most() {
         let mut decision = Decision::default();
         decision.add(None, Answer::factor(0.5));
-        decision.add(Some(1), Answer::factor(4.0));
+        decision.add(Some(&[1]), Answer::factor(4.0));
         let due = Due { group_rates: &[1.0, 0.1, 0.0], ..Due::at(0, 1.0) };
         assert_eq!(decision.largest_factor(due), 2.0);
         assert_eq!(decision.largest_factor(Due::at(0, 1.0)), 0.5);

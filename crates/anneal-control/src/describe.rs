@@ -27,7 +27,7 @@ pub trait Describe: fmt::Debug + Send + Sync + 'static {
     /// [`OutOfRange`] with the field, the value, and what is allowed.
     fn build(&self, run: &Run) -> Result<AnyController, OutOfRange>;
 
-    /// Applies it to the rate of this group only.
+    /// Applies it to the rate of this group only, with all its parts; it hears the highest of their rates.
     fn on_group(self, group: impl Into<String>) -> Scoped<Self>
     where
         Self: Sized,
@@ -127,8 +127,9 @@ impl<D: Describe> Describe for Scoped<D> {
         let from = self.after.map_or(Ok(0), |span| updates("after", span, run))?;
         let until = self.until.map_or(Ok(u64::MAX), |span| updates("until", span, run))?;
         OutOfRange::require("until", until, from < until, "above 0, and after `after`")?;
-        let ok = self.at_end == AtEnd::Hold || self.until.is_some();
-        OutOfRange::require("at_end", self.at_end, ok, "Hold, or Release with `until`")?;
+        if self.at_end == AtEnd::Release && self.until.is_none() {
+            return Err(OutOfRange::new("at_end", "release", "hold, or release with `until`"));
+        }
         let group = self.group.clone().or(inner.group);
         let controller = match (self.after, self.until) {
             (None, None) => inner.controller,

@@ -458,7 +458,7 @@ mod tests {
         let mut controllers = Controllers::default();
         controllers.add("one", valid_loss().build(&run).unwrap());
         controllers.add("other", valid_loss().build(&run).unwrap());
-        let error = controllers.set_up(["all"]).unwrap_err();
+        let error = controllers.set_up([["all"]]).unwrap_err();
         assert!(matches!(error, SetupError::Contradiction { .. }), "{error}");
     }
 

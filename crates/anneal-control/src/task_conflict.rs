@@ -274,7 +274,7 @@ mod tests {
                 let rule = TaskConflict::new().on_group(group);
                 controllers.add(name, rule.build(&run()).unwrap());
             }
-            controllers.set_up(["trunk", "heads"])
+            controllers.set_up([["trunk"], ["heads"]])
         };
         assert_eq!(set_up(["trunk", "heads"]), Ok(()));
         assert!(matches!(set_up(["trunk", "trunk"]), Err(SetupError::Contradiction { .. })));

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The file format version that this crate writes, and the newest that it reads.
-const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 
 /// The largest file that is read, in bytes: room for a table with a rate for each of a million updates.
 const MAX_BYTES: u64 = 64 << 20;
@@ -150,17 +150,18 @@ impl ScheduleConfig {
 
     /// Reads a description from the text of a file; see [`load`](Self::load).
     pub fn from_source(source: &Source) -> Result<Self, FileError> {
-        checked(source.parse()?, source.origin())
+        let ScheduleFile { schedule, .. } = source.parse_versioned()?;
+        Ok(schedule)
     }
 
     /// Reads a description from TOML text; see [`load`](Self::load).
     pub fn from_toml(text: &str) -> Result<Self, FileError> {
-        checked(from_toml(text, "toml")?, "toml")
+        Self::from_source(&Source::toml("toml", text))
     }
 
     /// Reads a description from JSON text; see [`load`](Self::load).
     pub fn from_json(text: &str) -> Result<Self, FileError> {
-        checked(from_json(text, "json")?, "json")
+        Self::from_source(&Source::json("json", text))
     }
 
     /// Writes this description as TOML.
@@ -269,14 +270,6 @@ fn without_position(message: &str) -> &str {
     message.rfind(" at line ").map_or(message, |end| &message[..end])
 }
 
-fn checked(file: ScheduleFile, origin: &str) -> Result<ScheduleConfig, FileError> {
-    if (1..=VERSION).contains(&file.version) {
-        Ok(file.schedule)
-    } else {
-        Err(FileError::Version { origin: origin.to_string(), found: file.version })
-    }
-}
-
 /// A parser's message on one line, in the terms of a schedule file.
 fn explained(message: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -350,6 +343,8 @@ mod tests {
     fn newer_files_are_refused() {
         let newer = message("version = 2\n[schedule.constant]\nrate = 1.0\n");
         assert!(newer.contains("version: 2") && newer.contains("update"), "{newer}");
+        let keys = message("version = 2\npeak = 0.1\n");
+        assert!(keys.starts_with("toml: version: 2"), "{keys}");
         let none = message("version = 0\n[schedule.constant]\nrate = 1.0\n");
         assert!(none.contains("version: 0") && !none.contains("update"), "{none}");
     }

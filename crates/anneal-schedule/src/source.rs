@@ -1,7 +1,8 @@
 //! The source text of a description, and the positions of its fields.
 
 use crate::FileError;
-use crate::file::{from_json, from_toml, parse_error, read};
+use crate::file::{VERSION, from_json, from_toml, parse_error, read};
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::fmt::{self, Display};
 use std::path::Path;
@@ -83,6 +84,32 @@ impl Source {
         match self.format {
             Format::Toml => from_toml(&self.text, &self.origin),
             Format::Json => from_json(&self.text, &self.origin),
+        }
+    }
+
+    /// Reads a description with a `version`, which is checked first: keys of a newer version are unknown here.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and [`FileError::Version`].
+    pub fn parse_versioned<T: DeserializeOwned>(&self) -> Result<T, FileError> {
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        if let Ok(Head { version }) = self.parse() {
+            self.check_version(version)?;
+        }
+        self.parse()
+    }
+
+    /// Checks the version of a part of the file.
+    ///
+    /// # Errors
+    /// [`FileError::Version`].
+    pub fn check_version(&self, found: u32) -> Result<(), FileError> {
+        match (1..=VERSION).contains(&found) {
+            true => Ok(()),
+            false => Err(FileError::Version { origin: self.origin.clone(), found }),
         }
     }
 

@@ -25,16 +25,12 @@ pub(crate) fn candidates(message: &str) -> Vec<&str> {
     backticked(message).skip(1).collect()
 }
 
-/// Improves a serde message: adds the nearest known name for an unknown one, and an example for a choice with
-/// named fields.
+/// Improves a serde message: names what is expected in the words of a file, and adds the nearest known name for
+/// an unknown one.
 pub(crate) fn improve(message: &str) -> String {
-    if message.contains("expected struct variant") {
-        return format!("{message}: name its fields, as in factor(factor = 0.99, per = 1)");
-    }
-    if message == "wanted string or table" || message.contains("expected string or map") {
-        return format!(
-            "{message}: a word, or one key and its value, such as half_life = \"10ep\""
-        );
+    if let Some(expected) = expected_in_a_file(message) {
+        let found = message.split_once(", expected ").map_or("invalid type", |(found, _)| found);
+        return format!("{found}, expected {expected}");
     }
     let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
     let Some(name) = backticked(message).next().filter(|_| unknown) else {
@@ -46,6 +42,36 @@ pub(crate) fn improve(message: &str) -> String {
     }
     format!("{message}{}", names::near_field(name, &known))
 }
+
+/// What a message about a wrong type expects, if serde says it in terms of Rust.
+fn expected_in_a_file(message: &str) -> Option<&'static str> {
+    if message == "wanted string or table" {
+        return Some(CHOICE);
+    }
+    let (found, expected) = message.split_once(", expected ")?;
+    Some(match expected.split(' ').next()? {
+        "newtype" if found.ends_with("unit variant") => {
+            "a table of its settings, such as { plateau = { signal = \"loss\" } }"
+        }
+        "struct" if expected.starts_with("struct variant") => {
+            "its values with their names: factor(factor = 0.99, per = 1) in a text, \
+             { factor = { factor = 0.99, per = 1 } } in a table"
+        }
+        "struct" | "map" => "a table",
+        "string" if expected == "string or map" => CHOICE,
+        "a" if expected == "a sequence" && found.ends_with("map") => {
+            "a list of tables: in TOML, each begins with its name in double brackets, such as [[average]]"
+        }
+        "a" if expected == "a sequence" => "a list",
+        "a" if expected == "a string" => "a text",
+        "a" if expected == "a boolean" => "true or false",
+        "f64" | "f32" => "a number",
+        "u64" | "u32" | "usize" => "a whole number, at least 0",
+        _ => return None,
+    })
+}
+
+const CHOICE: &str = "a word, or one key and its value, such as half_life = \"10ep\"";
 
 fn backticked(message: &str) -> impl Iterator<Item = &str> {
     message.split('`').skip(1).step_by(2)
@@ -63,7 +89,10 @@ mod tests {
         assert_eq!(improve(nonsense), nonsense);
         assert_eq!(improve("missing field `peak`"), "missing field `peak`");
         let unnamed = improve("invalid type: floating point `0.99`, expected struct variant");
-        assert!(unnamed.ends_with("as in factor(factor = 0.99, per = 1)"), "{unnamed}");
+        assert!(
+            unnamed.contains("`0.99`, expected its values with their names: factor("),
+            "{unnamed}"
+        );
     }
 
     #[test]

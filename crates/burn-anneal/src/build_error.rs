@@ -30,11 +30,6 @@ pub enum BuildError {
     /// Parts of the description contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A guard is combined with loss scaling.
-    #[error(
-        "not_finite: loss scaling already skips updates that are not finite; remove one of the two"
-    )]
-    GuardedTwice,
     /// The schedule does not fit the run, or has a field out of its range.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -139,23 +134,6 @@ pub enum BuildError {
     /// The controllers do not fit together, or do not fit the groups.
     #[error("controller: {0}")]
     Controllers(SetupError),
-    /// Two controllers have the same name.
-    #[error(
-        "controller: two have the name `{name}`, or names that give the same file name; give each its own name"
-    )]
-    SameController {
-        /// The name.
-        name: String,
-    },
-    /// The name cannot be a file name.
-    #[error(
-        "controller: `{name}` is not allowed as a name; allowed: 1 to 100 characters, at most 200 bytes, \
-         without / \\ : * ? \" < > | and control characters"
-    )]
-    ControllerName {
-        /// The name.
-        name: String,
-    },
     /// The log of updates cannot be written or continued.
     #[error("log_updates: {}: {reason}", path.display())]
     Log {

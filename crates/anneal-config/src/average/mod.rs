@@ -181,7 +181,7 @@ impl Average {
         self
     }
 
-    /// Averages only the parameters of a group.
+    /// Averages only the parameters of a group: with all its parts, or of one by its own name (`head, no decay`).
     #[must_use]
     pub fn on_group(mut self, name: impl Into<String>) -> Self {
         self.on = Some(AveragedPart::Group(name.into()));

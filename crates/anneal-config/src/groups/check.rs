@@ -1,9 +1,8 @@
 //! Checks groups without a model.
 
-use super::error::check_name;
 use super::{Group, GroupError, GroupsConfig};
+use crate::names::check_names;
 use anneal_schedule::{OutOfRange, Run, RunLength, Schedule, ScheduleConfig, ScheduleExt, Span};
-use std::collections::HashSet;
 
 impl GroupsConfig {
     /// Checks everything that needs no model: values, patterns, names, schedules, and positions in the run.
@@ -24,10 +23,7 @@ impl GroupsConfig {
         self.layers.as_ref().map_or(Ok(()), |layers| layers.check())?;
         self.check_scales()?;
         self.check_starts(&run.resolve()?)?;
-        let mut names = HashSet::new();
-        if let Some(twin) = self.groups.iter().find(|group| !names.insert(&group.name)) {
-            return Err(GroupError::Duplicate { group: twin.name.clone() });
-        }
+        check_names(self.groups.iter().map(|group| group.name.as_str()))?;
         self.groups.iter().try_for_each(|group| group.check(run))?;
         match self.caps.iter().find(|(_, cap)| !is_positive(**cap)) {
             Some((name, &cap)) => {
@@ -98,7 +94,6 @@ impl GroupsConfig {
 
 impl Group {
     fn check(&self, run: RunLength) -> Result<(), GroupError> {
-        check_name(&self.name)?;
         let field = |name: &str| format!("groups.{}.{name}", self.name);
         self.select.check(&field("select"))?;
         match self.multiple {

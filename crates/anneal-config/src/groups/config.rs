@@ -1,8 +1,8 @@
 //! The description of groups.
 
 use super::{LayerMap, Selection};
-use crate::version::{VERSION, check_version};
-use anneal_schedule::{FileError, RateDrop, ScheduleConfig, Source, Span, WeightDecay, file};
+use anneal_schedule::file::{self, VERSION};
+use anneal_schedule::{FileError, RateDrop, ScheduleConfig, Source, Span, WeightDecay};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -306,8 +306,9 @@ impl GroupsConfig {
         self
     }
 
-    /// The highest rate of a group, whatever its schedule says; above 0. `group` is its name in
-    /// `Groups::explain`. `Curvatures::caps` measures caps.
+    /// The highest rate of a group with all its parts, whatever its schedule says; above 0. A single part has
+    /// its own name in `Groups::explain`, such as `head, no decay`; a cap of that name replaces the group's.
+    /// `Curvatures::caps` measures caps.
     pub fn cap(mut self, group: impl Into<String>, rate: f64) -> Self {
         self.caps.insert(group.into(), rate);
         self
@@ -354,9 +355,7 @@ impl GroupsConfig {
 
     /// Reads a description from the text of a file; see [`load`](Self::load).
     pub fn from_source(source: &Source) -> Result<Self, FileError> {
-        let config: Self = source.parse()?;
-        check_version(config.version, source)?;
-        Ok(config)
+        source.parse_versioned()
     }
 
     /// Writes this description as TOML.

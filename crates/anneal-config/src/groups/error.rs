@@ -1,5 +1,6 @@
 //! The errors of groups.
 
+use crate::names::NameError;
 use anneal_schedule::{OutOfRange, ScheduleError};
 use thiserror::Error;
 
@@ -49,12 +50,6 @@ pub enum GroupError {
         count: usize,
         /// The first of them.
         first: Vec<String>,
-    },
-    /// Two groups have the same name.
-    #[error("groups.{group}: two groups have this name")]
-    Duplicate {
-        /// The name.
-        group: String,
     },
     /// No group has this name.
     #[error("{field}: there is no group `{name}`; the groups are `{}`", .groups.join("`, `"))]
@@ -113,41 +108,13 @@ pub enum GroupError {
     /// A value of a weight decay or of the policy for rate drops is out of its range.
     #[error(transparent)]
     Value(#[from] ScheduleError),
-    /// The name cannot be a file name.
-    #[error(
-        "groups.{group}: not allowed as a name; allowed: 1 to {MAX_LETTERS} characters, at most 200 bytes, without \
-         / \\ : * ? \" < > | and control characters, because metrics of the group are logged in files of this name"
-    )]
+    /// A name is not allowed.
+    #[error("groups.{}: {error}", error.name())]
     Name {
-        /// The name.
-        group: String,
+        /// What is wrong with it.
+        #[from]
+        error: NameError,
     },
-    /// The metrics of two groups would have the same log files.
-    #[error(
-        "groups.{group}: its metrics would be logged in the files of `{other}`, because Burn writes a space as _ \
-         and some file systems ignore case"
-    )]
-    SameFile {
-        /// One name.
-        group: String,
-        /// The other.
-        other: String,
-    },
-}
-
-/// File names may be 255 bytes long, including what a metric adds before and after.
-const MAX_LETTERS: usize = 100;
-
-/// Checks the name of a group or a controller, whose metrics are logged in files of this name.
-///
-/// # Errors
-/// [`GroupError::Name`].
-pub fn check_name(group: &str) -> Result<(), GroupError> {
-    let length = group.chars().count();
-    let forbidden = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
-    let ok =
-        (1..=MAX_LETTERS).contains(&length) && group.len() <= 200 && !group.contains(forbidden);
-    if ok { Ok(()) } else { Err(GroupError::Name { group: group.to_string() }) }
 }
 
 fn nearest_paths(nearest: &[String]) -> String {
@@ -170,10 +137,8 @@ impl GroupError {
             | Self::Position { field, .. } => field.clone(),
             Self::Schedule { field, error } => format!("{field}.{}", error.field()),
             Self::Value(error) => error.field().to_string(),
-            Self::Empty { group, .. }
-            | Self::Duplicate { group }
-            | Self::Name { group }
-            | Self::SameFile { group, .. } => format!("groups.{group}"),
+            Self::Empty { group, .. } => format!("groups.{group}"),
+            Self::Name { error } => format!("groups.{}", error.name()),
             Self::Ungrouped { .. } | Self::NothingTrains => "groups".to_string(),
             Self::NoParameters { .. } => "model".to_string(),
         }

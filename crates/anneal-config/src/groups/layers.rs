@@ -4,7 +4,7 @@ use super::pattern::{at_start, no_match};
 use super::{GroupError, Parameter};
 use anneal_schedule::OutOfRange;
 use regex::Regex;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{HashMap, HashSet};
@@ -300,18 +300,24 @@ impl fmt::Debug for Rule {
     }
 }
 
-/// `"tree"`, or a list of patterns.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Name(String),
-    Patterns(Vec<LayerPattern>),
+impl fmt::Display for LayerMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Rule::Tree => f.write_str("layers from the tree"),
+            Rule::Patterns(patterns) => {
+                let names: Vec<&str> =
+                    patterns.iter().map(|pattern| pattern.name.as_str()).collect();
+                write!(f, "layers {} by patterns", names.join(", "))
+            }
+            Rule::Closure(_) => f.write_str("layers from a closure"),
+        }
+    }
 }
 
 impl Serialize for LayerMap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
-            Rule::Tree => Written::Name("tree".into()).serialize(serializer),
+            Rule::Tree => serializer.serialize_str("tree"),
             Rule::Patterns(patterns) => patterns.serialize(serializer),
             Rule::Closure(_) => {
                 Err(S::Error::custom("layers from a closure cannot be written; use patterns"))
@@ -322,13 +328,32 @@ impl Serialize for LayerMap {
 
 impl<'de> Deserialize<'de> for LayerMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const ALLOWED: &str =
-            "layers: allowed: \"tree\", or a list of { name, pattern, suffix, optional }";
-        match Written::deserialize(deserializer) {
-            Ok(Written::Name(name)) if name == "tree" => Ok(Self(Rule::Tree)),
-            Ok(Written::Patterns(patterns)) => Ok(Self(Rule::Patterns(patterns))),
-            _ => Err(D::Error::custom(ALLOWED)),
+        deserializer.deserialize_any(LayerMapVisitor)
+    }
+}
+
+struct LayerMapVisitor;
+
+impl<'de> Visitor<'de> for LayerMapVisitor {
+    type Value = LayerMap;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"tree\", or a list of { name, pattern, suffix, optional }")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<LayerMap, E> {
+        match name {
+            "tree" => Ok(LayerMap(Rule::Tree)),
+            _ => Err(E::invalid_value(Unexpected::Str(name), &self)),
         }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<LayerMap, A::Error> {
+        let mut patterns = vec![];
+        while let Some(pattern) = list.next_element()? {
+            patterns.push(pattern);
+        }
+        Ok(LayerMap(Rule::Patterns(patterns)))
     }
 }
 

@@ -245,7 +245,7 @@ fn it_answers_nothing_and_needs_two_norms() {
     assert!(decision.answer.is_none() && decision.groups.is_empty());
     controllers.add("for a part", NoiseScale::new().until(5).build(&run(8, 4)).unwrap());
     controllers.add("of a group", NoiseScale::new().on_group("head").build(&run(8, 4)).unwrap());
-    let error = controllers.set_up(["head"]).unwrap_err().to_string();
+    let error = controllers.set_up([["head"]]).unwrap_err().to_string();
     assert!(error.starts_with("`of a group` acts on the whole update"), "{error}");
 }
 

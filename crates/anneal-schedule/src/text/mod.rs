@@ -288,7 +288,7 @@ mod tests {
             ("cosine(0.1", 11, "`,` or `)`"),
             ("cosine(0.1) cosine(0.1)", 13, "end of the text"),
             ("cosine(0.1).warmup(0.05)", 13, "such as \"5%\""),
-            ("cosine(fast)", 1, "expected f64"),
+            ("cosine(fast)", 1, "expected a number"),
             ("cosine(0.1).length(5.5)", 1, "5.5 is not a length; allowed: a number of updates"),
             ("", 1, "a curve"),
             ("constant(\"1)", 10, "no closing"),

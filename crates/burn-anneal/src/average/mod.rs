@@ -66,8 +66,9 @@ fn selects(
         None => Ok(vec![true; all.len()]),
         Some(AveragedPart::Selection(selection)) => Ok(selection.named("average", all)?),
         Some(AveragedPart::Group(name)) => {
-            groups.check_group("average.on_group", name)?;
-            let of = |parameter: &Parameter| groups.group_of(&parameter.path) == Some(name);
+            let selected = groups.named("average.on_group", name)?;
+            let of =
+                |parameter: &Parameter| selected.contains(&groups.table.of_path[&parameter.path]);
             Ok(all.iter().map(of).collect())
         }
     }

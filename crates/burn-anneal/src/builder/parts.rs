@@ -17,7 +17,7 @@ use crate::update::{
     Reports, RunMetrics, SAYS_NOTHING, Slot, State, UpdateMetric, Updater, half_parameters,
     learner_scheduler,
 };
-use anneal_config::{ConfigError, GradientReduction, NotFinite, check_name};
+use anneal_config::{ConfigError, GradientReduction, NotFinite, check_names};
 use anneal_control::{Controllers, FiniteGuard, LogStart, OutOfRange};
 use anneal_schedule::{Run, RunLength, Schedule, ScheduleExt, constant};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -100,7 +100,7 @@ impl<M: Module> LearnerBuilder<M> {
         let masters = self.cast_model(controllers.loss_scale().is_some())?;
         let (mut groups, asked_for_groups) = self.resolve_groups(&course.schedule, course.run)?;
         self.check_optimizers(&groups)?;
-        controllers.set_up(groups.names()).map_err(BuildError::Controllers)?;
+        controllers.set_up(groups.all_names()).map_err(BuildError::Controllers)?;
         let mut warnings = controllers.warnings();
         warnings.extend(self.of_privacy.iter().filter_map(|privacy| privacy.warning.clone()));
         if course.run.has_ramp() && self.config.gradient_reduction == GradientReduction::Sum {
@@ -403,7 +403,7 @@ impl<M: Module> LearnerBuilder<M> {
             NotFinite::Stop => Some(FiniteGuard::stop()),
         };
         match guard {
-            Some(_) if scaling.is_some() => return Err(BuildError::GuardedTwice),
+            Some(_) if scaling.is_some() => return Err(ConfigError::GuardedTwice.into()),
             Some(guard) => all.add(FINITE_GUARD, guard),
             None => {}
         }
@@ -422,13 +422,7 @@ impl<M: Module> LearnerBuilder<M> {
             }
             all.add(OVERFLOW_CAP, cap);
         }
-        let mut names = HashSet::new();
-        for name in all.names() {
-            check_name(name).map_err(|_| BuildError::ControllerName { name: name.to_string() })?;
-            if !names.insert(name.replace(' ', "_").to_lowercase()) {
-                return Err(BuildError::SameController { name: name.to_string() });
-            }
-        }
+        check_names(all.names()).map_err(ConfigError::from)?;
         for (name, _) in &own {
             self.check_private_controller(&all, name)?;
         }

@@ -12,8 +12,8 @@ mod resolve;
 mod resolved;
 
 pub use anneal_config::{
-    Group, GroupError, GroupsConfig, LayerMap, LayerPattern, Layers, Parameter, Selection,
-    layer_decay,
+    Group, GroupError, GroupsConfig, LayerMap, LayerPattern, Layers, NameError, Parameter,
+    Selection, layer_decay,
 };
 pub use curvature::{Curvature, Curvatures};
 pub use explain::{ControlSummary, ExplainedController, ExplainedGroup, Explanation};

@@ -1,8 +1,8 @@
 //! Resolves a description of groups into the groups of a model.
 
-use super::resolved::{Rate, ResolvedGroup, Table};
+use super::resolved::{Rate, ResolvedGroup, Table, groups_named};
 use super::{Group, GroupError, GroupsConfig, LayerMap, Layers, Parameter};
-use anneal_config::{check_name, momentum_schedule, update_at};
+use anneal_config::{check_names, momentum_schedule, update_at};
 use anneal_schedule::{RateDrop, Run, RunLength, Schedule, ScheduleExt, Shrinkage, WeightDecay};
 use std::collections::{HashMap, HashSet};
 
@@ -114,26 +114,6 @@ fn empty(
     }
 }
 
-/// Checks that each group has its own name and its own log files.
-fn check_names(groups: &[ResolvedGroup]) -> Result<(), GroupError> {
-    let mut files: HashMap<String, &str> = HashMap::new();
-    for ResolvedGroup { name, .. } in groups {
-        check_name(name)?;
-        // Some file systems ignore case.
-        let file = name.replace(' ', "_").to_lowercase();
-        match files.insert(file, name) {
-            Some(other) if other == name => {
-                return Err(GroupError::Duplicate { group: name.clone() });
-            }
-            Some(other) => {
-                return Err(GroupError::SameFile { group: name.clone(), other: other.to_string() });
-            }
-            None => {}
-        }
-    }
-    Ok(())
-}
-
 /// The first setting of weight decay in a description.
 fn said_of_decay(config: &GroupsConfig) -> Option<String> {
     let of_groups = config.groups.iter().filter_map(|group| group.weight_decay.as_ref());
@@ -170,7 +150,7 @@ impl Resolution<'_> {
             let start = key.layer.map_or(Some(0), |layer| Some(starts[layer]));
             groups.push(self.group(*key, &present, layer(&scales), start)?);
         }
-        check_names(&groups)?;
+        check_names(groups.iter().map(|group| group.name.as_str()))?;
         let index: HashMap<Key, usize> = distinct.iter().copied().zip(0..).collect();
         let mut of_path = HashMap::new();
         for (parameter, key) in self.parameters.iter().zip(keys) {
@@ -240,8 +220,10 @@ impl Resolution<'_> {
             }
             _ => layer_start,
         };
+        let (name, shared_names) = self.names(key, present);
         Ok(ResolvedGroup {
-            name: self.name(key, present),
+            name,
+            shared_names,
             layer: key.layer,
             rate,
             scale,
@@ -255,17 +237,22 @@ impl Resolution<'_> {
         })
     }
 
-    /// `head`, `blocks.3`, `head blocks.3`, or `blocks.3, no decay` if another `blocks.3` decays.
-    fn name(&self, key: Key, present: &HashSet<Key>) -> String {
+    /// `head`, `blocks.3`, `head blocks.3`, or `blocks.3, no decay` if another `blocks.3` decays; and the names
+    /// that it shares with others.
+    fn names(&self, key: Key, present: &HashSet<Key>) -> (String, Vec<String>) {
         let group = key.group.map(|group| self.config.groups[group].name.as_str());
         let layer =
             key.layer.zip(self.layers.as_ref()).map(|(layer, all)| all.names[layer].as_str());
         let mut parts: Vec<&str> = group.into_iter().chain(layer).collect();
         // If group and layer have the same name, it is used once.
         parts.dedup();
-        let name = if parts.is_empty() { "model".to_string() } else { parts.join(" ") };
+        let whole = if parts.is_empty() { "model".to_string() } else { parts.join(" ") };
         let has_decayed_twin = !key.decays && present.contains(&Key { decays: true, ..key });
-        if has_decayed_twin { format!("{name}, no decay") } else { name }
+        let name = if has_decayed_twin { format!("{whole}, no decay") } else { whole.clone() };
+        let mut shared = vec![whole];
+        shared.extend(group.map(String::from));
+        shared.retain(|shared| *shared != name);
+        (name, shared)
     }
 
     /// The scale of each layer's rate.
@@ -309,15 +296,13 @@ impl Resolution<'_> {
     }
 
     fn set_caps(&self, groups: &mut [ResolvedGroup]) -> Result<(), GroupError> {
-        let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
-        for (name, &cap) in &self.config.caps {
-            let group = groups.iter_mut().find(|group| group.name == *name);
-            let unknown = || GroupError::UnknownGroup {
-                field: "caps".into(),
-                name: name.clone(),
-                groups: names.clone(),
-            };
-            group.ok_or_else(unknown)?.cap = Some(cap);
+        let caps = &self.config.caps;
+        for name in caps.keys() {
+            groups_named(groups, "caps", name)?;
+        }
+        for group in groups {
+            let cap = group.names().find_map(|name| caps.get(name)).copied();
+            group.cap = cap;
         }
         Ok(())
     }

@@ -47,6 +47,9 @@ pub(crate) struct Table {
 #[derive(Debug)]
 pub(crate) struct ResolvedGroup {
     pub name: String,
+    /// The names that it shares with other groups: its own without `, no decay`, and that of the group as
+    /// described.
+    pub shared_names: Vec<String>,
     pub layer: Option<usize>,
     pub rate: Rate,
     /// The scale of its layer.
@@ -69,6 +72,11 @@ pub(crate) enum Rate {
 }
 
 impl ResolvedGroup {
+    /// Its own name, and the names that it shares, the most specific first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.name].into_iter().chain(&self.shared_names).map(String::as_str)
+    }
+
     /// The rate of update `step` before the cap; `base` is the rate of the run's schedule.
     pub fn uncapped(&self, base: f64, step: u64) -> f64 {
         match &self.rate {
@@ -190,6 +198,25 @@ pub(crate) fn resolve_for<M: Module>(
     Ok(Groups { table: Arc::new(table) })
 }
 
+/// The indices of the groups with this name, own or shared, which is given in `field`.
+pub(super) fn groups_named(
+    groups: &[ResolvedGroup],
+    field: &str,
+    name: &str,
+) -> Result<Vec<usize>, GroupError> {
+    let is_named = |index: &usize| groups[*index].names().any(|one| one == name);
+    let found: Vec<usize> = (0..groups.len()).filter(is_named).collect();
+    let names = || groups.iter().map(|group| group.name.clone()).collect();
+    match found.is_empty() {
+        true => Err(GroupError::UnknownGroup {
+            field: field.into(),
+            name: name.into(),
+            groups: names(),
+        }),
+        false => Ok(found),
+    }
+}
+
 impl Groups {
     /// The run's schedule.
     pub fn schedule(&self) -> &Schedule {
@@ -225,16 +252,14 @@ impl Groups {
         self.table.of_path.get(path).map(|&group| self.table.groups[group].name.as_str())
     }
 
-    /// Checks that there is a group with this name, which is given in `field`.
-    pub(crate) fn check_group(&self, field: &str, name: &str) -> Result<(), GroupError> {
-        match self.names().any(|group| group == name) {
-            true => Ok(()),
-            false => Err(GroupError::UnknownGroup {
-                field: field.into(),
-                name: name.into(),
-                groups: self.names().map(String::from).collect(),
-            }),
-        }
+    /// The own name of each group, and the names that it shares.
+    pub(crate) fn all_names(&self) -> impl Iterator<Item = impl Iterator<Item = &str>> {
+        self.table.groups.iter().map(ResolvedGroup::names)
+    }
+
+    /// The indices of the groups with this name, own or shared, which is given in `field`.
+    pub(crate) fn named(&self, field: &str, name: &str) -> Result<Vec<usize>, GroupError> {
+        groups_named(&self.table.groups, field, name)
     }
 
     /// The rate of the parameter with this path at update `step`; `None` if it does not train then.
