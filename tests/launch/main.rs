@@ -222,12 +222,20 @@ fn what_cannot_be_done_is_refused_with_what_to_do() {
 /// The batches of an update follow the run: k batches equal one batch with their mean.
 #[test]
 fn accumulation_follows_a_ramp() {
+    let run = RunLength::of_training().gradient_accumulation(4);
+    let steps = [(0, 6), (6, 12), (18, 18), (36, 24)].map(|(at, size)| (Span::samples(at), size));
+    for run in [run.gradient_accumulation_ramp(1, 3), run.batch_size_steps(&steps)] {
+        follows_a_ramp(run);
+    }
+}
+
+fn follows_a_ramp(run: RunLength) {
     let folder = tempfile::tempdir().unwrap();
     let rates = RateRecorder::default();
     let training = training(folder.path(), batches(60, 6, 0), 2).metric_train(rates.clone());
-    let run = RunLength::of_training().gradient_accumulation(4).gradient_accumulation_ramp(1, 3);
     let sgd = SgdConfig::new().build();
-    let builder = LearnerBuilder::new(model(), sgd, linear(0.1, 0.0)).run(run);
+    let builder =
+        LearnerBuilder::new(model(), sgd, linear(0.1, 0.0).length(Span::epochs(2))).run(run);
     let found =
         flat(&launched(builder.gradient_reduction(GradientReduction::Mean), training).model);
     // 1, 2, 3 and 4 batches, then 4, 4 and 2.

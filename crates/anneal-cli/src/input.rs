@@ -1,12 +1,11 @@
 //! Reads schedules and run lengths from user input.
 
-use crate::count::count;
 use crate::error::{Error, note};
+use crate::run_arguments::Run;
 use anneal_config::TrainingConfig;
 use anneal_schedule::{
-    FileError, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Source, TextError,
+    FileError, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Source, TextError,
 };
-use clap::Args;
 use std::path::Path;
 
 /// A schedule, or a whole training, given by the user.
@@ -84,7 +83,9 @@ impl Input {
     pub fn check_length(&self, run: &Run) -> Result<(), Error> {
         match run.config(self).resolve(run.length) {
             Err(
-                error @ (ScheduleError::NeedsRunLength { .. } | ScheduleError::NeedsEpochs { .. }),
+                error @ (ScheduleError::NeedsRunLength { .. }
+                | ScheduleError::NeedsEpochs { .. }
+                | ScheduleError::NeedsSamples { .. }),
             ) => Err(self.unresolved(run, &error)),
             _ => Ok(()),
         }
@@ -133,99 +134,17 @@ impl Input {
                  --steps-per-epoch M",
                 self.place_of(error)
             )),
+            ScheduleError::NeedsSamples { field, span } => Error::Usage(format!(
+                "{}: {field}: {span} needs the samples of each update; give --samples N, --tokens N or --epochs N \
+                 --items N, with --batch-size B{}",
+                self.place_of(error),
+                if span.ends_with("tok") { " --tokens-per-sample K" } else { "" }
+            )),
             ScheduleError::TooLong { .. } => Error::Schedule(format!(
                 "{}: {error}; --truncate shows the beginning of the longer run",
                 self.place_of(error)
             )),
             error => Error::Schedule(format!("{}: {error}", self.place_of(error))),
         }
-    }
-}
-
-/// The length of the run.
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    /// Length of the run in updates
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = count,
-        allow_negative_numbers = true,
-        conflicts_with = "epochs"
-    )]
-    steps: Option<u64>,
-    #[command(flatten)]
-    epochs: EpochArgs,
-}
-
-impl RunArgs {
-    /// The run given by the flags, possibly without an end.
-    pub fn run(&self) -> Result<Run, Error> {
-        self.epochs.run_or("--steps", self.steps)
-    }
-}
-
-/// The length of the run in epochs.
-#[derive(Debug, Args)]
-pub struct EpochArgs {
-    /// Length of the run in epochs
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = count,
-        allow_negative_numbers = true,
-        requires = "steps_per_epoch"
-    )]
-    epochs: Option<u64>,
-    /// Updates in each epoch
-    #[arg(
-        long,
-        value_name = "M",
-        value_parser = count,
-        allow_negative_numbers = true,
-        requires = "epochs"
-    )]
-    steps_per_epoch: Option<u64>,
-    /// If the schedule is longer than the run, use its beginning
-    #[arg(long)]
-    truncate: bool,
-}
-
-impl EpochArgs {
-    /// The run given by these flags, otherwise one of the length given by `steps_flag`, otherwise one without
-    /// an end.
-    pub fn run_or(&self, steps_flag: &'static str, steps: Option<u64>) -> Result<Run, Error> {
-        let length = match (self.epochs.zip(self.steps_per_epoch), steps) {
-            (Some((epochs, updates)), _) => {
-                let epochs = usize::try_from(epochs).unwrap_or(usize::MAX);
-                RunLength::updates_per_epoch(updates).epochs(epochs)
-            }
-            (None, Some(steps)) => RunLength::updates(steps),
-            (None, None) => RunLength::unbounded(),
-        };
-        length.resolve().map_err(|error| Error::Usage(error.to_string()))?;
-        Ok(Run { length, truncate: self.truncate, steps_flag })
-    }
-}
-
-/// The length of a run, and the flag that sets it in updates.
-#[derive(Debug)]
-pub struct Run {
-    /// The length.
-    pub length: RunLength,
-    truncate: bool,
-    steps_flag: &'static str,
-}
-
-impl Run {
-    /// Whether the length is given.
-    pub fn is_known(&self) -> bool {
-        self.length != RunLength::unbounded()
-    }
-
-    /// The description of an input for this run.
-    pub fn config(&self, input: &Input) -> ScheduleConfig {
-        let config = input.config.clone();
-        if self.truncate { config.truncate().into() } else { config }
     }
 }

@@ -11,6 +11,7 @@ mod error;
 mod figures;
 mod files;
 mod input;
+mod run_arguments;
 mod stdin;
 mod verbs;
 

@@ -83,7 +83,17 @@ impl RunLength {
             (Count::Updates(updates), _) => {
                 one("updates", Some(updates), both.resolve()?.updates())?;
             }
-            (Count::Items { .. }, _) => {}
+            (Count::Samples { samples, batch_size }, Count::Items { items, batch_size: found }) => {
+                one("batch size", Some(batch_size), Some(found))?;
+                let total = items.saturating_mul(both.epochs.unwrap_or(1));
+                one("samples", Some(samples), Some(total))?;
+            }
+            (Count::Tokens { .. }, _) => {
+                let count = self.count;
+                let updates = Self { count, epochs: None, ..both }.resolve()?.updates();
+                one("updates", updates, both.resolve()?.updates())?;
+            }
+            (Count::Items { .. } | Count::Samples { .. }, _) => {}
         }
         both.resolve()?;
         Ok(both)
@@ -132,6 +142,9 @@ mod tests {
             (RunLength::of_training().gradient_accumulation(4), "gradient accumulation", 4, 2),
             (RunLength::of_training().devices(2), "devices", 2, 1),
             (RunLength::updates(11), "updates", 11, 18),
+            (RunLength::samples(184, 6), "samples", 184, 183),
+            (RunLength::samples(183, 7), "batch size", 7, 6),
+            (RunLength::tokens(1_000, 6).tokens_per_sample(4), "updates", 21, 18),
             (RunLength::updates_per_epoch(11), "updates per epoch", 11, 6),
         ] {
             let expected = Contradiction { what, run: said, training: found };

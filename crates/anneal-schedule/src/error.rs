@@ -44,10 +44,21 @@ pub enum ScheduleError {
     /// A span in epochs, in a run without a fixed number of updates per epoch.
     #[error(
         "{field}: {span} needs a fixed number of updates per epoch, which this run does not have; \
-         build it with RunLength::from_items or updates_per_epoch, without an accumulation ramp, \
-         or give the length in updates"
+         build it with RunLength::from_items or updates_per_epoch, or give the length in updates"
     )]
     NeedsEpochs {
+        /// Path of the field.
+        field: String,
+        /// The span as the user wrote it.
+        span: String,
+    },
+    /// A span in samples or tokens, in a run that does not count them.
+    #[error(
+        "{field}: {span} needs a run that counts samples, such as RunLength::from_items, samples or tokens{}; or give \
+         the length in updates",
+        if span.ends_with("tok") { ", and its tokens_per_sample" } else { "" }
+    )]
+    NeedsSamples {
         /// Path of the field.
         field: String,
         /// The span as the user wrote it.
@@ -78,6 +89,7 @@ impl ScheduleError {
             | Self::TooLong { field, .. }
             | Self::NeedsRunLength { field, .. }
             | Self::NeedsEpochs { field, .. }
+            | Self::NeedsSamples { field, .. }
             | Self::TooDeep { field, .. } => field,
         }
     }
@@ -88,6 +100,7 @@ impl ScheduleError {
         | Self::TooLong { field, .. }
         | Self::NeedsRunLength { field, .. }
         | Self::NeedsEpochs { field, .. }
+        | Self::NeedsSamples { field, .. }
         | Self::TooDeep { field, .. }) = &mut self;
         *field = format!("{outer}.{field}");
         self

@@ -1,5 +1,6 @@
 //! Recurring events in a run.
 
+use crate::position::Position;
 use crate::run::Run;
 use crate::span::Span;
 
@@ -29,38 +30,29 @@ impl Every {
     /// # Errors
     /// What is allowed instead, if the span is not above 0 or the run cannot resolve it.
     pub fn new(span: Span, run: Run) -> Result<Self, &'static str> {
-        let is_known = match span {
-            Span::Steps(1..) => true,
-            Span::Epochs(epochs) if epochs > 0.0 && epochs.is_finite() => {
-                match run.updates_per_epoch() {
-                    Some(_) => true,
-                    None => {
-                        return Err("updates or a percentage: the run has no fixed epoch length");
-                    }
-                }
+        let (is_above_0, otherwise) = match span {
+            Span::Steps(steps) => (steps > 0, ""),
+            Span::Epochs(n) => {
+                (is_positive(n), "updates or a percentage: the run has no fixed epoch length")
             }
-            Span::Percent(percent) if percent > 0.0 && percent <= 100.0 => match run.updates() {
-                Some(_) => true,
-                None => return Err("updates or epochs: the run has no end"),
-            },
-            _ => false,
+            Span::Samples(n) | Span::Tokens(n) => {
+                (is_positive(n), "updates, epochs or a percentage: the run does not count them")
+            }
+            Span::Percent(n) => (n > 0.0 && n <= 100.0, "updates or epochs: the run has no end"),
+            Span::Rest => (false, ""),
         };
-        match is_known {
-            true => Ok(Self { span, run }),
-            false => {
-                Err("at least 1 update, more than 0 epochs, or above 0 and at most 100 percent")
-            }
+        match (is_above_0, span.update_in(&run)) {
+            (true, Some(_)) => Ok(Self { span, run }),
+            (true, None) => Err(otherwise),
+            (false, _) => Err(
+                "at least 1 update, more than 0 epochs, samples or tokens, or above 0 and at most 100 percent",
+            ),
         }
     }
 
-    /// The unrounded span in updates.
+    /// The span in updates, unrounded; where batches grow, that of the first one.
     pub fn length(&self) -> f64 {
-        match self.span {
-            Span::Steps(steps) => steps as f64,
-            Span::Epochs(epochs) => epochs * self.run.updates_per_epoch().unwrap_or(1) as f64,
-            Span::Percent(percent) => percent / 100.0 * self.run.updates().unwrap_or(1) as f64,
-            Span::Rest => f64::INFINITY,
-        }
+        Position::default().after(self.span, &self.run).updates(&self.run).unwrap_or(f64::INFINITY)
     }
 
     /// Whether a multiple of the span falls due after `updates` updates.
@@ -74,12 +66,23 @@ impl Every {
         if let Span::Steps(steps) = self.span {
             return updates.div_ceil(steps).saturating_mul(steps);
         }
-        // The nearest multiple, or a neighbour because of rounding.
-        let near = (updates as f64 / self.length()).round() as u64;
-        let multiples = near.saturating_sub(1).max(1)..=near.saturating_add(1);
-        let mut found = multiples.filter_map(|count| self.span.times(count).update_in(&self.run));
-        found.find(|found| *found >= updates).unwrap_or(u64::MAX)
+        // The first multiple that is late enough, by halving.
+        let at = |count| self.span.times(count).update_in(&self.run).unwrap_or(u64::MAX);
+        let mut late = 1_u64;
+        while at(late) < updates && late < u64::MAX / 2 {
+            late *= 2;
+        }
+        let mut early = late / 2;
+        while late - early > 1 {
+            let middle = early + (late - early) / 2;
+            if at(middle) < updates { early = middle } else { late = middle }
+        }
+        at(late)
     }
+}
+
+fn is_positive(number: f64) -> bool {
+    number > 0.0 && number.is_finite()
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ mod agreement;
 #[cfg(feature = "analysis")]
 pub mod analysis;
 mod catalogue;
+mod clock;
 mod combine;
 mod curve;
 #[cfg(feature = "analysis")]
@@ -69,6 +70,7 @@ mod node;
 mod out_of_range;
 #[cfg(feature = "peers")]
 pub mod peers;
+mod position;
 mod ramp;
 mod rate_drop;
 mod run;

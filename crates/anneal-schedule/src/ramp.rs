@@ -1,134 +1,307 @@
-//! Gradient accumulation that changes during a run.
+//! Batch sizes and gradient accumulation that change during a run.
 
-use crate::ScheduleError;
+use crate::clock::Until;
 use crate::run::{at_least_1, out_of_range};
+use crate::{ScheduleError, Span};
 
-/// The number of batches per update over the course of a run.
+/// A change of the batches of an update over the course of a run, as the user gives it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Ramp {
+    pub counts: Counts,
+    pub shape: Shape,
+}
+
+/// What the numbers of a ramp count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// Batches of each device.
+    Batches,
+    /// Samples of all batches.
+    Samples,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a RunLength, which has one, is Copy")]
-pub(crate) enum Ramp {
-    /// Linear, from one number to the [full](crate::RunLength::gradient_accumulation) accumulation.
-    Line { from: u64, updates: u64 },
-    /// Piecewise constant: each number applies from its update until the next.
+pub(crate) enum Shape {
+    /// Linear, from one number to that of the run without a ramp.
+    Line { from: u64, over: Span },
+    /// Piecewise constant: each number applies from its position until the next.
     Steps(Steps),
 }
 
-/// Updates, and the accumulation from each of them on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Positions, and the numbers from each of them on.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Steps {
     /// How many were given; more than fit are refused.
     given: usize,
-    steps: [(u64, u64); MAX_STEPS],
+    steps: [(Span, u64); MAX_STEPS],
 }
-
-/// The longest linear ramp; its updates are counted one by one.
-const LONGEST_LINE: u64 = 1_000_000;
 
 /// The maximum number of steps; a run length is copied with all of them.
 pub(crate) const MAX_STEPS: usize = 16;
 
+/// The maximum number of different batch sizes on a linear ramp.
+const MAX_SIZES: u64 = 1_000_000;
+
+/// A position in a run, counted in what a ramp goes by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Mark {
+    Update(u64),
+    Rounds(f64),
+}
+
+/// A ramp in rounds per update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Stages {
+    Line { from: u64, to: u64, multiple: u64, over: Mark },
+    Steps { first: u64, steps: [(Mark, u64); MAX_STEPS], count: usize },
+}
+
+/// What a ramp is resolved with.
+pub(crate) struct Measures {
+    /// Samples of a round; `None` if batches are not counted in samples.
+    pub unit: Option<u64>,
+    /// Rounds of an update without the ramp.
+    pub full: u64,
+    /// Samples of an epoch.
+    pub epoch: Option<u64>,
+    /// Samples of the whole run.
+    pub total: Option<f64>,
+    /// Tokens of a sample.
+    pub tokens_per_sample: Option<u64>,
+    /// The number of samples that every size on a line is a multiple of.
+    pub multiple: Option<u64>,
+}
+
 impl Steps {
-    pub fn new(given: &[(u64, usize)]) -> Self {
-        let mut steps = [(0, 0); MAX_STEPS];
-        for (step, &(update, batches)) in steps.iter_mut().zip(given) {
-            *step = (update, batches as u64);
+    pub fn new<S: Into<Span> + Copy>(given: &[(S, usize)]) -> Self {
+        let mut steps = [(Span::Rest, 0); MAX_STEPS];
+        for (step, &(at, number)) in steps.iter_mut().zip(given) {
+            *step = (at.into(), number as u64);
         }
         Self { given: given.len(), steps }
     }
 
-    pub fn steps(&self) -> &[(u64, u64)] {
+    pub fn steps(&self) -> &[(Span, u64)] {
         &self.steps[..self.given.min(MAX_STEPS)]
     }
+}
 
-    fn check(&self) -> Result<(), ScheduleError> {
-        let field = "gradient_accumulation_steps";
-        if !(1..=MAX_STEPS).contains(&self.given) {
-            return Err(out_of_range(field, format!("{} steps", self.given), "1 to 16 steps"));
-        }
-        for &(_, batches) in self.steps() {
-            at_least_1(field, batches)?;
-        }
-        match self.steps().windows(2).find(|pair| pair[0].0 >= pair[1].0) {
-            Some(pair) => {
-                let allowed = format!("above {}: updates must ascend", pair[0].0);
-                Err(out_of_range(field, pair[1].0, &allowed))
+impl Measures {
+    /// The position at which a ramp changes. `rounds_of` converts samples to rounds.
+    fn mark(
+        &self,
+        field: &str,
+        span: Span,
+        rounds_of: &impl Fn(f64) -> f64,
+    ) -> Result<Mark, ScheduleError> {
+        let samples = match span {
+            Span::Steps(updates) => return Ok(Mark::Update(updates)),
+            Span::Epochs(epochs) => self.epoch.map(|samples| epochs * samples as f64),
+            Span::Samples(samples) => Some(samples),
+            Span::Tokens(tokens) => self.tokens_per_sample.map(|each| tokens / each as f64),
+            Span::Percent(percent) => self.total.map(|total| total * percent / 100.0),
+            Span::Rest => None,
+        };
+        match samples {
+            Some(samples) if self.unit.is_some() && samples >= 0.0 && samples.is_finite() => {
+                Ok(Mark::Rounds(rounds_of(samples)))
             }
-            None => Ok(()),
+            _ => {
+                let allowed = match span {
+                    Span::Tokens(_) => {
+                        "updates, or tokens in a run of samples with tokens_per_sample"
+                    }
+                    Span::Rest => "updates, epochs, samples, tokens or a percentage",
+                    _ => {
+                        "updates, or at least 0 of what the run counts: samples, epochs, a percentage"
+                    }
+                };
+                Err(out_of_range(field, span, allowed))
+            }
+        }
+    }
+
+    /// The rounds of an update of this size.
+    fn rounds(&self, field: &str, counts: Counts, number: u64) -> Result<u64, ScheduleError> {
+        at_least_1(field, number)?;
+        match (counts, self.unit) {
+            (Counts::Batches, _) => Ok(number),
+            (Counts::Samples, Some(unit)) if number % unit == 0 => Ok(number / unit),
+            (Counts::Samples, Some(unit)) => {
+                let allowed =
+                    format!("multiples of {unit}, the samples of one batch on each device");
+                Err(out_of_range(field, number, &allowed))
+            }
+            (Counts::Samples, None) => {
+                let allowed = "only in a run that counts samples: from_items, samples or tokens";
+                Err(out_of_range(field, number, allowed))
+            }
         }
     }
 }
 
 impl Ramp {
-    /// The batches of update `number`, and the next update that may have a different number. `full` is the
-    /// accumulation without a ramp.
-    pub fn at(&self, number: u64, full: u64) -> (u64, Option<u64>) {
-        match self {
-            Self::Line { from, updates } if number < *updates => {
-                let way = number as f64 / *updates as f64;
-                let batches = *from as f64 + (full as f64 - *from as f64) * way;
-                (batches.round() as u64, Some(number + 1))
-            }
-            Self::Line { .. } => (full, None),
-            Self::Steps(steps) => {
-                let steps = steps.steps();
-                let passed = steps.partition_point(|(first, _)| *first <= number);
-                let batches = passed.checked_sub(1).map_or(full, |last| steps[last].1);
-                (batches, steps.get(passed).map(|(first, _)| *first))
-            }
+    /// The name of its setting.
+    pub fn field(&self) -> &'static str {
+        match (self.counts, &self.shape) {
+            (Counts::Batches, Shape::Line { .. }) => "gradient_accumulation_ramp",
+            (Counts::Batches, Shape::Steps(_)) => "gradient_accumulation_steps",
+            (Counts::Samples, Shape::Line { .. }) => "batch_size_ramp",
+            (Counts::Samples, Shape::Steps(_)) => "batch_size_steps",
         }
     }
 
-    /// An upper bound on the batches of an update; a short run may not reach it.
-    pub fn most(&self, full: u64) -> u64 {
-        match self {
-            Self::Line { from, .. } => full.max(*from),
-            Self::Steps(steps) => steps.steps().iter().fold(full, |most, step| most.max(step.1)),
-        }
-    }
-
-    pub fn check(&self) -> Result<(), ScheduleError> {
-        match self {
-            Self::Line { from, updates } => {
-                at_least_1("gradient_accumulation_ramp.from", *from)?;
-                match (1..=LONGEST_LINE).contains(updates) {
-                    true => Ok(()),
-                    false => {
-                        let field = "gradient_accumulation_ramp.updates";
-                        Err(out_of_range(field, updates, "1 to 1000000"))
-                    }
+    /// Its stages in rounds.
+    pub fn resolve(
+        &self,
+        measures: &Measures,
+        rounds_of: impl Fn(f64) -> f64,
+    ) -> Result<Stages, ScheduleError> {
+        match &self.shape {
+            Shape::Line { from, over } => {
+                let from_field = format!("{}.from", self.field());
+                let from = measures.rounds(&from_field, self.counts, *from)?;
+                let field = format!("{}.over", self.field());
+                let over = measures.mark(&field, *over, &rounds_of)?;
+                if matches!(over, Mark::Update(0)) || matches!(over, Mark::Rounds(n) if n <= 0.0) {
+                    return Err(out_of_range(&field, "0", "above 0"));
                 }
+                let multiple = measures.line_multiple(from)?;
+                let sizes = from.abs_diff(measures.full) / multiple;
+                if sizes > MAX_SIZES {
+                    let allowed = "at most 1000000 different sizes: set batch_size_multiple";
+                    return Err(out_of_range(self.field(), format!("{sizes} sizes"), allowed));
+                }
+                Ok(Stages::Line { from, to: measures.full, multiple, over })
             }
-            Self::Steps(steps) => steps.check(),
+            Shape::Steps(steps) => {
+                let field = self.field();
+                if !(1..=MAX_STEPS).contains(&steps.given) {
+                    let given = format!("{} steps", steps.given);
+                    return Err(out_of_range(field, given, "1 to 16 steps"));
+                }
+                let mut resolved = [(Mark::Update(0), 0); MAX_STEPS];
+                for (resolved, &(at, number)) in resolved.iter_mut().zip(steps.steps()) {
+                    let mark = measures.mark(field, at, &rounds_of)?;
+                    *resolved = (mark, measures.rounds(field, self.counts, number)?);
+                }
+                for (index, pair) in steps.steps().windows(2).enumerate() {
+                    let (before, after) = (resolved[index].0, resolved[index + 1].0);
+                    let allowed = match before.is_before(after) {
+                        Some(true) => continue,
+                        Some(false) => format!("above {}: positions must ascend", pair[0].0),
+                        None => format!("the unit of {}: all in updates, or none", pair[0].0),
+                    };
+                    return Err(out_of_range(field, pair[1].0, &allowed));
+                }
+                Ok(Stages::Steps { first: measures.full, steps: resolved, count: steps.given })
+            }
+        }
+    }
+}
+
+impl Measures {
+    /// The rounds that every size on a line is a multiple of.
+    fn line_multiple(&self, from: u64) -> Result<u64, ScheduleError> {
+        let (Some(multiple), Some(unit)) = (self.multiple, self.unit) else { return Ok(1) };
+        let ends_fit = |rounds: u64| (rounds * unit).is_multiple_of(multiple);
+        if multiple == 0
+            || !multiple.is_multiple_of(unit)
+            || !ends_fit(from)
+            || !ends_fit(self.full)
+        {
+            let (from, to) = (from * unit, self.full * unit);
+            let allowed = format!(
+                "a multiple of {unit} that divides both {from} and {to}, where the ramp begins and ends"
+            );
+            return Err(out_of_range("batch_size_multiple", multiple, &allowed));
+        }
+        Ok(multiple / unit)
+    }
+}
+
+impl Mark {
+    /// Whether this position is before another; `None` if one counts updates and the other samples.
+    fn is_before(self, other: Self) -> Option<bool> {
+        match (self, other) {
+            (Self::Update(one), Self::Update(other)) => Some(one < other),
+            (Self::Rounds(one), Self::Rounds(other)) => Some(one < other),
+            _ => None,
         }
     }
 
-    /// The updates in `epochs` epochs of `batches` batches each; accumulation restarts in every epoch.
-    pub fn updates(&self, epochs: u64, batches: u64, full: u64) -> u128 {
-        let (mut epochs, mut updates) = (u128::from(epochs), 0);
-        let at = |updates: u128| {
-            let (batches, until) = self.at(u64::try_from(updates).unwrap_or(u64::MAX), full);
-            (batches, until.map_or(u128::MAX, u128::from) - updates)
-        };
-        loop {
-            // Whole epochs without a change,
-            let (accumulation, before_next) = at(updates);
-            let in_epoch = u128::from(batches.div_ceil(accumulation));
-            let equal = epochs.min(before_next / in_epoch);
-            updates += equal * in_epoch;
-            epochs -= equal;
-            if epochs == 0 {
-                return updates;
+    /// Whether update `update`, with `rounds` rounds before it, is at or behind this position.
+    fn is_reached(self, update: u64, rounds: u128) -> bool {
+        match self {
+            Self::Update(mark) => mark <= update,
+            Self::Rounds(mark) => mark <= rounds as f64,
+        }
+    }
+
+    fn until(self) -> Until {
+        match self {
+            Self::Update(update) => Until::Update(update),
+            Self::Rounds(rounds) => Until::Rounds(rounds),
+        }
+    }
+}
+
+impl Stages {
+    /// The rounds of update `update`, with `rounds` rounds before it, and until when later updates surely have as
+    /// many.
+    pub fn at(&self, update: u64, rounds: u128) -> (u64, Until) {
+        match self {
+            Self::Line { to, over, .. } if over.is_reached(update, rounds) => (*to, Until::Never),
+            Self::Line { from, to, multiple, over } => {
+                let (from, to, multiple) = (*from as f64, *to as f64, *multiple as f64);
+                let (done, whole) = match over {
+                    Mark::Update(whole) => (update as f64, *whole as f64),
+                    Mark::Rounds(whole) => (rounds as f64, *whole),
+                };
+                let size = ((from + (to - from) * done / whole) / multiple).round() * multiple;
+                // The next change, less what rounding might miss of it.
+                let next = size + 0.5 * multiple * (to - from).signum();
+                let change = (whole * (next - from) / (to - from)).min(whole) - 1.0;
+                let until = match over {
+                    _ if to == from => over.until(),
+                    Mark::Update(_) => Until::Update(change.max(0.0) as u64),
+                    Mark::Rounds(_) => Until::Rounds(change),
+                };
+                (size as u64, until)
             }
-            // then the next one, which has a change.
-            let mut left = u128::from(batches);
-            while left > 0 {
-                let (accumulation, before_next) = at(updates);
-                let accumulation = u128::from(accumulation);
-                let same = left.div_ceil(accumulation).min(before_next);
-                updates += same;
-                left = left.saturating_sub(same * accumulation);
+            Self::Steps { first, steps, count } => {
+                let steps = &steps[..*count];
+                let passed = steps.partition_point(|(mark, _)| mark.is_reached(update, rounds));
+                let size = passed.checked_sub(1).map_or(*first, |last| steps[last].1);
+                (size, steps.get(passed).map_or(Until::Never, |(mark, _)| mark.until()))
             }
-            epochs -= 1;
+        }
+    }
+
+    /// Whether it changes after a number of samples, not of updates.
+    pub fn count_rounds(&self) -> bool {
+        match self {
+            Self::Line { over, .. } => matches!(over, Mark::Rounds(_)),
+            Self::Steps { steps, .. } => matches!(steps[0].0, Mark::Rounds(_)),
+        }
+    }
+
+    /// An upper bound on the rounds of an update; a short run may not reach it.
+    pub fn most(&self) -> u64 {
+        match self {
+            Self::Line { from, to, .. } => *from.max(to),
+            Self::Steps { first, steps, count } => {
+                steps[..*count].iter().fold(*first, |most, step| most.max(step.1))
+            }
+        }
+    }
+
+    /// Whether the last stage begins by update `end`, with `rounds` rounds before it.
+    pub fn ends_by(&self, end: u64, rounds: u128) -> bool {
+        match self {
+            Self::Line { over, .. } => over.is_reached(end, rounds),
+            Self::Steps { steps, count, .. } => steps[count - 1].0.is_reached(end, rounds),
         }
     }
 }
@@ -219,8 +392,8 @@ mod tests {
             (&many[..], "17 steps", "1 to 16 steps"),
             (&[], "0 steps", "1 to 16 steps"),
             (&[(3, 0)], "0", "at least 1"),
-            (&[(3, 1), (3, 2)], "3", "above 3: updates must ascend"),
-            (&[(3, 1), (2, 2)], "2", "above 3: updates must ascend"),
+            (&[(3, 1), (3, 2)], "3", "above 3: positions must ascend"),
+            (&[(3, 1), (2, 2)], "2", "above 3: positions must ascend"),
         ] {
             let expected = OutOfRange::new("run.gradient_accumulation_steps", found, allowed);
             assert_eq!(run.gradient_accumulation_steps(steps).resolve(), Err(expected.into()));

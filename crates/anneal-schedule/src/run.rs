@@ -1,7 +1,8 @@
 //! Run lengths, counted as Burn's training loop steps.
 
-use crate::ramp::{Ramp, Steps};
-use crate::{OutOfRange, ScheduleError};
+use crate::clock::{Clock, Epoch};
+use crate::ramp::{Counts, Measures, Ramp, Shape, Stages, Steps};
+use crate::{OutOfRange, ScheduleError, Span};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -18,9 +19,14 @@ use std::fmt;
 /// several devices, each takes ⌊items / devices⌋ items and the last one also the remainder; an epoch has as
 /// many rounds as the device with the most items has batches.
 ///
-/// In a file it is a table of the given numbers, named after these functions: `items` with `batch_size`,
-/// `updates_per_epoch`, `updates` or `unbounded = true`, and `epochs`, `gradient_accumulation`, `devices`,
-/// `after`, `gradient_accumulation_ramp` and `gradient_accumulation_steps`.
+/// A run without epochs counts [samples](Self::samples), [tokens](Self::tokens) or [updates](Self::updates).
+/// Positions and lengths may be given in any of these units: see [`Span`]. Where batches grow during the run, all of
+/// them are exact.
+///
+/// In a file it is a table of the given numbers, named after these functions: `items`, `samples` or `tokens` with
+/// `batch_size`, or `updates_per_epoch`, `updates` or `unbounded = true`; and `epochs`, `gradient_accumulation`,
+/// `devices`, `after`, `tokens_per_sample`, `percent_of_samples`, `batch_size_multiple`, and one of
+/// `gradient_accumulation_ramp`, `gradient_accumulation_steps`, `batch_size_ramp` and `batch_size_steps`.
 ///
 /// ```
 /// use anneal_schedule::RunLength;
@@ -29,13 +35,16 @@ use std::fmt;
 /// assert_eq!(run.updates(), Some(1_960));
 /// # Ok::<(), anneal_schedule::ScheduleError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
 pub struct RunLength {
     pub(crate) count: Count,
     pub(crate) epochs: Option<u64>,
     pub(crate) gradient_accumulation: Option<u64>,
     pub(crate) ramp: Option<Ramp>,
+    pub(crate) batch_size_multiple: Option<u64>,
+    pub(crate) tokens_per_sample: Option<u64>,
+    pub(crate) percent_of_samples: bool,
     pub(crate) devices: Option<u64>,
     /// Updates at the beginning that are already done.
     pub(crate) done: u64,
@@ -74,6 +83,8 @@ impl fmt::Display for MadeOf {
 pub(crate) enum Count {
     Training,
     Items { items: u64, batch_size: u64 },
+    Samples { samples: u64, batch_size: u64 },
+    Tokens { tokens: u64, batch_size: u64 },
     UpdatesPerEpoch(u64),
     Updates(u64),
     Unbounded,
@@ -83,6 +94,31 @@ impl RunLength {
     /// Epochs over `items` items in batches of `batch_size`; `items` is the loader's `num_items()`.
     pub fn from_items(items: usize, batch_size: usize) -> Self {
         Self::new(Count::Items { items: items as u64, batch_size: batch_size as u64 })
+    }
+
+    /// `samples` samples in all, in batches of `batch_size`, without epochs; the last update may be short.
+    ///
+    /// ```
+    /// use anneal_schedule::RunLength;
+    /// assert_eq!(RunLength::samples(1_000_000, 256).resolve()?.updates(), Some(3_907));
+    /// # Ok::<(), anneal_schedule::ScheduleError>(())
+    /// ```
+    pub fn samples(samples: u64, batch_size: usize) -> Self {
+        Self::new(Count::Samples { samples, batch_size: batch_size as u64 })
+    }
+
+    /// `tokens` tokens in all, in batches of `batch_size` samples, without epochs; give also
+    /// [`tokens_per_sample`](Self::tokens_per_sample).
+    ///
+    /// ```
+    /// use anneal_schedule::RunLength;
+    /// // 2 million tokens an update, as GPT-3 175B at 2,048 tokens a sample.
+    /// let run = RunLength::tokens(300_000_000_000, 1_600).tokens_per_sample(2_048);
+    /// assert_eq!(run.resolve()?.updates(), Some(91_553));
+    /// # Ok::<(), anneal_schedule::ScheduleError>(())
+    /// ```
+    pub fn tokens(tokens: u64, batch_size: usize) -> Self {
+        Self::new(Count::Tokens { tokens, batch_size: batch_size as u64 })
     }
 
     /// Epochs of `updates` updates each.
@@ -113,6 +149,9 @@ impl RunLength {
             epochs: None,
             gradient_accumulation: None,
             ramp: None,
+            batch_size_multiple: None,
+            tokens_per_sample: None,
+            percent_of_samples: false,
             devices: None,
             done: 0,
         }
@@ -132,11 +171,9 @@ impl RunLength {
         self
     }
 
-    /// Uses fewer batches in the first updates: update t of the first n has round(from + (k − from)·t/n)
-    /// batches, where k is the [`gradient_accumulation`](Self::gradient_accumulation); later updates have k.
-    /// `from` is at least 1, n is 1 to 10⁶. YOLOv5 does this during its warm-up.
-    ///
-    /// Epochs then have no fixed number of updates, so lengths in epochs cannot be resolved.
+    /// Begins with updates of `from` batches, and reaches the [`gradient_accumulation`](Self::gradient_accumulation) k
+    /// in a straight line: an update that begins after a share x of `over` has round(from + (k − from)·x) batches.
+    /// `from` is at least 1. YOLOv5 does this during its warm-up.
     ///
     /// ```
     /// use anneal_schedule::RunLength;
@@ -145,17 +182,13 @@ impl RunLength {
     /// assert_eq!(run.resolve()?.updates(), Some(4)); // 1 + 2 + 3 + 4 batches of 10
     /// # Ok::<(), anneal_schedule::ScheduleError>(())
     /// ```
-    pub fn gradient_accumulation_ramp(mut self, from: usize, updates: u64) -> Self {
-        self.ramp = Some(Ramp::Line { from: from as u64, updates });
-        self
+    pub fn gradient_accumulation_ramp(self, from: usize, over: impl Into<Span>) -> Self {
+        self.line(Counts::Batches, from, over.into())
     }
 
-    /// Changes the number of batches from each of the given updates on; before the first of them it is
-    /// [`gradient_accumulation`](Self::gradient_accumulation). 1 to 16 pairs of an update and its batches;
-    /// the updates ascend, the batches are at least 1. Replaces a
-    /// [`gradient_accumulation_ramp`](Self::gradient_accumulation_ramp).
-    ///
-    /// Epochs then have no fixed number of updates, so lengths in epochs cannot be resolved.
+    /// Changes the number of batches from each of the given positions on; before the first of them it is
+    /// [`gradient_accumulation`](Self::gradient_accumulation). 1 to 16 pairs of a position and its batches, at least 1.
+    /// Positions ascend, and are all in updates, or all in samples, tokens, epochs or percent.
     ///
     /// ```
     /// use anneal_schedule::RunLength;
@@ -164,8 +197,82 @@ impl RunLength {
     /// assert_eq!(run.resolve()?.updates(), Some(5)); // 1 + 1 + 2 + 2 + 4 batches of 10
     /// # Ok::<(), anneal_schedule::ScheduleError>(())
     /// ```
-    pub fn gradient_accumulation_steps(mut self, steps: &[(u64, usize)]) -> Self {
-        self.ramp = Some(Ramp::Steps(Steps::new(steps)));
+    pub fn gradient_accumulation_steps<S: Into<Span> + Copy>(self, steps: &[(S, usize)]) -> Self {
+        self.steps(Counts::Batches, steps)
+    }
+
+    /// Begins with updates of `from` samples, and reaches the full batch in a straight line: an update that begins
+    /// after a share x of `over` has from + (full − from)·x samples, rounded to a multiple of
+    /// [`batch_size_multiple`](Self::batch_size_multiple). The full batch is the batch size × gradient accumulation ×
+    /// devices.
+    ///
+    /// In a training, an update has whole batches of the loader: its size and `from` are multiples of batch size ×
+    /// devices, and [`accumulation_of`](Self::accumulation_of) tells how many.
+    ///
+    /// ```
+    /// use anneal_schedule::{RunLength, Span};
+    /// // GPT-3 175B: from 32 thousand tokens an update to 3.2 million over the first 12 billion tokens.
+    /// let run = RunLength::tokens(300_000_000_000, 1_600).tokens_per_sample(2_048);
+    /// let run = run.batch_size_ramp(16, Span::tokens(12e9)).batch_size_multiple(16);
+    /// let resolved = run.resolve()?;
+    /// assert_eq!(resolved.batch_of(0), Some(16));
+    /// assert_eq!(resolved.batch_of(20_000), Some(1_600));
+    /// # Ok::<(), anneal_schedule::ScheduleError>(())
+    /// ```
+    pub fn batch_size_ramp(self, from: usize, over: impl Into<Span>) -> Self {
+        self.line(Counts::Samples, from, over.into())
+    }
+
+    /// Changes the samples of an update from each of the given positions on; before the first of them it has the full
+    /// batch. As [`gradient_accumulation_steps`](Self::gradient_accumulation_steps), in samples.
+    ///
+    /// ```
+    /// use anneal_schedule::{RunLength, Span};
+    /// let run = RunLength::samples(1_000_000, 100).batch_size_steps(&[(Span::percent(25), 200), (Span::percent(50), 400)]);
+    /// let resolved = run.resolve()?;
+    /// assert_eq!(resolved.updates(), Some(2_500 + 1_250 + 1_250));
+    /// assert_eq!(Span::samples(300_000).update_in(&resolved), Some(2_750));
+    /// # Ok::<(), anneal_schedule::ScheduleError>(())
+    /// ```
+    pub fn batch_size_steps<S: Into<Span> + Copy>(self, steps: &[(S, usize)]) -> Self {
+        self.steps(Counts::Samples, steps)
+    }
+
+    /// The number of samples that each batch size of a linear ramp is a multiple of. By default 1, and in a training
+    /// the samples of one batch on each device. It divides both ends of the ramp.
+    pub fn batch_size_multiple(mut self, samples: usize) -> Self {
+        self.batch_size_multiple = Some(samples as u64);
+        self
+    }
+
+    /// The tokens of each sample, at least 1: for positions and lengths in tokens.
+    pub fn tokens_per_sample(mut self, tokens: usize) -> Self {
+        self.tokens_per_sample = Some(tokens as u64);
+        self
+    }
+
+    /// Lets percentages count the samples of the run, which are its tokens too, instead of its updates. The two
+    /// differ where batches grow.
+    ///
+    /// ```
+    /// use anneal_schedule::{RunLength, Span};
+    /// let run = RunLength::samples(1_000, 10).batch_size_steps(&[(Span::samples(500), 50)]);
+    /// let half = |run: RunLength| Span::percent(50).update_in(&run.resolve().unwrap());
+    /// assert_eq!(half(run), Some(30)); // of 60 updates
+    /// assert_eq!(half(run.percent_of_samples()), Some(50));
+    /// ```
+    pub fn percent_of_samples(mut self) -> Self {
+        self.percent_of_samples = true;
+        self
+    }
+
+    fn line(mut self, counts: Counts, from: usize, over: Span) -> Self {
+        self.ramp = Some(Ramp { counts, shape: Shape::Line { from: from as u64, over } });
+        self
+    }
+
+    fn steps<S: Into<Span> + Copy>(mut self, counts: Counts, steps: &[(S, usize)]) -> Self {
+        self.ramp = Some(Ramp { counts, shape: Shape::Steps(Steps::new(steps)) });
         self
     }
 
@@ -189,11 +296,19 @@ impl RunLength {
         self
     }
 
-    /// The number of batches of each device in update `number`, counted from 0; the last update of an epoch
-    /// may have fewer.
+    /// The number of batches of each device in update `number`, counted from 0; the last update of an epoch may have
+    /// fewer. If a ramp of the batch size counts samples of no loader, it is the gradient accumulation.
     pub fn accumulation_of(&self, number: u64) -> u64 {
         let full = self.gradient_accumulation.unwrap_or(1);
-        self.ramp.map_or(full, |ramp| ramp.at(number, full).0)
+        let Some(ramp) = self.ramp else { return full };
+        if ramp.counts == Counts::Samples && self.made_of().is_none() {
+            return full;
+        }
+        match (self.clock(), self.stages()) {
+            (Ok(Some(clock)), _) => clock.accumulation(number),
+            (_, Ok(Some(stages))) if !stages.count_rounds() => stages.at(number, 0).0,
+            _ => full,
+        }
     }
 
     /// The batches summed in update `number`, unless it is the last of an epoch: gradient accumulation ×
@@ -203,10 +318,83 @@ impl RunLength {
     }
 
     /// The batches of the largest update.
-    fn max_batches(&self) -> u64 {
+    fn max_batches(&self, stages: Option<Stages>) -> u64 {
         let full = self.gradient_accumulation.unwrap_or(1);
-        let most = self.ramp.map_or(full, |ramp| ramp.most(full));
+        let is_of_loader = self.made_of().is_some()
+            || self.ramp.is_some_and(|ramp| ramp.counts == Counts::Batches);
+        let most = stages.filter(|_| is_of_loader).map_or(full, |stages| stages.most());
         most.saturating_mul(self.devices.unwrap_or(1))
+    }
+
+    /// The samples that an update of this run counts in: one batch on each device, or what a ramp of the batch size
+    /// rounds to.
+    fn measures(&self) -> Result<Measures, ScheduleError> {
+        let least_1 = |field, value: Option<u64>| at_least_1(field, value.unwrap_or(1));
+        let accumulation = least_1("gradient_accumulation", self.gradient_accumulation)?;
+        let devices = least_1("devices", self.devices)?;
+        least_1("tokens_per_sample", self.tokens_per_sample)?;
+        let tokens_per_sample = self.tokens_per_sample;
+        let (epoch, total, batch_size) = match self.count {
+            Count::Items { items, batch_size } => {
+                let total = items as f64 * self.epochs.unwrap_or(1) as f64;
+                (Some(at_least_1("items", items)?), Some(total), batch_size)
+            }
+            Count::Samples { samples, batch_size } => {
+                (None, Some(at_least_1("samples", samples)? as f64), batch_size)
+            }
+            Count::Tokens { tokens, batch_size } => {
+                let Some(each) = tokens_per_sample else {
+                    let allowed = "the tokens of a sample, in a run of tokens";
+                    return Err(out_of_range("tokens_per_sample", "none", allowed));
+                };
+                (None, Some(at_least_1("tokens", tokens)? as f64 / each as f64), batch_size)
+            }
+            _ => {
+                let (unit, epoch, total, multiple) = (None, None, None, None);
+                return Ok(Measures {
+                    unit,
+                    full: accumulation,
+                    epoch,
+                    total,
+                    tokens_per_sample,
+                    multiple,
+                });
+            }
+        };
+        let batch = at_least_1("batch_size", batch_size)?.saturating_mul(devices);
+        let multiple = self.batch_size_multiple;
+        let is_free =
+            epoch.is_none() && self.ramp.is_some_and(|ramp| ramp.counts == Counts::Samples);
+        let (unit, full) = match is_free {
+            true => (1, batch.saturating_mul(accumulation)),
+            false => (batch, accumulation),
+        };
+        Ok(Measures { unit: Some(unit), full, epoch, total, tokens_per_sample, multiple })
+    }
+
+    /// The changes of the batches of an update.
+    fn stages(&self) -> Result<Option<Stages>, ScheduleError> {
+        let Some(ramp) = self.ramp else { return Ok(None) };
+        let measures = self.measures()?;
+        let clock = self.clock_of(&measures);
+        let rounds_of = |samples| clock.map_or(0.0, |clock| clock.rounds_after(samples));
+        ramp.resolve(&measures, rounds_of).map(Some)
+    }
+
+    /// How samples pass; `None` in a run that does not count them.
+    fn clock(&self) -> Result<Option<Clock>, ScheduleError> {
+        let Some(clock) = self.clock_of(&self.measures()?) else { return Ok(None) };
+        Ok(Some(Clock { stages: self.stages()?, ..clock }))
+    }
+
+    /// The clock without its stages.
+    fn clock_of(&self, measures: &Measures) -> Option<Clock> {
+        let Measures { unit, full, epoch, .. } = *measures;
+        let epoch = epoch.map(|samples| {
+            let rounds = self.rounds_in_epoch().unwrap_or(1);
+            Epoch { samples, rounds }
+        });
+        Some(Clock { unit: unit?, epoch, full, stages: None })
     }
 
     /// Whether all batches of update `index` of an epoch, counted from 0, have the same number of items; the
@@ -222,6 +410,15 @@ impl RunLength {
         let each = items / devices;
         let is_even = items % devices == 0 && each % batch_size == 0;
         is_even || (index + 1).saturating_mul(accumulation).saturating_mul(batch_size) <= each
+    }
+
+    /// The name of a ramp that does not end before the run does; `None` if it ends, or the run has no ramp.
+    pub fn unreached_ramp(&self) -> Option<&'static str> {
+        let (stages, updates) = (self.stages().ok()??, self.resolve().ok()?.updates()?);
+        let end = self.done + updates;
+        let rounds = self.clock().ok()?.map_or(0, |clock| clock.rounds_before(end));
+        let ends = stages.ends_by(end, rounds);
+        self.ramp.filter(|_| !ends).map(|ramp| ramp.field())
     }
 
     /// Whether the number of batches per update changes.
@@ -307,15 +504,19 @@ impl RunLength {
     /// [`ScheduleError::OutOfRange`] for a count of 0, epochs in a run without any, a length that only the
     /// training knows, or more than 2⁶³ updates.
     pub fn resolve(&self) -> Result<Run, ScheduleError> {
-        at_least_1("gradient_accumulation", self.gradient_accumulation.unwrap_or(1))?;
-        at_least_1("devices", self.devices.unwrap_or(1))?;
-        if let Some(ramp) = self.ramp {
-            ramp.check()?;
-        }
+        let (stages, clock) = (self.stages()?, self.clock()?);
         let run = self.whole()?;
+        if self.percent_of_samples && clock.is_none() {
+            let allowed = "only in a run that counts samples: from_items, samples or tokens";
+            return Err(out_of_range("percent_of_samples", true, allowed));
+        }
         let run = Run {
-            batch_size: self.made_of().map(|made_of| made_of.batch_size),
-            max_batches: self.max_batches(),
+            batch_size: clock.map(|_| self.batch_size()),
+            max_batches: self.max_batches(stages),
+            clock,
+            tokens_per_sample: self.tokens_per_sample,
+            percent_of_samples: self.percent_of_samples,
+            done: self.done,
             ..run
         };
         match run.updates {
@@ -324,6 +525,15 @@ impl RunLength {
                 Err(out_of_range("after", self.done, &allowed))
             }
             updates => Ok(Run { updates: updates.map(|updates| updates - self.done), ..run }),
+        }
+    }
+
+    fn batch_size(&self) -> u64 {
+        match self.count {
+            Count::Items { batch_size, .. }
+            | Count::Samples { batch_size, .. }
+            | Count::Tokens { batch_size, .. } => batch_size,
+            _ => 1,
         }
     }
 
@@ -336,11 +546,24 @@ impl RunLength {
             Count::Items { items, batch_size } => {
                 at_least_1("items", items)?;
                 at_least_1("batch_size", batch_size)?;
-                let rounds = rounds(items, batch_size, self.devices.unwrap_or(1));
-                match self.ramp {
-                    None => self.of_epochs(rounds.div_ceil(self.accumulation_of(0))),
-                    Some(ramp) => self.ramped(rounds, ramp),
+                match self.clock()? {
+                    Some(clock) if self.has_ramp() => self.ramped(clock),
+                    _ => {
+                        let rounds = rounds(items, batch_size, self.devices.unwrap_or(1));
+                        self.of_epochs(rounds.div_ceil(self.gradient_accumulation.unwrap_or(1)))
+                    }
                 }
+            }
+            Count::Samples { .. } | Count::Tokens { .. } => {
+                self.no_epochs()?;
+                let (clock, total) = (self.clock()?, self.measures()?.total.unwrap_or(0.0));
+                let updates = clock.map_or(0, |clock| {
+                    let (whole, part) = clock.update_after(total);
+                    whole + u128::from(part > 0.0)
+                });
+                let field =
+                    if matches!(self.count, Count::Samples { .. }) { "samples" } else { "tokens" };
+                Ok(Run { updates: Some(at_most_all(field, total, updates)?), ..Run::default() })
             }
             Count::UpdatesPerEpoch(updates) => {
                 self.of_epochs(at_least_1("updates_per_epoch", updates)?)
@@ -359,12 +582,10 @@ impl RunLength {
         }
     }
 
-    fn ramped(&self, rounds: u64, ramp: Ramp) -> Result<Run, ScheduleError> {
+    fn ramped(&self, clock: Clock) -> Result<Run, ScheduleError> {
         let epochs = at_least_1("epochs", self.epochs.unwrap_or(1))?;
-        let updates = ramp.updates(epochs, rounds, self.gradient_accumulation.unwrap_or(1));
-        let updates = u64::try_from(updates).ok().filter(|updates| *updates <= MAX_UPDATES);
-        let too_many = || out_of_range("epochs", epochs, "at most 2^63 updates in total");
-        Ok(Run { updates: Some(updates.ok_or_else(too_many)?), ..Run::default() })
+        let updates = at_most_all("epochs", epochs, clock.updates_of_epochs(epochs))?;
+        Ok(Run { updates: Some(updates), ..Run::default() })
     }
 
     fn of_epochs(&self, updates_per_epoch: u64) -> Result<Run, ScheduleError> {
@@ -397,6 +618,12 @@ fn rounds(items: u64, batch_size: u64, devices: u64) -> u64 {
     (items - items / devices * (devices - 1)).div_ceil(batch_size)
 }
 
+/// The updates of a run, at most as many as are allowed.
+fn at_most_all(field: &str, value: impl fmt::Display, updates: u128) -> Result<u64, ScheduleError> {
+    let updates = u64::try_from(updates).ok().filter(|updates| *updates <= MAX_UPDATES);
+    updates.ok_or_else(|| out_of_range(field, value, "at most 2^63 updates in total"))
+}
+
 /// The longest run: more updates than any machine makes, and small enough not to overflow.
 pub(crate) const MAX_UPDATES: u64 = 1 << 63;
 
@@ -409,12 +636,18 @@ pub(crate) fn out_of_range(field: &str, value: impl fmt::Display, allowed: &str)
 }
 
 /// A run with a known number of updates, or without an end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Run {
     updates: Option<u64>,
     updates_per_epoch: Option<u64>,
     batch_size: Option<u64>,
     max_batches: u64,
+    /// How samples pass.
+    clock: Option<Clock>,
+    tokens_per_sample: Option<u64>,
+    percent_of_samples: bool,
+    /// Updates before the first one, which count as made.
+    done: u64,
 }
 
 impl Run {
@@ -428,12 +661,13 @@ impl Run {
         self.updates
     }
 
-    /// Updates of one epoch; `None` for a run without epochs.
+    /// Updates of one epoch; `None` for a run without epochs, or with epochs of different lengths because batches
+    /// grow.
     pub fn updates_per_epoch(&self) -> Option<u64> {
         self.updates_per_epoch
     }
 
-    /// Items per full batch; `None` for a run that is not counted in items.
+    /// Items per full batch; `None` for a run that does not count samples.
     pub fn batch_size(&self) -> Option<u64> {
         self.batch_size
     }
@@ -441,6 +675,56 @@ impl Run {
     /// Batches of the largest update, summed over devices.
     pub fn max_batches_per_update(&self) -> u64 {
         self.max_batches
+    }
+
+    /// The samples of update `update`; `None` for a run that does not count samples.
+    pub fn batch_of(&self, update: u64) -> Option<u64> {
+        let clock = self.clock?;
+        let at = self.done.saturating_add(update);
+        Some(clock.samples_before(at.saturating_add(1)) - clock.samples_before(at))
+    }
+
+    /// The samples before update `update`; `None` for a run that does not count samples.
+    pub fn samples_before(&self, update: u64) -> Option<u64> {
+        let clock = self.clock?;
+        let before = |update| clock.samples_before(update);
+        Some(before(self.done.saturating_add(update)) - before(self.done))
+    }
+
+    /// The tokens of each sample; `None` for a run that does not count tokens.
+    pub fn tokens_per_sample(&self) -> Option<u64> {
+        self.tokens_per_sample
+    }
+
+    /// Whether the batches of an update change.
+    pub fn has_ramp(&self) -> bool {
+        self.clock.is_some_and(|clock| clock.stages.is_some())
+    }
+
+    /// The samples of a length in a unit of samples; `None` if it has another unit, or the run does not count it.
+    pub(crate) fn samples_of(&self, span: Span) -> Option<f64> {
+        let clock = self.clock?;
+        match span {
+            Span::Samples(samples) => Some(samples),
+            Span::Tokens(tokens) => Some(tokens / self.tokens_per_sample? as f64),
+            Span::Epochs(epochs) if self.has_ramp() => Some(epochs * clock.epoch?.samples as f64),
+            Span::Percent(percent) if self.percent_of_samples => {
+                Some(self.samples_before(self.updates?)? as f64 * percent / 100.0)
+            }
+            _ => None,
+        }
+    }
+
+    /// The position of `samples` samples after an update and its fraction, in updates.
+    pub(crate) fn moved_by_samples(&self, from: (i128, f64), samples: f64) -> Option<(i128, f64)> {
+        let clock = self.clock?;
+        let (whole, part) = (from.0 + from.1.floor() as i128, from.1 - from.1.floor());
+        let update = u64::try_from(whole.max(0)).ok()?.saturating_add(self.done);
+        let (before, next) =
+            (clock.samples_before(update), clock.samples_before(update.saturating_add(1)));
+        let begin = before as f64 + part * (next - before) as f64;
+        let (whole, part) = clock.update_after(begin + samples);
+        Some((i128::try_from(whole).ok()? - i128::from(self.done), part))
     }
 }
 
@@ -609,8 +893,32 @@ mod tests {
             (RunLength::updates_per_epoch(1 << 62).epochs(3), "run.epochs"),
             (RunLength::of_training(), "run.length"),
             (ok.after(5), "run.after"),
+            (RunLength::samples(0, 2), "run.samples"),
+            (RunLength::samples(5, 0), "run.batch_size"),
+            (RunLength::samples(5, 2).epochs(2), "run.epochs"),
+            (RunLength::tokens(5, 2), "run.tokens_per_sample"),
+            (RunLength::tokens(5, 2).tokens_per_sample(0), "run.tokens_per_sample"),
+            (RunLength::tokens(0, 2).tokens_per_sample(1), "run.tokens"),
+            (RunLength::updates(5).percent_of_samples(), "run.percent_of_samples"),
+            (RunLength::updates(5).batch_size_ramp(1, 3), "run.batch_size_ramp.from"),
+            (ok.batch_size_ramp(1, 3), "run.batch_size_ramp.from"),
+            (ok.batch_size_ramp(2, Span::tokens(9)), "run.batch_size_ramp.over"),
+            (ok.batch_size_ramp(2, Span::samples(-1)), "run.batch_size_ramp.over"),
+            (ok.batch_size_ramp(2, Span::Rest), "run.batch_size_ramp.over"),
+            (ok.batch_size_ramp(2, Span::samples(0)), "run.batch_size_ramp.over"),
+            (ok.batch_size_ramp(2, 3).batch_size_multiple(3), "run.batch_size_multiple"),
+            (ok.batch_size_ramp(2, 3).batch_size_multiple(0), "run.batch_size_multiple"),
+            (ok.batch_size_steps(&[(Span::steps(1), 3)]), "run.batch_size_steps"),
+            (
+                ok.batch_size_steps(&[(Span::steps(1), 4), (Span::percent(50), 2)]),
+                "run.batch_size_steps",
+            ),
+            (
+                RunLength::samples(1 << 60, 1 << 40).batch_size_ramp(1, Span::percent(50)),
+                "run.batch_size_ramp",
+            ),
             (ok.gradient_accumulation_ramp(0, 3), "run.gradient_accumulation_ramp.from"),
-            (ok.gradient_accumulation_ramp(1, 0), "run.gradient_accumulation_ramp.updates"),
+            (ok.gradient_accumulation_ramp(1, 0), "run.gradient_accumulation_ramp.over"),
         ] {
             match run.resolve() {
                 Err(ScheduleError::OutOfRange(found)) => assert_eq!(found.field, field),

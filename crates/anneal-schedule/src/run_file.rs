@@ -1,8 +1,8 @@
 //! The run length in a file.
 
-use crate::RunLength;
-use crate::ramp::{Ramp, Steps};
+use crate::ramp::{Counts, Ramp, Shape, Steps};
 use crate::run::Count;
+use crate::{RunLength, Span};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Omitted fields stay unset.
@@ -11,6 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 struct RunFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     items: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    samples: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,16 +32,26 @@ struct RunFile {
     #[serde(skip_serializing_if = "is_zero")]
     after: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    gradient_accumulation_steps: Option<Vec<(u64, usize)>>,
+    tokens_per_sample: Option<u64>,
+    #[serde(skip_serializing_if = "is_false")]
+    percent_of_samples: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_size_multiple: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gradient_accumulation_steps: Option<Vec<(Span, usize)>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gradient_accumulation_ramp: Option<Line>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_size_steps: Option<Vec<(Span, usize)>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_size_ramp: Option<Line>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
     from: u64,
-    updates: u64,
+    over: Span,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -55,6 +69,9 @@ impl Serialize for RunLength {
             gradient_accumulation: self.gradient_accumulation,
             devices: self.devices,
             after: self.done,
+            tokens_per_sample: self.tokens_per_sample,
+            percent_of_samples: self.percent_of_samples,
+            batch_size_multiple: self.batch_size_multiple,
             ..RunFile::default()
         };
         match self.count {
@@ -62,19 +79,29 @@ impl Serialize for RunLength {
             Count::Items { items, batch_size } => {
                 (file.items, file.batch_size) = (Some(items), Some(batch_size));
             }
+            Count::Samples { samples, batch_size } => {
+                (file.samples, file.batch_size) = (Some(samples), Some(batch_size));
+            }
+            Count::Tokens { tokens, batch_size } => {
+                (file.tokens, file.batch_size) = (Some(tokens), Some(batch_size));
+            }
             Count::UpdatesPerEpoch(updates) => file.updates_per_epoch = Some(updates),
             Count::Updates(updates) => file.updates = Some(updates),
             Count::Unbounded => file.unbounded = true,
         }
-        match self.ramp {
-            None => {}
-            Some(Ramp::Line { from, updates }) => {
-                file.gradient_accumulation_ramp = Some(Line { from, updates });
-            }
-            Some(Ramp::Steps(steps)) => {
-                let pairs =
-                    steps.steps().iter().map(|&(update, batches)| (update, batches as usize));
-                file.gradient_accumulation_steps = Some(pairs.collect());
+        if let Some(Ramp { counts, shape }) = self.ramp {
+            let (line, steps) = match counts {
+                Counts::Batches => {
+                    (&mut file.gradient_accumulation_ramp, &mut file.gradient_accumulation_steps)
+                }
+                Counts::Samples => (&mut file.batch_size_ramp, &mut file.batch_size_steps),
+            };
+            match shape {
+                Shape::Line { from, over } => *line = Some(Line { from, over }),
+                Shape::Steps(given) => {
+                    let pairs = given.steps().iter().map(|&(at, number)| (at, number as usize));
+                    *steps = Some(pairs.collect());
+                }
             }
         }
         file.serialize(serializer)
@@ -85,38 +112,60 @@ impl<'de> Deserialize<'de> for RunLength {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let file = RunFile::deserialize(deserializer)?;
         let wrong = |message: &str| Err(de::Error::custom(message));
-        let items = match (file.items, file.batch_size) {
-            (Some(items), Some(batch_size)) => Some(Count::Items { items, batch_size }),
-            (None, None) => None,
-            _ => return wrong("`items` and `batch_size` go together: give both"),
-        };
-        let mut counts = items
-            .into_iter()
-            .chain(file.updates_per_epoch.map(Count::UpdatesPerEpoch))
-            .chain(file.updates.map(Count::Updates))
-            .chain(file.unbounded.then_some(Count::Unbounded));
+        let batch_size = file.batch_size.unwrap_or(0);
+        let counts = [
+            file.items.map(|items| Count::Items { items, batch_size }),
+            file.samples.map(|samples| Count::Samples { samples, batch_size }),
+            file.tokens.map(|tokens| Count::Tokens { tokens, batch_size }),
+            file.updates_per_epoch.map(Count::UpdatesPerEpoch),
+            file.updates.map(Count::Updates),
+            file.unbounded.then_some(Count::Unbounded),
+        ];
+        let mut counts = counts.into_iter().flatten();
         let count = counts.next().unwrap_or(Count::Training);
         if counts.next().is_some() {
             return wrong(
-                "the run is counted twice; give one of `items` with `batch_size`, `updates_per_epoch`, `updates` and \
-                 `unbounded`",
+                "the run is counted twice; give one of `items`, `samples` or `tokens` with `batch_size`, \
+                 `updates_per_epoch`, `updates` and `unbounded`",
             );
         }
-        let ramp = match (file.gradient_accumulation_ramp, file.gradient_accumulation_steps) {
-            (Some(_), Some(_)) => {
-                return wrong(
-                    "give one of `gradient_accumulation_ramp` and `gradient_accumulation_steps`",
-                );
+        let needs_size =
+            matches!(count, Count::Items { .. } | Count::Samples { .. } | Count::Tokens { .. });
+        if needs_size != file.batch_size.is_some() {
+            return wrong(
+                "`batch_size` and one of `items`, `samples` and `tokens` go together: give both",
+            );
+        }
+        let line =
+            |counts| move |Line { from, over }| Ramp { counts, shape: Shape::Line { from, over } };
+        let steps = |counts| {
+            move |steps: Vec<(Span, usize)>| Ramp {
+                counts,
+                shape: Shape::Steps(Steps::new(&steps)),
             }
-            (Some(Line { from, updates }), None) => Some(Ramp::Line { from, updates }),
-            (None, Some(steps)) => Some(Ramp::Steps(Steps::new(&steps))),
-            (None, None) => None,
         };
+        let ramps = [
+            file.gradient_accumulation_ramp.map(line(Counts::Batches)),
+            file.batch_size_ramp.map(line(Counts::Samples)),
+            file.gradient_accumulation_steps.map(steps(Counts::Batches)),
+            file.batch_size_steps.map(steps(Counts::Samples)),
+        ];
+        let mut ramps = ramps.into_iter().flatten();
+        let ramp = ramps.next();
+        if ramps.next().is_some() {
+            return wrong(
+                "give one of `gradient_accumulation_ramp`, `gradient_accumulation_steps`, `batch_size_ramp` and \
+                 `batch_size_steps`",
+            );
+        }
         Ok(Self {
             count,
             epochs: file.epochs,
             gradient_accumulation: file.gradient_accumulation,
             ramp,
+            batch_size_multiple: file.batch_size_multiple,
+            tokens_per_sample: file.tokens_per_sample,
+            percent_of_samples: file.percent_of_samples,
             devices: file.devices,
             done: file.after,
         })
@@ -142,7 +191,20 @@ mod tests {
             ),
             (
                 RunLength::updates(9).gradient_accumulation_ramp(1, 4),
-                r#"{"updates":9,"gradient_accumulation_ramp":{"from":1,"updates":4}}"#,
+                r#"{"updates":9,"gradient_accumulation_ramp":{"from":1,"over":4}}"#,
+            ),
+            (
+                RunLength::samples(2_000_000, 64)
+                    .batch_size_steps(&[(Span::samples(5e5), 128), (Span::percent(50), 256)])
+                    .percent_of_samples(),
+                r#"{"samples":2000000,"batch_size":64,"percent_of_samples":true,"batch_size_steps":[["500ksp",128],["50%",256]]}"#,
+            ),
+            (
+                RunLength::tokens(300_000_000_000, 1_600)
+                    .tokens_per_sample(2_048)
+                    .batch_size_ramp(16, Span::tokens(12e9))
+                    .batch_size_multiple(16),
+                r#"{"tokens":300000000000,"batch_size":1600,"tokens_per_sample":2048,"batch_size_multiple":16,"batch_size_ramp":{"from":16,"over":"12Btok"}}"#,
             ),
         ] {
             assert_eq!(serde_json::to_string(&run).unwrap(), json);
@@ -155,7 +217,13 @@ mod tests {
         for (json, words) in [
             (r#"{"items": 5}"#, "go together"),
             (r#"{"updates": 5, "unbounded": true}"#, "counted twice"),
+            (r#"{"items": 5, "samples": 5, "batch_size": 1}"#, "counted twice"),
+            (r#"{"batch_size": 5}"#, "go together"),
             (r#"{"update": 5}"#, "unknown field `update`"),
+            (
+                r#"{"updates": 5, "batch_size_ramp": {"from": 1, "over": 2}, "batch_size_steps": []}"#,
+                "give one of",
+            ),
         ] {
             let error = serde_json::from_str::<RunLength>(json).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

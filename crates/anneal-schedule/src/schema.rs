@@ -57,8 +57,8 @@ impl JsonSchema for Span {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schema!({
             "description":
-                "A length: a number of updates (500), of epochs (\"5ep\"), a share of the whole run \
-                 (\"10%\"), or the rest of it (\"rest\").",
+                "A length: a number of updates (500), of epochs (\"5ep\"), samples (\"2Msp\") or tokens (\"260Btok\"), a \
+                 share of the whole run (\"10%\"), or the rest of it (\"rest\").",
             // JSON Schema, too, treats 1e6 as an integer.
             "type": ["integer", "string"],
             "minimum": 0,
@@ -68,12 +68,14 @@ impl JsonSchema for Span {
     }
 }
 
-/// The pattern of a length as a text: `500`, `10_000`, `1e6`, `5ep`, `10 %`, `rest`.
+/// The pattern of a length as a text: `500`, `10_000`, `1e6`, `10k`, `5ep`, `2Msp`, `10 %`, `rest`.
 fn span_pattern() -> String {
     let digits = "[0-9]+(_[0-9]+)*";
     let whole = format!(r"{digits}([eE]\+?[0-9]+)?");
     let decimal = format!(r"({digits}\.?({digits})?|\.{digits})([eE][+-]?[0-9]+)?");
-    format!(r"^\s*(\+?{whole}|\+?{decimal}\s*(ep|%)|rest)\s*$")
+    format!(
+        r"^\s*(\+?{whole}|\+?{decimal}\s*[kMBGT]|\+?{decimal}\s*[kMBGT]?\s*(ep|sp|img|tok|%)|rest)\s*$"
+    )
 }
 
 /// Drops `null` from optional fields: TOML has none, and for two alternatives a validator reports only that neither

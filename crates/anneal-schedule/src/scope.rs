@@ -1,7 +1,8 @@
 //! The position of a part of a description in the run, and the checks that depend on it.
 
+use crate::Span;
+use crate::position::Position;
 use crate::run::Run;
-use crate::span::{Position, Span};
 use crate::{OutOfRange, ScheduleError};
 use std::ops::RangeInclusive;
 
@@ -158,7 +159,7 @@ impl<'a> Scope<'a> {
         if span == Span::Rest {
             return left.ok_or_else(|| self.needs_run_length(field, span));
         }
-        let updates = self.update(field, span, start.after(span))? - first;
+        let updates = self.update(field, span, start.after(span, self.run))? - first;
         self.check_fits(field, span, updates, left)?;
         Ok(updates)
     }
@@ -174,7 +175,7 @@ impl<'a> Scope<'a> {
             error => error,
         })?;
         let first = self.update(field, span, self.start)?;
-        let after = self.start.after(span);
+        let after = self.start.after(span, self.run);
         match self.end.filter(|&end| first + updates >= end) {
             None => Ok((updates, after)),
             Some(end) => {
@@ -193,9 +194,9 @@ impl<'a> Scope<'a> {
         let first = self.update(field, span, self.start)?;
         let end = match (length, self.end) {
             (Span::Rest, Some(end)) => Position::at(end),
-            _ => self.start.after(length),
+            _ => self.start.after(length, self.run),
         };
-        Ok(self.update(field, span, end.before(span))?.saturating_sub(first))
+        Ok(self.update(field, span, end.before(span, self.run))?.saturating_sub(first))
     }
 
     /// The update at distance `span` from the start of this scope; 0 and the end of the stretch are allowed.
@@ -209,7 +210,7 @@ impl<'a> Scope<'a> {
             return self.length(field, span);
         }
         self.check_span_up_to(field, span, f64::MAX)?;
-        Ok(self.update(field, span, Position::default().after(span))?.max(1))
+        Ok(self.update(field, span, Position::default().after(span, self.run))?.max(1))
     }
 
     fn update(&self, field: &str, span: Span, position: Position) -> Result<u64, ScheduleError> {
@@ -220,6 +221,9 @@ impl<'a> Scope<'a> {
         let (field, span_text) = (self.field(field), span.to_string());
         match span {
             Span::Epochs(_) => ScheduleError::NeedsEpochs { field, span: span_text },
+            Span::Samples(_) | Span::Tokens(_) => {
+                ScheduleError::NeedsSamples { field, span: span_text }
+            }
             _ => ScheduleError::NeedsRunLength { field, span: span_text },
         }
     }
@@ -232,6 +236,8 @@ impl<'a> Scope<'a> {
         let (ok, allowed) = match span {
             Span::Steps(steps) => (steps > 0, "at least 1 update"),
             Span::Epochs(epochs) => (epochs > 0.0 && epochs.is_finite(), "more than 0 epochs"),
+            Span::Samples(samples) => (samples > 0.0 && samples.is_finite(), "more than 0 samples"),
+            Span::Tokens(tokens) => (tokens > 0.0 && tokens.is_finite(), "more than 0 tokens"),
             Span::Percent(percent) => (
                 percent > 0.0 && percent <= most,
                 if most == 100.0 { "in (0, 100] percent" } else { "more than 0 percent" },

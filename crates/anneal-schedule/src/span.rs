@@ -1,19 +1,25 @@
 //! Lengths that resolve once the length of the run is known.
 
+use crate::position::Position;
 use crate::run::Run;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A length in updates, in epochs, or as a percentage of the run.
+/// A length in updates, epochs, samples or tokens, or as a percentage of the run.
 ///
 /// | variant | text | updates |
 /// | --- | --- | --- |
-/// | [`Steps`](Span::Steps) | `500` | 500 |
+/// | [`Steps`](Span::Steps) | `500`, `10k` | 500, 10,000 |
 /// | [`Epochs`](Span::Epochs) | `5ep` | 5 × updates per epoch |
-/// | [`Percent`](Span::Percent) | `10%` | 0.1 × updates of the whole run |
+/// | [`Samples`](Span::Samples) | `50_000sp`, `2Msp`, `2Mimg` | until as many samples were seen |
+/// | [`Tokens`](Span::Tokens) | `260e9tok`, `260Btok`, `1.2Ttok` | until as many tokens were seen |
+/// | [`Percent`](Span::Percent) | `10%` | 0.1 × updates of the whole run, or [of its samples](crate::RunLength::percent_of_samples) |
 /// | [`Rest`](Span::Rest) | `rest` | what is left of the run |
+///
+/// A number may end in `k`, `M`, `B` (or `G`) or `T`. Samples need a run that counts them, tokens also
+/// [`tokens_per_sample`](crate::RunLength::tokens_per_sample).
 ///
 /// A percentage always refers to the *whole* run, even inside a part of a sequence. Cumulative positions are
 /// rounded half up, not lengths, so parts that add up to the run on paper add up to it in updates: 33.4 %,
@@ -31,6 +37,10 @@ pub enum Span {
     Steps(u64),
     /// A number of epochs, above 0; fractions are allowed.
     Epochs(f64),
+    /// A number of samples, above 0.
+    Samples(f64),
+    /// A number of tokens, above 0.
+    Tokens(f64),
     /// A percentage of the whole run, in (0, 100].
     Percent(f64),
     /// What is left of the run, or of the enclosing part of a sequence.
@@ -49,6 +59,16 @@ impl Span {
         Self::Epochs(epochs.into())
     }
 
+    /// `samples` samples, or images.
+    pub fn samples(samples: impl Into<f64>) -> Self {
+        Self::Samples(samples.into())
+    }
+
+    /// `tokens` tokens: `tokens(260e9)` is 260 billion.
+    pub fn tokens(tokens: impl Into<f64>) -> Self {
+        Self::Tokens(tokens.into())
+    }
+
     /// `percent` % of the run: `percent(5.0)` is a twentieth.
     pub fn percent(percent: impl Into<f64>) -> Self {
         Self::Percent(percent.into())
@@ -59,13 +79,15 @@ impl Span {
         match self {
             Self::Steps(steps) => Self::Steps(steps.saturating_mul(times)),
             Self::Epochs(epochs) => Self::Epochs(epochs * times as f64),
+            Self::Samples(samples) => Self::Samples(samples * times as f64),
+            Self::Tokens(tokens) => Self::Tokens(tokens * times as f64),
             Self::Percent(percent) => Self::Percent(percent * times as f64),
             Self::Rest => Self::Rest,
         }
     }
 
-    /// The update at this distance from the start of the run, rounded half up. `None` if the run has no
-    /// length in epochs or percent to resolve it, and for [`Rest`](Span::Rest) and numbers that are negative
+    /// The update at this distance from the start of the run, rounded half up. `None` if the run does not count this
+    /// unit, and for [`Rest`](Span::Rest) and numbers that are negative
     /// or not finite.
     ///
     /// ```
@@ -76,17 +98,22 @@ impl Span {
     /// # Ok::<(), anneal_schedule::ScheduleError>(())
     /// ```
     pub fn update_in(self, run: &Run) -> Option<u64> {
-        match self {
-            Self::Rest => return None,
-            Self::Epochs(n) | Self::Percent(n) if !(n >= 0.0 && n.is_finite()) => return None,
-            _ => {}
-        }
-        Position::default().after(self).update(run)
+        let ok = match self {
+            Self::Rest => false,
+            Self::Steps(_) => true,
+            Self::Epochs(n) | Self::Samples(n) | Self::Tokens(n) | Self::Percent(n) => {
+                n >= 0.0 && n.is_finite()
+            }
+        };
+        if ok { Position::default().after(self, run).update(run) } else { None }
     }
 
     pub(crate) fn is_zero(self) -> bool {
-        matches!(self, Self::Steps(0))
-            || matches!(self, Self::Epochs(n) | Self::Percent(n) if n == 0.0)
+        match self {
+            Self::Steps(steps) => steps == 0,
+            Self::Epochs(n) | Self::Samples(n) | Self::Tokens(n) | Self::Percent(n) => n == 0.0,
+            Self::Rest => false,
+        }
     }
 }
 
@@ -101,6 +128,8 @@ impl fmt::Display for Span {
         match self {
             Self::Steps(steps) => write!(f, "{steps}"),
             Self::Epochs(epochs) => write!(f, "{epochs}ep"),
+            Self::Samples(samples) => write!(f, "{}sp", short(*samples)),
+            Self::Tokens(tokens) => write!(f, "{}tok", short(*tokens)),
             Self::Percent(percent) => write!(f, "{percent}%"),
             Self::Rest => write!(f, "rest"),
         }
@@ -109,28 +138,88 @@ impl fmt::Display for Span {
 
 /// A text that is not a span.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "`{0}` is not a length; allowed: updates (\"500\"), epochs (\"5ep\"), a share of the run (\"10%\") or \"rest\""
-)]
-pub struct ParseSpanError(String);
+#[error("`{text}` is not a length; allowed: {LENGTHS}{}", self.hint())]
+pub struct ParseSpanError {
+    text: String,
+}
+
+impl ParseSpanError {
+    /// The message where a number is allowed too.
+    pub(crate) fn or_number(&self) -> String {
+        let Self { text } = self;
+        format!("`{text}` is neither a number nor a length; lengths are {LENGTHS}{}", self.hint())
+    }
+
+    /// What to write for units of other libraries.
+    fn hint(&self) -> String {
+        let number = self.text.rfind(|c: char| c.is_ascii_digit()).map_or(0, |last| last + 1);
+        let unit = &self.text[number..];
+        let here = match unit.trim() {
+            "ba" | "step" | "steps" | "updates" | "it" | "iters" => "updates have no unit",
+            "dur" => "a share of the run is a percentage: 0.1dur is \"10%\"",
+            "epoch" | "epochs" | "e" => "epochs are written \"5ep\"",
+            "percent" | "pct" => "percent are written \"10%\"",
+            "samples" | "sample" | "images" => "samples are written \"2Msp\" or \"2Mimg\"",
+            "tokens" | "token" => "tokens are written \"260Btok\"",
+            "sec" | "s" | "min" | "h" => "time is not known before the run",
+            _ => return String::new(),
+        };
+        format!("; {here}")
+    }
+}
 
 impl FromStr for Span {
     type Err = ParseSpanError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let trimmed = text.trim();
-        let error = || ParseSpanError(text.to_string());
-        let number = |digits: &str| decimal(digits.trim()).ok_or_else(error);
+        let error = || ParseSpanError { text: text.to_string() };
         if trimmed == "rest" {
-            Ok(Self::Rest)
-        } else if let Some(percent) = trimmed.strip_suffix('%') {
-            number(percent).map(Self::Percent)
-        } else if let Some(epochs) = trimmed.strip_suffix("ep") {
-            number(epochs).map(Self::Epochs)
-        } else {
-            whole(trimmed).map(Self::Steps).ok_or_else(error)
+            return Ok(Self::Rest);
         }
+        type Unit = fn(f64) -> Span;
+        let units: [(&str, Unit); 5] = [
+            ("%", Span::Percent),
+            ("ep", Span::Epochs),
+            ("sp", Span::Samples),
+            ("img", Span::Samples),
+            ("tok", Span::Tokens),
+        ];
+        for (unit, span) in units {
+            if let Some(digits) = trimmed.strip_suffix(unit) {
+                return scaled(digits.trim()).map(span).ok_or_else(error);
+            }
+        }
+        let updates = || scaled(trimmed).filter(|_| trimmed.ends_with(SCALES.map(|(c, _)| c)));
+        let updates = whole(trimmed).or_else(|| updates().and_then(as_updates));
+        updates.map(Self::Steps).ok_or_else(error)
     }
+}
+
+/// Letters that multiply a number.
+const SCALES: [(char, f64); 5] = [('k', 1e3), ('M', 1e6), ('B', 1e9), ('G', 1e9), ('T', 1e12)];
+
+/// A finite number in a file or text, which may end in a letter that multiplies it.
+fn scaled(digits: &str) -> Option<f64> {
+    let scale =
+        SCALES.iter().find_map(|(letter, scale)| Some((digits.strip_suffix(*letter)?, *scale)));
+    let (digits, scale) = scale.unwrap_or((digits, 1.0));
+    // The decimal digits decide: 1.2 × 1e12 may miss 1.2e12 by a rounding error.
+    let number = decimal(digits.trim())?;
+    let scaled = match digits.contains(['e', 'E']) || scale == 1.0 {
+        true => number * scale,
+        false => decimal(&format!("{}e{}", digits.trim(), scale.log10().round()))?,
+    };
+    Some(scaled).filter(|number| number.is_finite())
+}
+
+/// A number as it is usually written: `2M`, `1.2T`, or all digits.
+fn short(number: f64) -> String {
+    let plain = number.to_string();
+    let letters = SCALES.iter().filter(|(letter, _)| *letter != 'G').rev();
+    let mut written = letters.map(|(letter, scale)| format!("{}{letter}", number / scale));
+    let is_short = |text: &String| text.len() < plain.len() && scaled(text) == Some(number);
+    written.find(|text| is_short(text) && !text.starts_with("0.")).unwrap_or(plain)
 }
 
 /// A finite number in a file or text: digits, optionally separated by underscores.
@@ -187,7 +276,8 @@ impl<'de> Deserialize<'de> for Span {
 struct SpanVisitor;
 
 /// The allowed forms of a length.
-const LENGTHS: &str = "a number of updates (500), \"5ep\", \"10%\" or \"rest\"";
+const LENGTHS: &str = "updates (500), epochs (\"5ep\"), samples (\"2Msp\"), tokens (\"260Btok\"), a share of the run \
+                       (\"10%\") or \"rest\"";
 
 impl de::Visitor<'_> for SpanVisitor {
     type Value = Span;
@@ -222,85 +312,25 @@ impl de::Visitor<'_> for SpanVisitor {
     }
 }
 
-/// A point of the run as a sum of spans, kept per unit so that adding percentages, epochs and updates is
-/// rounded only once.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Position {
-    steps: i128,
-    epochs: f64,
-    percent: f64,
-}
-
-impl Position {
-    /// The position of update `step`.
-    pub(crate) fn at(step: u64) -> Self {
-        Self { steps: step.into(), ..Self::default() }
-    }
-
-    /// This position plus `span`, which is not [`Span::Rest`].
-    pub(crate) fn after(self, span: Span) -> Self {
-        self.moved(span, 1)
-    }
-
-    /// This position minus `span`, which is not [`Span::Rest`].
-    pub(crate) fn before(self, span: Span) -> Self {
-        self.moved(span, -1)
-    }
-
-    fn moved(mut self, span: Span, sign: i8) -> Self {
-        match span {
-            Span::Steps(steps) => self.steps += i128::from(sign) * i128::from(steps),
-            Span::Epochs(epochs) => self.epochs += f64::from(sign) * epochs,
-            Span::Percent(percent) => self.percent += f64::from(sign) * percent,
-            Span::Rest => {}
-        }
-        self
-    }
-
-    /// The update at this position: the exact sum rounded half up. `None` if the run cannot resolve epochs or
-    /// percent.
-    pub(crate) fn update(self, run: &Run) -> Option<u64> {
-        let (whole, part) = self.exactly(run)?;
-        // A sum such as 33.3 % + 16.7 % may miss a half by a rounding error; tolerate 2 ulp.
-        let forgiven = (2.0 * f64::EPSILON * part.abs()).min(1e-6);
-        let up = part - part.floor() + forgiven >= 0.5;
-        let update = whole.saturating_add(part.floor() as i128 + i128::from(up));
-        Some(u64::try_from(update.max(0)).unwrap_or(u64::MAX))
-    }
-
-    /// Whether this position, unrounded, is at or after update `end`.
-    pub(crate) fn reaches(self, end: u64, run: &Run) -> bool {
-        self.exactly(run)
-            .is_some_and(|(whole, part)| (whole - i128::from(end)) as f64 + part >= 0.0)
-    }
-
-    /// The position in updates, as a whole number and a fraction.
-    fn exactly(self, run: &Run) -> Option<(i128, f64)> {
-        let (mut whole, mut part) = (self.steps, 0.0);
-        let mut add = |units: f64, count: u64, of: f64| {
-            // Whole multiples use integers; multiply units × count before dividing, because 29 × 50 / 100 is
-            // 14.5 exactly and 0.29 × 50 is not.
-            let multiples = (units / of).trunc();
-            whole = whole.saturating_add((multiples as i128).saturating_mul(count.into()));
-            part += (units - multiples * of) * count as f64 / of;
-        };
-        if self.epochs != 0.0 {
-            add(self.epochs, run.updates_per_epoch()?, 1.0);
-        }
-        if self.percent != 0.0 {
-            add(self.percent, run.updates()?, 100.0);
-        }
-        Some((whole, part))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn text_round_trips() {
-        for span in [Span::Steps(500), Span::epochs(2.5), Span::percent(10), Span::Rest] {
+        for span in [
+            Span::Steps(500),
+            Span::epochs(2.5),
+            Span::percent(10),
+            Span::Rest,
+            Span::samples(50_000),
+            Span::samples(1_281_167),
+            Span::samples(2.5),
+            Span::tokens(260e9),
+            Span::tokens(1.2e12),
+            Span::tokens(14.8e12),
+            Span::tokens(1e300),
+        ] {
             assert_eq!(span.to_string().parse(), Ok(span));
             let json = serde_json::to_string(&span).unwrap();
             assert_eq!(serde_json::from_str::<Span>(&json).unwrap(), span, "{json}");
@@ -316,6 +346,16 @@ mod tests {
             ("5 %", Span::percent(5)),
             (" 2.5 ep ", Span::epochs(2.5)),
             ("1_000ep", Span::epochs(1_000)),
+            ("10k", Span::Steps(10_000)),
+            ("1.5M", Span::Steps(1_500_000)),
+            ("50_000sp", Span::samples(50_000)),
+            ("2Mimg", Span::samples(2_000_000)),
+            ("2 M img", Span::samples(2_000_000)),
+            ("260e9tok", Span::tokens(260e9)),
+            ("260Btok", Span::tokens(260e9)),
+            ("260Gtok", Span::tokens(260e9)),
+            ("1.2Ttok", Span::tokens(1.2e12)),
+            ("252_000Mtok", Span::tokens(252e9)),
         ] {
             assert_eq!(text.parse(), Ok(span), "{text}");
         }
@@ -344,6 +384,13 @@ mod tests {
             "1__0",
             "_1",
             "1_",
+            "5ep10%",
+            "1.2345k",
+            "tok",
+            "Mtok",
+            "1MMtok",
+            "1e400tok",
+            "5mtok",
         ] {
             let error = text.parse::<Span>().unwrap_err().to_string();
             assert!(error.contains("10%") && error.contains("5ep"), "{error}");
@@ -352,13 +399,40 @@ mod tests {
     }
 
     #[test]
+    fn lengths_are_written_as_people_do() {
+        for (span, text) in [
+            (Span::samples(50_000), "50ksp"),
+            (Span::samples(1_281_167), "1281167sp"),
+            (Span::samples(500), "500sp"),
+            (Span::tokens(260e9), "260Btok"),
+            (Span::tokens(1.2e12), "1.2Ttok"),
+            (Span::tokens(252e6), "252Mtok"),
+            (Span::tokens(0.5), "0.5tok"),
+        ] {
+            assert_eq!(span.to_string(), text);
+        }
+        for (text, hint) in [
+            ("500ba", "; updates have no unit"),
+            ("0.06dur", "; a share of the run is a percentage"),
+            ("5 epochs", "; epochs are written \"5ep\""),
+            ("260e9 tokens", "; tokens are written"),
+            ("30min", "; time is not known"),
+            ("5parsec", "(\"10%\") or \"rest\""),
+        ] {
+            let error = text.parse::<Span>().unwrap_err().to_string();
+            assert!(error.contains(hint), "{error}");
+        }
+    }
+
+    #[test]
     fn halves_round_up_even_where_f64_would_miss_them() {
         let run = crate::RunLength::updates(50).resolve().unwrap();
-        let at = |percent| Position::default().after(Span::Percent(percent)).update(&run);
+        let at = |percent| Position::default().after(Span::Percent(percent), &run).update(&run);
         assert_eq!(at(29.0), Some(15)); // 14.5
         assert_eq!(at(28.9), Some(14)); // 14.45
         assert_eq!(at(1.0), Some(1)); // 0.5
-        let third = Position::default().after(Span::Percent(33.3)).after(Span::Percent(15.7));
+        let third = Position::default().after(Span::Percent(33.3), &run);
+        let third = third.after(Span::Percent(15.7), &run);
         assert_eq!(third.update(&run), Some(25)); // 24.5 if 33.3 + 15.7 were 49
     }
 
@@ -367,10 +441,10 @@ mod tests {
         for updates in [1 << 51, (1 << 52) + 1, (1 << 53) - 1, (1 << 60) - 1, 1 << 63] {
             let run = crate::RunLength::updates_per_epoch(updates).resolve().unwrap();
             for span in [Span::percent(100), Span::epochs(1), Span::steps(updates)] {
-                let end = Position::default().after(span);
+                let end = Position::default().after(span, &run);
                 assert_eq!(end.update(&run), Some(updates), "{span}");
                 assert!(end.reaches(updates, &run), "{span}");
-                assert_eq!(end.before(span).update(&run), Some(0), "{span}");
+                assert_eq!(end.before(span, &run).update(&run), Some(0), "{span}");
             }
         }
     }

@@ -1,12 +1,14 @@
 //! Draws schedules into one chart, in a terminal or as a picture.
 
 mod axis;
+mod batches;
 mod columns;
 pub mod picture;
 pub mod terminal;
 mod time;
 
 pub use axis::short;
+pub use batches::batches;
 pub use time::Time;
 
 use anneal_schedule::Schedule;
@@ -33,7 +35,9 @@ pub struct Chart {
     pub updates: u64,
     /// The unit of the time axis.
     pub time: Time,
-    /// Whether the rate axis is logarithmic.
+    /// What the schedules give.
+    pub values: &'static str,
+    /// Whether the axis of the values is logarithmic.
     pub log: bool,
 }
 

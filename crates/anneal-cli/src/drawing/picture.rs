@@ -1,9 +1,12 @@
 //! Draws a chart as a picture: SVG or PNG.
 
 use super::{Axis, BELOW, Chart, Column, Series};
+use kuva::backend::raster::RasterBackend;
+use kuva::backend::svg::SvgBackend;
 use kuva::plot::LineStyle;
 use kuva::plot::legend::{LegendEntry, LegendShape};
-use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot, Theme, TickFormat};
+use kuva::prelude::{Figure, Layout, LegendPosition, LinePlot, Plot, Theme, TickFormat};
+use kuva::render::render::{Scene, render_multiple};
 use std::sync::Arc;
 
 /// Up to this many updates, each one is drawn as a step.
@@ -33,15 +36,28 @@ pub struct Look {
 }
 
 /// The picture as SVG.
-pub fn svg(chart: &Chart, look: &Look) -> String {
-    let (lines, layout) = drawing(chart, look);
-    kuva::render_to_svg(lines, layout)
+pub fn svg(charts: &[Chart], look: &Look) -> String {
+    SvgBackend.render_scene(&scene(charts, look))
 }
 
 /// The picture as PNG.
-pub fn png(chart: &Chart, look: &Look) -> Result<Vec<u8>, String> {
-    let (lines, layout) = drawing(chart, look);
-    kuva::render_to_raster(lines, layout, PNG_SCALE)
+pub fn png(charts: &[Chart], look: &Look) -> Result<Vec<u8>, String> {
+    RasterBackend::new().with_scale(PNG_SCALE).render_scene(&scene(charts, look))
+}
+
+/// The charts one below the other.
+fn scene(charts: &[Chart], look: &Look) -> Scene {
+    if let [chart] = charts {
+        let (lines, layout) = drawing(chart, look);
+        return render_multiple(lines, layout);
+    }
+    let (width, height) = look
+        .size
+        .map_or((WIDTH, HEIGHT * 1.6), |(width, height)| (f64::from(width), f64::from(height)));
+    let look = Look { title: None, ..look.clone() };
+    let (lines, layouts) = charts.iter().map(|chart| drawing(chart, &look)).unzip();
+    let figure = Figure::new(charts.len(), 1).with_plots(lines).with_layouts(layouts);
+    figure.with_figure_size(width, height).render()
 }
 
 fn drawing(chart: &Chart, look: &Look) -> (Vec<Plot>, Layout) {
@@ -102,7 +118,9 @@ fn line(columns: &[Column], chart: &Chart, axis: &Axis) -> LinePlot {
     if chart.updates <= EACH {
         line.with_data(columns.iter().map(|column| column.first).chain(end).map(at)).with_step()
     } else {
-        line.with_data(columns.iter().flat_map(Column::points).chain(end).map(at))
+        let mut points: Vec<_> = columns.iter().flat_map(Column::points).chain(end).collect();
+        points.dedup();
+        line.with_data(points.into_iter().map(at))
     }
 }
 
@@ -118,7 +136,7 @@ fn layout(lines: &[Plot], chart: &Chart, axis: &Axis) -> Layout {
     let label = if axis.cut { format!("{} ({BELOW})", time.name) } else { time.name.into() };
     Layout::auto_from_plots(lines)
         .with_x_label(label)
-        .with_y_label("learning rate")
+        .with_y_label(chart.values)
         .with_x_axis_min(0.0)
         .with_x_axis_max(time.end())
         .with_x_tick_step(time.tick_step(6.0))
@@ -150,7 +168,7 @@ mod tests {
     fn a_step_lasts_until_the_next_update() {
         let schedule = linear(0.1, 0.3).resolve(RunLength::updates(2)).unwrap();
         let series = vec![Series { name: "".into(), label: "".into(), schedule }];
-        let chart = Chart { series, updates: 2, time: Time::of(2, None), log: false };
+        let chart = Chart { series, updates: 2, time: Time::of(2, None), values: "", log: false };
         let (columns, axis) = chart.columns(2);
         let line = line(&columns[0], &chart, &axis);
         let points: Vec<(f64, f64)> = line.data.iter().map(Into::into).collect();

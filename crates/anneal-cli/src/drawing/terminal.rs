@@ -174,7 +174,7 @@ mod tests {
             let schedule = config.resolve(RunLength::updates(updates)).unwrap();
             Series { name: text.to_string(), label: text.to_string(), schedule }
         });
-        Chart { series: series.collect(), updates, time: Time::of(updates, None), log }
+        Chart { series: series.collect(), updates, time: Time::of(updates, None), values: "", log }
     }
 
     fn drawn(configs: &[&str], updates: u64, log: bool, width: usize) -> String {

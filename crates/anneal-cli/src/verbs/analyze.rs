@@ -2,7 +2,8 @@
 
 use crate::analysis_arguments::{AnalysisArguments, ReportFormat, unanswered};
 use crate::error::Error;
-use crate::input::{Input, RunArgs};
+use crate::input::Input;
+use crate::run_arguments::RunArgs;
 use anneal_schedule::analysis::Analysis;
 use clap::Args;
 use std::io::Write;

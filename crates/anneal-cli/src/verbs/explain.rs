@@ -3,7 +3,8 @@
 use crate::drawing::short;
 use crate::error::{Error, without_control};
 use crate::figures::Figures;
-use crate::input::{Input, RunArgs};
+use crate::input::Input;
+use crate::run_arguments::RunArgs;
 use anneal_config::TrainingConfig;
 use anneal_schedule::Schedule;
 use clap::Args;

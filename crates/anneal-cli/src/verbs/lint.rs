@@ -2,7 +2,8 @@
 
 use crate::analysis_arguments::{AnalysisArguments, ReportFormat, unanswered};
 use crate::error::Error;
-use crate::input::{Input, Run, RunArgs};
+use crate::input::Input;
+use crate::run_arguments::{Run, RunArgs};
 use anneal_schedule::analysis::Options;
 use anneal_schedule::decay::{Policy, Strength};
 use anneal_schedule::lint::{Code, Example, Finding, Severity, lint};

@@ -138,7 +138,8 @@ fn in_full(entry: &Entry, width: usize, colors: bool) -> Result<String, Error> {
     let schedule = example(entry)?;
     let series = Series { name: entry.name.into(), label: entry.name.into(), schedule };
     let time = Time::of(UPDATES, None);
-    let chart = Chart { series: vec![series], updates: UPDATES, time, log: false };
+    let chart =
+        Chart { series: vec![series], updates: UPDATES, time, values: "learning rate", log: false };
     let toml = entry.config().to_toml().map_err(|error| Error::Usage(error.to_string()))?;
     let mut text = format!("{}: {}\n\n", entry.name, entry.summary);
     text += &terminal::draw(&chart, width, colors);

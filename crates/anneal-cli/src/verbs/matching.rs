@@ -3,7 +3,8 @@
 use crate::analysis_arguments::{ReportFormat, unanswered};
 use crate::count::count;
 use crate::error::Error;
-use crate::input::{Input, RunArgs};
+use crate::input::Input;
+use crate::run_arguments::RunArgs;
 use anneal_schedule::ScheduleConfig;
 use anneal_schedule::analysis::{AnalysisError, partner};
 use clap::Args;

@@ -2,7 +2,8 @@
 
 use crate::count::count;
 use crate::error::Error;
-use crate::input::{EpochArgs, Input};
+use crate::input::Input;
+use crate::run_arguments::LengthArgs;
 use clap::{Args, ValueEnum};
 use std::io::Write;
 use std::iter::successors;
@@ -33,10 +34,10 @@ pub struct Sample {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Length of the run in updates
-    #[arg(long, value_name = "N", value_parser = count, conflicts_with = "epochs")]
+    #[arg(long, value_name = "N", value_parser = count, conflicts_with_all = ["epochs", "samples", "tokens"])]
     run_steps: Option<u64>,
     #[command(flatten)]
-    epochs: EpochArgs,
+    length: LengthArgs,
 }
 
 /// The output format of the rates
@@ -77,7 +78,7 @@ fn at_least_1(text: &str) -> Result<NonZeroU64, String> {
 
 impl Sample {
     pub fn run(&self, out: &mut impl Write) -> Result<ExitCode, Error> {
-        let run = self.epochs.run_or("--run-steps", self.run_steps)?;
+        let run = self.length.run_or("--run-steps", self.run_steps)?;
         let schedule = Input::read(&self.schedule)?.resolve(&run)?;
         let Range { first, end } = self.steps;
         let next = |&step: &u64| step.checked_add(self.every.get());

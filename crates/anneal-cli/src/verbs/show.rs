@@ -1,11 +1,12 @@
 //! `anneal show`: draws schedules in one chart, with their key figures.
 
 use crate::drawing::picture::{self, Look};
-use crate::drawing::{Chart, Series, Time, short, terminal};
+use crate::drawing::{Chart, Series, Time, batches, short, terminal};
 use crate::error::{Error, without_control};
 use crate::figures::Figures;
 use crate::files;
-use crate::input::{Input, RunArgs};
+use crate::input::Input;
+use crate::run_arguments::RunArgs;
 use clap::Args;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -79,21 +80,32 @@ impl Show {
             ));
         };
         let time = Time::of(updates, series[0].schedule.run().updates_per_epoch());
-        let chart = Chart { series, updates, time, log: self.log };
+        let batches = batches(series[0].schedule.run(), updates)
+            .map_err(|error| Error::Schedule(error.to_string()))?;
+        let chart = Chart { series, updates, time, values: "learning rate", log: self.log };
+        let charts: Vec<Chart> = [chart].into_iter().chain(batches).collect();
+        let chart = &charts[0];
         let width = self.width.map_or_else(width, usize::from);
         let colors = has_colors();
         match picture {
             Some((path, format)) => {
                 let title = self.title.as_deref().map(without_control);
-                format.write(&chart, &Look { size: self.size, title }, path)?;
+                format.write(&charts, &Look { size: self.size, title }, path)?;
             }
-            None => writeln!(out, "{}", terminal::draw(&chart, width, colors))?,
+            None => {
+                for (index, chart) in charts.iter().enumerate() {
+                    if index > 0 {
+                        writeln!(out, "{}", chart.values)?;
+                    }
+                    writeln!(out, "{}", terminal::draw(chart, width, colors))?;
+                }
+            }
         }
         for (index, series) in chart.series.iter().enumerate() {
             let mark = terminal::colored(&terminal::mark(index).to_string(), index, colors);
             writeln!(out, "{mark}  {}", fitted(&series.name, width - 3))?;
         }
-        writeln!(out, "\n{}", table(&chart))?;
+        writeln!(out, "\n{}", table(chart))?;
         for (index, series) in chart.series.iter().enumerate() {
             if let Some(long) = series.schedule.truncated_from() {
                 let mark = terminal::mark(index);
@@ -193,10 +205,10 @@ impl Format {
         }
     }
 
-    fn write(&self, chart: &Chart, look: &Look, path: &Path) -> Result<(), Error> {
+    fn write(&self, charts: &[Chart], look: &Look, path: &Path) -> Result<(), Error> {
         let bytes = match self {
-            Self::Svg => picture::svg(chart, look).into_bytes(),
-            Self::Png => picture::png(chart, look)
+            Self::Svg => picture::svg(charts, look).into_bytes(),
+            Self::Png => picture::png(charts, look)
                 .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?,
         };
         files::write(path, &bytes)

@@ -132,6 +132,8 @@ fn every_curve_has_its_picture() {
 
 /// The commands `anneal show … --out FILE` of a page, each as its arguments.
 fn drawings(text: &str) -> Vec<Vec<String>> {
+    // A command may go on in the next line.
+    let text = text.replace("\\\n", " ");
     let commands =
         text.lines().filter(|line| line.starts_with("anneal show ") && line.contains(" --out "));
     commands.map(|line| words(line.trim_start_matches("anneal "))).collect()

@@ -28,7 +28,7 @@ fn a_length_is_a_number_or_a_text_with_a_unit() {
     let schema = printed("schedule");
     let span = &schema["$defs"]["Span"];
     assert_eq!(span["type"], serde_json::json!(["integer", "string"]));
-    assert!(span["pattern"].as_str().unwrap().contains("(ep|%)"));
+    assert!(span["pattern"].as_str().unwrap().contains("(ep|sp|img|tok|%)"));
     assert_eq!(schema["$defs"]["Cosine"]["properties"]["length"]["$ref"], "#/$defs/Span");
 }
 

@@ -103,6 +103,61 @@ fn a_wrong_schedule_is_exit_code_1_with_its_place() {
     assert_eq!(lines[1].find("flor"), lines[2].find('^'), "{error}");
 }
 
+/// Composer's lengths, and batches that grow: 10 samples an update up to sample 500, then 50.
+#[test]
+fn a_run_may_be_counted_in_samples_and_tokens() {
+    let show = |schedule: &str, flags: &[&str]| {
+        let run = ["--samples", "1000", "--batch-size", "10", "--tokens-per-sample", "4"];
+        let all = ["show", schedule].into_iter().chain(run).chain(flags.iter().copied());
+        anneal(all.collect::<Vec<_>>()).fine()
+    };
+    let grows = ["--batch-steps", "50%:50"];
+    let drawn = show("constant(0.1).then(600sp, constant(0.2))", &grows);
+    for part in ["samples of an update", "tokens seen", "   60  v1-"] {
+        assert!(drawn.contains(part), "{drawn}");
+    }
+    // The second part begins at update 50 + 100 / 50, and so it does with tokens and with a share of the samples.
+    let at = |flags: &[&str], length: &str| {
+        let text = show(&format!("constant(0.1).then({length}, constant(0.2))"), flags);
+        let row = text.lines().last().unwrap().split_whitespace().nth(3).unwrap();
+        row.to_string()
+    };
+    assert_eq!(at(&grows, "600sp"), "52");
+    assert_eq!(at(&grows, "2400tok"), "52");
+    assert_eq!(at(&["--batch-steps", "50%:50", "--percent-of", "samples"], "60%"), "52");
+    assert_eq!(at(&grows, "60%"), "36");
+    assert!(!show("constant(0.1)", &[]).contains("samples of an update"));
+}
+
+#[test]
+fn a_run_that_does_not_count_a_unit_says_which_flags_do() {
+    for (arguments, message) in [
+        (&["cosine(0.1).warmup(9sp)", "--steps", "90"][..], "give --samples N, --tokens N or"),
+        (
+            &["cosine(0.1).warmup(9tok)", "--samples", "90", "--batch-size", "2"],
+            "with --batch-size B --tokens-per-sample K",
+        ),
+        (&["cosine(0.1)", "--samples", "90", "--batch-size", "0"], "run.batch_size: 0"),
+        (&["cosine(0.1)", "--epochs", "3"], "--epochs needs --steps-per-epoch M, or --items N"),
+        (
+            &["cosine(0.1)", "--samples", "90", "--batch-size", "2", "--batch-ramp", "1"],
+            "`1` has no colon",
+        ),
+        (
+            &["cosine(0.1)", "--samples", "90", "--batch-size", "2", "--batch-ramp", "1:9dur"],
+            "--batch-ramp: `9dur` is not a length",
+        ),
+        (&["cosine(0.1)", "--steps", "9", "--percent-of", "samples"], "percent_of_samples"),
+    ] {
+        let refused = anneal(["show"].into_iter().chain(arguments.iter().copied())).error(2);
+        assert!(refused.contains(message), "{refused}");
+    }
+    let long =
+        ["show", "cosine(0.1)", "--samples", "90", "--batch-size", "2", "--batch-ramp", "1:99sp"];
+    let said = anneal(long).stderr;
+    assert_eq!(said.trim(), "note: batch_size_ramp: the run ends before, after 70 updates");
+}
+
 #[test]
 fn pictures_are_written_by_their_ending() {
     let folder = tempfile::tempdir().unwrap();

@@ -118,7 +118,7 @@ impl Describe for Sequence {
                 resolved.parts.push(Part { length: length.unwrap_or(NO_END), schedule });
             }
             begin += length.unwrap_or(0);
-            start = start.after(part.length);
+            start = start.after(part.length, scope.run());
         }
         if resolved.parts.is_empty() {
             return Err(scope.out_of_range("parts", "0 updates".into(), "at least one update"));

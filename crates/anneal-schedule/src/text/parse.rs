@@ -3,7 +3,7 @@
 use super::forms::{self, PAIRS};
 use super::{Fields, PARTS, SCHEDULE, SCHEDULES, TextError, alone, field, node, read};
 use crate::catalogue::{Kind, catalogue};
-use crate::{MAX_DEPTH, ScheduleConfig, names, span, suggest};
+use crate::{MAX_DEPTH, ScheduleConfig, Span, names, span, suggest};
 use ciborium::Value;
 
 /// The maximum nesting of lists; no field needs more than two.
@@ -362,11 +362,15 @@ impl Parser<'_> {
         }
         let digits = &self.text[start..self.at];
         let unit = self.rest().trim_start();
-        for name in ["%", "ep"] {
-            if let Some(rest) = unit.strip_prefix(name) {
-                self.at = self.text.len() - rest.len();
-                return Ok(self.text[start..self.at].into());
-            }
+        let has_unit = unit.starts_with(|c: char| c == '%' || c.is_ascii_alphabetic());
+        if has_unit && digits.ends_with(|c: char| c.is_ascii_digit() || c == '.') {
+            self.at = self.text.len() - unit.len();
+            self.take_while(|c| "%._".contains(c) || c.is_ascii_alphanumeric());
+            let length = &self.text[start..self.at];
+            return match length.parse::<Span>() {
+                Ok(_) => Ok(length.into()),
+                Err(error) => Err(self.error(start, &error.or_number())),
+            };
         }
         if let Some(whole) = span::whole(digits).filter(|_| !digits.contains(['e', 'E'])) {
             return Ok(whole.into());

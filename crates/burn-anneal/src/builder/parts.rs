@@ -106,6 +106,9 @@ impl<M: Module> LearnerBuilder<M> {
         if course.run.has_ramp() && self.config.gradient_reduction == GradientReduction::Sum {
             warnings.push(SUMS_OF_MORE.into());
         }
+        if let Some(ramp) = course.run.unreached_ramp() {
+            warnings.push(format!("{ramp}: the run ends before the ramp does"));
+        }
         if let (Some(updates), Some(whole)) =
             (course.schedule.length(), course.schedule.truncated_from())
         {

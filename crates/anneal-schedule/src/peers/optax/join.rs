@@ -61,7 +61,7 @@ impl Describe for OptaxJoin {
             resolved.starts.push(begin);
             if i < last {
                 begin += length;
-                start = start.after(part.length);
+                start = start.after(part.length, scope.run());
             }
         }
         Ok(resolved)
