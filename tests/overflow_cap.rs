@@ -262,7 +262,8 @@ fn healthy_training_keeps_its_rate() {
 /// 1,000 and would hold the later rates back. It is 1, and measured by the first rate that is high enough.
 #[test]
 fn rounding_in_the_first_steps_of_a_warm_up_does_not_hold_the_later_ones_back() {
-    let warmup = exponential(1e-6, Decay::Toward { end: 0.25, length: Span::steps(80) });
+    let warmup =
+        exponential(1e-6, Decay::Toward { end: Level::Rate(0.25), length: Span::steps(80) });
     let model = TermModel::new(&[0.0]);
     let builder = builder(model, SgdConfig::new().build(), warmup, LossScaling::fixed(1.0));
     let mut learner = built(builder.overflow_cap(OverflowCap::measured_every(1_000)));

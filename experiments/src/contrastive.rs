@@ -81,7 +81,7 @@ type Arm = fn(f64, u64) -> Result<(ScheduleConfig, ScheduleConfig), ScheduleErro
 
 /// From hot to cold.
 fn annealed() -> ScheduleConfig {
-    exponential(HOT, Decay::Toward { end: COLD, length: Span::percent(100) }).into()
+    exponential(HOT, Decay::Toward { end: Level::Rate(COLD), length: Span::percent(100) }).into()
 }
 
 fn constantly(temperature: f64) -> ScheduleConfig {

@@ -65,7 +65,7 @@ fn contenders(
     arguments: &Arguments,
 ) -> Result<Vec<(&'static str, ScheduleConfig)>, ExperimentError> {
     let peak = arguments.learning_rate;
-    let decay = Decay::Toward { end: peak / 100.0, length: Span::Rest };
+    let decay = Decay::Toward { end: Level::Rate(peak / 100.0), length: Span::Rest };
     let mut contenders: Vec<(_, ScheduleConfig)> = vec![
         ("constant", constant(peak).into()),
         ("step", step_decay(peak, Span::percent(30.0), 0.2).into()),

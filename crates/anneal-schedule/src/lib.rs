@@ -14,7 +14,8 @@
 //!
 //! # Two types
 //! A *description*, [`ScheduleConfig`], is plain data. Builder calls extend it and never fail, a file or a
-//! text can hold it, and its lengths are [`Span`]s: `500` updates, `5ep`, `10%`, or the rest.
+//! text can hold it, and its lengths are [`Span`]s: `500` updates, `5ep`, `10%`, or the rest. An end, a start or
+//! a floor is a [`Level`]: a rate, or a share of the peak.
 //! [`ScheduleExt::resolve`] checks it against the length of the run, [`RunLength`], and returns a
 //! [`Schedule`]: a pure function of the step, in closed form, in f64, finite and never negative.
 //!
@@ -61,6 +62,7 @@ pub mod file;
 #[cfg(all(test, feature = "analysis", feature = "files", feature = "peers"))]
 mod guarantees;
 mod length;
+mod level;
 #[cfg(feature = "analysis")]
 pub mod lint;
 #[cfg(feature = "analysis")]
@@ -96,6 +98,7 @@ pub use every::Every;
 #[cfg(feature = "files")]
 pub use file::FileError;
 pub use length::Length;
+pub use level::{Level, ParseLevelError};
 #[cfg(feature = "analysis")]
 pub use merge::{MergeRecipeError, merge_coefficients};
 pub use node::ScheduleConfig;
@@ -127,11 +130,11 @@ pub mod prelude {
     #[cfg(feature = "analysis")]
     pub use crate::WeightDecay;
     pub use crate::{
-        AfterEnd, AnnealStrategy, CycleScaling, Decay, DecayShape, OutOfRange, Ramp, RateDrop,
-        RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Span, Stable, TextError,
-        constant, cosine, cyclic, exponential, inverse_sqrt, inverse_time, linear, multi_step,
-        noam, one_cycle, piecewise_constant, piecewise_interpolate, polynomial, power_law,
-        stable_decay, step_decay, warm_restarts, warmup_stable_decay,
+        AfterEnd, AnnealStrategy, CycleScaling, Decay, DecayShape, Level, OutOfRange, Ramp,
+        RateDrop, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Span, Stable,
+        TextError, constant, cosine, cyclic, exponential, inverse_sqrt, inverse_time, linear,
+        multi_step, noam, one_cycle, piecewise_constant, piecewise_interpolate, polynomial,
+        power_law, stable_decay, step_decay, warm_restarts, warmup_stable_decay,
     };
 }
 

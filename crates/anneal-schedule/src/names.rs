@@ -119,6 +119,10 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("numwarmupsteps", &["warmup"]),
     ("linearwarmup", &["warmup"]),
     ("warmuptype", &["ramp"]),
+    ("warmuplrinit", &["start"]),
+    ("warmuplr", &["start"]),
+    ("warmupminlr", &["start"]),
+    ("startatzero", &["include_start"]),
     ("multiply", &["scale", "times"]),
     ("mul", &["scale", "times"]),
     ("add", &["plus"]),
@@ -136,11 +140,20 @@ const FIELDS: &[(&str, &[&str])] = &[
 
 /// Names elsewhere whose value is stated differently here: the name, the field here, and how to convert it.
 const OTHER_VALUES: &[(&str, &str, &str)] = &[
-    ("divfactor", "start", "write the rate itself, peak / div_factor, as `start`"),
+    (
+        "divfactor",
+        "start",
+        "write the rate itself, peak / div_factor, as `start`, or a share such as 4%",
+    ),
     ("finaldivfactor", "end", "write the rate itself, start / final_div_factor, as `end`"),
-    ("alpha", "end", "write the rate itself, alpha times the peak, as `end`"),
-    ("warmuplrinit", "start", "write its share of the peak as `start` of a warm-up"),
-    ("warmuplr", "start", "write its share of the peak as `start` of a warm-up"),
+    ("alpha", "end", "write a share of the peak, such as 10% for 0.1, as `end`"),
+    ("minlrratio", "end", "write a share of the peak, such as 10% for 0.1, as `end`"),
+    ("minlrrate", "end", "write a share of the peak, such as 10% for 0.1, as `end`"),
+    (
+        "startfactor",
+        "start",
+        "write a share of the peak, such as 10% for 0.1, as `start` of a warm-up",
+    ),
 ];
 
 /// A name in the spelling of the tables.

@@ -5,7 +5,7 @@ use crate::curve::*;
 use crate::curve::{pieces::Piece, tail::Tail};
 #[cfg(feature = "peers")]
 use crate::peers::PeerCurve;
-use crate::{ScheduleError, Span, scope::Scope, text};
+use crate::{Length, ScheduleError, Span, scope::Scope, text};
 use serde::de::{self, EnumAccess, VariantAccess};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -27,7 +27,7 @@ macro_rules! curves {
         #[cfg_attr(feature = "schema", schemars(bound = "L: crate::Length", rename_all = "snake_case"))]
         $(#[$attribute])*
         #[non_exhaustive]
-        pub enum $Enum<L = Span> {
+        pub enum $Enum<L: $crate::Length = Span> {
             $($(
                 #[doc = concat!("A [`", stringify!($variant), "`].")]
                 $variant($variant $(<$length>)?),
@@ -76,7 +76,7 @@ macro_rules! curves {
             }
         }
 
-        impl<L: Serialize> Serialize for $Enum<L> {
+        impl<L: $crate::Length> Serialize for $Enum<L> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let name = stringify!($Enum);
                 match self {
@@ -90,9 +90,9 @@ macro_rules! curves {
             }
         }
 
-        impl<'de, L: Deserialize<'de> + Default> $Enum<L> {
+        impl<L: $crate::Length> $Enum<L> {
             /// Reads the fields of the curve or combinator `name`.
-            pub(crate) fn read<A: VariantAccess<'de>>(
+            pub(crate) fn read<'de, A: VariantAccess<'de>>(
                 name: &str,
                 fields: A,
             ) -> Result<Self, A::Error> {
@@ -235,9 +235,9 @@ impl Rate for ScheduleConfig<u64> {
     }
 }
 
-impl<'de, L: Deserialize<'de> + Default> ScheduleConfig<L> {
+impl<L: Length> ScheduleConfig<L> {
     /// Reads a table named after its curve or combinator.
-    pub(crate) fn from_table<A: EnumAccess<'de>>(table: A) -> Result<Self, A::Error> {
+    pub(crate) fn from_table<'de, A: EnumAccess<'de>>(table: A) -> Result<Self, A::Error> {
         let (Name(name), fields) = table.variant()?;
         #[cfg(feature = "peers")]
         if PEER_FUNCTIONS.iter().any(|known| known.0 == name) {

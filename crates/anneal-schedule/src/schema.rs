@@ -1,8 +1,8 @@
 //! The file format as a JSON Schema, for editors and other programs.
 
-use crate::Span;
 use crate::file::ScheduleFile;
 use crate::node::PEER_FUNCTIONS;
+use crate::{Level, Span};
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema as schema, schema_for};
 use serde_json::{Map, Value, json};
@@ -68,14 +68,35 @@ impl JsonSchema for Span {
     }
 }
 
+impl JsonSchema for Level {
+    fn schema_name() -> Cow<'static, str> {
+        "Level".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema!({
+            "description": "A rate (3e-5), or a share of the peak (\"10%\").",
+            "type": ["number", "string"],
+            "minimum": 0,
+            "pattern": format!(r"^\s*\+?{}\s*%?\s*$", decimal_pattern()),
+        })
+    }
+}
+
 /// The pattern of a length as a text: `500`, `10_000`, `1e6`, `10k`, `5ep`, `2Msp`, `10 %`, `rest`.
 fn span_pattern() -> String {
     let digits = "[0-9]+(_[0-9]+)*";
     let whole = format!(r"{digits}([eE]\+?[0-9]+)?");
-    let decimal = format!(r"({digits}\.?({digits})?|\.{digits})([eE][+-]?[0-9]+)?");
+    let decimal = decimal_pattern();
     format!(
         r"^\s*(\+?{whole}|\+?{decimal}\s*[kMBGT]|\+?{decimal}\s*[kMBGT]?\s*(ep|sp|img|tok|%)|rest)\s*$"
     )
+}
+
+/// The pattern of a number that is not negative.
+fn decimal_pattern() -> String {
+    let digits = "[0-9]+(_[0-9]+)*";
+    format!(r"({digits}\.?({digits})?|\.{digits})([eE][+-]?[0-9]+)?")
 }
 
 /// Drops `null` from optional fields: TOML has none, and for two alternatives a validator reports only that neither

@@ -65,6 +65,10 @@ fn expected_in_a_file(message: &str) -> Option<&'static str> {
         "a" if expected == "a sequence" => "a list",
         "a" if expected == "a string" => "a text",
         "a" if expected == "a boolean" => "true or false",
+        "f64" if found.ends_with("%\"") => {
+            "a number: a share is of the peak, so it may be an end, a start, a base, a floor or a cap, \
+             but not the peak itself"
+        }
         "f64" | "f32" => "a number",
         "u64" | "u32" | "usize" => "a whole number, at least 0",
         _ => return None,

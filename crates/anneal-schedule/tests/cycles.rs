@@ -52,6 +52,8 @@ fn what_falls_again_and_again_ends_where_a_scan_of_its_rates_says() {
         restarts().limit(3).end(0.1).into(),
         restarts().cycle_warmup(Span::steps(3)).into(),
         restarts().warmup(Span::steps(7)).into(),
+        restarts().warmup(Span::steps(7)).include_start().include_peak().into(),
+        restarts().warmup(Span::steps(13)).include_start().replace().into(),
         restarts().scale(0.3).floor(0.05).cap(0.2).into(),
         restarts().delay(Span::steps(11)).into(),
         restarts().phase(Span::steps(4)).into(),

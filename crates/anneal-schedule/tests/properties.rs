@@ -12,7 +12,7 @@ use anneal_schedule::peers::torch::{TorchChain, TorchCyclicMode, TorchLink, Torc
 use anneal_schedule::peers::transformers::{Falling, TransformersDecay};
 use anneal_schedule::prelude::*;
 use anneal_schedule::{
-    custom, inverse_curvature, maximum, minimum, product, sequence, sum, table, tanh,
+    Warmup, custom, inverse_curvature, maximum, minimum, product, sequence, sum, table, tanh,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -54,12 +54,23 @@ fn factor() -> impl Strategy<Value = f64> {
     ]
 }
 
+/// Rates, shares of the peak, and mistakes.
+fn level() -> BoxedStrategy<Level> {
+    prop_oneof![
+        2 => number().prop_map(Level::Rate),
+        3 => (0.0..100.0f64).prop_map(Level::Percent),
+        1 => prop::sample::select(vec![0.0, 10.0, 100.0, 100.5]).prop_map(Level::Percent),
+        1 => number().prop_map(Level::Percent),
+    ]
+    .boxed()
+}
+
 fn decay() -> impl Strategy<Value = Decay> {
     prop_oneof![
         number().prop_map(Decay::Kappa),
         (number(), span()).prop_map(|(factor, per)| Decay::Factor { factor, per }),
         span().prop_map(Decay::HalfLife),
-        (number(), span()).prop_map(|(end, length)| Decay::Toward { end, length }),
+        (level(), span()).prop_map(|(end, length)| Decay::Toward { end, length }),
     ]
 }
 
@@ -149,6 +160,14 @@ fn curve() -> BoxedStrategy<ScheduleConfig> {
     .boxed()
 }
 
+/// A rate as a multiple of `peak`, so that it is often below it; a share as it is.
+fn of(level: Level, peak: f64) -> Level {
+    match level {
+        Level::Rate(rate) => Level::Rate(rate * peak),
+        share => share,
+    }
+}
+
 fn usual_curve() -> BoxedStrategy<ScheduleConfig> {
     let n = number;
     prop_oneof![
@@ -157,20 +176,30 @@ fn usual_curve() -> BoxedStrategy<ScheduleConfig> {
         (n(), prop::collection::vec(span(), 0..4), n())
             .prop_map(|(peak, milestones, gamma)| multi_step(peak, milestones, gamma).into()),
         (n(), decay()).prop_map(|(peak, decay)| exponential(peak, decay).into()),
-        (n(), n(), n(), span(), any::<bool>()).prop_map(|(start, end, power, length, cycle)| {
-            let config = polynomial(start, end, power).length(length);
-            if cycle { config.cycle().into() } else { config.into() }
-        }),
-        (n(), n(), n(), n(), n(), span(), any::<bool>()).prop_map(
+        (n(), level(), n(), span(), any::<bool>()).prop_map(
+            |(start, end, power, length, cycle)| {
+                let config = polynomial(start, end, power).length(length);
+                if cycle { config.cycle().into() } else { config.into() }
+            }
+        ),
+        (n(), level(), n(), n(), n(), span(), any::<bool>()).prop_map(
             |(peak, end, exponent, k, cycles, length, on)| {
                 let after = if on { AfterEnd::Continue } else { AfterEnd::Hold };
-                let config = cosine(peak).end(end * peak).exponent(exponent).k(k).cycles(cycles);
+                let config = cosine(peak).end(of(end, peak)).exponent(exponent).k(k).cycles(cycles);
                 config.length(length).after(after).into()
             }
         ),
-        (n(), n(), span(), multiplier(), n(), prop::option::of(span()), prop::option::of(0u64..9))
+        (
+            n(),
+            level(),
+            span(),
+            multiplier(),
+            n(),
+            prop::option::of(span()),
+            prop::option::of(0u64..9)
+        )
             .prop_map(|(peak, end, cycle, multiplier, peak_decay, warmup, limit)| {
-                let config = warm_restarts(peak, cycle).end(end * peak).multiplier(multiplier);
+                let config = warm_restarts(peak, cycle).end(of(end, peak)).multiplier(multiplier);
                 let config = config.peak_decay(peak_decay);
                 let config = match warmup {
                     Some(warmup) => config.cycle_warmup(warmup),
@@ -181,7 +210,7 @@ fn usual_curve() -> BoxedStrategy<ScheduleConfig> {
                     None => config.into(),
                 }
             }),
-        (n(), n(), span(), prop::option::of(span()), n(), 0..3usize).prop_map(
+        (level(), n(), span(), prop::option::of(span()), n(), 0..3usize).prop_map(
             |(base, peak, up, down, gamma, scaling)| {
                 let scaling = [
                     CycleScaling::Triangular,
@@ -195,7 +224,7 @@ fn usual_curve() -> BoxedStrategy<ScheduleConfig> {
                 }
             }
         ),
-        (n(), n(), n(), n(), span(), any::<bool>(), any::<bool>()).prop_map(
+        (n(), level(), level(), n(), span(), any::<bool>(), any::<bool>()).prop_map(
             |(peak, start, end, pct_start, length, linear, three)| {
                 let anneal = if linear { AnnealStrategy::Linear } else { AnnealStrategy::Cosine };
                 let config = one_cycle(peak).start(start).end(end).pct_start(pct_start);
@@ -203,7 +232,7 @@ fn usual_curve() -> BoxedStrategy<ScheduleConfig> {
                 if three { config.three_phase().into() } else { config.into() }
             }
         ),
-        (n(), span(), n(), n(), 0..5usize, 0..3usize).prop_map(
+        (n(), span(), level(), n(), 0..5usize, 0..3usize).prop_map(
             |(peak, decay, end, power, shape, stable)| {
                 let shape = [
                     DecayShape::Linear,
@@ -217,7 +246,7 @@ fn usual_curve() -> BoxedStrategy<ScheduleConfig> {
                     Stable::Rsqrt { timescale: decay },
                     Stable::Power { timescale: decay, power },
                 ][stable];
-                stable_decay(peak, decay).end(end * peak).shape(shape).stable(stable).into()
+                stable_decay(peak, decay).end(of(end, peak)).shape(shape).stable(stable).into()
             }
         ),
         (values(), prop::option::of(span())).prop_map(|(rates, every)| match every {
@@ -401,7 +430,13 @@ fn peer_curve() -> BoxedStrategy<ScheduleConfig> {
 }
 
 fn ramp() -> impl Strategy<Value = Ramp> {
-    prop::sample::select(vec![Ramp::Linear, Ramp::Cosine, Ramp::Exponential, Ramp::OneMinusSqrt])
+    prop::sample::select(vec![
+        Ramp::Linear,
+        Ramp::Cosine,
+        Ramp::Exponential,
+        Ramp::OneMinusSqrt,
+        Ramp::Logarithmic,
+    ])
 }
 
 /// Curves that a file can hold.
@@ -433,10 +468,10 @@ fn combined(curve: BoxedStrategy<ScheduleConfig>) -> impl Strategy<Value = Sched
     curve.prop_recursive(3, 12, 3, |inner| {
         let several = prop::collection::vec(inner.clone(), 1..3);
         prop_oneof![
-            (inner.clone(), span(), ramp(), number(), any::<bool>()).prop_map(
-                |(inner, length, ramp, start, over)| {
-                    let config = inner.warmup(length).ramp(ramp).start(start);
-                    if over { config.overlay().into() } else { config.into() }
+            (inner.clone(), span(), ramp(), level(), any::<[bool; 4]>()).prop_map(
+                |(inner, length, ramp, start, [include_start, include_peak, overlay, replace])| {
+                    let warmup = inner.warmup(length).ramp(ramp).start(start);
+                    Warmup { include_start, include_peak, overlay, replace, ..warmup }.into()
                 }
             ),
             prop::collection::vec((span(), inner.clone()), 1..4)
@@ -447,8 +482,8 @@ fn combined(curve: BoxedStrategy<ScheduleConfig>) -> impl Strategy<Value = Sched
                     OptaxJoin::new(parts).into()
                 }
             ),
-            (inner.clone(), number()).prop_map(|(inner, floor)| inner.floor(floor).into()),
-            (inner.clone(), number()).prop_map(|(inner, cap)| inner.cap(cap).into()),
+            (inner.clone(), level()).prop_map(|(inner, floor)| inner.floor(floor).into()),
+            (inner.clone(), level()).prop_map(|(inner, cap)| inner.cap(cap).into()),
             (inner.clone(), number()).prop_map(|(inner, factor)| inner.scale(factor).into()),
             (inner.clone(), span(), prop::option::of(0u64..9)).prop_map(|(inner, every, count)| {
                 match (every, count) {

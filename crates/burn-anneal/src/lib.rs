@@ -111,11 +111,12 @@ pub mod prelude {
     };
     pub use anneal_control::Describe;
     pub use anneal_schedule::prelude::{
-        AfterEnd, AnnealStrategy, CycleScaling, Decay, DecayShape, FileError, OutOfRange, Ramp,
-        RateDrop, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Span, Stable,
-        TextError, WeightDecay, constant, cosine, cyclic, exponential, inverse_sqrt, inverse_time,
-        linear, multi_step, noam, one_cycle, piecewise_constant, piecewise_interpolate, polynomial,
-        power_law, stable_decay, step_decay, warm_restarts, warmup_stable_decay,
+        AfterEnd, AnnealStrategy, CycleScaling, Decay, DecayShape, FileError, Level, OutOfRange,
+        Ramp, RateDrop, RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt, Span,
+        Stable, TextError, WeightDecay, constant, cosine, cyclic, exponential, inverse_sqrt,
+        inverse_time, linear, multi_step, noam, one_cycle, piecewise_constant,
+        piecewise_interpolate, polynomial, power_law, stable_decay, step_decay, warm_restarts,
+        warmup_stable_decay,
     };
     pub use burn::lr_scheduler::LrScheduler;
 }

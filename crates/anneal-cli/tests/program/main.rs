@@ -13,6 +13,7 @@ mod schema;
 mod show;
 mod stdin;
 mod translate;
+mod warmups;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

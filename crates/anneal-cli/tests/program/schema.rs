@@ -32,6 +32,27 @@ fn a_length_is_a_number_or_a_text_with_a_unit() {
     assert_eq!(schema["$defs"]["Cosine"]["properties"]["length"]["$ref"], "#/$defs/Span");
 }
 
+#[test]
+fn a_level_is_a_number_or_a_share() {
+    let schema = printed("schedule");
+    let level = &schema["$defs"]["Level"];
+    assert_eq!(level["type"], serde_json::json!(["number", "string"]));
+    assert!(level["pattern"].as_str().unwrap().ends_with(r"\s*%?\s*$"));
+    for (curve, field) in [
+        ("Cosine", "end"),
+        ("Polynomial", "end"),
+        ("OneCycle", "start"),
+        ("Cyclic", "base"),
+        ("Floor", "floor"),
+        ("Cap", "cap"),
+        ("Warmup", "start"),
+    ] {
+        let reference = &schema["$defs"][curve]["properties"][field]["$ref"];
+        assert_eq!(reference, "#/$defs/Level", "{curve}.{field}");
+    }
+    assert_eq!(schema["$defs"]["Cosine"]["properties"]["peak"]["type"], "number");
+}
+
 /// The keys of a training, each with what an editor shows for it.
 #[test]
 fn a_training_and_groups_are_described_key_by_key() {

@@ -6,7 +6,7 @@ pub use explorer::{Dropped, Explorer, ExplorerState, NotItsTurn, Turn};
 
 use crate::OutOfRange;
 use anneal_schedule::{
-    Decay, RunLength, ScheduleConfig, ScheduleExt, Span, constant, exponential, multi_step,
+    Decay, Level, RunLength, ScheduleConfig, ScheduleExt, Span, constant, exponential, multi_step,
 };
 use serde::{Deserialize, Serialize};
 
@@ -167,7 +167,8 @@ impl Exploration {
 
     /// The schedule under which every candidate trains, over [`length`](Self::length).
     pub fn schedule(&self) -> ScheduleConfig {
-        let toward = Decay::Toward { end: self.end, length: Span::steps(self.updates) };
+        let toward =
+            Decay::Toward { end: Level::Rate(self.end), length: Span::steps(self.updates) };
         let milestone = |drop: u64| {
             let (share, levels) = (u128::from(self.share()), u128::from(self.drops) + 1);
             Span::steps((share * u128::from(drop) / levels) as u64)

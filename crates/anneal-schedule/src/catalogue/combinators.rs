@@ -1,6 +1,6 @@
 //! The combinators.
 
-use super::{COUNT, FLAG, LENGTH, NUMBER, RATE, entries, needed, optional};
+use super::{COUNT, FLAG, LENGTH, LEVEL, NUMBER, RATE, entries, needed, optional};
 use crate::*;
 
 const SCHEDULES: Argument = needed("schedules", "schedules", "a list; in Rust also a tuple");
@@ -9,9 +9,14 @@ entries! { COMBINATORS, Combinator:
     warmup, "A rise before the schedule.", "inner(0) · (t+1)/(n+1) for t < n, then inner(t − n)",
     [
         needed("length", LENGTH, "n, how long it rises"),
-        optional("ramp", "linear, cosine, exponential or one_minus_sqrt", "linear", "the shape of the rise"),
-        optional("start", NUMBER, "0", "the share of the peak that it rises from"),
-        optional("overlay", FLAG, "false", "overlaps the schedule instead of shifting it"),
+        optional(
+            "ramp", "linear, cosine, exponential, one_minus_sqrt or logarithmic", "linear", "the shape of the rise",
+        ),
+        optional("start", LEVEL, "0", "what it rises from"),
+        optional("include_start", FLAG, "false", "the first update has the start, update n the peak: t/n"),
+        optional("include_peak", FLAG, "false", "the last update of the rise has the peak: (t+1)/n"),
+        optional("overlay", FLAG, "false", "multiplies the schedule instead of shifting it"),
+        optional("replace", FLAG, "false", "replaces the schedule's first updates instead of shifting it"),
     ],
     ["linear warm-up", "num_warmup_steps", "warmup_t"],
     "cosine(0.1).warmup(10%)" = cosine(0.1).warmup(Span::percent(10));
@@ -47,12 +52,12 @@ entries! { COMBINATORS, Combinator:
     "cosine(0.1).length(30ep).truncate()" = cosine(0.1).length(Span::epochs(30)).truncate();
 
     floor, "Never below a rate.", "max(inner(t), floor)",
-    [needed("floor", RATE, "the lowest rate")],
+    [needed("floor", LEVEL, "the lowest rate")],
     [],
     "cosine(0.1).floor(0.01)" = cosine(0.1).floor(0.01);
 
     cap, "Never above a rate.", "min(inner(t), cap)",
-    [needed("cap", RATE, "the highest rate")],
+    [needed("cap", LEVEL, "the highest rate")],
     [],
     "cosine(0.1).cap(0.08)" = cosine(0.1).cap(0.08);
 

@@ -1,10 +1,10 @@
 //! The curves.
 
-use super::{COUNT, FLAG, LENGTH, NUMBER, RATE, entries, needed, optional};
+use super::{COUNT, FLAG, LENGTH, LEVEL, NUMBER, RATE, entries, needed, optional};
 use crate::*;
 
 const PEAK: Argument = needed("peak", RATE, "the rate of the first update");
-const END: Argument = optional("end", RATE, "0", "the rate at the end of the length");
+const END: Argument = optional("end", LEVEL, "0", "the rate at the end of the length");
 const FILLS: Argument =
     optional("length", LENGTH, "rest", "how long it takes; by default to the end of the run");
 const STAIRS: Argument = optional("staircase", FLAG, "false", "falls in steps");
@@ -102,8 +102,8 @@ entries! { CURVES, Curve:
     [
         needed("peak", RATE, "the rate at the turn"),
         FILLS,
-        optional("start", RATE, "peak / 25", "the rate of the first update"),
-        optional("end", RATE, "start / 10,000", "the last rate"),
+        optional("start", LEVEL, "peak / 25", "the rate of the first update"),
+        optional("end", LEVEL, "start / 10,000", "the last rate"),
         optional("pct_start", NUMBER, "0.3", "the share of the length that rises"),
         optional("anneal", "cosine or linear", "cosine", "the shape of each phase"),
         optional("three_phase", FLAG, "false", "returns to the start before going on to the end"),
@@ -117,7 +117,7 @@ entries! { CURVES, Curve:
         needed("peak", RATE, "the rate at the start of the first cycle"),
         needed("cycle", LENGTH, "the length of the first cycle"),
         optional("multiplier", NUMBER, "1", "ratio of each cycle's length to the previous one's"),
-        optional("end", RATE, "0", "the rate at the end of each cycle"),
+        optional("end", LEVEL, "0", "the rate at the end of each cycle"),
         optional("peak_decay", NUMBER, "1", "ratio of each peak to the previous one"),
         optional("cycle_warmup", LENGTH, "none", "a warm-up at the start of each cycle"),
         optional("limit", COUNT, "none", "the number of cycles, after which it holds the end"),
@@ -128,7 +128,7 @@ entries! { CURVES, Curve:
 
     cyclic, "Rises and falls linearly, repeatedly.", "base → peak → base",
     [
-        needed("base", RATE, "the rate at the start of each cycle"),
+        needed("base", LEVEL, "the rate at the start of each cycle"),
         needed("peak", RATE, "the rate at the turn"),
         needed("up", LENGTH, "how long it rises"),
         optional("down", LENGTH, "up", "how long it falls"),

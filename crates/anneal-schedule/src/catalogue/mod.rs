@@ -53,7 +53,7 @@ pub enum Kind {
 pub struct Argument {
     /// Its name: used by position, as a call, or as a key in a file.
     pub name: &'static str,
-    /// Its unit or type: `rate`, `length`, `number`, `count`, `flag`, or the allowed words.
+    /// Its unit or type: `rate`, `rate or share` (of the peak, `10%`), `length`, `number`, `count`, `flag`, or the allowed words.
     pub unit: &'static str,
     /// The default; `None` if the argument is required.
     pub default: Option<&'static str>,
@@ -77,6 +77,7 @@ const fn optional(
 }
 
 const RATE: &str = "rate";
+const LEVEL: &str = "rate or share";
 const LENGTH: &str = "length";
 const NUMBER: &str = "number";
 const COUNT: &str = "count";

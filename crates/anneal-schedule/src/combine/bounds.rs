@@ -1,14 +1,14 @@
 //! Lower and upper bounds of the rate.
 
 use crate::curve::{Describe, Inner, Rate, pieces::Piece, tail::Tail};
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = max(inner(t), floor).
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `floor` | learning rate | above 0, at most the peak of the schedule inside |
+/// | `floor` | learning rate, or share of the peak of the schedule inside | above 0, at most that peak |
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct Floor<L = Span> {
+#[serde(bound = "")]
+pub struct Floor<L: Length = Span> {
     /// The lowest rate.
-    pub floor: f64,
+    pub floor: L::Level,
     /// The schedule to bound.
     pub schedule: Box<ScheduleConfig<L>>,
 }
@@ -31,7 +31,7 @@ pub struct Floor<L = Span> {
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `cap` | learning rate | finite, above 0 |
+/// | `cap` | learning rate, or share of the peak of the schedule inside | finite, above 0 |
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
@@ -42,10 +42,10 @@ pub struct Floor<L = Span> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct Cap<L = Span> {
+#[serde(bound = "")]
+pub struct Cap<L: Length = Span> {
     /// The highest rate.
-    pub cap: f64,
+    pub cap: L::Level,
     /// The schedule to bound.
     pub schedule: Box<ScheduleConfig<L>>,
 }
@@ -57,8 +57,9 @@ impl Describe for Floor {
         let schedule = Box::new(self.schedule.resolve_in(&scope.inside("schedule")?)?);
         let peak = schedule.peak();
         let allowed = format!("above 0, at most the schedule's peak {peak:?}");
-        let ok = self.floor > 0.0 && self.floor <= peak;
-        Ok(Floor { floor: scope.require("floor", self.floor, ok, &allowed)?, schedule })
+        let floor = scope.level("floor", self.floor, peak)?;
+        let ok = floor > 0.0 && floor <= peak;
+        Ok(Floor { floor: scope.require("floor", floor, ok, &allowed)?, schedule })
     }
 }
 
@@ -94,7 +95,8 @@ impl Describe for Cap {
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<Cap<u64>, ScheduleError> {
         let schedule = Box::new(self.schedule.resolve_in(&scope.inside("schedule")?)?);
-        Ok(Cap { cap: scope.positive("cap", self.cap)?, schedule })
+        let cap = scope.level("cap", self.cap, schedule.peak())?;
+        Ok(Cap { cap: scope.positive("cap", cap)?, schedule })
     }
 }
 

@@ -1,7 +1,7 @@
 //! A schedule that starts later.
 
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = inner(0) for t < n, then inner(t − n): the first rate is held during a delay of n updates.
@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct Delay<L = Span> {
+#[serde(bound = "")]
+pub struct Delay<L: Length = Span> {
     /// n: the updates before the schedule starts.
     pub length: L,
     /// The delayed schedule.

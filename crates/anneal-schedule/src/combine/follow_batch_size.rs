@@ -1,7 +1,7 @@
 //! A rate that follows the batch size.
 
 use crate::curve::{Describe, Rate, tail::Tail};
-use crate::{OutOfRange, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, OutOfRange, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = g · B(t), where the inner schedule gives the batch sizes B: the noise scale g = η/B of the updates
@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct FollowBatchSize<L = Span> {
+#[serde(bound = "")]
+pub struct FollowBatchSize<L: Length = Span> {
     /// g: the rate for a batch of one sample.
     pub noise_scale: f64,
     /// The batch sizes.

@@ -1,7 +1,7 @@
 //! A rate that follows the momentum.
 
 use crate::curve::{Describe, Rate};
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = ((1 − μ(t)) / (1 + μ(t)))² / curvature, where the inner schedule gives the momentum μ: the rate at
@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct FollowMomentum<L = Span> {
+#[serde(bound = "")]
+pub struct FollowMomentum<L: Length = Span> {
     /// λ: the curvature at which the motion is critically damped.
     pub curvature: f64,
     /// μ: the momentum.

@@ -1,7 +1,7 @@
 //! A rate that follows the noise of a diffusion process.
 
 use crate::curve::{Describe, Rate, tail::Tail};
-use crate::{OutOfRange, Schedule, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, OutOfRange, Schedule, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = peak / (1 + β(t)), where the inner schedule gives the noise β of a diffusion process.
@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct FollowNoise<L = Span> {
+#[serde(bound = "")]
+pub struct FollowNoise<L: Length = Span> {
     /// η₀: the rate without noise.
     pub peak: f64,
     /// β.

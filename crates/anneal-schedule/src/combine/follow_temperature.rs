@@ -1,7 +1,7 @@
 //! A rate that follows the temperature of a contrastive loss.
 
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
-use crate::{OutOfRange, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, OutOfRange, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = ratio · τ(t), where the inner schedule gives the temperature τ: η/τ stays constant.
@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct FollowTemperature<L = Span> {
+#[serde(bound = "")]
+pub struct FollowTemperature<L: Length = Span> {
     /// η/τ.
     pub ratio: f64,
     /// τ: the temperature.

@@ -1,7 +1,7 @@
 //! A momentum that follows the rate.
 
 use crate::curve::{Describe, Rate};
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// β(t) = 1 − friction · √η(t), where the inner schedule gives the rate η: a schedule of momentum, not of
@@ -31,8 +31,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct MechanicalMomentum<L = Span> {
+#[serde(bound = "")]
+pub struct MechanicalMomentum<L: Length = Span> {
     /// γ: the friction.
     pub friction: f64,
     /// η: the rate.

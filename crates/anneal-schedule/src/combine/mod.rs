@@ -35,7 +35,7 @@ pub use truncate::Truncate;
 pub(crate) use truncate::untruncated;
 pub use warmup::{Ramp, Warmup};
 
-use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
+use crate::{Level, RunLength, Schedule, ScheduleConfig, ScheduleError, Span};
 
 /// The builder calls that every description has: curves, combinators and [`ScheduleConfig`].
 ///
@@ -59,13 +59,13 @@ pub trait ScheduleExt: Into<ScheduleConfig> {
     }
 
     /// Bounds the rate below by `floor`: a [`Floor`].
-    fn floor(self, floor: f64) -> Floor {
-        Floor { floor, schedule: Box::new(self.into()) }
+    fn floor(self, floor: impl Into<Level>) -> Floor {
+        Floor { floor: floor.into(), schedule: Box::new(self.into()) }
     }
 
     /// Bounds the rate above by `cap`: a [`Cap`].
-    fn cap(self, cap: f64) -> Cap {
-        Cap { cap, schedule: Box::new(self.into()) }
+    fn cap(self, cap: impl Into<Level>) -> Cap {
+        Cap { cap: cap.into(), schedule: Box::new(self.into()) }
     }
 
     /// Multiplies the rate by `factor`: a [`Scale`].

@@ -1,7 +1,7 @@
 //! A periodic schedule that starts at a later point.
 
 use crate::curve::{Describe, Rate, tail::Tail};
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = inner(t + shift).
@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct Phase<L = Span> {
+#[serde(bound = "")]
+pub struct Phase<L: Length = Span> {
     /// The position in the schedule of the first update.
     pub shift: L,
     /// The shifted schedule.

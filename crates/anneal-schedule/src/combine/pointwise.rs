@@ -2,7 +2,7 @@
 
 use super::IntoList;
 use crate::curve::{Describe, Inner, Rate, pieces::Piece, tail::Tail};
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 macro_rules! pointwise {
@@ -15,9 +15,9 @@ macro_rules! pointwise {
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
         #[serde(deny_unknown_fields)]
-        #[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+        #[serde(bound = "")]
         #[must_use]
-        pub struct $name<L = Span> {
+        pub struct $name<L: Length = Span> {
             /// The combined schedules.
             pub schedules: Vec<ScheduleConfig<L>>,
         }
@@ -119,8 +119,8 @@ fn check_finite<R: Rate>(resolved: R, scope: &Scope<'_>) -> Result<R, ScheduleEr
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct Scale<L = Span> {
+#[serde(bound = "")]
+pub struct Scale<L: Length = Span> {
     /// The factor.
     pub factor: f64,
     /// The schedule to multiply.

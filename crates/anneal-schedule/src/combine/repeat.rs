@@ -1,7 +1,7 @@
 //! A repeated schedule.
 
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = inner(t mod n): restarts every n updates. After `count` repetitions, if given, the rate reached by
@@ -34,9 +34,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct Repeat<L = Span> {
+pub struct Repeat<L: Length = Span> {
     /// n: the length of each repetition.
     #[serde(default)]
     pub every: L,

@@ -3,7 +3,7 @@
 use super::IntoList;
 use crate::curve::pieces::{Piece, Shape, cut};
 use crate::curve::{Describe, Inner, Rate, cycle::end_in_parts, tail::Tail};
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// Consecutive schedules; each starts at its own step 0 where its part starts.
@@ -29,9 +29,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct Sequence<L = Span> {
+pub struct Sequence<L: Length = Span> {
     /// The schedules, in order.
     pub parts: Vec<Part<L>>,
     /// The updates at which the parts start, set on resolution.
@@ -43,8 +43,8 @@ pub struct Sequence<L = Span> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct Part<L = Span> {
+#[serde(bound = "")]
+pub struct Part<L: Length = Span> {
     /// The length of the part.
     #[serde(default)]
     pub length: L,

@@ -1,7 +1,7 @@
 //! A trailing moving average.
 
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = (1/k) Σ inner(t − i) over i = 0 … k − 1, with inner(0) at steps below 0: the mean over the last k
@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct Smooth<L = Span> {
+#[serde(bound = "")]
+pub struct Smooth<L: Length = Span> {
     /// k: the number of updates in the average.
     pub window: L,
     /// The averaged schedule.

@@ -1,7 +1,7 @@
 //! A slower or faster schedule.
 
 use crate::curve::{Describe, Rate, pieces::leading, tail::Tail};
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = inner(⌊t / factor⌋): every length inside is `factor` times as long.
@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct Stretch<L = Span> {
+#[serde(bound = "")]
+pub struct Stretch<L: Length = Span> {
     /// The factor of every length.
     pub factor: f64,
     /// The stretched schedule.

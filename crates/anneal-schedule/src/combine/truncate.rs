@@ -3,7 +3,7 @@
 use crate::curve::pieces::{Piece, Shape, cut};
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
 use crate::run::MAX_UPDATES;
-use crate::{ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// The beginning of the schedule of a longer run: for a short trial of a real recipe.
@@ -39,9 +39,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct Truncate<L = Span> {
+pub struct Truncate<L: Length = Span> {
     /// The length of the long run; by default, what the schedule needs.
     #[serde(default)]
     pub length: L,

@@ -2,7 +2,7 @@
 
 use super::pieces::{Piece, Shape, cut};
 use super::{Describe, Rate, cycle::lowest_of_wave, mix, power, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, Level, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 
@@ -14,7 +14,7 @@ use std::f64::consts::TAU;
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
-/// | `end` | learning rate | [0, peak]; default 0 |
+/// | `end` | learning rate or share of the peak | [0, peak]; default 0 |
 /// | `length` | T, a span | inside the run; default: the rest of it |
 /// | `exponent` | | finite, above 0; default 1 (optax) |
 /// | `k` | k-decay | finite, above 0; default 1 (timm) |
@@ -34,14 +34,14 @@ use std::f64::consts::TAU;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct Cosine<L = Span> {
+pub struct Cosine<L: Length = Span> {
     /// The rate of the first update.
     pub peak: f64,
     /// The lowest rate.
     #[serde(default)]
-    pub end: f64,
+    pub end: L::Level,
     /// T: the length of the wave in updates.
     #[serde(default)]
     pub length: L,
@@ -87,7 +87,7 @@ fn half() -> f64 {
 pub fn cosine(peak: f64) -> Cosine {
     Cosine {
         peak,
-        end: 0.0,
+        end: Level::default(),
         length: Span::Rest,
         exponent: one(),
         k: one(),
@@ -98,8 +98,8 @@ pub fn cosine(peak: f64) -> Cosine {
 
 impl Cosine {
     /// Ends at `end` instead of 0.
-    pub fn end(mut self, end: f64) -> Self {
-        self.end = end;
+    pub fn end(mut self, end: impl Into<Level>) -> Self {
+        self.end = end.into();
         self
     }
 
@@ -141,7 +141,7 @@ impl Describe for Cosine {
         let peak = scope.positive("peak", self.peak)?;
         Ok(Cosine {
             peak,
-            end: scope.within("end", self.end, 0.0..=peak)?,
+            end: scope.end(self.end, peak)?,
             length: scope.length("length", self.length)?,
             exponent: scope.positive("exponent", self.exponent)?,
             k: scope.positive("k", self.k)?,

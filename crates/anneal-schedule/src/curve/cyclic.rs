@@ -1,7 +1,7 @@
 //! Cyclic rate: triangles.
 
 use super::{Describe, Rate, mix, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, Level, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
@@ -18,7 +18,7 @@ use std::cmp::Ordering;
 ///
 /// | field | unit | range |
 /// | --- | --- | --- |
-/// | `base` | learning rate at t = 0 | finite, at least 0 |
+/// | `base` | learning rate at t = 0, or share of the peak | finite, at least 0 |
 /// | `peak` | learning rate at the turn of a full cycle | finite, above 0; if below `base`, the rate falls first |
 /// | `up` | u, span | inside the run, at least 1 update |
 /// | `down` | d, span | inside the run, at least 1 update; default u |
@@ -37,11 +37,11 @@ use std::cmp::Ordering;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct Cyclic<L = Span> {
+pub struct Cyclic<L: Length = Span> {
     /// The rate at the start and end of every cycle.
-    pub base: f64,
+    pub base: L::Level,
     /// The rate at the turn of a cycle.
     pub peak: f64,
     /// u: the updates from `base` to `peak`.
@@ -70,8 +70,8 @@ pub enum CycleScaling {
 }
 
 /// A [`Cyclic`] between `base` and `peak`, with `up` updates up and as many down.
-pub fn cyclic(base: f64, peak: f64, up: Span) -> Cyclic {
-    Cyclic { base, peak, up, down: None, scaling: CycleScaling::Triangular }
+pub fn cyclic(base: impl Into<Level>, peak: f64, up: Span) -> Cyclic {
+    Cyclic { base: base.into(), peak, up, down: None, scaling: CycleScaling::Triangular }
 }
 
 impl Cyclic {
@@ -90,7 +90,7 @@ impl Cyclic {
     /// The momentum curve of the same cycles: from `max` down to `base` where the rate peaks, and back. It is
     /// an ordinary schedule, with values in (0, 1).
     pub fn momentum(self, base: f64, max: f64) -> Self {
-        Self { base: max, peak: base, ..self }
+        Self { base: max.into(), peak: base, ..self }
     }
 }
 
@@ -101,15 +101,11 @@ impl Describe for Cyclic {
         if let CycleScaling::ExpRange(gamma) = self.scaling {
             scope.factor("scaling.exp_range", gamma)?;
         }
+        let peak = scope.positive("peak", self.peak)?;
+        let base = scope.within("base", scope.level("base", self.base, peak)?, 0.0..=f64::MAX)?;
         let up = scope.length("up", self.up)?;
         let down = self.down.map(|down| scope.length("down", down)).transpose()?.unwrap_or(up);
-        Ok(Cyclic {
-            base: scope.within("base", self.base, 0.0..=f64::MAX)?,
-            peak: scope.positive("peak", self.peak)?,
-            up,
-            down: Some(down),
-            scaling: self.scaling,
-        })
+        Ok(Cyclic { base, peak, up, down: Some(down), scaling: self.scaling })
     }
 }
 

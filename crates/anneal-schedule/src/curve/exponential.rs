@@ -2,7 +2,7 @@
 
 use super::pieces::{Piece, Shape, cut};
 use super::{Describe, Rate, fraction, geometric_mix, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::LN_2;
 
@@ -25,8 +25,8 @@ use std::f64::consts::LN_2;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct Exponential<L = Span> {
+#[serde(bound = "")]
+pub struct Exponential<L: Length = Span> {
     /// The rate of the first update.
     pub peak: f64,
     /// The speed of the decay.
@@ -37,9 +37,9 @@ pub struct Exponential<L = Span> {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[non_exhaustive]
-pub enum Decay<L = Span> {
+pub enum Decay<L: Length = Span> {
     /// peak · e^(−κt) with κ ≥ 0 per update.
     Kappa(f64),
     /// peak · α^(t / per) with the factor α in (0, 1].
@@ -53,8 +53,8 @@ pub enum Decay<L = Span> {
     HalfLife(L),
     /// peak^(1−x) · end^x with x = t / length, held afterwards. The only form that may also rise.
     Toward {
-        /// The rate from `length` on; above 0.
-        end: f64,
+        /// The rate from `length` on, or its share of the peak; above 0.
+        end: L::Level,
         /// The updates until `end` is reached.
         #[serde(default)]
         length: L,
@@ -84,6 +84,7 @@ impl Describe for Exponential {
     type Resolved = Exponential<u64>;
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<Exponential<u64>, ScheduleError> {
+        let peak = scope.positive("peak", self.peak)?;
         let decay = match self.decay {
             Decay::Kappa(kappa) => {
                 Decay::Kappa(scope.within("decay.kappa", kappa, 0.0..=f64::MAX)?)
@@ -93,12 +94,15 @@ impl Describe for Exponential {
                 per: scope.time_constant("decay.factor.per", per)?,
             },
             Decay::HalfLife(span) => Decay::HalfLife(scope.time_constant("decay.half_life", span)?),
-            Decay::Toward { end, length } => Decay::Toward {
-                end: scope.positive("decay.toward.end", end)?,
-                length: scope.length("decay.toward.length", length)?,
-            },
+            Decay::Toward { end, length } => {
+                let end = scope.level("decay.toward.end", end, peak)?;
+                Decay::Toward {
+                    end: scope.positive("decay.toward.end", end)?,
+                    length: scope.length("decay.toward.length", length)?,
+                }
+            }
         };
-        Ok(Exponential { peak: scope.positive("peak", self.peak)?, decay })
+        Ok(Exponential { peak, decay })
     }
 }
 
@@ -166,6 +170,7 @@ impl Rate for Exponential<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Level;
     use crate::combine::ScheduleExt;
     use crate::curve::{constant, refused, resolved};
 
@@ -175,7 +180,7 @@ mod tests {
         let kappa = resolved(exponential(1.0, Decay::Kappa(2f64.ln() / 7.0)), 1000);
         let factor = Decay::Factor { factor: 0.25, per: Span::steps(14) };
         let factor = resolved(exponential(1.0, factor), 1000);
-        let toward = Decay::Toward { end: 2f64.powi(-20), length: Span::steps(140) };
+        let toward = Decay::Toward { end: Level::Rate(2f64.powi(-20)), length: Span::steps(140) };
         let toward = resolved(exponential(1.0, toward), 1000);
         for step in [0, 1, 7, 13, 140] {
             let expected = 2f64.powf(-(step as f64) / 7.0);
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn rises_to_an_extreme_end_without_overflow() {
-        let up = Decay::Toward { end: 1e300, length: Span::Rest };
+        let up = Decay::Toward { end: Level::Rate(1e300), length: Span::Rest };
         let schedule = resolved(exponential(1e-300, up), 100);
         assert_eq!((schedule.rate(0), schedule.rate(100)), (1e-300, 1e300));
         assert!((schedule.rate(50) - 1.0).abs() < 1e-12);
@@ -197,7 +202,7 @@ mod tests {
 
     #[test]
     fn extreme_ends_stay_finite_and_nothing_left_is_no_nan() {
-        let flat = Decay::Toward { end: f64::MAX, length: Span::Rest };
+        let flat = Decay::Toward { end: Level::Rate(f64::MAX), length: Span::Rest };
         let schedule = resolved(exponential(f64::MAX, flat), 100);
         assert!((0..=100).all(|step| schedule.rate(step) == f64::MAX));
         let tiny =
@@ -220,8 +225,11 @@ mod tests {
             (Decay::Factor { factor: 1.5, per }, "decay.factor.factor"),
             (Decay::Factor { factor: 0.5, per: Span::steps(0) }, "decay.factor.per"),
             (Decay::HalfLife(Span::epochs(-1)), "decay.half_life"),
-            (Decay::Toward { end: 0.0, length: per }, "decay.toward.end"),
-            (Decay::Toward { end: 0.1, length: Span::steps(101) }, "decay.toward.length"),
+            (Decay::Toward { end: Level::Rate(0.0), length: per }, "decay.toward.end"),
+            (
+                Decay::Toward { end: Level::Rate(0.1), length: Span::steps(101) },
+                "decay.toward.length",
+            ),
         ] {
             assert_eq!(refused(exponential(1.0, decay)), format!("exponential.{field}"));
         }

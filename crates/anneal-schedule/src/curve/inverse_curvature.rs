@@ -2,7 +2,7 @@
 
 use super::table::place;
 use super::{Describe, Rate, tail::Tail};
-use crate::{OutOfRange, ScheduleError, Span, scope::Scope};
+use crate::{Length, OutOfRange, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = peak · c_min / c(t), with c(t) = curvatures\[⌊t / every⌋\], held at the last one after the end of
@@ -31,9 +31,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct InverseCurvature<L = Span> {
+pub struct InverseCurvature<L: Length = Span> {
     /// The rate where the curvature is smallest.
     pub peak: f64,
     /// The curvatures, in order.

@@ -1,7 +1,7 @@
 //! Inverse square root.
 
 use super::{Describe, Rate, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = peak / √(1 + t/τ): the rate has halved after 3τ updates and keeps falling.
@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct InverseSqrt<L = Span> {
+#[serde(bound = "")]
+pub struct InverseSqrt<L: Length = Span> {
     /// The rate of the first update.
     pub peak: f64,
     /// τ: the larger, the slower the decay.

@@ -1,7 +1,7 @@
 //! Inverse-time (hyperbolic) decay.
 
 use super::{Describe, Rate, periods, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = peak / (1 + β · t/per): hyperbolic decay. With `staircase`, t/per is rounded down.
@@ -26,9 +26,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct InverseTime<L = Span> {
+pub struct InverseTime<L: Length = Span> {
     /// The rate of the first update.
     pub peak: f64,
     /// β: the growth of the divisor over each `per`.

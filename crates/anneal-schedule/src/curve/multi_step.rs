@@ -2,7 +2,7 @@
 
 use super::pieces::{Piece, Shape, cut};
 use super::{Describe, Rate, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = peak · γ^(number of milestones ≤ t).
@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct MultiStep<L = Span> {
+#[serde(bound = "")]
+pub struct MultiStep<L: Length = Span> {
     /// The rate before the first milestone.
     pub peak: f64,
     /// The positions of the drops.

@@ -1,7 +1,7 @@
 //! The Noam schedule.
 
 use super::{Describe, Rate, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// A linear rise over w updates, then inverse square-root decay:
@@ -31,8 +31,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct Noam<L = Span> {
+#[serde(bound = "")]
+pub struct Noam<L: Length = Span> {
     /// The factor of all rates.
     pub factor: f64,
     /// d: the width of the model.

@@ -2,7 +2,7 @@
 
 use super::pieces::{Piece, Shape, cut};
 use super::{Describe, Rate, half_cosine, mix, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, Level, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// Rises from `start` to `peak`, then falls to `end`, over T updates.
@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
-/// | `start` | learning rate at t = 0 | finite, above 0; default peak / 25 |
-/// | `end` | learning rate at t = T | finite, at least 0; default start / 10⁴ |
+/// | `start` | learning rate at t = 0, or share of the peak | finite, above 0; default peak / 25 |
+/// | `end` | learning rate at t = T, or share of the peak | finite, at least 0; default start / 10⁴ |
 /// | `pct_start` | share of T that rises | (0, 1), with three phases (0, ½); default 0.3 |
 /// | `anneal` | shape of each phase | cosine (default) or linear |
 /// | `three_phase` | | default false |
@@ -42,17 +42,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct OneCycle<L = Span> {
+pub struct OneCycle<L: Length = Span> {
     /// The highest rate.
     pub peak: f64,
     /// The rate of the first update; default peak / 25.
     #[serde(default)]
-    pub start: Option<f64>,
+    pub start: Option<L::Level>,
     /// The last rate; default start / 10,000.
     #[serde(default)]
-    pub end: Option<f64>,
+    pub end: Option<L::Level>,
     /// The share of the length during which the rate rises.
     #[serde(default = "default_pct_start")]
     pub pct_start: f64,
@@ -99,14 +99,14 @@ pub fn one_cycle(peak: f64) -> OneCycle {
 
 impl OneCycle {
     /// Starts at `start`.
-    pub fn start(mut self, start: f64) -> Self {
-        self.start = Some(start);
+    pub fn start(mut self, start: impl Into<Level>) -> Self {
+        self.start = Some(start.into());
         self
     }
 
     /// Ends at `end`.
-    pub fn end(mut self, end: f64) -> Self {
-        self.end = Some(end);
+    pub fn end(mut self, end: impl Into<Level>) -> Self {
+        self.end = Some(end.into());
         self
     }
 
@@ -137,7 +137,7 @@ impl OneCycle {
     /// The momentum curve of the same phases: from `max` down to `base` where the rate peaks, and back. It is
     /// an ordinary schedule, with values in (0, 1).
     pub fn momentum(self, base: f64, max: f64) -> Self {
-        Self { peak: base, start: Some(max), end: Some(max), ..self }
+        Self { peak: base, start: Some(max.into()), end: Some(max.into()), ..self }
     }
 }
 
@@ -146,7 +146,12 @@ impl Describe for OneCycle {
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<OneCycle<u64>, ScheduleError> {
         let peak = scope.positive("peak", self.peak)?;
-        let start = scope.positive("start", self.start.unwrap_or(peak / 25.0))?;
+        let level = |field, level: Option<Level>, default| match level {
+            Some(level) => scope.level(field, level, peak),
+            None => Ok(default),
+        };
+        let start = scope.positive("start", level("start", self.start, peak / 25.0)?)?;
+        let end = scope.within("end", level("end", self.end, start / 1e4)?, 0.0..=f64::MAX)?;
         let (ok, allowed) = if self.three_phase {
             (self.pct_start > 0.0 && self.pct_start < 0.5, "in (0, 0.5) with three phases")
         } else {
@@ -155,7 +160,7 @@ impl Describe for OneCycle {
         Ok(OneCycle {
             peak,
             start: Some(start),
-            end: Some(scope.within("end", self.end.unwrap_or(start / 1e4), 0.0..=f64::MAX)?),
+            end: Some(end),
             pct_start: scope.require("pct_start", self.pct_start, ok, allowed)?,
             anneal: self.anneal,
             three_phase: self.three_phase,

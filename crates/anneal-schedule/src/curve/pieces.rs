@@ -45,6 +45,17 @@ pub(crate) fn cut(parts: impl IntoIterator<Item = (u64, Shape)>, steps: u64) -> 
     pieces
 }
 
+/// Consecutive pieces without their first `skipped` updates.
+pub(crate) fn without_first(pieces: Vec<Piece>, skipped: u64) -> impl Iterator<Item = Piece> {
+    let mut left = skipped;
+    pieces.into_iter().filter_map(move |Piece { length, shape }| {
+        let skipped = left.min(length);
+        left -= skipped;
+        let shape = shape.without_first(skipped);
+        (skipped < length).then_some(Piece { length: length - skipped, shape })
+    })
+}
+
 impl Shape {
     /// From `from` at i = 0 to `to` at i = length, in a straight line.
     pub(crate) fn line(from: f64, to: f64, length: u64) -> Self {

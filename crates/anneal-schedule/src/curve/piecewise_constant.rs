@@ -1,7 +1,7 @@
 //! Piecewise constant rates.
 
 use super::{Describe, Rate, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = the value of the last boundary ≤ t; `start` before the first one.
@@ -32,9 +32,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct PiecewiseConstant<L = Span> {
+pub struct PiecewiseConstant<L: Length = Span> {
     /// The rate before the first boundary.
     pub start: f64,
     /// The positions of the changes.

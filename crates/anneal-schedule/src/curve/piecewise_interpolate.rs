@@ -2,7 +2,7 @@
 
 use super::piecewise_constant::resolve_points;
 use super::{AnnealStrategy, Describe, Rate, fraction, half_cosine, mix, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// Interpolates from `start` at t = 0 through a point (b, v) per boundary, and holds the last one:
@@ -35,9 +35,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct PiecewiseInterpolate<L = Span> {
+pub struct PiecewiseInterpolate<L: Length = Span> {
     /// The rate of the first update.
     pub start: f64,
     /// The positions of the points.

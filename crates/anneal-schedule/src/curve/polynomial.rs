@@ -2,7 +2,7 @@
 
 use super::pieces::{Piece, Shape, cut};
 use super::{Describe, Rate, fraction, mix, power, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, Level, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = end + (start − end)(1 − t/T)^p for t ≤ T, then end.
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `start` | learning rate at t = 0 | finite, at least 0; above 0 if the end is 0 |
-/// | `end` | learning rate at t = T | finite, at least 0; the rate rises if it is above `start` |
+/// | `end` | learning rate at t = T, or share of the start | finite, at least 0; the rate rises if it is above `start` |
 /// | `length` | T, a span | inside the run; default: the rest of it |
 /// | `power` | p | finite, above 0; default 1, linear |
 /// | `cycle` | | default false |
@@ -30,14 +30,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct Polynomial<L = Span> {
+pub struct Polynomial<L: Length = Span> {
     /// The rate of the first update.
     pub start: f64,
     /// The rate at `length`.
     #[serde(default)]
-    pub end: f64,
+    pub end: L::Level,
     /// The updates from `start` to `end`.
     #[serde(default)]
     pub length: L,
@@ -54,12 +54,12 @@ fn linear_power() -> f64 {
 }
 
 /// A [`Polynomial`] from `start` to `end` with exponent `power`.
-pub fn polynomial(start: f64, end: f64, power: f64) -> Polynomial {
-    Polynomial { start, end, length: Span::Rest, power, cycle: false }
+pub fn polynomial(start: f64, end: impl Into<Level>, power: f64) -> Polynomial {
+    Polynomial { start, end: end.into(), length: Span::Rest, power, cycle: false }
 }
 
 /// A straight line from `start` to `end`: a [`Polynomial`] with power 1.
-pub fn linear(start: f64, end: f64) -> Polynomial {
+pub fn linear(start: f64, end: impl Into<Level>) -> Polynomial {
     polynomial(start, end, linear_power())
 }
 
@@ -81,13 +81,14 @@ impl Describe for Polynomial {
     type Resolved = Polynomial<u64>;
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<Polynomial<u64>, ScheduleError> {
-        let start = match self.end {
-            0.0 => scope.positive("start", self.start)?,
-            _ => scope.within("start", self.start, 0.0..=f64::MAX)?,
-        };
+        let start = scope.within("start", self.start, 0.0..=f64::MAX)?;
+        let end = scope.within("end", scope.level("end", self.end, start)?, 0.0..=f64::MAX)?;
+        if end == 0.0 {
+            scope.positive("start", start)?;
+        }
         Ok(Polynomial {
             start,
-            end: scope.within("end", self.end, 0.0..=f64::MAX)?,
+            end,
             length: scope.length("length", self.length)?,
             power: scope.positive("power", self.power)?,
             cycle: self.cycle,

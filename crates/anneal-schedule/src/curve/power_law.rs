@@ -1,7 +1,7 @@
 //! Power-law decay.
 
 use super::{Describe, Rate, periods, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = peak · (1 + t/τ)^(−p); with `staircase`, t/τ is rounded down.
@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct PowerLaw<L = Span> {
+pub struct PowerLaw<L: Length = Span> {
     /// The rate of the first update.
     pub peak: f64,
     /// τ: the updates after which the rate has fallen to 2^(−p) of the peak.

@@ -3,7 +3,7 @@
 use super::pieces::{Piece, Shape, cut};
 use super::{Describe, Rate, geometric_mix, half_cosine, mix, tail::Tail};
 use crate::combine::{ScheduleExt, Warmup};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, Level, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// A long stable phase and a short decay over the last d of T updates:
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 /// | `stable` | shape of the stable phase | see [`Stable`]; default constant |
 /// | `decay` | d, a span | at most T |
 /// | `shape` | shape of the decay | see [`DecayShape`]; default linear |
-/// | `end` | learning rate at t = T | [0, peak]; default 0 |
+/// | `end` | learning rate at t = T, or share of the peak | [0, peak]; default 0 |
 /// | `length` | T, a span | inside the run; default: the rest of it |
 ///
 /// Source: Hu et al. 2024, "MiniCPM"; Hägele et al. 2024, "Scaling laws and compute-optimal
@@ -37,9 +37,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct StableDecay<L = Span> {
+pub struct StableDecay<L: Length = Span> {
     /// The rate of the first update.
     pub peak: f64,
     /// The shape of the stable phase.
@@ -52,7 +52,7 @@ pub struct StableDecay<L = Span> {
     pub shape: DecayShape,
     /// The rate at the end.
     #[serde(default)]
-    pub end: f64,
+    pub end: L::Level,
     /// T: the length of both phases.
     #[serde(default)]
     pub length: L,
@@ -62,9 +62,9 @@ pub struct StableDecay<L = Span> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[non_exhaustive]
-pub enum Stable<L = Span> {
+pub enum Stable<L: Length = Span> {
     /// s(t) = peak.
     #[default]
     Constant,
@@ -108,7 +108,7 @@ pub fn stable_decay(peak: f64, decay: Span) -> StableDecay {
         stable: Stable::Constant,
         decay,
         shape: DecayShape::Linear,
-        end: 0.0,
+        end: Level::default(),
         length: Span::Rest,
     }
 }
@@ -133,8 +133,8 @@ impl StableDecay {
     }
 
     /// Ends at `end` instead of 0.
-    pub fn end(mut self, end: f64) -> Self {
-        self.end = end;
+    pub fn end(mut self, end: impl Into<Level>) -> Self {
+        self.end = end.into();
         self
     }
 
@@ -160,7 +160,7 @@ impl Describe for StableDecay {
                 power: scope.within("stable.power.power", power, 0.0..=f64::MAX)?,
             },
         };
-        let end = scope.within("end", self.end, 0.0..=peak)?;
+        let end = scope.end(self.end, peak)?;
         match self.shape {
             DecayShape::Power(power) => {
                 scope.positive("shape.power", power)?;

@@ -2,7 +2,7 @@
 
 use super::pieces::{MAX_PIECES, Piece, Shape, cut};
 use super::{Describe, Rate, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// η(t) = peak · γ^⌊t / every⌋: the rate drops by a factor at regular intervals.
@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct StepDecay<L = Span> {
+#[serde(bound = "")]
+pub struct StepDecay<L: Length = Span> {
     /// The rate before the first drop.
     pub peak: f64,
     /// The interval between drops.

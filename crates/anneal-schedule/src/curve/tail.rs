@@ -110,7 +110,7 @@ mod tests {
     };
     use crate::curve::{Decay, Rate, constant, cosine, exponential, linear, multi_step};
     use crate::curve::{piecewise_constant, piecewise_interpolate};
-    use crate::{RunLength, ScheduleConfig, ScheduleExt, Span, maximum, minimum};
+    use crate::{Level, RunLength, ScheduleConfig, ScheduleExt, Span, maximum, minimum};
 
     fn tail(config: impl Into<ScheduleConfig>) -> Tail {
         config.into().resolve(RunLength::unbounded()).unwrap().node().tail()
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(tail(exponential(1.0, Decay::Kappa(0.1))), Geometric);
         assert_eq!(tail(exponential(1.0, Decay::Kappa(0.0))), Constant(1.0));
         assert_eq!(tail(exponential(1.0, Decay::Factor { factor: 1.0, per: TEN })), Constant(1.0));
-        let toward = Decay::Toward { end: 0.25, length: TEN };
+        let toward = Decay::Toward { end: Level::Rate(0.25), length: TEN };
         assert_eq!(tail(exponential(1.0, toward)), Constant(0.25));
         assert_eq!(tail(linear(1.0, 0.0).length(TEN)), Zero);
         assert_eq!(tail(linear(1.0, 0.1).length(TEN)), Constant(0.1));

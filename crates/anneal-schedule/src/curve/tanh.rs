@@ -1,7 +1,7 @@
 //! Hyperbolic-tangent decay.
 
 use super::{Describe, Rate, mix, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, Level, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// Stays near the peak for long, then falls along a hyperbolic tangent:
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
-/// | `end` | learning rate | [0, peak]; default 0 |
+/// | `end` | learning rate or share of the peak | [0, peak]; default 0 |
 /// | `length` | T, a span | inside the run; default: the rest of it |
 /// | `lower` | start on the tangent | finite, below `upper`; default −7 |
 /// | `upper` | end on the tangent | finite; default 3 |
@@ -35,14 +35,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct Tanh<L = Span> {
+pub struct Tanh<L: Length = Span> {
     /// The rate just above the first one.
     pub peak: f64,
     /// The rate from `length` on.
     #[serde(default)]
-    pub end: f64,
+    pub end: L::Level,
     /// T: the updates until `end`.
     #[serde(default)]
     pub length: L,
@@ -64,13 +64,13 @@ fn upper() -> f64 {
 
 /// A [`Tanh`] decay from `peak` to 0 over the rest of the run.
 pub fn tanh(peak: f64) -> Tanh {
-    Tanh { peak, end: 0.0, length: Span::Rest, lower: lower(), upper: upper() }
+    Tanh { peak, end: Level::default(), length: Span::Rest, lower: lower(), upper: upper() }
 }
 
 impl Tanh {
     /// Ends at `end` instead of 0.
-    pub fn end(mut self, end: f64) -> Self {
-        self.end = end;
+    pub fn end(mut self, end: impl Into<Level>) -> Self {
+        self.end = end.into();
         self
     }
 
@@ -103,7 +103,7 @@ impl Describe for Tanh {
         let ok = self.lower.is_finite() && self.lower < upper;
         Ok(Tanh {
             peak,
-            end: scope.within("end", self.end, 0.0..=peak)?,
+            end: scope.end(self.end, peak)?,
             length: scope.length("length", self.length)?,
             lower: scope.require("lower", self.lower, ok, &below)? + 0.0,
             upper,

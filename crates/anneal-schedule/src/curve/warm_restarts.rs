@@ -1,7 +1,7 @@
 //! Cosine annealing with warm restarts.
 
 use super::{Describe, Rate, cycle::last_of_cycle, half_cosine, mix, tail::Tail};
-use crate::{ScheduleError, Span, scope::Scope};
+use crate::{Length, Level, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// Cosine annealing in cycles (SGDR). Cycle n = 0, 1, … starts at step S_n and lasts T_n:
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 /// | field | unit | range |
 /// | --- | --- | --- |
 /// | `peak` | learning rate | finite, above 0 |
-/// | `end` | learning rate | [0, peak]; default 0; a cycle whose peak has decayed below it stays at it |
+/// | `end` | learning rate or share of the peak | [0, peak]; default 0; a cycle whose peak has decayed below it stays at it |
 /// | `cycle` | T, span of the first cycle | inside the run, at least 1 update |
 /// | `multiplier` | m, growth of the cycle length | [1, 10⁶]; default 1 |
 /// | `peak_decay` | d, factor of the peak per cycle | (0, 1]; default 1 |
@@ -37,14 +37,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
+#[serde(bound = "")]
 #[must_use]
-pub struct WarmRestarts<L = Span> {
+pub struct WarmRestarts<L: Length = Span> {
     /// The rate at the start of the first cycle.
     pub peak: f64,
     /// The rate at the end of every cycle.
     #[serde(default)]
-    pub end: f64,
+    pub end: L::Level,
     /// T: the length of the first cycle.
     pub cycle: L,
     /// m: the ratio of each cycle's length to the previous one's.
@@ -69,7 +69,7 @@ fn one() -> f64 {
 pub fn warm_restarts(peak: f64, cycle: Span) -> WarmRestarts {
     WarmRestarts {
         peak,
-        end: 0.0,
+        end: Level::default(),
         cycle,
         multiplier: one(),
         peak_decay: one(),
@@ -80,8 +80,8 @@ pub fn warm_restarts(peak: f64, cycle: Span) -> WarmRestarts {
 
 impl WarmRestarts {
     /// Ends each cycle at `end` instead of 0.
-    pub fn end(mut self, end: f64) -> Self {
-        self.end = end;
+    pub fn end(mut self, end: impl Into<Level>) -> Self {
+        self.end = end.into();
         self
     }
 
@@ -127,7 +127,7 @@ impl Describe for WarmRestarts {
         }
         Ok(WarmRestarts {
             peak,
-            end: scope.within("end", self.end, 0.0..=peak)?,
+            end: scope.end(self.end, peak)?,
             cycle,
             multiplier: scope.within("multiplier", self.multiplier, 1.0..=1e6)?,
             peak_decay: scope.factor("peak_decay", self.peak_decay)?,

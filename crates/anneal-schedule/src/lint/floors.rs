@@ -62,7 +62,7 @@ fn falls_to(node: &ScheduleConfig<u64>) -> Option<(f64, u64)> {
         ScheduleConfig::WarmRestarts(curve) => Some((curve.end, curve.cycle)),
         ScheduleConfig::Warmup(warmup) => {
             let (end, length) = falls_to(&warmup.schedule)?;
-            Some((end, length.saturating_add(if warmup.overlay { 0 } else { warmup.length })))
+            Some((end, length.saturating_add(warmup.shift())))
         }
         _ => None,
     }

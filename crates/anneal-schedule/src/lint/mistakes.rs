@@ -125,10 +125,12 @@ fn floors_that_hold_a_rate_flat() {
     // 1 − t/3,910 is below 0.2 from t = 3,128 on.
     only("linear(0.1, 0.0).floor(0.02)", Code::FlatFloor, 3_128);
     only("linear(0.1, 0.0).warmup(110).floor(0.02)", Code::FlatFloor, 110 + 3_040);
+    only("linear(0.1, 0.0).warmup(110).replace().floor(20%)", Code::FlatFloor, 3_128);
     // The first of ten cycles.
     only("warm_restarts(0.1, 391).floor(0.05)", Code::FlatFloor, 196);
     for text in [
         "cosine(0.1).end(0.02)",
+        "cosine(0.1).end(20%)",
         "exponential(0.1, half_life(1000)).floor(0.02)",
         "step_decay(0.1, 1000, 0.1).floor(1e-3)",
         "linear(0.0, 0.1).floor(0.02)",

@@ -31,7 +31,7 @@ fn good_recipes_raise_no_alarm() {
     let recipes: Vec<(&str, ScheduleConfig, RunLength, f64, Optimizer)> = vec![
         (
             "BERT",
-            linear(1e-4, 0.0).warmup(Span::steps(10_000)).into(),
+            linear(1e-4, 0.0).warmup(Span::steps(10_000)).include_start().replace().into(),
             RunLength::updates(1_000_000),
             0.01,
             adam,
@@ -70,7 +70,11 @@ fn good_recipes_raise_no_alarm() {
         ),
         (
             "EfficientNet",
-            step_decay(0.256, Span::epochs(2.4), 0.97).warmup(Span::epochs(5)).into(),
+            step_decay(0.256, Span::epochs(2.4), 0.97)
+                .warmup(Span::epochs(5))
+                .include_start()
+                .replace()
+                .into(),
             RunLength::updates_per_epoch(312).epochs(350),
             1e-5,
             momentum,
@@ -269,6 +273,33 @@ fn warm_ups_that_are_too_long() {
     assert!(found(half, RunLength::updates(RUN), Options::new()).is_empty());
     let longer = cosine(0.1).warmup(Span::steps(2_000));
     assert_eq!(code(longer), (Code::WarmupLongerThanRun, None));
+}
+
+/// The limit that a finding names works, and is the largest that does.
+#[test]
+fn limits_can_be_followed_at_once() {
+    let run = RunLength::updates(14);
+    let configs: [fn(u64) -> ScheduleConfig; 7] = [
+        |length| cosine(3e-4).warmup(Span::steps(length)).into(),
+        |length| cosine(3e-4).warmup(Span::steps(length)).include_start().into(),
+        |length| cosine(3e-4).warmup(Span::steps(length)).overlay().into(),
+        |length| cosine(3e-4).warmup(Span::steps(length)).replace().into(),
+        |length| cosine(3e-4).warmup(Span::steps(length)).delay(Span::steps(3)).into(),
+        |length| cosine(3e-4).delay(Span::steps(length)).into(),
+        |length| constant(0.1).then(Span::steps(4), cosine(0.1).warmup(Span::steps(length))).into(),
+    ];
+    for (config, most) in configs.into_iter().zip([13, 13, 14, 14, 10, 13, 9]) {
+        let finding = &found(config(100), run, Options::new())[0];
+        for text in [&finding.message, &finding.change] {
+            assert!(
+                text.contains(&format!("at most {most} updates")),
+                "{}: {finding}",
+                config(100)
+            );
+        }
+        assert!(config(most).resolve(run).is_ok(), "{}", config(most));
+        assert!(config(most + 1).resolve(run).is_err(), "{}", config(most + 1));
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::curve::{Describe, Rate};
 use crate::node::{Calls, curves};
 use crate::{ScheduleError, Span, scope::Scope};
 use serde::de::{self, VariantAccess};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use std::fmt;
 
 curves! {

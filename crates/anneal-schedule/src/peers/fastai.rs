@@ -81,7 +81,7 @@ fn read(arguments: &Arguments<'_>) -> Result<Translation, PeerError> {
         "SchedExp" => {
             arguments.require("start", start, start > 0.0, "above 0; fastai divides by it")?;
             match end > 0.0 {
-                true => exponential(start, Decay::Toward { end, length: span }).into(),
+                true => exponential(start, Decay::Toward { end: end.into(), length: span }).into(),
                 false => annealer(FastaiShape::Exp).into(),
             }
         }

@@ -59,16 +59,32 @@ pub(crate) fn calls() -> impl Iterator<Item = &'static str> {
 }
 
 /// The positional field that a value fills: of `end` and `length`, a number with a fraction or 0 is the end,
-/// and a length the other.
-pub(super) fn place<'a>(fields: &[&'a str], place: usize, value: &Value) -> Option<&'a str> {
-    let here = fields.get(place).copied();
+/// and a length the other. A percentage may be either, except where Rust's builder takes an end there.
+///
+/// # Errors
+/// What to write instead.
+pub(super) fn place<'a>(
+    call: &str,
+    fields: &[&'a str],
+    place: usize,
+    value: &Value,
+) -> Result<&'a str, String> {
+    let here = fields.get(place).copied().ok_or_else(|| takes(call))?;
     let either = fields.ends_with(&["end", "length"]) && place + 2 >= fields.len();
     match value {
-        _ if !either => here,
-        Value::Float(_) => Some("end").filter(|_| here.is_some()),
-        Value::Integer(number) if *number == 0.into() => Some("end").filter(|_| here.is_some()),
-        _ => Some("length").filter(|_| here.is_some()),
+        _ if !either || call == "linear" && here == "end" && is_percentage(value) => Ok(here),
+        Value::Float(_) => Ok("end"),
+        Value::Integer(number) if *number == 0.into() => Ok("end"),
+        Value::Text(share) if is_percentage(value) && call != "linear" => Err(format!(
+            "{share} may be the end or the length; write end = {share}, a share of the peak, or length = {share}, \
+             a share of the run"
+        )),
+        _ => Ok("length"),
     }
+}
+
+fn is_percentage(value: &Value) -> bool {
+    value.as_text().is_some_and(|text| text.ends_with('%'))
 }
 
 /// The fields of a call in the terms of the file format, or an error with what to write instead.

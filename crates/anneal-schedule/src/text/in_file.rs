@@ -1,14 +1,13 @@
 //! A text in a file, in place of any schedule: `schedule = "cosine(0.1).warmup(5%)"`.
 
 use super::{TextError, parse};
-use crate::ScheduleConfig;
-use crate::suggest;
+use crate::{Length, ScheduleConfig, suggest};
 use serde::de::{self, DeserializeSeed, EnumAccess, Error, IgnoredAny, MapAccess, VariantAccess};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::marker::PhantomData;
 
-impl<'de, L: Deserialize<'de> + Default> Deserialize<'de> for ScheduleConfig<L> {
+impl<'de, L: Length> Deserialize<'de> for ScheduleConfig<L> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ScheduleVisitor(PhantomData))
     }
@@ -16,7 +15,7 @@ impl<'de, L: Deserialize<'de> + Default> Deserialize<'de> for ScheduleConfig<L> 
 
 struct ScheduleVisitor<L>(PhantomData<L>);
 
-impl<'de, L: Deserialize<'de> + Default> de::Visitor<'de> for ScheduleVisitor<L> {
+impl<'de, L: Length> de::Visitor<'de> for ScheduleVisitor<L> {
     type Value = ScheduleConfig<L>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

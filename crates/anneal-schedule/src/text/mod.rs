@@ -28,10 +28,10 @@ pub struct TextError {
 }
 
 /// Reads what [`Display`](std::fmt::Display) writes: the builder chain, with spans as in a file (`500`,
-/// `5ep`, `10%`, `rest`).
+/// `5ep`, `10%`, `rest`). An end, a start, a base, a floor or a cap may be a share of the peak, `end(10%)`.
 ///
 /// ```text
-/// cosine(3e-4).floor(1e-6).warmup(5%)
+/// cosine(3e-4).end(10%).warmup(5%)
 /// exponential(0.1, half_life(10ep)).warmup(500).ramp(cosine)
 /// constant(0.1).then(50%, step_decay(0.01, 10ep, 0.5))
 /// product([cosine(0.1), linear(1.0, 0.5)])
@@ -42,7 +42,7 @@ pub struct TextError {
 /// A field that the first call does not take is a call of its own, `.end(1e-6)`; a true flag needs no value,
 /// `.overlay()`; fields of a choice are named, `.stable(rsqrt(timescale = 30))`. Beyond the arguments of the
 /// builder functions, these may be positional: the end and the length of a cosine or tanh, told apart by
-/// their type; the length of a linear, polynomial or one-cycle; a factor per update for an exponential, or a
+/// their type, so a percentage needs its name; the length of a linear, polynomial or one-cycle; a factor per update for an exponential, or a
 /// factor and a length; the multiplier of warm restarts. The factor of `step_decay` and `multi_step` defaults
 /// to 0.1. `wsd` is short for `warmup_stable_decay`. [`catalogue`](crate::catalogue()) lists all.
 ///
@@ -50,8 +50,8 @@ pub struct TextError {
 ///
 /// ```
 /// use anneal_schedule::prelude::*;
-/// let config: ScheduleConfig = "cosine(3e-4).floor(1e-6).warmup(5%)".parse()?;
-/// assert_eq!(config, cosine(3e-4).floor(1e-6).warmup(Span::percent(5)).into());
+/// let config: ScheduleConfig = "cosine(3e-4).end(10%).warmup(5%)".parse()?;
+/// assert_eq!(config, cosine(3e-4).end(Level::percent(10)).warmup(Span::percent(5)).into());
 /// assert_eq!(config.to_string().parse(), Ok(config));
 /// # Ok::<(), TextError>(())
 /// ```
@@ -134,7 +134,8 @@ mod tests {
             ),
             (
                 "exponential(0.1, toward(end = 0.001))",
-                exponential(0.1, Decay::Toward { end: 1e-3, length: Span::Rest }).into(),
+                exponential(0.1, Decay::Toward { end: Level::Rate(1e-3), length: Span::Rest })
+                    .into(),
             ),
             (
                 "cosine(0.0003).end(1e-6).after(continue)",
@@ -153,6 +154,30 @@ mod tests {
                     .multiplier(2.0)
                     .cycle_warmup(Span::steps(5))
                     .limit(3)
+                    .into(),
+            ),
+            (
+                "cosine(1.0).end(0.5%).warmup(5).start(10%).include_start().include_peak().replace()",
+                cosine(1.0)
+                    .end(Level::percent(0.5))
+                    .warmup(Span::steps(5))
+                    .start(Level::percent(10))
+                    .include_start()
+                    .include_peak()
+                    .replace()
+                    .into(),
+            ),
+            (
+                "cyclic(25%, 1.0, 5).floor(30%).cap(90%)",
+                cyclic(Level::percent(25), 1.0, Span::steps(5))
+                    .floor(Level::percent(30))
+                    .cap(Level::percent(90))
+                    .into(),
+            ),
+            ("linear(0.1, 10%)", linear(0.1, Level::percent(10)).into()),
+            (
+                "exponential(0.1, toward(end = 1%))",
+                exponential(0.1, Decay::Toward { end: Level::percent(1), length: Span::Rest })
                     .into(),
             ),
             (
@@ -232,7 +257,15 @@ mod tests {
             ("cosine(0.1, 1000)", "cosine(0.1).length(1000)"),
             ("cosine(0.1, 1e-5, 90ep)", "cosine(0.1).end(1e-5).length(90ep)"),
             ("cosine(0.1, 1000, 1e-5)", "cosine(0.1).end(1e-5).length(1000)"),
-            ("tanh(0.1, 50%)", "tanh(0.1).length(50%)"),
+            ("tanh(0.1, length = 50%)", "tanh(0.1).length(50%)"),
+            ("tanh(0.1, 0.0, length = 50%)", "tanh(0.1).length(50%)"),
+            ("cosine(0.1, end = 10%)", "cosine(0.1).end(10%)"),
+            ("linear(0.1, 10%)", "linear(0.1, end = 10%)"),
+            ("linear(0.1, 10%, 50%)", "linear(0.1, 10%).length(50%)"),
+            ("linear(0.1, 500)", "linear(0.1, 0.0).length(500)"),
+            ("cosine(0.1).floor( 10 % )", "cosine(0.1).floor(10%)"),
+            ("cosine(0.1).cap(1)", "cosine(0.1).cap(1.0)"),
+            ("exponential(0.1, toward(end = 1))", "exponential(0.1, toward(end = 1.0))"),
             ("linear(0.1)", "linear(0.1, 0.0)"),
             ("linear(0.1, 0, 500)", "linear(0.1, 0.0).length(500)"),
             ("polynomial(0.1, 0.0, 2, 500)", "polynomial(0.1, 0.0, 2.0).length(500)"),
@@ -262,6 +295,26 @@ mod tests {
             ("constant(0.1, 0.2)", 15, "constant takes rate"),
             ("cosine(0.1, 0.01, 5, 6)", 22, "cosine takes peak and an end, a length or both"),
             ("cosine(0.1, 5, 6)", 16, "`length` is given twice"),
+            ("cosine(0.1, 10%)", 13, "write end = 10%, a share of the peak, or length = 10%"),
+            ("tanh(0.1, 1e-4, 50%)", 17, "50% may be the end or the length"),
+            ("cosine(10%)", 1, "expected a number: a share is of the peak, so it may be an end,"),
+            ("linear(10%, 0.1)", 1, "but not the peak itself"),
+            (
+                "cosine(0.1).end(10ep)",
+                1,
+                "`10ep` is not a rate; allowed: a rate (3e-5), or a share",
+            ),
+            (
+                "cosine(0.1).floor(rest)",
+                13,
+                "`rest` is not a rate; allowed: a rate (3e-5), or a share",
+            ),
+            (
+                "cosine(0.1).warmup(5).start_at_zero()",
+                23,
+                "`start_at_zero` is called `include_start` here",
+            ),
+            ("one_cycle(0.1).div_factor(25)", 16, "or a share such as 4%"),
             ("cosine_annealing(0.1)", 1, "write cosine here"),
             ("CosineAnnealingWarmRestarts(0.1)", 1, "write warm_restarts here"),
             ("constant_with_warmup(0.1)", 1, "write constant(0.1).warmup(5%) here"),

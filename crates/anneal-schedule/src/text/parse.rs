@@ -208,9 +208,10 @@ impl Parser<'_> {
     fn fields(&mut self, call: &str, positional: &[&str]) -> Result<(Fields, usize), TextError> {
         let (mut fields, mut height): (Fields, usize) = (vec![], 0);
         for (place, argument) in self.arguments()?.into_iter().enumerate() {
-            let by_position = || forms::place(positional, place, &argument.value);
-            let Some(name) = argument.name.as_deref().or_else(by_position) else {
-                return Err(self.error(argument.start, &forms::takes(call)));
+            let name = match argument.name.as_deref() {
+                Some(name) => name,
+                None => forms::place(call, positional, place, &argument.value)
+                    .map_err(|message| self.error(argument.start, &message))?,
             };
             if field(&fields, name).is_some() {
                 return Err(self.error(argument.start, &format!("`{name}` is given twice")));

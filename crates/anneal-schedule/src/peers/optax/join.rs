@@ -1,7 +1,7 @@
 //! Consecutive schedules that may be cut short.
 
 use crate::curve::{Describe, Rate, cycle::end_in_parts};
-use crate::{Part, ScheduleConfig, ScheduleError, Span, scope::Scope};
+use crate::{Length, Part, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// Consecutive schedules as joined by optax: each starts at its own step 0 where its part starts, and is cut
@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(bound = "L: crate::Length"))]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "L: Deserialize<'de> + Default"))]
-pub struct OptaxJoin<L = Span> {
+#[serde(bound = "")]
+pub struct OptaxJoin<L: Length = Span> {
     /// The schedules, in order.
     pub parts: Vec<Part<L>>,
     /// The updates at which the parts start, set on resolution.
