@@ -68,7 +68,8 @@ fn differences(line: &Line) -> Result<Vec<String>, GroupError> {
         .no_weight_decay(Selection::one_dimensional().globs_if_present(&line.no_weight_decay))
         .resolve_parameters(&parameters, &schedule, run)?;
     let explanation = groups.explain(0);
-    let mut wrong = vec![];
+    // timm leaves the head out, and nothing else.
+    let mut wrong = explanation.notes.clone();
     for expected in &line.params {
         let has =
             |group: &&burn_anneal::groups::ExplainedGroup| group.paths.contains(&expected.name);
@@ -98,6 +99,46 @@ fn differences(line: &Line) -> Result<Vec<String>, GroupError> {
         }
     }
     Ok(wrong)
+}
+
+/// A parameter as in a Burn module of the same structure: torch's lists are lists, and its norms are norms.
+fn in_a_tree(expected: &Expected) -> Parameter {
+    let mut parameter = Parameter::new(&expected.name, expected.shape.clone());
+    let parts: Vec<&str> = expected.name.split('.').collect();
+    let is_index = |part: &usize| parts[*part].parse::<usize>().is_ok();
+    parameter.lists = (0..parts.len()).filter(is_index).collect();
+    let module = parts[..parts.len() - 1].join(".");
+    parameter.norm = ["norm", "bn", "downsample.1"].iter().any(|name| module.contains(name));
+    parameter
+}
+
+/// The tree has the layers of timm's patterns, but for a token and an embedding next to the first convolution, which timm
+/// puts into its layer.
+#[test]
+fn the_tree_gives_timms_scales() {
+    let mut compared = 0;
+    for line in golden_lines::<Line>("layer_groups.jsonl") {
+        let parameters: Vec<Parameter> = line.params.iter().map(in_a_tree).collect();
+        let run = RunLength::unbounded();
+        let schedule = constant(1.0).resolve(run).unwrap();
+        let groups = layer_decay(line.layer_decay).resolve_parameters(&parameters, &schedule, run);
+        let groups = groups.unwrap();
+        let apart = |expected: &&Expected| ["cls_token", "pos_embed"].contains(&&*expected.name);
+        for expected in line.params.iter().filter(|expected| !apart(expected)) {
+            let scale = groups.rate_of(&expected.name, 0).unwrap();
+            let close = (scale / expected.lr_scale - 1.0).abs() <= 1e-12;
+            assert!(close, "{}: {}: {scale}", line.model, expected.name);
+            compared += 1;
+        }
+        let said = match line.model.as_str() {
+            "vit_tiny_patch16_224" => "`norm` joins layer `blocks.11`",
+            "resnet18" => "`bn1` joins layer `conv1`",
+            model => panic!("{model}: what joins what?"),
+        };
+        assert_eq!(groups.explain(0).notes, [said]);
+    }
+    println!("{compared} scales as timm gives them");
+    assert!(compared > 0, "there is nothing to compare with");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use anneal_tests::{TinyModel, points, supervised, trained};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
+use burn::nn::{
+    BatchNorm, BatchNormConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
+};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
     AdamWConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams, MuonConfig,
@@ -13,7 +15,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
 use burn::train::{Interrupter, Learner, TrainOutput};
 use burn_anneal::control::SpikeGuard;
-use burn_anneal::groups::{NameError, parameters};
+use burn_anneal::groups::{Explanation, NameError, parameters};
 use burn_anneal::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -685,6 +687,98 @@ struct Stacked {
     head: Linear,
 }
 
+#[derive(Module, Debug)]
+struct Tokens {
+    token: Param<Tensor<2>>,
+    stem: Linear,
+    stem_norm: LayerNorm,
+    blocks: Vec<Linear>,
+    norm: LayerNorm,
+    head: Linear,
+}
+
+impl Tokens {
+    fn new() -> Self {
+        let linear = || LinearConfig::new(4, 4).init(&device());
+        let norm = || LayerNormConfig::new(4).init(&device());
+        Self {
+            token: Initializer::Zeros.init([1, 4], &device()),
+            stem: linear(),
+            stem_norm: norm(),
+            blocks: vec![linear(), linear()],
+            norm: norm(),
+            head: linear(),
+        }
+    }
+
+    fn explain(groups: GroupsConfig) -> Result<Explanation, BuildError> {
+        let builder = LearnerBuilder::new(Self::new(), adamw(), constant(0.1)).run(run());
+        Ok(builder.groups(groups).build_loop()?.explain())
+    }
+}
+
+#[test]
+fn a_norm_joins_the_layer_before_it_and_the_table_says_so() {
+    let explained = Tokens::explain(layer_decay(0.5)).unwrap();
+    let layers: Vec<_> = explained
+        .groups
+        .iter()
+        .map(|group| (group.name.as_str(), group.parameters, group.multiplier))
+        .collect();
+    let expected = [
+        ("token", 1, 0.0625),
+        ("stem", 4, 0.125),
+        ("blocks.0", 2, 0.25),
+        ("blocks.1", 4, 0.5),
+        ("head", 2, 1.0),
+    ];
+    assert_eq!(layers, expected);
+    let line = "note: `stem_norm` joins layer `stem`, `norm` joins layer `blocks.1`";
+    assert!(explained.to_string().lines().any(|other| other == line), "{explained}");
+}
+
+#[test]
+fn what_no_pattern_matches_is_warned_about_unless_it_is_the_head() {
+    let patterns = |more: &[(&str, &str)]| {
+        let first = [("stem", "^stem"), ("blocks", r"^blocks\.(\d+)"), ("blocks", "^norm")];
+        let patterns = first.iter().chain(more).copied();
+        layer_decay(0.5)
+            .weight_decay(0.1)
+            .no_weight_decay(Selection::one_dimensional())
+            .layers(LayerMap::from_patterns(patterns))
+    };
+    let notes = |more: &[(&str, &str)]| Tokens::explain(patterns(more)).unwrap().notes;
+    let said = |path: &str, group: &str| {
+        format!(
+            "layers: no pattern matches `{path}` (group `{group}`), so the last layer takes it, with the head's \
+             rate; add a pattern for it (a head needs one too, unless the model declares it last)"
+        )
+    };
+    assert_eq!(notes(&[]), [said("token", "top")]);
+    assert_eq!(notes(&[("head", "^head")]), [said("token", "top")]);
+    assert!(notes(&[("stem", "^token")]).is_empty());
+
+    let many = LayerMap::from_patterns([("stem", "^token"), ("head", "^head")]);
+    let many = Tokens::explain(layer_decay(0.5).layers(many)).unwrap().notes;
+    let starts =
+        "layers: no pattern matches `stem.weight` (group `top`), `stem.bias` (group `top`), ";
+    assert!(many[0].starts_with(starts), "{many:?}");
+    assert!(
+        many[0]
+            .contains("`blocks.0.weight` (group `top`) and 5 more, so the last layer takes them"),
+        "{many:?}"
+    );
+
+    let refused = Tokens::explain(patterns(&[("stem", "^token")]).strict_layers(true)).unwrap_err();
+    let BuildError::Groups(GroupError::Unmatched { paths, patterns: named }) = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(paths, ["head.weight", "head.bias"]);
+    assert_eq!(named, ["^stem", r"^blocks\.(\d+)", "^norm", "^token"]);
+    let all = [("stem", "^token"), ("head", "^head")];
+    assert!(Tokens::explain(patterns(&all).strict_layers(true)).unwrap().notes.is_empty());
+}
+
 /// The table of `docs/fine_tuning.md`.
 #[test]
 fn the_page_on_fine_tuning_shows_what_is_printed() {
@@ -780,6 +874,17 @@ fn what_does_not_fit_the_model_is_named() {
         (
             layer_decay(0.5).layers(LayerMap::from_patterns([("stem", "^stem")])),
             "layers.stem: `^stem` matches no",
+        ),
+        (
+            layer_decay(0.5)
+                .layers(LayerMap::from_patterns([("trunk", "^hidden")]))
+                .strict_layers(true),
+            "layers: no pattern matches `head.weight`, `head.bias`; the patterns are `^hidden`, and strict_layers \
+             needs one for each parameter, the head's too",
+        ),
+        (
+            layer_decay(0.5).strict_layers(true),
+            "strict_layers: true is not allowed; allowed: false without patterns in layers",
         ),
     ];
     for (groups, expected) in cases {
@@ -920,6 +1025,11 @@ fn what_does_not_fit_a_file_is_found_where_it_stands() {
             "toml:12:10: groups.top.select.regexes: `^haed` matches no trained parameter",
         ),
         ("linear(0.1", "linear(-1", "toml:2:12: schedule.polynomial.start: -1.0"),
+        (
+            "layer_decay = 0.5",
+            "strict_layers = true\nlayers = [{ name = \"trunk\", pattern = \"hidden\" }]",
+            "toml:9:10: layers: no pattern matches `head.weight`, `head.bias`; the patterns are `hidden`",
+        ),
         ("layer_decay = 0.5", "caps = { tail = 0.1 }", "toml:7:2: groups: "),
         ("ema = 0.9", "ema = 1.5", "toml:22:7: average.decay: 1.5"),
         (

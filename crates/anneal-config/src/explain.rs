@@ -124,6 +124,7 @@ impl GroupsConfig {
     fn in_words(&self) -> Vec<String> {
         let layers = [
             self.layers.as_ref().map(LayerMap::to_string),
+            self.strict_layers.then(|| "which match each parameter".to_string()),
             self.layer_decay.map(|decay| format!("layer decay {decay}")),
             self.minimum_scale.map(|scale| format!("at least {scale}")),
             self.layer_scales.as_ref().map(|scales| format!("layer scales {scales:?}")),

@@ -46,7 +46,7 @@ pub use controller::ControllerConfig;
 pub use error::ConfigError;
 pub use groups::{
     Group, GroupError, GroupsConfig, LayerMap, LayerPattern, Layers, Parameter, Selection,
-    layer_decay, momentum_schedule, update_at,
+    and_more, layer_decay, momentum_schedule, update_at,
 };
 pub use half_precision::{HalfDtype, HalfPrecision};
 pub use names::{NameError, check_names};

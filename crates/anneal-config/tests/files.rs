@@ -34,6 +34,7 @@ unfreeze_every = "1ep"
 weight_decay = { independent = "10ep", cautious = true }
 no_weight_decay = { biases = true, norms = true }
 layers = [{ name = "stem", pattern = "^stem" }, { name = "blocks", pattern = '^blocks\.(\d+)' }]
+strict_layers = true
 caps = { head = 0.01 }
 
 [[groups.group]]
@@ -95,6 +96,7 @@ fn whole() -> TrainingConfig {
             .weight_decay(WeightDecay::independent(Span::epochs(10)).cautious())
             .no_weight_decay(Selection::biases_and_norms())
             .layers(LayerMap::from_patterns([("stem", "^stem"), ("blocks", r"^blocks\.(\d+)")]))
+            .strict_layers(true)
             .cap("head", 0.01)
             .group(head.weight_decay(WeightDecay::coupled(ScheduleConfig::from(cosine(0.1)))))
             .group(Group::rest("trunk").unfreeze_at(Span::percent(10))),
@@ -414,7 +416,7 @@ rate drop   rescale below 0.9
 gradients   clipped to a norm of 1, the mean over the batches of an update, skipped if not finite, up to 5 in a row, not expected for each parameter
 precision   bf16 except for norms, rate capped before gradients overflow
 rates       controllers lower no rate below 1e-7, on a skipped update the schedule holds, signals delayed by one update
-groups      layers stem, blocks by patterns, layer decay 0.75, at least 0.1, one more layer trains every 1ep, decay independent(10ep), cautious, no decay for biases, norms
+groups      layers stem, blocks by patterns, which match each parameter, layer decay 0.75, at least 0.1, one more layer trains every 1ep, decay independent(10ep), cautious, no decay for biases, norms
             head (^head): rate step_decay(0.01, 2ep, 0.1), decay coupled(cosine(0.1))
             trunk (everything): trains from 10%
             head: rate at most 0.01

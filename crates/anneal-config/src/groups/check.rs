@@ -21,6 +21,11 @@ impl GroupsConfig {
         }
         self.no_weight_decay.check("no_weight_decay")?;
         self.layers.as_ref().map_or(Ok(()), |layers| layers.check())?;
+        if self.strict_layers && self.layers.as_ref().is_none_or(|map| map.patterns().is_empty()) {
+            let allowed = "false without patterns in layers";
+            let error = OutOfRange::new("strict_layers", true, allowed);
+            return Err(GroupError::OutOfRange(error));
+        }
         self.check_scales()?;
         self.check_starts(&run.resolve()?)?;
         check_names(self.groups.iter().map(|group| group.name.as_str()))?;

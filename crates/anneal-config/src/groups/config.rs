@@ -99,6 +99,9 @@ pub struct GroupsConfig {
     /// How layers are found: "tree", or a list of patterns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layers: Option<LayerMap>,
+    /// Whether each parameter must match a pattern of the layers, those of the head too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strict_layers: bool,
     /// The named groups. A parameter belongs to the first that selects it.
     #[serde(rename = "group", skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
@@ -120,6 +123,7 @@ impl Default for GroupsConfig {
             rate_drop: None,
             caps: BTreeMap::new(),
             layers: None,
+            strict_layers: false,
             groups: vec![],
         }
     }
@@ -249,6 +253,14 @@ impl GroupsConfig {
     /// How layers are found; by default, from the module's tree.
     pub fn layers(mut self, layers: LayerMap) -> Self {
         self.layers = Some(layers);
+        self
+    }
+
+    /// Whether each parameter must match a pattern of the layers, those of the head too; any other is an error. By
+    /// default, what no pattern matches is in the last layer, and a warning names it unless it is the head: see
+    /// [`Layers::stray`](super::Layers::stray).
+    pub fn strict_layers(mut self, strict: bool) -> Self {
+        self.strict_layers = strict;
         self
     }
 

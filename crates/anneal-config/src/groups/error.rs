@@ -31,6 +31,17 @@ pub enum GroupError {
         /// The paths that look most like it.
         nearest: Vec<String>,
     },
+    /// Each parameter must match a pattern of the layers, and some match none.
+    #[error(
+        "layers: no pattern matches {}; the patterns are `{}`, and strict_layers needs one for each parameter, \
+             the head's too", and_more(.paths.iter().map(|path| format!("`{path}`"))), .patterns.join("`, `")
+    )]
+    Unmatched {
+        /// The paths that no pattern matches.
+        paths: Vec<String>,
+        /// The patterns.
+        patterns: Vec<String>,
+    },
     /// All parameters that a group selects are in earlier groups.
     #[error(
         "groups.{group}: all parameters that it selects are in earlier groups, for example `{before}`; \
@@ -117,6 +128,22 @@ pub enum GroupError {
     },
 }
 
+/// The first five with commas between them, and how many more there are.
+///
+/// ```
+/// let names = (0..7).map(|i| i.to_string());
+/// assert_eq!(anneal_config::and_more(names), "0, 1, 2, 3, 4 and 2 more");
+/// ```
+pub fn and_more(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    match items.split_at_checked(5) {
+        Some((first, more)) if !more.is_empty() => {
+            format!("{} and {} more", first.join(", "), more.len())
+        }
+        _ => items.join(", "),
+    }
+}
+
 fn nearest_paths(nearest: &[String]) -> String {
     match nearest {
         [] => String::new(),
@@ -139,6 +166,7 @@ impl GroupError {
             Self::Value(error) => error.field().to_string(),
             Self::Empty { group, .. } => format!("groups.{group}"),
             Self::Name { error } => format!("groups.{}", error.name()),
+            Self::Unmatched { .. } => "layers".to_string(),
             Self::Ungrouped { .. } | Self::NothingTrains => "groups".to_string(),
             Self::NoParameters { .. } => "model".to_string(),
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 ///
 /// | made by | layers |
 /// | --- | --- |
-/// | [`from_tree`](Self::from_tree) | the children of the module; if a child holds a list, its children and each element of the list |
+/// | [`from_tree`](Self::from_tree) | the children of the module; if a child holds a list, its children and each element of the list; norms join the layer before |
 /// | [`from_patterns`](Self::from_patterns) | regular expressions with captured numbers, as in timm's `group_matcher` |
 /// | [`from_timm`](Self::from_timm) | timm's `group_matcher` as JSON |
 /// | [`from_fn`](Self::from_fn) | the numbers that a closure returns |
@@ -42,12 +42,38 @@ enum Rule {
 }
 
 /// The layers of a list of parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Layers {
     /// The layer of each parameter.
     pub of: Vec<usize>,
     /// The name of each layer, from the input to the head.
     pub names: Vec<String>,
+    /// The modules that are no layer of the tree, each with the layer that it joins: a final norm and the last block.
+    pub joined: Vec<(String, String)>,
+    /// The parameters, by their places in the list, that no pattern matches.
+    pub unmatched: Vec<usize>,
+}
+
+impl Layers {
+    /// The parameters that no pattern matches and that are not the head: all but those that end the list.
+    ///
+    /// timm's patterns leave the head out, and a model declares its head last.
+    ///
+    /// ```
+    /// use anneal_config::{LayerMap, Parameter};
+    /// let parameters = ["reg_token", "blocks.0.weight", "blocks.1.weight", "head.weight", "head.bias"]
+    ///     .map(|path| Parameter::new(path, [4, 4]));
+    /// let layers = LayerMap::from_patterns([("blocks", r"^blocks\.(\d+)")]).layers(&parameters)?;
+    /// assert_eq!(layers.unmatched, [0, 3, 4]);
+    /// assert_eq!(layers.stray(), [0]);
+    /// # Ok::<(), anneal_config::GroupError>(())
+    /// ```
+    pub fn stray(&self) -> &[usize] {
+        let from_the_end = self.unmatched.iter().rev().zip((0..self.of.len()).rev());
+        let head = from_the_end.take_while(|(unmatched, last)| *unmatched == last).count();
+        &self.unmatched[..self.unmatched.len() - head]
+    }
 }
 
 /// A pattern of a [`LayerMap`], as in timm.
@@ -55,7 +81,8 @@ pub struct Layers {
 /// The regular expression must match at the start of the path, in each of its alternatives. A
 /// parameter belongs to the first pattern that matches it, under the key
 /// \[number of the pattern's name, captured numbers…, suffix…\]. The distinct keys, sorted as lists
-/// of numbers, are the layers; parameters that no pattern matches are the last layer, named `top`.
+/// of numbers, are the layers; parameters that no pattern matches are the last layer, named `top`. That is the head, if
+/// the module declares it last; any other such parameter gives a warning: see [`Layers::stray`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -101,6 +128,10 @@ impl LayerMap {
     /// of the list is a layer, and so is each module next to the list. A module that wraps all others is
     /// opened too.
     ///
+    /// A norm is no layer of its own: it joins the layer before it, as in timm, where the final norm of a transformer
+    /// is in the last block. So does whatever stands between the last list and the last layer and has one dimension at
+    /// most, for example a norm of your own. An element of a list is always a layer.
+    ///
     /// Use patterns if the fields are not declared in the order in which they compute.
     pub fn from_tree() -> Self {
         Self(Rule::Tree)
@@ -133,13 +164,20 @@ impl LayerMap {
         Self(Rule::Closure(Arc::new(layer)))
     }
 
+    /// Its patterns; none if layers are found in another way.
+    pub fn patterns(&self) -> &[LayerPattern] {
+        match &self.0 {
+            Rule::Patterns(patterns) => patterns,
+            Rule::Tree | Rule::Closure(_) => &[],
+        }
+    }
+
     /// Checks its patterns.
     ///
     /// # Errors
     /// [`GroupError::Pattern`] if one is not a valid regular expression.
     pub fn check(&self) -> Result<(), GroupError> {
-        let Rule::Patterns(patterns) = &self.0 else { return Ok(()) };
-        patterns.iter().try_for_each(|pattern| {
+        self.patterns().iter().try_for_each(|pattern| {
             let field = format!("layers.{}", pattern.name);
             if let Some(number) = pattern.suffix.iter().find(|number| number.is_nan()) {
                 let field = format!("{field}.suffix");
@@ -170,6 +208,7 @@ impl LayerMap {
                 Ok(Layers {
                     of: numbers.iter().map(position).collect(),
                     names: distinct.iter().map(|number| format!("layer {number}")).collect(),
+                    ..Layers::default()
                 })
             }
         }
@@ -190,19 +229,47 @@ fn by_tree(parameters: &[Parameter]) -> Layers {
         .collect();
     let wrappers = wrappers(parameters);
     let is_layer = |path: &[&str]| path.len() > wrappers && !opened.contains(path);
-    let mut layers = Layers { of: vec![], names: vec![] };
-    let mut known = HashMap::new();
+    let (mut modules, mut known, mut of): (Vec<Child>, _, _) = (vec![], HashMap::new(), vec![]);
     for parameter in parameters {
         let path: Vec<&str> = parameter.path.split('.').collect();
         let length = (1..path.len()).find(|&length| is_layer(&path[..length]));
-        let name = path[..length.unwrap_or(path.len())].join(".");
-        let layer = *known.entry(name).or_insert_with_key(|name| {
-            layers.names.push(name.clone());
-            layers.names.len() - 1
+        let length = length.unwrap_or(path.len());
+        let module = *known.entry(path[..length].join(".")).or_insert_with_key(|name| {
+            let is_element = parameter.lists.contains(&(length - 1));
+            modules.push(Child { name: name.clone(), is_element, is_norm: true, is_small: true });
+            modules.len() - 1
         });
-        layers.of.push(layer);
+        modules[module].is_norm &= parameter.norm;
+        modules[module].is_small &= parameter.rank() <= 1;
+        of.push(module);
     }
+    let mut layers = Layers::default();
+    let mut layer_of = vec![];
+    for (number, module) in modules.iter().enumerate() {
+        let after_a_list = modules[..number].iter().any(|module| module.is_element);
+        let before_the_last = number + 1 < modules.len();
+        let is_light = module.is_norm || (module.is_small && after_a_list && before_the_last);
+        match layers.names.last() {
+            Some(layer) if is_light && !module.is_element => {
+                layers.joined.push((module.name.clone(), layer.clone()));
+            }
+            _ => layers.names.push(module.name.clone()),
+        }
+        layer_of.push(layers.names.len() - 1);
+    }
+    layers.of = of.into_iter().map(|module: usize| layer_of[module]).collect();
     layers
+}
+
+/// A module of the tree, or a parameter outside of any, that may be a layer.
+struct Child {
+    name: String,
+    /// Whether it is an element of a list.
+    is_element: bool,
+    /// Whether it has only parameters of norms.
+    is_norm: bool,
+    /// Whether it has only parameters of one dimension at most.
+    is_small: bool,
 }
 
 /// How many modules wrap all others, each with nothing else in it.
@@ -241,8 +308,13 @@ fn by_patterns(patterns: &[LayerPattern], parameters: &[Parameter]) -> Result<La
     }
     let keys =
         parameters.iter().map(|p| key(&compiled, p)).collect::<Result<Vec<_>, GroupError>>()?;
-    Ok(sorted(&keys))
+    let is_unmatched = |&parameter: &usize| keys[parameter].0 == UNMATCHED;
+    let unmatched = (0..keys.len()).filter(is_unmatched).collect();
+    Ok(Layers { unmatched, ..sorted(&keys) })
 }
+
+/// The key of what no pattern matches. A pattern's begins with a finite number.
+const UNMATCHED: [f64; 1] = [f64::INFINITY];
 
 /// A parameter's key, and the name of a layer that starts with it.
 fn key(compiled: &[Compiled<'_>], parameter: &Parameter) -> Result<(Vec<f64>, String), GroupError> {
@@ -264,7 +336,7 @@ fn key(compiled: &[Compiled<'_>], parameter: &Parameter) -> Result<(Vec<f64>, St
         }
         return Ok((key, name));
     }
-    Ok((vec![f64::INFINITY], "top".into()))
+    Ok((UNMATCHED.to_vec(), "top".into()))
 }
 
 fn sorted(keys: &[(Vec<f64>, String)]) -> Layers {
@@ -287,7 +359,7 @@ fn sorted(keys: &[(Vec<f64>, String)]) -> Layers {
         layers.push((key, names.len() - 1));
     }
     let layer = |key: &[f64]| layers[layers.partition_point(|(other, _)| *other < key)].1;
-    Layers { of: keys.iter().map(|(key, _)| layer(key)).collect(), names }
+    Layers { of: keys.iter().map(|(key, _)| layer(key)).collect(), names, ..Layers::default() }
 }
 
 impl fmt::Debug for Rule {
@@ -468,6 +540,73 @@ mod tests {
             ]
         );
         assert_eq!(layers.of, [0, 1, 2, 3, 4, 4, 5]);
+    }
+
+    #[test]
+    fn norms_of_the_tree_join_the_layer_before_them() {
+        let of = |path: &str, lists: &[usize], norm: bool, shape: &[usize]| Parameter {
+            norm,
+            lists: lists.to_vec(),
+            ..Parameter::new(path, shape)
+        };
+        let paths = [
+            // There is nothing before it.
+            of("input.gamma", &[], true, &[3]),
+            of("stem.weight", &[], false, &[3, 3]),
+            of("norm_pre.Batch.gamma", &[], true, &[3]),
+            // Before a list, only norms join.
+            of("scale", &[], false, &[3]),
+            of("blocks.0.weight", &[1], false, &[3, 3]),
+            // Of a block of which only the norm trains.
+            of("blocks.1.norm.gamma", &[1], true, &[3]),
+            of("blocks.1.norm.beta", &[1], true, &[3]),
+            of("norm.gamma", &[], true, &[3]),
+            of("own_norm.scale", &[], false, &[3]),
+            of("pooler.weight", &[], false, &[3, 3]),
+            of("pooler.bias", &[], false, &[3]),
+            // A head with a single output.
+            of("head", &[], false, &[3]),
+        ];
+        let layers = LayerMap::from_tree().layers(&paths).unwrap();
+        assert_eq!(
+            layers.names,
+            ["input", "stem", "scale", "blocks.0", "blocks.1", "pooler", "head"]
+        );
+        assert_eq!(layers.of, [0, 1, 1, 2, 3, 4, 4, 4, 4, 5, 5, 6]);
+        let joined = [("norm_pre", "stem"), ("norm", "blocks.1"), ("own_norm", "blocks.1")];
+        assert_eq!(layers.joined, joined.map(|(a, b)| (a.to_string(), b.to_string())));
+        // Without a head, the norm is the last.
+        let layers = LayerMap::from_tree().layers(&paths[4..8]).unwrap();
+        assert_eq!(
+            (&layers.names[..], layers.of[3]),
+            (&["blocks.0", "blocks.1"].map(String::from)[..], 1)
+        );
+    }
+
+    #[test]
+    fn what_no_pattern_matches_is_the_head_if_it_ends_the_model() {
+        let stray = |patterns: &[(&str, &str)], paths: &[&str]| {
+            let map = LayerMap::from_patterns(patterns.iter().copied());
+            let layers = map.layers(&parameters(paths)).unwrap();
+            assert!(layers.unmatched.iter().all(|&i| layers.of[i] == layers.names.len() - 1));
+            layers.stray().iter().map(|&i| paths[i].to_string()).collect::<Vec<_>>()
+        };
+        let vit = [("stem", "^cls|pos"), ("blocks", r"^blocks\.(\d+)"), ("blocks", "^norm")];
+        let paths = ["cls", "pos", "blocks.0.w", "norm.w", "fc_norm.w", "head.w", "head_dist.w"];
+        assert!(stray(&vit, &paths).is_empty());
+        let with_token = ["cls", "reg", "pos", "blocks.0.w", "blocks.0.b", "norm.w", "head.w"];
+        assert_eq!(stray(&vit, &with_token), ["reg"]);
+        // If the head has a pattern, even the only one without.
+        let all = [vit[0], vit[1], vit[2], ("head", "^head")];
+        assert_eq!(stray(&all, &with_token), ["reg"]);
+        assert_eq!(
+            stray(&all, &["pos", "blocks.0.w", "adapter.w", "norm.w", "head.w"]),
+            ["adapter.w"]
+        );
+        // A head that is declared first needs a pattern.
+        let head_first = ["head.w", "head.b", "pos", "blocks.0.w", "norm.w"];
+        assert_eq!(stray(&vit, &head_first), ["head.w", "head.b"]);
+        assert!(stray(&all, &head_first).is_empty());
     }
 
     #[test]

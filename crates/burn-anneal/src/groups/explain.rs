@@ -23,7 +23,8 @@ pub struct Explanation {
     pub untrained: usize,
     /// Where and how the run resumed; `None` for a new run.
     pub resumed: Option<String>,
-    /// Settings without effect, for example a decay that half precision rounds away.
+    /// What to know: modules that are no layer of the tree, parameters that no pattern of a layer matches, and settings
+    /// without effect, for example a decay that half precision rounds away.
     pub notes: Vec<String>,
     /// The state of controllers; `None` without controllers.
     pub control: Option<ControlSummary>,
@@ -144,7 +145,7 @@ impl Explanation {
             schedule: table.base.to_string(),
             untrained: table.untrained,
             resumed: None,
-            notes: table.notes.clone(),
+            notes: table.joined.iter().chain(&table.notes).cloned().collect(),
             control: None,
             groups: table.groups.iter().map(|group| explained(table, group, step)).collect(),
         }

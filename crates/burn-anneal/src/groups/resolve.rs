@@ -2,7 +2,7 @@
 
 use super::resolved::{Rate, ResolvedGroup, Table, groups_named};
 use super::{Group, GroupError, GroupsConfig, LayerMap, Layers, Parameter};
-use anneal_config::{check_names, momentum_schedule, update_at};
+use anneal_config::{and_more, check_names, momentum_schedule, update_at};
 use anneal_schedule::{RateDrop, Run, RunLength, Schedule, ScheduleExt, Shrinkage, WeightDecay};
 use std::collections::{HashMap, HashSet};
 
@@ -40,10 +40,11 @@ pub(crate) fn resolve(
         return Err(GroupError::NothingTrains);
     }
     Ok(Table {
+        notes: resolution.stray(&groups, &of_path).into_iter().collect(),
+        joined: resolution.joined(),
         groups,
         of_path,
         of_flag: HashMap::new(),
-        notes: vec![],
         base: schedule.clone(),
         config: config.clone(),
         run,
@@ -59,6 +60,13 @@ fn layers(config: &GroupsConfig, trained: &[Parameter]) -> Result<Option<Layers>
         return Ok(None);
     }
     let layers = config.layers.clone().unwrap_or_else(LayerMap::from_tree).layers(trained)?;
+    if config.strict_layers && !layers.unmatched.is_empty() {
+        let patterns = config.layers.iter().flat_map(LayerMap::patterns);
+        return Err(GroupError::Unmatched {
+            paths: layers.unmatched.iter().map(|&i| trained[i].path.clone()).collect(),
+            patterns: patterns.map(|pattern| pattern.pattern.clone()).collect(),
+        });
+    }
     if let [only] = &layers.names[..] {
         log::warn!(
             "groups: all parameters are in one layer, `{only}`, so settings of layers have no \
@@ -164,6 +172,30 @@ impl Resolution<'_> {
             self.set_decay(group, *key)?;
         }
         Ok((groups, of_path))
+    }
+
+    /// The warning about parameters that no pattern of a layer matches, with their groups.
+    fn stray(&self, groups: &[ResolvedGroup], of_path: &HashMap<String, usize>) -> Option<String> {
+        let stray = self.layers.as_ref().map_or(&[][..], |layers| layers.stray());
+        let named = stray.iter().map(|&parameter| {
+            let path = &self.parameters[parameter].path;
+            format!("`{path}` (group `{}`)", groups[of_path[path]].name)
+        });
+        let them = if stray.len() == 1 { "it" } else { "them" };
+        (!stray.is_empty()).then(|| {
+            format!(
+                "layers: no pattern matches {}, so the last layer takes {them}, with the head's rate; add a \
+                 pattern for {them} (a head needs one too, unless the model declares it last)",
+                and_more(named)
+            )
+        })
+    }
+
+    /// Says which modules are no layer of the tree.
+    fn joined(&self) -> Option<String> {
+        let joined = &self.layers.as_ref()?.joined;
+        let said = joined.iter().map(|(module, layer)| format!("`{module}` joins layer `{layer}`"));
+        (!joined.is_empty()).then(|| and_more(said))
     }
 
     fn key(&self, parameter: usize) -> Key {

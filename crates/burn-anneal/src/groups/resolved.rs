@@ -37,8 +37,10 @@ pub(crate) struct Table {
     /// The weight-decay setting, if any, for which the optimizer must not have its own decay.
     pub said_of_decay: Option<String>,
     pub freeze_statistics: bool,
-    /// Settings without effect.
+    /// Settings without effect, and parameters that no pattern of a layer matches.
     pub notes: Vec<String>,
+    /// The modules that are no layer of the tree.
+    pub joined: Option<String>,
     /// Parameters that the model itself does not train, for example running statistics.
     pub untrained: usize,
 }
@@ -187,7 +189,7 @@ pub(crate) fn resolve_for<M: Module>(
     let mut table = resolve(config, &parameters(model), schedule, run)?;
     table.of_flag = batch_norm_flags(model, &table.of_path);
     if !masters {
-        table.notes = lost_decays(model, &table);
+        table.notes.extend(lost_decays(model, &table));
     }
     if let Some(said) = &table.said_of_decay
         && table.groups.iter().all(|group| group.shrinkage.is_none())
