@@ -18,11 +18,14 @@
 //! # Ok::<(), anneal_schedule::FileError>(())
 //! ```
 //!
+//! [`peers`] translates configurations of other libraries into one.
+//!
 //! `burn-anneal` trains with it: `LearnerBuilder::new(model, optimizer, TrainingConfig::load("train.toml")?)`. The program
 //! `anneal` checks and explains it.
 //!
 //! | feature | default | provides |
 //! | --- | --- | --- |
+//! | `peers` | yes | [`peers`] |
 //! | `schema` | no | [`json_schema`] and [`groups_json_schema`]: the formats of the files as JSON Schemas |
 
 mod average;
@@ -35,6 +38,8 @@ mod groups;
 mod guarantees;
 mod half_precision;
 mod names;
+#[cfg(feature = "peers")]
+pub mod peers;
 #[cfg(feature = "schema")]
 mod schema;
 mod text_or_table;

@@ -228,12 +228,13 @@ mod tests {
         }
     }
 
-    type Shape = fn(usize, usize) -> usize;
+    type Ramp = fn(RunLength) -> RunLength;
+    type Rounds = fn(usize, usize) -> usize;
 
     /// The run without its ramp has 4 rounds an update.
     #[test]
     fn every_position_is_that_of_a_loop_over_the_samples() {
-        let cases: [(fn(RunLength) -> RunLength, Shape); 8] = [
+        let cases: [(Ramp, Rounds); 8] = [
             (|run| run, |_, _| 4),
             (
                 |run| run.gradient_accumulation_ramp(1, 6),

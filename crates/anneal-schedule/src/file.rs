@@ -334,6 +334,38 @@ mod tests {
     }
 
     #[test]
+    fn a_level_is_a_number_or_a_share() {
+        let with_end = |end| format!("[schedule.cosine]\npeak = 0.1\nend = {end}\n");
+        for (end, level) in [
+            ("1e-3", Level::Rate(1e-3)),
+            ("0", Level::Rate(0.0)),
+            ("\"10%\"", Level::percent(10)),
+            ("'1 %'", Level::percent(1)),
+            ("\"1e-3\"", Level::Rate(1e-3)),
+        ] {
+            let read = ScheduleConfig::from_toml(&with_end(end)).unwrap();
+            assert_eq!(read, cosine(0.1).end(level).into(), "{end}");
+        }
+        for (text, words) in [
+            (
+                with_end("\"ten\""),
+                "toml:3:7: `ten` is not a rate; allowed: a rate (3e-5), or a share",
+            ),
+            (
+                with_end("true"),
+                "toml:3:7: invalid type: boolean `true`, expected a rate (3e-5), or",
+            ),
+            (
+                "[schedule.cosine]\npeak = \"10%\"\n".into(),
+                "toml:2:8: invalid type: string \"10%\"",
+            ),
+            ("[schedule.constant]\nrate = \"10%\"\n".into(), "but not the peak itself"),
+        ] {
+            assert!(message(&text).contains(words), "{}", message(&text));
+        }
+    }
+
+    #[test]
     fn json_refuses_what_it_cannot_hold() {
         let nan: ScheduleConfig = constant(f64::NAN).into();
         assert!(nan.to_json().unwrap_err().to_string().contains("NaN"));

@@ -52,6 +52,7 @@ pub(crate) enum Mark {
 
 /// A ramp in rounds per update.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a Run, which has them, is Copy")]
 pub(crate) enum Stages {
     Line { from: u64, to: u64, multiple: u64, over: Mark },
     Steps { first: u64, steps: [(Mark, u64); MAX_STEPS], count: usize },
@@ -127,7 +128,7 @@ impl Measures {
         at_least_1(field, number)?;
         match (counts, self.unit) {
             (Counts::Batches, _) => Ok(number),
-            (Counts::Samples, Some(unit)) if number % unit == 0 => Ok(number / unit),
+            (Counts::Samples, Some(unit)) if number.is_multiple_of(unit) => Ok(number / unit),
             (Counts::Samples, Some(unit)) => {
                 let allowed =
                     format!("multiples of {unit}, the samples of one batch on each device");

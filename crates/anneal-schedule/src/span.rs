@@ -158,7 +158,7 @@ impl ParseSpanError {
             "ba" | "step" | "steps" | "updates" | "it" | "iters" => "updates have no unit",
             "dur" => "a share of the run is a percentage: 0.1dur is \"10%\"",
             "epoch" | "epochs" | "e" => "epochs are written \"5ep\"",
-            "percent" | "pct" => "percent are written \"10%\"",
+            "percent" | "pct" => "percentages are written \"10%\"",
             "samples" | "sample" | "images" => "samples are written \"2Msp\" or \"2Mimg\"",
             "tokens" | "token" => "tokens are written \"260Btok\"",
             "sec" | "s" | "min" | "h" => "time is not known before the run",

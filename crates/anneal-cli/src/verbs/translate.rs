@@ -1,47 +1,59 @@
-//! `anneal translate`: converts another library's scheduler to a schedule file.
+//! `anneal translate`: converts another library's scheduler or configuration to a file.
 
+use crate::count::count;
 use crate::error::{Error, note};
 use crate::stdin;
-use anneal_config::{ControllerConfig, TrainingConfig};
-use anneal_control::peers::{self, PeerError, Translation};
-use anneal_control::{Describe, Scoped, Signal};
-use anneal_schedule::{FileError, RunLength, ScheduleConfig, ScheduleError, ScheduleExt};
+use anneal_config::TrainingConfig;
+use anneal_config::peers::{self, Options, TranslatedConfig, TranslationError, Unit};
+use anneal_control::Signal;
+use anneal_control::peers::{Translation, schedulers};
+use anneal_schedule::FileError;
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
-use std::fmt;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Print another library's scheduler as a schedule file
+/// Print another library's scheduler or configuration as a file
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  anneal translate --from torch --name StepLR --base-lr 0.1 '{\"step_size\": 30}' > step.toml
-  anneal translate --from torch '{\"name\": \"StepLR\", \"args\": {\"step_size\": 30}, \"base_lr\": 0.1}'
-  anneal translate --from torch --base-lr 0.1 --name StepLR @step.json
+  anneal translate --from torch --base-lr 0.1 --unit ep 'StepLR(optimizer, step_size=30)'
+  anneal translate --from torch --name StepLR --base-lr 0.1 --unit ep @step.json > step.toml
+  anneal translate --from hf-args training_args.json --steps-per-epoch 391
+  anneal translate --from timm-args -- --sched cosine --lr 1e-3 --epochs 300
+  anneal translate --from deepspeed ds_config.json
+  anneal translate --from composer config.yaml
   anneal translate --list
 
-Arguments have the peer's names and defaults. Lengths are in updates; patience and cooldown count
-values of the metric. A scheduler that also changes the momentum becomes two schedules: the rate's is
-printed, or with --momentum the momentum's. One that needs a metric, such as ReduceLROnPlateau,
-becomes a schedule and a controller: both are printed.")]
+Names and defaults are the peer's. A bare length counts what --unit says, and updates without it;
+patience and cooldown count values of the metric. What a configuration says beside the training, and
+what has no counterpart, is printed on stderr. A scheduler that also changes the momentum becomes two
+schedules: the rate's is printed, or with --momentum the momentum's. One that needs a metric, such as
+ReduceLROnPlateau, becomes a schedule and a controller: both are printed.")]
 pub struct Translate {
-    /// The scheduler's library; see --list
+    /// The library of a scheduler, or the kind of a configuration; see --list
     #[arg(long, value_name = "PEER", required_unless_present = "list")]
     from: Option<String>,
     /// The scheduler's name, unless ARGS contains it
     #[arg(long)]
     name: Option<String>,
-    /// The rate of the peer's optimizer, unless ARGS contains it; not needed for optax, keras and fastai
+    /// The rate of the peer's optimizer, unless ARGS contains it or the scheduler states its own
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     base_lr: Option<f64>,
-    /// The scheduler's arguments as a JSON object, or {"name": …, "args": {…}, "base_lr": …}; @FILE, a .json
-    /// file name, or - for stdin reads them from there
+    /// What a bare length of the peer's scheduler counts
+    #[arg(long, value_enum)]
+    unit: Option<UnitArg>,
+    /// Updates in each epoch, for lengths in epochs
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    steps_per_epoch: Option<u64>,
+    /// The name of a group of parameters, and a regular expression for the beginning of their paths; once for each
+    /// group, in the peer's order
+    #[arg(long = "group", value_name = "NAME=PATTERN", value_parser = group)]
+    groups: Vec<(String, String)>,
+    /// The scheduler's call or arguments, or the configuration, as text, JSON or YAML; a file, @FILE, or - for stdin
+    /// reads them from there; a command line follows --
     #[arg(value_name = "ARGS", required_unless_present = "list")]
-    arguments: Option<String>,
+    arguments: Vec<String>,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Print the momentum's schedule instead of the rate's
@@ -51,177 +63,142 @@ pub struct Translate {
     /// "valid Loss", or "valid Accuracy" if higher is better]
     #[arg(long)]
     signal: Option<Signal>,
-    /// List the peers and their schedulers, and exit
+    /// List the peers with their schedulers and the kinds of configurations, and exit
     #[arg(long, exclusive = true)]
     list: bool,
 }
 
-/// The output format of the schedule
+/// The output format
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Format {
     #[default]
     Toml,
     Json,
-    /// The builder chain
+    /// The builder chain; of a whole training, its description in words
     Text,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum UnitArg {
+    /// Epochs
+    #[value(alias = "epochs")]
+    Ep,
+    /// Updates of the optimizer
+    #[value(alias = "updates")]
+    Steps,
+}
+
+impl From<UnitArg> for Unit {
+    fn from(unit: UnitArg) -> Self {
+        match unit {
+            UnitArg::Ep => Self::Epochs,
+            UnitArg::Steps => Self::Updates,
+        }
+    }
+}
+
+fn group(text: &str) -> Result<(String, String), String> {
+    let parts =
+        text.split_once('=').filter(|(name, pattern)| !name.is_empty() && !pattern.is_empty());
+    let (name, pattern) =
+        parts.ok_or_else(|| format!("`{text}` is not NAME=PATTERN, such as head=^head"))?;
+    Ok((name.to_string(), pattern.to_string()))
 }
 
 impl Translate {
     pub fn run(&self, out: &mut impl Write) -> Result<ExitCode, Error> {
-        let (Some(peer), Some(arguments)) = (&self.from, &self.arguments) else {
+        let Some(from) = self.from.as_ref().filter(|_| !self.list) else {
             for peer in peers::names() {
-                writeln!(out, "{peer}: {}", peers::schedulers(peer).map_err(wrong)?.join(", "))?;
+                match schedulers(peer) {
+                    Ok(schedulers) => writeln!(out, "{peer}: {}", schedulers.join(", "))?,
+                    Err(_) => writeln!(out, "{peer}: {}", peers::description(peer))?,
+                }
             }
             return Ok(ExitCode::SUCCESS);
         };
-        let given = Given::read(arguments, self.name.as_deref())?;
-        if let Some(other) = given.peer.as_ref().filter(|&other| other != peer) {
-            return Err(Error::Usage(format!("--from says {peer}, and ARGS says {other}")));
-        }
-        let base_lr = self.base_lr(peer, &given)?;
-        let (name, arguments) = (given.name, given.arguments);
-        let translation = peers::translate(peer, &name, &arguments, base_lr).map_err(wrong)?;
-        let translation = self.listening(&name, translation)?;
-        let text = match translation.controller {
-            Some(_) if !self.momentum => self.controlled(&translation)?,
-            _ => self.schedule(&name, &self.chosen(&name, translation)?)?,
+        let (place, text) = text_of(&self.arguments)?;
+        let options = Options {
+            unit: self.unit.map(Unit::from),
+            updates_per_epoch: self.steps_per_epoch,
+            base_lr: self.base_lr,
+            name: self.name.clone(),
+            groups: self.groups.clone(),
+            signal: self.signal.clone(),
         };
-        writeln!(out, "{}", text.trim_end())?;
+        let translated =
+            peers::translate(from, &text, &options).map_err(|error| wrong(&place, &error))?;
+        let printed = self.printed(&translated)?;
+        self.say(&translated);
+        writeln!(out, "{}", printed.trim_end())?;
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The rate that the scheduler scales; arbitrary if it does not scale one.
-    fn base_lr(&self, peer: &str, given: &Given) -> Result<f64, Error> {
-        match (self.base_lr, given.base_lr) {
-            (Some(base_lr), None) | (None, Some(base_lr)) => Ok(base_lr),
-            (None, None) if peers::scales_base_rate(peer).map_err(wrong)? => Err(Error::Usage(
-                format!("{peer} scales the rate of its optimizer: give it with --base-lr RATE"),
-            )),
-            (None, None) => Ok(1.0),
-            (Some(_), Some(_)) => Err(Error::Usage(
-                "the base rate is given twice, by --base-lr and in ARGS; give one of them".into(),
-            )),
+    fn printed(&self, translated: &TranslatedConfig) -> Result<String, Error> {
+        let training = &translated.training;
+        if self.momentum {
+            let momentum = translated.momentum.as_ref();
+            let momentum = momentum.ok_or_else(|| {
+                let name = self.name.as_deref().or(self.from.as_deref()).unwrap_or_default();
+                Error::Usage(format!("{name} does not change the momentum"))
+            })?;
+            return match self.format {
+                Format::Toml => momentum.to_toml().map_err(unwritable),
+                Format::Json => momentum.to_json().map_err(unwritable),
+                Format::Text => Ok(momentum.to_string()),
+            };
         }
-    }
-
-    fn schedule(&self, name: &str, config: &ScheduleConfig) -> Result<String, Error> {
-        check(name, config)?;
         match self.format {
-            Format::Toml => config.to_toml().map_err(unwritable),
-            Format::Json => config.to_json().map_err(unwritable),
-            Format::Text => Ok(config.to_string()),
+            Format::Toml => training.to_toml().map_err(unwritable),
+            Format::Json => training.to_json().map_err(unwritable),
+            Format::Text => Ok(text(training)),
         }
     }
 
-    /// The schedule and its controller: a training.
-    fn controlled(&self, translation: &Translation) -> Result<String, Error> {
-        let training = || {
-            let mut training = TrainingConfig::new(translation.rate.clone());
-            let scoped = translation.controller.clone();
-            training.controllers.extend(scoped.map(
-                |Scoped { rule, group, after, until, at_end }| {
-                    let mut controller = ControllerConfig::new(rule.kind(), rule);
-                    (controller.group, controller.after) = (group, after);
-                    (controller.until, controller.at_end) = (until, at_end);
-                    controller
-                },
-            ));
-            training
-        };
-        match self.format {
-            Format::Toml => training().to_toml().map_err(unwritable),
-            Format::Json => training().to_json().map_err(unwritable),
-            Format::Text => Ok(translation.to_string()),
+    /// Says what the translation does not contain.
+    fn say(&self, translated: &TranslatedConfig) {
+        translated.notes.iter().for_each(|line| note(line));
+        if translated.momentum.is_some() && !self.momentum {
+            note("print the momentum's schedule with --momentum");
         }
-    }
-
-    /// Uses the requested signal.
-    fn listening(&self, name: &str, translation: Translation) -> Result<Translation, Error> {
-        let translation = match &self.signal {
-            Some(_) if translation.controller.is_none() => {
-                return Err(Error::Usage(format!("{name} does not use a metric; omit --signal")));
-            }
-            Some(signal) => translation.signal(signal.clone()),
-            None => translation,
-        };
-        let wrong = |error: &dyn fmt::Display| Error::Schedule(format!("{name}: {error}"));
-        if let Some(controller) = &translation.controller {
-            let run = RunLength::unbounded().resolve().map_err(|error| wrong(&error))?;
-            controller.build(&run).map_err(|error| wrong(&error))?;
+        for one in &translated.untranslated {
+            note(&format!("not translated: {}: {}", one.setting, one.reason));
         }
-        Ok(translation)
-    }
-
-    /// The requested schedule.
-    fn chosen(&self, name: &str, translation: Translation) -> Result<ScheduleConfig, Error> {
-        match (self.momentum, translation.momentum) {
-            (true, Some(momentum)) => Ok(momentum),
-            (true, None) => Err(Error::Usage(format!("{name} does not change the momentum"))),
-            (false, Some(_)) => {
-                note(&format!("{name} changes the momentum too; print it with --momentum"));
-                Ok(translation.rate)
-            }
-            (false, None) => Ok(translation.rate),
+        if !translated.unrelated.is_empty() {
+            note(&format!("not about training: {}", translated.unrelated.join(", ")));
         }
     }
 }
 
-/// The content of ARGS.
-struct Given {
-    name: String,
-    arguments: Value,
-    base_lr: Option<f64>,
-    peer: Option<String>,
-}
-
-/// A scheduler that is named in ARGS.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Named {
-    name: String,
-    #[serde(default = "no_arguments")]
-    args: Value,
-    base_lr: Option<f64>,
-    peer: Option<String>,
-}
-
-fn no_arguments() -> Value {
-    Value::Object(Map::new())
-}
-
-impl Given {
-    fn read(argument: &str, name: Option<&str>) -> Result<Self, Error> {
-        let (place, text) = text_of(argument)?;
-        let Unique(value) = serde_json::from_str(&text).map_err(|error| {
-            Error::Usage(format!(
-                "{place}: not a JSON object: {error}; allowed: {{\"step_size\": 30}}"
-            ))
-        })?;
-        let names_itself = value.get("name").is_some();
-        match name {
-            Some(name) if !names_itself => {
-                let (name, none) = (name.to_string(), None);
-                Ok(Self { name, arguments: value, base_lr: none, peer: None })
-            }
-            None if names_itself => {
-                let Named { name, args: arguments, base_lr, peer } = serde_json::from_value(value)
-                    .map_err(|error| Error::Usage(format!("{place}: {error}")))?;
-                Ok(Self { name, arguments, base_lr, peer })
-            }
-            None => Err(Error::Usage(
-                "which scheduler? give --name NAME, or {\"name\": …, \"args\": {…}}".into(),
-            )),
-            Some(_) => Err(Error::Usage(format!(
-                "the scheduler is named twice, by --name and in {place}; give one of them"
-            ))),
-        }
+/// The builder chain of a schedule and its controller; of a whole training, its description.
+fn text(training: &TrainingConfig) -> String {
+    let rate = training.schedule.clone();
+    let (alone, one) = (TrainingConfig::new(rate.clone()), training.controllers.first());
+    let controller = one.map(|controller| controller.scoped());
+    let mut with_one = alone;
+    with_one.controllers = training.controllers.iter().take(1).cloned().collect();
+    let is_whole = match (with_one.to_json(), training.to_json()) {
+        (Ok(one), Ok(whole)) => one != whole,
+        _ => true,
+    };
+    match is_whole {
+        true => training.to_string(),
+        false => Translation { rate, momentum: None, controller }.to_string(),
     }
 }
 
-/// The source of the arguments and their text: `@FILE`, a name in .json, `-` for stdin, or the text itself.
-fn text_of(argument: &str) -> Result<(String, String), Error> {
-    let is_json_file = || Path::new(argument).extension().is_some_and(|ending| ending == "json");
-    let file = argument.strip_prefix('@').or_else(|| is_json_file().then_some(argument));
+/// The source of the arguments and their text: `@FILE`, a file, `-` for stdin, or the text itself.
+fn text_of(arguments: &[String]) -> Result<(String, String), Error> {
+    let [argument] = arguments else {
+        return Ok((
+            "ARGS".into(),
+            arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+        ));
+    };
+    let path = Path::new(argument);
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let is_file = || matches!(ending, Some("json" | "yaml" | "yml")) || path.is_file();
+    let is_text = argument.starts_with(['{', '[', '-']) || argument.contains('(');
+    let file = argument.strip_prefix('@').or_else(|| (!is_text && is_file()).then_some(argument));
     match file {
         _ if argument == "-" => Ok(("stdin".into(), stdin::read()?)),
         Some(file) => match std::fs::read_to_string(file) {
@@ -232,86 +209,22 @@ fn text_of(argument: &str) -> Result<(String, String), Error> {
     }
 }
 
-/// JSON without duplicate keys; [`Value`] alone silently keeps the last one.
-struct Unique(Value);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueVisitor).map(Self)
+/// A word of a command line as a shell would take it.
+fn quoted(word: &str) -> String {
+    match word.contains(|c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '\\')) {
+        true => format!("'{}'", word.replace('\'', r"'\''")),
+        false => word.to_string(),
     }
 }
 
-struct UniqueVisitor;
-
-impl<'de> Visitor<'de> for UniqueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, truth: bool) -> Result<Value, E> {
-        Ok(truth.into())
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut values = vec![];
-        while let Some(Unique(value)) = items.next_element()? {
-            values.push(value);
-        }
-        Ok(values.into())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut values = Map::new();
-        while let Some((key, Unique(value))) = entries.next_entry::<String, Unique>()? {
-            if values.contains_key(&key) {
-                return Err(A::Error::custom(format!("`{key}` is given twice")));
-            }
-            values.insert(key, value);
-        }
-        Ok(values.into())
-    }
-}
-
-/// An unusable schedule is not printed.
-fn check(name: &str, config: &ScheduleConfig) -> Result<(), Error> {
-    match config.clone().resolve(RunLength::unbounded()) {
-        // It may be valid in a run of known length.
-        Ok(_) | Err(ScheduleError::NeedsRunLength { .. } | ScheduleError::NeedsEpochs { .. }) => {
-            Ok(())
-        }
-        Err(error) => Err(Error::Schedule(format!("{name}: {error}"))),
-    }
-}
-
-fn wrong(error: PeerError) -> Error {
-    match error {
-        PeerError::UnknownPeer { .. } | PeerError::UnknownScheduler { .. } => {
-            Error::Usage(error.to_string())
-        }
-        _ => Error::Schedule(error.to_string()),
-    }
+fn wrong(place: &str, error: &TranslationError) -> Error {
+    let message = match error {
+        TranslationError::Syntax { .. }
+        | TranslationError::Empty { .. }
+        | TranslationError::OtherKind { .. } => format!("{place}: {error}"),
+        error => error.to_string(),
+    };
+    if error.is_usage() { Error::Usage(message) } else { Error::Schedule(message) }
 }
 
 fn unwritable(error: FileError) -> Error {

@@ -13,6 +13,11 @@ fn files(folder: &Path) {
     let training = recipes.join("../trainings/finetune_vit.toml");
     fs::copy(training, folder.join("train.toml")).unwrap();
     fs::write(folder.join("step.json"), r#"{"step_size": 30}"#).unwrap();
+    fs::write(folder.join("training_args.json"), r#"{"learning_rate": 2e-5}"#).unwrap();
+    let optimizer = r#"{"optimizer": {"type": "AdamW", "params": {"lr": 1e-4}}}"#;
+    fs::write(folder.join("ds_config.json"), optimizer).unwrap();
+    let composer = "max_duration: 10ep\noptimizer: {name: adamw, lr: 1e-3}\n";
+    fs::write(folder.join("config.yaml"), composer).unwrap();
     for home in [".local/share/bash-completion/completions", ".config/fish/completions"] {
         fs::create_dir_all(folder.join(home)).unwrap();
     }

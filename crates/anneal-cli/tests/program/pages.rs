@@ -178,3 +178,37 @@ fn pictures_are_of_the_text_beside_them() {
     }
     assert!(drawn > 0);
 }
+
+/// Runs the commands `anneal translate` of the pages' console blocks; the files are those that `cat` shows.
+#[cfg(unix)]
+#[test]
+fn translations_print_what_the_pages_say() {
+    let mut tried = 0;
+    for page in ["coming_from.md", "program.md"] {
+        let folder = tempfile::tempdir().unwrap();
+        let text = fs::read_to_string(docs().join(page)).unwrap();
+        let blocks =
+            text.split("```console\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+        for block in blocks.filter(|block| block.contains("$ anneal translate ")) {
+            for command in block.split("$ ").skip(1) {
+                let lines = command.split_inclusive('\n');
+                let continued = lines.clone().take_while(|line| line.ends_with("\\\n")).count();
+                let length = lines.take(continued + 1).map(str::len).sum();
+                let (command, expected) = command.split_at(length);
+                if let Some(file) = command.strip_prefix("cat ") {
+                    fs::write(folder.path().join(file.trim()), expected).unwrap();
+                    continue;
+                }
+                let path = Path::new(env!("CARGO_BIN_EXE_anneal")).parent().unwrap();
+                let mut shell = std::process::Command::new("sh");
+                shell.args(["-c", command]).current_dir(folder.path());
+                let ran =
+                    crate::ran(shell.env("PATH", format!("{}:/usr/bin:/bin", path.display())));
+                let printed = format!("{}{}", ran.stderr, ran.stdout);
+                assert_eq!(printed.trim_end(), expected.trim_end(), "{page}: {command}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 12, "{tried}");
+}

@@ -73,8 +73,9 @@ fn arguments_of_a_peer_come_from_stdin_or_a_file() {
     std::fs::write(path, step).unwrap();
     let at = format!("@{path}");
     let translate = |argument: &str| {
-        let arguments = ["translate", "--from", "torch", "--format", "text", argument];
-        anneal_of(step, &arguments)
+        let unit = ["--unit", "steps", argument];
+        let arguments = ["translate", "--from", "torch", "--format", "text"];
+        anneal_of(step, &[&arguments[..], &unit].concat())
     };
     for argument in [step, path, &at, "-"] {
         assert_eq!(translate(argument).fine(), "step_decay(0.1, 30, 0.1)\n", "{argument}");

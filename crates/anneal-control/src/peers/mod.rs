@@ -37,7 +37,7 @@ mod plateau;
 
 use crate::{Rule, Scoped, Signal};
 use anneal_schedule::peers::Arguments;
-pub use anneal_schedule::peers::{PeerError, names, scales_base_rate};
+pub use anneal_schedule::peers::{PeerError, counts_epochs, names, scales_base_rate};
 use anneal_schedule::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt};
 use serde_json::Value;
 use std::fmt;
@@ -124,6 +124,10 @@ pub fn translate(
     arguments: &Value,
     base_lr: f64,
 ) -> Result<Translation, PeerError> {
+    let name = match peer {
+        "transformers" => anneal_schedule::peers::transformers::plain_name(name),
+        _ => name,
+    };
     let known = CONTROLLED.iter().find(|known| (known.0, known.1) == (peer, name));
     let Some((_, _, read)) = known else {
         return anneal_schedule::peers::translate(peer, name, arguments, base_lr)

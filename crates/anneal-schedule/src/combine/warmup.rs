@@ -15,14 +15,9 @@ use std::ops::Not;
 /// w(x) = start + (r − start) · ramp(x),   x = (t+1)/(n+1)
 /// ```
 ///
-/// The first update does not waste a rate of 0, and the peak is not used twice. Two options say otherwise:
-///
-/// | `include_start` | `include_peak` | x | the rise has |
-/// | --- | --- | --- | --- |
-/// | | | (t+1)/(n+1) | neither `start` nor the peak |
-/// | yes | | t/n | `start` at update 0; the peak comes at update n |
-/// | | yes | (t+1)/n | the peak at update n − 1, and the schedule has it again |
-/// | yes | yes | t/(n−1) | both |
+/// The first update does not waste a rate of 0, and the peak is not used twice. Two options say otherwise.
+/// With `include_start` update 0 has the start and update n the peak, x = t/n; with `include_peak` update
+/// n − 1 has the peak, and the schedule has it again, x = (t+1)/n; with both x = t/(n−1).
 ///
 /// A prefix shifts the schedule and leaves at least one update for it; the other two do neither. A schedule
 /// whose beginning is replaced goes on underneath: where it has fallen below r by then, the rate jumps down at
@@ -36,8 +31,8 @@ use std::ops::Not;
 /// | `include_start`, `include_peak` | | default false |
 /// | `overlay`, `replace` | | not both; default false |
 ///
-/// Source: Goyal et al. 2017, "Accurate, large minibatch SGD"; nanoGPT (the default), transformers (`include_start`),
-/// timm (`replace`), DeepSpeed (logarithmic).
+/// Source: Goyal et al. 2017, "Accurate, large minibatch SGD"; nanoGPT (the default), transformers
+/// (`include_start`), BERT and timm (`replace`), DeepSpeed (logarithmic).
 ///
 /// ```
 /// use anneal_schedule::prelude::*;

@@ -19,7 +19,7 @@ pub struct Shrinkage {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Coefficient {
     Constant(f64),
-    Scheduled(Schedule),
+    Scheduled(Box<Schedule>),
 }
 
 impl Coefficient {

@@ -262,7 +262,7 @@ impl WeightDecay {
             Strength::Scheduled(config) => {
                 let schedule = (**config).clone().resolve(run);
                 let schedule = schedule.map_err(|error| error.inside(field))?;
-                return Ok(Coefficient::Scheduled(schedule));
+                return Ok(Coefficient::Scheduled(Box::new(schedule)));
             }
         };
         Ok(Coefficient::Constant(omega))

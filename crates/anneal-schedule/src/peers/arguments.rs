@@ -49,6 +49,24 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// Reads the settings of `name` with `read`. Returns its result, the settings it did not ask for, and the names
+    /// that it asked for.
+    pub fn read_some<T, E: From<PeerError>>(
+        name: &'a str,
+        settings: &'a Value,
+        read: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<(T, Vec<&'a str>, Vec<&'static str>), E> {
+        let given = settings.as_object().ok_or_else(|| PeerError::NoObject {
+            name: name.to_string(),
+            found: settings.to_string(),
+        })?;
+        let arguments = Self { scheduler: name, given, known: RefCell::new(vec![]) };
+        let result = read(&arguments)?;
+        let known = arguments.known.into_inner();
+        let unread = given.keys().map(String::as_str).filter(|key| !known.contains(key));
+        Ok((result, unread.collect(), known))
+    }
+
     /// The scheduler's name.
     pub fn scheduler(&self) -> &str {
         self.scheduler
@@ -105,6 +123,13 @@ impl<'a> Arguments<'a> {
         self.value(argument).map_or(Ok(default), |value| {
             value.as_bool().ok_or_else(|| self.wrong(argument, value, "true or false"))
         })
+    }
+
+    /// A text, or `None` if omitted.
+    pub fn optional_text(&self, argument: &'static str) -> Result<Option<&'a str>, PeerError> {
+        let text =
+            |value: &'a Value| value.as_str().ok_or_else(|| self.wrong(argument, value, "a text"));
+        self.value(argument).map(text).transpose()
     }
 
     /// One of several words; the first is the default.

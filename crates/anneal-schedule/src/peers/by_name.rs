@@ -1,21 +1,10 @@
 //! Schedules by their names in transformers or timm.
 
-use super::{PeerError, Translation, timm, transformers};
+use super::timm::{self, SCHED};
+use super::{PeerError, Translation, transformers};
 use crate::scope::Scope;
 use crate::{Run, RunLength, ScheduleConfig, ScheduleError, ScheduleExt, Span, constant};
 use serde_json::{Value, json};
-
-/// Names for timm's `--sched`, with the scheduler of each.
-const TIMM: &[(&str, &str)] = &[
-    ("cosine", "CosineLRScheduler"),
-    ("tanh", "TanhLRScheduler"),
-    ("step", "StepLRScheduler"),
-    ("multistep", "MultiStepLRScheduler"),
-    ("poly", "PolyLRScheduler"),
-    ("wsd", "WSDLRScheduler"),
-    ("rsqrt", "WSDLRScheduler"),
-    ("constant", "StepLRScheduler"),
-];
 
 /// Returns the schedule that transformers' `get_scheduler` or timm's `--sched` makes under this name, stepped
 /// every update: at `peak`, after a warm-up, over all of `run`.
@@ -84,7 +73,7 @@ pub fn schedule_by_name_with(
     let lengths = Lengths::of(warmup, run).map_err(failed)?;
     let given = |defaults: Value| merged(name, defaults, arguments);
     let in_timm = name.strip_prefix("timm.").or(Some(name).filter(|name| {
-        !transformers::NAMES.contains(name) && TIMM.iter().any(|known| known.0 == *name)
+        !transformers::NAMES.contains(name) && SCHED.iter().any(|known| known.0 == *name)
     }));
     let translation = match in_timm {
         _ if name == "none" => Ok(Translation::from(constant(peak))),
@@ -92,7 +81,7 @@ pub fn schedule_by_name_with(
             Err(PeerError::answers_to_training(name))
         }
         Some(sched) => {
-            let known = TIMM.iter().find(|known| known.0 == sched);
+            let known = SCHED.iter().find(|known| known.0 == sched);
             let (_, class) = known.ok_or_else(|| unknown(name))?;
             let arguments = given(lengths.timm(sched, arguments)?)?;
             timm::translate(class, &arguments, peak)
@@ -118,7 +107,7 @@ pub fn schedule_by_name_with(
 }
 
 fn unknown(name: &str) -> PeerError {
-    let of_timm = TIMM.iter().map(|known| known.0).chain(["none"]);
+    let of_timm = SCHED.iter().map(|known| known.0).chain(["none"]);
     let of_timm = of_timm.filter(|name| !transformers::NAMES.contains(name));
     let known: Vec<&str> = transformers::NAMES.iter().copied().chain(of_timm).collect();
     PeerError::unknown_scheduler("transformers or timm", name, &known)

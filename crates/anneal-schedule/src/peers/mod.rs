@@ -189,11 +189,21 @@ pub fn schedulers(peer: &str) -> Result<Vec<&'static str>, PeerError> {
     find_peer(peer).map(|peer| (peer.schedulers)())
 }
 
-/// Whether the schedulers of `peer` scale the optimizer's rate; otherwise they state their own rates, and the
+/// Whether the scheduler `name` of `peer` scales the optimizer's rate; otherwise it states its own rates, and the
 /// base rate has no effect.
 ///
 /// # Errors
 /// [`PeerError::UnknownPeer`].
-pub fn scales_base_rate(peer: &str) -> Result<bool, PeerError> {
-    find_peer(peer).map(|peer| peer.scales_base_rate)
+pub fn scales_base_rate(peer: &str, name: &str) -> Result<bool, PeerError> {
+    let states_its_own = peer == "torch" && torch::OWN_RATES.contains(&name);
+    find_peer(peer).map(|peer| peer.scales_base_rate && !states_its_own)
+}
+
+/// Whether the scheduler `name` of `peer` is usually stepped once per epoch, so that its lengths count epochs.
+///
+/// # Errors
+/// [`PeerError::UnknownPeer`].
+pub fn counts_epochs(peer: &str, name: &str) -> Result<bool, PeerError> {
+    let per_batch = peer == "torch" && torch::OWN_RATES.contains(&name);
+    find_peer(peer).map(|peer| matches!(peer.name, "torch" | "timm") && !per_batch)
 }

@@ -76,8 +76,8 @@ pub(super) fn place<'a>(
         Value::Float(_) => Ok("end"),
         Value::Integer(number) if *number == 0.into() => Ok("end"),
         Value::Text(share) if is_percentage(value) && call != "linear" => Err(format!(
-            "{share} may be the end or the length; write end = {share}, a share of the peak, or length = {share}, \
-             a share of the run"
+            "{share} may be the end or the length; write end = {share}, a share of the peak, \
+             or length = {share}, a share of the run"
         )),
         _ => Ok("length"),
     }

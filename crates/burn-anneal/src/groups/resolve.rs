@@ -241,7 +241,7 @@ impl Resolution<'_> {
                 let field = format!("groups.{}.schedule", group.name);
                 let own = own.clone().resolve(self.run_length);
                 let own = own.map_err(|error| GroupError::Schedule { field, error })?;
-                Rate::Own(own)
+                Rate::Own(Box::new(own))
             }
             None => Rate::Multiple(named.and_then(|group| group.multiple).unwrap_or(1.0)),
         };

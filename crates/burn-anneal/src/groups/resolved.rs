@@ -70,7 +70,7 @@ pub(crate) struct ResolvedGroup {
 #[derive(Debug)]
 pub(crate) enum Rate {
     Multiple(f64),
-    Own(Schedule),
+    Own(Box<Schedule>),
 }
 
 impl ResolvedGroup {

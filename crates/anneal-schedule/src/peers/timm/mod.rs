@@ -9,6 +9,8 @@
 //! | `MultiStepLRScheduler` | `decay_t`, a list, `decay_rate` = 1, `warmup_t` = 0, `warmup_lr_init` = 0, `warmup_prefix` = true |
 //! | `WSDLRScheduler` | `t_initial`, `decay_t`, `lr_min` = 0, `stable_fn` = constant, `rsqrt` or `power`, `stable_timescale` = `warmup_t`, `stable_power` = 0.5, `decay_fn` = 1-sqrt, `linear`, `cosine`, `power` or `exp`, `decay_power` = 0.5, `decay_ratio` = 0.1, `warmup_t` = 0, `warmup_lr_init` = 0 |
 //!
+//! A name of `--sched`, such as `cosine`, stands for its class.
+//!
 //! Every scheduler also takes `t_in_epochs` = false: lengths are in updates, whatever timm's own default is.
 //! `initialize`, which tells timm where to find the base rate, is accepted.
 //!
@@ -53,6 +55,19 @@ pub(super) const NAMES: &[&str] = &[
     "WSDLRScheduler",
 ];
 
+/// Names for timm's `--sched`, with the scheduler of each.
+#[doc(hidden)]
+pub const SCHED: &[(&str, &str)] = &[
+    ("cosine", "CosineLRScheduler"),
+    ("tanh", "TanhLRScheduler"),
+    ("step", "StepLRScheduler"),
+    ("multistep", "MultiStepLRScheduler"),
+    ("poly", "PolyLRScheduler"),
+    ("wsd", "WSDLRScheduler"),
+    ("rsqrt", "WSDLRScheduler"),
+    ("constant", "StepLRScheduler"),
+];
+
 const NOISE: &str = "no noise: it comes from timm's own random generator, which a pure function of \
                      the step cannot follow";
 
@@ -61,6 +76,7 @@ const NOISE: &str = "no noise: it comes from timm's own random generator, which 
 /// # Errors
 /// [`PeerError`] with what is unknown, wrong or refused.
 pub fn translate(name: &str, arguments: &Value, base_lr: f64) -> Result<Translation, PeerError> {
+    let name = SCHED.iter().find(|known| known.0 == name).map_or(name, |known| known.1);
     Arguments::read(name, arguments, |arguments| {
         if matches!(name, "PlateauLRScheduler" | "plateau") {
             return Err(PeerError::answers_to_training(name));

@@ -76,6 +76,9 @@ pub(super) const NAMES: &[&str] = &[
     "ChainedScheduler",
 ];
 
+/// The schedulers that state their own rates, and that torch steps after every batch.
+pub(super) const OWN_RATES: &[&str] = &["OneCycleLR", "CyclicLR"];
+
 const REFUSED: &[(&str, &str)] =
     &[("LambdaLR", CODE), ("MultiplicativeLR", CODE), ("ReduceLROnPlateau", ANSWERS_TO_TRAINING)];
 

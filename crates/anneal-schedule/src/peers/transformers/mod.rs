@@ -13,6 +13,8 @@
 //! | `cosine_warmup_with_min_lr` | the same, and `warmup_lr_rate` = 1/`num_warmup_steps` |
 //! | `warmup_stable_decay` | `num_warmup_steps`, `num_decay_steps`, one of `num_training_steps` and `num_stable_steps` (which takes precedence), `warmup_type` = linear, `cosine` or `1-sqrt`, `decay_type` = cosine, `linear` or `1-sqrt`, `min_lr_ratio` = 0, `num_cycles` = 0.5 |
 //!
+//! The functions that make them, such as `get_cosine_schedule_with_warmup`, are accepted as names too.
+//!
 //! `num_warmup_steps` and `num_training_steps` are accepted everywhere, as in `get_scheduler`, and so is
 //! `last_epoch`: a resumed run stores its own step.
 //!
@@ -47,11 +49,33 @@ pub(super) const NAMES: &[&str] = &[
     "warmup_stable_decay",
 ];
 
+/// The functions that make the schedules, with the name of each in `get_scheduler`.
+const FUNCTIONS: &[(&str, &str)] = &[
+    ("get_constant_schedule", "constant"),
+    ("get_constant_schedule_with_warmup", "constant_with_warmup"),
+    ("get_linear_schedule_with_warmup", "linear"),
+    ("get_cosine_schedule_with_warmup", "cosine"),
+    ("get_cosine_with_hard_restarts_schedule_with_warmup", "cosine_with_restarts"),
+    ("get_polynomial_decay_schedule_with_warmup", "polynomial"),
+    ("get_inverse_sqrt_schedule", "inverse_sqrt"),
+    ("get_cosine_with_min_lr_schedule_with_warmup", "cosine_with_min_lr"),
+    ("get_cosine_with_min_lr_schedule_with_warmup_lr_rate", "cosine_warmup_with_min_lr"),
+    ("get_wsd_schedule", "warmup_stable_decay"),
+    ("get_reduce_on_plateau_schedule", "reduce_lr_on_plateau"),
+];
+
+/// The name in `get_scheduler` of a schedule, which may be given by its function.
+#[doc(hidden)]
+pub fn plain_name(name: &str) -> &str {
+    FUNCTIONS.iter().find(|known| known.0 == name).map_or(name, |known| known.1)
+}
+
 /// Translates the schedule `name`; see the [module](self) for the names and arguments.
 ///
 /// # Errors
 /// [`PeerError`] with what is unknown, wrong or refused.
 pub fn translate(name: &str, arguments: &Value, base_lr: f64) -> Result<Translation, PeerError> {
+    let name = plain_name(name);
     Arguments::read(name, arguments, |arguments| {
         if matches!(name, "reduce_lr_on_plateau" | "greedy" | "GreedyLR") {
             return Err(PeerError::answers_to_training(name));
@@ -60,6 +84,7 @@ pub fn translate(name: &str, arguments: &Value, base_lr: f64) -> Result<Translat
             return Err(PeerError::unknown_scheduler("transformers", name, NAMES));
         }
         arguments.ignore("last_epoch");
+        arguments.ignore("optimizer");
         let phases = Phases { arguments, base_lr };
         let schedule = match name {
             "constant" => phases.constant(),

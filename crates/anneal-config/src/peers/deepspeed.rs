@@ -1,0 +1,480 @@
+//! DeepSpeed's configuration.
+//!
+//! | setting | becomes |
+//! | --- | --- |
+//! | `scheduler`: `WarmupLR`, `WarmupDecayLR`, `WarmupCosineLR`, `OneCycle`, `LRRangeTest` | the schedule |
+//! | `optimizer` | the rate of a run without a scheduler, `weight_decay`, and a note |
+//! | `gradient_clipping` | `clip_global_norm` |
+//! | `fp16`, `bf16` | `half_precision` and its loss scale |
+//! | `gradient_accumulation_steps` | `gradient_reduction`, and a note |
+//!
+//! Values `"auto"`, which transformers fills in, are not read. DeepSpeed's warm-ups hold the first rate for two updates,
+//! because its schedulers count from −1.
+
+use super::optimizer::Optimizer;
+use super::report::{Report, Unread, has_effect};
+use super::{Options, TranslatedConfig, TranslationError, settings, wrong};
+use crate::{GradientReduction, HalfPrecision, TrainingConfig};
+use anneal_control::LossScaling;
+use anneal_schedule::peers::{Arguments, PeerError};
+use anneal_schedule::{
+    Ramp, ScheduleConfig, ScheduleExt, Span, WeightDecay, constant, cosine, inverse_time, linear,
+    piecewise_constant,
+};
+use serde_json::Value;
+
+const NAME: &str = "deepspeed";
+
+const UNREAD: Unread = Unread {
+    unrelated: &[
+        "zero_*",
+        "communication_data_type",
+        "prescale_gradients",
+        "gradient_predivide_factor",
+        "sparse_gradients",
+        "steps_per_print",
+        "wall_clock_breakdown",
+        "dump_state",
+        "flops_profiler",
+        "activation_checkpointing",
+        "aio",
+        "autotuning",
+        "elasticity",
+        "tensorboard",
+        "wandb",
+        "csv_monitor",
+        "comet",
+        "comms_logger",
+        "checkpoint",
+        "data_types",
+        "memory_breakdown",
+        "disable_allgather",
+        "pipeline",
+        "tensor_parallel",
+        "compile",
+        "timers",
+        "seq_parallel_communication_data_type",
+        "load_universal_checkpoint",
+        "use_data_before_expert_parallelism",
+        "graph_harvesting",
+        "dataloader_drop_last",
+    ],
+    without: &[
+        ("amp", "apex: half_precision has master weights, as its O2"),
+        ("torch_autocast", "torch casts single operations: half_precision casts the model"),
+        ("curriculum_learning", "a controller of its own: the curriculum"),
+        ("progressive_layer_drop", "it belongs to the model"),
+        ("data_efficiency", "it belongs to the data"),
+        ("compression_training", "pruning has its own builder; quantization has no counterpart"),
+        ("eigenvalue", "it belongs to quantization"),
+        ("quantize_training", "it belongs to quantization"),
+    ],
+};
+
+pub(super) fn translate(
+    text: &str,
+    options: &Options,
+) -> Result<TranslatedConfig, TranslationError> {
+    let mut given = settings(NAME, text)?;
+    let mut report = Report::default();
+    let mut auto = vec![];
+    without_auto(&mut given, String::new(), &mut auto);
+    if !auto.is_empty() {
+        report.without(
+            auto.join(", "),
+            "\"auto\": transformers fills it in; translate its TrainingArguments as hf-args",
+        );
+    }
+    let (training, unread, read) =
+        Arguments::read_some(NAME, &given, |arguments| whole(arguments, options, &mut report))?;
+    report.sort(&given, &unread, &read, &UNREAD);
+    Ok(TranslatedConfig { momentum: training.1, ..TranslatedConfig::new(training.0, report) })
+}
+
+/// Removes settings that are "auto", and lists them.
+fn without_auto(value: &mut Value, place: String, auto: &mut Vec<String>) {
+    let Some(entries) = value.as_object_mut() else { return };
+    entries.retain(|key, value| {
+        let is_auto = value.as_str() == Some("auto");
+        if is_auto {
+            auto.push(format!("{place}{key}"));
+        }
+        !is_auto
+    });
+    for (key, value) in entries {
+        without_auto(value, format!("{place}{key}."), auto);
+    }
+}
+
+type Whole = (TrainingConfig, Option<ScheduleConfig>);
+
+fn whole(
+    arguments: &Arguments<'_>,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Whole, TranslationError> {
+    let optimizer = section(arguments, "optimizer")?;
+    let rate = optimizer.and_then(|(_, params)| params.get("lr")).or(None);
+    let rate = match rate {
+        Some(rate) => Some(
+            rate.as_f64()
+                .filter(|&rate| rate > 0.0)
+                .ok_or_else(|| wrong("optimizer", "lr", rate, "a rate above 0"))?,
+        ),
+        None => options.base_lr,
+    };
+    let (schedule, momentum) = match section(arguments, "scheduler")? {
+        Some((kind, params)) => scheduler(kind, params, rate, report)?,
+        None => {
+            let missing =
+                || arguments.missing("scheduler", "a scheduler, or an optimizer with a rate `lr`");
+            (constant(rate.ok_or_else(missing)?).into(), None)
+        }
+    };
+    if momentum.is_some() {
+        report.note("the scheduler changes the momentum too: it is apart, because it needs an optimizer that follows it");
+    }
+    let mut training = TrainingConfig::new(schedule);
+    if let Some((kind, params)) = optimizer {
+        of_optimizer(kind, params, &mut training, report)?;
+    }
+    let clip = arguments.not_negative_or("gradient_clipping", 0.0)?;
+    training.clip_global_norm = Some(clip).filter(|&norm| norm > 0.0);
+    precision(arguments, &mut training, report)?;
+    batches(arguments, &mut training, report)?;
+    Ok((training, momentum))
+}
+
+/// The type and the parameters of a section.
+fn section<'a>(
+    arguments: &Arguments<'a>,
+    name: &'static str,
+) -> Result<Option<(&'a str, &'a Value)>, PeerError> {
+    const EMPTY: &Value = &Value::Null;
+    let Some(section) = arguments.value(name) else { return Ok(None) };
+    let kind = section.get("type").and_then(Value::as_str);
+    let allowed = "an object with a `type` and `params`";
+    let kind = kind.ok_or_else(|| arguments.wrong(name, section, allowed))?;
+    Ok(Some((kind, section.get("params").unwrap_or(EMPTY))))
+}
+
+const NO_PARAMS: fn() -> Value = || Value::Object(serde_json::Map::new());
+
+fn of_optimizer(
+    kind: &str,
+    params: &Value,
+    training: &mut TrainingConfig,
+    report: &mut Report,
+) -> Result<(), TranslationError> {
+    let none = NO_PARAMS();
+    let params = if params.is_null() { &none } else { params };
+    let known = Unread {
+        unrelated: &["torch_adam", "fused", "foreach", "bias_correction", "amsgrad"],
+        without: &[],
+    };
+    let ((), unread, read) = Arguments::read_some(kind, params, |arguments| {
+        arguments.ignore("lr");
+        let decay = arguments.not_negative_or("weight_decay", 0.0)?;
+        if decay > 0.0 {
+            training.weight_decay = Some(WeightDecay::coupled(decay));
+            report.note("DeepSpeed decays every weight, unless the model's groups say otherwise: set no_weight_decay");
+        }
+        let betas = arguments.value("betas").and_then(Value::as_array);
+        let betas = betas.and_then(|betas| betas.first()?.as_f64().zip(betas.get(1)?.as_f64()));
+        let decoupled = arguments.flag_or("adam_w_mode", true)?;
+        // Its Adam is AdamW, unless adam_w_mode is false.
+        let name = match kind.to_lowercase() {
+            name if name == "adam" && decoupled => "AdamW".to_string(),
+            _ => kind.to_string(),
+        };
+        let epsilon = arguments.optional_number("eps")?;
+        let momentum = arguments.optional_number("momentum")?;
+        Optimizer { name, betas, epsilon, momentum, nesterov: false }.say(report, decay);
+        Ok::<_, TranslationError>(())
+    })?;
+    report.sort(params, &unread, &read, &known);
+    Ok(())
+}
+
+fn precision(
+    arguments: &Arguments<'_>,
+    training: &mut TrainingConfig,
+    report: &mut Report,
+) -> Result<(), TranslationError> {
+    let (f16, bf16) =
+        (arguments.value("fp16"), arguments.value("bf16").or(arguments.value("bfloat16")));
+    let on = |section: Option<&Value>| section.is_some_and(|one| has_effect(&one["enabled"]));
+    arguments.require(
+        "bf16",
+        on(bf16),
+        !(on(f16) && on(bf16)),
+        "not enabled with fp16; DeepSpeed takes one of them",
+    )?;
+    if on(bf16) {
+        training.half_precision = Some(HalfPrecision::bf16());
+    }
+    let Some(f16) = f16.filter(|f16| on(Some(f16))) else { return Ok(()) };
+    let known = Unread {
+        unrelated: &["auto_cast", "fp16_master_weights_and_grads", "opt_level"],
+        without: &[("consecutive_hysteresis", "the scale falls at every overflow")],
+    };
+    let (scaling, unread, read) = Arguments::read_some("fp16", f16, |arguments| {
+        arguments.ignore("enabled");
+        let fixed = arguments.not_negative_or("loss_scale", 0.0)?;
+        let power = arguments.count_or("initial_scale_power", 16)?;
+        arguments.require("initial_scale_power", power, power <= 127, "at most 127")?;
+        let window = arguments.count_or("loss_scale_window", 1_000)?;
+        let least = arguments.not_negative_or("min_loss_scale", 1.0)?;
+        let hysteresis = arguments.count_or("hysteresis", 2)?;
+        if fixed > 0.0 {
+            return Ok::<_, TranslationError>(LossScaling::fixed(fixed));
+        }
+        if hysteresis > 1 {
+            report.without(
+                "fp16.hysteresis",
+                format!("DeepSpeed lowers the scale only after {hysteresis} overflows, here each one lowers it"),
+            );
+        }
+        let scale = 2f64.powi(power as i32);
+        Ok(LossScaling::new().scale(scale).growth_interval(window).minimum(least))
+    })?;
+    report.sort(f16, &unread, &read, &known);
+    let built = scaling.build().map(drop);
+    built.map_err(|error| TranslationError::Invalid {
+        name: "fp16".into(),
+        error: error.to_string(),
+    })?;
+    training.half_precision =
+        Some(HalfPrecision { loss_scaling: Some(scaling), ..HalfPrecision::f16() });
+    Ok(())
+}
+
+fn batches(
+    arguments: &Arguments<'_>,
+    training: &mut TrainingConfig,
+    report: &mut Report,
+) -> Result<(), PeerError> {
+    let accumulation = arguments.optional_count("gradient_accumulation_steps")?;
+    let all = arguments.optional_count("train_batch_size")?;
+    let of_device = arguments.optional_count("train_micro_batch_size_per_gpu")?;
+    if let Some(accumulation) = accumulation.filter(|&accumulation| accumulation > 1) {
+        training.gradient_reduction = GradientReduction::Mean;
+        report.note(format!(
+            "accumulation: call training.grads_accumulation({accumulation}), and \
+             RunLength::…gradient_accumulation({accumulation}) if you give the length of the run"
+        ));
+    }
+    match (of_device, all) {
+        (Some(items), _) => report.note(format!("batches of {items} items per device: set it in your data loader")),
+        (None, Some(items)) => report.note(format!(
+            "batches of {items} items over all devices and accumulated batches: set it in your data loader"
+        )),
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+const SCHEDULERS: &[&str] =
+    &["WarmupLR", "WarmupDecayLR", "WarmupCosineLR", "OneCycle", "LRRangeTest"];
+
+fn scheduler(
+    kind: &str,
+    params: &Value,
+    rate: Option<f64>,
+    report: &mut Report,
+) -> Result<(ScheduleConfig, Option<ScheduleConfig>), TranslationError> {
+    let none = NO_PARAMS();
+    let params = if params.is_null() { &none } else { params };
+    Arguments::read(kind, params, |arguments| {
+        arguments.ignore("last_batch_iteration");
+        Ok(match kind {
+            "WarmupLR" => (warmup(arguments, rate, None)?, None),
+            "WarmupDecayLR" => {
+                let total = arguments.length("total_num_steps")?;
+                (warmup(arguments, rate, Some(total))?, None)
+            }
+            "WarmupCosineLR" => (warmup_cosine(arguments, rate)?, None),
+            "OneCycle" => one_cycle(arguments)?,
+            "LRRangeTest" => {
+                report.note("a range test: find_rate runs one and suggests a rate, see docs/finding_rates.md");
+                (range_test(arguments)?, None)
+            }
+            kind => return Err(PeerError::unknown_scheduler(NAME, kind, SCHEDULERS)),
+        })
+    })
+    .map_err(Into::into)
+}
+
+/// One rate; DeepSpeed also takes one for each group.
+fn one(arguments: &Arguments<'_>, name: &'static str) -> Result<Option<f64>, PeerError> {
+    let allowed = "one rate, at least 0; for a rate per group, translate once for each";
+    let Some(value) = arguments.value(name) else { return Ok(None) };
+    let rate = match value.as_array().map(Vec::as_slice) {
+        Some([one]) => one.as_f64(),
+        Some(_) => None,
+        None => value.as_f64(),
+    };
+    let rate = rate.filter(|&rate| rate >= 0.0 && rate.is_finite());
+    rate.map(Some).ok_or_else(|| arguments.wrong(name, value, allowed))
+}
+
+/// The shape of a warm-up, and its length.
+fn ramp(arguments: &Arguments<'_>) -> Result<(bool, u64), PeerError> {
+    let updates = arguments.count_or("warmup_num_steps", 1_000)?;
+    arguments.require("warmup_num_steps", updates, updates > 0, "a whole number, at least 1")?;
+    let is_linear = arguments.choice("warmup_type", &["log", "linear"])? == "linear";
+    Ok((is_linear, updates.max(2)))
+}
+
+/// The first `updates` + 1 updates: `first`, and then from the lowest rate to the highest one.
+fn rise(first: f64, (low, high): (f64, f64), (is_linear, updates): (bool, u64)) -> ScheduleConfig {
+    let line = linear(low, high).length(Span::steps(updates));
+    match is_linear {
+        true if first == low => line.delay(Span::steps(1)).into(),
+        true => nothing().then(Span::steps(1), line).into(),
+        false => logarithmic(first, (low, high), updates),
+    }
+}
+
+/// DeepSpeed's logarithmic warm-up: low + (high − low) · ln t / ln n at update t of n, after `first`.
+fn logarithmic(first: f64, (low, high): (f64, f64), updates: u64) -> ScheduleConfig {
+    let end = constant(high);
+    let rise = match low < high {
+        true => {
+            let rise = end.warmup(Span::steps(updates)).ramp(Ramp::Logarithmic).start(low);
+            // It fills its part, so it leaves nothing of the constant.
+            rise.include_start().include_peak().replace().into()
+        }
+        false => ScheduleConfig::from(end),
+    };
+    let first = if first > 0.0 { constant(first).into() } else { nothing() };
+    first.then(Span::steps(1), rise).into()
+}
+
+fn warmup(
+    arguments: &Arguments<'_>,
+    rate: Option<f64>,
+    total: Option<u64>,
+) -> Result<ScheduleConfig, PeerError> {
+    let low = one(arguments, "warmup_min_lr")?.unwrap_or(0.0);
+    let usual = if total.is_some() { Some(1e-3) } else { rate };
+    let high = one(arguments, "warmup_max_lr")?.or(usual);
+    let high = high.ok_or_else(|| {
+        arguments.missing("warmup_max_lr", "a rate, unless the optimizer has one")
+    })?;
+    arguments.require(
+        "warmup_max_lr",
+        high,
+        high > 0.0 && high >= low,
+        "above 0, at least warmup_min_lr",
+    )?;
+    let (is_linear, updates) = ramp(arguments)?;
+    let rise = rise(low, (low, high), (is_linear, updates));
+    let Some(total) = total else {
+        return Ok(if is_linear {
+            rise
+        } else {
+            rise.then(Span::steps(updates + 1), constant(high)).into()
+        });
+    };
+    let allowed = format!("more than the {updates} updates of the warm-up");
+    arguments.require("total_num_steps", total, total > updates, &allowed)?;
+    let fall = linear(high, low).length(Span::steps(total - updates));
+    // The fall ends one update after the run.
+    Ok(rise.then(Span::steps(updates + 1), fall).truncate().into())
+}
+
+fn warmup_cosine(
+    arguments: &Arguments<'_>,
+    rate: Option<f64>,
+) -> Result<ScheduleConfig, PeerError> {
+    const ALLOWED: &str = "given as `lr` of the optimizer, or as the base rate";
+    let rate = rate.ok_or_else(|| arguments.missing("lr", ALLOWED))?;
+    let total = arguments.length("total_num_steps")?;
+    let share = |name, default| {
+        let share = arguments.number_or(name, default)?;
+        arguments.require(name, share, (0.0..=1.0).contains(&share), "in [0, 1]")
+    };
+    let (low, end) = (share("warmup_min_ratio", 0.0)? * rate, share("cos_min_ratio", 1e-4)? * rate);
+    let (is_linear, updates) = ramp(arguments)?;
+    let allowed = format!("more than the {updates} updates of the warm-up");
+    arguments.require("total_num_steps", total, total > updates, &allowed)?;
+    // The very first rate is 0, whatever the lowest one is.
+    let rise = rise(0.0, (low, rate), (is_linear, updates));
+    // The cosine begins with its second rate, and ends one update after the run.
+    let fall = cosine(rate).end(end).length(Span::steps(total - updates)).phase(Span::steps(1));
+    Ok(rise.then(Span::steps(updates + 1), fall).truncate().into())
+}
+
+fn nothing() -> ScheduleConfig {
+    piecewise_constant(0.0, [], []).into()
+}
+
+fn one_cycle(
+    arguments: &Arguments<'_>,
+) -> Result<(ScheduleConfig, Option<ScheduleConfig>), PeerError> {
+    let required = |name| {
+        let rate = one(arguments, name)?;
+        rate.ok_or_else(|| arguments.missing(name, "a rate"))
+    };
+    let (low, high) = (required("cycle_min_lr")?, required("cycle_max_lr")?);
+    arguments.require("cycle_max_lr", high, high > 0.0, "above 0")?;
+    let up = arguments.count_or("cycle_first_step_size", 2_000)?;
+    arguments.require("cycle_first_step_size", up, up > 0, "at least 1")?;
+    let down = arguments.count_or("cycle_second_step_size", up)?;
+    for stairs in ["cycle_first_stair_count", "cycle_second_stair_count"] {
+        let count = arguments.whole_or(stairs, 0)?;
+        arguments.require(stairs, count, count <= 0, "0: stairs cannot be translated")?;
+    }
+    let every = arguments.count_or("decay_step_size", 0)?;
+    let decay = arguments.not_negative_or("decay_lr_rate", 0.0)?;
+    let cycles_momentum = arguments.flag_or("cycle_momentum", true)?;
+    let momentum = |name, default| Ok(one(arguments, name)?.unwrap_or(default));
+    let (least, most) = (momentum("cycle_min_mom", 0.8)?, momentum("cycle_max_mom", 0.9)?);
+    let grows = arguments.not_negative_or("decay_mom_rate", 0.0)?;
+    arguments.require(
+        "decay_mom_rate",
+        grows,
+        grows == 0.0 || every == 0,
+        "0: the momentum would grow past 1",
+    )?;
+    let after = match every > 0 && decay > 0.0 && low > 0.0 {
+        true => inverse_time(low, decay, Span::steps(every)).into(),
+        false if low > 0.0 => constant(low).into(),
+        false => nothing(),
+    };
+    let cycle = |from: f64, to: f64, after: ScheduleConfig| -> ScheduleConfig {
+        let rise = linear(from, to);
+        match down {
+            0 => rise.then(Span::steps(up), after).into(),
+            down => {
+                rise.then(Span::steps(up), linear(to, from)).then(Span::steps(down), after).into()
+            }
+        }
+    };
+    let momentum = cycles_momentum.then(|| cycle(most, least, constant(most).into()));
+    Ok((cycle(low, high, after), momentum))
+}
+
+/// The intervals after which a range test ends here; DeepSpeed's never does.
+const INTERVALS: u64 = 1_000;
+
+fn range_test(arguments: &Arguments<'_>) -> Result<ScheduleConfig, PeerError> {
+    let low = one(arguments, "lr_range_test_min_lr")?.unwrap_or(1e-3);
+    arguments.require("lr_range_test_min_lr", low, low > 0.0, "above 0")?;
+    let size = arguments.count_or("lr_range_test_step_size", 2_000)?;
+    arguments.require(
+        "lr_range_test_step_size",
+        size,
+        (1..=1_000_000).contains(&size),
+        "1 to 1,000,000",
+    )?;
+    let rate = arguments.not_negative_or("lr_range_test_step_rate", 1.0)?;
+    let top = low * (1.0 + rate * INTERVALS as f64);
+    Ok(match arguments.flag_or("lr_range_test_staircase", false)? {
+        true => {
+            linear(low, top).length(Span::steps(INTERVALS)).truncate().stretch(size as f64).into()
+        }
+        false => linear(low, top).length(Span::steps(INTERVALS * size)).truncate().into(),
+    })
+}
