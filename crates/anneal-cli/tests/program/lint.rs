@@ -136,6 +136,7 @@ fn known_mistakes_are_found() {
         ("cosine(0.1).length(90).after(continue)", epochs("90", "5005"), "rises-again"),
         ("cosine(30)", epochs("10", "391"), "rate-too-high"),
         ("cosine(0.1).warmup(5%).warmup(500)", epochs("10", "391"), "double-warmup"),
+        ("cosine(0.1).warmup(5)", epochs("90", "391"), "looks-like-epochs"),
         ("cosine(0.1).warmup(1%)", epochs("1", "10"), "warmup-rounds-to-zero"),
         ("constant(1e-4).then(50%, constant(0.1))", epochs("10", "391"), "sudden-jump"),
     ] {

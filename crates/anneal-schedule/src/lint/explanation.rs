@@ -139,6 +139,13 @@ impl Code {
                 "cosine(0.1).warmup(0.5%)",
                 "cosine(0.1).warmup(5)",
             ),
+            Self::LooksLikeEpochs => explained(
+                "timm and most recipes for images count warm-ups in epochs. Five updates out of tens of \
+                 thousands warm nothing up: training starts at the peak.",
+                "--epochs 90 --steps-per-epoch 391",
+                "cosine(0.1).warmup(5)",
+                "cosine(0.1).warmup(5ep)",
+            ),
             Self::DoubleWarmup => explained(
                 "One-cycle, Noam and `warmup_stable_decay` have a warm-up already. With a second one \
                  the rate rises to their small initial rate, and then again.",

@@ -112,6 +112,8 @@ codes! {
     WarmupLongerThanRun, "warmup-longer-than-run";
     /// A warm-up rounds to 0 updates.
     WarmupRoundsToZero, "warmup-rounds-to-zero";
+    /// A warm-up of a few updates is as long as one of epochs would be by its number.
+    LooksLikeEpochs, "looks-like-epochs";
     /// A warm-up leads to a schedule that has its own warm-up.
     DoubleWarmup, "double-warmup";
     /// The largest rate is above 10.

@@ -108,6 +108,20 @@ fn jumps_that_nobody_asked_for() {
 }
 
 #[test]
+fn warm_ups_whose_number_could_be_epochs() {
+    let found = |text| codes_in(text, RunLength::updates_per_epoch(391).epochs(90));
+    assert_eq!(found("cosine(0.1).warmup(5)"), [(Code::LooksLikeEpochs, Some(0))]);
+    assert_eq!(found("cosine(0.1).warmup(18)"), [(Code::LooksLikeEpochs, Some(0))]);
+    // A twentieth of an epoch; more than the epochs; epochs.
+    for text in ["cosine(0.1).warmup(19)", "cosine(0.1).warmup(91)", "cosine(0.1).warmup(5ep)"] {
+        assert_eq!(found(text), [], "{text}");
+    }
+    assert_eq!(codes("cosine(0.1).warmup(5)"), []);
+    let few = RunLength::updates_per_epoch(391).epochs(4);
+    assert_eq!(codes_in("cosine(0.1).warmup(5)", few), []);
+}
+
+#[test]
 fn warm_ups_that_are_none_or_two() {
     only("cosine(0.1).warmup(0.01%)", Code::WarmupRoundsToZero, 0);
     only("cosine(0.1).warmup(100).warmup(200)", Code::DoubleWarmup, 0);

@@ -20,6 +20,7 @@
 //! | `warmup-longer-than-half` | a warm-up takes more than half of the run | |
 //! | `warmup-longer-than-run` | a warm-up leaves no updates for the schedule after it | |
 //! | `warmup-rounds-to-zero` | a warm-up rounds to 0 updates | |
+//! | `looks-like-epochs` | a warm-up takes as few updates as it could take epochs | |
 //! | `double-warmup` | a warm-up leads to a schedule that has its own warm-up | |
 //! | `rate-too-high` | the largest rate is above 10 | |
 //! | `looks-like-multiplier` | the largest rate is exactly 1, like a multiplier of torch's LambdaLR | |

@@ -5,9 +5,14 @@ use super::{Code, Finding};
 use crate::curve::Rate;
 use crate::{ScheduleConfig, Warmup};
 
+/// A warm-up of 1/`ON_PURPOSE` of an epoch or more is not mistaken for one in epochs.
+const ON_PURPOSE: u64 = 20;
+
 impl Stretch<'_> {
     pub(super) fn warmup(&self, warmup: &Warmup<u64>) -> Option<Finding> {
-        self.vanished(warmup).or_else(|| self.long(warmup)).or_else(|| self.double(warmup))
+        let length =
+            self.vanished(warmup).or_else(|| self.long(warmup)).or_else(|| self.short(warmup));
+        length.or_else(|| self.double(warmup))
     }
 
     fn vanished(&self, warmup: &Warmup<u64>) -> Option<Finding> {
@@ -31,6 +36,22 @@ impl Stretch<'_> {
             Some(0),
             format!("the warm-up takes {} of {} updates", warmup.length, self.run),
             "shorten the warm-up: 1 % to 10 % of the run is usual",
+        )
+    }
+
+    /// Checks for a number of epochs without its unit: below a twentieth of an epoch, and not above the number of
+    /// epochs.
+    fn short(&self, warmup: &Warmup<u64>) -> Option<Finding> {
+        let epoch = self.epoch?;
+        let (length, epochs) = (warmup.length, self.run / epoch);
+        if length > epochs || length >= epoch / ON_PURPOSE {
+            return None;
+        }
+        self.finding(
+            Code::LooksLikeEpochs,
+            Some(0),
+            format!("the warm-up takes {length} updates, a small part of one of {epochs} epochs"),
+            &format!("write .warmup({length}ep) if epochs are meant"),
         )
     }
 
