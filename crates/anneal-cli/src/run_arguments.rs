@@ -100,7 +100,7 @@ struct BatchArgs {
 enum PercentOf {
     #[default]
     Updates,
-    /// And of tokens
+    /// Samples, and so tokens
     Samples,
 }
 
@@ -141,7 +141,7 @@ impl LengthArgs {
         let length = self.batches.added(self.counted(steps)?)?;
         let resolved = length.resolve().map_err(|error| Error::Usage(error.to_string()))?;
         if let (Some(updates), Some(ramp)) = (resolved.updates(), length.unreached_ramp()) {
-            note(&format!("{ramp}: the run ends before, after {updates} updates"));
+            note(&format!("{ramp}: the run ends before the ramp does, after {updates} updates"));
         }
         Ok(Run { length, truncate: self.truncate, steps_flag })
     }

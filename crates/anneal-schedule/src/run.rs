@@ -112,7 +112,7 @@ impl RunLength {
     ///
     /// ```
     /// use anneal_schedule::RunLength;
-    /// // 2 million tokens an update, as GPT-3 175B at 2,048 tokens a sample.
+    /// // 3.3 million tokens an update, as GPT-3 175B at 2,048 tokens a sample.
     /// let run = RunLength::tokens(300_000_000_000, 1_600).tokens_per_sample(2_048);
     /// assert_eq!(run.resolve()?.updates(), Some(91_553));
     /// # Ok::<(), anneal_schedule::ScheduleError>(())
@@ -304,9 +304,9 @@ impl RunLength {
         if ramp.counts == Counts::Samples && self.made_of().is_none() {
             return full;
         }
-        match (self.clock(), self.stages()) {
-            (Ok(Some(clock)), _) => clock.accumulation(number),
-            (_, Ok(Some(stages))) if !stages.count_rounds() => stages.at(number, 0).0,
+        match self.batches() {
+            Ok((_, Some(clock))) => clock.accumulation(number),
+            Ok((Some(stages), None)) => stages.at(number, 0).0,
             _ => full,
         }
     }
@@ -372,29 +372,18 @@ impl RunLength {
         Ok(Measures { unit: Some(unit), full, epoch, total, tokens_per_sample, multiple })
     }
 
-    /// The changes of the batches of an update.
-    fn stages(&self) -> Result<Option<Stages>, ScheduleError> {
-        let Some(ramp) = self.ramp else { return Ok(None) };
+    /// How the batches of an update change, and how samples pass: `None` in a run that does not count them.
+    fn batches(&self) -> Result<(Option<Stages>, Option<Clock>), ScheduleError> {
         let measures = self.measures()?;
-        let clock = self.clock_of(&measures);
-        let rounds_of = |samples| clock.map_or(0.0, |clock| clock.rounds_after(samples));
-        ramp.resolve(&measures, rounds_of).map(Some)
-    }
-
-    /// How samples pass; `None` in a run that does not count them.
-    fn clock(&self) -> Result<Option<Clock>, ScheduleError> {
-        let Some(clock) = self.clock_of(&self.measures()?) else { return Ok(None) };
-        Ok(Some(Clock { stages: self.stages()?, ..clock }))
-    }
-
-    /// The clock without its stages.
-    fn clock_of(&self, measures: &Measures) -> Option<Clock> {
-        let Measures { unit, full, epoch, .. } = *measures;
+        let Measures { unit, full, epoch, .. } = measures;
         let epoch = epoch.map(|samples| {
             let rounds = self.rounds_in_epoch().unwrap_or(1);
             Epoch { samples, rounds }
         });
-        Some(Clock { unit: unit?, epoch, full, stages: None })
+        let clock = unit.map(|unit| Clock { unit, epoch, full, stages: None });
+        let rounds_of = |samples| clock.map_or(0.0, |clock: Clock| clock.rounds_after(samples));
+        let stages = self.ramp.map(|ramp| ramp.resolve(&measures, rounds_of)).transpose()?;
+        Ok((stages, clock.map(|clock| Clock { stages, ..clock })))
     }
 
     /// Whether all batches of update `index` of an epoch, counted from 0, have the same number of items; the
@@ -414,10 +403,10 @@ impl RunLength {
 
     /// The name of a ramp that does not end before the run does; `None` if it ends, or the run has no ramp.
     pub fn unreached_ramp(&self) -> Option<&'static str> {
-        let (stages, updates) = (self.stages().ok()??, self.resolve().ok()?.updates()?);
-        let end = self.done + updates;
-        let rounds = self.clock().ok()?.map_or(0, |clock| clock.rounds_before(end));
-        let ends = stages.ends_by(end, rounds);
+        let (stages, clock) = self.batches().ok()?;
+        let end = self.done + self.resolve().ok()?.updates()?;
+        let rounds = clock.map_or(0, |clock| clock.rounds_before(end));
+        let ends = stages?.ends_by(end, rounds);
         self.ramp.filter(|_| !ends).map(|ramp| ramp.field())
     }
 
@@ -504,8 +493,13 @@ impl RunLength {
     /// [`ScheduleError::OutOfRange`] for a count of 0, epochs in a run without any, a length that only the
     /// training knows, or more than 2⁶³ updates.
     pub fn resolve(&self) -> Result<Run, ScheduleError> {
-        let (stages, clock) = (self.stages()?, self.clock()?);
-        let run = self.whole()?;
+        let (stages, clock) = self.batches()?;
+        let run = self.whole(clock)?;
+        let has_line = self.ramp.is_some_and(|ramp| matches!(ramp.shape, Shape::Line { .. }));
+        if let Some(multiple) = self.batch_size_multiple.filter(|_| !has_line || clock.is_none()) {
+            let allowed = "only with a linear ramp, in a run that counts samples";
+            return Err(out_of_range("batch_size_multiple", multiple, allowed));
+        }
         if self.percent_of_samples && clock.is_none() {
             let allowed = "only in a run that counts samples: from_items, samples or tokens";
             return Err(out_of_range("percent_of_samples", true, allowed));
@@ -537,7 +531,7 @@ impl RunLength {
         }
     }
 
-    fn whole(&self) -> Result<Run, ScheduleError> {
+    fn whole(&self, clock: Option<Clock>) -> Result<Run, ScheduleError> {
         match self.count {
             Count::Training => {
                 let allowed = "only with launch; elsewhere use RunLength::from_items, updates_per_epoch or updates";
@@ -546,7 +540,7 @@ impl RunLength {
             Count::Items { items, batch_size } => {
                 at_least_1("items", items)?;
                 at_least_1("batch_size", batch_size)?;
-                match self.clock()? {
+                match clock {
                     Some(clock) if self.has_ramp() => self.ramped(clock),
                     _ => {
                         let rounds = rounds(items, batch_size, self.devices.unwrap_or(1));
@@ -556,7 +550,7 @@ impl RunLength {
             }
             Count::Samples { .. } | Count::Tokens { .. } => {
                 self.no_epochs()?;
-                let (clock, total) = (self.clock()?, self.measures()?.total.unwrap_or(0.0));
+                let total = self.measures()?.total.unwrap_or(0.0);
                 let updates = clock.map_or(0, |clock| {
                     let (whole, part) = clock.update_after(total);
                     whole + u128::from(part > 0.0)
@@ -696,7 +690,7 @@ impl Run {
         self.tokens_per_sample
     }
 
-    /// Whether the batches of an update change.
+    /// Whether the samples of an update change; false in a run that does not count them.
     pub fn has_ramp(&self) -> bool {
         self.clock.is_some_and(|clock| clock.stages.is_some())
     }
@@ -899,6 +893,9 @@ mod tests {
             (RunLength::tokens(5, 2), "run.tokens_per_sample"),
             (RunLength::tokens(5, 2).tokens_per_sample(0), "run.tokens_per_sample"),
             (RunLength::tokens(0, 2).tokens_per_sample(1), "run.tokens"),
+            (ok.batch_size_multiple(2), "run.batch_size_multiple"),
+            (ok.batch_size_multiple(2).batch_size_steps(&[(1, 4)]), "run.batch_size_multiple"),
+            (RunLength::updates(5).batch_size_multiple(2), "run.batch_size_multiple"),
             (RunLength::updates(5).percent_of_samples(), "run.percent_of_samples"),
             (RunLength::updates(5).batch_size_ramp(1, 3), "run.batch_size_ramp.from"),
             (ok.batch_size_ramp(1, 3), "run.batch_size_ramp.from"),

@@ -155,7 +155,10 @@ fn a_run_that_does_not_count_a_unit_says_which_flags_do() {
     let long =
         ["show", "cosine(0.1)", "--samples", "90", "--batch-size", "2", "--batch-ramp", "1:99sp"];
     let said = anneal(long).stderr;
-    assert_eq!(said.trim(), "note: batch_size_ramp: the run ends before, after 70 updates");
+    assert_eq!(
+        said.trim(),
+        "note: batch_size_ramp: the run ends before the ramp does, after 70 updates"
+    );
 }
 
 #[test]

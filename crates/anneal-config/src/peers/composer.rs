@@ -11,9 +11,10 @@
 //! Times are epochs (`10ep`), batches (`500ba`) and shares of the run (`0.06dur`). A batch is an update. With the updates
 //! per epoch, or a `max_duration` in batches, lengths are in updates and rounded as Composer does.
 
-use super::hf_args::{AUTOCAST, percent};
+use super::hf_args::AUTOCAST;
 use super::optimizer::Optimizer;
 use super::report::{Report, Unread};
+use super::units::percent;
 use super::{Options, TranslatedConfig, TranslationError, fitted, settings, wrong};
 use crate::{Average, HalfPrecision, TrainingConfig};
 use anneal_schedule::peers::{Arguments, PeerError};
@@ -88,9 +89,8 @@ pub(super) fn translate(
 ) -> Result<TranslatedConfig, TranslationError> {
     let given = settings(NAME, text)?;
     let mut report = Report::default();
-    let (training, unread, read) =
-        Arguments::read_some(NAME, &given, |arguments| whole(arguments, options, &mut report))?;
-    report.sort(&given, &unread, &read, &UNREAD);
+    let training = report
+        .read(NAME, &given, &UNREAD, |arguments, report| whole(arguments, options, report))?;
     Ok(TranslatedConfig::new(training, report))
 }
 
@@ -328,7 +328,7 @@ impl Run {
         };
         match (known, time.unit) {
             (Some(updates), _) => Span::steps(updates as u64),
-            (None, TimeUnit::Duration) => percent(time.value),
+            (None, TimeUnit::Duration) => Span::percent(percent(time.value)),
             (None, _) => Span::epochs(time.value * ratio),
         }
     }
@@ -466,8 +466,7 @@ impl Scheduler<'_, '_> {
     fn alpha_f(&self) -> Result<Level, PeerError> {
         let alpha = self.arguments.number_or("alpha_f", 0.0)?;
         self.arguments.require("alpha_f", alpha, (0.0..=1.0).contains(&alpha), "in [0, 1]")?;
-        // Moving the decimal point keeps 7 % from being 7.000000000000001 %.
-        Ok(Level::percent(format!("{alpha}e2").parse().unwrap_or(100.0 * alpha)))
+        Ok(Level::percent(percent(alpha)))
     }
 
     fn step(&self) -> Result<ScheduleConfig, TranslationError> {
@@ -690,7 +689,7 @@ fn of_optimizer(
         unrelated: &["foreach", "fused", "amsgrad", "maximize", "capturable"],
         without: &[],
     };
-    let ((), unread, read) = Arguments::read_some(name, settings, |arguments| {
+    report.read(name, settings, &known, |arguments, report| {
         arguments.ignore("lr");
         let decay = arguments.not_negative_or("weight_decay", 0.0)?;
         // DecoupledAdamW and DecoupledSGDW shrink by weight_decay · rate / first rate.
@@ -716,10 +715,8 @@ fn of_optimizer(
             nesterov: arguments.flag_or("nesterov", false)?,
         };
         optimizer.say(report, decay);
-        Ok::<_, TranslationError>(())
-    })?;
-    report.sort(settings, &unread, &read, &known);
-    Ok(())
+        Ok(())
+    })
 }
 
 fn algorithms(

@@ -85,9 +85,8 @@ pub(super) fn translate(
             "\"auto\": transformers fills it in; translate its TrainingArguments as hf-args",
         );
     }
-    let (training, unread, read) =
-        Arguments::read_some(NAME, &given, |arguments| whole(arguments, options, &mut report))?;
-    report.sort(&given, &unread, &read, &UNREAD);
+    let training = report
+        .read(NAME, &given, &UNREAD, |arguments, report| whole(arguments, options, report))?;
     Ok(TranslatedConfig { momentum: training.1, ..TranslatedConfig::new(training.0, report) })
 }
 
@@ -172,7 +171,7 @@ fn of_optimizer(
         unrelated: &["torch_adam", "fused", "foreach", "bias_correction", "amsgrad"],
         without: &[],
     };
-    let ((), unread, read) = Arguments::read_some(kind, params, |arguments| {
+    report.read(kind, params, &known, |arguments, report| {
         arguments.ignore("lr");
         let decay = arguments.not_negative_or("weight_decay", 0.0)?;
         if decay > 0.0 {
@@ -190,10 +189,8 @@ fn of_optimizer(
         let epsilon = arguments.optional_number("eps")?;
         let momentum = arguments.optional_number("momentum")?;
         Optimizer { name, betas, epsilon, momentum, nesterov: false }.say(report, decay);
-        Ok::<_, TranslationError>(())
-    })?;
-    report.sort(params, &unread, &read, &known);
-    Ok(())
+        Ok(())
+    })
 }
 
 fn precision(
@@ -218,7 +215,7 @@ fn precision(
         unrelated: &["auto_cast", "fp16_master_weights_and_grads", "opt_level"],
         without: &[("consecutive_hysteresis", "the scale falls at every overflow")],
     };
-    let (scaling, unread, read) = Arguments::read_some("fp16", f16, |arguments| {
+    let scaling = report.read("fp16", f16, &known, |arguments, report| {
         arguments.ignore("enabled");
         let fixed = arguments.not_negative_or("loss_scale", 0.0)?;
         let power = arguments.count_or("initial_scale_power", 16)?;
@@ -238,7 +235,6 @@ fn precision(
         let scale = 2f64.powi(power as i32);
         Ok(LossScaling::new().scale(scale).growth_interval(window).minimum(least))
     })?;
-    report.sort(f16, &unread, &read, &known);
     let built = scaling.build().map(drop);
     built.map_err(|error| TranslationError::Invalid {
         name: "fp16".into(),

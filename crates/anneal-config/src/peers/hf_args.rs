@@ -14,6 +14,7 @@
 
 use super::optimizer::Optimizer;
 use super::report::{Report, Unread};
+use super::units::percent;
 use super::{Options, TranslatedConfig, TranslationError, fitted, input, scheduler, settings};
 use crate::{GradientReduction, HalfPrecision, Selection, TrainingConfig};
 use anneal_schedule::peers::{Arguments, PeerError};
@@ -126,9 +127,8 @@ pub(super) fn translate(
 ) -> Result<TranslatedConfig, TranslationError> {
     let given = settings("hf-args", text)?;
     let mut report = Report::default();
-    let (training, unread, read) =
-        Arguments::read_some(NAME, &given, |arguments| whole(arguments, options, &mut report))?;
-    report.sort(&given, &unread, &read, &UNREAD);
+    let training = report
+        .read(NAME, &given, &UNREAD, |arguments, report| whole(arguments, options, report))?;
     Ok(TranslatedConfig::new(training, report))
 }
 
@@ -281,18 +281,13 @@ impl Warmup {
     fn span(&self) -> Span {
         match *self {
             Self::Updates(updates) => Span::steps(updates),
-            Self::Share(share) => percent(share),
+            Self::Share(share) => Span::percent(percent(share)),
         }
     }
 
     fn is_none(&self) -> bool {
         matches!(self, Self::Updates(0) | Self::Share(0.0))
     }
-}
-
-/// A share of the run in percent, without the digits that its product with 100 adds.
-pub(super) fn percent(share: f64) -> Span {
-    Span::percent((share * 1e14).round() / 1e12)
 }
 
 fn schedule(

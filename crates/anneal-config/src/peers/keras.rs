@@ -66,9 +66,8 @@ pub(super) fn optimizer(
         return Ok(None);
     };
     let mut report = Report::default();
-    let (training, unread, read) =
-        Arguments::read_some(name, config, |arguments| whole(arguments, options, &mut report))?;
-    report.sort(config, &unread, &read, &UNREAD);
+    let training = report
+        .read(name, config, &UNREAD, |arguments, report| whole(arguments, options, report))?;
     Ok(Some(TranslatedConfig::new(training, report)))
 }
 

@@ -1,6 +1,7 @@
 //! What a translation says beside the training itself.
 
 use super::Untranslated;
+use anneal_schedule::peers::{Arguments, PeerError};
 use serde_json::Value;
 
 /// Collects what the translation of a configuration says.
@@ -29,14 +30,21 @@ impl Report {
         self.untranslated.push(Untranslated { setting: setting.into(), reason: reason.into() });
     }
 
-    /// Says of each setting that was not read why it was not.
-    pub(super) fn sort(
+    /// Reads the settings of `name` with `read`, and lists those that it did not ask for, with the reason.
+    pub(super) fn read<T, E: From<PeerError>>(
         &mut self,
+        name: &str,
         given: &Value,
-        unread: &[&str],
-        read: &[&'static str],
         known: &Unread,
-    ) {
+        read: impl FnOnce(&Arguments<'_>, &mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (result, unread, asked) =
+            Arguments::read_some(name, given, |arguments| read(arguments, self))?;
+        self.sort(given, &unread, &asked, known);
+        Ok(result)
+    }
+
+    fn sort(&mut self, given: &Value, unread: &[&str], read: &[&'static str], known: &Unread) {
         for &setting in unread {
             let reason = known.without.iter().find(|without| without.0 == setting);
             if let Some((_, reason)) = reason {

@@ -240,9 +240,8 @@ pub(super) fn translate(
     };
     numbers(&mut given);
     let mut report = Report::default();
-    let (training, unread, read) =
-        Arguments::read_some(NAME, &given, |arguments| whole(arguments, options, &mut report))?;
-    report.sort(&given, &unread, &read, &UNREAD);
+    let training = report
+        .read(NAME, &given, &UNREAD, |arguments, report| whole(arguments, options, report))?;
     Ok(TranslatedConfig::new(training, report))
 }
 

@@ -4,6 +4,11 @@ use super::{Options, TranslationError};
 use anneal_schedule::{ScheduleConfig, ScheduleExt};
 use serde_json::Value;
 
+/// A share in percent, without the digits that its product with 100 adds.
+pub(super) fn percent(share: f64) -> f64 {
+    (share * 1e14).round() / 1e12
+}
+
 /// How a schedule that a peer sets once per epoch is given.
 #[derive(Debug)]
 pub(super) enum PerEpoch {
