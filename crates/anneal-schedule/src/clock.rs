@@ -1,12 +1,13 @@
 //! How samples pass during a run.
 
 use crate::ramp::Stages;
+use serde::Serialize;
 
 /// The samples of each update.
 ///
 /// Samples are counted in rounds: a round is one batch on each device. An update takes a number of rounds, fewer
 /// where an epoch ends, and an epoch begins with a new update.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Clock {
     /// Samples of a full round.
     pub unit: u64,
@@ -18,7 +19,7 @@ pub(crate) struct Clock {
     pub stages: Option<Stages>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Epoch {
     pub samples: u64,
     pub rounds: u64,

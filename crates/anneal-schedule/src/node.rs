@@ -173,6 +173,7 @@ curves! {
         truncate(length) Truncate<L>,
         delay(length) Delay<L>,
         stretch(factor) Stretch<L>,
+        by_samples() BySamples<L>,
         phase(shift) Phase<L>,
         smooth(window) Smooth<L>,
         follow_batch_size(noise_scale) FollowBatchSize<L>,

@@ -3,6 +3,7 @@
 use crate::clock::Until;
 use crate::run::{at_least_1, out_of_range};
 use crate::{ScheduleError, Span};
+use serde::Serialize;
 
 /// A change of the batches of an update over the course of a run, as the user gives it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,14 +45,14 @@ pub(crate) const MAX_STEPS: usize = 16;
 const MAX_SIZES: u64 = 1_000_000;
 
 /// A position in a run, counted in what a ramp goes by.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) enum Mark {
     Update(u64),
     Rounds(f64),
 }
 
 /// A ramp in rounds per update.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[expect(clippy::large_enum_variant, reason = "a Run, which has them, is Copy")]
 pub(crate) enum Stages {
     Line { from: u64, to: u64, multiple: u64, over: Mark },

@@ -695,6 +695,31 @@ impl Run {
         self.clock.is_some_and(|clock| clock.stages.is_some())
     }
 
+    /// How samples pass, counted from before the run if it goes on with another; `None` if it does not count them.
+    pub(crate) fn clock(&self) -> Option<Clock> {
+        self.clock
+    }
+
+    /// Updates before the first one, which count as made.
+    pub(crate) fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// The same run with each sample as an update; `None` if it does not count them.
+    pub(crate) fn in_samples(&self) -> Option<Run> {
+        let epoch = self.clock?.epoch.map(|epoch| epoch.samples);
+        let epoch_of_samples = epoch.map(|samples| Epoch { samples, rounds: samples });
+        Some(Run {
+            updates: self.updates.and_then(|updates| self.samples_before(updates)),
+            updates_per_epoch: epoch,
+            batch_size: Some(1),
+            max_batches: 1,
+            clock: Some(Clock { unit: 1, epoch: epoch_of_samples, full: 1, stages: None }),
+            done: self.clock?.samples_before(self.done),
+            ..*self
+        })
+    }
+
     /// The samples of a length in a unit of samples; `None` if it has another unit, or the run does not count it.
     pub(crate) fn samples_of(&self, span: Span) -> Option<f64> {
         let clock = self.clock?;

@@ -21,6 +21,8 @@ pub(crate) struct Scope<'a> {
     depth: usize,
     /// Evaluations of this part per rate of the schedule.
     evaluations: u64,
+    /// Whether the updates of the run are samples: see [`BySamples`](crate::BySamples).
+    by_samples: bool,
     /// Whether an enclosing `truncate` searches for a run that is long enough.
     truncated: bool,
 }
@@ -34,6 +36,7 @@ impl<'a> Scope<'a> {
             end: run.updates(),
             depth: 0,
             evaluations: 1,
+            by_samples: false,
             truncated: false,
         }
     }
@@ -77,8 +80,21 @@ impl<'a> Scope<'a> {
         field: &str,
         run: &'b Run,
     ) -> Result<Scope<'b>, ScheduleError> {
-        let Self { path, depth, evaluations, .. } = self.inside(field)?;
-        Ok(Scope { path, depth, evaluations, truncated: true, ..Scope::whole(run) })
+        let Self { path, depth, evaluations, by_samples, .. } = self.inside(field)?;
+        Ok(Scope { path, depth, evaluations, by_samples, truncated: true, ..Scope::whole(run) })
+    }
+
+    /// The scope of a nested schedule that fills the same stretch of `samples`, this run with each sample as an update.
+    pub(crate) fn inside_samples<'b>(
+        &self,
+        field: &str,
+        samples: &'b Run,
+    ) -> Result<Scope<'b>, ScheduleError> {
+        let Self { path, depth, evaluations, truncated, .. } = self.inside(field)?;
+        let before = |update| self.run.samples_before(update).unwrap_or(update);
+        let start = Position::at(before(self.first()));
+        let (end, run) = (self.end.map(before), samples);
+        Ok(Scope { path, start, end, depth, evaluations, truncated, by_samples: true, run })
     }
 
     /// Whether an enclosing `truncate` searches for a run that is long enough.
@@ -102,10 +118,14 @@ impl<'a> Scope<'a> {
         self.evaluations
     }
 
+    /// The first update of this part.
+    pub(crate) fn first(&self) -> u64 {
+        self.start.update(self.run).unwrap_or(0)
+    }
+
     /// The updates left for this part; `None` without an end.
     pub(crate) fn left(&self) -> Option<u64> {
-        let first = self.start.update(self.run).unwrap_or(0);
-        self.end.map(|end| end.saturating_sub(first))
+        self.end.map(|end| end.saturating_sub(self.first()))
     }
 
     /// Refuses "what is left of the run" where an explicit length is required.
@@ -234,6 +254,9 @@ impl<'a> Scope<'a> {
 
     fn check_span_up_to(&self, field: &str, span: Span, most: f64) -> Result<(), ScheduleError> {
         let (ok, allowed) = match span {
+            Span::Steps(_) if self.by_samples => {
+                (false, "samples, tokens, epochs or percent, as it counts by_samples")
+            }
             Span::Steps(steps) => (steps > 0, "at least 1 update"),
             Span::Epochs(epochs) => (epochs > 0.0 && epochs.is_finite(), "more than 0 epochs"),
             Span::Samples(samples) => (samples > 0.0 && samples.is_finite(), "more than 0 samples"),

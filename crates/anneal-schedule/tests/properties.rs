@@ -494,6 +494,7 @@ fn combined(curve: BoxedStrategy<ScheduleConfig>) -> impl Strategy<Value = Sched
             }),
             (inner.clone(), span()).prop_map(|(inner, length)| inner.delay(length).into()),
             (inner.clone(), factor()).prop_map(|(inner, factor)| inner.stretch(factor).into()),
+            inner.clone().prop_map(|inner| inner.by_samples().into()),
             (inner.clone(), span())
                 .prop_map(|(inner, length)| inner.truncate().length(length).into()),
             (inner.clone(), span()).prop_map(|(inner, shift)| inner.phase(shift).into()),
@@ -517,6 +518,10 @@ fn run() -> impl Strategy<Value = RunLength> {
     prop_oneof![
         6 => (1usize..2_000, 1usize..64, 1usize..20)
             .prop_map(|(items, batch, epochs)| RunLength::from_items(items, batch).epochs(epochs)),
+        2 => (1u64..1 << 40, 1usize..64, 1usize..9, span()).prop_map(|(samples, batch, rounds, at)| {
+            let run = RunLength::samples(samples, batch).gradient_accumulation(4);
+            run.batch_size_steps(&[(at, rounds * batch)])
+        }),
         2 => (1u64..4).prop_map(RunLength::updates),
         2 => (1u64..=1 << 63).prop_map(RunLength::updates),
         1 => (1u64..=1 << 61).prop_map(|n| RunLength::updates_per_epoch(n).epochs(3)),

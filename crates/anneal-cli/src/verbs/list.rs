@@ -109,7 +109,7 @@ fn begins(entry: &Entry) -> bool {
 }
 
 fn example(entry: &Entry) -> Result<Schedule, Error> {
-    let run = RunLength::updates_per_epoch(UPDATES / 10).epochs(10);
+    let run = RunLength::from_items(UPDATES as usize, 10).epochs(10);
     entry.config().resolve(run).map_err(|error| Error::Schedule(error.to_string()))
 }
 

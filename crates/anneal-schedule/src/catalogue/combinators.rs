@@ -96,6 +96,12 @@ entries! { COMBINATORS, Combinator:
     [],
     "step_decay(0.1, 10, 0.5).stretch(2.0)" = step_decay(0.1, Span::steps(10), 0.5).stretch(2.0);
 
+    by_samples, "Moves with the samples rather than the updates, under batches that grow.",
+    "inner(samples before update t)",
+    [],
+    ["Megatron's OptimizerParamScheduler"],
+    "linear(0.1, 0.0).by_samples()" = linear(0.1, 0.0).by_samples();
+
     phase, "Starts a periodic schedule at a later point.", "inner(t + shift)",
     [needed("shift", LENGTH, "how far into the schedule it starts")],
     [],

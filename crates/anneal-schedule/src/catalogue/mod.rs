@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn examples_are_the_same_in_text_and_in_rust_and_resolve() {
-        let run = RunLength::updates_per_epoch(10).epochs(10);
+        let run = RunLength::from_items(1_000, 100).epochs(10);
         for entry in catalogue() {
             assert_eq!(entry.example.parse(), Ok(entry.config()), "{}", entry.name);
             assert!(entry.example.contains(&format!("{}(", entry.name)), "{}", entry.name);

@@ -1,6 +1,7 @@
 //! The combinators, which make schedules from schedules, and the builder calls that create them.
 
 mod bounds;
+mod by_samples;
 mod delay;
 mod follow_batch_size;
 mod follow_momentum;
@@ -18,6 +19,7 @@ mod truncate;
 mod warmup;
 
 pub use bounds::{Cap, Floor};
+pub use by_samples::BySamples;
 pub use delay::Delay;
 pub use follow_batch_size::{FollowBatchSize, linear_scaling, square_root_scaling};
 pub use follow_momentum::FollowMomentum;
@@ -91,6 +93,11 @@ pub trait ScheduleExt: Into<ScheduleConfig> {
     /// Makes it `factor` times as slow: a [`Stretch`].
     fn stretch(self, factor: f64) -> Stretch {
         Stretch { factor, schedule: Box::new(self.into()) }
+    }
+
+    /// Makes it move with the samples rather than with the updates: a [`BySamples`].
+    fn by_samples(self) -> BySamples {
+        BySamples::new(self.into())
     }
 
     /// Cuts it off where the run ends, keeping the rates of the longer run it was made for: a [`Truncate`].

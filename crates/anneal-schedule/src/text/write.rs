@@ -21,14 +21,18 @@ fn serialized(node: &impl Serialize) -> Value {
     Value::serialized(node).unwrap_or(Value::Null)
 }
 
+/// The field of a resolved [`BySamples`](crate::BySamples) that holds the samples of each update.
+const PASSAGE: &str = "passage";
+
 /// A resolved length without an end, like that of the last part of a sequence, is written as the rest of the
-/// run.
+/// run; how samples pass is left out.
 fn with_rest(value: Value) -> Value {
     match value {
         Value::Integer(length) if length == u64::MAX.into() => Span::Rest.to_string().into(),
         Value::Array(values) => Value::Array(values.into_iter().map(with_rest).collect()),
         Value::Map(fields) => {
-            Value::Map(fields.into_iter().map(|(key, value)| (key, with_rest(value))).collect())
+            let said = fields.into_iter().filter(|(key, _)| key.as_text() != Some(PASSAGE));
+            Value::Map(said.map(|(key, value)| (key, with_rest(value))).collect())
         }
         value => value,
     }
