@@ -1,6 +1,6 @@
 //! How samples pass during a run.
 
-use crate::ramp::Stages;
+use crate::ramp::{Mark, Stages};
 use serde::Serialize;
 
 /// The samples of each update.
@@ -26,13 +26,24 @@ pub(crate) struct Epoch {
 }
 
 /// A point between two updates.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Point {
     /// Updates before it.
     updates: u128,
     /// Rounds before it.
     rounds: u128,
 }
+
+/// Points along a ramp, so that a walk need not begin at the start of the run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Landmarks {
+    /// Updates from one to the next.
+    apart: u64,
+    points: Vec<Point>,
+}
+
+/// The maximum number of landmarks.
+const LANDMARKS: u64 = 1_024;
 
 /// When the number of rounds of an update may change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,7 +65,7 @@ impl Clock {
     /// The position after `samples` samples, in updates, as a whole number and a fraction of the next update.
     pub fn update_after(&self, samples: f64) -> (u128, f64) {
         let (rounds, part) = self.rounds_of(samples.max(0.0));
-        let (before, size) = self.walk(Goal::Rounds(rounds));
+        let (before, size) = self.walk(Point::default(), Goal::Rounds(rounds));
         let into = (rounds - before.rounds) as f64 + part;
         (before.updates, into / size as f64)
     }
@@ -62,7 +73,7 @@ impl Clock {
     /// The updates of the first `epochs` epochs.
     pub fn updates_of_epochs(&self, epochs: u64) -> u128 {
         let rounds = self.epoch.map_or(0, |epoch| u128::from(epoch.rounds) * u128::from(epochs));
-        self.walk(Goal::Rounds(rounds)).0.updates
+        self.walk(Point::default(), Goal::Rounds(rounds)).0.updates
     }
 
     /// The rounds before a sample, with a fraction.
@@ -73,12 +84,39 @@ impl Clock {
 
     /// The rounds before update `update`.
     pub fn rounds_before(&self, update: u64) -> u128 {
-        self.walk(Goal::Update(update)).0.rounds
+        self.walk(Point::default(), Goal::Update(update)).0.rounds
     }
 
     /// The samples before update `update`.
     pub fn samples_before(&self, update: u64) -> u64 {
         self.samples_of(self.rounds_before(update))
+    }
+
+    /// Landmarks from the start of the run to the end of its ramp.
+    pub fn landmarks(&self) -> Landmarks {
+        let end = match self.stages.map(|stages| stages.end()) {
+            None => 0,
+            Some(Mark::Update(update)) => update,
+            Some(Mark::Rounds(rounds)) => {
+                let last = self.walk(Point::default(), Goal::Rounds(rounds as u128)).0;
+                u64::try_from(last.updates).unwrap_or(u64::MAX).saturating_add(1)
+            }
+        };
+        let apart = end.div_ceil(LANDMARKS).max(1);
+        let mut points = vec![Point::default()];
+        for number in 1..=end.div_ceil(apart) {
+            let before = points[points.len() - 1];
+            points.push(self.walk(before, Goal::Update(number.saturating_mul(apart))).0);
+        }
+        Landmarks { apart, points }
+    }
+
+    /// The same as [`samples_before`](Self::samples_before), sooner on a ramp of many sizes.
+    pub fn samples_before_by(&self, landmarks: &Landmarks, update: u64) -> u64 {
+        let Landmarks { apart, points } = landmarks;
+        let passed = usize::try_from(update / apart).unwrap_or(usize::MAX);
+        let last = points[passed.min(points.len() - 1)];
+        self.samples_of(self.walk(last, Goal::Update(update)).0.rounds)
     }
 
     /// The rounds of update `update` if no epoch ended in it.
@@ -116,9 +154,9 @@ impl Clock {
         u64::try_from(samples).unwrap_or(u64::MAX)
     }
 
-    /// The last point between two updates that is not behind the goal, and the rounds of the update after it.
-    fn walk(&self, goal: Goal) -> (Point, u64) {
-        let mut at = Point::default();
+    /// The last point between two updates that is not behind the goal, and the rounds of the update after it; the
+    /// point `at` is not behind the goal.
+    fn walk(&self, mut at: Point, goal: Goal) -> (Point, u64) {
         loop {
             let (size, until) = match &self.stages {
                 None => (self.full, Until::Never),
@@ -216,9 +254,12 @@ mod tests {
         let resolved = run.resolve().unwrap();
         let updates = before.len() - 1;
         assert_eq!(resolved.updates(), Some(updates as u64), "{run:?}");
+        let clock = resolved.clock().unwrap();
+        let landmarks = clock.landmarks();
         for (update, pair) in before.windows(2).enumerate() {
             let t = update as u64;
             assert_eq!(resolved.samples_before(t), Some(pair[0] as u64), "{run:?} {t}");
+            assert_eq!(clock.samples_before_by(&landmarks, t), pair[0] as u64, "{run:?} {t}");
             assert_eq!(resolved.batch_of(t), Some((pair[1] - pair[0]) as u64), "{run:?} {t}");
             // Every sample belongs to the nearer end of its update.
             for sample in pair[0]..pair[1] {

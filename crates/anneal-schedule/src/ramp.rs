@@ -299,12 +299,17 @@ impl Stages {
         }
     }
 
+    /// Where the last stage begins.
+    pub fn end(&self) -> Mark {
+        match self {
+            Self::Line { over, .. } => *over,
+            Self::Steps { steps, count, .. } => steps[count - 1].0,
+        }
+    }
+
     /// Whether the last stage begins by update `end`, with `rounds` rounds before it.
     pub fn ends_by(&self, end: u64, rounds: u128) -> bool {
-        match self {
-            Self::Line { over, .. } => over.is_reached(end, rounds),
-            Self::Steps { steps, count, .. } => steps[count - 1].0.is_reached(end, rounds),
-        }
+        self.end().is_reached(end, rounds)
     }
 }
 

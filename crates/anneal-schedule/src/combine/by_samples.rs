@@ -1,6 +1,6 @@
 //! A schedule that moves with the samples rather than with the updates.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Landmarks};
 use crate::curve::{Describe, Rate, pieces::leading, tail::Tail};
 use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,11 @@ struct Passage {
     clock: Clock,
     /// The update of the clock that is the first one here.
     first: u64,
+    /// The samples before it, and the landmarks of the clock: worked out once.
+    #[serde(skip)]
+    before: u64,
+    #[serde(skip)]
+    landmarks: Landmarks,
 }
 
 impl BySamples {
@@ -57,8 +62,8 @@ impl BySamples {
 impl BySamples<u64> {
     /// The samples before update `step`.
     fn samples(&self, step: u64) -> u64 {
-        self.passage.as_deref().map_or(step, |Passage { clock, first }| {
-            clock.samples_before(first.saturating_add(step)) - clock.samples_before(*first)
+        self.passage.as_deref().map_or(step, |Passage { clock, first, before, landmarks }| {
+            clock.samples_before_by(landmarks, first.saturating_add(step)) - before
         })
     }
 }
@@ -74,7 +79,9 @@ impl Describe for BySamples {
         };
         let inside = scope.inside_samples("schedule", &samples)?;
         let schedule = Box::new(self.schedule.resolve_in(&inside)?);
-        let passage = Passage { clock, first: run.done().saturating_add(scope.first()) };
+        let first = run.done().saturating_add(scope.first());
+        let (before, landmarks) = (clock.samples_before(first), clock.landmarks());
+        let passage = Passage { clock, first, before, landmarks };
         Ok(BySamples { schedule, passage: Some(Box::new(passage)) })
     }
 }
