@@ -8,8 +8,8 @@ use std::process::Command;
 /// Creates the files that the examples name in `folder`.
 fn files(folder: &Path) {
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schedules");
-    fs::copy(recipes.join("gpt_cosine.toml"), folder.join("gpt.toml")).unwrap();
-    fs::copy(recipes.join("resnet_step.toml"), folder.join("resnet.toml")).unwrap();
+    fs::copy(recipes.join("nanogpt.toml"), folder.join("gpt.toml")).unwrap();
+    fs::copy(recipes.join("resnet.toml"), folder.join("resnet.toml")).unwrap();
     let training = recipes.join("../trainings/finetune_vit.toml");
     fs::copy(training, folder.join("train.toml")).unwrap();
     fs::write(folder.join("step.json"), r#"{"step_size": 30}"#).unwrap();

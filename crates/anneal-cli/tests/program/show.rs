@@ -17,7 +17,7 @@ fn a_chart_stands_above_a_table_of_key_figures() {
 
 #[test]
 fn several_schedules_share_a_chart() {
-    let gpt = docs().join("schedules/gpt_cosine.toml");
+    let gpt = docs().join("schedules/nanogpt.toml");
     let shown =
         anneal(["show", gpt.to_str().unwrap(), "constant(1e-5)", "--steps", "93750"]).fine();
     let table: Vec<&str> = shown.lines().rev().take(2).collect();
