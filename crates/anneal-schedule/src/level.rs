@@ -277,7 +277,7 @@ mod tests {
         let ten = Level::percent(10);
         let warmup = linear(0.0, 1.0).warmup(Span::steps(5)).start(ten);
         for (config, field) in [
-            (ScheduleConfig::from(linear(0.0, ten)), "polynomial.end"),
+            (ScheduleConfig::from(linear(0.0, ten)), "linear.end"),
             (warmup.into(), "warmup.start"),
         ] {
             let error = config.resolve(RunLength::updates(100)).unwrap_err().to_string();

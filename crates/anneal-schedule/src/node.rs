@@ -57,7 +57,8 @@ macro_rules! curves {
             ) -> Result<$Enum<u64>, ScheduleError> {
                 match self {
                     $($(Self::$variant(inner) => {
-                        inner.resolve(&scope.named(stringify!($name))).map($Enum::$variant)
+                        let name = inner.name_in_errors(stringify!($name));
+                        inner.resolve(&scope.named(name)).map($Enum::$variant)
                     })*)*
                     $($(#[$condition])* Self::$Others(inner) => {
                         inner.resolve_in(scope).map($Enum::$Others)

@@ -225,9 +225,10 @@ fn json_value<T: DeserializeOwned>(text: &str) -> Option<(T, usize)> {
     Some((value, values.byte_offset()))
 }
 
-/// The rest of a path that starts with `key`.
+/// The rest of a path that starts with `key`, or with the name that errors give it.
 fn behind_key<'p>(path: &'p str, key: &str) -> Option<&'p str> {
-    let rest = path.strip_prefix(key)?;
+    let in_errors = if key == "polynomial" { "linear" } else { key };
+    let rest = path.strip_prefix(key).or_else(|| path.strip_prefix(in_errors))?;
     match rest.chars().next() {
         Some('.') => Some(&rest[1..]),
         Some('[') | None => Some(rest),

@@ -194,6 +194,6 @@ mod tests {
         assert_eq!(refused(constant(1.0).repeat_times(101)), "repeat.count");
         // The inner schedule has no more updates than a repetition.
         let long = linear(1.0, 0.0).length(Span::steps(6)).repeat_every(Span::steps(5));
-        assert_eq!(refused(long), "repeat.schedule.polynomial.length");
+        assert_eq!(refused(long), "repeat.schedule.linear.length");
     }
 }

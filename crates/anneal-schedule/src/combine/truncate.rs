@@ -290,10 +290,7 @@ mod tests {
         assert_eq!(refused(cosine(0.0).truncate()), "truncate.schedule.cosine.peak");
         // No run is long enough for these.
         let inside = linear(1.0, 0.0).length(Span::steps(6)).repeat_every(Span::steps(5));
-        assert_eq!(
-            refused(inside.truncate()),
-            "truncate.schedule.repeat.schedule.polynomial.length"
-        );
+        assert_eq!(refused(inside.truncate()), "truncate.schedule.repeat.schedule.linear.length");
         let all = cosine(1.0).warmup(Span::percent(100)).truncate();
         assert_eq!(refused(all), "truncate.schedule.warmup.length");
     }

@@ -57,6 +57,11 @@ pub(crate) trait Describe {
     /// Its type once its lengths are updates.
     type Resolved;
 
+    /// The name that errors give it, by default that of its table.
+    fn name_in_errors(&self, table: &'static str) -> &'static str {
+        table
+    }
+
     /// Checks every field and turns spans into updates.
     fn resolve(&self, scope: &Scope<'_>) -> Result<Self::Resolved, ScheduleError>;
 }

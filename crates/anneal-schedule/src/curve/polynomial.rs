@@ -80,6 +80,10 @@ impl Polynomial {
 impl Describe for Polynomial {
     type Resolved = Polynomial<u64>;
 
+    fn name_in_errors(&self, table: &'static str) -> &'static str {
+        if self.power == linear_power() { "linear" } else { table }
+    }
+
     fn resolve(&self, scope: &Scope<'_>) -> Result<Polynomial<u64>, ScheduleError> {
         let start = scope.within("start", self.start, 0.0..=f64::MAX)?;
         let end = scope.within("end", scope.level("end", self.end, start)?, 0.0..=f64::MAX)?;
@@ -187,11 +191,11 @@ mod tests {
 
     #[test]
     fn refuses_each_field() {
-        assert_eq!(refused(linear(0.0, 0.0)), "polynomial.start");
-        assert_eq!(refused(linear(-0.1, 1.0)), "polynomial.start");
-        assert_eq!(refused(linear(1.0, -0.1)), "polynomial.end");
-        assert_eq!(refused(linear(1.0, f64::INFINITY)), "polynomial.end");
-        assert_eq!(refused(linear(1.0, 0.0).length(Span::steps(101))), "polynomial.length");
+        assert_eq!(refused(linear(0.0, 0.0)), "linear.start");
+        assert_eq!(refused(linear(-0.1, 1.0)), "linear.start");
+        assert_eq!(refused(linear(1.0, -0.1)), "linear.end");
+        assert_eq!(refused(linear(1.0, f64::INFINITY)), "linear.end");
+        assert_eq!(refused(linear(1.0, 0.0).length(Span::steps(101))), "linear.length");
         assert_eq!(refused(polynomial(1.0, 0.0, 0.0)), "polynomial.power");
     }
 }
