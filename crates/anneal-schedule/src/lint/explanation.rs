@@ -108,7 +108,7 @@ impl Code {
             Self::ShortPeriod => explained(
                 "A rate that goes up and down every few updates acts like its mean. Almost certainly the \
                  length was meant in epochs, or the number is a number of repetitions.",
-                "--epochs 30 --steps-per-epoch 391",
+                "--epochs 30 --steps-per-epoch 100",
                 "warm_restarts(0.1, 10)",
                 "warm_restarts(0.1, 10ep)",
             ),
@@ -140,11 +140,18 @@ impl Code {
                 "cosine(0.1).warmup(5)",
             ),
             Self::LooksLikeEpochs => explained(
-                "timm and most recipes for images count warm-ups in epochs. Five updates out of tens of \
-                 thousands warm nothing up: training starts at the peak.",
+                "timm and most recipes for images count lengths in epochs. Five updates out of tens of \
+                 thousands warm nothing up, and a curve of 90 is over at once.",
                 "--epochs 90 --steps-per-epoch 391",
                 "cosine(0.1).warmup(5)",
                 "cosine(0.1).warmup(5ep)",
+            ),
+            Self::LooksLikeUpdates => explained(
+                "The length lies far beyond the run, so that it is refused, or the rate hardly falls. As a \
+                 number of updates it would fit.",
+                "--epochs 90 --steps-per-epoch 5005",
+                "step_decay(0.1, 150150ep, 0.1)",
+                "step_decay(0.1, 150150, 0.1)",
             ),
             Self::DoubleWarmup => explained(
                 "One-cycle, Noam and `warmup_stable_decay` have a warm-up already. With a second one \

@@ -112,8 +112,10 @@ codes! {
     WarmupLongerThanRun, "warmup-longer-than-run";
     /// A warm-up rounds to 0 updates.
     WarmupRoundsToZero, "warmup-rounds-to-zero";
-    /// A warm-up of a few updates is as long as one of epochs would be by its number.
+    /// A length of a few updates would be a usual one of epochs by its number.
     LooksLikeEpochs, "looks-like-epochs";
+    /// A length of more epochs than the run has would be one of updates by its number.
+    LooksLikeUpdates, "looks-like-updates";
     /// A warm-up leads to a schedule that has its own warm-up.
     DoubleWarmup, "double-warmup";
     /// The largest rate is above 10.

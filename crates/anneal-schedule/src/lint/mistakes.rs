@@ -68,9 +68,11 @@ fn decays_that_are_over_at_once() {
 #[test]
 fn a_step_decay_in_updates_that_was_meant_in_epochs() {
     let run = RunLength::updates_per_epoch(5_005).epochs(90);
-    // From 0.001 on it is within 1 % of the peak, of 0.
-    assert_eq!(codes_in("step_decay(0.1, 30, 0.1)", run), [(Code::EndsEarly, Some(60))]);
+    assert_eq!(codes_in("step_decay(0.1, 30, 0.1)", run), [(Code::LooksLikeEpochs, Some(0))]);
     assert_eq!(codes_in("step_decay(0.1, 30ep, 0.1)", run), []);
+    // Without epochs: from 0.001 on it is within 1 % of the peak, of 0.
+    let run = RunLength::updates(450_450);
+    assert_eq!(codes_in("step_decay(0.1, 30, 0.1)", run), [(Code::EndsEarly, Some(60))]);
     let floored = codes_in("step_decay(0.1, 30, 0.1).floor(1e-3)", run);
     assert_eq!(floored, [(Code::EndsEarly, Some(60))]);
 }
@@ -119,6 +121,70 @@ fn warm_ups_whose_number_could_be_epochs() {
     assert_eq!(codes("cosine(0.1).warmup(5)"), []);
     let few = RunLength::updates_per_epoch(391).epochs(4);
     assert_eq!(codes_in("cosine(0.1).warmup(5)", few), []);
+}
+
+#[test]
+fn lengths_whose_number_could_be_epochs() {
+    let run = RunLength::updates_per_epoch(1_251).epochs(300);
+    let found = |text: &str| {
+        let findings = lint(&text.parse().unwrap(), run, &Options::new()).unwrap();
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (text, change) in [
+        ("cosine(1e-3).length(300)", "write 300ep"),
+        (
+            "cosine(1e-3).length(60)",
+            "the length 60 is in updates, a small part of one of 300 epochs; write 60ep",
+        ),
+        ("cosine(1e-3).length(60).after(continue)", "write 60ep"),
+        ("cosine(1e-3).length(50).warmup(80)", "write 50ep"),
+        ("linear(1e-3, 1e-5).length(60)", "write 60ep"),
+        ("one_cycle(1e-3).length(60)", "write 60ep"),
+        ("step_decay(0.1, 30, 0.1)", "write 30ep"),
+        ("warm_restarts(0.1, 10)", "write 10ep"),
+        ("warm_restarts(0.1, 10).multiplier(2)", "write 10ep"),
+        ("cyclic(0.01, 0.1, 5)", "write 5ep"),
+        (
+            "multi_step(0.1, [30, 60], 0.1)",
+            "the lengths 30, 60 are in updates, a small part of one of 300 epochs; write 30ep, 60ep",
+        ),
+        ("piecewise_constant(0.1, [30, 60], [0.05, 0.01])", "write 30ep, 60ep"),
+        ("linear(0.01, 0.1).then(5, cosine(0.1))", "write 5ep"),
+    ] {
+        let said = found(text);
+        assert!(said.starts_with("warning[looks-like-epochs] at update"), "{text}: {said}");
+        assert!(said.contains(change) && said.lines().count() == 1, "{text}: {said}");
+    }
+    for text in [
+        "cosine(1e-3).length(300ep)",
+        "linear(0.1, 0.01).then(200, constant(0.01))",
+        "step_decay(0.1, 300, 0.9999)",
+        "multi_step(0.1, [30, 200000], 0.1)",
+        // A delay of an update.
+        "constant(1e-9).then(1, cosine(1e-8))",
+        "linear(0.01, 0.1).then(5ep, cosine(0.1))",
+        "warm_restarts(0.1, 30ep)",
+    ] {
+        assert_eq!(found(text), "", "{text}");
+    }
+}
+
+#[test]
+fn lengths_whose_number_could_be_updates() {
+    let run = RunLength::updates_per_epoch(5_005).epochs(90);
+    let found = |text: &str| codes_in(text, run);
+    let updates = [(Code::LooksLikeUpdates, None)];
+    assert_eq!(found("step_decay(0.1, 150150ep, 0.1)"), updates);
+    assert_eq!(found("exponential(0.1, half_life(100000ep))"), updates);
+    assert_eq!(found("exponential(0.1, factor(factor = 0.5, per = 100000ep))"), updates);
+    assert_eq!(found("cosine(0.1).length(200000ep)"), updates);
+    // More than the run in both units, and too few to be updates.
+    for text in ["step_decay(0.1, 500000ep, 0.1)", "step_decay(0.1, 100ep, 0.1)"] {
+        assert_eq!(found(text), [(Code::UnreachableEnd, None)], "{text}");
+    }
+    for text in ["exponential(0.1, half_life(500000ep))", "exponential(0.1, half_life(2000ep))"] {
+        assert!(found(text).iter().all(|found| found.0 != Code::LooksLikeUpdates), "{text}");
+    }
 }
 
 #[test]

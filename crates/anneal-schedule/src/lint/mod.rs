@@ -20,7 +20,8 @@
 //! | `warmup-longer-than-half` | a warm-up takes more than half of the run | |
 //! | `warmup-longer-than-run` | a warm-up leaves no updates for the schedule after it | |
 //! | `warmup-rounds-to-zero` | a warm-up rounds to 0 updates | |
-//! | `looks-like-epochs` | a warm-up takes as few updates as it could take epochs | |
+//! | `looks-like-epochs` | a length is as few updates as it could be epochs | |
+//! | `looks-like-updates` | a length is as many epochs as it could be updates | |
 //! | `double-warmup` | a warm-up leads to a schedule that has its own warm-up | |
 //! | `rate-too-high` | the largest rate is above 10 | |
 //! | `looks-like-multiplier` | the largest rate is exactly 1, like a multiplier of torch's LambdaLR | |
@@ -81,7 +82,8 @@ pub fn lint(
     let window = options.window(&schedule)?;
     let mut findings = structure::findings(&window);
     findings.extend(behaviour::findings(&window, options)?);
-    if findings.iter().any(|finding| finding.code == Code::EndsEarly) {
+    let explains = [Code::EndsEarly, Code::LooksLikeEpochs];
+    if findings.iter().any(|finding| explains.contains(&finding.code)) {
         // It explains the frozen tail.
         findings.retain(|finding| finding.code != Code::FrozenTail);
     }
@@ -108,8 +110,19 @@ fn unresolved(error: &ScheduleError) -> Finding {
         ScheduleError::TooLong { field, left, .. } if field.ends_with("warmup.length") => {
             (Code::WarmupLongerThanRun, format!("warm up for at most {left} updates"))
         }
-        ScheduleError::TooLong { field, left, .. } => {
-            (Code::UnreachableEnd, format!("set {field} to at most {left} updates"))
+        ScheduleError::TooLong { field, left, span, updates } => {
+            let number = span.strip_suffix("ep").and_then(|number| number.parse::<u64>().ok());
+            let change = format!("set {field} to at most {left} updates");
+            // As updates it fits, and is an epoch or more.
+            match number
+                .filter(|number| number <= left && number.saturating_mul(*number) >= *updates)
+            {
+                Some(number) => (
+                    Code::LooksLikeUpdates,
+                    format!("write {number} if updates are meant, or {change}"),
+                ),
+                None => (Code::UnreachableEnd, change),
+            }
         }
         _ => (Code::Invalid, "give a value in the allowed range".into()),
     };

@@ -46,15 +46,17 @@ impl Stretch<'_> {
             ScheduleConfig::Cyclic(cyclic) => self.cyclic(cyclic),
             ScheduleConfig::Floor(floor) => self.floor(floor),
             ScheduleConfig::Cosine(cosine) => self.cosine(cosine),
-            ScheduleConfig::StepDecay(_)
-            | ScheduleConfig::MultiStep(_)
-            | ScheduleConfig::Exponential(_) => self.decay(),
+            ScheduleConfig::StepDecay(_) | ScheduleConfig::MultiStep(_) => self.decay(),
+            ScheduleConfig::Exponential(exponential) => {
+                self.in_epochs(exponential).or_else(|| self.decay())
+            }
             ScheduleConfig::Sequence(_) => self.jump(&inner),
             ScheduleConfig::PiecewiseConstant(piecewise) => self.leap(piecewise),
             _ => None,
         };
         let is_curve = inner.is_empty();
-        findings.extend(own.or_else(|| is_curve.then(|| self.ends_early())?));
+        let found = self.in_updates(&inner).or(own);
+        findings.extend(found.or_else(|| is_curve.then(|| self.ends_early())?));
         for Inner { node, start, length } in inner {
             let length = length.min(self.length.saturating_sub(start));
             if length > 0 {

@@ -2,8 +2,8 @@
 
 use super::structure::{NOTHING, Stretch};
 use super::{Code, Finding};
-use crate::curve::{Rate, pieces::leading};
-use crate::{Cyclic, Repeat, WarmRestarts};
+use crate::curve::{Inner, Rate, pieces::leading};
+use crate::{Cyclic, Decay, Exponential, Repeat, ScheduleConfig, WarmRestarts};
 
 /// A decay should not end in the first 1/`EARLY` of its part of the run.
 const EARLY: u64 = 10;
@@ -20,7 +20,91 @@ const EPOCHS: u64 = 300;
 /// This many periods in a run are hardly intended.
 const PERIODS: u64 = 100;
 
+/// A length of 1/`ON_PURPOSE` of an epoch or more is not mistaken for one in epochs.
+const ON_PURPOSE: u64 = 20;
+
 impl Stretch<'_> {
+    /// The epochs of the run, if a length could be a number of epochs without its unit: not above their number, and below
+    /// an epoch if a curve is over then, or else below a twentieth of one.
+    pub(super) fn epochs_meant(&self, length: u64, is_end: bool) -> Option<u64> {
+        let epoch = self.epoch?;
+        let (epochs, most) = (self.run / epoch, if is_end { epoch } else { epoch / ON_PURPOSE });
+        (length <= epochs && length < most).then_some(epochs)
+    }
+
+    /// Checks for lengths in updates that are numbers of epochs without their unit.
+    pub(super) fn in_updates(&self, parts: &[Inner<'_>]) -> Option<Finding> {
+        let whole = |length: u64| if length < self.length { vec![length] } else { vec![] };
+        let lengths = match self.node {
+            ScheduleConfig::Cosine(curve) => whole(curve.length),
+            ScheduleConfig::Polynomial(curve) => whole(curve.length),
+            ScheduleConfig::Tanh(curve) => whole(curve.length),
+            ScheduleConfig::OneCycle(curve) => whole(curve.length),
+            ScheduleConfig::StableDecay(curve) => whole(curve.length),
+            ScheduleConfig::StepDecay(curve) => whole(curve.every),
+            ScheduleConfig::WarmRestarts(curve) => whole(curve.cycle),
+            ScheduleConfig::Cyclic(curve) => whole(curve.up),
+            ScheduleConfig::MultiStep(curve) => curve.milestones.clone(),
+            ScheduleConfig::PiecewiseConstant(curve) => curve.boundaries.clone(),
+            ScheduleConfig::PiecewiseInterpolate(curve) => curve.boundaries.clone(),
+            // The last part takes the rest.
+            ScheduleConfig::Sequence(_) => {
+                let but_last = &parts[..parts.len().saturating_sub(1)];
+                but_last.iter().map(|part| part.length).collect()
+            }
+            _ => return None,
+        };
+        let goes_on = matches!(
+            self.node,
+            ScheduleConfig::StepDecay(_)
+                | ScheduleConfig::WarmRestarts(_)
+                | ScheduleConfig::Cyclic(_)
+                | ScheduleConfig::Sequence(_)
+        );
+        let epochs = self.epochs_meant(*lengths.iter().max()?, !goes_on)?;
+        // One update is a delay rather than an epoch.
+        if lengths.iter().all(|&length| length < 2) {
+            return None;
+        }
+        let (are, written) = match lengths.as_slice() {
+            [one] => (format!("the length {one} is"), format!("{one}ep")),
+            several => {
+                let listed = |unit: &str| {
+                    let each: Vec<String> =
+                        several.iter().map(|length| format!("{length}{unit}")).collect();
+                    each.join(", ")
+                };
+                (format!("the lengths {} are", listed("")), listed("ep"))
+            }
+        };
+        self.finding(
+            Code::LooksLikeEpochs,
+            Some(0),
+            format!("{are} in updates, a small part of one of {epochs} epochs"),
+            &format!("write {written} if epochs are meant"),
+        )
+    }
+
+    /// Checks for a length of more epochs than the run has, whose number is one of updates in it.
+    pub(super) fn in_epochs(&self, exponential: &Exponential<u64>) -> Option<Finding> {
+        let (Decay::Factor { per: length, .. } | Decay::HalfLife(length)) = exponential.decay
+        else {
+            return None;
+        };
+        let epoch = self.epoch?;
+        let (number, epochs) = (length / epoch, self.run / epoch);
+        let is_meant = number > epochs && (epoch..self.run).contains(&number);
+        if !length.is_multiple_of(epoch) || !is_meant {
+            return None;
+        }
+        self.finding(
+            Code::LooksLikeUpdates,
+            self.begin(),
+            format!("the length of {number} epochs is more than the {epochs} epochs of the run"),
+            &format!("write {number} if updates are meant"),
+        )
+    }
+
     /// Checks for a curve that falls in the first tenth of its part and nowhere after it.
     pub(super) fn ends_early(&self) -> Option<Finding> {
         if self.length < FEWEST {

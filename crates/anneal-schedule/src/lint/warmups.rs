@@ -5,9 +5,6 @@ use super::{Code, Finding};
 use crate::curve::Rate;
 use crate::{ScheduleConfig, Warmup};
 
-/// A warm-up of 1/`ON_PURPOSE` of an epoch or more is not mistaken for one in epochs.
-const ON_PURPOSE: u64 = 20;
-
 impl Stretch<'_> {
     pub(super) fn warmup(&self, warmup: &Warmup<u64>) -> Option<Finding> {
         let length =
@@ -39,14 +36,9 @@ impl Stretch<'_> {
         )
     }
 
-    /// Checks for a number of epochs without its unit: below a twentieth of an epoch, and not above the number of
-    /// epochs.
     fn short(&self, warmup: &Warmup<u64>) -> Option<Finding> {
-        let epoch = self.epoch?;
-        let (length, epochs) = (warmup.length, self.run / epoch);
-        if length > epochs || length >= epoch / ON_PURPOSE {
-            return None;
-        }
+        let length = warmup.length;
+        let epochs = self.epochs_meant(length, false)?;
         self.finding(
             Code::LooksLikeEpochs,
             Some(0),
