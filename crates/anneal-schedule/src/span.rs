@@ -152,6 +152,18 @@ impl ParseSpanError {
 
     /// What to write for units of other libraries.
     fn hint(&self) -> String {
+        const UNITS: [&str; 5] = ["%", "ep", "sp", "img", "tok"];
+        let has_two = |unit: &str| {
+            let parts = self.text.split_once(unit);
+            let parts = parts.filter(|(number, _)| scaled(number.trim()).is_some());
+            parts.is_some_and(|(_, rest)| {
+                let rest = rest.trim();
+                UNITS.contains(&rest) || rest.starts_with(|c: char| c.is_ascii_digit())
+            })
+        };
+        if UNITS.into_iter().any(has_two) {
+            return "; a length has one unit".into();
+        }
         let number = self.text.rfind(|c: char| c.is_ascii_digit()).map_or(0, |last| last + 1);
         let unit = &self.text[number..];
         let here = match unit.trim() {

@@ -81,6 +81,15 @@ struct Reader<'a> {
     at: usize,
 }
 
+/// What is expected in place of an argument without a name.
+fn by_name(call: &str, has_more: bool) -> String {
+    let near = match POSITIONAL.iter().any(|known| known.0 == call) && has_more {
+        true => String::new(),
+        false => super::report::nearest(call, POSITIONAL.iter().map(|known| known.0)),
+    };
+    format!("the arguments of {call} by name{near}")
+}
+
 /// Nested values deeper than this are refused.
 const DEEPEST: usize = 32;
 
@@ -223,7 +232,7 @@ impl<'a> Reader<'a> {
                 Some(key) => drop(arguments.insert(key.to_string(), value)),
                 // An object, such as the optimizer.
                 None if value.is_null() || name == "slice" => {}
-                None => return Err(self.expected(&format!("the arguments of {name} by name"))),
+                None => return Err(self.expected(&by_name(name, count > positional.len()))),
             }
             if !self.takes(',') && !self.rest().trim_start().starts_with(')') {
                 return Err(self.expected("`,` or `)`"));
@@ -293,7 +302,13 @@ mod tests {
             ("StepLR(step_size=3", "expected `,` or `)`"),
             ("StepLR(step_size=3, step_size=4)", "`step_size` is given twice"),
             ("StepLR(step_size=3) + 1", "expected the end"),
-            ("Unknown(3)", "the arguments of Unknown by name"),
+            ("Unknown(3)", "the arguments of Unknown by name; write"),
+            (
+                "CosineAnnealingWarmRestart(o, 10)",
+                "by name; did you mean `CosineAnnealingWarmRestarts`?",
+            ),
+            ("cosine_decay(0.1, 100)", "did you mean `cosine_decay_schedule`?"),
+            ("learn.fit_onecycle(3)", "did you mean `fit_one_cycle`?"),
             ("StepLR(mode='min)", "a closing '"),
             (&format!("a({}", "[".repeat(1_000)), "nested"),
         ] {

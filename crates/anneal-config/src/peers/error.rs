@@ -38,7 +38,9 @@ pub enum TranslationError {
         hint: &'static str,
     },
     /// The text is the configuration of another library.
-    #[error("this is not a configuration of {from}: it looks like one of {looks_like}")]
+    #[error(
+        "this is not a configuration of {from}: it looks like one of {looks_like}; translate it as that (--from {looks_like})"
+    )]
     OtherKind {
         /// The name of the kind that was asked for.
         from: String,

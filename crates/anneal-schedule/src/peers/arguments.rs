@@ -74,7 +74,10 @@ impl<'a> Arguments<'a> {
 
     /// The value of an argument; `None` if it is omitted or null.
     pub fn value(&self, argument: &'static str) -> Option<&'a Value> {
-        self.known.borrow_mut().push(argument);
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&argument) {
+            known.push(argument);
+        }
         self.given.get(argument).filter(|value| !value.is_null())
     }
 
