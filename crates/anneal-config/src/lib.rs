@@ -30,6 +30,7 @@
 
 mod average;
 mod choices;
+mod concise;
 mod controller;
 mod error;
 mod explain;

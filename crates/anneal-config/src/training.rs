@@ -2,6 +2,7 @@
 
 use crate::average::{Average, Weights};
 use crate::choices::{GradientReduction, NotFinite, OnSkip};
+use crate::concise;
 use crate::controller::ControllerConfig;
 use crate::error::ConfigError;
 use crate::groups::{GroupsConfig, Selection};
@@ -239,6 +240,24 @@ impl TrainingConfig {
     /// [`FileError::Write`] if layers come from a closure.
     pub fn to_toml(&self) -> Result<String, FileError> {
         file::to_toml(self)
+    }
+
+    /// Writes this description as TOML for people to read: schedules as text, and only what differs from the defaults.
+    ///
+    /// ```
+    /// use anneal_config::TrainingConfig;
+    /// use anneal_schedule::prelude::*;
+    /// let mut training = TrainingConfig::new(cosine(3e-4).warmup(Span::steps(500)));
+    /// training.clip_global_norm = Some(1.0);
+    /// let text = "schedule = \"cosine(0.0003).warmup(500)\"\nclip_global_norm = 1.0\n";
+    /// assert_eq!(training.to_concise_toml()?, text);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`to_toml`](Self::to_toml).
+    pub fn to_concise_toml(&self) -> Result<String, FileError> {
+        concise::toml(self).map_or_else(|| self.to_toml(), Ok)
     }
 
     /// Writes this description as JSON.

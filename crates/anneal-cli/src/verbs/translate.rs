@@ -142,13 +142,15 @@ impl Translate {
                 Error::Usage(format!("{name} does not change the momentum"))
             })?;
             return match self.format {
-                Format::Toml => momentum.to_toml().map_err(unwritable),
+                Format::Toml => {
+                    TrainingConfig::new(momentum.clone()).to_concise_toml().map_err(unwritable)
+                }
                 Format::Json => momentum.to_json().map_err(unwritable),
                 Format::Text => Ok(momentum.to_string()),
             };
         }
         match self.format {
-            Format::Toml => training.to_toml().map_err(unwritable),
+            Format::Toml => training.to_concise_toml().map_err(unwritable),
             Format::Json => training.to_json().map_err(unwritable),
             Format::Text => Ok(text(training)),
         }
