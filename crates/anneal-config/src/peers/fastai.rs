@@ -1,15 +1,15 @@
 //! fastai's `fit_one_cycle`, `fit_flat_cos`, `fit_sgdr` and `fine_tune`.
 //!
-//! They count epochs. With the updates per epoch the rates are fastai's, which computes positions in 32 bits; otherwise
-//! lengths are in epochs, and the rates the same in 64 bits.
+//! They count epochs. fastai computes positions in 32 bits, here they have 64.
 
 use super::report::Report;
 use super::scheduler::Given;
+use super::units::percent;
 use super::{Options, TranslatedConfig, TranslationError};
 use crate::{Group, GroupsConfig, Selection, TrainingConfig};
 use anneal_schedule::peers::{self, Arguments, PeerError};
 use anneal_schedule::{
-    AnnealStrategy, ScheduleConfig, ScheduleExt, Span, WeightDecay, constant,
+    AnnealStrategy, ScheduleConfig, ScheduleExt, Span, WeightDecay, constant, cosine, one_cycle,
     piecewise_interpolate, warm_restarts,
 };
 use serde_json::{Value, json};
@@ -139,10 +139,10 @@ impl Fit<'_, '_> {
         let div_final = self.divisor("div_final", 1e5)?;
         let pct = self.pct(0.75)?;
         let lr = rates.head;
-        let turn = Turn { start: lr, middle: lr, end: lr / div_final, pct, epochs };
-        let schedule = self.curve(&turn)?;
+        let fall = cosine(lr).end(lr / div_final);
+        let schedule = constant(lr).then(Span::percent(percent(pct)), fall);
         self.say_run(epochs);
-        self.grouped(schedule.into(), &rates, None)
+        self.grouped(TrainingConfig::new(schedule), &rates, None)
     }
 
     fn sgdr(&mut self) -> Result<TrainingConfig, TranslationError> {
@@ -205,6 +205,9 @@ impl Fit<'_, '_> {
 
     fn curve(&self, turn: &Turn) -> Result<ScheduleConfig, PeerError> {
         let Turn { start, middle, end, pct, epochs } = *turn;
+        if start < middle && end < middle {
+            return Ok(one_cycle(middle).start(start).end(end).pct_start(pct).into());
+        }
         if let Some(updates) = self.options.updates_per_epoch {
             // fastai never reaches the end: the last update is one before it.
             let steps = epochs.saturating_mul(updates).saturating_add(1);
@@ -214,14 +217,6 @@ impl Fit<'_, '_> {
         }
         let epochs = epochs as f64;
         let (turn, end_of) = (Span::epochs(rounded(pct * epochs)), Span::epochs(epochs));
-        if start == middle {
-            let fall = piecewise_interpolate(
-                middle,
-                [Span::epochs(rounded(epochs - pct * epochs))],
-                [end],
-            );
-            return Ok(constant(start).then(turn, fall.anneal(AnnealStrategy::Cosine)).into());
-        }
         let curve = piecewise_interpolate(start, [turn, end_of], [middle, end]);
         Ok(curve.anneal(AnnealStrategy::Cosine).into())
     }

@@ -15,7 +15,7 @@
 use super::optimizer::Optimizer;
 use super::report::{Report, Unread};
 use super::units::percent;
-use super::{Options, TranslatedConfig, TranslationError, fitted, input, scheduler, settings};
+use super::{Options, TranslatedConfig, TranslationError, filling, input, scheduler, settings};
 use crate::{GradientReduction, HalfPrecision, Selection, TrainingConfig};
 use anneal_schedule::peers::{Arguments, PeerError};
 use anneal_schedule::{
@@ -259,7 +259,12 @@ impl Warmup {
     fn read(arguments: &Arguments<'_>, report: &mut Report) -> Result<Self, PeerError> {
         let steps = arguments.not_negative_or("warmup_steps", 0.0)?;
         let ratio = arguments.not_negative_or("warmup_ratio", 0.0)?;
-        arguments.require("warmup_ratio", ratio, ratio <= 1.0, "in [0, 1]")?;
+        arguments.require(
+            "warmup_ratio",
+            ratio,
+            ratio <= 1.0,
+            "in [0, 1]; a tenth of the run is 0.1",
+        )?;
         if steps > 0.0 && ratio > 0.0 {
             report.note("warmup_steps overrides warmup_ratio, as in transformers");
         }
@@ -314,11 +319,18 @@ fn schedule(
     }
     if let Some(all) = run.updates {
         let updates = warmup.updates(all);
-        kwargs.entry("num_warmup_steps").or_insert(updates.into());
+        kwargs.insert("num_warmup_steps".into(), updates.into());
         kwargs.entry("num_training_steps").or_insert(all.into());
         let translation =
             anneal_control::peers::translate("transformers", kind, &kwargs.into(), rate)?;
-        return Ok(fitted(translation.rate, RunLength::updates(all)).into());
+        let has_other_rise =
+            matches!(kind, "constant" | "cosine_warmup_with_min_lr" | "warmup_stable_decay");
+        let schedule = match updates >= all && !has_other_rise {
+            // The run ends within the warm-up.
+            true => linear(0.0, rate).length(Span::steps(updates)).into(),
+            false => translation.rate,
+        };
+        return Ok(filling(schedule, RunLength::updates(all)).into());
     }
     if matches!(warmup, Warmup::Share(share) if share >= 1.0) && kind != "constant" {
         return Ok(linear(0.0, rate).into());

@@ -21,8 +21,7 @@
 //! }"#;
 //! let translated = peers::translate("hf-args", arguments, &Options::default())?;
 //! let training = &translated.training;
-//! let schedule = "linear(0.0, 3e-5).then(100, cosine(3e-5).length(900).after(continue))";
-//! assert_eq!(training.schedule.to_string(), schedule);
+//! assert_eq!(training.schedule.to_string(), "cosine(3e-5).warmup(100).include_start()");
 //! assert_eq!(training.clip_global_norm, Some(1.0));
 //! assert_eq!(translated.unrelated, ["output_dir"]);
 //! # Ok::<(), peers::TranslationError>(())
@@ -43,6 +42,7 @@ mod keras;
 mod optimizer;
 mod report;
 mod scheduler;
+mod tidy;
 mod timm_args;
 mod torch_state;
 mod units;
@@ -176,8 +176,20 @@ pub fn translate(
         None => return Err(TranslationError::unknown_kind(from, &names().collect::<Vec<_>>())),
     };
     check(from, &translated.training)?;
-    Ok(translated)
+    Ok(tidied(translated))
 }
+
+fn tidied(mut translated: TranslatedConfig) -> TranslatedConfig {
+    let training = &mut translated.training;
+    let groups = training.groups.iter_mut().flat_map(|groups| &mut groups.groups);
+    let of_groups = groups.filter_map(|group| group.schedule.as_mut());
+    let schedules = of_groups.chain([&mut training.schedule]).chain(&mut translated.momentum);
+    schedules.for_each(|schedule| *schedule = tidy::tidy(schedule));
+    translated
+}
+
+const NAMED_INSIDE: &str = "the name of a scheduler: the configuration names it, for DeepSpeed as {\"scheduler\": {\"type\": \
+                            NAME, \"params\": {…}}}, for Composer as scheduler: {name: NAME, …}";
 
 /// Refuses what is only for schedulers.
 fn unused(from: &str, options: &Options) -> Result<(), TranslationError> {
@@ -185,8 +197,8 @@ fn unused(from: &str, options: &Options) -> Result<(), TranslationError> {
     let has_metric = of_timm || from == "hf-args";
     let unused = [
         ("a unit: its lengths have their own", options.unit.is_some() && !of_timm),
-        ("the name of a scheduler", options.name.is_some()),
-        ("names of groups", !options.groups.is_empty()),
+        (NAMED_INSIDE, options.name.is_some()),
+        ("names of groups", !options.groups.is_empty() && from != "deepspeed"),
         ("a metric", options.signal.is_some() && !has_metric),
     ];
     match unused.iter().find(|one| one.1) {
@@ -210,7 +222,11 @@ fn check(from: &str, training: &TrainingConfig) -> Result<(), TranslationError> 
         match schedule.clone().resolve(RunLength::unbounded()) {
             // It may be valid in a run of known length.
             Ok(_)
-            | Err(ScheduleError::NeedsRunLength { .. } | ScheduleError::NeedsEpochs { .. }) => {}
+            | Err(
+                ScheduleError::NeedsRunLength { .. }
+                | ScheduleError::NeedsEpochs { .. }
+                | ScheduleError::NeedsSamples { .. },
+            ) => {}
             Err(error) => return Err(invalid(error.to_string())),
         }
     }
@@ -232,6 +248,11 @@ fn fitted(schedule: ScheduleConfig, run: RunLength) -> ScheduleConfig {
         Err(ScheduleError::TooLong { .. }) => schedule.truncate().into(),
         _ => schedule,
     }
+}
+
+/// The same without lengths that the run has anyway, where the configuration says how long it is.
+fn filling(schedule: ScheduleConfig, run: RunLength) -> ScheduleConfig {
+    tidy::tidy_in(&fitted(schedule, run), run)
 }
 
 impl TranslatedConfig {

@@ -3,12 +3,12 @@
 use super::groups;
 use super::report::Report;
 use super::units::{PerEpoch, has_lengths, once_per_epoch};
-use super::{ALLOWED, Options, TranslatedConfig, TranslationError, Unit};
+use super::{ALLOWED, Options, TranslatedConfig, TranslationError, Unit, filling};
 use super::{call, fastai, input, keras, torch_state};
 use crate::{ControllerConfig, TrainingConfig};
 use anneal_control::Scoped;
 use anneal_control::peers::{self, PeerError, Translation};
-use anneal_schedule::Span;
+use anneal_schedule::{RunLength, Span};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -83,6 +83,11 @@ fn read(peer: &str, text: &str, options: &Options) -> Result<TranslatedConfig, T
     let base_lr = base_lr(peer, &given, options)?;
     let (translation, unit) = translation(peer, &given.name, &given.arguments, base_lr, options)?;
     say_unit(peer, &given.name, &unit, &mut report);
+    let mut translation = translation;
+    if let Some(updates) = updates_of(peer, &given.arguments) {
+        report.note(format!("run: {updates} updates, RunLength::updates({updates})"));
+        translation.rate = filling(translation.rate, RunLength::updates(updates));
+    }
     let momentum = translation.momentum.clone();
     if momentum.is_some() {
         report.note(format!(
@@ -93,6 +98,12 @@ fn read(peer: &str, text: &str, options: &Options) -> Result<TranslatedConfig, T
     let mut translated = TranslatedConfig::new(with_controller(translation), report);
     translated.momentum = momentum;
     Ok(translated)
+}
+
+/// The updates of the run, which transformers' schedulers know.
+fn updates_of(peer: &str, arguments: &Value) -> Option<u64> {
+    let updates = arguments.get("num_training_steps").filter(|_| peer == "transformers")?;
+    updates.as_u64().filter(|&updates| updates > 0)
 }
 
 /// The training of a scheduler of `peer` that counts updates.
@@ -243,7 +254,7 @@ impl Given {
         let names_itself = value.get("name").is_some() && !is_keras_name(peer, &value, options);
         match &options.name {
             Some(name) if !names_itself => {
-                let (name, none) = (name.clone(), None);
+                let (name, none) = (plain_name(peer, name), None);
                 Ok(Self { name, arguments: value, base_lr: none.clone(), param_groups: none })
             }
             None if names_itself => {
@@ -258,6 +269,7 @@ impl Given {
                     return Err(TranslationError::PeerTwice { given: peer.to_string(), inside });
                 }
                 let arguments = args.unwrap_or_else(|| Value::Object(Map::new()));
+                let name = plain_name(peer, &name);
                 Ok(Self { name, arguments, base_lr, param_groups })
             }
             None => Err(TranslationError::Unnamed),
@@ -266,6 +278,14 @@ impl Given {
                 Err(TranslationError::NamedTwice { given: given.clone(), inside })
             }
         }
+    }
+}
+
+/// The name without what transformers' enumeration puts before it.
+fn plain_name(peer: &str, name: &str) -> String {
+    match name.strip_prefix("SchedulerType.").filter(|_| peer == "transformers") {
+        Some(name) => name.to_lowercase(),
+        None => name.to_string(),
     }
 }
 

@@ -20,7 +20,7 @@ use super::optimizer::Optimizer;
 use super::report::{Report, Unread};
 use super::units::{PerEpoch, once_per_epoch};
 use super::{
-    Options, TranslatedConfig, TranslationError, Unit, fitted, is_of, scheduler, settings,
+    Options, TranslatedConfig, TranslationError, Unit, filling, fitted, is_of, scheduler, settings,
 };
 use crate::{Average, GradientReduction, HalfPrecision, Selection, TrainingConfig, layer_decay};
 use anneal_control::peers::{self, Translation};
@@ -28,7 +28,7 @@ use anneal_schedule::peers::timm::SCHED;
 use anneal_schedule::peers::{Arguments, PeerError};
 use anneal_schedule::{
     RunLength, ScheduleConfig, ScheduleExt, Span, WeightDecay, constant, cosine, linear,
-    polynomial, tanh,
+    polynomial, step_decay, tanh,
 };
 use serde_json::{Map, Value, json};
 
@@ -470,13 +470,34 @@ fn schedule(
     if translation.controller.is_some() {
         return plateau(arguments, &translation, &class, rate, options);
     }
-    if per_epoch.is_some() {
-        return Ok(translation.rate.into());
+    let all = total(arguments, sched, &epochs)?;
+    if let Some(updates) = per_epoch {
+        let steps = |epochs: u64| Span::steps(epochs.saturating_mul(updates));
+        let schedule = beneath_warmup(arguments, sched, &epochs, rate, &steps)?;
+        let schedule = schedule.unwrap_or(translation.rate);
+        return Ok(filling(schedule, RunLength::updates(length)).into());
     }
-    let in_epochs = beneath_warmup(arguments, sched, &epochs, rate)?;
-    let (schedule, how) = match (in_epochs, options.updates_per_epoch) {
-        (Some(schedule), None) => (schedule, PerEpoch::Smooth),
-        _ => once_per_epoch(&translation.rate, &format!("--sched {sched}"), options)?,
+    let known = options.updates_per_epoch;
+    let unit = |epochs: u64| match known {
+        Some(_) => Span::steps(epochs),
+        None => Span::epochs(epochs as f64),
+    };
+    let own = beneath_warmup(arguments, sched, &epochs, rate, &unit)?;
+    let (schedule, how) = match (own, known) {
+        (Some(schedule), None) => {
+            let run = RunLength::updates_per_epoch(1_000).epochs(all as usize);
+            (filling(schedule, run), PerEpoch::Smooth)
+        }
+        (Some(schedule), Some(updates)) => {
+            let schedule = filling(schedule, RunLength::updates(all));
+            (schedule.stretch(updates as f64).into(), PerEpoch::Stretched)
+        }
+        (None, _) => {
+            let name = format!("--sched {sched}");
+            let (schedule, how) = once_per_epoch(&translation.rate, &name, options)?;
+            let run = RunLength::updates_per_epoch(known.unwrap_or(1_000)).epochs(all as usize);
+            (filling(schedule, run), how)
+        }
     };
     match (on_updates, &how) {
         // Its lengths in epochs are exact.
@@ -608,28 +629,45 @@ fn plateau(
     Ok(training)
 }
 
-/// The schedule in epochs of one cycle that runs beneath its warm-up; `None` if it has another form.
+/// The schedule of one cycle, or of steps, that runs beneath its warm-up; `None` if it has another form. `length` gives
+/// the length of a number of epochs.
 fn beneath_warmup(
     arguments: &Arguments<'_>,
     sched: &str,
     run: &Epochs,
     rate: f64,
+    length: &dyn Fn(u64) -> Span,
 ) -> Result<Option<ScheduleConfig>, PeerError> {
     let lowest = arguments.not_negative_or("min_lr", 0.0)?;
     let once = arguments.count_or("lr_cycle_limit", 1)? == 1;
     let k_decay = arguments.number_or("lr_k_decay", 1.0)?;
     let power = arguments.number_or("decay_rate", 0.1)?;
     let from = arguments.not_negative_or("warmup_lr", 1e-5)?;
-    let length = Span::epochs(run.epochs as f64);
+    let drop = arguments.number_or("decay_epochs", 90.0)?;
+    let whole = length(run.epochs);
+    let is_curve = matches!(sched, "cosine" | "poly" | "tanh") && once;
+    if is_curve
+        && !run.prefix
+        && run.warmup >= run.epochs.saturating_add(run.cooldown)
+        && from < rate
+    {
+        // The run ends within the warm-up, whose target timm's tanh takes from its curve.
+        let rises = sched != "tanh";
+        return Ok(rises.then(|| linear(from, rate).length(length(run.warmup)).into()));
+    }
     if run.prefix || run.warmup == 0 || !once || lowest > rate || run.warmup >= run.epochs {
         return Ok(None);
     }
     let curve: ScheduleConfig = match sched {
-        "cosine" if k_decay > 0.0 => cosine(rate).end(lowest).length(length).k(k_decay).into(),
+        "cosine" if k_decay > 0.0 => cosine(rate).end(lowest).length(whole).k(k_decay).into(),
         "poly" if k_decay == 1.0 && power > 0.0 => {
-            polynomial(rate, lowest, power).length(length).into()
+            polynomial(rate, lowest, power).length(whole).into()
         }
-        "tanh" => tanh(rate).end(lowest).length(length).into(),
+        "tanh" => tanh(rate).end(lowest).length(whole).into(),
+        "constant" => constant(rate).into(),
+        "step" if drop >= 1.0 && drop.fract() == 0.0 && power > 0.0 && power < 1.0 => {
+            step_decay(rate, length(drop as u64), power).into()
+        }
         _ => return Ok(None),
     };
     // timm's tanh warms up to where its curve is by then.
@@ -640,9 +678,9 @@ fn beneath_warmup(
         }
         _ => rate,
     };
-    let warmup = Span::epochs(run.warmup as f64);
+    let warmup = length(run.warmup);
     Ok(Some(match target == rate && from < rate {
-        true => curve.warmup(warmup).start(from).include_start().replace().truncate().into(),
-        false => linear(from, target).then(warmup, curve.phase(warmup)).truncate().into(),
+        true => curve.warmup(warmup).start(from).include_start().replace().into(),
+        false => linear(from, target).then(warmup, curve.phase(warmup)).into(),
     }))
 }

@@ -32,7 +32,7 @@ pub use decay::{Falling, TransformersDecay};
 use super::{Arguments, PeerError, Translation};
 use crate::{
     AfterEnd, DecayShape, ScheduleConfig, ScheduleExt, Span, constant, cosine, inverse_sqrt,
-    linear, polynomial, stable_decay,
+    linear, polynomial, stable_decay, warm_restarts,
 };
 use serde_json::Value;
 
@@ -153,6 +153,8 @@ impl Phases<'_> {
         let length = training.saturating_sub(warmup).max(1);
         let tail = if cycles == 1.0 {
             cosine(self.base_lr).length(Span::steps(length)).into()
+        } else if let Some((count, cycle)) = even_cycles(cycles, length) {
+            warm_restarts(self.base_lr, Span::steps(cycle)).limit(count).into()
         } else {
             self.decay(length, Falling::Restarts(cycles), 0.0, 0)
         };
@@ -200,7 +202,13 @@ impl Phases<'_> {
         let length = training.saturating_sub(warmup).max(1);
         let cycles = self.arguments.number_or("num_cycles", 0.5)?;
         // This one reaches the base rate at the last update of the warm-up.
-        let tail = self.decay(length, Falling::Waves(cycles), min_lr_rate, 1);
+        let tail = if (0.0..=1.0).contains(&min_lr_rate) && cycles > 0.0 {
+            let wave = cosine(self.base_lr).end(min_lr_rate * self.base_lr).cycles(cycles);
+            let wave = wave.length(Span::steps(length)).after(AfterEnd::Continue);
+            wave.phase(Span::steps(1)).into()
+        } else {
+            self.decay(length, Falling::Waves(cycles), min_lr_rate, 1)
+        };
         let rise = match warmup {
             0 => return Ok(tail),
             1 => self.always(from * self.base_lr),
@@ -275,7 +283,17 @@ impl Phases<'_> {
     }
 
     fn warmup(&self) -> Result<u64, PeerError> {
-        self.arguments.count("num_warmup_steps")
+        const WARMUP: &str = "num_warmup_steps";
+        let share = self
+            .arguments
+            .value(WARMUP)
+            .filter(|value| value.as_f64().is_some_and(|share| share > 0.0 && share < 1.0));
+        let allowed =
+            "a number of updates; a share is `warmup_ratio` of TrainingArguments (hf-args)";
+        match share {
+            Some(share) => Err(self.arguments.wrong(WARMUP, share, allowed)),
+            None => self.arguments.count(WARMUP),
+        }
     }
 
     fn steps(&self) -> Result<(u64, u64), PeerError> {
@@ -319,6 +337,19 @@ impl Phases<'_> {
     fn always(&self, rate: f64) -> ScheduleConfig {
         if rate == 0.0 { self.nothing() } else { constant(rate).into() }
     }
+}
+
+/// The number of restarts and their length, if transformers restarts exactly there: it takes the remainder of a rounded
+/// product.
+fn even_cycles(cycles: f64, length: u64) -> Option<(u64, u64)> {
+    let count = cycles as u64;
+    if count as f64 != cycles || count == 0 || !length.is_multiple_of(count) {
+        return None;
+    }
+    let cycle = length / count;
+    let passed = |restart: u64| cycles * ((restart * cycle) as f64 / length as f64);
+    (count <= 1_000 && (1..count).all(|restart| passed(restart) == restart as f64))
+        .then_some((count, cycle))
 }
 
 #[cfg(test)]
