@@ -14,7 +14,7 @@
 use super::optimizer::Optimizer;
 use super::report::{Report, Unread, has_effect};
 use super::{Options, TranslatedConfig, TranslationError, settings, wrong};
-use crate::{GradientReduction, HalfPrecision, TrainingConfig};
+use crate::{GradientReduction, Group, GroupsConfig, HalfPrecision, TrainingConfig};
 use anneal_control::LossScaling;
 use anneal_schedule::peers::{Arguments, PeerError};
 use anneal_schedule::{
@@ -122,8 +122,17 @@ fn whole(
         ),
         None => options.base_lr,
     };
+    let mut of_groups = vec![];
     let (schedule, momentum) = match section(arguments, "scheduler")? {
-        Some((kind, params)) => scheduler(kind, params, rate, report)?,
+        Some((kind, params)) => {
+            let mut schedules = vec![];
+            for params in per_group(kind, params, options)? {
+                schedules.push(scheduler(kind, &params, rate, report)?);
+            }
+            let first = schedules[0].clone();
+            of_groups = if schedules.len() > 1 { schedules } else { vec![] };
+            first
+        }
         None => {
             let missing =
                 || arguments.missing("scheduler", "a scheduler, or an optimizer with a rate `lr`");
@@ -134,6 +143,16 @@ fn whole(
         report.note("the scheduler changes the momentum too: it is apart, because it needs an optimizer that follows it");
     }
     let mut training = TrainingConfig::new(schedule);
+    if of_groups.is_empty() && !options.groups.is_empty() {
+        let option = "names of groups: it has one value for all parameters";
+        return Err(TranslationError::NotUsed { from: NAME.into(), option });
+    }
+    if !of_groups.is_empty() {
+        let named = options.groups.iter().zip(of_groups);
+        let groups = named
+            .map(|((name, pattern), (rate, _))| Group::new(name, pattern.as_str()).schedule(rate));
+        training.groups = Some(groups.fold(GroupsConfig::new(), GroupsConfig::group));
+    }
     if let Some((kind, params)) = optimizer {
         of_optimizer(kind, params, &mut training, report)?;
     }
@@ -142,6 +161,46 @@ fn whole(
     precision(arguments, &mut training, report)?;
     batches(arguments, &mut training, report)?;
     Ok((training, momentum))
+}
+
+/// Rates that may be a list with one for each group.
+const PER_GROUP: &[&str] =
+    &["warmup_min_lr", "warmup_max_lr", "cycle_min_lr", "cycle_max_lr", "lr_range_test_min_lr"];
+
+/// The parameters of a scheduler for each group; for all parameters, if there is one value of each.
+fn per_group(
+    kind: &str,
+    params: &Value,
+    options: &Options,
+) -> Result<Vec<Value>, TranslationError> {
+    let list = |name: &&&str| params.get(**name).and_then(Value::as_array);
+    let lists: Vec<(&str, usize)> =
+        PER_GROUP.iter().filter_map(|name| Some((*name, list(&name)?.len()))).collect();
+    let Some(&(argument, count)) = lists.iter().find(|(_, count)| *count > 1) else {
+        return Ok(vec![params.clone()]);
+    };
+    if let Some((name, other)) = lists.iter().find(|(_, other)| ![1, count].contains(other)) {
+        let allowed = format!("as many values as {argument}, {count}");
+        return Err(wrong(kind, name, &(*other).into(), &allowed));
+    }
+    if options.groups.len() != count {
+        return Err(TranslationError::Groups {
+            name: kind.to_string(),
+            argument: argument.to_string(),
+            count,
+            named: options.groups.len(),
+        });
+    }
+    let of_group = |index: usize| {
+        let mut params = params.clone();
+        for name in PER_GROUP {
+            if let Some(one) = params.get(*name).and_then(|list| list.get(index)).cloned() {
+                params[*name] = one;
+            }
+        }
+        params
+    };
+    Ok((0..count).map(of_group).collect())
 }
 
 /// The type and the parameters of a section.
@@ -303,7 +362,7 @@ fn scheduler(
 
 /// One rate; DeepSpeed also takes one for each group.
 fn one(arguments: &Arguments<'_>, name: &'static str) -> Result<Option<f64>, PeerError> {
-    let allowed = "one rate, at least 0; for a rate per group, translate once for each";
+    let allowed = "one rate, at least 0, or a list with one for each group";
     let Some(value) = arguments.value(name) else { return Ok(None) };
     let rate = match value.as_array().map(Vec::as_slice) {
         Some([one]) => one.as_f64(),
@@ -322,29 +381,20 @@ fn ramp(arguments: &Arguments<'_>) -> Result<(bool, u64), PeerError> {
     Ok((is_linear, updates.max(2)))
 }
 
-/// The first `updates` + 1 updates: `first`, and then from the lowest rate to the highest one.
-fn rise(first: f64, (low, high): (f64, f64), (is_linear, updates): (bool, u64)) -> ScheduleConfig {
-    let line = linear(low, high).length(Span::steps(updates));
-    match is_linear {
-        true if first == low => line.delay(Span::steps(1)).into(),
-        true => nothing().then(Span::steps(1), line).into(),
-        false => logarithmic(first, (low, high), updates),
+/// The lowest rate for an update, a rise over `updates` updates, and `after`, which begins at the highest rate. The
+/// logarithmic rise has low + (high − low) · ln t / ln n at its update t of n.
+fn risen(
+    after: impl Into<ScheduleConfig>,
+    (low, high): (f64, f64),
+    (is_linear, updates): (bool, u64),
+) -> ScheduleConfig {
+    let after = after.into();
+    if low == high {
+        return after.delay(Span::steps(updates + 1)).into();
     }
-}
-
-/// DeepSpeed's logarithmic warm-up: low + (high − low) · ln t / ln n at update t of n, after `first`.
-fn logarithmic(first: f64, (low, high): (f64, f64), updates: u64) -> ScheduleConfig {
-    let end = constant(high);
-    let rise = match low < high {
-        true => {
-            let rise = end.warmup(Span::steps(updates)).ramp(Ramp::Logarithmic).start(low);
-            // It fills its part, so it leaves nothing of the constant.
-            rise.include_start().include_peak().replace().into()
-        }
-        false => ScheduleConfig::from(end),
-    };
-    let first = if first > 0.0 { constant(first).into() } else { nothing() };
-    first.then(Span::steps(1), rise).into()
+    let rise = after.warmup(Span::steps(updates)).start(low).include_start();
+    let rise = if is_linear { rise } else { rise.ramp(Ramp::Logarithmic).include_peak() };
+    rise.delay(Span::steps(1)).into()
 }
 
 fn warmup(
@@ -365,19 +415,13 @@ fn warmup(
         "above 0, at least warmup_min_lr",
     )?;
     let (is_linear, updates) = ramp(arguments)?;
-    let rise = rise(low, (low, high), (is_linear, updates));
-    let Some(total) = total else {
-        return Ok(if is_linear {
-            rise
-        } else {
-            rise.then(Span::steps(updates + 1), constant(high)).into()
-        });
-    };
+    let ramp = (is_linear, updates);
+    let Some(total) = total else { return Ok(risen(constant(high), (low, high), ramp)) };
     let allowed = format!("more than the {updates} updates of the warm-up");
     arguments.require("total_num_steps", total, total > updates, &allowed)?;
     let fall = linear(high, low).length(Span::steps(total - updates));
     // The fall ends one update after the run.
-    Ok(rise.then(Span::steps(updates + 1), fall).truncate().into())
+    Ok(risen(fall, (low, high), ramp).truncate().into())
 }
 
 fn warmup_cosine(
@@ -395,11 +439,25 @@ fn warmup_cosine(
     let (is_linear, updates) = ramp(arguments)?;
     let allowed = format!("more than the {updates} updates of the warm-up");
     arguments.require("total_num_steps", total, total > updates, &allowed)?;
-    // The very first rate is 0, whatever the lowest one is.
-    let rise = rise(0.0, (low, rate), (is_linear, updates));
+    let length = Span::steps(updates);
+    let rise: ScheduleConfig = match is_linear {
+        true => linear(low, rate).length(length).into(),
+        false if low < rate => {
+            let rise = constant(rate).warmup(length).ramp(Ramp::Logarithmic).start(low);
+            // It fills its part, so it leaves nothing of the constant.
+            rise.include_start().include_peak().replace().into()
+        }
+        false => constant(rate).into(),
+    };
     // The cosine begins with its second rate, and ends one update after the run.
     let fall = cosine(rate).end(end).length(Span::steps(total - updates)).phase(Span::steps(1));
-    Ok(rise.then(Span::steps(updates + 1), fall).truncate().into())
+    Ok(match low == 0.0 && is_linear {
+        true => rise.delay(Span::steps(1)).then(Span::steps(updates + 1), fall),
+        // The very first rate is 0, whatever the lowest one is.
+        false => nothing().then(Span::steps(1), rise).then(length, fall),
+    }
+    .truncate()
+    .into())
 }
 
 fn nothing() -> ScheduleConfig {
@@ -418,10 +476,8 @@ fn one_cycle(
     let up = arguments.count_or("cycle_first_step_size", 2_000)?;
     arguments.require("cycle_first_step_size", up, up > 0, "at least 1")?;
     let down = arguments.count_or("cycle_second_step_size", up)?;
-    for stairs in ["cycle_first_stair_count", "cycle_second_stair_count"] {
-        let count = arguments.whole_or(stairs, 0)?;
-        arguments.require(stairs, count, count <= 0, "0: stairs cannot be translated")?;
-    }
+    let first_stairs = stairs(arguments, "cycle_first_stair_count", 0, up)?;
+    let second_stairs = stairs(arguments, "cycle_second_stair_count", first_stairs, down)?;
     let every = arguments.count_or("decay_step_size", 0)?;
     let decay = arguments.not_negative_or("decay_lr_rate", 0.0)?;
     let cycles_momentum = arguments.flag_or("cycle_momentum", true)?;
@@ -434,22 +490,66 @@ fn one_cycle(
         grows == 0.0 || every == 0,
         "0: the momentum would grow past 1",
     )?;
-    let after = match every > 0 && decay > 0.0 && low > 0.0 {
-        true => inverse_time(low, decay, Span::steps(every)).into(),
-        false if low > 0.0 => constant(low).into(),
-        false => nothing(),
+    let decays = every > 0 && decay > 0.0 && low > 0.0;
+    let after = decays.then(|| inverse_time(low, decay, Span::steps(every)).into());
+    let half = |from: f64, to: f64, length: u64, stairs: u64| match stairs {
+        0 => linear(from, to).into(),
+        stairs => flight(from, to, length, stairs),
     };
-    let cycle = |from: f64, to: f64, after: ScheduleConfig| -> ScheduleConfig {
-        let rise = linear(from, to);
-        match down {
-            0 => rise.then(Span::steps(up), after).into(),
-            down => {
-                rise.then(Span::steps(up), linear(to, from)).then(Span::steps(down), after).into()
+    let cycle = |from: f64, to: f64, after: Option<ScheduleConfig>| -> ScheduleConfig {
+        let rise = half(from, to, up, first_stairs);
+        let held = || if from > 0.0 { constant(from).into() } else { nothing() };
+        let fall: ScheduleConfig = match (down, second_stairs, &after) {
+            (0, ..) => return rise.then(Span::steps(up), after.unwrap_or_else(held)).into(),
+            // It holds its end.
+            (down, 0, None) => {
+                return rise
+                    .then(Span::steps(up), linear(to, from).length(Span::steps(down)))
+                    .into();
             }
-        }
+            (_, 0, _) => linear(to, from).into(),
+            // The top of the rise is a stair of its own, of one update.
+            (down, stairs, _) => falling_flight(from, to, down, stairs),
+        };
+        rise.then(Span::steps(up), fall).then(Span::steps(down), after.unwrap_or_else(held)).into()
     };
-    let momentum = cycles_momentum.then(|| cycle(most, least, constant(most).into()));
+    let momentum = cycles_momentum.then(|| cycle(most, least, None));
     Ok((cycle(low, high, after), momentum))
+}
+
+/// The stairs of half a cycle, 0 for none.
+fn stairs(
+    arguments: &Arguments<'_>,
+    argument: &'static str,
+    usual: u64,
+    length: u64,
+) -> Result<u64, PeerError> {
+    let count = arguments.whole_or(argument, usual as i64)?.max(0) as u64;
+    let ok = count <= MOST_STAIRS.min(length);
+    let allowed = "at most 100, and not more than the updates: 0 is a straight line, which so many stairs resemble";
+    arguments.require(argument, count, ok || length == 0, allowed)
+}
+
+/// More stairs are no list that one reads.
+const MOST_STAIRS: u64 = 100;
+
+/// A rise in stairs, each of them at the rate that the line from `from` to `to` has at its beginning.
+fn flight(from: f64, to: f64, length: u64, stairs: u64) -> ScheduleConfig {
+    let rate = |stair: u64| from + (to - from) * stair as f64 / stairs as f64;
+    let begins: Vec<u64> = (1..stairs).map(|stair| (stair * length).div_ceil(stairs)).collect();
+    let at = begins.into_iter().map(Span::steps).collect::<Vec<_>>();
+    piecewise_constant(from, at, (1..stairs).map(rate).collect::<Vec<_>>()).into()
+}
+
+/// The fall from `to` to `from`, each stair at the rate that the line has at its end.
+fn falling_flight(from: f64, to: f64, length: u64, stairs: u64) -> ScheduleConfig {
+    let rate = |stair: u64| from + (to - from) * stair as f64 / stairs as f64;
+    // Stair s, counted from below, is left when less than s / stairs of the length is left.
+    let begin = |stair: u64| length - (stair * length).div_ceil(stairs) + 1;
+    let left = (1..=stairs).rev().filter(|&stair| begin(stair) < length);
+    let (at, rates): (Vec<Span>, Vec<f64>) =
+        left.map(|stair| (Span::steps(begin(stair)), rate(stair - 1))).unzip();
+    piecewise_constant(to, at, rates).into()
 }
 
 /// The intervals after which a range test ends here; DeepSpeed's never does.
