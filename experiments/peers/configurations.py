@@ -1,9 +1,10 @@
 """Configurations of other libraries, with the rates that these libraries compute for them.
 
-    python configurations.py --deepspeed lr_schedules.py --composer FOLDER > configurations.jsonl
+    python configurations.py --deepspeed lr_schedules.py --composer FOLDER --foundry scheduler.py > configurations.jsonl
 
-Needs torch, timm, transformers, keras with jax, optax and fastai; of DeepSpeed the file runtime/lr_schedules.py, and of
-Composer a folder that contains its package `composer`, neither of which has to be installed. Each line is a configuration
+Needs torch, timm, transformers, keras with jax, optax and fastai; of DeepSpeed the file runtime/lr_schedules.py, of
+Composer a folder that contains its package `composer`, and of llm-foundry the file optim/scheduler.py, none of which has
+to be installed. Each line is a configuration
 with the rates of some updates; crates/anneal-config/tests/peers compares them with the translation.
 """
 
@@ -27,6 +28,7 @@ import torch  # noqa: E402
 parser = argparse.ArgumentParser()
 parser.add_argument("--deepspeed", required=True)
 parser.add_argument("--composer", required=True)
+parser.add_argument("--foundry", required=True)
 paths = parser.parse_args()
 
 
@@ -63,11 +65,13 @@ def points(updates, wanted=()):
     return steps
 
 
-def line(kind, text, run, steps, rates, tolerance=None, **options):
+def line(kind, text, run, steps, rates, tolerance=None, of_groups=(), **options):
     text = text if isinstance(text, str) else json.dumps(text)
     case = {"from": kind, "text": text, "options": options, "run": run, "steps": steps, "rates": rates}
     if tolerance:
         case["tolerance"] = tolerance
+    if of_groups:
+        case["groups"] = of_groups
     print(json.dumps(case))
 
 
@@ -240,17 +244,19 @@ stand_in("deepspeed.utils", logger=logging.getLogger("deepspeed"))
 deepspeed = load("lr_schedules", paths.deepspeed)
 
 
-def ds(kind, params, updates, wanted=(), **rest):
+def ds(kind, params, updates, wanted=(), groups=(), **rest):
     rate = rest.get("optimizer", {}).get("params", {}).get("lr", 1e-3)
-    made = optimizer(rate)
+    made = optimizer(*[rate] * max(1, len(groups)))
     scheduler = getattr(deepspeed, kind)(made, **params)
     rates = []
     for _ in range(updates):
-        rates.append(made.param_groups[0]["lr"])
+        rates.append([group["lr"] for group in made.param_groups])
         scheduler.step()
     steps = points(updates, wanted)
     config = {"scheduler": {"type": kind, "params": params}, **rest}
-    line("deepspeed", config, {"updates": updates}, steps, [rates[step] for step in steps])
+    options = {"groups": groups} if groups else {}
+    of_groups = [[rates[step][i] for step in steps] for i in range(len(groups))]
+    line("deepspeed", config, {"updates": updates}, steps, [rates[step][0] for step in steps], of_groups=of_groups, **options)
 
 
 adamw = {"type": "AdamW", "params": {"lr": 3e-5, "betas": [0.8, 0.999], "eps": 1e-8, "weight_decay": 3e-7}}
@@ -265,7 +271,13 @@ ds("WarmupCosineLR", {"total_num_steps": 400, "warmup_num_steps": 50, "warmup_mi
 ds("WarmupCosineLR", {"total_num_steps": 400, "warmup_num_steps": 50, "warmup_min_ratio": 0.05, "warmup_type": "linear"}, 400, [50], optimizer=adamw)
 ds("OneCycle", {"cycle_min_lr": 1e-4, "cycle_max_lr": 1e-3, "cycle_first_step_size": 100, "decay_step_size": 50, "decay_lr_rate": 0.5, "cycle_momentum": False}, 400, [100, 200])
 ds("OneCycle", {"cycle_min_lr": 0.0, "cycle_max_lr": 1e-3, "cycle_first_step_size": 100, "cycle_second_step_size": 200}, 400, [100, 300])
+ds("OneCycle", {"cycle_min_lr": 1e-4, "cycle_max_lr": 1e-3, "cycle_first_step_size": 100, "cycle_first_stair_count": 8, "decay_step_size": 50, "decay_lr_rate": 0.5, "cycle_momentum": False}, 400, [13, 100, 200])
+ds("OneCycle", {"cycle_min_lr": 0.0, "cycle_max_lr": 1e-3, "cycle_first_step_size": 100, "cycle_second_step_size": 70, "cycle_first_stair_count": 3, "cycle_second_stair_count": 4, "cycle_momentum": False}, 200, [34, 67, 100, 101, 118, 170])
+ds("OneCycle", {"cycle_min_lr": 1e-5, "cycle_max_lr": 1e-3, "cycle_first_step_size": 50, "cycle_second_step_size": 50, "cycle_second_stair_count": 5, "cycle_momentum": False}, 120, [50, 51, 61, 100])
 ds("LRRangeTest", {"lr_range_test_min_lr": 1e-4, "lr_range_test_step_size": 20, "lr_range_test_step_rate": 5}, 300)
+two = [["body", "^body"], ["head", "^head"]]
+ds("WarmupLR", {"warmup_min_lr": [0.0, 1e-6], "warmup_max_lr": [1e-4, 1e-3], "warmup_num_steps": 50}, 120, [50], groups=two)
+ds("WarmupDecayLR", {"total_num_steps": 200, "warmup_max_lr": [1e-4, 1e-3], "warmup_num_steps": 50, "warmup_type": "linear"}, 200, [50], groups=two)
 ds("LRRangeTest", {"lr_range_test_min_lr": 1e-4, "lr_range_test_step_size": 20, "lr_range_test_staircase": True}, 300, [20, 40])
 
 # --- Composer -------------------------------------------------------------------------------------------------------
@@ -278,19 +290,37 @@ sys.modules["composer.utils"].StringEnum = enum.StringEnum
 stand_in("composer.core")
 load("composer.core.serializable", os.path.join(folder, "core", "serializable.py"))
 time = load("composer.core.time", os.path.join(folder, "core", "time.py"))
+stand_in("composer.optim")
 sys.modules["composer.core"].__dict__.update(State=object, Time=time.Time, TimeUnit=time.TimeUnit)
 stand_in("composer.core.types", PyTorchScheduler=object)
 composer = load("composer.optim.scheduler", os.path.join(folder, "optim", "scheduler.py"))
+sys.modules["composer.optim"].__dict__.update(ComposerScheduler=composer.ComposerScheduler, LinearScheduler=composer.LinearScheduler)
 
 
-def composer_rates(schedulers, rate, duration, updates_per_epoch, ratio):
+stand_in("llmfoundry")
+stand_in("llmfoundry.utils")
+stand_in("llmfoundry.utils.warnings", experimental_class=lambda name: lambda kind: kind)
+foundry = load("llmfoundry_scheduler", paths.foundry)
+FOUNDRY = {"inv_sqrt_with_warmup": foundry.InverseSquareRootWithWarmupScheduler}
+
+
+def composer_rates(schedulers, rate, duration, updates_per_epoch, ratio, samples=None, tokens=None):
+    """`samples` of each update, `tokens` of each sample."""
     duration = time.Time.from_timestring(duration)
     duration = time.Time(int(duration.value * ratio), duration.unit)
-    updates = duration.value if duration.unit == time.TimeUnit.BATCH else duration.value * updates_per_epoch
-    made = [getattr(composer, name)(**arguments) for name, arguments in schedulers]
+    updates = {
+        time.TimeUnit.BATCH: lambda: duration.value,
+        time.TimeUnit.EPOCH: lambda: duration.value * updates_per_epoch,
+        time.TimeUnit.SAMPLE: lambda: math.ceil(duration.value / samples),
+        time.TimeUnit.TOKEN: lambda: math.ceil(duration.value / (samples * tokens)),
+    }[duration.unit]()
+    made = [(FOUNDRY.get(name) or getattr(composer, name))(**arguments) for name, arguments in schedulers]
     rates = []
     for step in range(updates):
-        stamp = time.Timestamp(epoch=step // updates_per_epoch, batch=step, batch_in_epoch=step % updates_per_epoch)
+        seen = {"sample": step * samples, "token": step * samples * (tokens or 0)} if samples else {}
+        if updates_per_epoch:
+            seen |= {"epoch": step // updates_per_epoch, "batch_in_epoch": step % updates_per_epoch}
+        stamp = time.Timestamp(batch=step, **seen)
         state = types.SimpleNamespace(timestamp=stamp, max_duration=duration, dataloader_len=updates_per_epoch)
         rates.append(rate * math.prod(scheduler(state, ratio) for scheduler in made))
     return rates
@@ -336,6 +366,60 @@ mosaic(("ConstantWithWarmupScheduler", {"t_warmup": "0.25dur"}), 0.1, "200ba", 5
 mosaic(("CosineAnnealingWarmRestartsScheduler", {"t_0": "10ep", "t_mult": 2.0, "alpha_f": 0.01}), 0.1, "70ep", 4, known=False, wanted=[40, 120])
 mosaic(("PolynomialScheduler", {"power": 2.0, "alpha_f": 0.1}), 0.1, "20ep", 12)
 mosaic(("PolynomialWithWarmupScheduler", {"t_warmup": "24ba", "power": 3.0}), 0.1, "20ep", 12, known=False, wanted=[24])
+
+def counted(scheduler, rate, duration, samples, tokens=None, updates_per_epoch=None, ratio=1.0, wanted=(), tolerance=None, text=None):
+    """A run whose updates have `samples` samples of `tokens` tokens."""
+    schedulers = scheduler if isinstance(scheduler, list) else [scheduler]
+    rates = composer_rates(schedulers, rate, duration, updates_per_epoch, ratio, samples, tokens)
+    config = {
+        "max_duration": duration,
+        "schedulers": [{"name": name, **arguments} for name, arguments in schedulers],
+        "optimizer": {"name": "decoupled_adamw", "lr": rate},
+        "global_train_batch_size": samples,
+    }
+    if tokens:
+        config["max_seq_len"] = tokens
+    if ratio != 1.0:
+        config["scale_schedule_ratio"] = ratio
+    number, unit = time.Time.from_timestring(duration).value, duration.lstrip("0123456789_.eE+")
+    number = int(number * ratio)
+    run = {
+        "sp": lambda: {"samples": number, "batch_size": samples},
+        "tok": lambda: {"tokens": number, "batch_size": samples},
+        "ba": lambda: {"samples": number * samples, "batch_size": samples},
+        "ep": lambda: {"items": samples * updates_per_epoch, "batch_size": samples, "epochs": number},
+    }["ep" if duration.endswith("ep") else unit]()
+    if tokens:
+        run["tokens_per_sample"] = tokens
+    steps = points(len(rates), wanted)
+    line("composer", text or config, run, steps, [rates[step] for step in steps], tolerance=tolerance)
+
+
+counted(("CosineAnnealingWithWarmupScheduler", {"t_warmup": "50000sp", "alpha_f": 0.1}), 6e-4, "1_000_000sp", 500, wanted=[100])
+counted(("CosineAnnealingWithWarmupScheduler", {"t_warmup": "2_097_152_000tok", "alpha_f": 0.1}), 3e-4, "20_971_520_000tok", 1024, 2048, wanted=[1000],
+        text="variables:\n  max_seq_len: 2048\nmax_seq_len: ${variables.max_seq_len}\nglobal_train_batch_size: 1024\nmax_duration: 20_971_520_000tok\nscheduler:\n  name: cosine_with_warmup\n  t_warmup: 2_097_152_000tok\n  alpha_f: 0.1\noptimizer:\n  name: decoupled_adamw\n  lr: 3.0e-4\n")
+counted(("LinearWithWarmupScheduler", {"t_warmup": "0.1dur", "alpha_f": 0.02}), 5e-4, "4_096_000tok", 8, 512, wanted=[100])
+counted(("LinearWithWarmupScheduler", {"t_warmup": "6400sp", "t_max": "64000sp", "alpha_i": 0.8}), 5e-4, "64000sp", 64, wanted=[100])
+counted(("ConstantWithWarmupScheduler", {"t_warmup": "6400sp", "t_max": "32000sp"}), 5e-4, "500ba", 64, wanted=[100])
+counted(("PolynomialWithWarmupScheduler", {"t_warmup": "6400sp", "alpha_f": 0.1}), 5e-4, "64000sp", 64, ratio=0.5, wanted=[100])
+counted(("CosineAnnealingScheduler", {"t_max": "0.5dur"}), 1e-3, "40960tok", 4, 32, wanted=[160])
+counted(("StepScheduler", {"step_size": "6400sp"}), 0.1, "10ep", 64, updates_per_epoch=40, wanted=[100, 200])
+counted(("StepScheduler", {"step_size": "5000sp"}), 0.1, "20000sp", 64, wanted=[79, 157, 235])
+counted(("MultiStepScheduler", {"milestones": ["12800sp", "51_200_000tok"], "gamma": 0.2}), 0.1, "2000ba", 64, 1000, wanted=[200, 800])
+counted(("MultiStepScheduler", {"milestones": ["10000sp", "20000sp"]}), 0.1, "30000sp", 64, wanted=[157, 313])
+counted(("MultiStepWithWarmupScheduler", {"t_warmup": "6400sp", "milestones": ["3200sp", "400ba", "0.75dur"]}), 0.1, "64000sp", 64, wanted=[100, 400, 750])
+counted(("ExponentialScheduler", {"gamma": 0.5, "decay_period": "6400sp"}), 0.1, "64000sp", 64)
+counted(("CosineAnnealingWarmRestartsScheduler", {"t_0": "6400sp", "t_mult": 2, "alpha_f": 0.01}), 0.1, "44800sp", 64, wanted=[100, 300])
+counted(("ConstantScheduler", {"alpha": 0.5, "t_max": "10000sp"}), 0.1, "30000sp", 64, wanted=[157])
+counted([("LinearScheduler", {"alpha_i": 0.1, "alpha_f": 1.0, "t_max": "50ba"}), ("StepScheduler", {"step_size": "6_553_600tok"})], 0.1, "26_214_400tok", 64, 1024, wanted=[50, 100, 200])
+# Lengths that end within an update are rounded here.
+counted(("CosineAnnealingWithWarmupScheduler", {"t_warmup": "100000sp", "alpha_f": 0.1}), 6e-4, "1_000_000sp", 384, wanted=[260], tolerance=3e-3)
+for alphas in [{}, {"alpha_f_decay": 0.1, "alpha_f_cooldown": 0.05}, {"alpha_f_decay": 1.0}]:
+    counted(("inv_sqrt_with_warmup", {"t_warmup": "409_600tok", "t_scale": "819_200tok", "t_cooldown": "1_024_000tok", **alphas}), 1e-3, "10_240_000tok", 8, 512, wanted=[100, 2250])
+mosaic(("CosineAnnealingWarmRestartsScheduler", {"t_0": "10ba", "t_mult": 1.5, "alpha_f": 0.01}), 0.1, "200ba", 1000, wanted=[10, 25, 47])
+mosaic(("inv_sqrt_with_warmup", {"t_warmup": "100ba", "t_scale": "50ba", "t_cooldown": "0ba"}), 1e-3, "1000ba", 1000, wanted=[100])
+mosaic(("inv_sqrt_with_warmup", {"t_warmup": "1ep", "t_scale": "2ep", "t_cooldown": "3ep"}), 1e-3, "12ep", 30, known=False, wanted=[30, 270])
+mosaic(("inv_sqrt_with_warmup", {"t_warmup": "10ba", "t_scale": "50ba", "t_cooldown": "100ba"}), 1e-3, "105ba", 1000, wanted=[10])
 mosaic([("LinearScheduler", {"alpha_i": 0.1, "alpha_f": 1.0, "t_max": "50ba"}), ("StepScheduler", {"step_size": "5ep"})], 0.1, "20ep", 12, wanted=[50, 60])
 
 # --- torch ----------------------------------------------------------------------------------------------------------

@@ -6,24 +6,27 @@
 //! | `optimizer` | the rate, `weight_decay`, and a note |
 //! | `algorithms`: `gradient_clipping`, `ema` | `clip_global_norm`, an average |
 //! | `precision` | `half_precision` |
-//! | `max_duration`, `scale_schedule_ratio` | lengths, and a note |
+//! | `max_duration`, `scale_schedule_ratio`, `global_train_batch_size`, `max_seq_len` | lengths, and a note |
 //!
-//! Times are epochs (`10ep`), batches (`500ba`) and shares of the run (`0.06dur`). A batch is an update. With the updates
-//! per epoch, or a `max_duration` in batches, lengths are in updates and rounded as Composer does.
+//! Times are epochs (`10ep`), batches (`500ba`), samples (`50000sp`), tokens (`260e9tok`) and shares of the run
+//! (`0.06dur`). A batch is an update. With the updates per epoch, or a `max_duration` in batches, lengths are in updates
+//! and rounded as Composer does. Samples and tokens stay what they are: where they make whole updates, the rates are
+//! Composer's.
 
 use super::hf_args::AUTOCAST;
 use super::optimizer::Optimizer;
 use super::report::{Report, Unread};
 use super::units::percent;
-use super::{Options, TranslatedConfig, TranslationError, fitted, settings, wrong};
+use super::{Options, TranslatedConfig, TranslationError, filling, fitted, settings, wrong};
 use crate::{Average, HalfPrecision, TrainingConfig};
 use anneal_schedule::peers::{Arguments, PeerError};
 use anneal_schedule::{
-    Decay, Level, RunLength, ScheduleConfig, ScheduleExt, Span, WeightDecay, constant, cosine,
-    exponential, linear, multi_step, piecewise_constant, polynomial, product, step_decay,
-    warm_restarts,
+    Decay, Level, Part, RunLength, ScheduleConfig, ScheduleExt, Span, WeightDecay, constant,
+    cosine, exponential, inverse_sqrt, linear, multi_step, piecewise_constant, polynomial, product,
+    sequence, step_decay, warm_restarts,
 };
 use serde_json::{Map, Value};
+use std::cell::Cell;
 
 const NAME: &str = "composer";
 
@@ -51,7 +54,6 @@ const UNREAD: Unread = Unread {
         "global_seed",
         "device",
         "device_*",
-        "max_seq_len",
         "console_log_interval",
         "log_*",
         "progress_bar",
@@ -66,7 +68,6 @@ const UNREAD: Unread = Unread {
         "variables",
         "data_local",
         "data_remote",
-        "global_train_batch_size",
         "checkpoint_save_path",
         "metadata",
         "data_dir",
@@ -87,11 +88,29 @@ pub(super) fn translate(
     text: &str,
     options: &Options,
 ) -> Result<TranslatedConfig, TranslationError> {
-    let given = settings(NAME, text)?;
+    let mut given = settings(NAME, text)?;
+    let whole_config = given.clone();
+    interpolate(&mut given, &whole_config);
     let mut report = Report::default();
     let training = report
         .read(NAME, &given, &UNREAD, |arguments, report| whole(arguments, options, report))?;
     Ok(TranslatedConfig::new(training, report))
+}
+
+/// Puts the settings that `${…}` names in its place, as omegaconf does.
+fn interpolate(value: &mut Value, config: &Value) {
+    match value {
+        Value::String(text) => {
+            let path = text.strip_prefix("${").and_then(|path| path.strip_suffix('}'));
+            let place = path.map(|path| format!("/{}", path.replace('.', "/")));
+            if let Some(found) = place.and_then(|place| config.pointer(&place)) {
+                *value = found.clone();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| interpolate(item, config)),
+        Value::Object(entries) => entries.values_mut().for_each(|one| interpolate(one, config)),
+        _ => {}
+    }
 }
 
 fn whole(
@@ -126,10 +145,15 @@ fn whole(
         _ => product(schedules).into(),
     };
     let mut training = TrainingConfig::new(match run.length() {
+        Some(length) if run.is_known() => filling(schedule, length),
         Some(length) => fitted(schedule, length),
         None => schedule,
     });
-    if run.updates().is_none() && training.schedule.to_string().contains('%') {
+    if run.counts_samples.get() {
+        run.say(report);
+    } else if let Some(Time { value, unit: TimeUnit::Batches }) = run.duration {
+        report.note(format!("run: {value} updates, RunLength::updates({value})"));
+    } else if run.updates().is_none() && training.schedule.to_string().contains('%') {
         report.note(
             "shares of the run are rounded to the nearest update; Composer rounds them down: with the updates per epoch \
              they are exact",
@@ -205,12 +229,27 @@ struct Time {
 enum TimeUnit {
     Epochs,
     Batches,
+    Samples,
+    Tokens,
     Duration,
+}
+
+impl TimeUnit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Epochs => "epochs",
+            Self::Batches => "batches",
+            Self::Samples => "samples",
+            Self::Tokens => "tokens",
+            Self::Duration => "shares of the run",
+        }
+    }
 }
 
 impl Time {
     fn read(name: &str, argument: &str, value: &Value) -> Result<Self, TranslationError> {
-        const ALLOWED: &str = "a time in epochs, batches or shares of the run, such as \"10ep\", \"500ba\" or \"0.06dur\"";
+        const ALLOWED: &str = "a time in epochs, batches, samples, tokens or shares of the run, such as \"10ep\", \"500ba\", \
+                               \"2e6sp\", \"260e9tok\" or \"0.06dur\"";
         let wrong = || wrong(name, argument, value, ALLOWED);
         let text = value.as_str().ok_or_else(wrong)?.trim();
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -219,6 +258,8 @@ impl Time {
         let unit = match &text[digits.len()..] {
             "ep" => TimeUnit::Epochs,
             "ba" => TimeUnit::Batches,
+            "sp" => TimeUnit::Samples,
+            "tok" => TimeUnit::Tokens,
             "dur" => TimeUnit::Duration,
             other => return Err(of_other_unit(name, argument, text, other).unwrap_or_else(wrong)),
         };
@@ -230,11 +271,9 @@ impl Time {
     }
 }
 
-/// A time in samples, tokens, iterations or seconds.
+/// A time in iterations or seconds.
 fn of_other_unit(name: &str, argument: &str, text: &str, unit: &str) -> Option<TranslationError> {
     let unit = match unit {
-        "sp" => "samples",
-        "tok" => "tokens",
         "iter" => "iterations of a data loader",
         "sec" => "seconds",
         _ => return None,
@@ -244,7 +283,7 @@ fn of_other_unit(name: &str, argument: &str, text: &str, unit: &str) -> Option<T
         argument: argument.to_string(),
         value: text.to_string(),
         unit,
-        allowed: "batches (500ba), epochs (10ep) or shares of the run (0.06dur)",
+        allowed: "epochs (10ep), batches (500ba), samples (2e6sp), tokens (260e9tok) or shares of the run (0.06dur)",
     })
 }
 
@@ -252,8 +291,18 @@ fn of_other_unit(name: &str, argument: &str, text: &str, unit: &str) -> Option<T
 struct Run {
     duration: Option<Time>,
     updates_per_epoch: Option<u64>,
+    /// `global_train_batch_size`: the samples of an update.
+    batch_size: Option<u64>,
+    /// `max_seq_len`: the tokens of a sample.
+    tokens_per_sample: Option<u64>,
     /// `scale_schedule_ratio`.
     ratio: f64,
+    /// Whether a length is in samples or tokens.
+    counts_samples: Cell<bool>,
+    /// Whether a length is in tokens.
+    counts_tokens: Cell<bool>,
+    /// Whether a length in samples or tokens may end within an update.
+    is_rounded: Cell<bool>,
 }
 
 impl Run {
@@ -264,10 +313,17 @@ impl Run {
     ) -> Result<Self, TranslationError> {
         let ratio = arguments.number_or("scale_schedule_ratio", 1.0)?;
         arguments.require("scale_schedule_ratio", ratio, ratio > 0.0, "above 0")?;
-        let updates_per_epoch = options.updates_per_epoch;
-        let Some(value) = arguments.value("max_duration") else {
-            return Ok(Self { duration: None, updates_per_epoch, ratio });
+        let run = Self {
+            duration: None,
+            updates_per_epoch: options.updates_per_epoch,
+            batch_size: at_least_1(arguments, "global_train_batch_size")?,
+            tokens_per_sample: at_least_1(arguments, "max_seq_len")?,
+            ratio,
+            counts_samples: Cell::new(false),
+            counts_tokens: Cell::new(false),
+            is_rounded: Cell::new(false),
         };
+        let Some(value) = arguments.value("max_duration") else { return Ok(run) };
         let value = match value {
             // A bare number counts epochs.
             Value::Number(epochs) => Value::from(format!("{epochs}ep")),
@@ -278,25 +334,82 @@ impl Run {
         let length = duration.value;
         match duration.unit {
             TimeUnit::Epochs => report.note(format!("run: training.num_epochs({length})")),
-            TimeUnit::Batches => {
-                report.note(format!("run: {length} updates, RunLength::updates({length})"));
+            // Lengths in samples need another run.
+            TimeUnit::Batches => {}
+            unit @ (TimeUnit::Samples | TimeUnit::Tokens) => {
+                run.counts(length, unit);
             }
             TimeUnit::Duration => {
                 return Err(wrong(
                     NAME,
                     "max_duration",
                     &value,
-                    "epochs or batches, such as \"10ep\"",
+                    "epochs, batches, samples or tokens, such as \"10ep\"",
                 ));
             }
         }
-        Ok(Self { duration: Some(duration), updates_per_epoch, ratio })
+        Ok(Self { duration: Some(duration), ..run })
+    }
+
+    /// Says which run lengths in samples and tokens need.
+    fn say(&self, report: &mut Report) {
+        let batch = self.batch_size.map_or("BATCH_SIZE".into(), |size| size.to_string());
+        let mut run = match self.duration {
+            Some(Time { value, unit: TimeUnit::Samples }) => {
+                format!("RunLength::samples({value}, {batch})")
+            }
+            Some(Time { value, unit: TimeUnit::Tokens }) => {
+                format!("RunLength::tokens({value}, {batch})")
+            }
+            Some(Time { value, unit: TimeUnit::Batches }) => match self.batch_size {
+                Some(size) => format!("RunLength::samples({}, {batch})", value * size as f64),
+                None => format!("RunLength::samples({value} * {batch}, {batch})"),
+            },
+            Some(Time { value, .. }) => {
+                format!("RunLength::from_items(ITEMS, {batch}).epochs({value})")
+            }
+            None => format!("RunLength::from_items(ITEMS, {batch})"),
+        };
+        let mut missing = vec![];
+        if self.batch_size.is_none() {
+            missing.push("global_train_batch_size");
+        }
+        if self.counts_tokens.get() {
+            let tokens = self.tokens_per_sample.map(|tokens| tokens.to_string());
+            run += &format!(".tokens_per_sample({})", tokens.as_deref().unwrap_or("TOKENS"));
+            if tokens.is_none() {
+                missing.push("max_seq_len");
+            }
+        }
+        report.note(format!("lengths in samples or tokens need a run that counts them: {run}"));
+        if !missing.is_empty() {
+            report.note(format!(
+                "the configuration does not say {}: fill the gap, or give the setting",
+                missing.join(" and ")
+            ));
+        }
+        if self.is_rounded.get() {
+            report.note(
+                "lengths in samples or tokens are rounded to the nearest update; Composer's may end within one",
+            );
+        }
     }
 
     /// The length of the run. Where the updates per epoch are unknown, any number of them shows what lasts longer.
     fn length(&self) -> Option<RunLength> {
         let Time { value, unit } = self.duration?;
+        let of_samples = |run: RunLength| match self.counts_tokens.get() {
+            true => run.tokens_per_sample(self.tokens_per_sample.unwrap_or(1) as usize),
+            false => run,
+        };
+        let batch_size = self.batch_size.unwrap_or(1) as usize;
         Some(match (unit, self.updates_per_epoch) {
+            (TimeUnit::Tokens, _) => of_samples(RunLength::tokens(value as u64, batch_size)),
+            (TimeUnit::Samples, _) => of_samples(RunLength::samples(value as u64, batch_size)),
+            (TimeUnit::Batches, _) if self.counts_samples.get() => {
+                let samples = value * batch_size as f64;
+                of_samples(RunLength::samples(samples as u64, batch_size))
+            }
             (TimeUnit::Epochs, updates) => {
                 RunLength::updates_per_epoch(updates.unwrap_or(1_000)).epochs(value as usize)
             }
@@ -308,23 +421,91 @@ impl Run {
         })
     }
 
+    /// Whether its length is the one that the training will have.
+    fn is_known(&self) -> bool {
+        self.updates().is_some() && !(self.counts_tokens.get() && self.tokens_per_sample.is_none())
+    }
+
     /// All updates of the run, if they are known.
     fn updates(&self) -> Option<f64> {
         let Time { value, unit } = self.duration?;
         match unit {
             TimeUnit::Batches => Some(value),
+            TimeUnit::Samples | TimeUnit::Tokens => Some((value / self.of_update(unit)?).ceil()),
             _ => self.updates_per_epoch.map(|updates| value * updates as f64),
         }
     }
 
-    /// A time as a length: in updates, rounded down as Composer does, if it can be known.
+    /// The samples or tokens of an update, if they are known.
+    fn of_update(&self, unit: TimeUnit) -> Option<f64> {
+        let samples = self.batch_size? as f64;
+        match unit {
+            TimeUnit::Tokens => Some(samples * self.tokens_per_sample? as f64),
+            _ => Some(samples),
+        }
+    }
+
+    /// The unit that a time has for Composer, which counts epochs in batches.
+    fn unit_of(&self, time: Time) -> TimeUnit {
+        match (time.unit, self.duration) {
+            (TimeUnit::Duration, Some(Time { unit, .. })) => {
+                self.unit_of(Time { value: 0.0, unit })
+            }
+            (TimeUnit::Epochs, _) => TimeUnit::Batches,
+            (unit, _) => unit,
+        }
+    }
+
+    /// The samples or tokens of a time, if it counts them; rounded down as Composer does.
+    fn amount(&self, time: Time, ratio: f64) -> Option<(f64, TimeUnit)> {
+        match (time.unit, self.duration) {
+            (TimeUnit::Samples | TimeUnit::Tokens, _) => {
+                Some(((time.value * ratio).trunc(), time.unit))
+            }
+            (
+                TimeUnit::Duration,
+                Some(Time { value, unit: unit @ (TimeUnit::Samples | TimeUnit::Tokens) }),
+            ) => Some(((time.value * value).trunc(), unit)),
+            _ => None,
+        }
+    }
+
+    /// A time in updates, if it can be known.
+    fn updates_of(&self, time: Time) -> Option<f64> {
+        if let Some((amount, unit)) = self.amount(time, 1.0) {
+            return Some(amount / self.of_update(unit)?);
+        }
+        match time.unit {
+            TimeUnit::Batches => Some(time.value),
+            TimeUnit::Epochs => self.updates_per_epoch.map(|updates| time.value * updates as f64),
+            _ => self.updates().map(|updates| time.value * updates),
+        }
+    }
+
+    /// Remembers a length in samples or tokens, for the notes.
+    fn counts(&self, amount: f64, unit: TimeUnit) {
+        self.counts_samples.set(true);
+        self.counts_tokens.set(self.counts_tokens.get() || unit == TimeUnit::Tokens);
+        let is_whole = self.of_update(unit).is_some_and(|each| amount % each == 0.0);
+        self.is_rounded.set(self.is_rounded.get() || !is_whole);
+    }
+
+    /// A time as a length: in samples or tokens, if it counts these; in updates, rounded down as Composer does, if it
+    /// can be known.
     fn span(&self, time: Time, ratio: f64) -> Span {
+        if let Some((amount, unit)) = self.amount(time, ratio) {
+            self.counts(amount, unit);
+            return match unit {
+                TimeUnit::Tokens => Span::tokens(amount),
+                _ => Span::samples(amount),
+            };
+        }
         let known = match time.unit {
             TimeUnit::Batches => Some(time.value * ratio),
             TimeUnit::Epochs => {
                 self.updates_per_epoch.map(|updates| time.value * updates as f64 * ratio)
             }
-            TimeUnit::Duration => self.updates().map(|updates| time.value * updates),
+            _ => self.updates().map(|updates| time.value * updates),
         };
         match (known, time.unit) {
             (Some(updates), _) => Span::steps(updates as u64),
@@ -332,6 +513,21 @@ impl Run {
             (None, _) => Span::epochs(time.value * ratio),
         }
     }
+
+    /// A time at which the rate jumps: that of the first update which begins after it.
+    fn position(&self, time: Time, ratio: f64) -> Span {
+        let updates = self.amount(time, ratio).and_then(|(amount, unit)| {
+            let each = self.of_update(unit).filter(|each| amount % each != 0.0)?;
+            Some(Span::steps((amount / each).ceil() as u64))
+        });
+        updates.unwrap_or_else(|| self.span(time, ratio))
+    }
+}
+
+/// A count above 0, or none.
+fn at_least_1(arguments: &Arguments<'_>, argument: &'static str) -> Result<Option<u64>, PeerError> {
+    let count = arguments.optional_count(argument)?;
+    count.map(|count| arguments.require(argument, count, count > 0, "at least 1")).transpose()
 }
 
 /// The times and factors of one scheduler.
@@ -364,6 +560,8 @@ const SCHEDULERS: &[(&str, Read)] = &[
     ("cosinewithwarmup", |one| one.cosine_with_warmup()),
     ("cosinedecaywithwarmup", |one| one.cosine_with_warmup()),
     ("polynomialwithwarmup", |one| one.polynomial_with_warmup()),
+    ("inversesquarerootwithwarmup", |one| one.inverse_sqrt_with_warmup()),
+    ("invsqrtwithwarmup", |one| one.inverse_sqrt_with_warmup()),
 ];
 
 /// The names as Composer and llm-foundry write them.
@@ -384,6 +582,7 @@ const NAMES: &[&str] = &[
     "constant_with_warmup",
     "cosine_with_warmup",
     "linear_decay_with_warmup",
+    "inv_sqrt_with_warmup",
 ];
 
 fn scheduler(
@@ -415,11 +614,19 @@ impl Scheduler<'_, '_> {
         argument: &'static str,
         default: Option<Time>,
     ) -> Result<Time, TranslationError> {
-        match (self.arguments.value(argument), default) {
-            (Some(value), _) => Time::read(self.arguments.scheduler(), argument, value),
-            (None, Some(time)) => Ok(time),
-            (None, None) => Err(self.arguments.missing(argument, "a time such as \"10ep\"").into()),
-        }
+        let time = match (self.arguments.value(argument), default) {
+            (Some(value), _) => Time::read(self.arguments.scheduler(), argument, value)?,
+            (None, Some(time)) => time,
+            (None, None) => {
+                return Err(self.arguments.missing(argument, "a time such as \"10ep\"").into());
+            }
+        };
+        let is_known = self.run.updates().is_some() || self.run.amount(time, 1.0).is_some();
+        let ok = time.unit != TimeUnit::Duration || time.value <= 1.0 || is_known;
+        let allowed = "at most 1dur, unless the length of the run is known: give max_duration, and the number of updates \
+                       per epoch (--steps-per-epoch N)";
+        self.arguments.require(argument, time.value, ok, allowed)?;
+        Ok(time)
     }
 
     fn span(&self, time: Time) -> Span {
@@ -434,10 +641,7 @@ impl Scheduler<'_, '_> {
     ) -> Result<Span, TranslationError> {
         let time = self.time(argument, default)?;
         match self.span(time) {
-            Span::Steps(0) => {
-                Err(self.arguments.wrong(argument, time.value, "a time above 0").into())
-            }
-            span if time.value > 0.0 => Ok(span),
+            span if !is_zero(span) => Ok(span),
             _ => Err(self.arguments.wrong(argument, time.value, "a time above 0").into()),
         }
     }
@@ -445,7 +649,7 @@ impl Scheduler<'_, '_> {
     /// `t_max`; `None` if it is the whole run.
     fn t_max(&self) -> Result<Option<Span>, TranslationError> {
         let time = self.time("t_max", Some(WHOLE))?;
-        let known = self.run.updates().is_some();
+        let known = self.run.amount(time, 1.0).is_none() && self.run.updates().is_some();
         match time.unit == TimeUnit::Duration && time.value == 1.0 && !known {
             true => Ok(None),
             false => self.length("t_max", Some(WHOLE)).map(Some),
@@ -466,11 +670,29 @@ impl Scheduler<'_, '_> {
     fn alpha_f(&self) -> Result<Level, PeerError> {
         let alpha = self.arguments.number_or("alpha_f", 0.0)?;
         self.arguments.require("alpha_f", alpha, (0.0..=1.0).contains(&alpha), "in [0, 1]")?;
-        Ok(Level::percent(percent(alpha)))
+        Ok(if alpha == 0.0 { Level::default() } else { Level::percent(percent(alpha)) })
     }
 
     fn step(&self) -> Result<ScheduleConfig, TranslationError> {
-        Ok(step_decay(self.rate, self.length("step_size", None)?, self.gamma()?).into())
+        let (time, gamma) = (self.time("step_size", None)?, self.gamma()?);
+        Ok(match self.uneven_steps(time) {
+            Some(positions) => multi_step(self.rate, positions, gamma).into(),
+            None => step_decay(self.rate, self.length("step_size", None)?, gamma).into(),
+        })
+    }
+
+    /// The updates at which a rate steps that does so within updates, if the run has few of them.
+    fn uneven_steps(&self, every: Time) -> Option<Vec<Span>> {
+        let (amount, unit) = self.run.amount(every, self.run.ratio)?;
+        let each = self.run.of_update(unit).filter(|each| amount > 0.0 && amount % each != 0.0)?;
+        let updates = self.run.updates()?;
+        let at = |step: u64| (step as f64 * amount / each).ceil();
+        let steps = (updates * each / amount).ceil();
+        let positions = || (1..=steps as u64).map(at).filter(|&at| at < updates);
+        (1.0..=MOST_STEPS)
+            .contains(&steps)
+            .then(|| positions().map(|at| Span::steps(at as u64)).collect::<Vec<_>>())
+            .filter(|positions| !positions.is_empty())
     }
 
     fn milestones(&self) -> Result<Vec<Time>, TranslationError> {
@@ -482,13 +704,21 @@ impl Scheduler<'_, '_> {
 
     fn multi_step(&self) -> Result<ScheduleConfig, TranslationError> {
         let mut milestones = self.milestones()?;
-        milestones.sort_by(|one, other| one.value.total_cmp(&other.value));
-        let spans: Vec<Span> = milestones.into_iter().map(|time| self.span(time)).collect();
+        let places = milestones.iter().map(|&time| self.run.updates_of(time));
+        // Times of several units are compared in updates.
+        if places.collect::<Option<Vec<_>>>().is_some() {
+            milestones.sort_by(|&one, &other| {
+                let (one, other) = (self.run.updates_of(one), self.run.updates_of(other));
+                one.unwrap_or(0.0).total_cmp(&other.unwrap_or(0.0))
+            });
+        }
+        let position = |time| self.run.position(time, self.run.ratio);
+        let positions: Vec<Span> = milestones.into_iter().map(position).collect();
         let gamma = self.gamma()?;
-        Ok(if spans.is_empty() {
+        Ok(if positions.is_empty() {
             constant(self.rate).into()
         } else {
-            multi_step(self.rate, spans, gamma).into()
+            multi_step(self.rate, positions, gamma).into()
         })
     }
 
@@ -497,7 +727,8 @@ impl Scheduler<'_, '_> {
         let held = held(alpha * self.rate);
         // After t_max the factor is 1.
         Ok(match self.t_max()? {
-            Some(length) if alpha != 1.0 && !self.is_whole()? => {
+            Some(_) if alpha != 1.0 && !self.is_whole()? => {
+                let length = self.run.position(self.time("t_max", None)?, self.run.ratio);
                 held.then(length, constant(self.rate)).into()
             }
             _ => held,
@@ -538,11 +769,39 @@ impl Scheduler<'_, '_> {
 
     fn warm_restarts(&self) -> Result<ScheduleConfig, TranslationError> {
         let growth = self.arguments.number_or("t_mult", 1.0)?;
-        let ok = growth >= 1.0 && growth.fract() == 0.0;
-        let allowed = "a whole number, at least 1: Composer rounds the cycles of another one down, one by one";
-        self.arguments.require("t_mult", growth, ok, allowed)?;
+        self.arguments.require("t_mult", growth, growth >= 1.0, "at least 1")?;
+        if growth.fract() != 0.0 {
+            return self.uneven_cycles(growth);
+        }
         let curve = warm_restarts(self.rate, self.length("t_0", None)?).multiplier(growth);
         Ok(curve.end(self.alpha_f()?).into())
+    }
+
+    /// Cycles that grow by a fraction: Composer rounds each of them down.
+    fn uneven_cycles(&self, growth: f64) -> Result<ScheduleConfig, TranslationError> {
+        const ALLOWED: &str = "a whole number, unless the length of the run is known in batches, and the cycles are at most 100: \
+                               give max_duration, and the number of updates per epoch";
+        let refused = || self.arguments.wrong("t_mult", growth, ALLOWED);
+        let Span::Steps(first) = self.length("t_0", None)? else { return Err(refused().into()) };
+        let updates = self.run.updates().ok_or_else(refused)?;
+        let wave = cosine(self.rate).end(self.alpha_f()?);
+        let (mut cycle, mut end) = (first, first);
+        let mut parts: Vec<Part> = vec![];
+        while (end as f64) < updates {
+            if parts.len() as f64 >= MOST_STEPS {
+                return Err(refused().into());
+            }
+            parts.push((Span::steps(cycle), wave.clone()).into());
+            cycle = (cycle as f64 * growth) as u64;
+            end = end.saturating_add(cycle);
+        }
+        // The last cycle may end after the run.
+        let last = wave.length(Span::steps(cycle)).truncate();
+        if parts.is_empty() {
+            return Ok(last.into());
+        }
+        parts.push((Span::Rest, last).into());
+        Ok(sequence(parts).into())
     }
 
     fn power(&self, default: Option<f64>) -> Result<f64, PeerError> {
@@ -563,22 +822,12 @@ impl Scheduler<'_, '_> {
 
     fn multi_step_with_warmup(&self) -> Result<ScheduleConfig, TranslationError> {
         let warmup = self.time("t_warmup", None)?;
-        let gamma = self.gamma()?;
-        let mut milestones = self.milestones()?;
-        milestones.sort_by(|one, other| one.value.total_cmp(&other.value));
-        let (mut passed, mut later) = (0, vec![]);
-        for milestone in milestones {
-            match self.left(milestone, warmup, "milestones")? {
-                Some(left) => later.push(left),
-                None => passed += 1,
-            }
-        }
-        let first = self.rate * gamma.powi(passed);
-        let tail = match later.is_empty() {
-            true => constant(first).into(),
-            false => multi_step(first, later, gamma).into(),
-        };
-        Ok(self.warmed_up(warmup, tail))
+        let curve = self.multi_step()?;
+        // Milestones count from the beginning of the run, those within the warm-up too.
+        Ok(match self.run.span(warmup, 1.0) {
+            length if is_zero(length) => curve,
+            length => curve.warmup(length).include_start().replace().into(),
+        })
     }
 
     fn constant_with_warmup(&self) -> Result<ScheduleConfig, TranslationError> {
@@ -620,54 +869,124 @@ impl Scheduler<'_, '_> {
         Ok(self.warmed_up(warmup, tail))
     }
 
+    /// llm-foundry's: α + (1 − α)/√(1 + t/s) of the rate after the warm-up, and a straight line at the end.
+    fn inverse_sqrt_with_warmup(&self) -> Result<ScheduleConfig, TranslationError> {
+        let share = |name| {
+            let share = self.arguments.number_or(name, 0.0)?;
+            self.arguments.require(name, share, (0.0..=1.0).contains(&share), "in [0, 1]")
+        };
+        let (decays_to, cools_to) = (share("alpha_f_decay")?, share("alpha_f_cooldown")?);
+        let at_most = "at most alpha_f_decay";
+        self.arguments.require("alpha_f_cooldown", cools_to, cools_to <= decays_to, at_most)?;
+        let (warmup, scale) = (self.time("t_warmup", None)?, self.time("t_scale", None)?);
+        let cooldown = self.time("t_cooldown", None)?;
+        let whole = self.time("t_max", Some(WHOLE))?;
+        let duration = self.run.duration.ok_or_else(|| {
+            self.arguments
+                .missing("max_duration", "given: the cooldown counts from the end of the run")
+        })?;
+        for (argument, time) in [("t_warmup", warmup), ("t_scale", scale), ("t_cooldown", cooldown)]
+        {
+            let allowed = format!("{}, as max_duration does", duration.unit.name());
+            let ok = time.unit == duration.unit;
+            self.arguments.require(
+                argument,
+                time.unit.name(),
+                ok,
+                &format!("a time that counts {allowed}"),
+            )?;
+        }
+        let scaled = |time: Time| match time.unit {
+            TimeUnit::Duration => time.value * duration.value,
+            _ => time.value * self.run.ratio,
+        };
+        let scale_span = self.length("t_scale", None)?;
+        let curve = |share: f64| inverse_sqrt(share * self.rate, scale_span);
+        let fall: ScheduleConfig = match decays_to {
+            0.0 => curve(1.0).into(),
+            1.0 => constant(self.rate).into(),
+            _ => curve(1.0 - decays_to).plus(constant(decays_to * self.rate)).into(),
+        };
+        let cooled = scaled(cooldown);
+        let fallen = (scaled(whole) - cooled - warmup.value).max(0.0);
+        let from = decays_to + (1.0 - decays_to) / (1.0 + fallen / scaled(scale)).sqrt();
+        let line = linear(from * self.rate, cools_to * self.rate);
+        let time = |value| Time { value, unit: duration.unit };
+        let tail: ScheduleConfig = match (fallen > 0.0, cooled > 0.0) {
+            (_, false) => fall,
+            (false, true) => line.length(self.run.span(time(cooled), 1.0)).into(),
+            (true, true) => {
+                let line = line.length(self.run.span(time(cooled), 1.0));
+                fall.then(self.run.span(time(fallen), 1.0), line).into()
+            }
+        };
+        Ok(self.warmed_up(warmup, tail))
+    }
+
     /// What is left of `t_max` after the warm-up; `None` if that is the rest of the run.
     fn after(&self, warmup: Time) -> Result<Option<Span>, TranslationError> {
+        let t_max = self.time("t_max", Some(WHOLE))?;
+        let (first, whole) = (self.run.unit_of(warmup), self.run.unit_of(t_max));
+        let unknown = TimeUnit::Duration;
+        if first != whole && first != unknown && whole != unknown {
+            return Err(TranslationError::Refused {
+                name: self.arguments.scheduler().to_string(),
+                reason: format!(
+                    "t_warmup counts {}, t_max {}, and Composer takes one unit for both; give t_warmup in {}",
+                    first.name(),
+                    whole.name(),
+                    whole.name()
+                ),
+            });
+        }
         if self.t_max()?.is_none() {
             return Ok(None);
         }
-        let t_max = self.time("t_max", Some(WHOLE))?;
-        self.left(t_max, warmup, "t_max")?.map(Some).ok_or_else(|| {
+        self.left(t_max, warmup)?.map(Some).ok_or_else(|| {
             self.arguments.wrong("t_max", t_max.value, "a time after the warm-up").into()
         })
     }
 
-    /// What is left of a time after the warm-up; `None` if nothing is.
-    fn left(
-        &self,
-        time: Time,
-        warmup: Time,
-        argument: &str,
-    ) -> Result<Option<Span>, TranslationError> {
+    /// What is left of `t_max` after the warm-up; `None` if nothing is.
+    fn left(&self, t_max: Time, warmup: Time) -> Result<Option<Span>, TranslationError> {
         // A warm-up is not scaled.
-        let (whole, first) = (self.span(time), self.run.span(warmup, 1.0));
+        let (whole, first) = (self.span(t_max), self.run.span(warmup, 1.0));
         let left = match (whole, first) {
             (Span::Steps(whole), Span::Steps(first)) => Span::steps(whole.saturating_sub(first)),
             (Span::Epochs(whole), Span::Epochs(first)) => Span::epochs((whole - first).max(0.0)),
             (Span::Percent(whole), Span::Percent(first)) => Span::percent((whole - first).max(0.0)),
+            (Span::Samples(whole), Span::Samples(first)) => Span::samples((whole - first).max(0.0)),
+            (Span::Tokens(whole), Span::Tokens(first)) => Span::tokens((whole - first).max(0.0)),
             // Nothing is taken away.
             (whole, _) if warmup.value == 0.0 => whole,
             _ => {
                 return Err(TranslationError::NeedsUpdatesPerEpoch {
                     name: self.arguments.scheduler().to_string(),
-                    argument: argument.to_string(),
+                    argument: "t_max".to_string(),
                     why: "the warm-up has another unit",
                 });
             }
         };
-        Ok(Some(left).filter(|left| {
-            !matches!(left, Span::Steps(0))
-                && *left != Span::epochs(0.0)
-                && *left != Span::percent(0.0)
-        }))
+        Ok(Some(left).filter(|&left| !is_zero(left)))
     }
 
     /// From 0 to the first rate of the tail, then the tail.
     fn warmed_up(&self, warmup: Time, tail: ScheduleConfig) -> ScheduleConfig {
         match self.run.span(warmup, 1.0) {
-            Span::Steps(0) => tail,
-            _ if warmup.value == 0.0 => tail,
+            length if is_zero(length) => tail,
             length => tail.warmup(length).include_start().into(),
         }
+    }
+}
+
+/// More steps than these are no list that one reads.
+const MOST_STEPS: f64 = 100.0;
+
+fn is_zero(span: Span) -> bool {
+    match span {
+        Span::Steps(steps) => steps == 0,
+        Span::Epochs(n) | Span::Samples(n) | Span::Tokens(n) | Span::Percent(n) => n == 0.0,
+        Span::Rest => false,
     }
 }
 
@@ -705,8 +1024,9 @@ fn of_optimizer(
         }
         let betas = arguments.value("betas").and_then(Value::as_array);
         let betas = betas.and_then(|betas| betas.first()?.as_f64().zip(betas.get(1)?.as_f64()));
-        // Composer's own AdamW has other defaults than torch's.
-        let betas = betas.or(is_relative.then_some((0.9, 0.95)));
+        // Composer's own AdamW, and llm-foundry's Lion, have defaults of their own.
+        let usual = if name.to_lowercase().contains("lion") { (0.9, 0.99) } else { (0.9, 0.95) };
+        let betas = betas.or(is_relative.then_some(usual));
         let optimizer = Optimizer {
             name: name.to_string(),
             betas,

@@ -68,18 +68,8 @@ fn each_mistake_is_named() {
         ),
         (
             "deepspeed",
-            r#"{"scheduler": {"type": "WarmupLR", "params": {"warmup_max_lr": [1, 2]}}}"#,
-            "translate once for each",
-        ),
-        (
-            "deepspeed",
             r#"{"scheduler": {"type": "WarmupDecayLR", "params": {}}}"#,
             "`total_num_steps` is missing",
-        ),
-        (
-            "deepspeed",
-            r#"{"scheduler": {"type": "OneCycle", "params": {"cycle_min_lr": 0, "cycle_max_lr": 1, "cycle_first_stair_count": 3}}}"#,
-            "stairs",
         ),
         (
             "deepspeed",
@@ -89,11 +79,68 @@ fn each_mistake_is_named() {
         ("composer", "max_duration: 10ep\n", "`optimizer` is missing"),
         (
             "composer",
-            "max_duration: 1e6tok\noptimizer: {name: adam, lr: 1}\n",
-            "counts tokens, which cannot be translated",
+            "max_duration: 1000sec\noptimizer: {name: adam, lr: 1}\n",
+            "counts seconds, which cannot be translated; allowed: epochs (10ep), batches (500ba), samples",
         ),
-        ("composer", "max_duration: 100sp\noptimizer: {name: adam, lr: 1}\n", "counts samples"),
-        ("composer", "max_duration: 0.5dur\noptimizer: {name: adam, lr: 1}\n", "epochs or batches"),
+        (
+            "composer",
+            "max_duration: 10ep\nscheduler: {name: cosine_with_warmup, t_warmup: 1.5dur}\noptimizer: {name: adam, lr: 1}\n",
+            "`t_warmup` = 1.5 is not allowed; allowed: at most 1dur, unless",
+        ),
+        ("timm", r#"{"name": "cosin", "base_lr": 1}"#, "did you mean `CosineLRScheduler`?"),
+        (
+            "transformers",
+            r#"{"name": "cosine", "args": {"num_warmup_steps": 0.1, "num_training_steps": 10}, "base_lr": 1}"#,
+            "a share is `warmup_ratio` of TrainingArguments",
+        ),
+        ("deepspeed", "max_duration: 3ep", "translate it as that (--from composer)"),
+        (
+            "deepspeed",
+            r#"{"scheduler": {"type": "WarmupLR", "params": {"warmup_max_lr": [1, 2]}}}"#,
+            "`warmup_max_lr` has 2 values, one for each group of parameters, and 0 groups are named",
+        ),
+        (
+            "deepspeed",
+            r#"{"scheduler": {"type": "WarmupLR", "params": {"warmup_max_lr": [1, 2], "warmup_min_lr": [1, 2, 3]}}}"#,
+            "`warmup_min_lr` = 3 is not allowed; allowed: as many values as warmup_max_lr, 2",
+        ),
+        (
+            "deepspeed",
+            r#"{"scheduler": {"type": "OneCycle", "params": {"cycle_min_lr": 1, "cycle_max_lr": 2, "cycle_first_step_size": 10, "cycle_first_stair_count": 11}}}"#,
+            "not more than the updates",
+        ),
+        (
+            "composer",
+            "max_duration: 10ep 500ba\noptimizer: {name: adam, lr: 1}\n",
+            "a time in epochs, batches, samples, tokens or shares of the run",
+        ),
+        (
+            "composer",
+            "max_duration: 0.5dur\noptimizer: {name: adam, lr: 1}\n",
+            "epochs, batches, samples or tokens",
+        ),
+        (
+            "composer",
+            "max_duration: 1e6tok\nglobal_train_batch_size: 0\noptimizer: {name: adam, lr: 1}\n",
+            "`global_train_batch_size` = 0 is not allowed; allowed: at least 1",
+        ),
+        (
+            "composer",
+            "max_duration: 1e6tok\nscheduler: {name: cosine_with_warmup, t_warmup: 100sp}\noptimizer: {name: adam, lr: 1}\n",
+            "t_warmup counts samples, t_max tokens, and Composer takes one unit for both; give t_warmup in tokens",
+        ),
+        (
+            "composer",
+            "max_duration: 1e6tok\nscheduler: {name: inv_sqrt_with_warmup, t_warmup: 1e3tok, t_scale: 10ba, t_cooldown: 0tok}\n\
+             optimizer: {name: adam, lr: 1}\n",
+            "`t_scale` = \"batches\" is not allowed; allowed: a time that counts tokens",
+        ),
+        (
+            "composer",
+            "max_duration: 10ep\nscheduler: {name: CosineAnnealingWarmRestarts, t_0: 1ep, t_mult: 1.5}\n\
+             optimizer: {name: adam, lr: 1}\n",
+            "unless the length of the run is known in batches",
+        ),
         (
             "composer",
             "max_duration: soon\noptimizer: {name: adam, lr: 1}\n",
@@ -180,7 +227,12 @@ fn what_has_no_effect_is_refused() {
             "does not use a metric",
         ),
         ("composer", "{}", Options { name: Some("x".into()), ..none() }, "the name of a scheduler"),
-        ("deepspeed", "{}", Options { groups: group.clone(), ..none() }, "names of groups"),
+        (
+            "deepspeed",
+            r#"{"optimizer": {"type": "SGD", "params": {"lr": 1}}}"#,
+            Options { groups: group.clone(), ..none() },
+            "names of groups",
+        ),
         (
             "torch",
             "OneCycleLR(o, 0.1, 100)",

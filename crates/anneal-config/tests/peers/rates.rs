@@ -1,6 +1,6 @@
 //! Each configuration of `configurations.jsonl` has the rates that the peer computed, in every form in which it can be
 //! written. `experiments/peers/configurations.py` makes the file, with torch 2.15.0, timm 1.0.31, transformers 5.24.0,
-//! DeepSpeed 0.19.8, Composer 0.32.1, keras 3.15.1, optax 0.2.8 and fastai 2.8.12.
+//! DeepSpeed 0.19.8, Composer 0.32.1, llm-foundry 0.22.0.dev0, keras 3.15.1, optax 0.2.8 and fastai 2.8.12.
 
 use anneal_config::TrainingConfig;
 use anneal_config::peers::{self, Options, Unit};
@@ -14,7 +14,7 @@ struct Line {
     from: String,
     text: String,
     options: Said,
-    run: Run,
+    run: RunLength,
     steps: Vec<u64>,
     rates: Vec<f64>,
     /// The rates of each group.
@@ -32,13 +32,6 @@ struct Said {
     base_lr: Option<f64>,
     #[serde(default)]
     groups: Vec<(String, String)>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Run {
-    Updates { updates: u64 },
-    Epochs { epochs: usize, updates_per_epoch: u64 },
 }
 
 impl Said {
@@ -59,15 +52,11 @@ impl Said {
 fn compare(line: &Line) -> Result<f64, String> {
     let translated = peers::translate(&line.from, &line.text, &line.options.options());
     let training = translated.map_err(|error| error.to_string())?.training;
-    let run = match line.run {
-        Run::Updates { updates } => RunLength::updates(updates),
-        Run::Epochs { epochs, updates_per_epoch } => {
-            RunLength::updates_per_epoch(updates_per_epoch).epochs(epochs)
-        }
-    };
+    let run = line.run;
     training.check(run).map_err(|error| format!("{}: {error}", training.schedule))?;
     for written in [
         TrainingConfig::from_toml(&training.to_toml().unwrap()),
+        TrainingConfig::from_toml(&training.to_concise_toml().unwrap()),
         TrainingConfig::from_json(&training.to_json().unwrap()),
     ] {
         let written = written.map_err(|error| error.to_string())?;

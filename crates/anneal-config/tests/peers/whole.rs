@@ -71,8 +71,7 @@ fn a_command_line_of_timm_becomes_a_training() {
                 --sched cosine --epochs 50 --warmup-epochs 5 --warmup-prefix --min-lr 1e-6 --layer-decay 0.65 \
                 --clip-grad 1.0 --model-ema --model-ema-decay 0.9998 --amp --smoothing 0.1 --mixup 0.8 -b 64";
     let translated = translate("timm-args", text).unwrap();
-    let schedule =
-        linear(1e-5, 5e-4).then(Span::epochs(5), cosine(5e-4).end(1e-6).length(Span::epochs(50)));
+    let schedule = cosine(5e-4).end(1e-6).warmup(Span::epochs(5)).start(1e-5).include_start();
     let mut expected = TrainingConfig::new(schedule);
     expected.weight_decay = Some(WeightDecay::coupled(0.05));
     expected.no_weight_decay = Selection::one_dimensional();
@@ -116,8 +115,9 @@ fn a_configuration_of_deepspeed_becomes_a_training() {
         }"#,
     )
     .unwrap();
-    let mut expected =
-        TrainingConfig::new(linear(0.0, 1e-4).length(Span::steps(100)).delay(Span::steps(1)));
+    let mut expected = TrainingConfig::new(
+        constant(1e-4).warmup(Span::steps(100)).include_start().delay(Span::steps(1)),
+    );
     expected.weight_decay = Some(WeightDecay::coupled(0.1));
     expected.clip_global_norm = Some(0.5);
     expected.gradient_reduction = GradientReduction::Mean;
@@ -139,10 +139,7 @@ fn a_configuration_of_deepspeed_becomes_a_training() {
 fn a_one_cycle_of_deepspeed_has_its_momentum_apart() {
     let text = r#"{"scheduler": {"type": "OneCycle", "params": {"cycle_min_lr": 1e-4, "cycle_max_lr": 1e-3, "cycle_first_step_size": 10}}}"#;
     let momentum = translate("deepspeed", text).unwrap().momentum.unwrap();
-    assert_eq!(
-        momentum.to_string(),
-        "linear(0.9, 0.8).then(10, linear(0.8, 0.9)).then(10, constant(0.9))"
-    );
+    assert_eq!(momentum.to_string(), "linear(0.9, 0.8).then(10, linear(0.8, 0.9).length(10))");
 }
 
 #[test]
