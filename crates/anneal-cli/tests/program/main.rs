@@ -8,6 +8,7 @@ mod lint;
 mod list;
 mod pages;
 mod recipes;
+mod reports;
 mod sample;
 mod schema;
 mod show;
