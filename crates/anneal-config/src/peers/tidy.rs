@@ -1,7 +1,8 @@
 //! Schedules as a person would write them, with the same rates.
 
 use anneal_schedule::{
-    Level, Part, RunLength, Schedule, ScheduleConfig, ScheduleExt, Sequence, Span, Warmup, sequence,
+    Level, Part, RunLength, Schedule, ScheduleConfig, ScheduleExt, Sequence, Span, Warmup, cosine,
+    polynomial, sequence,
 };
 use serde_json::Value;
 
@@ -62,7 +63,9 @@ fn of_sequence(sequence: &Sequence) -> Option<ScheduleConfig> {
     let [first, rest @ ..] = sequence.parts.as_slice() else { return None };
     match (&first.schedule, rest) {
         (ScheduleConfig::Sequence(inner), _) => flattened(inner, first.length, rest),
-        (_, [last]) if last.length == Span::Rest => warmed_up(first, &last.schedule),
+        (_, [last]) if last.length == Span::Rest => {
+            warmed_up(first, &last.schedule).or_else(|| beneath(sequence, first, &last.schedule))
+        }
         _ => None,
     }
 }
@@ -100,6 +103,31 @@ fn warmed_up(rise: &Part, after: &ScheduleConfig) -> Option<ScheduleConfig> {
     }
     let warmup = Warmup::new(rise.length, after.clone()).start(line.start).include_start();
     Some(if has_peak { warmup.include_peak() } else { warmup }.into())
+}
+
+/// A straight rise before one cycle of timm's, which goes on underneath, as a warm-up that replaces its beginning.
+fn beneath(whole: &Sequence, rise: &Part, after: &ScheduleConfig) -> Option<ScheduleConfig> {
+    let (ScheduleConfig::Polynomial(line), Span::Steps(offset)) = (&rise.schedule, rise.length)
+    else {
+        return None;
+    };
+    let value = serde_json::to_value(after).ok()?;
+    let cycle = value.get("timm_cycles")?;
+    let number = |place: &str| cycle.pointer(place).and_then(Value::as_f64);
+    let length = cycle.get("t_initial")?.as_u64()?;
+    let (peak, low) = (number("/base_lr")?, number("/lr_min")?);
+    let span = Span::steps(length);
+    let curve: ScheduleConfig = match number("/shape/poly_cycles/power") {
+        Some(power) => polynomial(peak, low, power).length(span).into(),
+        None => {
+            cosine(peak).end(low).length(span).k(number("/shape/cosine_cycles/k_decay")?).into()
+        }
+    };
+    let schedule = curve.warmup(rise.length).start(line.start).include_start().replace().into();
+    // Several cycles, or another start or target, have other rates.
+    let run = RunLength::updates(length.saturating_add(offset).saturating_mul(2));
+    let known = ScheduleConfig::from(whole.clone()).resolve(run).ok()?;
+    is_same(&schedule, &known, run).then_some(schedule)
 }
 
 /// The schedule whose innermost curve takes the rest of the run and holds its end, with or without a cut.
@@ -164,6 +192,27 @@ mod tests {
                 assert!((before.rate(step) - after.rate(step)).abs() < 1e-15, "{given} at {step}");
             }
         }
+    }
+
+    #[test]
+    fn a_cycle_of_timm_runs_beneath_its_warm_up() {
+        let translated = |arguments: &str, name| {
+            let arguments = serde_json::from_str(arguments).unwrap();
+            tidy(&anneal_schedule::peers::translate("timm", name, &arguments, 1e-3).unwrap().rate)
+        };
+        let cosine =
+            r#"{"t_initial": 300, "lr_min": 1e-5, "warmup_t": 20, "warmup_lr_init": 1e-6}"#;
+        assert_eq!(
+            translated(cosine, "cosine").to_string(),
+            "cosine(0.001).end(1e-5).length(300).warmup(20).start(1e-6).include_start().replace()"
+        );
+        let poly = r#"{"t_initial": 300, "power": 0.9, "warmup_t": 20}"#;
+        assert_eq!(
+            translated(poly, "poly").to_string(),
+            "polynomial(0.001, 0.0, 0.9).length(300).warmup(20).include_start().replace()"
+        );
+        let several = r#"{"t_initial": 300, "warmup_t": 20, "cycle_limit": 3}"#;
+        assert!(translated(several, "cosine").to_string().contains("timm_cycles"));
     }
 
     #[test]
