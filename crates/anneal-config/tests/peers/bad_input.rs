@@ -102,7 +102,7 @@ fn each_mistake_is_named() {
         (
             "deepspeed",
             r#"{"scheduler": {"type": "WarmupLR", "params": {"warmup_max_lr": [1, 2], "warmup_min_lr": [1, 2, 3]}}}"#,
-            "`warmup_min_lr` = 3 is not allowed; allowed: as many values as warmup_max_lr, 2",
+            "`warmup_max_lr` = 2 is not allowed; allowed: as many values as warmup_min_lr, 3",
         ),
         (
             "deepspeed",
