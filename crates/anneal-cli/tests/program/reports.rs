@@ -117,6 +117,9 @@ fn lengths_in_samples_and_tokens_stay_what_they_are() {
     let (schedule, notes) = translated(["--from", "composer", &unknown]);
     assert_eq!(schedule, "cosine(0.0003).end(10%).warmup(2.097152Btok).include_start()");
     assert!(notes.contains("does not say global_train_batch_size and max_seq_len"), "{notes}");
+    // How long 50,000 samples are in batches, nobody says.
+    let step = "max_duration: 1000ba\nscheduler: {name: StepScheduler, step_size: 50000sp}\noptimizer: {name: adam, lr: 0.1}";
+    assert_eq!(translated(["--from", "composer", step]).0, "step_decay(0.1, 50ksp, 0.1)");
     let run = ["--tokens", "260e9", "--batch-size", "512", "--tokens-per-sample", "2048"];
     assert_eq!(anneal(["lint", &schedule].into_iter().chain(run)).code, Some(0));
 }

@@ -407,7 +407,7 @@ impl Run {
             (TimeUnit::Tokens, _) => of_samples(RunLength::tokens(value as u64, batch_size)),
             (TimeUnit::Samples, _) => of_samples(RunLength::samples(value as u64, batch_size)),
             (TimeUnit::Batches, _) if self.counts_samples.get() => {
-                let samples = value * batch_size as f64;
+                let samples = value * self.batch_size? as f64;
                 of_samples(RunLength::samples(samples as u64, batch_size))
             }
             (TimeUnit::Epochs, updates) => {
