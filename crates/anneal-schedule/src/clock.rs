@@ -98,7 +98,9 @@ impl Clock {
             None => 0,
             Some(Mark::Update(update)) => update,
             Some(Mark::Rounds(rounds)) => {
-                let last = self.walk(Point::default(), Goal::Rounds(rounds as u128)).0;
+                // No run is longer.
+                let rounds = rounds.min(u64::MAX as f64) as u128;
+                let last = self.walk(Point::default(), Goal::Rounds(rounds)).0;
                 u64::try_from(last.updates).unwrap_or(u64::MAX).saturating_add(1)
             }
         };
