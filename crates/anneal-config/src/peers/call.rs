@@ -49,15 +49,32 @@ const POSITIONAL: &[(&str, &[&str])] = &[
         "PolynomialDecay",
         &["initial_learning_rate", "decay_steps", "end_learning_rate", "power", "cycle"],
     ),
+    (
+        BY_NAME,
+        &[
+            "name",
+            "optimizer",
+            "num_warmup_steps",
+            "num_training_steps",
+            "scheduler_specific_kwargs",
+        ],
+    ),
+    ("TrainingArguments", &["output_dir"]),
     ("fit_one_cycle", &["n_epoch", "lr_max", "div", "div_final", "pct_start", "wd", "moms"]),
     ("fit_flat_cos", &["n_epoch", "lr", "div_final", "pct_start", "wd"]),
     ("fit_sgdr", &["n_cycles", "cycle_len", "lr_max", "cycle_mult", "cbs", "reset_opt", "wd"]),
     ("fine_tune", &["epochs", "base_lr", "freeze_epochs", "lr_mult", "pct_start", "div"]),
 ];
 
-/// Of transformers' functions, all begin alike.
+/// transformers' function that takes the name of a scheduler.
+const BY_NAME: &str = "get_scheduler";
+
+/// Of transformers' other functions, all begin alike.
 const TRANSFORMERS: &[&str] =
     &["optimizer", "num_warmup_steps", "num_training_steps", "num_cycles"];
+
+/// Arguments that are objects, which say nothing about the rate.
+const OBJECTS: &[&str] = &["optimizer", "cbs"];
 
 /// Reads a call as `{"name": …, "args": {…}}`; `None` if the text is none.
 pub(super) fn read(text: &str) -> Result<Option<Value>, TranslationError> {
@@ -67,7 +84,7 @@ pub(super) fn read(text: &str) -> Result<Option<Value>, TranslationError> {
     if !name.starts_with('(') || !text.starts_with(|c: char| c.is_alphabetic() || c == '_') {
         return Ok(None);
     }
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader { text, at: 0, variable: None };
     let read = reader.value().and_then(|value| match reader.rest().trim() {
         "" => Ok(value),
         _ => Err(reader.expected("the end")),
@@ -79,13 +96,18 @@ pub(super) fn read(text: &str) -> Result<Option<Value>, TranslationError> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// The variable that was read last, as null, until someone allows it.
+    variable: Option<&'a str>,
 }
 
 /// What is expected in place of an argument without a name.
 fn by_name(call: &str, has_more: bool) -> String {
     let near = match POSITIONAL.iter().any(|known| known.0 == call) && has_more {
         true => String::new(),
-        false => super::report::nearest(call, POSITIONAL.iter().map(|known| known.0)),
+        false => {
+            let schedulers = POSITIONAL.iter().map(|known| known.0).filter(|name| *name != BY_NAME);
+            super::report::nearest(call, schedulers)
+        }
     };
     format!("the arguments of {call} by name{near}")
 }
@@ -143,6 +165,7 @@ impl<'a> Reader<'a> {
         let mut items = vec![];
         while !self.takes(close) {
             items.push(self.nested(depth + 1)?);
+            self.no_variable("an item of a list")?;
             if !self.takes(',') && !self.rest().trim_start().starts_with(close) {
                 return Err(self.expected(&format!("`,` or `{close}`")));
             }
@@ -162,6 +185,7 @@ impl<'a> Reader<'a> {
                 return Err(self.expected("`:`"));
             }
             let value = self.nested(depth + 1)?;
+            self.no_variable(&format!("`{key}`"))?;
             if entries.insert(key.clone(), value).is_some() {
                 return Err(format!("`{key}` is given twice"));
             }
@@ -197,6 +221,12 @@ impl<'a> Reader<'a> {
     fn named(&mut self, depth: usize) -> Result<Value, String> {
         let length = self.rest().find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.')));
         let path = &self.rest()[..length.unwrap_or(self.rest().len())];
+        if path == "lambda" {
+            let column = self.text[..self.at].chars().count() + 1;
+            return Err(format!(
+                "column {column}: a lambda is code; write the function as a schedule of your own"
+            ));
+        }
         self.at += path.len();
         let name = path.rsplit('.').next().unwrap_or(path);
         if self.takes('(') {
@@ -205,14 +235,28 @@ impl<'a> Reader<'a> {
         Ok(match name {
             "True" => true.into(),
             "False" => false.into(),
-            _ => Value::Null,
+            "None" => Value::Null,
+            name if path.contains("SchedulerType.") => name.to_lowercase().into(),
+            _ => {
+                self.variable = Some(path);
+                Value::Null
+            }
         })
+    }
+
+    /// Refuses a variable, whose value is unknown.
+    fn no_variable(&mut self, place: &str) -> Result<(), String> {
+        match self.variable.take() {
+            Some(variable) => Err(format!("{place} is the variable {variable}: write its value")),
+            None => Ok(()),
+        }
     }
 
     fn call(&mut self, name: &str, depth: usize) -> Result<Value, String> {
         let positional =
             POSITIONAL.iter().find(|known| known.0 == name).map_or(&[][..], |known| known.1);
-        let positional = if name.starts_with("get_") { TRANSFORMERS } else { positional };
+        let of_transformers = name.starts_with("get_") && name != BY_NAME;
+        let positional = if of_transformers { TRANSFORMERS } else { positional };
         let (mut arguments, mut count, mut plain) = (Map::new(), 0, vec![]);
         while !self.takes(')') {
             let key = self.key();
@@ -225,6 +269,10 @@ impl<'a> Reader<'a> {
                     positional.get(count - 1).copied()
                 }
             };
+            match key {
+                Some(key) if !OBJECTS.contains(&key) => self.no_variable(&format!("`{key}`"))?,
+                _ => self.variable = None,
+            }
             match key {
                 Some(key) if arguments.contains_key(key) => {
                     return Err(format!("`{key}` is given twice"));
@@ -239,11 +287,11 @@ impl<'a> Reader<'a> {
             }
         }
         arguments.retain(|_, value| !value.is_null());
-        Ok(if name == "slice" {
-            json!({ "slice": plain })
-        } else {
-            json!({ "name": name, "args": arguments })
-        })
+        match name {
+            "slice" => Ok(json!({ "slice": plain })),
+            BY_NAME => chosen(arguments),
+            _ => Ok(json!({ "name": name, "args": arguments })),
+        }
     }
 
     /// The name of an argument, if one comes next.
@@ -258,6 +306,21 @@ impl<'a> Reader<'a> {
             &rest[..length]
         })
     }
+}
+
+/// The scheduler that `get_scheduler` is asked for.
+fn chosen(mut arguments: Map<String, Value>) -> Result<Value, String> {
+    let Some(Value::String(name)) = arguments.remove("name") else {
+        return Err(format!("{BY_NAME} needs the name of a scheduler, such as \"cosine\""));
+    };
+    if let Some(Value::Object(more)) = arguments.remove("scheduler_specific_kwargs") {
+        for (key, value) in more {
+            if arguments.insert(key.clone(), value).is_some() {
+                return Err(format!("`{key}` is given twice"));
+            }
+        }
+    }
+    Ok(json!({ "name": name, "args": arguments }))
 }
 
 #[cfg(test)]
@@ -281,6 +344,14 @@ mod tests {
                     "schedulers": [{ "name": "LinearLR", "args": { "total_iters": 5 } }, { "name": "ExponentialLR", "args": { "gamma": 0.9 } }],
                     "milestones": [5],
                 } }),
+            ),
+            (
+                "get_scheduler('cosine', optimizer, 10, 100, scheduler_specific_kwargs={'num_cycles': 2})",
+                json!({ "name": "cosine", "args": { "num_warmup_steps": 10, "num_training_steps": 100, "num_cycles": 2 } }),
+            ),
+            (
+                "get_scheduler(name=SchedulerType.COSINE, optimizer=optimizer, num_warmup_steps=10)",
+                json!({ "name": "cosine", "args": { "num_warmup_steps": 10 } }),
             ),
             (
                 "optax.piecewise_constant_schedule(0.1, {100: 0.5, 2_000: -1e-1})",
@@ -310,6 +381,20 @@ mod tests {
             ("cosine_decay(0.1, 100)", "did you mean `cosine_decay_schedule`?"),
             ("learn.fit_onecycle(3)", "did you mean `fit_one_cycle`?"),
             ("StepLR(mode='min)", "a closing '"),
+            ("LambdaLR(o, lambda e: 0.95 ** e)", "column 13: a lambda is code; write the function"),
+            ("optax.sgdr_schedule([1])", "the arguments of sgdr_schedule by name; write"),
+            (
+                "StepLR(optimizer, 30, gamma=cfg.gamma)",
+                "`gamma` is the variable cfg.gamma: write its",
+            ),
+            ("StepLR(optimizer, STEP)", "`step_size` is the variable STEP: write its value"),
+            ("SequentialLR(o, [warmup, cosine], [5])", "an item of a list is the variable warmup"),
+            ("piecewise_constant_schedule(0.1, {100: x})", "`100` is the variable x"),
+            ("get_scheduler(optimizer=o)", "get_scheduler needs the name of a scheduler"),
+            (
+                "get_scheduler('cosine', o, 5, scheduler_specific_kwargs={'num_warmup_steps': 6})",
+                "`num_warmup_steps` is given twice",
+            ),
             (&format!("a({}", "[".repeat(1_000)), "nested"),
         ] {
             let error = read(text).unwrap_err().to_string();

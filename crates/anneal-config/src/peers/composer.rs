@@ -17,7 +17,9 @@ use super::hf_args::AUTOCAST;
 use super::optimizer::Optimizer;
 use super::report::{Report, Unread};
 use super::units::percent;
-use super::{Options, TranslatedConfig, TranslationError, filling, fitted, settings, wrong};
+use super::{
+    Options, TranslatedConfig, TranslationError, at_least_1, filling, fitted, settings, wrong,
+};
 use crate::{Average, HalfPrecision, TrainingConfig};
 use anneal_schedule::peers::{Arguments, PeerError};
 use anneal_schedule::{
@@ -123,6 +125,7 @@ fn whole(
         named(arguments, "optimizer")?.into_iter().chain(named(arguments, "optimizers")?);
     let optimizer = optimizers.collect::<Vec<_>>();
     let rate = match optimizer.first().and_then(|(_, settings)| settings.get("lr")) {
+        Some(_) if options.base_lr.is_some() => return Err(TranslationError::BaseRateTwice),
         Some(rate) => rate
             .as_f64()
             .filter(|&rate| rate > 0.0)
@@ -522,12 +525,6 @@ impl Run {
         });
         updates.unwrap_or_else(|| self.span(time, ratio))
     }
-}
-
-/// A count above 0, or none.
-fn at_least_1(arguments: &Arguments<'_>, argument: &'static str) -> Result<Option<u64>, PeerError> {
-    let count = arguments.optional_count(argument)?;
-    count.map(|count| arguments.require(argument, count, count > 0, "at least 1")).transpose()
 }
 
 /// The times and factors of one scheduler.
@@ -942,9 +939,13 @@ impl Scheduler<'_, '_> {
         if self.t_max()?.is_none() {
             return Ok(None);
         }
-        self.left(t_max, warmup)?.map(Some).ok_or_else(|| {
-            self.arguments.wrong("t_max", t_max.value, "a time after the warm-up").into()
-        })
+        let left = self.left(t_max, warmup)?;
+        // The run may end within the warm-up.
+        if left.is_none() && !self.is_whole()? {
+            let warmup = format!("{} {}", warmup.value, warmup.unit.name());
+            return Err(self.arguments.wrong("t_warmup", warmup, "a time before t_max").into());
+        }
+        Ok(left)
     }
 
     /// What is left of `t_max` after the warm-up; `None` if nothing is.

@@ -13,8 +13,8 @@
 
 use super::optimizer::Optimizer;
 use super::report::{Report, Unread, has_effect};
-use super::{Options, TranslatedConfig, TranslationError, settings, wrong};
-use crate::{GradientReduction, Group, GroupsConfig, HalfPrecision, TrainingConfig};
+use super::{Options, TranslatedConfig, TranslationError, at_least_1, settings, wrong};
+use crate::{Group, GroupsConfig, HalfPrecision, TrainingConfig};
 use anneal_control::LossScaling;
 use anneal_schedule::peers::{Arguments, PeerError};
 use anneal_schedule::{
@@ -80,15 +80,25 @@ pub(super) fn translate(
     let mut auto = vec![];
     without_auto(&mut given, String::new(), &mut auto);
     if !auto.is_empty() {
-        report.without(
-            auto.join(", "),
-            "\"auto\": transformers fills it in; translate its TrainingArguments as hf-args",
-        );
+        report.without(auto.join(", "), AUTO);
     }
+    let is_auto =
+        |argument: &str| auto.iter().any(|place| place.rsplit('.').next() == Some(argument));
     let training = report
-        .read(NAME, &given, &UNREAD, |arguments, report| whole(arguments, options, report))?;
+        .read(NAME, &given, &UNREAD, |arguments, report| whole(arguments, options, report))
+        .map_err(|error| match error {
+            TranslationError::Peer(PeerError::Missing { name, argument, .. })
+                if is_auto(argument) =>
+            {
+                let reason = format!("`{argument}` is {AUTO}, or write its value");
+                TranslationError::Refused { name, reason }
+            }
+            error => error,
+        })?;
     Ok(TranslatedConfig { momentum: training.1, ..TranslatedConfig::new(training.0, report) })
 }
+
+const AUTO: &str = "\"auto\": transformers fills it in; translate its TrainingArguments as hf-args";
 
 /// Removes settings that are "auto", and lists them.
 fn without_auto(value: &mut Value, place: String, auto: &mut Vec<String>) {
@@ -115,6 +125,7 @@ fn whole(
     let optimizer = section(arguments, "optimizer")?;
     let rate = optimizer.and_then(|(_, params)| params.get("lr")).or(None);
     let rate = match rate {
+        Some(_) if options.base_lr.is_some() => return Err(TranslationError::BaseRateTwice),
         Some(rate) => Some(
             rate.as_f64()
                 .filter(|&rate| rate > 0.0)
@@ -309,18 +320,12 @@ fn batches(
     training: &mut TrainingConfig,
     report: &mut Report,
 ) -> Result<(), PeerError> {
-    let accumulation = arguments.optional_count("gradient_accumulation_steps")?;
-    let all = arguments.optional_count("train_batch_size")?;
-    let of_device = arguments.optional_count("train_micro_batch_size_per_gpu")?;
-    if let Some(accumulation) = accumulation.filter(|&accumulation| accumulation > 1) {
-        training.gradient_reduction = GradientReduction::Mean;
-        report.note(format!(
-            "accumulation: call training.grads_accumulation({accumulation}), and \
-             RunLength::…gradient_accumulation({accumulation}) if you give the length of the run"
-        ));
-    }
+    let accumulation = at_least_1(arguments, "gradient_accumulation_steps")?.unwrap_or(1);
+    let all = at_least_1(arguments, "train_batch_size")?;
+    let of_device = at_least_1(arguments, "train_micro_batch_size_per_gpu")?;
+    report.accumulation(accumulation, training);
     match (of_device, all) {
-        (Some(items), _) => report.note(format!("batches of {items} items per device: set it in your data loader")),
+        (Some(items), _) => report.batches(items),
         (None, Some(items)) => report.note(format!(
             "batches of {items} items over all devices and accumulated batches: set it in your data loader"
         )),

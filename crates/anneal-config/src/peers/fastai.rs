@@ -162,7 +162,10 @@ impl Fit<'_, '_> {
 
     fn fine_tune(&mut self) -> Result<TrainingConfig, TranslationError> {
         let epochs = self.epochs("epochs")?;
-        let rate = self.arguments.number_or("base_lr", 2e-3)?;
+        if self.options.base_lr.is_some() && self.arguments.value("base_lr").is_some() {
+            return Err(TranslationError::BaseRateTwice);
+        }
+        let rate = self.arguments.number_or("base_lr", self.options.base_lr.unwrap_or(2e-3))?;
         self.arguments.require("base_lr", rate, rate > 0.0, "a rate above 0")?;
         let frozen = self.arguments.count_or("freeze_epochs", 1)?;
         let multiple = self.divisor("lr_mult", 100.0)?;
@@ -222,12 +225,15 @@ impl Fit<'_, '_> {
     }
 
     /// The rate, or a slice of rates.
-    fn rates(&mut self, argument: &'static str) -> Result<Rates, PeerError> {
+    fn rates(&mut self, argument: &'static str) -> Result<Rates, TranslationError> {
         let Some(value) = self.arguments.value(argument) else {
             let head = self.options.base_lr.unwrap_or(1e-3);
             self.report.note(format!("the rate is the learner's: {head:?} is taken"));
             return Ok(Rates { body: None, head, is_tenth: false });
         };
+        if self.options.base_lr.is_some() {
+            return Err(TranslationError::BaseRateTwice);
+        }
         let slice = value.get("slice").unwrap_or(value);
         let rate = |value: &Value| value.as_f64().filter(|&rate| rate > 0.0 && rate.is_finite());
         let found = match slice.as_array().map(Vec::as_slice) {
@@ -243,7 +249,8 @@ impl Fit<'_, '_> {
             Some(_) => None,
         };
         found.ok_or_else(|| {
-            self.arguments.wrong(argument, value, "a rate above 0, or {\"slice\": [1e-5, 1e-3]}")
+            let allowed = "a rate above 0, or {\"slice\": [1e-5, 1e-3]}";
+            self.arguments.wrong(argument, value, allowed).into()
         })
     }
 

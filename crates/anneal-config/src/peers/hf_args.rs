@@ -15,8 +15,11 @@
 use super::optimizer::Optimizer;
 use super::report::{Report, Unread};
 use super::units::percent;
-use super::{Options, TranslatedConfig, TranslationError, filling, input, scheduler, settings};
-use crate::{GradientReduction, HalfPrecision, Selection, TrainingConfig};
+use super::{
+    Options, TranslatedConfig, TranslationError, at_least_1, call, filling, input, scheduler,
+    settings,
+};
+use crate::{HalfPrecision, Selection, TrainingConfig};
 use anneal_schedule::peers::{Arguments, PeerError};
 use anneal_schedule::{
     RunLength, ScheduleConfig, ScheduleExt, Span, WeightDecay, constant, cosine, inverse_sqrt,
@@ -125,7 +128,10 @@ pub(super) fn translate(
     text: &str,
     options: &Options,
 ) -> Result<TranslatedConfig, TranslationError> {
-    let given = settings("hf-args", text)?;
+    let given = match call::read(text)? {
+        Some(mut call) => call["args"].take(),
+        None => settings("hf-args", text)?,
+    };
     let mut report = Report::default();
     let training = report
         .read(NAME, &given, &UNREAD, |arguments, report| whole(arguments, options, report))?;
@@ -194,24 +200,12 @@ fn batches(
     training: &mut TrainingConfig,
     report: &mut Report,
 ) -> Result<(), PeerError> {
-    let accumulation = arguments.count_or("gradient_accumulation_steps", 1)?;
-    arguments.require(
-        "gradient_accumulation_steps",
-        accumulation,
-        accumulation > 0,
-        "at least 1",
-    )?;
-    if accumulation > 1 {
-        training.gradient_reduction = GradientReduction::Mean;
-        report.note(format!(
-            "accumulation: call training.grads_accumulation({accumulation}), and \
-             RunLength::…gradient_accumulation({accumulation}) if you give the length of the run"
-        ));
-    }
-    let per_device = arguments.optional_count("per_device_train_batch_size")?;
-    let per_gpu = arguments.optional_count("per_gpu_train_batch_size")?;
+    let accumulation = at_least_1(arguments, "gradient_accumulation_steps")?.unwrap_or(1);
+    report.accumulation(accumulation, training);
+    let per_device = at_least_1(arguments, "per_device_train_batch_size")?;
+    let per_gpu = at_least_1(arguments, "per_gpu_train_batch_size")?;
     if let Some(items) = per_gpu.or(per_device) {
-        report.note(format!("batches of {items} items per device: set it in your data loader"));
+        report.batches(items);
     }
     Ok(())
 }
@@ -320,7 +314,7 @@ fn schedule(
     if let Some(all) = run.updates {
         let updates = warmup.updates(all);
         kwargs.insert("num_warmup_steps".into(), updates.into());
-        kwargs.entry("num_training_steps").or_insert(all.into());
+        kwargs.insert("num_training_steps".into(), all.into());
         let translation =
             anneal_control::peers::translate("transformers", kind, &kwargs.into(), rate)?;
         let has_other_rise =
@@ -336,11 +330,13 @@ fn schedule(
         return Ok(linear(0.0, rate).into());
     }
     let tail = tail(kind, &kwargs, rate, &warmup)?;
-    report.note(
-        "lengths are shares of the run; transformers rounds a warm-up up to a whole update, here it is rounded to the \
-         nearest: with max_steps or the updates per epoch it is exact",
-    );
     let rises = !warmup.is_none() && kind != "constant";
+    if rises && matches!(warmup, Warmup::Share(_)) {
+        report.note(
+            "lengths are shares of the run; transformers rounds a warm-up up to a whole update, here it is rounded to \
+             the nearest: with max_steps or the updates per epoch it is exact",
+        );
+    }
     // From 0 to the rate, then the tail.
     Ok(match rises {
         true => tail.warmup(warmup.span()).include_start().into(),
@@ -359,8 +355,8 @@ fn tail(
     let warmup = if let Warmup::Updates(updates) = warmup { *updates } else { 0 };
     // The peer's own translation checks names and values.
     let mut checked = kwargs.clone();
-    checked.entry("num_warmup_steps").or_insert(warmup.into());
-    checked.entry("num_training_steps").or_insert((warmup + 1_000).into());
+    checked.insert("num_warmup_steps".into(), warmup.into());
+    checked.insert("num_training_steps".into(), (warmup + 1_000).into());
     anneal_control::peers::translate("transformers", kind, &checked.into(), rate)?;
     let number = |name: &str| kwargs.get(name).and_then(Value::as_f64);
     let lowest = number("min_lr").or(number("min_lr_rate").map(|share| share * rate));
@@ -397,7 +393,17 @@ fn kwargs(arguments: &Arguments<'_>) -> Result<Map<String, Value>, TranslationEr
         value => value.clone(),
     };
     match read {
-        Value::Object(kwargs) => Ok(kwargs),
+        Value::Object(kwargs) => {
+            let twice = ["num_warmup_steps", "num_training_steps"];
+            match twice.into_iter().find(|name| kwargs.contains_key(*name)) {
+                Some(name) => {
+                    let argument = format!("{KWARGS}.{name}");
+                    let allowed = "left out, as transformers sets it from warmup_steps or warmup_ratio, and max_steps";
+                    Err(arguments.wrong(&argument, &kwargs[name], allowed).into())
+                }
+                None => Ok(kwargs),
+            }
+        }
         other => Err(arguments.wrong(KWARGS, other, "a table such as {\"min_lr\": 1e-6}").into()),
     }
 }

@@ -52,6 +52,7 @@ pub use error::TranslationError;
 use crate::TrainingConfig;
 use anneal_control::peers::PeerError;
 use anneal_control::{Describe, Signal};
+use anneal_schedule::peers::Arguments;
 use anneal_schedule::{RunLength, ScheduleConfig, ScheduleError, ScheduleExt, Span};
 use report::Report;
 use serde_json::Value;
@@ -125,7 +126,7 @@ type Translate = fn(&str, &Options) -> Result<TranslatedConfig, TranslationError
 
 /// Kinds of whole configurations, and what each of them is.
 const CONFIGURATIONS: &[(&str, &str, Translate)] = &[
-    ("hf-args", "transformers' TrainingArguments, as JSON or YAML", hf_args::translate),
+    ("hf-args", "transformers' TrainingArguments, as a call, JSON or YAML", hf_args::translate),
     ("timm-args", "the command line of timm's train.py, or its args.yaml", timm_args::translate),
     ("deepspeed", "DeepSpeed's configuration, as JSON", deepspeed::translate),
     (
@@ -200,6 +201,7 @@ fn unused(from: &str, options: &Options) -> Result<(), TranslationError> {
         (NAMED_INSIDE, options.name.is_some()),
         ("names of groups", !options.groups.is_empty() && from != "deepspeed"),
         ("a metric", options.signal.is_some() && !has_metric),
+        ("a base rate: it states its own", options.base_lr.is_some() && has_metric),
     ];
     match unused.iter().find(|one| one.1) {
         Some(&(option, _)) => Err(TranslationError::NotUsed { from: from.to_string(), option }),
@@ -252,7 +254,8 @@ fn fitted(schedule: ScheduleConfig, run: RunLength) -> ScheduleConfig {
 
 /// The same without lengths that the run has anyway, where the configuration says how long it is.
 fn filling(schedule: ScheduleConfig, run: RunLength) -> ScheduleConfig {
-    tidy::tidy_in(&fitted(schedule, run), run)
+    // Tidied, it may be longer: a warm-up leaves an update for what follows it.
+    tidy::tidy_in(&fitted(tidy::tidy(&schedule), run), run)
 }
 
 impl TranslatedConfig {
@@ -310,6 +313,12 @@ const MARKS: &[(&str, &str)] = &[
 fn looks_like(value: &Value) -> Vec<&'static str> {
     let has = |mark: &str| value.get(mark).is_some();
     MARKS.iter().filter(|mark| has(mark.1)).map(|mark| mark.0).collect()
+}
+
+/// A count above 0, or none.
+fn at_least_1(arguments: &Arguments<'_>, argument: &'static str) -> Result<Option<u64>, PeerError> {
+    let count = arguments.optional_count(argument)?;
+    count.map(|count| arguments.require(argument, count, count > 0, "at least 1")).transpose()
 }
 
 /// The error for an argument of a configuration that is wrong.

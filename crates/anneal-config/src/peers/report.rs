@@ -1,6 +1,7 @@
 //! What a translation says beside the training itself.
 
 use super::Untranslated;
+use crate::{GradientReduction, TrainingConfig};
 use anneal_schedule::peers::{Arguments, PeerError};
 use serde_json::Value;
 
@@ -23,6 +24,22 @@ pub(super) struct Unread {
 impl Report {
     pub(super) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    /// The items of a batch.
+    pub(super) fn batches(&mut self, items: u64) {
+        self.note(format!("batches of {items} items per device: set it in your data loader"));
+    }
+
+    /// Updates of several batches, whose mean the peer takes.
+    pub(super) fn accumulation(&mut self, batches: u64, training: &mut TrainingConfig) {
+        if batches > 1 {
+            training.gradient_reduction = GradientReduction::Mean;
+            self.note(format!(
+                "accumulation: call training.grads_accumulation({batches}), and \
+                 RunLength::…gradient_accumulation({batches}) if you give the length of the run"
+            ));
+        }
     }
 
     /// A setting without a counterpart.

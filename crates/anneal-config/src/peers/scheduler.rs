@@ -229,6 +229,10 @@ pub(super) fn base_lr(
         })?),
     };
     match (options.base_lr, inside) {
+        (Some(_), None) if !peers::scales_base_rate(peer, &given.name)? => {
+            let option = "a base rate: its arguments state the rate";
+            Err(TranslationError::NotUsed { from: given.name.clone(), option })
+        }
         (Some(rate), None) | (None, Some(rate)) => Ok(rate),
         (None, None) if peers::scales_base_rate(peer, &given.name)? => {
             // Of an unknown scheduler the name is wrong, not the rate.

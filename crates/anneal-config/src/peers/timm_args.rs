@@ -20,9 +20,10 @@ use super::optimizer::Optimizer;
 use super::report::{Report, Unread};
 use super::units::{PerEpoch, once_per_epoch};
 use super::{
-    Options, TranslatedConfig, TranslationError, Unit, filling, fitted, is_of, scheduler, settings,
+    Options, TranslatedConfig, TranslationError, Unit, at_least_1, filling, fitted, is_of,
+    scheduler, settings,
 };
-use crate::{Average, GradientReduction, HalfPrecision, Selection, TrainingConfig, layer_decay};
+use crate::{Average, HalfPrecision, Selection, TrainingConfig, layer_decay};
 use anneal_control::peers::{self, Translation};
 use anneal_schedule::peers::timm::SCHED;
 use anneal_schedule::peers::{Arguments, PeerError};
@@ -289,14 +290,7 @@ fn whole(
     layers(arguments, &mut training, report)?;
     average(arguments, &mut training, report)?;
     precision(arguments, &mut training, report)?;
-    let accumulation = arguments.count_or("grad_accum_steps", 1)?;
-    if accumulation > 1 {
-        training.gradient_reduction = GradientReduction::Mean;
-        report.note(format!(
-            "accumulation: call training.grads_accumulation({accumulation}), and \
-             RunLength::…gradient_accumulation({accumulation}) if you give the length of the run"
-        ));
-    }
+    report.accumulation(arguments.count_or("grad_accum_steps", 1)?, &mut training);
     Ok(training)
 }
 
@@ -396,10 +390,10 @@ fn rate(arguments: &Arguments<'_>, report: &mut Report) -> Result<f64, PeerError
     let base = arguments.number_or("lr_base", 0.1)?;
     let size = arguments.count_or("lr_base_size", 256)?;
     let scale = arguments.optional_text("lr_base_scale")?.unwrap_or("");
-    let batch = arguments.count_or("batch_size", 128)?;
-    let accumulation = arguments.count_or("grad_accum_steps", 1)?;
+    let batch = at_least_1(arguments, "batch_size")?.unwrap_or(128);
+    let accumulation = at_least_1(arguments, "grad_accum_steps")?.unwrap_or(1);
     if let Some(lr) = lr {
-        report.note(format!("batches of {batch} items per device: set it in your data loader"));
+        report.batches(batch);
         return arguments.require("lr", lr, lr > 0.0, "a rate above 0");
     }
     arguments.require("lr_base", base, base > 0.0, "a rate above 0")?;
@@ -464,13 +458,13 @@ fn schedule(
     };
     let mut translation = peers::translate("timm", class_name, &class, rate)?;
     // Its updates are epochs, unless the rate changes with each update.
-    let length = total(arguments, sched, &epochs)?.saturating_mul(per_epoch.unwrap_or(1));
+    let all = total(arguments, sched, &epochs)?;
+    let length = all.saturating_mul(per_epoch.unwrap_or(1));
     translation.rate = fitted(translation.rate, RunLength::updates(length));
-    report.note(format!("run: training.num_epochs({})", total(arguments, sched, &epochs)?));
+    report.note(format!("run: training.num_epochs({all})"));
     if translation.controller.is_some() {
         return plateau(arguments, &translation, &class, rate, options);
     }
-    let all = total(arguments, sched, &epochs)?;
     if let Some(updates) = per_epoch {
         let steps = |epochs: u64| Span::steps(epochs.saturating_mul(updates));
         let schedule = beneath_warmup(arguments, sched, &epochs, rate, &steps)?;

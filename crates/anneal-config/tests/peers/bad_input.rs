@@ -39,6 +39,37 @@ fn each_mistake_is_named() {
         ("hf-args", r#"{"lr_scheduler_kwargs": [1]}"#, "a table such as"),
         ("hf-args", r#"{"lr_scheduler_kwargs": "{"}"#, "not a JSON object"),
         ("hf-args", r#"{"warmup_ratio": 2}"#, "in [0, 1]"),
+        (
+            "hf-args",
+            r#"{"max_steps": 9, "lr_scheduler_kwargs": {"num_warmup_steps": 3}}"#,
+            "`lr_scheduler_kwargs.num_warmup_steps` = 3 is not allowed; allowed: left out",
+        ),
+        (
+            "hf-args",
+            r#"{"per_device_train_batch_size": 0}"#,
+            "`per_device_train_batch_size` = 0 is not allowed; allowed: at least 1",
+        ),
+        (
+            "hf-args",
+            "TrainingArguments('out', learning_rate=LR)",
+            "`learning_rate` is the variable LR: write its value",
+        ),
+        ("timm-args", "--lr 1 --batch-size 0", "`batch_size` = 0"),
+        (
+            "deepspeed",
+            r#"{"optimizer": {"type": "SGD", "params": {"lr": 1}}, "train_micro_batch_size_per_gpu": 0}"#,
+            "`train_micro_batch_size_per_gpu` = 0",
+        ),
+        (
+            "deepspeed",
+            r#"{"scheduler": {"type": "WarmupDecayLR", "params": {"total_num_steps": "auto", "warmup_max_lr": 1}}}"#,
+            "`total_num_steps` is \"auto\": transformers fills it in",
+        ),
+        (
+            "composer",
+            "max_duration: 3ep\nscheduler: {name: cosine_with_warmup, t_warmup: 2ep, t_max: 1ep}\noptimizer: {name: adam, lr: 1}\n",
+            "`t_warmup` = 2 epochs is not allowed; allowed: a time before t_max",
+        ),
         ("hf-args", r#"{"fp16": true, "bf16": true}"#, "one of them"),
         ("hf-args", "sched: cosine\nepochs: 3\n", "it looks like one of timm-args"),
         ("timm-args", r#"{"lr_scheduler_type": "cosine"}"#, "it looks like one of hf-args"),
@@ -217,6 +248,7 @@ fn each_mistake_is_named() {
 #[test]
 fn what_has_no_effect_is_refused() {
     let none = Options::default;
+    let rate = || Options { base_lr: Some(0.1), ..none() };
     let group = vec![("head".to_string(), "^head".to_string())];
     for (from, text, options, words) in [
         ("hf-args", "{}", Options { unit: Some(Unit::Epochs), ..none() }, "does not use a unit"),
@@ -226,6 +258,19 @@ fn what_has_no_effect_is_refused() {
             Options { signal: Some("valid Loss".parse().unwrap()), ..none() },
             "does not use a metric",
         ),
+        ("hf-args", "{}", rate(), "does not use a base rate"),
+        ("timm-args", "--lr 1", rate(), "does not use a base rate"),
+        ("keras", "CosineDecay(0.1, 9)", rate(), "CosineDecay does not use a base rate"),
+        ("torch", "OneCycleLR(o, 0.1, 9)", rate(), "OneCycleLR does not use a base rate"),
+        ("fastai", "fit_one_cycle(3, 0.1)", rate(), "the base rate is given twice"),
+        ("fastai", "fine_tune(3, 0.1)", rate(), "the base rate is given twice"),
+        (
+            "deepspeed",
+            r#"{"optimizer": {"type": "SGD", "params": {"lr": 1}}}"#,
+            rate(),
+            "the base rate is given twice",
+        ),
+        ("composer", "optimizer: {name: adam, lr: 1}", rate(), "the base rate is given twice"),
         ("composer", "{}", Options { name: Some("x".into()), ..none() }, "the name of a scheduler"),
         (
             "deepspeed",

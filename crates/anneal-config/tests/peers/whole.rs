@@ -23,6 +23,47 @@ fn reason<'a>(translated: &'a TranslatedConfig, setting: &str) -> &'a str {
 }
 
 #[test]
+fn training_arguments_may_be_a_call() {
+    let call = "TrainingArguments('out', learning_rate=2e-5, lr_scheduler_type=\"cosine\", max_steps=100, fp16=True)";
+    let translated = translate("hf-args", call).unwrap();
+    let mut expected = TrainingConfig::new(cosine(2e-5));
+    expected.clip_global_norm = Some(1.0);
+    expected.half_precision = Some(HalfPrecision::f16());
+    assert_eq!(json(&translated.training), json(&expected));
+    assert_eq!(translated.unrelated, ["output_dir"]);
+    // Nothing is rounded.
+    let epochs = translate("hf-args", "{}").unwrap();
+    assert!(!notes(&epochs, "rounds a warm-up up"), "{:#?}", epochs.notes);
+}
+
+#[test]
+fn a_warm_up_of_composers_may_outlast_the_run() {
+    let config = "max_duration: 1ep\nscheduler: {name: cosine_with_warmup, t_warmup: 2ep}\noptimizer: {name: adam, lr: 1}\n";
+    for updates_per_epoch in [None, Some(50)] {
+        let options = Options { updates_per_epoch, ..Options::default() };
+        let schedule = peers::translate("composer", config, &options).unwrap().training.schedule;
+        let schedule = schedule.resolve(RunLength::updates_per_epoch(50)).unwrap();
+        for step in 0..50 {
+            assert!((schedule.rate(step) - step as f64 / 100.0).abs() < 1e-15, "{step}");
+        }
+    }
+}
+
+/// A warm-up written as one needs an update for what follows, which timm's does not.
+#[test]
+fn a_run_that_ends_with_its_warm_up_is_no_error() {
+    let options = Options { updates_per_epoch: Some(25), ..Options::default() };
+    let command =
+        "--sched step --lr 1e-3 --epochs 10 --warmup-epochs 10 --warmup-lr 1e-4 --sched-on-updates";
+    let translated = peers::translate("timm-args", command, &options).unwrap();
+    let schedule = translated.training.schedule.resolve(RunLength::updates(250)).unwrap();
+    for step in 0..250 {
+        let expected = 1e-4 + step as f64 * (9e-4 / 250.0);
+        assert!((schedule.rate(step) - expected).abs() < 1e-15, "{step}");
+    }
+}
+
+#[test]
 fn training_arguments_become_a_training() {
     let translated = translate(
         "hf-args",
