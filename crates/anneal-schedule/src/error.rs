@@ -17,19 +17,23 @@ pub enum ScheduleError {
     OutOfRange(#[from] OutOfRange),
     /// A length that exceeds what is left of the run.
     #[error(
-        "{field}: {span} is {updates} updates, but only {left} updates of the run are left for it; \
-         allowed: at most {left} updates: shorten it, lengthen the run, or cut the schedule off with \
-         .truncate()"
+        "{field}: {span} is {}, but only {most} of the run {} left for it; allowed: at most {most}: shorten it, \
+         lengthen the run, or cut the schedule off with .truncate()",
+        counted(*updates, unit),
+        if *left == 1 { "is" } else { "are" },
+        most = counted(*left, unit)
     )]
     TooLong {
         /// Path of the field.
         field: String,
         /// The span as the user wrote it.
         span: String,
-        /// Its length in updates.
+        /// Its length in updates, or in samples inside [`BySamples`](crate::BySamples).
         updates: u64,
-        /// The updates left.
+        /// How many are left.
         left: u64,
+        /// What they are: `"updates"` or `"samples"`.
+        unit: &'static str,
     },
     /// A span that needs a run of known length.
     #[error(
@@ -52,16 +56,16 @@ pub enum ScheduleError {
         /// The span as the user wrote it.
         span: String,
     },
-    /// A span in samples or tokens, in a run that does not count them.
+    /// A span in samples or tokens, or a schedule over them, in a run that does not count them.
     #[error(
-        "{field}: {span} needs a run that counts samples, such as RunLength::from_items, samples or tokens{}; or give \
-         the length in updates",
-        if span.ends_with("tok") { ", and its tokens_per_sample" } else { "" }
+        "{field}: {span} needs a run that counts samples, such as RunLength::from_items, samples or tokens{}{}",
+        if span.ends_with("tok") { ", and its tokens_per_sample" } else { "" },
+        if field.ends_with("by_samples.schedule") { "" } else { "; or give the length in updates" }
     )]
     NeedsSamples {
         /// Path of the field.
         field: String,
-        /// The span as the user wrote it.
+        /// The span, or the schedule, as the user wrote it.
         span: String,
     },
     /// Schedules nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH).
@@ -72,6 +76,12 @@ pub enum ScheduleError {
         /// The depth found.
         depth: usize,
     },
+}
+
+/// "1 update", "2 updates".
+pub(crate) fn counted(number: u64, unit: &str) -> String {
+    let one = unit.strip_suffix('s').filter(|_| number == 1);
+    format!("{number} {}", one.unwrap_or(unit))
 }
 
 /// The message, so that `unwrap` and a `main` that returns it print what to do.

@@ -720,6 +720,11 @@ impl Run {
         })
     }
 
+    /// The updates that so many samples take in full batches, rounded up.
+    pub(crate) fn updates_of(&self, samples: u64) -> u64 {
+        self.clock.map_or(samples, |clock| samples.div_ceil(clock.unit.saturating_mul(clock.full)))
+    }
+
     /// The samples of a length in a unit of samples; `None` if it has another unit, or the run does not count it.
     pub(crate) fn samples_of(&self, span: Span) -> Option<f64> {
         let clock = self.clock?;

@@ -131,9 +131,11 @@ impl<'a> Scope<'a> {
     /// Refuses "what is left of the run" where an explicit length is required.
     pub(crate) fn stated(&self, field: &str, span: Span) -> Result<Span, ScheduleError> {
         match span {
-            Span::Rest => {
-                Err(self.out_of_range(field, span.to_string(), "updates, epochs or a percentage"))
-            }
+            Span::Rest => Err(self.out_of_range(
+                field,
+                span.to_string(),
+                "updates, epochs, samples, tokens or a percentage",
+            )),
             stated => Ok(stated),
         }
     }
@@ -143,7 +145,7 @@ impl<'a> Scope<'a> {
         Self { path: self.field(name), ..*self }
     }
 
-    fn field(&self, name: &str) -> String {
+    pub(crate) fn field(&self, name: &str) -> String {
         match self.path.as_str() {
             "" => name.to_string(),
             path => format!("{path}.{name}"),
@@ -189,8 +191,8 @@ impl<'a> Scope<'a> {
     pub(crate) fn prefix(&self, field: &str, span: Span) -> Result<(u64, Position), ScheduleError> {
         let updates = self.rounded_length(field, span).map_err(|error| match error {
             // Leaves one update for the rest.
-            ScheduleError::TooLong { field, span, updates, left } => {
-                ScheduleError::TooLong { field, span, updates, left: left.saturating_sub(1) }
+            ScheduleError::TooLong { field, span, updates, left, unit } => {
+                ScheduleError::TooLong { field, span, updates, left: left.saturating_sub(1), unit }
             }
             error => error,
         })?;
@@ -284,6 +286,7 @@ impl<'a> Scope<'a> {
                 span: span.to_string(),
                 updates,
                 left,
+                unit: if self.by_samples { "samples" } else { "updates" },
             }),
             _ => Ok(()),
         }

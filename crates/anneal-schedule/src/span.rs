@@ -166,7 +166,9 @@ impl ParseSpanError {
         }
         let number = self.text.rfind(|c: char| c.is_ascii_digit()).map_or(0, |last| last + 1);
         let unit = &self.text[number..];
-        let here = match unit.trim() {
+        let unit = unit.trim().trim_start_matches(SCALES.map(|(letter, _)| letter)).trim_start();
+        let here = match unit {
+            thousands if thousands.starts_with('K') => "thousands are written \"10k\"",
             "ba" | "step" | "steps" | "updates" | "it" | "iters" => "updates have no unit",
             "dur" => "a share of the run is a percentage: 0.1dur is \"10%\"",
             "epoch" | "epochs" | "e" => "epochs are written \"5ep\"",
@@ -425,6 +427,10 @@ mod tests {
         }
         for (text, hint) in [
             ("500ba", "; updates have no unit"),
+            ("1ksteps", "; updates have no unit"),
+            ("2M tokens", "; tokens are written"),
+            ("10K", "; thousands are written \"10k\""),
+            ("5ep10%", "; a length has one unit"),
             ("0.06dur", "; a share of the run is a percentage"),
             ("5 epochs", "; epochs are written \"5ep\""),
             ("260e9 tokens", "; tokens are written"),

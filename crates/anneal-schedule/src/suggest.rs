@@ -68,7 +68,7 @@ fn expected_in_a_file(message: &str) -> Option<&'static str> {
         "a" if expected == "a boolean" => "true or false",
         "f64" if found.ends_with("%\"") => {
             "a number: a share is of the peak, so it may be an end, a start, a base, a floor or a cap, \
-             but not the peak itself"
+             but not the peak itself; any other share is a fraction, such as 0.3"
         }
         "f64" | "f32" => "a number",
         "u64" | "u32" | "usize" => "a whole number, at least 0",

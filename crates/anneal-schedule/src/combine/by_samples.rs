@@ -74,8 +74,8 @@ impl Describe for BySamples {
     fn resolve(&self, scope: &Scope<'_>) -> Result<BySamples<u64>, ScheduleError> {
         let run = scope.run();
         let (Some(clock), Some(samples)) = (run.clock(), run.in_samples()) else {
-            let allowed = "counted in samples, by RunLength::from_items, samples or tokens";
-            return Err(scope.out_of_range("run", "counted in updates".to_string(), allowed));
+            let (field, span) = (scope.field("schedule"), self.schedule.to_string());
+            return Err(ScheduleError::NeedsSamples { field, span });
         };
         let inside = scope.inside_samples("schedule", &samples)?;
         let schedule = Box::new(self.schedule.resolve_in(&inside)?);
@@ -226,13 +226,27 @@ mod tests {
         assert_eq!(schedule.cycle_ends().collect::<Vec<_>>(), [6, 10, 14]);
     }
 
+    /// The long run is as many updates as its samples take, so that shares of it have the right length.
+    #[test]
+    fn a_run_cut_off_is_the_beginning_of_one_of_as_many_samples() {
+        let long =
+            linear(1.0, 0.0).length(Span::samples(1_800)).warmup(Span::percent(10)).by_samples();
+        let (short, whole) = [1_000, 2_000].map(|samples| RunLength::samples(samples, 10)).into();
+        let (cut, long) =
+            (long.clone().truncate().resolve(short).unwrap(), long.resolve(whole).unwrap());
+        assert_eq!(cut.truncated_from(), Some(200));
+        for step in 0..100 {
+            assert_eq!(cut.rate(step), long.rate(step), "{step}");
+        }
+    }
+
     #[test]
     fn it_asks_for_a_run_of_samples_and_lengths_in_samples() {
         let error = constant(1.0).by_samples().resolve(RunLength::updates(9)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "by_samples.run: counted in updates is not allowed; allowed: counted in samples, by \
-             RunLength::from_items, samples or tokens"
+            "by_samples.schedule: constant(1.0) needs a run that counts samples, such as RunLength::from_items, \
+             samples or tokens"
         );
         let run = RunLength::samples(900, 10);
         let steps = step_decay(1.0, Span::steps(5), 0.5).by_samples().resolve(run).unwrap_err();
@@ -242,6 +256,10 @@ mod tests {
              as it counts by_samples"
         );
         let long = cosine(1.0).length(Span::samples(901)).by_samples().resolve(run).unwrap_err();
-        assert_eq!(long.field(), "by_samples.schedule.cosine.length");
+        assert_eq!(
+            long.to_string(),
+            "by_samples.schedule.cosine.length: 901sp is 901 samples, but only 900 samples of the run are left for it; \
+             allowed: at most 900 samples: shorten it, lengthen the run, or cut the schedule off with .truncate()"
+        );
     }
 }

@@ -99,7 +99,7 @@ impl Describe for Sequence {
             let field = format!("parts[{i}].length");
             let length = if part.length == Span::Rest {
                 if i < last {
-                    let allowed = "updates, epochs or a percentage for all but the last part";
+                    let allowed = "updates, epochs, samples, tokens or a percentage for all but the last part";
                     return Err(scope.out_of_range(&field, part.length.to_string(), allowed));
                 }
                 // The part ends with the run; schedules inside it fill the run, not the part.

@@ -2,7 +2,7 @@
 
 use crate::curve::pieces::{Piece, Shape, cut};
 use crate::curve::{Describe, Inner, Rate, tail::Tail};
-use crate::run::MAX_UPDATES;
+use crate::run::{MAX_UPDATES, Run};
 use crate::{Length, ScheduleConfig, ScheduleError, Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,7 @@ impl Truncate {
         error: ScheduleError,
     ) -> Result<Truncate<u64>, ScheduleError> {
         let Some(mut updates) = scope.left() else { return Err(error) };
-        let mut short = shortage(&error);
+        let mut short = shortage(&error, scope.run());
         let mut more = short;
         for _ in 0..MAX_TRIES {
             updates = updates.saturating_add(more);
@@ -79,7 +79,7 @@ impl Truncate {
             }
             match self.in_run(updates, scope) {
                 Err(again @ ScheduleError::TooLong { .. }) => {
-                    let still = shortage(&again);
+                    let still = shortage(&again, scope.run());
                     // If as much is missing as before, a longer run helps little or not at all.
                     more = if still == short { more.saturating_mul(2) } else { still };
                     short = still;
@@ -98,8 +98,11 @@ const MAX_TRIES: usize = 100;
 const NO_END: u64 = u64::MAX;
 
 /// The number of updates that a run is too short by.
-fn shortage(error: &ScheduleError) -> u64 {
+fn shortage(error: &ScheduleError, run: &Run) -> u64 {
     match error {
+        ScheduleError::TooLong { updates, left, unit: "samples", .. } => {
+            run.updates_of(updates - left)
+        }
         ScheduleError::TooLong { updates, left, .. } => updates - left,
         _ => 0,
     }

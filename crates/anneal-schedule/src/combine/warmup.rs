@@ -150,7 +150,7 @@ impl Describe for Warmup {
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<Warmup<u64>, ScheduleError> {
         if self.length == Span::Rest {
-            let allowed = "updates, epochs or a percentage";
+            let allowed = "updates, epochs, samples, tokens or a percentage";
             return Err(scope.out_of_range("length", self.length.to_string(), allowed));
         }
         if self.overlay && self.replace {

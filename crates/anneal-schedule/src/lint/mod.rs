@@ -59,6 +59,7 @@ pub use explanation::{Example, Explanation};
 pub use finding::{Code, Finding, Severity, UnknownCode};
 
 use crate::analysis::{AnalysisError, Options};
+use crate::error::counted;
 use crate::{RunLength, Schedule, ScheduleConfig, ScheduleError, ScheduleExt};
 
 /// Returns the likely mistakes in a description for a run, in the order of the updates; none for a good one.
@@ -107,12 +108,12 @@ fn cut_short(schedule: &Schedule) -> Option<Finding> {
 /// The finding for a description that does not resolve.
 fn unresolved(error: &ScheduleError) -> Finding {
     let (code, change) = match error {
-        ScheduleError::TooLong { field, left, .. } if field.ends_with("warmup.length") => {
-            (Code::WarmupLongerThanRun, format!("warm up for at most {left} updates"))
+        ScheduleError::TooLong { field, left, unit, .. } if field.ends_with("warmup.length") => {
+            (Code::WarmupLongerThanRun, format!("warm up for at most {}", counted(*left, unit)))
         }
-        ScheduleError::TooLong { field, left, span, updates } => {
+        ScheduleError::TooLong { field, left, span, updates, unit } => {
             let number = span.strip_suffix("ep").and_then(|number| number.parse::<u64>().ok());
-            let change = format!("set {field} to at most {left} updates");
+            let change = format!("set {field} to at most {}", counted(*left, unit));
             // As updates it fits, and is an epoch or more.
             match number
                 .filter(|number| number <= left && number.saturating_mul(*number) >= *updates)

@@ -3,6 +3,7 @@
 use super::structure::Stretch;
 use super::{Code, Finding};
 use crate::curve::Rate;
+use crate::error::counted;
 use crate::{ScheduleConfig, Warmup};
 
 impl Stretch<'_> {
@@ -42,7 +43,10 @@ impl Stretch<'_> {
         self.finding(
             Code::LooksLikeEpochs,
             Some(0),
-            format!("the warm-up takes {length} updates, a small part of one of {epochs} epochs"),
+            format!(
+                "the warm-up takes {}, a small part of one of {epochs} epochs",
+                counted(length, "updates")
+            ),
             &format!("write .warmup({length}ep) if epochs are meant"),
         )
     }

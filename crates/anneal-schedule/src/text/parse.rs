@@ -257,7 +257,8 @@ impl Parser<'_> {
                 return Ok(items);
             }
             if !self.take(',') {
-                let is_number = self.text[self.at..].starts_with(|c: char| c.is_ascii_digit());
+                let is_number =
+                    self.text[self.at..].starts_with(|c: char| c == '+' || c.is_ascii_digit());
                 let hint = if is_number { "; a length has one unit" } else { "" };
                 return Err(self.error(self.at, &format!("expected `,` or `{close}`{hint}")));
             }
