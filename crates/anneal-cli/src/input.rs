@@ -135,9 +135,9 @@ impl Input {
                 self.place_of(error)
             )),
             ScheduleError::NeedsSamples { field, span } => Error::Usage(format!(
-                "{}: {field}: {span} needs the samples of each update; give --samples N, --tokens N or --epochs N \
-                 --items N, with --batch-size B{}",
+                "{}: {field}: {span} needs the {} of each update; give --batch-size B{}, and the length of the run",
                 self.place_of(error),
+                if span.ends_with("tok") { "tokens" } else { "samples" },
                 if span.ends_with("tok") { " --tokens-per-sample K" } else { "" }
             )),
             ScheduleError::TooLong { .. } => Error::Schedule(format!(

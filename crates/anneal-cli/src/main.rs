@@ -39,7 +39,8 @@ A SCHEDULE is a .toml or .json file, the text of a builder chain, or - for eithe
   anneal translate --from torch --name StepLR --base-lr 0.1 '{\"step_size\": 30}'
   echo 'cosine(3e-4)' | anneal show - --steps 1e6
 
-Lengths in a schedule are updates (500), epochs (5ep), shares of the run (10%) or the rest of it.
+Lengths in a schedule are updates (500), epochs (5ep), samples (2Msp), tokens (260Btok), shares of the
+run (10%) or the rest of it.
 Counts in flags may be written 20000, 20_000, 2e4 or 20k.
 
 Exit codes:

@@ -148,11 +148,26 @@ impl LengthArgs {
 
     fn counted(&self, steps: Option<u64>) -> Result<RunLength, Error> {
         let BatchArgs { items, samples, tokens, batch_size, .. } = self.batches;
+        // With a batch size, updates have samples; a size of 0 is refused later.
+        let accumulation = self.batches.accumulation.unwrap_or(1);
+        let in_update = batch_size.map(|size| size.saturating_mul(accumulation).max(1));
         let batch_size = whole(batch_size.unwrap_or(1));
+        if let Some(flag) = self.batches.ramp().filter(|_| samples.or(tokens).or(items).is_none()) {
+            return Err(Error::Usage(format!(
+                "{flag} changes the number of updates; give the length of the run as --samples N, --tokens N, or \
+                 --epochs N --items N"
+            )));
+        }
         Ok(match (self.epochs, samples, tokens, steps) {
             (Some(epochs), ..) => {
                 let epoch = match (self.steps_per_epoch, items) {
-                    (Some(updates), _) => RunLength::updates_per_epoch(updates),
+                    (Some(updates), _) => match in_update {
+                        Some(samples) => {
+                            let items = whole(updates.saturating_mul(samples));
+                            RunLength::from_items(items, batch_size)
+                        }
+                        None => RunLength::updates_per_epoch(updates),
+                    },
                     (None, Some(items)) => RunLength::from_items(whole(items), batch_size),
                     (None, None) => {
                         let message =
@@ -164,19 +179,22 @@ impl LengthArgs {
             }
             (None, Some(samples), ..) => RunLength::samples(samples, batch_size),
             (None, None, Some(tokens), _) => RunLength::tokens(tokens, batch_size),
-            // With a batch size, the updates have samples.
-            (None, None, None, Some(steps)) if self.batches.batch_size.is_some() => {
-                let in_update =
-                    (batch_size as u64).saturating_mul(self.batches.accumulation.unwrap_or(1));
-                RunLength::samples(steps.saturating_mul(in_update), batch_size)
-            }
-            (None, None, None, Some(steps)) => RunLength::updates(steps),
+            (None, None, None, Some(steps)) => match in_update {
+                Some(samples) => RunLength::samples(steps.saturating_mul(samples), batch_size),
+                None => RunLength::updates(steps),
+            },
             (None, None, None, None) => RunLength::unbounded(),
         })
     }
 }
 
 impl BatchArgs {
+    /// The flag of the batches that change, if they do.
+    fn ramp(&self) -> Option<&'static str> {
+        let steps = (!self.batch_steps.is_empty()).then_some("--batch-steps");
+        self.batch_ramp.as_ref().map(|_| "--batch-ramp").or(steps)
+    }
+
     /// The run with tokens, accumulation and ramps.
     fn added(&self, mut run: RunLength) -> Result<RunLength, Error> {
         if let Some(tokens) = self.tokens_per_sample {

@@ -132,12 +132,28 @@ fn a_run_may_be_counted_in_samples_and_tokens() {
 #[test]
 fn a_run_that_does_not_count_a_unit_says_which_flags_do() {
     for (arguments, message) in [
-        (&["cosine(0.1).warmup(9sp)", "--steps", "90"][..], "give --samples N, --tokens N or"),
+        (
+            &["cosine(0.1).warmup(9sp)", "--steps", "90"][..],
+            "9sp needs the samples of each update; give --batch-size B, and",
+        ),
         (
             &["cosine(0.1).warmup(9tok)", "--samples", "90", "--batch-size", "2"],
-            "with --batch-size B --tokens-per-sample K",
+            "9tok needs the tokens of each update; give --batch-size B --tokens-per-sample K, and",
+        ),
+        (
+            &["cosine(0.1).by_samples()", "--epochs", "3", "--steps-per-epoch", "9"],
+            "by_samples.schedule: cosine(0.1) needs the samples of each update; give --batch-size B, and",
+        ),
+        (
+            &["cosine(0.1)", "--steps", "90", "--batch-size", "4", "--batch-ramp", "2:50%"],
+            "--batch-ramp changes the number of updates; give the length of the run as --samples N",
+        ),
+        (
+            &["cosine(0.1)", "--steps", "90", "--batch-size", "4", "--batch-steps", "50%:2"],
+            "--batch-steps changes the number of updates",
         ),
         (&["cosine(0.1)", "--samples", "90", "--batch-size", "0"], "run.batch_size: 0"),
+        (&["cosine(0.1)", "--steps", "90", "--batch-size", "0"], "run.batch_size: 0"),
         (&["cosine(0.1)", "--epochs", "3"], "--epochs needs --steps-per-epoch M, or --items N"),
         (
             &["cosine(0.1)", "--samples", "90", "--batch-size", "2", "--batch-ramp", "1"],
@@ -159,6 +175,23 @@ fn a_run_that_does_not_count_a_unit_says_which_flags_do() {
         said.trim(),
         "note: batch_size_ramp: the run ends before the ramp does, after 70 updates"
     );
+}
+
+#[test]
+fn updates_of_a_known_batch_size_are_samples() {
+    for length in [&["--steps", "90"][..], &["--epochs", "3", "--steps-per-epoch", "30"]] {
+        let flags = ["--batch-size", "4", "--accumulation", "2", "--tokens-per-sample", "10"];
+        for schedule in [
+            "constant(0.1).then(240sp, constant(0.2))",
+            "constant(0.1).then(2400tok, constant(0.2))",
+        ] {
+            let shown =
+                anneal(["show", schedule].iter().chain(length).chain(&flags).copied()).fine();
+            let row: Vec<&str> = shown.lines().last().unwrap().split_whitespace().collect();
+            // The peak begins after 240 of the 8 samples an update; the run has 90.
+            assert_eq!((row[3], row[6]), ("30", "90"), "{shown}");
+        }
+    }
 }
 
 #[test]
