@@ -77,7 +77,7 @@ fn schedule_files_are_checked_before_training() {
             "[schedule.floor]\nfloor = 0.2\n[schedule.floor.schedule.cosine]\npeak = 0.1".into(),
             vec!["floor.floor: 0.2", "at most the schedule's peak 0.1"],
         ),
-        (warmup("\"21ep\""), vec!["warmup.length: 21ep", "2 updates", "are left"]),
+        (warmup("\"21ep\""), vec!["warmup.length: 21ep", "2 updates", "left for it"]),
         (warmup("nan"), vec!["schedule.toml:2:10"]),
         ("[schedule".into(), vec!["schedule.toml:1:"]),
         ("".into(), vec!["schedule.toml", "missing field `schedule`"]),

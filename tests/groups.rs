@@ -1024,7 +1024,7 @@ fn what_does_not_fit_a_file_is_found_where_it_stands() {
             "^haed",
             "toml:12:10: groups.top.select.regexes: `^haed` matches no trained parameter",
         ),
-        ("linear(0.1", "linear(-1", "toml:2:12: schedule.polynomial.start: -1.0"),
+        ("linear(0.1", "linear(-1", "toml:2:12: schedule.linear.start: -1.0"),
         (
             "layer_decay = 0.5",
             "strict_layers = true\nlayers = [{ name = \"trunk\", pattern = \"hidden\" }]",
