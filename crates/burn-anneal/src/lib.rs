@@ -31,6 +31,8 @@ mod epoch_events;
 mod explore;
 mod federation;
 mod finder;
+#[cfg(feature = "flex")]
+mod fused;
 pub mod groups;
 #[cfg(test)]
 mod guarantees;
@@ -71,6 +73,8 @@ pub use federation::{
     ClientSplit, Federation, FederationBuilder, FederationError, Round, SplitError,
 };
 pub use finder::{FindError, FinderProgress, FirstRateFound, LrFinder, WarmupFound};
+#[cfg(feature = "flex")]
+pub use fused::{Fusable, Fused, FusedState};
 pub use launch::Finished;
 pub use loader::{ChaCha8Rng, EpochStart, SeededBatcher, SeededLoader};
 pub use merge::{MergeError, SavedWeights, merge};

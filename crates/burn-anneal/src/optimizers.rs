@@ -3,10 +3,14 @@
 use crate::build_error::BuildError;
 use crate::groups::{GroupError, Parameter, Selection, parameters};
 use crate::precision::MasterWeights;
-use crate::update::{Asked, Steered, decays_by_itself, refusal, state_tensors, what_it_asks};
+use crate::update::{
+    Asked, InOperations, Steered, Updates, decays_by_itself, refusal, state_tensors, what_it_asks,
+};
 use burn::module::{Module, ParamGroup};
 use burn::optim::{ModuleOptimizer, Optimizer};
 use burn::tensor::Device;
+#[cfg(feature = "flex")]
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,6 +18,8 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Optimizers {
     all: Vec<Bare>,
+    /// Whether updates are made in one pass where they can be.
+    pub is_fused: bool,
 }
 
 /// A bare optimizer.
@@ -30,6 +36,9 @@ struct Bare {
 /// The module optimizer that the optimizers are added to.
 struct Made {
     has_masters: bool,
+    /// Whether updates are made in one pass where they can be.
+    #[cfg_attr(not(feature = "flex"), expect(dead_code, reason = "there is no other way"))]
+    is_fused: bool,
     /// Whether the optimizer itself decides which weights are evaluated.
     evaluates: bool,
     /// The optimizers before it, and the parameters that it takes over from them.
@@ -38,7 +47,7 @@ struct Made {
 
 impl Optimizers {
     pub fn new(optimizer: impl Optimizer) -> Self {
-        Self { all: vec![Bare::new(None, optimizer)] }
+        Self { all: vec![Bare::new(None, optimizer)], is_fused: true }
     }
 
     pub fn add(&mut self, selection: Selection, optimizer: impl Optimizer) {
@@ -138,7 +147,8 @@ impl Optimizers {
             let others = made.map(|others| (others, ParamGroup::from_paths(paths)));
             let asked = device.as_ref().map(|device| what_it_asks(&bare.plain, device));
             let evaluates = asked.is_some_and(|asked| asked.evaluation);
-            made = Some((bare.make)(Made { has_masters, evaluates, others }));
+            let is_fused = self.is_fused;
+            made = Some((bare.make)(Made { has_masters, is_fused, evaluates, others }));
         }
         Ok(made.expect("there is always a first"))
     }
@@ -147,24 +157,44 @@ impl Optimizers {
 impl Bare {
     fn new<O: Optimizer>(selection: Option<Selection>, optimizer: O) -> Self {
         let plain = optimizer.clone().into();
-        let make = move |made: Made| {
-            let Made { has_masters, evaluates, others } = made;
-            let steered = Steered::new(optimizer.clone(), evaluates);
-            match (has_masters, others) {
-                (false, None) => steered.into(),
-                (true, None) => MasterWeights::new(steered).into(),
-                (false, Some((others, of))) => others.with_group(of, steered, None),
-                (true, Some((others, of))) => {
-                    others.with_group(of, MasterWeights::new(steered), None)
-                }
-            }
-        };
+        let make = move |made| steered(optimizer.clone(), made);
         Self {
             name: short_name(std::any::type_name::<O>()),
             selection,
             plain,
             make: Arc::new(make),
         }
+    }
+}
+
+/// Makes the module optimizer of one, with updates in one pass if it has a rule for them.
+fn steered<O: Optimizer>(optimizer: O, made: Made) -> ModuleOptimizer {
+    #[cfg(feature = "flex")]
+    if made.is_fused {
+        use crate::fused::Fused;
+        use crate::momentum::{RateInsideSgd, ScheduledAdam, ScheduledMomentum};
+        use burn::optim::{Adam, AdamW, Lion, RmsProp, Sgd};
+        macro_rules! fuse {
+            ($($known:ty),*) => {$(
+                if let Some(known) = (&optimizer as &dyn Any).downcast_ref::<$known>() {
+                    return steered_by(Fused::new(known.clone()), made);
+                }
+            )*};
+        }
+        fuse!(AdamW, Adam, Sgd, Lion, RmsProp, ScheduledAdam, RateInsideSgd);
+        fuse!(ScheduledMomentum<Sgd>, ScheduledMomentum<Lion>, ScheduledMomentum<RmsProp>);
+    }
+    steered_by(InOperations(optimizer), made)
+}
+
+fn steered_by<U: Updates>(updates: U, made: Made) -> ModuleOptimizer {
+    let Made { has_masters, evaluates, others, .. } = made;
+    let steered = Steered::new(updates, evaluates);
+    match (has_masters, others) {
+        (false, None) => steered.into(),
+        (true, None) => MasterWeights::new(steered).into(),
+        (false, Some((others, of))) => others.with_group(of, steered, None),
+        (true, Some((others, of))) => others.with_group(of, MasterWeights::new(steered), None),
     }
 }
 

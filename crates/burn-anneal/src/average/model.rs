@@ -2,7 +2,7 @@
 
 use super::{Average, AverageError};
 use crate::schedule_free::ScheduleFree;
-use crate::update::{Averaging, Points, Steered, Taken};
+use crate::update::{Averaging, InOperations, Points, Steered, Taken};
 use anneal_schedule::{OutOfRange, RunLength};
 use burn::module::Module;
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord};
@@ -76,7 +76,7 @@ impl AveragedModel {
         let of_others = (!averages.is_empty()).then_some(0);
         Ok(Self {
             averaging: Averaging { averages, of_others, ..Averaging::default() },
-            keeper: Steered::new(Still, false).into(),
+            keeper: Steered::new(InOperations(Still), false).into(),
             updates: 0,
             points: Points::default(),
         })
@@ -130,7 +130,8 @@ impl AveragedModel {
 /// The model with the averages in an optimizer's record, which a schedule-free optimizer has too; `None` if there are
 /// none.
 pub(crate) fn with_averages<M: Module>(model: &M, record: OptimizerRecord) -> Option<M> {
-    let keeper = ModuleOptimizer::from(Steered::new(ScheduleFree::reader(Still), true));
+    let keeper =
+        ModuleOptimizer::from(Steered::new(InOperations(ScheduleFree::reader(Still)), true));
     let points = Averaging::by_optimizer(model, keeper.load_record(record));
     (!points.is_empty()).then(|| points.put(model.clone()))
 }

@@ -164,6 +164,13 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
+    /// Whether updates are made in one pass on the `flex` backend, by the optimizers that [`Fused`](crate::Fused) knows; true by
+    /// default. The numbers are the same.
+    pub fn fused(mut self, fused: bool) -> Self {
+        self.optimizers.is_fused = fused;
+        self
+    }
+
     /// Another optimizer for the selected parameters, for example Muon for matrices and AdamW for the rest. If several
     /// select a parameter, the last one counts. Rates and weight decay still come from the groups.
     ///

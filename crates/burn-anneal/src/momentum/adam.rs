@@ -228,3 +228,54 @@ impl Optimizer for ScheduledAdam {
         ScheduledAdamState { momentum, log_beta: state.log_beta }
     }
 }
+
+#[cfg(feature = "flex")]
+mod fused {
+    use super::{ScheduledAdam, ScheduledAdamConfig, ScheduledAdamState};
+    use crate::fused::adam::{AdamRule, OfTorch, update};
+    use crate::fused::parameter::{How, Parameter};
+    use crate::fused::rule::HasRule;
+    use crate::update::current_momentum;
+
+    impl HasRule for ScheduledAdam {
+        type Moments<const D: usize> = ScheduledAdamState<D>;
+        type Numbers = ScheduledAdamConfig;
+
+        fn numbers(&self) -> Option<ScheduledAdamConfig> {
+            Some(self.0)
+        }
+
+        fn with_momentum(adam: &ScheduledAdamConfig, beta_1: f64) -> ScheduledAdamConfig {
+            ScheduledAdamConfig { beta_1, ..*adam }
+        }
+
+        fn update<const D: usize>(
+            adam: &ScheduledAdamConfig,
+            how: How,
+            parameter: &mut Parameter,
+            moments: Option<ScheduledAdamState<D>>,
+        ) -> ScheduledAdamState<D> {
+            let (before, log_beta) = match moments {
+                Some(ScheduledAdamState { momentum, log_beta }) => (Some(momentum), log_beta),
+                None => (None, None),
+            };
+            let beta_1 = current_momentum().unwrap_or(adam.beta_1);
+            let time = before.as_ref().map_or(0, |before| before.time) + 1;
+            let (c_1, log_beta) = adam.first_correction(beta_1, time, log_beta);
+            let c_2 = -f64::exp_m1(time as f64 * adam.beta_2.ln());
+            let rule = AdamRule {
+                betas: [beta_1, adam.beta_2],
+                new: [1.0 - beta_1, 1.0 - adam.beta_2],
+                epsilon: adam.epsilon,
+                rate: how.rate / c_1,
+                form: OfTorch { root: c_2.sqrt() },
+            };
+            let momentum = update(how, parameter, before, adam.amsgrad, |_| rule);
+            ScheduledAdamState { momentum, log_beta }
+        }
+
+        fn own_state<const D: usize>(moments: ScheduledAdamState<D>) -> ScheduledAdamState<D> {
+            moments
+        }
+    }
+}

@@ -104,3 +104,85 @@ impl Optimizer for RateInsideSgd {
         RateInsideState { velocity: state.velocity.to_device(device) }
     }
 }
+
+#[cfg(feature = "flex")]
+mod fused {
+    use super::{RateInsideSgd, RateInsideState};
+    use crate::fused::parameter::{How, Parameter};
+    use crate::fused::pass::{Rule, Rules};
+    use crate::fused::real::Real;
+    use crate::fused::rule::HasRule;
+    use crate::update::{current_drop, current_momentum};
+
+    #[derive(Clone, Copy, Debug)]
+    struct RateInside<E, const NESTEROV: bool> {
+        rate: E,
+        keep: E,
+        momentum: E,
+    }
+
+    impl<const NESTEROV: bool> Rules<1> for RateInside<f64, NESTEROV> {
+        type For<E: Real> = RateInside<E, NESTEROV>;
+
+        fn rounded<E: Real>(&self) -> RateInside<E, NESTEROV> {
+            RateInside {
+                rate: E::of(self.rate),
+                keep: E::of(self.keep),
+                momentum: E::of(self.momentum),
+            }
+        }
+    }
+
+    impl<E: Real, const NESTEROV: bool> Rule<E, 1> for RateInside<E, NESTEROV> {
+        #[inline(always)]
+        fn update(&self, weight: E, gradient: E, [velocity]: &mut [E; 1]) -> E {
+            let push = gradient * self.rate;
+            *velocity = *velocity * self.keep + push;
+            let step = if NESTEROV { *velocity * self.momentum + push } else { *velocity };
+            weight - step
+        }
+    }
+
+    impl HasRule for RateInsideSgd {
+        type Moments<const D: usize> = RateInsideState<D>;
+        type Numbers = Self;
+
+        fn numbers(&self) -> Option<Self> {
+            Some(*self)
+        }
+
+        fn with_momentum(sgd: &Self, momentum: f64) -> Self {
+            Self { momentum, ..*sgd }
+        }
+
+        fn update<const D: usize>(
+            sgd: &Self,
+            how: How,
+            parameter: &mut Parameter,
+            moments: Option<RateInsideState<D>>,
+        ) -> RateInsideState<D> {
+            let drop = current_drop();
+            let momentum = current_momentum().unwrap_or(sgd.momentum) * drop.momentum;
+            let keep = momentum * drop.velocity;
+            // A dropped velocity may be infinite.
+            let before = moments.filter(|_| keep != 0.0).map(|moments| moments.velocity);
+            let (mut velocity, rate) = (parameter.moment(before), how.rate);
+            let moments = [&mut velocity];
+            match sgd.nesterov {
+                true => {
+                    let rule = RateInside::<_, true> { rate, keep, momentum };
+                    parameter.update(how, moments, &rule);
+                }
+                false => {
+                    let rule = RateInside::<_, false> { rate, keep, momentum };
+                    parameter.update(how, moments, &rule);
+                }
+            }
+            RateInsideState { velocity: velocity.into_tensor() }
+        }
+
+        fn own_state<const D: usize>(moments: RateInsideState<D>) -> RateInsideState<D> {
+            moments
+        }
+    }
+}

@@ -53,6 +53,19 @@ impl<O: Optimizer> ScheduledMomentum<O> {
     }
 }
 
+#[cfg(feature = "flex")]
+impl<O> ScheduledMomentum<O> {
+    /// The optimizer with a given momentum.
+    pub(crate) fn at(&self, momentum: f64) -> O {
+        (self.at)(momentum)
+    }
+
+    /// The optimizer without a schedule.
+    pub(crate) fn own(&self) -> &O {
+        &self.own
+    }
+}
+
 impl From<LionConfig> for ScheduledMomentum<Lion> {
     fn from(config: LionConfig) -> Self {
         Self::new(config.build(), move |beta_1| config.clone().with_beta_1(beta_1 as f32).build())

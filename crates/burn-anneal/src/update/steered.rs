@@ -1,6 +1,6 @@
 //! An optimizer that follows the settings of the current update for each parameter.
 
-use super::apply::{self, Outcome};
+use super::apply::{Outcome, Updates};
 use super::average::Averaged;
 use super::context::{
     Owner, Shrink, Told, ask, evaluate_at, measure_movement, measure_product, measure_step,
@@ -17,14 +17,14 @@ use burn::tensor::{Device, Tensor};
 /// the names of its entries. The record is that of the wrapped optimizer, plus the last gradient if a controller
 /// compares gradients, and the average if there is one.
 #[derive(Clone)]
-pub(crate) struct Steered<O> {
-    inner: O,
+pub(crate) struct Steered<U> {
+    inner: U,
     /// Whether the optimizer itself decays weights and decides which are evaluated.
     evaluates: bool,
 }
 
-impl<O: Optimizer> Steered<O> {
-    pub fn new(inner: O, evaluates: bool) -> Self {
+impl<U: Updates> Steered<U> {
+    pub fn new(inner: U, evaluates: bool) -> Self {
         Self { inner, evaluates }
     }
 }
@@ -67,8 +67,8 @@ impl<S: RecordState> RecordState for SteeredState<S> {
     }
 }
 
-impl<O: Optimizer> Optimizer for Steered<O> {
-    type State<const D: usize> = SteeredState<O::State<D>>;
+impl<U: Updates> Optimizer for Steered<U> {
+    type State<const D: usize> = SteeredState<U::State<D>>;
 
     fn step<const D: usize>(
         &self,
@@ -87,7 +87,7 @@ impl<O: Optimizer> Optimizer for Steered<O> {
                 let last = measures.gradient.then(|| flat(gradient.clone()));
                 let shrink = if self.evaluates { Shrink::NONE } else { shrink };
                 let Outcome { weight, state: inner, decayed } =
-                    apply::step(&self.inner, rate, shrink, tensor, gradient, inner, measures.step);
+                    self.inner.update(rate, shrink, tensor, gradient, inner, measures.step);
                 if let Some(before) = before {
                     measure_movement(weight.clone() - before);
                 }
@@ -104,7 +104,11 @@ impl<O: Optimizer> Optimizer for Steered<O> {
                 }
                 // The inner optimizer leaves the parameter unchanged, and its report overrides the average.
                 let (tensor, inner) = match self.evaluates {
-                    true => self.inner.step(rate, tensor, gradient, inner),
+                    true => {
+                        let shown =
+                            self.inner.update(rate, Shrink::NONE, tensor, gradient, inner, false);
+                        (shown.weight, shown.state)
+                    }
                     false => (tensor, inner),
                 };
                 (tensor, Some(SteeredState { of, inner, gradient: last, average }))
@@ -121,7 +125,7 @@ impl<O: Optimizer> Optimizer for Steered<O> {
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        let inner = state.inner.map(|inner| O::to_device(inner, device));
+        let inner = state.inner.map(|inner| U::to_device(inner, device));
         let gradient = state.gradient.map(|gradient| gradient.to_device(device));
         let average = state.average.map(|average| average.to_device(device));
         SteeredState { of: state.of, inner, gradient, average }

@@ -1,0 +1,79 @@
+//! The numbers that kernels compute with.
+
+use burn::tensor::Element;
+use bytemuck::Pod;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// f32 or f64.
+pub trait Real:
+    Element
+    + Pod
+    + Default
+    + Send
+    + Sync
+    + PartialOrd
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// The nearest number, as Burn rounds a scalar for a tensor.
+    fn of(value: f64) -> Self;
+    /// √x.
+    fn root(self) -> Self;
+    /// x · by + add, rounded once.
+    fn fused(self, by: Self, add: Self) -> Self;
+}
+
+macro_rules! real {
+    ($($real:ident)*) => {$(
+        impl Real for $real {
+            #[inline(always)]
+            fn of(value: f64) -> Self {
+                value as $real
+            }
+
+            #[inline(always)]
+            fn root(self) -> Self {
+                self.sqrt()
+            }
+
+            #[inline(always)]
+            fn fused(self, by: Self, add: Self) -> Self {
+                self.mul_add(by, add)
+            }
+        }
+    )*};
+}
+
+real! { f32 f64 }
+
+/// Divides many numbers by one, with the result of a division: x / c to the last bit.
+///
+/// A processor divides several times slower than it multiplies. With r = 1/c rounded, q = x r is within 2 units of the
+/// last place; q + r (x − q c) with fused operations is within one, and the same again is x / c correctly rounded
+/// (Markstein 1990, "Computation of elementary functions on the IBM RISC System/6000 processor", theorem 7.2). Only
+/// where q or x − q c is subnormal or infinite may the last bit differ.
+#[derive(Clone, Copy, Debug)]
+pub struct Divisor<E> {
+    by: E,
+    reciprocal: E,
+}
+
+impl<E: Real> Divisor<E> {
+    /// A divisor above 0.
+    pub fn new(by: f64) -> Self {
+        let by = E::of(by);
+        Self { by, reciprocal: E::of(1.0) / by }
+    }
+
+    /// x / c.
+    #[inline(always)]
+    pub fn divide(self, x: E) -> E {
+        let Self { by, reciprocal } = self;
+        let quotient = x * reciprocal;
+        let quotient = (-quotient).fused(by, x).fused(reciprocal, quotient);
+        (-quotient).fused(by, x).fused(reciprocal, quotient)
+    }
+}
