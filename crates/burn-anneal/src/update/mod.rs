@@ -47,7 +47,9 @@ pub use pass::ScaledBackward;
 pub use reduce::{ClipError, Clipped, GlobalNormClip};
 pub use watch::Watch;
 
-pub(crate) use apply::{InOperations, Outcome, Updates, step};
+#[cfg(feature = "flex")]
+pub(crate) use apply::Outcome;
+pub(crate) use apply::{InOperations, Updates, step};
 pub(crate) use averaging::{Averaging, Points, Taken};
 pub(crate) use batches::{CopyItem, copy_of};
 pub(crate) use clock::Clock;
