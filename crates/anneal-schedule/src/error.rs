@@ -58,9 +58,8 @@ pub enum ScheduleError {
     },
     /// A span in samples or tokens, or a schedule over them, in a run that does not count them.
     #[error(
-        "{field}: {span} needs a run that counts samples, such as RunLength::from_items, samples or tokens{}{}",
-        if span.ends_with("tok") { ", and its tokens_per_sample" } else { "" },
-        if field.ends_with("by_samples.schedule") { "" } else { "; or give the length in updates" }
+        "{field}: {span} needs a run that counts samples, such as RunLength::from_items, samples or tokens{}",
+        if span.ends_with("tok") { ", and its tokens_per_sample" } else { "" }
     )]
     NeedsSamples {
         /// Path of the field.

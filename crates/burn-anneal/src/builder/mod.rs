@@ -164,8 +164,8 @@ impl<M: Module> LearnerBuilder<M> {
         self
     }
 
-    /// Whether updates are made in one pass on the `flex` backend, by the optimizers that [`Fused`](crate::Fused) knows; true by
-    /// default. The numbers are the same.
+    /// Makes updates in one pass on the `flex` backend, for the optimizers of [`Fused`](crate::Fused), or in Burn's tensor
+    /// operations; by default in one pass. The numbers are the same.
     pub fn fused(mut self, fused: bool) -> Self {
         self.optimizers.is_fused = fused;
         self

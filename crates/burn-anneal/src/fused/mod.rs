@@ -104,7 +104,7 @@ impl<O: Fusable, const D: usize> RecordState for FusedState<O, D> {
 }
 
 impl<O: Fusable> Updates for Fused<O> {
-    type State<const D: usize> = FusedState<O, D>;
+    type Of = Self;
 
     fn update<const D: usize>(
         &self,
@@ -139,14 +139,6 @@ impl<O: Fusable> Updates for Fused<O> {
         let state = made.state.map(|own| FusedState(Kept::Own(Box::new(own))));
         Outcome { weight: made.weight, state, decayed: None }
     }
-
-    fn to_device<const D: usize>(state: FusedState<O, D>, device: &Device) -> FusedState<O, D> {
-        FusedState(match state.0 {
-            Kept::Own(own) => Kept::Own(Box::new(O::to_device(*own, device))),
-            // They follow their weight when they are needed.
-            moments => moments,
-        })
-    }
 }
 
 impl<O: Fusable> Optimizer for Fused<O> {
@@ -164,6 +156,10 @@ impl<O: Fusable> Optimizer for Fused<O> {
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        <Self as Updates>::to_device(state, device)
+        FusedState(match state.0 {
+            Kept::Own(own) => Kept::Own(Box::new(O::to_device(*own, device))),
+            // They follow their weight when they are needed.
+            moments => moments,
+        })
     }
 }

@@ -77,3 +77,28 @@ impl<E: Real> Divisor<E> {
         (-quotient).fused(by, x).fused(reciprocal, quotient)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At every 61st significand, which is all that a quotient depends on, and a few random ones in f64.
+    #[test]
+    fn it_divides_to_the_last_bit() {
+        for beta in [0.9f32, 0.999, 0.98, 0.5] {
+            for update in [1, 2, 7, 40, 1_000] {
+                let by = 1.0 - beta.powi(update);
+                let (narrow, wide) =
+                    (Divisor::<f32>::new(by.into()), Divisor::<f64>::new(by.into()));
+                let mut bits = u64::from(by.to_bits());
+                for significand in (0..1 << 23).step_by(61) {
+                    let x = f32::from_bits(1f32.to_bits() | significand);
+                    assert_eq!(narrow.divide(x), x / by, "{x} / {by}");
+                    bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let x = f64::from_bits(1f64.to_bits() | bits >> 12);
+                    assert_eq!(wide.divide(x), x / f64::from(by), "{x} / {by}");
+                }
+            }
+        }
+    }
+}

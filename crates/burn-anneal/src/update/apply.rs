@@ -1,13 +1,13 @@
 //! An optimizer update with decay.
 
 use super::context::Shrink;
-use burn::optim::{LearningRate, Optimizer, RecordState};
-use burn::tensor::{Device, Tensor};
+use burn::optim::{LearningRate, Optimizer};
+use burn::tensor::Tensor;
 
 /// Makes the updates of a parameter: the optimizer's and the decay.
 pub(crate) trait Updates: Clone + Send + Sync + 'static {
-    /// What it keeps of a parameter.
-    type State<const D: usize>: Clone + RecordState;
+    /// The optimizer whose state it keeps.
+    type Of: Optimizer;
 
     /// w ← (1 − share) w, then the optimizer's update. `measured` requests the weight in between.
     fn update<const D: usize>(
@@ -16,20 +16,20 @@ pub(crate) trait Updates: Clone + Send + Sync + 'static {
         shrink: Shrink,
         weight: Tensor<D>,
         gradient: Tensor<D>,
-        state: Option<Self::State<D>>,
+        state: Option<State<Self, D>>,
         measured: bool,
-    ) -> Outcome<Self::State<D>, D>;
-
-    /// Moves the state to a device.
-    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D>;
+    ) -> Outcome<State<Self, D>, D>;
 }
+
+/// What it keeps of a parameter.
+pub(crate) type State<U, const D: usize> = <<U as Updates>::Of as Optimizer>::State<D>;
 
 /// Any optimizer, in tensor operations.
 #[derive(Clone)]
 pub(crate) struct InOperations<O>(pub O);
 
 impl<O: Optimizer> Updates for InOperations<O> {
-    type State<const D: usize> = O::State<D>;
+    type Of = O;
 
     fn update<const D: usize>(
         &self,
@@ -41,10 +41,6 @@ impl<O: Optimizer> Updates for InOperations<O> {
         measured: bool,
     ) -> Outcome<O::State<D>, D> {
         step(&self.0, rate, shrink, weight, gradient, state, measured)
-    }
-
-    fn to_device<const D: usize>(state: O::State<D>, device: &Device) -> O::State<D> {
-        O::to_device(state, device)
     }
 }
 

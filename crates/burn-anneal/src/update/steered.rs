@@ -1,6 +1,6 @@
 //! An optimizer that follows the settings of the current update for each parameter.
 
-use super::apply::{Outcome, Updates};
+use super::apply::{self, Outcome, Updates};
 use super::average::Averaged;
 use super::context::{
     Owner, Shrink, Told, ask, evaluate_at, measure_movement, measure_product, measure_step,
@@ -68,7 +68,7 @@ impl<S: RecordState> RecordState for SteeredState<S> {
 }
 
 impl<U: Updates> Optimizer for Steered<U> {
-    type State<const D: usize> = SteeredState<U::State<D>>;
+    type State<const D: usize> = SteeredState<apply::State<U, D>>;
 
     fn step<const D: usize>(
         &self,
@@ -125,7 +125,7 @@ impl<U: Updates> Optimizer for Steered<U> {
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        let inner = state.inner.map(|inner| U::to_device(inner, device));
+        let inner = state.inner.map(|inner| U::Of::to_device(inner, device));
         let gradient = state.gradient.map(|gradient| gradient.to_device(device));
         let average = state.average.map(|average| average.to_device(device));
         SteeredState { of: state.of, inner, gradient, average }
