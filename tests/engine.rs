@@ -5,9 +5,9 @@ use anneal_tests::{Quiet, TinyModel, batches, flat, points};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, SgdConfig};
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use burn::train::{
-    ExecutionStrategy, Interrupter, MultiDeviceOptim, SupervisedTraining, TrainStep,
+    ExecutionStrategy, Interrupter, MultiDeviceOptim, SupervisedTraining, TrainOutput, TrainStep,
 };
 use burn_anneal::control::{Answer, Controller, Event, Needs, Observation, OutOfRange, Stop};
 use burn_anneal::precision::to_precision;
@@ -732,4 +732,84 @@ fn a_smoothness_measured_on_two_devices_is_the_same_in_each_run() {
     // Differences of f32 numbers that agree in their first two digits or so.
     let found = f64::from_bits(first.0);
     assert!((found / smoothness - 1.0).abs() < 1e-4, "{found}, by hand {smoothness}");
+}
+
+/// Parameters as they seldom are: held twice, without numbers, and transposed.
+#[derive(Module, Debug)]
+struct Odd {
+    weight: Param<Tensor<2>>,
+    again: Param<Tensor<2>>,
+    empty: Param<Tensor<3>>,
+    transposed: Param<Tensor<2>>,
+}
+
+impl Odd {
+    fn new() -> Self {
+        let numbers = |count: usize| (0..count).map(|i| ((i * 7 % 11) as f32 - 5.0) / 8.0);
+        let tensor = |dims: [usize; 2]| {
+            let numbers: Vec<f32> = numbers(dims[0] * dims[1]).collect();
+            Tensor::<2>::from_data(TensorData::new(numbers, dims), &device())
+        };
+        let weight = Param::from_tensor(tensor([3, 5]));
+        Self {
+            again: weight.clone(),
+            weight,
+            empty: Param::from_tensor(Tensor::zeros([2, 0, 3], &device())),
+            transposed: Param::from_tensor(tensor([4, 3]).transpose()),
+        }
+    }
+
+    /// The gradients of a loss that depends on the number of the update.
+    fn step(&self, number: u64) -> TrainOutput<()> {
+        let product = self.weight.val().transpose().matmul(self.transposed.val());
+        let target = (number as f64).sin();
+        let loss = (product - target).square().mean() + self.again.val().abs().mean();
+        TrainOutput::new(self, (loss + self.empty.val().sum()).scaled_backward(), ())
+    }
+}
+
+/// To the last bit, whatever belongs to an update, and with parameters of any kind.
+#[test]
+fn updates_in_one_pass_are_those_in_operations() {
+    type Change = fn(LearnerBuilder<Odd>) -> LearnerBuilder<Odd>;
+    let plain: Change = |builder| builder;
+    let clipped: Change = |builder| {
+        builder
+            .clip_global_norm(0.5)
+            .loss_scaling(LossScaling::new().scale(SCALE))
+            .groups(GroupsConfig::new().weight_decay(0.1))
+            .average(Average::ema(0.9))
+    };
+    let averaged: Change = |builder| {
+        builder
+            .weight_decay(WeightDecay::independent(0.01).cautious())
+            .average(Average::mean_from(5).every(2))
+            .average(Average::latest(3, 4).on(Selection::regex("transposed")))
+    };
+    let halved: Change = |builder| {
+        builder.half_precision(f16()).clip_global_norm(0.5).average(Average::ema(0.9).warmup())
+    };
+    let in_bf16: Change = |builder| builder.half_precision(HalfPrecision::bf16()).weight_decay(0.1);
+    for (name, change) in [
+        ("plain", plain),
+        ("clipped", clipped),
+        ("averaged", averaged),
+        ("f16", halved),
+        ("bf16", in_bf16),
+    ] {
+        let [fused, in_operations] = [true, false].map(|fused| {
+            let optimizer = AdamWConfig::new().with_weight_decay(0.0).build();
+            let builder = LearnerBuilder::new(Odd::new(), optimizer, cosine(0.05));
+            let builder = change(builder.run(RunLength::updates(30))).fused(fused);
+            let mut training = builder.build_loop().unwrap();
+            for number in 0..30 {
+                training.pass(|model| model.step(number));
+                training.update().unwrap();
+            }
+            let masters = flat(&training.model_in_f32());
+            [flat(training.model()), masters, flat(&training.averaged_in_f32())]
+        });
+        assert_eq!(fused, in_operations, "{name}");
+        assert_ne!(fused[0], flat(&Odd::new()), "{name}");
+    }
 }

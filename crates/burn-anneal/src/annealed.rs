@@ -18,6 +18,9 @@ use std::fmt;
 /// are interchangeable. [`into_inner`](Annealed::into_inner) returns the model after training. [`Monitored`] gives
 /// access during training.
 ///
+/// The model's own `TrainStep::optimize` is called with the rate of the update, which it may multiply, and gradients as
+/// the passes made them: the optimizer multiplies them by a factor for their mean, loss scale and clipping.
+///
 /// `train()`, which Burn's guide calls before further training, ends its run: a Burn learner then trains it like the
 /// bare model, and a builder refuses it.
 #[derive(Clone)]
@@ -101,7 +104,13 @@ impl<M: TrainStep + Module> Annealed<M> {
             Some(model.step(*item).grads)
         };
         // Burn's learner also holds the model.
-        let how = How { optimize: &optimize, again: Some(&again), is_shared: true };
+        let how = How {
+            optimize: &optimize,
+            again: Some(&again),
+            is_shared: true,
+            // The model's own `TrainStep::optimize` may.
+            changes_weights: true,
+        };
         let updated = updater.update(model, Tag::of(&rates), gradients, optimizer, how);
         let model = updated.unwrap_or_else(|Failed { model, .. }| model);
         Self { model, updater, statistics, is_over }

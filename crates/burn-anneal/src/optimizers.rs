@@ -2,7 +2,6 @@
 
 use crate::build_error::BuildError;
 use crate::groups::{GroupError, Parameter, Selection, parameters};
-use crate::precision::MasterWeights;
 use crate::update::{
     Asked, InOperations, Steered, Updates, decays_by_itself, refusal, state_tensors, what_it_asks,
 };
@@ -189,12 +188,10 @@ fn steered<O: Optimizer>(optimizer: O, made: Made) -> ModuleOptimizer {
 
 fn steered_by<U: Updates>(updates: U, made: Made) -> ModuleOptimizer {
     let Made { has_masters, evaluates, others, .. } = made;
-    let steered = Steered::new(updates, evaluates);
-    match (has_masters, others) {
-        (false, None) => steered.into(),
-        (true, None) => MasterWeights::new(steered).into(),
-        (false, Some((others, of))) => others.with_group(of, steered, None),
-        (true, Some((others, of))) => others.with_group(of, MasterWeights::new(steered), None),
+    let steered = Steered { inner: updates, evaluates, has_masters };
+    match others {
+        None => steered.into(),
+        Some((others, of)) => others.with_group(of, steered, None),
     }
 }
 

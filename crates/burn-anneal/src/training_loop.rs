@@ -292,7 +292,8 @@ impl<M: Module> TrainingLoop<M> {
             again?(model, item).map(|gradients| mask.of_gradients(model, gradients))
         };
         let again = again.map(|_| &masked as &PassAgain<'_, M>);
-        let how = How { optimize: &optimize, again, is_shared: false };
+        let changes_weights = mask.pruned() > 0;
+        let how = How { optimize: &optimize, again, is_shared: false, changes_weights };
         let updated = self.updater.update(model, Some(tag), gradients, &mut self.optimizer, how);
         let (model, result) = match updated {
             Ok(model) => (model, Ok(())),

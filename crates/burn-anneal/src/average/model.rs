@@ -76,7 +76,7 @@ impl AveragedModel {
         let of_others = (!averages.is_empty()).then_some(0);
         Ok(Self {
             averaging: Averaging { averages, of_others, ..Averaging::default() },
-            keeper: Steered::new(InOperations(Still), false).into(),
+            keeper: Steered::of(InOperations(Still)).into(),
             updates: 0,
             points: Points::default(),
         })
@@ -88,7 +88,7 @@ impl AveragedModel {
         self.updates += 1;
         if self.averaging.is_due(taken) {
             self.points = Points::default();
-            self.points = self.averaging.take(taken, model, &mut self.keeper);
+            self.points = self.averaging.take(taken, Points::default(), model, &mut self.keeper);
         }
     }
 
@@ -130,8 +130,10 @@ impl AveragedModel {
 /// The model with the averages in an optimizer's record, which a schedule-free optimizer has too; `None` if there are
 /// none.
 pub(crate) fn with_averages<M: Module>(model: &M, record: OptimizerRecord) -> Option<M> {
-    let keeper =
-        ModuleOptimizer::from(Steered::new(InOperations(ScheduleFree::reader(Still)), true));
+    let keeper = ModuleOptimizer::from(Steered {
+        evaluates: true,
+        ..Steered::of(InOperations(ScheduleFree::reader(Still)))
+    });
     let points = Averaging::by_optimizer(model, keeper.load_record(record));
     (!points.is_empty()).then(|| points.put(model.clone()))
 }

@@ -145,7 +145,8 @@ impl<M: Module> LearnerBuilder<M> {
             self.optimizers.build(&self.model, self.config.half_precision.is_some())?;
         let mut model = groups.prepare(self.model.clone(), state.prepared);
         if !masters.is_empty() {
-            state.index.meet(&groups, &model, &mut optimizer, true).map_err(BuildError::Update)?;
+            let of = (&groups, &averaging);
+            state.index.meet(of, &model, &mut optimizer, true).map_err(BuildError::Update)?;
             state.index.register_masters(&masters, &original, &mut optimizer);
         }
         let For { run, saved, driver, interrupter, .. } = how;

@@ -2,7 +2,7 @@
 
 use super::{DecayError, Shrinkage, WeightDecay};
 use crate::schedule::{RunLength, Schedule, ScheduleError};
-use crate::update::{Shrink, decays_by_itself, step, what_it_asks};
+use crate::update::{Manner, Shrink, Weight, decays_by_itself, step, what_it_asks};
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
@@ -97,8 +97,14 @@ impl<O: Optimizer> Optimizer for Decayed<O> {
         // The share does not depend on the step, as checked before.
         let shrink =
             Shrink { share: self.shrinkage.at(0, rate), cautious: self.shrinkage.is_cautious() };
-        let outcome = step(&self.inner, rate, shrink, weight, gradient, state, false);
-        (outcome.weight, outcome.state)
+        let outcome = step(
+            &self.inner,
+            Manner { shrink, ..Manner::at(rate) },
+            Weight::of(weight),
+            gradient,
+            state,
+        );
+        (outcome.weight.trained, outcome.state)
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {

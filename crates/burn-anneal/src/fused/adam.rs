@@ -1,10 +1,10 @@
 //! Adam and AdamW.
 
-use super::parameter::{How, Parameter};
+use super::parameter::Parameter;
 use super::pass::{Rule, Rules};
 use super::probe::{LONG, TINY, number, one, step};
 use super::real::{Divisor, Real};
-use super::rule::HasRule;
+use super::rule::{HasRule, Kept, Names};
 use burn::optim::{Adam, AdamState, AdamW, AdamWState, AdaptiveMomentumState};
 
 /// The numbers of Burn's Adam or AdamW.
@@ -87,28 +87,27 @@ impl<E: Real, F: Form<E>, const N: usize> Rule<E, N> for AdamRule<E, F> {
     }
 }
 
-/// Updates with a rule that depends on the number of the update of the parameter, from 1.
-pub(crate) fn update<const D: usize, F: Rounds>(
-    how: How,
+/// The names of what each form keeps.
+pub(crate) const NAMES: Names = Names {
+    moments: &["momentum.moment_1", "momentum.moment_2", "momentum.max_moment_2"],
+    required: 2,
+    updates: Some("momentum.time"),
+    number: None,
+};
+
+/// Updates with a rule.
+pub(crate) fn update<F: Rounds>(
     parameter: &mut Parameter,
-    before: Option<AdaptiveMomentumState<D>>,
+    kept: &mut Kept,
     amsgrad: bool,
-    rule: impl FnOnce(usize) -> AdamRule<f64, F>,
-) -> AdaptiveMomentumState<D> {
-    let (time, first, second, largest) = match before {
-        Some(AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2 }) => {
-            (time + 1, Some(moment_1), Some(moment_2), max_moment_2)
-        }
-        None => (1, None, None, None),
-    };
-    let (mut first, mut second) = (parameter.moment(first), parameter.moment(second));
-    let mut largest = amsgrad.then(|| parameter.moment(largest));
-    match &mut largest {
-        Some(largest) => parameter.update(how, [&mut first, &mut second, largest], &rule(time)),
-        None => parameter.update(how, [&mut first, &mut second], &rule(time)),
+    rule: &AdamRule<f64, F>,
+) {
+    let [first, second, largest, _] = &mut kept.moments;
+    let (first, second) = (parameter.moment(first), parameter.moment(second));
+    match amsgrad {
+        true => parameter.update([first, second, parameter.moment(largest)], rule),
+        false => parameter.update([first, second], rule),
     }
-    let state = AdaptiveMomentumState::new(time, first.into_tensor(), second.into_tensor());
-    AdaptiveMomentumState { max_moment_2: largest.map(|largest| largest.into_tensor()), ..state }
 }
 
 /// Burn's AdamW: (m/c₁) / (√(v/c₂) + ε), and its decay; a cautious one only of weights with the sign of their first
@@ -242,24 +241,22 @@ impl<E: Real> Form<E> for OfTorch<Divisor<E>> {
     }
 }
 
-fn adam_w<const D: usize, const CAUTIOUS: bool>(
-    numbers: &Numbers,
-    how: How,
-    parameter: &mut Parameter,
-    before: Option<AdaptiveMomentumState<D>>,
-) -> AdaptiveMomentumState<D> {
-    let share = how.rate * f64::from(numbers.decay);
-    update(how, parameter, before, numbers.amsgrad, |time| {
-        let correction = |beta: f32| f64::from(1.0 - beta.powi(time as i32));
-        let corrections = [numbers.beta_1, numbers.beta_2].map(correction);
-        let form = OfAdamW::<_, _, CAUTIOUS> { corrections, share, keep: 1.0 - share };
-        numbers.rule(how.rate, numbers.epsilon, form)
-    })
+impl Numbers {
+    fn adam_w<const CAUTIOUS: bool>(
+        &self,
+        rate: f64,
+        updates: usize,
+    ) -> AdamRule<f64, OfAdamW<f64, f64, CAUTIOUS>> {
+        let share = rate * f64::from(self.decay);
+        let correction = |beta: f32| f64::from(1.0 - beta.powi(updates as i32));
+        let corrections = [self.beta_1, self.beta_2].map(correction);
+        self.rule(rate, self.epsilon, OfAdamW { corrections, share, keep: 1.0 - share })
+    }
 }
 
 impl HasRule for AdamW {
-    type Moments<const D: usize> = AdamWState<D>;
     type Numbers = Numbers;
+    const NAMES: Names = NAMES;
 
     fn numbers(&self) -> Option<Numbers> {
         Numbers::find(|rate, numbers, state| {
@@ -272,28 +269,19 @@ impl HasRule for AdamW {
         Numbers { beta_1: momentum as f32, ..*numbers }
     }
 
-    fn update<const D: usize>(
-        numbers: &Numbers,
-        how: How,
-        parameter: &mut Parameter,
-        moments: Option<AdamWState<D>>,
-    ) -> AdamWState<D> {
-        let before = moments.map(|moments| moments.momentum);
-        let moments = match numbers.is_cautious {
-            true => adam_w::<D, true>(numbers, how, parameter, before),
-            false => adam_w::<D, false>(numbers, how, parameter, before),
-        };
-        AdamWState::new(moments)
-    }
-
-    fn own_state<const D: usize>(moments: AdamWState<D>) -> AdamWState<D> {
-        moments
+    fn update(numbers: &Numbers, rate: f64, parameter: &mut Parameter, kept: &mut Kept) {
+        kept.updates += 1;
+        let (updates, amsgrad) = (kept.updates, numbers.amsgrad);
+        match numbers.is_cautious {
+            true => update(parameter, kept, amsgrad, &numbers.adam_w::<true>(rate, updates)),
+            false => update(parameter, kept, amsgrad, &numbers.adam_w::<false>(rate, updates)),
+        }
     }
 }
 
 impl HasRule for Adam {
-    type Moments<const D: usize> = AdamState<D>;
     type Numbers = Numbers;
+    const NAMES: Names = NAMES;
 
     fn numbers(&self) -> Option<Numbers> {
         Numbers::find(|rate, numbers, state| {
@@ -306,24 +294,13 @@ impl HasRule for Adam {
         Numbers { beta_1: momentum as f32, ..*numbers }
     }
 
-    fn update<const D: usize>(
-        numbers: &Numbers,
-        how: How,
-        parameter: &mut Parameter,
-        moments: Option<AdamState<D>>,
-    ) -> AdamState<D> {
-        let before = moments.map(|moments| moments.momentum);
-        let rule = |time: usize| {
-            let Numbers { beta_1, beta_2, .. } = *numbers;
-            let root = (1.0 - beta_2.powi(time as i32)).sqrt();
-            let factor = (root / (1.0 - beta_1.powi(time as i32))).into();
-            let form = OfAdam { penalty: numbers.decay.into(), factor };
-            numbers.rule(how.rate, numbers.epsilon * root, form)
-        };
-        AdamState::new(update(how, parameter, before, numbers.amsgrad, rule))
-    }
-
-    fn own_state<const D: usize>(moments: AdamState<D>) -> AdamState<D> {
-        moments
+    fn update(numbers: &Numbers, rate: f64, parameter: &mut Parameter, kept: &mut Kept) {
+        kept.updates += 1;
+        let Numbers { beta_1, beta_2, .. } = *numbers;
+        let root = (1.0 - beta_2.powi(kept.updates as i32)).sqrt();
+        let factor = (root / (1.0 - beta_1.powi(kept.updates as i32))).into();
+        let form = OfAdam { penalty: numbers.decay.into(), factor };
+        let rule = numbers.rule(rate, numbers.epsilon * root, form);
+        update(parameter, kept, numbers.amsgrad, &rule);
     }
 }

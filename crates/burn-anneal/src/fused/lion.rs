@@ -1,10 +1,10 @@
 //! Lion.
 
-use super::parameter::{How, Parameter};
+use super::parameter::Parameter;
 use super::pass::{Rule, Rules};
 use super::probe::{LONG, number, one, step};
 use super::real::Real;
-use super::rule::HasRule;
+use super::rule::{HasRule, Kept, Names};
 use burn::optim::{Lion, LionState};
 
 /// The numbers of Burn's Lion.
@@ -55,8 +55,8 @@ impl<E: Real> Rule<E, 1> for LionRule<E> {
 }
 
 impl HasRule for Lion {
-    type Moments<const D: usize> = LionState<D>;
     type Numbers = Numbers;
+    const NAMES: Names = Names::of(&["momentum"], 1);
 
     fn numbers(&self) -> Option<Numbers> {
         let update = |rate, numbers, before| {
@@ -84,25 +84,15 @@ impl HasRule for Lion {
         Numbers { beta_1: momentum as f32, ..*numbers }
     }
 
-    fn update<const D: usize>(
-        numbers: &Numbers,
-        how: How,
-        parameter: &mut Parameter,
-        moments: Option<LionState<D>>,
-    ) -> LionState<D> {
+    fn update(numbers: &Numbers, rate: f64, parameter: &mut Parameter, kept: &mut Kept) {
         let Numbers { beta_1, beta_2, decay } = *numbers;
         let rule = LionRule {
-            rate: how.rate,
-            keep: 1.0 - how.rate * f64::from(decay),
+            rate,
+            keep: 1.0 - rate * f64::from(decay),
             betas: [beta_1.into(), beta_2.into()],
             new: [(1.0 - beta_1).into(), (1.0 - beta_2).into()],
         };
-        let mut momentum = parameter.moment(moments.map(|moments| moments.momentum));
-        parameter.update(how, [&mut momentum], &rule);
-        LionState::new(momentum.into_tensor())
-    }
-
-    fn own_state<const D: usize>(moments: LionState<D>) -> LionState<D> {
-        moments
+        let momentum = parameter.moment(&mut kept.moments[0]);
+        parameter.update([momentum], &rule);
     }
 }

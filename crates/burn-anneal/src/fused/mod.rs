@@ -2,7 +2,8 @@
 //!
 //! Burn's optimizers make an update of tensor operations: 15 for AdamW, each of which reads its operands from memory
 //! and writes a new tensor. [`Fused`] reads weight, gradient and moments once, and writes weight and moments once, with
-//! vector instructions and on all threads. A learner of this crate does so by itself.
+//! vector instructions and on all threads. A learner of this crate does so by itself, and in the same pass unscales and
+//! clips the gradient, decays the weight, adds it to its average and rounds a master weight to half precision.
 //!
 //! # The same numbers
 //! Every operation is rounded where Burn rounds it, so weights, moments and records are those of Burn's optimizer to the
@@ -10,6 +11,7 @@
 
 pub(crate) mod adam;
 mod lion;
+mod norm;
 pub(crate) mod parameter;
 pub(crate) mod pass;
 mod probe;
@@ -21,12 +23,14 @@ mod sgd;
 #[cfg(test)]
 mod tests;
 
-use crate::update::{Outcome, Shrink, Updates, step};
+pub(crate) use norm::norm;
+
+use crate::update::{Factor, Manner, Outcome, Updates, Weight, step};
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
-use parameter::{How, Parameter};
+use parameter::{Buffer, Parameter, fits};
 use pulp::Arch;
-use rule::HasRule;
+use rule::{HasRule, Kept};
 use std::fmt;
 
 /// An optimizer whose update can be made in one pass: Burn's `AdamW`, `Adam`, `Sgd`, `Lion` and `RmsProp`.
@@ -41,7 +45,8 @@ impl<O: HasRule> Fusable for O {}
 ///
 /// Weights are updated in place if nobody else holds them. If somebody does, as Burn's learner does during an update,
 /// they are written into the buffer of their gradient, and if that is held too, into a buffer that is kept with the
-/// state: one more copy of the weights. Nothing else is kept beside weights, gradients and moments.
+/// state: one more copy of the weights. Nothing else is kept beside weights, gradients and moments, but the averages and
+/// master weights that a learner was asked for.
 ///
 /// ```
 /// use burn::optim::{AdamWConfig, ModuleOptimizer};
@@ -71,16 +76,23 @@ impl<O: Fusable> fmt::Debug for Fused<O> {
 }
 
 /// The state of a [`Fused`] optimizer for one parameter.
+// Boxed, because Burn moves a state several times in an update.
 #[derive(Clone)]
-pub struct FusedState<O: Fusable, const D: usize>(Kept<O, D>);
+pub struct FusedState<O: Fusable, const D: usize>(Box<Inner<O, D>>);
 
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "on flex all have moments")]
-enum Kept<O: Fusable, const D: usize> {
-    /// The moments, and a buffer to write weights to.
-    Moments { moments: O::Moments<D>, spare: Option<Tensor<D>> },
-    /// The optimizer's own state, off `flex`.
-    Own(Box<O::State<D>>),
+struct Inner<O: Fusable, const D: usize> {
+    kept: Kept,
+    /// A buffer to write weights to.
+    spare: Option<Buffer>,
+    /// The optimizer's own state instead, off `flex`.
+    own: Option<Box<O::State<D>>>,
+}
+
+impl<O: Fusable, const D: usize> FusedState<O, D> {
+    fn new(kept: Kept) -> Self {
+        Self(Box::new(Inner { kept, spare: None, own: None }))
+    }
 }
 
 impl<O: Fusable, const D: usize> fmt::Debug for FusedState<O, D> {
@@ -91,15 +103,14 @@ impl<O: Fusable, const D: usize> fmt::Debug for FusedState<O, D> {
 
 impl<O: Fusable, const D: usize> RecordState for FusedState<O, D> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        match &self.0 {
-            Kept::Moments { moments, .. } => moments.state_flatten(prefix, out),
-            Kept::Own(own) => own.state_flatten(prefix, out),
+        match &self.0.own {
+            Some(own) => own.state_flatten(prefix, out),
+            None => self.0.kept.flatten(&O::NAMES, prefix, out),
         }
     }
 
-    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
-        let moments = O::Moments::state_unflatten(prefix, source, device)?;
-        Some(Self(Kept::Moments { moments, spare: None }))
+    fn state_unflatten(prefix: &str, source: &mut StateSource, _device: &Device) -> Option<Self> {
+        Kept::unflatten(&O::NAMES, prefix, source).map(Self::new)
     }
 }
 
@@ -108,36 +119,38 @@ impl<O: Fusable> Updates for Fused<O> {
 
     fn update<const D: usize>(
         &self,
-        rate: LearningRate,
-        shrink: Shrink,
-        weight: Tensor<D>,
+        manner: Manner,
+        weight: Weight<D>,
         gradient: Tensor<D>,
         state: Option<FusedState<O, D>>,
-        measured: bool,
     ) -> Outcome<FusedState<O, D>, D> {
-        if measured {
-            return step(self, rate, shrink, weight, gradient, state, measured);
+        if manner.measured {
+            return step(self, manner, weight, gradient, state);
         }
-        let (moments, spare, own) = match state {
-            Some(FusedState(Kept::Moments { moments, spare })) => (Some(moments), spare, None),
-            Some(FusedState(Kept::Own(own))) => (None, None, Some(*own)),
-            None => (None, None, None),
-        };
+        let mut state = state.unwrap_or_else(|| FusedState::new(Kept::default()));
+        let Inner { kept, spare, own } = &mut *state.0;
+        let average = manner.average.as_ref().map(|(average, _)| average);
         if let Some(numbers) = &self.numbers
+            && let Factor::Known(factor) = manner.factor
             && own.is_none()
-            && Parameter::fits(&weight, &gradient)
+            && fits(&weight, &gradient, average, kept)
         {
-            let mut parameter = Parameter::take(self.arch, weight, gradient, spare);
-            let moments = O::update(numbers, How { rate, shrink }, &mut parameter, moments);
-            let (weight, spare) = parameter.into_tensors();
-            let state = Some(FusedState(Kept::Moments { moments, spare }));
-            return Outcome { weight, state, decayed: None };
+            let around = (factor, manner.shrink);
+            let mut parameter =
+                Parameter::take(self.arch, around, weight, gradient, manner.average);
+            parameter.spare = spare.take();
+            O::update(numbers, manner.rate, &mut parameter, kept);
+            *spare = parameter.spare.take();
+            let (weight, average) = parameter.into_tensors();
+            return Outcome { weight, state: Some(state), average, decayed: None };
         }
-        let moments = moments.map(|moments| O::to_device(O::own_state(moments), &weight.device()));
-        let own = own.or(moments);
-        let made = step(&self.optimizer, rate, shrink, weight, gradient, own, false);
-        let state = made.state.map(|own| FusedState(Kept::Own(Box::new(own))));
-        Outcome { weight: made.weight, state, decayed: None }
+        let before = own.take().map(|own| *own);
+        let device = weight.trained.device();
+        let before = before.or_else(|| std::mem::take(kept).own_state::<O, D>(&device));
+        let made = step(&self.optimizer, manner, weight, gradient, before);
+        *own = made.state.map(Box::new);
+        let state = own.is_some().then_some(state);
+        Outcome { weight: made.weight, state, average: made.average, decayed: None }
     }
 }
 
@@ -151,15 +164,13 @@ impl<O: Fusable> Optimizer for Fused<O> {
         gradient: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let made = self.update(rate, Shrink::NONE, weight, gradient, state, false);
-        (made.weight, made.state)
+        let made = self.update(Manner::at(rate), Weight::of(weight), gradient, state);
+        (made.weight.trained, made.state)
     }
 
-    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        FusedState(match state.0 {
-            Kept::Own(own) => Kept::Own(Box::new(O::to_device(*own, device))),
-            // They follow their weight when they are needed.
-            moments => moments,
-        })
+    fn to_device<const D: usize>(mut state: Self::State<D>, device: &Device) -> Self::State<D> {
+        // Moments follow their weight when they are needed.
+        state.0.own = state.0.own.map(|own| Box::new(O::to_device(*own, device)));
+        state
     }
 }

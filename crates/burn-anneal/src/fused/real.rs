@@ -2,6 +2,7 @@
 
 use burn::tensor::Element;
 use bytemuck::Pod;
+use half::slice::HalfFloatSliceExt;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// f32 or f64.
@@ -24,10 +25,20 @@ pub trait Real:
     fn root(self) -> Self;
     /// x · by + add, rounded once.
     fn fused(self, by: Self, add: Self) -> Self;
+    /// The same number.
+    fn wide(self) -> f64;
+    /// Casts from half precision.
+    fn widen<H>(halves: &[H], to: &mut [Self])
+    where
+        [H]: HalfFloatSliceExt;
+    /// Casts to half precision.
+    fn round<H>(numbers: &[Self], to: &mut [H])
+    where
+        [H]: HalfFloatSliceExt;
 }
 
 macro_rules! real {
-    ($($real:ident)*) => {$(
+    ($($real:ident $widen:ident $round:ident),*) => {$(
         impl Real for $real {
             #[inline(always)]
             fn of(value: f64) -> Self {
@@ -43,11 +54,32 @@ macro_rules! real {
             fn fused(self, by: Self, add: Self) -> Self {
                 self.mul_add(by, add)
             }
+
+            #[inline(always)]
+            fn wide(self) -> f64 {
+                self.into()
+            }
+
+            #[inline(always)]
+            fn widen<H>(halves: &[H], to: &mut [Self])
+            where
+                [H]: HalfFloatSliceExt,
+            {
+                halves.$widen(to);
+            }
+
+            #[inline(always)]
+            fn round<H>(numbers: &[Self], to: &mut [H])
+            where
+                [H]: HalfFloatSliceExt,
+            {
+                to.$round(numbers);
+            }
         }
     )*};
 }
 
-real! { f32 f64 }
+real! { f32 convert_to_f32_slice convert_from_f32_slice, f64 convert_to_f64_slice convert_from_f64_slice }
 
 /// Divides many numbers by one, with the result of a division: x / c to the last bit.
 ///

@@ -1,15 +1,11 @@
 //! RMSProp.
 
-use super::parameter::{Buffer, How, Parameter};
+use super::parameter::Parameter;
 use super::pass::{Rule, Rules};
 use super::probe::{TINY, number, one, recorded, step};
 use super::real::Real;
-use super::rule::{HasRule, taken};
-use burn::optim::{
-    CenteredState, RecordState, RmsProp, RmsPropMomentumState, RmsPropState, SquareAvgState,
-    StateSink, StateSource,
-};
-use burn::tensor::{Device, Tensor};
+use super::rule::{HasRule, Kept, Names};
+use burn::optim::{CenteredState, RmsProp, RmsPropMomentumState, RmsPropState, SquareAvgState};
 
 /// The numbers of Burn's RMSProp.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,45 +17,8 @@ pub struct Numbers {
     penalty: f32,
 }
 
-/// What Burn's own state has, which does not show its velocity.
-#[derive(Clone, Debug)]
-pub struct Moments<const D: usize> {
-    squares: Tensor<D>,
-    /// If it is centered.
-    mean: Option<Tensor<D>>,
-    /// The mean square, less that of the mean if it is centered.
-    variance: Tensor<D>,
-    /// If there is momentum.
-    velocity: Option<Tensor<D>>,
-}
-
-/// Their names in a record of Burn's.
-const SQUARES: &str = "square_avg.square_avg";
-const MEAN: &str = "centered.grad_avg";
-const VARIANCE: &str = "centered.avg";
+/// The name of the velocity in a record of Burn's.
 const VELOCITY: &str = "momentum.buf";
-
-impl<const D: usize> RecordState for Moments<D> {
-    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        out.push_tensor(prefix, SQUARES, self.squares.to_data());
-        out.push_tensor(prefix, VARIANCE, self.variance.to_data());
-        for (name, tensor) in [(MEAN, &self.mean), (VELOCITY, &self.velocity)] {
-            if let Some(tensor) = tensor {
-                out.push_tensor(prefix, name, tensor.to_data());
-            }
-        }
-    }
-
-    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
-        let mut tensor = |name| taken(prefix, name, source, device);
-        Some(Self {
-            squares: tensor(SQUARES)?,
-            mean: tensor(MEAN),
-            variance: tensor(VARIANCE)?,
-            velocity: tensor(VELOCITY),
-        })
-    }
-}
 
 /// s ← α s + (1 − α) g², r = g / (√s + ε), v ← μ v + r, w ← w − η v, or w ← w − η r without momentum; centered,
 /// a ← α a + (1 − α) g and s − a² in place of s.
@@ -114,8 +73,10 @@ impl<E: Real, const N: usize> Rule<E, N> for RmsPropRule<E> {
 }
 
 impl HasRule for RmsProp {
-    type Moments<const D: usize> = Moments<D>;
     type Numbers = Numbers;
+    // The variance is the mean square if it is not centered.
+    const NAMES: Names =
+        Names::of(&["square_avg.square_avg", "centered.avg", "centered.grad_avg", VELOCITY], 2);
 
     fn numbers(&self) -> Option<Numbers> {
         let state = |squares, velocity| {
@@ -141,56 +102,36 @@ impl HasRule for RmsProp {
         Numbers { momentum: momentum as f32, ..*numbers }
     }
 
-    fn update<const D: usize>(
-        numbers: &Numbers,
-        how: How,
-        parameter: &mut Parameter,
-        moments: Option<Moments<D>>,
-    ) -> Moments<D> {
+    fn update(numbers: &Numbers, rate: f64, parameter: &mut Parameter, kept: &mut Kept) {
         let Numbers { alpha, momentum, epsilon, is_centered, penalty } = *numbers;
-        let has_momentum = momentum > 0.0;
         let rule = RmsPropRule {
-            rate: how.rate,
+            rate,
             penalty: penalty.into(),
             alpha: alpha.into(),
             new: (1.0 - alpha).into(),
             epsilon: epsilon.into(),
             momentum: momentum.into(),
         };
-        let (squares, mean, variance, velocity) = match moments {
-            Some(Moments { squares, mean, variance, velocity }) => {
-                (Some(squares), mean, Some(variance).filter(|_| is_centered), velocity)
+        let [squares, variance, mean, velocity] = &mut kept.moments;
+        if !is_centered {
+            *variance = None;
+        }
+        let now = parameter.moment(squares);
+        match (is_centered, momentum > 0.0) {
+            (false, false) => parameter.update([now], &rule),
+            (false, true) => parameter.update([now, parameter.moment(velocity)], &rule),
+            (true, false) => {
+                let centered = [parameter.moment(mean), parameter.moment(variance)];
+                let [mean, variance] = centered;
+                parameter.update([now, mean, variance], &rule);
             }
-            None => (None, None, None, None),
-        };
-        let mut squares = parameter.moment(squares);
-        let mut centered =
-            is_centered.then(|| [parameter.moment(mean), parameter.moment(variance)]);
-        let mut velocity = has_momentum.then(|| parameter.moment(velocity));
-        match (&mut centered, &mut velocity) {
-            (None, None) => parameter.update(how, [&mut squares], &rule),
-            (None, Some(velocity)) => parameter.update(how, [&mut squares, velocity], &rule),
-            (Some([mean, variance]), None) => {
-                parameter.update(how, [&mut squares, mean, variance], &rule);
-            }
-            (Some([mean, variance]), Some(velocity)) => {
-                parameter.update(how, [&mut squares, mean, variance, velocity], &rule);
+            (true, true) => {
+                let (mean, variance) = (parameter.moment(mean), parameter.moment(variance));
+                parameter.update([now, mean, variance, parameter.moment(velocity)], &rule);
             }
         }
-        let squares = squares.into_tensor();
-        let (mean, variance) = match centered {
-            Some([mean, variance]) => (Some(mean.into_tensor()), variance.into_tensor()),
-            None => (None, Tensor::clone(&squares)),
-        };
-        Moments { squares, mean, variance, velocity: velocity.map(Buffer::into_tensor) }
-    }
-
-    fn own_state<const D: usize>(moments: Moments<D>) -> RmsPropState<D> {
-        let Moments { squares, mean, variance, velocity } = moments;
-        RmsPropState::new(
-            SquareAvgState::new(squares),
-            CenteredState::new(mean, variance),
-            velocity.map(RmsPropMomentumState::new),
-        )
+        if !is_centered {
+            variance.clone_from(squares);
+        }
     }
 }

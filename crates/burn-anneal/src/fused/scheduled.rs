@@ -1,7 +1,7 @@
 //! Optimizers with a scheduled momentum.
 
-use super::parameter::{How, Parameter};
-use super::rule::HasRule;
+use super::parameter::Parameter;
+use super::rule::{HasRule, Kept, Names};
 use crate::momentum::ScheduledMomentum;
 use crate::update::current_momentum;
 
@@ -13,8 +13,8 @@ pub struct Numbers<N> {
 }
 
 impl<O: HasRule> HasRule for ScheduledMomentum<O> {
-    type Moments<const D: usize> = O::Moments<D>;
     type Numbers = Numbers<O::Numbers>;
+    const NAMES: Names = O::NAMES;
 
     fn numbers(&self) -> Option<Self::Numbers> {
         let scheduled = self.at(0.5).numbers()?;
@@ -29,22 +29,13 @@ impl<O: HasRule> HasRule for ScheduledMomentum<O> {
         numbers.clone()
     }
 
-    fn update<const D: usize>(
-        numbers: &Self::Numbers,
-        how: How,
-        parameter: &mut Parameter,
-        moments: Option<Self::Moments<D>>,
-    ) -> Self::Moments<D> {
+    fn update(numbers: &Self::Numbers, rate: f64, parameter: &mut Parameter, kept: &mut Kept) {
         match current_momentum() {
             Some(momentum) => {
                 let numbers = O::with_momentum(&numbers.scheduled, momentum);
-                O::update(&numbers, how, parameter, moments)
+                O::update(&numbers, rate, parameter, kept);
             }
-            None => O::update(&numbers.own, how, parameter, moments),
+            None => O::update(&numbers.own, rate, parameter, kept),
         }
-    }
-
-    fn own_state<const D: usize>(moments: Self::Moments<D>) -> Self::State<D> {
-        O::own_state(moments)
     }
 }

@@ -1,13 +1,12 @@
 //! SGD.
 
-use super::parameter::{How, Parameter};
+use super::parameter::Parameter;
 use super::pass::{Rule, Rules};
 use super::probe::{LONG, one, recorded, step};
 use super::real::Real;
-use super::rule::{HasRule, taken};
+use super::rule::{HasRule, Kept, Names};
 use burn::optim::momentum::MomentumState;
-use burn::optim::{RecordState, Sgd, SgdState, StateSink, StateSource};
-use burn::tensor::{Device, Tensor};
+use burn::optim::{Sgd, SgdState};
 
 /// The numbers of Burn's SGD.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,26 +24,8 @@ struct Momentum {
     is_nesterov: bool,
 }
 
-/// The velocity, if there is momentum, which Burn's own state does not show.
-#[derive(Clone, Debug)]
-pub struct Moments<const D: usize> {
-    velocity: Option<Tensor<D>>,
-}
-
-/// Its name in a record of Burn's.
+/// The name of the velocity in a record of Burn's.
 const VELOCITY: &str = "momentum.velocity";
-
-impl<const D: usize> RecordState for Moments<D> {
-    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        if let Some(velocity) = &self.velocity {
-            out.push_tensor(prefix, VELOCITY, velocity.to_data());
-        }
-    }
-
-    fn state_unflatten(prefix: &str, source: &mut StateSource, device: &Device) -> Option<Self> {
-        Some(Self { velocity: taken(prefix, VELOCITY, source, device) })
-    }
-}
 
 /// w ← w − η (g + p w).
 #[derive(Clone, Copy, Debug)]
@@ -104,8 +85,8 @@ impl<E: Real, const NESTEROV: bool> Rule<E, 1> for WithMomentum<E, NESTEROV> {
 }
 
 impl HasRule for Sgd {
-    type Moments<const D: usize> = Moments<D>;
     type Numbers = Numbers;
+    const NAMES: Names = Names::of(&[VELOCITY], 0);
 
     fn numbers(&self) -> Option<Numbers> {
         // The weight and the velocity after a step of 1.
@@ -136,36 +117,24 @@ impl HasRule for Sgd {
         Numbers { momentum: numbers.momentum.map(with), ..*numbers }
     }
 
-    fn update<const D: usize>(
-        numbers: &Numbers,
-        how: How,
-        parameter: &mut Parameter,
-        moments: Option<Moments<D>>,
-    ) -> Moments<D> {
-        let plain = Plain { rate: how.rate, penalty: numbers.penalty.into() };
+    fn update(numbers: &Numbers, rate: f64, parameter: &mut Parameter, kept: &mut Kept) {
+        let plain = Plain { rate, penalty: numbers.penalty.into() };
         let Some(Momentum { momentum, push, is_nesterov }) = numbers.momentum else {
-            parameter.update(how, [], &plain);
-            return moments.unwrap_or(Moments { velocity: None });
+            return parameter.update([], &plain);
         };
-        let before = moments.and_then(|moments| moments.velocity);
+        let velocity = &mut kept.moments[0];
         // The first velocity is the gradient.
-        let (push, keep) = if before.is_some() { (push, momentum.into()) } else { (1.0, 0.0) };
-        let mut velocity = parameter.moment(before);
-        let (moments, momentum) = ([&mut velocity], momentum.into());
+        let (push, keep) = if velocity.is_some() { (push, momentum.into()) } else { (1.0, 0.0) };
+        let (velocity, momentum) = (parameter.moment(velocity), momentum.into());
         match is_nesterov {
             true => {
                 let rule = WithMomentum::<_, true> { plain, push, keep, momentum };
-                parameter.update(how, moments, &rule);
+                parameter.update([velocity], &rule);
             }
             false => {
                 let rule = WithMomentum::<_, false> { plain, push, keep, momentum };
-                parameter.update(how, moments, &rule);
+                parameter.update([velocity], &rule);
             }
         }
-        Moments { velocity: Some(velocity.into_tensor()) }
-    }
-
-    fn own_state<const D: usize>(moments: Moments<D>) -> SgdState<D> {
-        SgdState::new(moments.velocity.map(MomentumState::new))
     }
 }

@@ -2,14 +2,14 @@
 
 use super::{Fusable, Fused};
 use crate::momentum::{RateInsideSgd, ScheduledAdamConfig, ScheduledMomentum};
-use crate::update::{InOperations, Shrink, Updates};
+use crate::update::{Factor, InOperations, Manner, Shrink, Updates, Weight, flat};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
     AdamConfig, AdamWConfig, LionConfig, RecordState, RmsPropConfig, SgdConfig, StateSink,
     StateSource,
 };
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
 
 /// How a tensor lies in memory.
@@ -32,6 +32,12 @@ struct Case {
     /// The rate of each update; the state goes through a record after every third.
     rates: Vec<f64>,
     shrink: Shrink,
+    /// What gradients are multiplied by.
+    factor: f64,
+    /// The share of the weights in their average, if there is one.
+    average: Option<f64>,
+    /// The precision of the model's weights, if those in `dtype` are their masters.
+    rounded: Option<DType>,
     seed: u64,
 }
 
@@ -48,20 +54,26 @@ fn case() -> impl Strategy<Value = Case> {
         any::<[bool; 2]>(),
         prop::collection::vec(prop_oneof![Just(0.0), 1e-6..1.0f64], 1..7),
         (prop_oneof![Just(0.0), 1e-6..0.9f64], any::<bool>()),
+        (
+            prop_oneof![Just(1.0), 1e-6..2.0f64],
+            prop::option::of(0.0..1.0f64),
+            prop::option::of(prop_oneof![Just(DType::F16), Just(DType::BF16)]),
+        ),
         any::<u64>(),
     )
-        .prop_map(
-            |(dims, dtype, (weight, gradient), holds, rates, (share, cautious), seed)| Case {
-                dims,
-                dtype,
-                weight,
-                gradient,
-                holds,
-                rates,
-                shrink: Shrink { share, cautious },
-                seed,
-            },
-        )
+        .prop_map(|(dims, dtype, layouts, holds, rates, shrink, around, seed)| Case {
+            dims,
+            dtype,
+            weight: layouts.0,
+            gradient: layouts.1,
+            holds,
+            rates,
+            shrink: Shrink { share: shrink.0, cautious: shrink.1 },
+            factor: around.0,
+            average: around.1,
+            rounded: around.2.filter(|_| dtype == DType::F32),
+            seed,
+        })
 }
 
 /// Numbers of many sizes, zeros among them.
@@ -82,7 +94,7 @@ fn numbers(seed: &mut u64, count: usize) -> Vec<f64> {
 fn tensor<const D: usize>(case: &Case, layout: Layout, seed: &mut u64) -> Tensor<D> {
     let dims: [usize; D] = case.dims.clone().try_into().expect("as many as the rank");
     let new = |dims: [usize; D], seed: &mut u64| {
-        let data = burn::tensor::TensorData::new(numbers(seed, dims.iter().product()), dims);
+        let data = TensorData::new(numbers(seed, dims.iter().product()), dims);
         Tensor::<D>::from_data(data, (&Device::flex(), case.dtype))
     };
     match layout {
@@ -132,18 +144,40 @@ fn compare_in<O: Fusable, const D: usize>(optimizer: &O, case: &Case) -> Result<
     prop_assert!(fused.numbers.is_some(), "not recognized");
     let mut seed = case.seed;
     let (mut ours, mut burns) = (None, None);
-    let mut weight = tensor::<D>(case, case.weight, &mut seed);
+    let trained = tensor::<D>(case, case.weight, &mut seed);
+    let rounded = case.rounded.map(|dtype| trained.clone().cast(dtype));
+    let mut weight = Weight { trained, rounded };
     let mut expected = weight.clone();
+    let mut average = case.average.map(|_| flat(tensor::<D>(case, case.weight, &mut seed)));
+    let mut expected_average = average.clone();
     for (update, &rate) in case.rates.iter().enumerate() {
         let gradient = tensor::<D>(case, case.gradient, &mut seed);
-        let made = burn.update(rate, case.shrink, expected, gradient.clone(), burns, false);
-        (expected, burns) = (made.weight, made.state);
+        let manner = |average: Option<Tensor<1>>| Manner {
+            shrink: case.shrink,
+            factor: Factor::Known(case.factor),
+            average: average.zip(case.average),
+            ..Manner::at(rate)
+        };
+        // A model may change its weights between updates.
+        if update % 2 == 1 {
+            for weight in [&mut weight, &mut expected] {
+                weight.rounded = weight.rounded.take().map(|rounded| rounded.clamp_max(0.01));
+            }
+        }
+        let made = burn.update(manner(expected_average), expected, gradient.clone(), burns);
+        (expected, expected_average, burns) = (made.weight, made.average, made.state);
         let held = (case.holds[0].then(|| weight.clone()), case.holds[1].then(|| gradient.clone()));
-        let made = fused.update(rate, case.shrink, weight, gradient, ours, false);
-        (weight, ours) = (made.weight, made.state);
+        let made = fused.update(manner(average), weight, gradient, ours);
+        (weight, average, ours) = (made.weight, made.average, made.state);
         drop(held);
-        let of = |tensor: &Tensor<D>| tensor.to_data().iter::<f64>().collect::<Vec<_>>();
-        let (found, wanted) = (of(&weight), of(&expected));
+        let of = |weight: &Weight<D>, average: &Option<Tensor<1>>| {
+            let numbers = |data: TensorData| data.iter::<f64>().collect::<Vec<_>>();
+            let rounded = weight.rounded.as_ref().map(Tensor::to_data);
+            let average = average.as_ref().map(Tensor::to_data);
+            let all = [Some(weight.trained.to_data()), rounded, average];
+            all.into_iter().flatten().flat_map(numbers).collect::<Vec<_>>()
+        };
+        let (found, wanted) = (of(&weight, &average), of(&expected, &expected_average));
         prop_assert!(same(&found, &wanted), "update {update}: {found:?}, not {wanted:?}");
         let [found, wanted] = [ours.as_ref().map(recorded), burns.as_ref().map(recorded)];
         let (found, wanted) = (found.unwrap_or_default(), wanted.unwrap_or_default());
@@ -271,6 +305,9 @@ fn many_numbers_are_those_of_burn_too() {
             holds,
             rates: vec![0.1, 0.01, 0.3, 0.2],
             shrink: Shrink { share: 0.01, cautious: holds[1] },
+            factor: 0.3,
+            average: Some(0.01),
+            rounded: Some(DType::F16),
             seed: 1,
         };
         compare(&AdamWConfig::new().build(), &case).unwrap();

@@ -1,6 +1,6 @@
 //! The running mean of the weights of several models.
 
-use crate::update::{flat, in_f32, numbers};
+use crate::update::{flat, in_f32, numbers, shaped};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 
@@ -107,7 +107,7 @@ impl<I: Iterator<Item = (Option<Tensor<1>>, Option<DType>)>> ModuleMapper for Pu
         let (id, tensor, mapper) = param.consume();
         let tensor = match self.weights.next() {
             Some((Some(mean), dtype)) => {
-                let mean = mean.reshape(tensor.shape());
+                let mean = shaped(mean, tensor.shape());
                 dtype.map_or(mean.clone(), |dtype| mean.cast(dtype))
             }
             _ => tensor,

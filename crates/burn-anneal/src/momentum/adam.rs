@@ -231,15 +231,15 @@ impl Optimizer for ScheduledAdam {
 
 #[cfg(feature = "flex")]
 mod fused {
-    use super::{ScheduledAdam, ScheduledAdamConfig, ScheduledAdamState};
-    use crate::fused::adam::{AdamRule, OfTorch, update};
-    use crate::fused::parameter::{How, Parameter};
-    use crate::fused::rule::HasRule;
+    use super::{LOG_BETA, ScheduledAdam, ScheduledAdamConfig};
+    use crate::fused::adam::{AdamRule, NAMES, OfTorch, update};
+    use crate::fused::parameter::Parameter;
+    use crate::fused::rule::{HasRule, Kept, Names};
     use crate::update::current_momentum;
 
     impl HasRule for ScheduledAdam {
-        type Moments<const D: usize> = ScheduledAdamState<D>;
         type Numbers = ScheduledAdamConfig;
+        const NAMES: Names = Names { number: Some(LOG_BETA), ..NAMES };
 
         fn numbers(&self) -> Option<ScheduledAdamConfig> {
             Some(self.0)
@@ -249,33 +249,25 @@ mod fused {
             ScheduledAdamConfig { beta_1, ..*adam }
         }
 
-        fn update<const D: usize>(
+        fn update(
             adam: &ScheduledAdamConfig,
-            how: How,
+            rate: f64,
             parameter: &mut Parameter,
-            moments: Option<ScheduledAdamState<D>>,
-        ) -> ScheduledAdamState<D> {
-            let (before, log_beta) = match moments {
-                Some(ScheduledAdamState { momentum, log_beta }) => (Some(momentum), log_beta),
-                None => (None, None),
-            };
+            kept: &mut Kept,
+        ) {
+            kept.updates += 1;
             let beta_1 = current_momentum().unwrap_or(adam.beta_1);
-            let time = before.as_ref().map_or(0, |before| before.time) + 1;
-            let (c_1, log_beta) = adam.first_correction(beta_1, time, log_beta);
-            let c_2 = -f64::exp_m1(time as f64 * adam.beta_2.ln());
+            let (c_1, log_beta) = adam.first_correction(beta_1, kept.updates, kept.number);
+            kept.number = log_beta;
+            let c_2 = -f64::exp_m1(kept.updates as f64 * adam.beta_2.ln());
             let rule = AdamRule {
                 betas: [beta_1, adam.beta_2],
                 new: [1.0 - beta_1, 1.0 - adam.beta_2],
                 epsilon: adam.epsilon,
-                rate: how.rate / c_1,
+                rate: rate / c_1,
                 form: OfTorch { root: c_2.sqrt() },
             };
-            let momentum = update(how, parameter, before, adam.amsgrad, |_| rule);
-            ScheduledAdamState { momentum, log_beta }
-        }
-
-        fn own_state<const D: usize>(moments: ScheduledAdamState<D>) -> ScheduledAdamState<D> {
-            moments
+            update(parameter, kept, adam.amsgrad, &rule);
         }
     }
 }

@@ -107,11 +107,11 @@ impl Optimizer for RateInsideSgd {
 
 #[cfg(feature = "flex")]
 mod fused {
-    use super::{RateInsideSgd, RateInsideState};
-    use crate::fused::parameter::{How, Parameter};
+    use super::{RateInsideSgd, VELOCITY};
+    use crate::fused::parameter::Parameter;
     use crate::fused::pass::{Rule, Rules};
     use crate::fused::real::Real;
-    use crate::fused::rule::HasRule;
+    use crate::fused::rule::{HasRule, Kept, Names};
     use crate::update::{current_drop, current_momentum};
 
     #[derive(Clone, Copy, Debug)]
@@ -144,8 +144,8 @@ mod fused {
     }
 
     impl HasRule for RateInsideSgd {
-        type Moments<const D: usize> = RateInsideState<D>;
         type Numbers = Self;
+        const NAMES: Names = Names::of(&[VELOCITY], 1);
 
         fn numbers(&self) -> Option<Self> {
             Some(*self)
@@ -155,34 +155,26 @@ mod fused {
             Self { momentum, ..*sgd }
         }
 
-        fn update<const D: usize>(
-            sgd: &Self,
-            how: How,
-            parameter: &mut Parameter,
-            moments: Option<RateInsideState<D>>,
-        ) -> RateInsideState<D> {
+        fn update(sgd: &Self, rate: f64, parameter: &mut Parameter, kept: &mut Kept) {
             let drop = current_drop();
             let momentum = current_momentum().unwrap_or(sgd.momentum) * drop.momentum;
             let keep = momentum * drop.velocity;
+            let [velocity, ..] = &mut kept.moments;
             // A dropped velocity may be infinite.
-            let before = moments.filter(|_| keep != 0.0).map(|moments| moments.velocity);
-            let (mut velocity, rate) = (parameter.moment(before), how.rate);
-            let moments = [&mut velocity];
+            if keep == 0.0 {
+                *velocity = None;
+            }
+            let velocity = parameter.moment(velocity);
             match sgd.nesterov {
                 true => {
                     let rule = RateInside::<_, true> { rate, keep, momentum };
-                    parameter.update(how, moments, &rule);
+                    parameter.update([velocity], &rule);
                 }
                 false => {
                     let rule = RateInside::<_, false> { rate, keep, momentum };
-                    parameter.update(how, moments, &rule);
+                    parameter.update([velocity], &rule);
                 }
             }
-            RateInsideState { velocity: velocity.into_tensor() }
-        }
-
-        fn own_state<const D: usize>(moments: RateInsideState<D>) -> RateInsideState<D> {
-            moments
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::to_precision;
 use crate::groups::found;
-use crate::update::{in_f32, is_averaging, is_half, precisions, registration};
+use crate::update::{has_masters, in_f32, is_half, precisions};
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::optim::{
     GradientsParams, LearningRate, ModuleOptimizer, Optimizer, OptimizerRecord, RecordState,
@@ -57,7 +57,7 @@ pub struct MasterState<S, const D: usize> {
 }
 
 /// The name of the copy in the record.
-const MASTER: &str = "master";
+pub(crate) const MASTER: &str = "master";
 
 impl<S: RecordState, const D: usize> RecordState for MasterState<S, D> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
@@ -92,23 +92,15 @@ impl<O: Optimizer> Optimizer for MasterWeights<O> {
             None => (None, None),
         };
         let dtype = weight.dtype();
-        if let Some(registration) = registration() {
-            // The registered tensor is not the model's weight; it may be the f32 tensor that was cast to it.
-            let shown = registration.is_master.then(|| weight.clone().cast(FloatDType::F32));
-            let master = shown.or(master);
-            let (weight, inner) = self.inner.step(rate, weight, gradient, inner);
-            return (weight, Some(MasterState { master, inner }));
-        }
+        has_masters();
         if !is_half(dtype) {
             let (weight, inner) = self.inner.step(rate, weight, gradient, inner);
             return (weight, Some(MasterState { master, inner }));
         }
-        if is_averaging() {
-            let shown = current(master.clone(), weight.clone());
-            let (_, inner) = self.inner.step(rate, shown, gradient, inner);
-            return (weight, Some(MasterState { master, inner }));
-        }
-        let master = current(master, weight);
+        let master = match master.filter(|master| master.dims() == weight.dims()) {
+            Some(master) => current(master, weight),
+            None => in_f32(weight),
+        };
         let (master, inner) = self.inner.step(rate, master, in_f32(gradient), inner);
         (master.clone().cast(dtype), Some(MasterState { master: Some(master), inner }))
     }
@@ -122,14 +114,9 @@ impl<O: Optimizer> Optimizer for MasterWeights<O> {
 }
 
 /// The copy if the weight is still the rounded copy, otherwise the weight.
-fn current<const D: usize>(master: Option<Tensor<D>>, weight: Tensor<D>) -> Tensor<D> {
-    match master.filter(|master| master.dims() == weight.dims()) {
-        Some(master) => {
-            let is_copy = master.clone().cast(weight.dtype()).equal(weight.clone());
-            in_f32(weight).mask_where(is_copy, master)
-        }
-        None => in_f32(weight),
-    }
+pub(crate) fn current<const D: usize>(master: Tensor<D>, weight: Tensor<D>) -> Tensor<D> {
+    let is_copy = master.clone().cast(weight.dtype()).equal(weight.clone());
+    in_f32(weight).mask_where(is_copy, master)
 }
 
 /// The model in f32, with the [master weights](MasterWeights) of an optimizer's record; parameters without
@@ -173,7 +160,7 @@ impl ModuleMapper for Take {
             (Some(master), Some(dtype)) => {
                 let is_autodiff = tensor.device().is_autodiff();
                 let weight = if is_autodiff { tensor.clone().inner() } else { tensor.clone() };
-                let master = current(Some(master), weight.cast(*dtype));
+                let master = current(master, weight.cast(*dtype));
                 match is_autodiff {
                     true => Tensor::from_inner(master).set_require_grad(tensor.is_require_grad()),
                     false => master,

@@ -18,4 +18,5 @@ pub use cast::{to_precision, to_precision_except};
 pub use half::PrecisionError;
 pub(crate) use half::{cast_to_half, float_dtype};
 pub(crate) use inputs::{Casts, OwnCast, own_cast};
+pub(crate) use master::{MASTER, current};
 pub use master::{MasterState, MasterWeights, with_master_weights};

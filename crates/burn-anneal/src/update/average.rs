@@ -25,6 +25,12 @@ fn share(rule: AverageRule, taken: u64) -> f64 {
     }
 }
 
+/// a + share · (w − a): an average of constant weights equals them bit for bit.
+pub(crate) fn add<const D: usize>(average: Tensor<1>, weight: Tensor<D>, share: f64) -> Tensor<1> {
+    let towards = (in_f32(flat(weight)) - average.clone()).mul_scalar(share);
+    average + towards
+}
+
 /// What happens to the average of a parameter that is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shown {
@@ -79,9 +85,7 @@ impl Averaged {
         match rule {
             AverageRule::Ema { .. } | AverageRule::Mean => {
                 let average = tensors.swap_remove(0);
-                // An average of constant weights then equals them bit for bit.
-                let towards = (weight - average.clone()).mul_scalar(share(rule, taken));
-                tensors = vec![average + towards];
+                tensors = vec![add(average, weight, share(rule, taken))];
             }
             AverageRule::Latest(count) => match tensors.get_mut((taken % count as u64) as usize) {
                 Some(oldest) => *oldest = weight,
@@ -89,6 +93,22 @@ impl Averaged {
             },
         }
         Self { tensors, taken: taken + 1, kind }
+    }
+
+    /// Hands out the average to be updated in the pass of its weights, with the share of these; `None` if they start
+    /// it, or it has several tensors. [`put_back`](Self::put_back) comes after.
+    pub fn take_out(&mut self, rule: AverageRule, count: usize) -> Option<(Tensor<1>, f64)> {
+        let is_one = !matches!(rule, AverageRule::Latest(_));
+        let is_same =
+            self.kind == kind(rule) && self.tensors.first()?.shape().num_elements() == count;
+        let share = share(rule, self.taken);
+        (is_one && is_same).then(|| (self.tensors.swap_remove(0), share))
+    }
+
+    /// Puts the average back after weights were added to it.
+    pub fn put_back(&mut self, average: Tensor<1>) {
+        self.tensors = vec![average];
+        self.taken += 1;
     }
 
     /// The evaluated weights.
@@ -116,8 +136,9 @@ impl Averaged {
         (!tensors.is_empty()).then_some(Self { tensors, taken, kind })
     }
 
-    pub fn to_device(&self, device: &Device) -> Self {
-        let tensors = self.tensors.iter().map(|tensor| tensor.clone().to_device(device)).collect();
-        Self { tensors, taken: self.taken, kind: self.kind }
+    pub fn move_to(&mut self, device: &Device) {
+        for tensor in &mut self.tensors {
+            *tensor = tensor.clone().to_device(device);
+        }
     }
 }

@@ -3,9 +3,9 @@
 use super::average::Shown;
 use super::context::{Evaluated, Scope};
 use super::single_parameter::SingleParameter;
-use super::tensors::in_f32;
+use super::tensors::{in_f32, shaped};
 use crate::average::Weights;
-use anneal_config::TimedAverage;
+use anneal_config::{AverageRule, TimedAverage};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Tensor;
@@ -75,14 +75,28 @@ impl Averaging {
             || self.averages.iter().any(|average| is_due(average, taken))
     }
 
-    /// Adds the weights of a model to the averages that are due, and returns the evaluated weights.
+    /// The rule of each average that takes weights after an update that is made.
+    pub fn due(&self, number: u64) -> Vec<Option<AverageRule>> {
+        let taken = Taken { number, is_made: true, are_new: false };
+        let rule = |average: &TimedAverage| is_due(average, taken).then_some(average.rule);
+        self.averages.iter().map(rule).collect()
+    }
+
+    /// The place of a trained parameter's average.
+    pub fn place_of(&self, path: &str) -> Option<usize> {
+        self.of_path.get(path).copied().unwrap_or(self.of_others)
+    }
+
+    /// Adds the weights of a model to the averages that are due, and returns the evaluated weights. Those of `points`
+    /// have been added.
     pub fn take<M: Module>(
         &self,
         taken: Taken,
+        points: Points,
         model: &M,
         optimizer: &mut ModuleOptimizer,
     ) -> Points {
-        self.show(taken.number, Some(taken), model, optimizer)
+        self.show(taken.number, Some(taken), points, model, optimizer)
     }
 
     /// The evaluated weights after this many updates.
@@ -92,17 +106,18 @@ impl Averaging {
         model: &M,
         optimizer: &mut ModuleOptimizer,
     ) -> Points {
-        self.show(updates.saturating_sub(1), None, model, optimizer)
+        self.show(updates.saturating_sub(1), None, Points::default(), model, optimizer)
     }
 
     fn show<M: Module>(
         &self,
         number: u64,
         taken: Option<Taken>,
+        points: Points,
         model: &M,
         optimizer: &mut ModuleOptimizer,
     ) -> Points {
-        let mut show = Show::new(self, number, taken, optimizer);
+        let mut show = Show { points, ..Show::new(self, number, taken, optimizer) };
         model.visit(&mut show);
         // Averages of an earlier run are dropped.
         let are_new = taken.is_none_or(|taken| taken.are_new) && !self.averages.is_empty();
@@ -125,8 +140,7 @@ impl Averaging {
 
     /// The average of a parameter.
     fn of(&self, path: &str) -> Option<&TimedAverage> {
-        let index = self.of_path.get(path).copied().unwrap_or(self.of_others)?;
-        Some(&self.averages[index])
+        Some(&self.averages[self.place_of(path)?])
     }
 }
 
@@ -191,6 +205,9 @@ impl ModuleVisitor for Show<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.points.0.contains_key(&param.id) {
+            return;
+        }
         let averaging = self.averaging;
         let path = self.path.join(".");
         let weight = param.base();
@@ -242,6 +259,11 @@ impl Points {
         Self(each.map(|(id, tensor)| (id, vec![(tensor, 1.0)])).collect())
     }
 
+    /// Adds the evaluated weights of parameters.
+    pub fn extend(&mut self, evaluated: impl IntoIterator<Item = (ParamId, Evaluated)>) {
+        self.0.extend(evaluated);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -271,7 +293,7 @@ impl ModuleMapper for Put<'_> {
         let Some(value) = sum(evaluated) else {
             return Param::from_mapped_value(id, tensor, mapper);
         };
-        let value = value.reshape::<D, _>(tensor.shape()).to_device(&inner).cast(tensor.dtype());
+        let value = shaped::<1, D>(value, tensor.shape()).to_device(&inner).cast(tensor.dtype());
         let value = match is_autodiff {
             true => Tensor::from_inner(value).set_require_grad(tensor.is_require_grad()),
             false => value,

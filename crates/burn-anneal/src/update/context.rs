@@ -8,9 +8,11 @@
 
 use super::average::Shown;
 use super::measure::{Step, Sum};
+use super::reduce::Factor;
 use super::signals::on_one_device;
 use super::tensors::in_f32;
 use crate::groups::Groups;
+use anneal_config::AverageRule;
 use anneal_schedule::DropEffect;
 use burn::module::ParamId;
 use burn::tensor::{FloatDType, Tensor};
@@ -83,8 +85,12 @@ pub(crate) enum Owner {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     pub ids: HashMap<ParamId, u32>,
+    /// The id of each parameter by index; `None` if the model no longer has it.
+    pub id_of: Vec<Option<ParamId>>,
     /// The group of each parameter by index; `None` if it is not trained.
     pub groups: Vec<Option<u32>>,
+    /// The average of each parameter by index.
+    pub averages: Vec<Option<usize>>,
 }
 
 /// The settings of an update, and the measurements of its parameters.
@@ -92,6 +98,8 @@ pub(crate) struct Settings {
     pub learner: u64,
     pub known: Arc<Known>,
     pub groups: Vec<Setting>,
+    /// What each gradient is multiplied by.
+    pub factor: Factor,
     /// The rate passed to Burn; the smallest positive number instead of 0, so that a factor on it shows.
     pub base: f64,
     /// The step of the schedule, and the groups, whose decay may follow the rate.
@@ -105,6 +113,8 @@ pub(crate) struct Settings {
     pub keeps_gradients: bool,
     /// Whether there are averages.
     pub keeps_averages: bool,
+    /// The rule of each average that takes the weights in this update; empty if they are taken after it.
+    pub averages_due: Vec<Option<AverageRule>>,
 }
 
 /// A larger factor on a rate of 0 means that the model has replaced the rate.
@@ -122,6 +132,8 @@ pub(crate) struct Heard {
     pub movement: Option<Tensor<1>>,
     /// A rate that the optimizer got instead of 0.
     pub rate_for_zero: Option<f64>,
+    /// The weights that parameters are evaluated at, if these were found in the update.
+    pub evaluated: Vec<(ParamId, Evaluated)>,
 }
 
 /// A parameter that is shown to an optimizer before its update.
@@ -133,15 +145,23 @@ pub(crate) struct Registration {
     pub is_master: bool,
 }
 
+/// The parameter being updated.
+#[derive(Clone, Copy)]
+struct Current {
+    index: u32,
+    group: usize,
+}
+
 enum Context {
     Update {
         settings: Box<Settings>,
         heard: Box<Heard>,
-        current: Option<usize>,
+        current: Option<Current>,
     },
     Registration(Registration),
     /// Products of gradients with those of the previous update, which the states hold.
     Comparison {
+        factor: Factor,
         products: Vec<Tensor<1>>,
     },
     /// A parameter is shown for its average, and stays unchanged.
@@ -189,8 +209,9 @@ impl Scope {
         Self::begin(Context::Registration(registration))
     }
 
-    pub fn comparison() -> Self {
-        Self::begin(Context::Comparison { products: vec![] })
+    /// Compares gradients times a factor.
+    pub fn comparison(factor: Factor) -> Self {
+        Self::begin(Context::Comparison { factor, products: vec![] })
     }
 
     /// Shows a parameter for its average.
@@ -221,7 +242,7 @@ impl Scope {
     /// The sum of all products; `None` if there was no earlier gradient.
     pub fn product(self) -> Option<Tensor<1>> {
         CONTEXT.with_borrow_mut(|context| match context {
-            Some(Context::Comparison { products }) => {
+            Some(Context::Comparison { products, .. }) => {
                 on_one_device(std::mem::take(products)).map(Tensor::sum)
             }
             _ => None,
@@ -260,27 +281,42 @@ pub(crate) struct Measures {
     pub gradient: bool,
     /// Whether to keep its average.
     pub average: bool,
+    /// How to add its weight to the average, if this is due.
+    pub averaged_by: Option<AverageRule>,
 }
 
 /// What an optimizer must do with a parameter.
 pub(crate) enum Told {
     /// Remember its owner, and leave the parameter unchanged.
-    Remember(Owner),
+    Remember { owner: Owner, is_master: bool },
     /// Update it.
-    Update { owner: Owner, rate: f64, shrink: Shrink, measures: Measures },
-    /// Compare its gradient with the previous one, and leave it unchanged.
-    Compare,
+    Update { owner: Owner, rate: f64, shrink: Shrink, factor: Factor, measures: Measures },
+    /// Compare its gradient, times a factor, with the previous one, and leave it unchanged.
+    Compare(Factor),
     /// Handle its average, and leave it unchanged.
     Average { owner: Owner, shown: Shown },
     /// Leave it unchanged.
     Leave,
 }
 
+impl Told {
+    /// The owner of the parameter, if it gets a state.
+    pub fn owner(&self) -> Option<Owner> {
+        match self {
+            Self::Remember { owner, .. }
+            | Self::Update { owner, .. }
+            | Self::Average { owner, .. } => Some(*owner),
+            Self::Compare(_) | Self::Leave => None,
+        }
+    }
+}
+
 /// Asks what to do with a parameter, whose owner is in its state, and which Burn would update at `rate`.
 pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
     CONTEXT.with_borrow_mut(|context| match context {
-        Some(Context::Registration(Registration { learner, index, .. })) => {
-            Told::Remember(Owner::Index { learner: *learner, index: *index })
+        Some(Context::Registration(Registration { learner, index, is_master })) => {
+            let owner = Owner::Index { learner: *learner, index: *index };
+            Told::Remember { owner, is_master: *is_master }
         }
         Some(Context::Update { settings, heard, current }) => {
             let index = match owner {
@@ -303,7 +339,7 @@ pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
             if setting.frozen {
                 return Told::Leave;
             }
-            *current = Some(group);
+            *current = Some(Current { index, group });
             // The model's own `TrainStep::optimize` may have changed the rate.
             let factor = if rate == settings.base { 1.0 } else { rate / settings.base };
             if factor > MAX_OF_ZERO && settings.base == f64::MIN_POSITIVE {
@@ -319,15 +355,18 @@ pub(crate) fn ask(owner: Option<Owner>, rate: f64) -> Told {
                 owner: Owner::Index { learner: settings.learner, index },
                 rate,
                 shrink: Shrink { share, ..setting.shrink },
+                factor: settings.factor.clone(),
                 measures: Measures {
                     step: settings.steps.is_some(),
                     movement: settings.movement.is_some(),
                     gradient: settings.keeps_gradients,
                     average: settings.keeps_averages,
+                    averaged_by: settings.known.averages[index as usize]
+                        .and_then(|average| *settings.averages_due.get(average)?),
                 },
             }
         }
-        Some(Context::Comparison { .. }) => Told::Compare,
+        Some(Context::Comparison { factor, .. }) => Told::Compare(factor.clone()),
         Some(Context::Averaging { id, shown, .. }) => {
             Told::Average { owner: owner.unwrap_or(Owner::Id(*id)), shown: *shown }
         }
@@ -340,7 +379,7 @@ pub(crate) fn measure_product(gradient: Tensor<1>, before: Tensor<1>) {
     let before = in_f32(before.to_device(&gradient.device()));
     let product = (in_f32(gradient) * before).sum();
     CONTEXT.with_borrow_mut(|context| {
-        if let Some(Context::Comparison { products }) = context {
+        if let Some(Context::Comparison { products, .. }) = context {
             products.push(product);
         }
     });
@@ -359,9 +398,11 @@ pub(crate) fn measure_movement<const D: usize>(moved: Tensor<D>) {
 /// Measures a parameter that moved from `before`, after its decay, to `after`.
 pub(crate) fn measure_step<const D: usize>(before: Tensor<D>, after: Tensor<D>) {
     CONTEXT.with_borrow_mut(|context| {
-        let Some(Context::Update { settings, current: Some(group), .. }) = context else { return };
+        let Some(Context::Update { settings, current: Some(current), .. }) = context else {
+            return;
+        };
         if let Some(steps) = &mut settings.steps {
-            steps[*group].add(before, after);
+            steps[current.group].add(before, after);
         }
     });
 }
@@ -376,13 +417,9 @@ pub(crate) fn current_drop() -> DropEffect {
     current(|asked| asked.drop = true).drop
 }
 
-/// The parameter being registered, so that an optimizer with master weights does not update it.
-pub(crate) fn registration() -> Option<Registration> {
+/// Says that an optimizer has master weights of its own.
+pub(crate) fn has_masters() {
     current(|asked| asked.masters = true);
-    CONTEXT.with_borrow(|context| match context {
-        Some(Context::Registration(registration)) => Some(*registration),
-        _ => None,
-    })
 }
 
 /// Whether a parameter is only shown, to report its evaluated weights with [`evaluate_at`]. For optimizers that
@@ -392,12 +429,15 @@ pub(crate) fn is_averaging() -> bool {
     CONTEXT.with_borrow(|context| matches!(context, Some(Context::Averaging { .. })))
 }
 
-/// Reports the evaluated weights of the shown parameter.
+/// Reports the evaluated weights of the parameter that is shown or updated.
 pub(crate) fn evaluate_at(weights: Evaluated) {
-    CONTEXT.with_borrow_mut(|context| {
-        if let Some(Context::Averaging { evaluated, .. }) = context {
-            *evaluated = Some(weights);
+    CONTEXT.with_borrow_mut(|context| match context {
+        Some(Context::Averaging { evaluated, .. }) => *evaluated = Some(weights),
+        Some(Context::Update { settings, heard, current: Some(current) }) => {
+            let id = settings.known.id_of[current.index as usize];
+            heard.evaluated.extend(id.map(|id| (id, weights)));
         }
+        _ => {}
     });
 }
 
@@ -405,8 +445,8 @@ pub(crate) fn evaluate_at(weights: Evaluated) {
 /// and decay them themselves.
 pub(crate) fn current_shrink(rate: f64) -> Shrink {
     CONTEXT.with_borrow(|context| match context {
-        Some(Context::Update { settings, current: Some(group), .. }) => {
-            let shrinkage = &settings.resolved.table.groups[*group].shrinkage;
+        Some(Context::Update { settings, current: Some(current), .. }) => {
+            let shrinkage = &settings.resolved.table.groups[current.group].shrinkage;
             Shrink { share: shrinkage.at(settings.step, rate), cautious: shrinkage.is_cautious() }
         }
         _ => Shrink::NONE,
@@ -419,8 +459,8 @@ fn current(ask: impl FnOnce(&mut Asked)) -> Momentum {
             ask(asked);
             setting.momentum
         }
-        Some(Context::Update { settings, current: Some(group), .. }) => {
-            settings.groups[*group].momentum
+        Some(Context::Update { settings, current: Some(current), .. }) => {
+            settings.groups[current.group].momentum
         }
         _ => Momentum::NONE,
     })

@@ -1,5 +1,6 @@
 //! Identifies the parameters of a model by their ids.
 
+use super::averaging::Averaging;
 use super::context::{Known, Registration, Scope};
 use super::error::UpdateError;
 use super::single_parameter::SingleParameter;
@@ -100,7 +101,7 @@ impl Index {
     /// Looks up all parameters, and shows the optimizer the new ones, or all if both may have loaded a record.
     pub fn meet<M: Module>(
         &mut self,
-        groups: &Groups,
+        (groups, averaging): (&Groups, &Averaging),
         model: &M,
         optimizer: &mut ModuleOptimizer,
         anew: bool,
@@ -119,6 +120,7 @@ impl Index {
         };
         let mut ids = HashMap::new();
         let mut of = self.known.groups.clone();
+        let mut averages = self.known.averages.clone();
         for (id, parameter) in ids_of.into_iter().zip(all) {
             let group = groups.table.of_path.get(&parameter.path).or(new.get(&parameter.path));
             let group = group.map(|group| *group as u32);
@@ -126,6 +128,7 @@ impl Index {
                 Some(index) => *index,
                 None => {
                     let index = self.paths.len() as u32;
+                    averages.push(averaging.place_of(&parameter.path));
                     self.paths.push(parameter.path.clone());
                     self.by_path.insert(parameter.path, index);
                     of.push(None);
@@ -141,7 +144,9 @@ impl Index {
         let is_same = !anew && ids == self.known.ids;
         self.registered.resize(self.paths.len(), false);
         self.registered.iter_mut().for_each(|registered| *registered &= is_same);
-        self.known = Arc::new(Known { ids, groups: of });
+        let mut id_of = vec![None; self.paths.len()];
+        ids.iter().for_each(|(id, index)| id_of[*index as usize] = Some(*id));
+        self.known = Arc::new(Known { ids, id_of, groups: of, averages });
         self.register(model, optimizer);
         Ok(())
     }

@@ -49,13 +49,13 @@ pub use watch::Watch;
 
 #[cfg(feature = "flex")]
 pub(crate) use apply::Outcome;
-pub(crate) use apply::{InOperations, Updates, step};
+pub(crate) use apply::{InOperations, Manner, Updates, Weight, step};
 pub(crate) use averaging::{Averaging, Points, Taken};
 pub(crate) use batches::{CopyItem, copy_of};
 pub(crate) use clock::Clock;
 pub(crate) use context::{
     Asked, Evaluated, Shrink, current_drop, current_momentum, current_shrink, evaluate_at,
-    is_averaging, registration,
+    has_masters, is_averaging,
 };
 pub(crate) use index::Index;
 pub(crate) use log::Log;
@@ -64,13 +64,15 @@ pub(crate) use pass::{
     Asked as AskedOfPass, ShownTasks, asked as asked_of_pass, backward, show_tasks, value,
 };
 pub(crate) use probe::{decays_by_itself, refusal, state_tensors, what_it_asks};
+#[cfg(feature = "flex")]
+pub(crate) use reduce::Factor;
 pub(crate) use reports::Reports;
 pub(crate) use schedule::{SAYS_NOTHING, Tag, learner_scheduler, saved_state};
 pub(crate) use signals::{known_mean, numbers, on_one_device};
 pub(crate) use state::{Expected, Identity, OVERFLOW_CAP, Place, Saved, Slot, State};
 pub(crate) use steered::Steered;
 pub(crate) use tensors::{
-    ByParameter, flat, half_parameters, in_f32, is_half, largest_entries, precisions, sum,
+    ByParameter, flat, half_parameters, in_f32, is_half, largest_entries, precisions, shaped, sum,
 };
 pub(crate) use updater::{
     Failed, How, Optimize, PassAgain, Updater, fail, panic_message, step_optimizer,

@@ -7,7 +7,7 @@ use super::log::{Unwritten, line};
 use super::measure::{Step, Sum};
 use super::monitor::Plan;
 use super::pass::{Asked, Pass};
-use super::reduce::{Reduced, Rescale};
+use super::reduce::{Factor, Gradients, Norms, Rescale};
 use super::reports::Report;
 use super::signals::{Reading, Signals, numbers};
 use super::state::{State, Unread};
@@ -18,12 +18,6 @@ use anneal_control::{BatchChange, Decision, Due, Needs, Observation};
 use burn::module::Module;
 use burn::optim::{GradAdaptor, ModuleOptimizer};
 use burn::tensor::Tensor;
-
-/// Gradients from Burn, or reduced.
-enum Gradients {
-    Raw(GradAdaptor),
-    Reduced(Box<Reduced>),
-}
 
 /// One update.
 pub(super) struct Update<'a, M> {
@@ -39,7 +33,7 @@ pub(super) struct Update<'a, M> {
 struct Start<M> {
     model: M,
     optimizer: ModuleOptimizer,
-    gradients: Reduced,
+    gradients: Gradients,
 }
 
 /// The result of an update, or the model before it and the error.
@@ -88,17 +82,12 @@ impl<M: Module> Update<'_, M> {
         };
         let factor = 1.0 / signals.divided_by / loss_scale.unwrap_or(1.0);
         let rescale = Rescale { factor, clip: self.plan.clip };
-        let gradients = match rescale.is_none(&all_needs) && !needs.tries() {
-            true => Gradients::Raw(gradients),
-            false => {
-                let reduced = rescale.reduce(&model, gradients, &all_needs);
-                (signals.norm, signals.l1) = (reduced.norm.clone(), reduced.l1.clone());
-                if needs.gradient_dot {
-                    signals.dot = self.compare(&model, &reduced);
-                }
-                Gradients::Reduced(Box::new(reduced))
-            }
-        };
+        let often = needs.tries() || needs.gradient_dot;
+        let (gradients, norms) = rescale.reduce(&model, gradients, &all_needs, often);
+        Norms { norm: signals.norm, l1: signals.l1 } = norms;
+        if needs.gradient_dot {
+            signals.dot = self.compare(&model, &gradients);
+        }
         let logged = self.plan.log.is_some().then(|| signals.clone());
         // Signals without a listener are checked later, if the update is made.
         let mut unheard = None;
@@ -129,9 +118,10 @@ impl<M: Module> Update<'_, M> {
     }
 
     /// The product of these gradients and those of the previous update; `None` at the first.
-    fn compare(&mut self, model: &M, gradients: &Reduced) -> Option<Tensor<1>> {
-        let gradients = gradients.clone().into_gradients(model);
-        let scope = Scope::comparison();
+    fn compare(&mut self, model: &M, gradients: &Gradients) -> Option<Tensor<1>> {
+        let gradients = gradients.copy()?;
+        let scope = Scope::comparison(gradients.factor.clone());
+        let gradients = gradients.into_adaptor(model);
         step_optimizer(model.clone(), self.optimizer, 0.0.into(), gradients);
         scope.product()
     }
@@ -146,14 +136,12 @@ impl<M: Module> Update<'_, M> {
         needs: &Needs,
     ) -> Attempt<M, (M, Decision, Option<Heard>)> {
         let loss_scale = signals.loss_scale;
-        let mut start = match &gradients {
-            Gradients::Reduced(reduced) if needs.tries() => Some(Start {
-                model: model.clone(),
-                optimizer: self.optimizer.clone(),
-                gradients: (**reduced).clone(),
-            }),
-            _ => None,
-        };
+        let copy = gradients.copy().filter(|_| needs.tries());
+        let mut start = copy.map(|gradients| Start {
+            model: model.clone(),
+            optimizer: self.optimizer.clone(),
+            gradients,
+        });
         let before = start.as_ref().map(|start| start.model.clone());
         let (mut heard, mut gradients) = (None, Some(gradients));
         if let Some(tried) = gradients.take_if(|_| start.is_some()) {
@@ -173,10 +161,9 @@ impl<M: Module> Update<'_, M> {
         };
         let skips = decision.answer.skip.is_some();
         if skips || heard.is_none() || self.changes(&decision) {
-            let reduced;
-            (model, reduced) = self.take_back(model, start.take());
-            (heard, gradients) =
-                (None, gradients.or(reduced.map(|reduced| Gradients::Reduced(Box::new(reduced)))));
+            let kept;
+            (model, kept) = self.take_back(model, start.take());
+            (heard, gradients) = (None, gradients.or(kept));
         }
         if let Some(gradients) = gradients.filter(|_| !skips) {
             let (made, measured) = self.make(model, gradients, &decision, before.is_some())?;
@@ -197,7 +184,7 @@ impl<M: Module> Update<'_, M> {
     }
 
     /// Undoes a trial update: the model before it, with its optimizer, and the gradients.
-    fn take_back(&mut self, model: M, start: Option<Start<M>>) -> (M, Option<Reduced>) {
+    fn take_back(&mut self, model: M, start: Option<Start<M>>) -> (M, Option<Gradients>) {
         let Some(Start { model, optimizer, gradients }) = start else { return (model, None) };
         *self.optimizer = optimizer;
         (model, Some(gradients))
@@ -220,7 +207,7 @@ impl<M: Module> Update<'_, M> {
         // The model's own `TrainStep::optimize` may change the model.
         let is_new = index.is_new(self.how.is_shared.then_some(model), count(gradients));
         if looks_up || is_new || from_elsewhere {
-            index.meet(groups, model, self.optimizer, looks_up)?;
+            index.meet((groups, &self.plan.averaging), model, self.optimizer, looks_up)?;
         }
         let Some(within) = self.plan.gradients_within else { return Ok(()) };
         let trains = |group: u32| !groups.table.groups[group as usize].is_frozen(self.step);
@@ -289,21 +276,11 @@ impl<M: Module> Update<'_, M> {
         decision: &Decision,
         measures_movement: bool,
     ) -> Attempt<M, (M, Heard)> {
-        let gradient_factor = decision.answer.gradient_factor;
-        let gradients = match gradients {
-            Gradients::Raw(gradients) => match gradient_factor {
-                None => gradients,
-                Some(factor) => {
-                    let rescale = Rescale { factor, clip: None };
-                    rescale.reduce(&model, gradients, &Needs::default()).into_gradients(&model)
-                }
-            },
-            Gradients::Reduced(reduced) => {
-                reduced.times(gradient_factor.unwrap_or(1.0)).into_gradients(&model)
-            }
-        };
+        let factor = decision.answer.gradient_factor.unwrap_or(1.0);
+        let factor = gradients.factor.clone().and(factor);
+        let gradients = gradients.into_adaptor(&model);
         let expected = count(&gradients);
-        let settings = self.settings(decision, measures_movement);
+        let settings = self.settings(decision, factor, measures_movement);
         let base = settings.base;
         let learner = self.state.index.learner();
         let missed = misses(learner);
@@ -330,7 +307,7 @@ impl<M: Module> Update<'_, M> {
         }
     }
 
-    fn settings(&self, decision: &Decision, measures_movement: bool) -> Settings {
+    fn settings(&self, decision: &Decision, factor: Factor, measures_movement: bool) -> Settings {
         let table = &self.plan.groups.table;
         let (step, skipped_steps) = (self.step, self.state.clock.skipped_steps);
         let base = table.base.rate(step);
@@ -361,10 +338,15 @@ impl<M: Module> Update<'_, M> {
         Settings {
             learner: self.state.index.learner(),
             known: self.state.index.known(),
+            factor,
             steps: self.plan.reports.wants_steps().then(|| vec![Step::default(); groups.len()]),
             movement: measures_movement.then(Sum::default),
             keeps_gradients: needs.gradient_dot,
             keeps_averages: self.plan.averaging.is_any(),
+            averages_due: match self.how.changes_weights {
+                true => vec![],
+                false => self.plan.averaging.due(self.number),
+            },
             base: decision.answer.rate(base).max(f64::MIN_POSITIVE),
             step,
             resolved: self.plan.groups.clone(),
@@ -434,6 +416,7 @@ impl<M: Module> Update<'_, M> {
         match heard {
             Some(heard) => {
                 self.state.clock.made();
+                self.state.evaluated.extend(heard.evaluated);
                 self.state.last_movement = heard.movement.map(Box::new).map(Reading::OnDevice);
                 steps = heard.steps.into_iter().flatten().map(Step::root_mean_square).collect();
             }

@@ -97,8 +97,12 @@ impl Signals {
     }
 }
 
-/// The values of tensors of one element, in one read.
+/// The values of tensors of one element: in one read, or one by one where a read does not wait.
 pub(crate) fn numbers(tensors: Vec<Tensor<1>>) -> Vec<f64> {
+    #[cfg(feature = "flex")]
+    if tensors.iter().all(crate::fused::parameter::on_flex) {
+        return tensors.into_iter().map(Tensor::into_scalar).collect();
+    }
     on_one_device(tensors).map_or(vec![], |read| read.into_data().iter::<f64>().collect())
 }
 
@@ -111,6 +115,9 @@ pub(crate) fn known_mean(values: Tensor<1>) -> Tensor<1> {
 
 /// Combines tensors into one, on the device of the first.
 pub(crate) fn on_one_device(tensors: Vec<Tensor<1>>) -> Option<Tensor<1>> {
+    if tensors.len() == 1 {
+        return tensors.into_iter().next().map(|tensor| tensor.cast(FloatDType::F32));
+    }
     let device = tensors.first()?.device();
     let tensors = tensors.into_iter().map(|tensor| tensor.to_device(&device).cast(FloatDType::F32));
     Some(Tensor::cat(tensors.collect(), 0))

@@ -4,7 +4,7 @@ use super::measure::Sum;
 use super::signals::numbers;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradAdaptor, GradientsAccumulator, GradientsParams, MultiGradientsParams};
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Shape, Tensor};
 use std::collections::{HashMap, HashSet};
 
 /// A flat tensor for each parameter, in the order of the module.
@@ -182,6 +182,10 @@ impl ByParameter {
 
     /// ‖·‖₂ of all tensors together.
     pub fn norm(&self) -> Option<Tensor<1>> {
+        #[cfg(feature = "flex")]
+        if let Some(norm) = crate::fused::norm(self.0.iter().map(|(_, tensor)| tensor)) {
+            return Some(norm);
+        }
         Some(self.each(|tensor| tensor.square().sum())?.sum().sqrt())
     }
 
@@ -248,7 +252,7 @@ impl ByParameter {
                 let Some(gradient) = self.from.remove(&param.id) else { return };
                 let device = gradient.device();
                 let slot = self.devices.iter().position(|slot| *slot == device).unwrap_or(0);
-                let gradient = gradient.reshape::<D, _>(param.lazy_shape());
+                let gradient = shaped::<1, D>(gradient, param.lazy_shape());
                 self.slots[slot].register(param.id, gradient);
             }
         }
@@ -302,7 +306,16 @@ pub(crate) fn half_parameters<M: Module>(module: &M) -> HashSet<ParamId> {
 /// Flattens a tensor.
 pub(crate) fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     let elements = tensor.shape().num_elements();
-    tensor.reshape([elements])
+    shaped(tensor, Shape::new([elements]))
+}
+
+/// The tensor in another shape of the same size.
+pub(crate) fn shaped<const D: usize, const E: usize>(tensor: Tensor<D>, shape: Shape) -> Tensor<E> {
+    match shape.num_elements() {
+        // Burn takes a size of 0 for one that stays as it is.
+        0 => Tensor::zeros(shape, (&tensor.device(), tensor.dtype())),
+        _ => tensor.reshape(shape),
+    }
 }
 
 /// Casts half-precision gradients to f32, so that their sums do not overflow.

@@ -55,6 +55,8 @@ pub(crate) struct How<'a, M> {
     pub again: Option<&'a PassAgain<'a, M>>,
     /// Whether the caller holds the model anyway, so that keeping it costs nothing.
     pub is_shared: bool,
+    /// Whether `optimize` may change weights after the optimizer.
+    pub changes_weights: bool,
 }
 
 pub(crate) type Optimize<'a, M> =
@@ -301,15 +303,19 @@ impl Updater {
         state.raw = Points::default();
         let keeps = how.is_shared || !state.controllers.is_empty();
         let before = keeps.then(|| model.clone());
-        if plan.averaging.by_optimizer {
-            // It holds the tensors that the optimizer changes.
+        let may_average = plan.averaging.is_due(Taken { number, is_made: true, are_new: looks_up });
+        if may_average {
+            // With no other owner, the optimizer can change averages and weights in place.
             state.evaluated = Points::default();
         }
         let mut update = Update { plan, state: &mut state, number, step, optimizer, how };
         let updated = update.run(model, gradients, batches, looks_up).and_then(|model| {
             let is_made = state.decision.answer.skip.is_none();
             let taken = Taken { number, is_made, are_new: looks_up };
-            average(plan, &mut state, taken, &model, optimizer);
+            if may_average {
+                let points = std::mem::take(&mut state.evaluated);
+                state.evaluated = plan.averaging.take(taken, points, &model, optimizer);
+            }
             match snapshot(plan, &state, (number, step), &model, optimizer) {
                 Ok(()) => Ok(model),
                 Err(error) => Err((model, error)),
@@ -317,26 +323,11 @@ impl Updater {
         });
         updated.map_err(|(model, error)| {
             let (model, error) = (before.unwrap_or(model), fail(plan, &mut state, error));
-            if plan.averaging.by_optimizer {
+            if may_average {
                 state.evaluated = plan.averaging.look(number, &model, optimizer);
             }
             Failed { model, error }
         })
-    }
-}
-
-/// Adds the weights after an update to the averages.
-fn average<M: Module>(
-    plan: &Plan,
-    state: &mut State,
-    taken: Taken,
-    model: &M,
-    optimizer: &mut ModuleOptimizer,
-) {
-    if plan.averaging.is_due(taken) {
-        // With no other owner, the averages can be changed in place.
-        state.evaluated = Points::default();
-        state.evaluated = plan.averaging.take(taken, model, optimizer);
     }
 }
 
