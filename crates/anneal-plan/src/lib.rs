@@ -17,6 +17,7 @@
 //! | How curved is the loss? | [`TwoSteps`], [`mean_curvature`], [`RangeTest::curvature`] |
 //! | Which hyperparameters? | [`Search`] in a [`Space`]: at random, evenly, on a grid, or where a Gaussian process is most promising ([`UpperConfidence`]); [`Halving`] stops bad trials early, and a file makes the search resumable |
 //! | How many trials? | [`Target`] |
+//! | What do models with exact answers predict of a schedule? | [`theory`] |
 //!
 //! [`GaussianProcess`] and [`Sobol`] are the building blocks of a search, and can be used alone.
 //!
@@ -32,6 +33,7 @@ mod number;
 mod picture;
 mod range_test;
 mod search;
+pub mod theory;
 mod warmup;
 
 pub use anneal_schedule::OutOfRange;

@@ -93,8 +93,11 @@ impl<'a> Window<'a> {
         Some(self.schedule.pieces(self.steps)?.into_iter().map(placed).collect())
     }
 
-    /// The rate of every update, in order and from the end, if they are not too many.
-    pub(crate) fn rates(
+    /// The rate of every update, in order and from the end; `what` names the result in the error.
+    ///
+    /// # Errors
+    /// [`AnalysisError::TooManySteps`] for more than [`MAX_SUMMED`] updates.
+    pub fn rates(
         &self,
         what: &'static str,
     ) -> Result<impl DoubleEndedIterator<Item = f64> + use<'a>, AnalysisError> {
