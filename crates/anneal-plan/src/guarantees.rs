@@ -10,6 +10,7 @@ fn everything_may_go_to_another_thread() {
     check::<(Search, Space, Axis, Strategy, Halving, Values, TrialRecord, GaussianProcess, Sobol)>(
     );
     check::<(OutOfRange, SearchError)>();
+    check::<(theory::NoisyQuadratic, theory::LogisticRegression, theory::RelaxationSpectrum)>();
 }
 
 /// A printer of error chains, such as anyhow's, prints each cause once.

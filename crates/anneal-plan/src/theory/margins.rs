@@ -22,8 +22,8 @@ use anneal_schedule::analysis::{AnalysisError, Window};
 /// ln ln t.
 ///
 /// Assumes rates below 2 over the largest curvature, at most ¼ of the largest eigenvalue of Σ x xᵀ. Source: Soudry
-/// et al. 2018, "The implicit bias of gradient descent on separable data"; Nacson, Srebro and Soudry 2019,
-/// "Stochastic gradient descent on separable data" for falling rates.
+/// et al. 2018, "The implicit bias of gradient descent on separable data", for a constant rate; with a falling one,
+/// S takes the place of ηt.
 ///
 /// ```
 /// use anneal_plan::theory::LogisticRegression;

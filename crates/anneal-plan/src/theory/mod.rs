@@ -17,6 +17,9 @@
 //! | what does a schedule learn, and forget? | [`ContinualLearning`] |
 //! | where does a classifier's direction go? | [`LogisticRegression`] |
 //! | which rate samples a prior? | [`PacBayesRate`], [`gaussian_divergence`] |
+//! | which decays add up to a curve? | [`peel`], [`relaxation_spectrum`] |
+//! | how does a power law relax? | [`power_law_relaxation`], [`mittag_leffler`] |
+//! | how do memories and movements adapt? | [`SpacedRepetition`], [`adapt`] |
 
 mod check;
 mod continual;
@@ -30,6 +33,7 @@ mod margins;
 mod nesterov;
 mod pac_bayes;
 mod quadratic;
+mod relaxation;
 #[cfg(test)]
 mod testing;
 
@@ -44,3 +48,7 @@ pub use margins::LogisticRegression;
 pub use nesterov::{Nesterov, critical_momentum};
 pub use pac_bayes::{PacBayesRate, gaussian_divergence};
 pub use quadratic::{Moments, NoisyQuadratic, stationary_loss, steps_to_contract};
+pub use relaxation::{
+    ExponentialDecay, RelaxationSpectrum, SpacedRepetition, TwoExponentials, adapt, mittag_leffler,
+    peel, power_law_relaxation, relaxation_spectrum,
+};

@@ -123,17 +123,20 @@ mod tests {
             assert_close(exact(rate.exact()), prior, 1e-12);
             let diffusion = |rate: f64| rate * noise / (2.0 * curvature);
             assert_close(diffusion(rate.of_diffusion()), prior, 1e-12);
-            let least = |at: f64, variance: &dyn Fn(f64) -> f64| {
-                let kl = |rate| gaussian_divergence(0.7, variance(rate), prior).unwrap();
-                (1..200)
-                    .map(|i| 0.01 * f64::from(i))
-                    .filter(|factor| factor * at * curvature < 2.0)
-                    .all(|factor| kl(at) <= kl(factor * at) + 1e-15)
+            let is_least = |at: f64, limit: f64, variance: &dyn Fn(f64) -> f64| {
+                let divergence = |rate| gaussian_divergence(0.7, variance(rate), prior).unwrap();
+                let others = (1..200).map(|i| 0.01 * f64::from(i) * at);
+                others
+                    .filter(|&other| other < limit)
+                    .all(|other| divergence(at) <= divergence(other) + 1e-15)
             };
-            assert!(least(rate.exact(), &exact));
-            assert!(rate.of_diffusion() * curvature < 2.0 || rate.exact() * curvature < 2.0);
-            assert!(least(rate.of_diffusion(), &diffusion));
+            let limit = 2.0 / curvature;
+            assert!(rate.exact() < limit && is_least(rate.exact(), limit, &exact));
+            assert!(is_least(rate.of_diffusion(), f64::INFINITY, &diffusion));
         }
+        // σ² below λ²τ²: the rate of the diffusion is unstable.
+        let steep = PacBayesRate::new(1.0, 0.3, 1.0).unwrap();
+        assert!(steep.of_diffusion() > 2.0 && steep.exact() < 2.0);
     }
 
     /// Simpson's rule over 12 standard deviations.

@@ -49,11 +49,11 @@ pub struct NoisyQuadratic {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Moments {
-    /// E[w].
+    /// The expected weight.
     pub mean: f64,
     /// The variance of w.
     pub variance: f64,
-    /// The expected loss, ½λE[w²].
+    /// The expected loss, ½λ(mean² + variance).
     pub loss: f64,
 }
 
