@@ -2,7 +2,8 @@
 //!
 //! Each verb is a file in `verbs/` and a line in its list; the other modules hold what several verbs need:
 //! reading a schedule ([`input`]) and a number ([`count`]), stdin and files ([`files`]), options about the
-//! loss ([`analysis_arguments`]), key figures ([`figures`]), and drawing ([`drawing`]).
+//! loss ([`analysis_arguments`]) and what theory predicts of it ([`predictions`]), key figures
+//! ([`figures`]), and drawing ([`drawing`]).
 
 mod analysis_arguments;
 mod count;
@@ -11,6 +12,7 @@ mod error;
 mod figures;
 mod files;
 mod input;
+mod predictions;
 mod run_arguments;
 mod stdin;
 mod verbs;

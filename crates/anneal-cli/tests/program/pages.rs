@@ -212,3 +212,54 @@ fn translations_print_what_the_pages_say() {
     }
     assert!(tried > 12, "{tried}");
 }
+
+/// Runs the commands `anneal analyze` of the pages; `…` stands for lines that are left out.
+#[cfg(unix)]
+#[test]
+fn analyses_print_what_the_pages_say() {
+    let mut tried = 0;
+    for page in ["program.md", "theory.md"] {
+        let text = fs::read_to_string(docs().join(page)).unwrap();
+        for block in text.split("```console\n$ anneal analyze ").skip(1) {
+            let shown = block.split("\n```").next().unwrap();
+            let (arguments, expected) = shown.split_once('\n').unwrap();
+            let path = Path::new(env!("CARGO_BIN_EXE_anneal")).parent().unwrap();
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &format!("anneal analyze {arguments}")]);
+            shell.env("PATH", format!("{}:/usr/bin:/bin", path.display()));
+            let printed = crate::ran(&mut shell).fine();
+            let mut lines = printed.lines();
+            for line in expected.lines().filter(|line| *line != "…") {
+                assert!(lines.any(|found| found == line), "{page}: {arguments}: {line}");
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried >= 2, "{tried}");
+}
+
+/// The last column of `theory.md`.
+#[test]
+fn the_tests_that_the_theory_names_exist() {
+    let mut sources = String::new();
+    let mut folders = vec![repository().join("crates/anneal-plan/src/theory")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => sources += &fs::read_to_string(path).unwrap(),
+            }
+        }
+    }
+    let page = fs::read_to_string(docs().join("theory.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let mut named = 0;
+    for tests in rows.map(|row| row.trim_end_matches(" |").rsplit("| ").next().unwrap()) {
+        for test in tests.split('`').skip(1).step_by(2) {
+            assert!(sources.contains(&format!("fn {test}()")), "{test}");
+            named += 1;
+        }
+    }
+    assert!(named > 25, "{named}");
+}

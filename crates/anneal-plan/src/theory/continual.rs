@@ -17,18 +17,19 @@ use anneal_schedule::analysis::{AnalysisError, Window};
 /// | linear to 0 | 1/2 | 1/3 |
 /// | half a cosine wave to 0 | 1/2 | 3/8 |
 ///
-/// With ρ = w_R bη₀/(w_P a): at the same peak, the constant rate scores best for ρ < 3/4, and the line above; the
-/// cosine never does, because it forgets more than the line for the same plasticity. Each at the peak that is
-/// best for it, the constant rate wins: of all schedules with a given Ση it has the smallest Ση², by the inequality
-/// of Cauchy and Schwarz. The table is that of continuous time; the sums of T updates differ by O(1/T).
+/// With ρ = w_R bη₀/(w_P a): at the same peak, the constant rate scores best for ρ < 3/4, and the line
+/// above; the cosine never does, because it forgets more than the line for the same plasticity. Each at the
+/// peak that is best for it, the constant rate wins: of all schedules with a given Ση it has the smallest
+/// Ση², by the inequality of Cauchy and Schwarz. The table is that of continuous time; the sums of T
+/// updates differ by O(1/T).
 ///
 /// | argument | range |
 /// | --- | --- |
 /// | `plasticity` a | above 0, finite |
 /// | `forgetting` b | at least 0, finite |
 ///
-/// A linear loss on the new task, and a quadratic one around the optimum of the old task, with noise that adds up:
-/// see Mirzadeh et al. 2020, "Understanding the role of training regimes in continual learning".
+/// A linear loss on the new task, and a quadratic one around the optimum of the old task, with noise that
+/// adds up: see Mirzadeh et al. 2020, "Understanding the role of training regimes in continual learning".
 ///
 /// ```
 /// use anneal_plan::theory::{ContinualLearning, Shape};
@@ -137,8 +138,8 @@ mod tests {
         }
     }
 
-    /// The sums of T updates are larger by half an update at the start, where a decay has its peak, and for the
-    /// square of a line by Σt² = T³/3 + T²/2 + T/6.
+    /// The sums of T updates are larger by half an update at the start, where a decay has its peak, and for
+    /// the square of a line by Σt² = T³/3 + T²/2 + T/6.
     #[test]
     fn closed_forms_are_the_sums_of_schedules() {
         let model = ContinualLearning::new(1.5, 0.3).unwrap();

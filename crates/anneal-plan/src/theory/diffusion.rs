@@ -125,7 +125,8 @@ mod tests {
     }
 
     /// Euler–Maruyama with 400 steps and 20,000 paths. The variance of a step follows from that of the one
-    /// before, so the error of the step size is known, and is added to 4 standard errors (4 % of the variance).
+    /// before, so the error of the step size is known, and is added to 4 standard errors (4 % of the
+    /// variance).
     #[test]
     fn variances_are_those_of_simulated_paths() {
         const PATHS: usize = 20_000;

@@ -19,9 +19,9 @@ pub enum Motion {
 /// along a trajectory:  ½λw² (1 + η²λ/(1 − ηλ)²) ((1 − ηλ)² − 1)  above 0 iff η > 2/λ
 /// ```
 ///
-/// From rest, the step itself becomes kinetic energy, so that a rate may inject energy on a curvature on which
-/// gradient descent is stable. Along a trajectory both parts of V change by (1 − ηλ)². On a quadratic with more
-/// directions V is the sum over them.
+/// From rest, the step itself becomes kinetic energy, so that a rate may inject energy on a curvature on
+/// which gradient descent is stable. Along a trajectory both parts of V change by (1 − ηλ)². On a quadratic
+/// with more directions V is the sum over them.
 ///
 /// ```
 /// use anneal_plan::theory::{Motion, injected_energy};
@@ -33,8 +33,8 @@ pub enum Motion {
 /// ```
 ///
 /// # Errors
-/// A rate below 0, a curvature that is not above 0, a weight that is not finite; on a trajectory ηλ = 1, where
-/// each step ends in the minimum, so that only a weight of 0 can have come by one.
+/// A rate below 0, a curvature that is not above 0, a weight that is not finite; on a trajectory ηλ = 1,
+/// where each step ends in the minimum, so that only a weight of 0 can have come by one.
 pub fn injected_energy(
     rate: f64,
     curvature: f64,

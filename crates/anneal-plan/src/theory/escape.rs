@@ -12,12 +12,14 @@ use anneal_schedule::analysis::{AnalysisError, Window};
 /// ```
 ///
 /// Arrhenius' law at a temperature of c · η, without its prefactor: only B/c matters, the rate at which an
-/// update escapes with probability 1/e. It assumes that updates escape independently, and that B/(cη) is well
-/// above 1. A schedule whose early updates have nearly all of H anneals: it settles in the minimum that it has
-/// found by then. P is about H while it is small; a P near 1 is early too, because nothing is left to escape.
+/// update escapes with probability 1/e. It assumes that updates escape independently, and that B/(cη) is
+/// well above 1. A schedule whose early updates have nearly all of H anneals: it settles in the minimum
+/// that it has found by then. P is about H while it is small; a P near 1 is early too, because nothing is
+/// left to escape.
 ///
-/// Source: Kramers 1940, "Brownian motion in a field of force and the diffusion model of chemical reactions"; for
-/// the rate as temperature: Jastrzębski et al. 2017, "Three factors influencing minima in SGD".
+/// Source: Kramers 1940, "Brownian motion in a field of force and the diffusion model of chemical
+/// reactions"; for the rate as temperature: Jastrzębski et al. 2017, "Three factors influencing minima in
+/// SGD".
 ///
 /// ```
 /// use anneal_plan::theory::Escape;

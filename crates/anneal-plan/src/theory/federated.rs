@@ -44,8 +44,8 @@ impl Averaging {
 /// ```
 ///
 /// There is no drift for one local update, equal curvatures, or a common optimum. The rate of the server
-/// changes the contraction, not the fixed point; only a smaller η_c or fewer local updates reduce the drift. In
-/// several dimensions this holds along common eigenvectors of the clients' Hessians.
+/// changes the contraction, not the fixed point; only a smaller η_c or fewer local updates reduce the
+/// drift. In several dimensions this holds along common eigenvectors of the clients' Hessians.
 ///
 /// Source: Karimireddy et al. 2020, "SCAFFOLD: stochastic controlled averaging for federated learning";
 /// Charles and Konečný 2021, "Convergence and accuracy trade-offs in federated learning and meta-learning".

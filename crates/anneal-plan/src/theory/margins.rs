@@ -17,13 +17,13 @@ use anneal_schedule::analysis::{AnalysisError, Window};
 /// w = ŵ ln S + O(1)        S = Σ_t η_t        angle to ŵ = O(1/ln S)
 /// ```
 ///
-/// So a schedule reaches the direction iff S is infinite: at η ∝ t^(−p) iff p ≤ 1, which ½ < p ≤ 1 (the range of
-/// Robbins and Monro, where noise would vanish too) allows. At p = 1, S grows as ln t, and the angle falls with
-/// ln ln t.
+/// So a schedule reaches the direction iff S is infinite: at η ∝ t^(−p) iff p ≤ 1, which ½ < p ≤ 1 (the
+/// range of Robbins and Monro, where noise would vanish too) allows. At p = 1, S grows as ln t, and the
+/// angle falls with ln ln t.
 ///
-/// Assumes rates below 2 over the largest curvature, at most ¼ of the largest eigenvalue of Σ x xᵀ. Source: Soudry
-/// et al. 2018, "The implicit bias of gradient descent on separable data", for a constant rate; with a falling one,
-/// S takes the place of ηt.
+/// Assumes rates below 2 over the largest curvature, at most ¼ of the largest eigenvalue of Σ x xᵀ. Source:
+/// Soudry et al. 2018, "The implicit bias of gradient descent on separable data", for a constant rate; with
+/// a falling one, S takes the place of ηt.
 ///
 /// ```
 /// use anneal_plan::theory::LogisticRegression;
@@ -114,11 +114,12 @@ mod tests {
         offset: DVector<f64>,
     }
 
-    /// The shortest w with margins of at least 1: for each pair of examples, the w with margins of 1 there; the
-    /// shortest of those that leave no margin below 1 is the solution (a single support vector is none here).
+    /// The shortest w with margins of at least 1: for each pair of examples, the w with margins of 1 there;
+    /// the shortest of those that leave no margin below 1 is the solution (a single support vector is none
+    /// here).
     ///
-    /// With ŵ = Σ α_i x_i over the support vectors, dw/dS = Σ x_i e^(−x_iᵀw) has the solution w = ŵ ln S + offset
-    /// with e^(−x_iᵀ offset) = α_i.
+    /// With ŵ = Σ α_i x_i over the support vectors, dw/dS = Σ x_i e^(−x_iᵀw) has the solution w = ŵ ln S +
+    /// offset with e^(−x_iᵀ offset) = α_i.
     fn machine() -> Machine {
         let signed = LogisticRegression::new(&examples()).unwrap().signed;
         let on = |i: usize, j: usize| -> Option<Machine> {

@@ -33,9 +33,9 @@ pub fn gaussian_divergence(mean: f64, variance: f64, prior: f64) -> Result<f64, 
 /// any ηλ below 2:        s² = ησ²/(λ(2 − ηλ))       η = 2λτ²/(σ² + λ²τ²)
 /// ```
 ///
-/// The first rate is that of the diffusion limit. Its error is the factor 1 + λ²τ²/σ² = 1 + ηλ/2 of the diffusion's
-/// η; from ηλ = 2 on it is unstable. The exact one is always stable. Both assume a quadratic of curvature λ, noise
-/// that does not depend on the weight, and a stationary distribution.
+/// The first rate is that of the diffusion limit. Its error is the factor 1 + λ²τ²/σ² = 1 + ηλ/2 of the
+/// diffusion's η; from ηλ = 2 on it is unstable. The exact one is always stable. Both assume a quadratic of
+/// curvature λ, noise that does not depend on the weight, and a stationary distribution.
 ///
 /// | field | range |
 /// | --- | --- |
@@ -43,8 +43,8 @@ pub fn gaussian_divergence(mean: f64, variance: f64, prior: f64) -> Result<f64, 
 /// | `noise_variance` σ², of the batch's gradient | above 0, finite |
 /// | `prior` τ² | above 0, finite |
 ///
-/// Source: Mandt, Hoffman and Blei 2017, "Stochastic gradient descent as approximate Bayesian inference"; the bound:
-/// McAllester 1999, "PAC-Bayesian model averaging".
+/// Source: Mandt, Hoffman and Blei 2017, "Stochastic gradient descent as approximate Bayesian inference";
+/// the bound: McAllester 1999, "PAC-Bayesian model averaging".
 ///
 /// ```
 /// use anneal_plan::theory::PacBayesRate;
@@ -100,8 +100,8 @@ mod tests {
         (0..20_000).map(|_| end().powi(2)).collect()
     }
 
-    /// 20,000 weights: the standard error is 1 % of the variance. The diffusion's ησ²/(2λ) holds at ηλ = 0.02,
-    /// where it is 1 % too small, and not at ηλ = 1.
+    /// 20,000 weights: the standard error is 1 % of the variance. The diffusion's ησ²/(2λ) holds at ηλ =
+    /// 0.02, where it is 1 % too small, and not at ηλ = 1.
     #[test]
     fn the_diffusion_has_the_variance_of_small_rates_only() {
         for rate in [0.01, 0.5, 0.9] {

@@ -11,8 +11,8 @@ use crate::OutOfRange;
 /// interval  = S ln(1/target)           until the retention has fallen to a target
 /// ```
 ///
-/// So intervals grow geometrically, by g, whatever the target. It assumes that the growth g does not depend on when one
-/// recalls; times are in the unit of S.
+/// So intervals grow geometrically, by g, whatever the target. It assumes that the growth g does not depend
+/// on when one recalls; times are in the unit of S.
 ///
 /// | argument | range |
 /// | --- | --- |
@@ -73,8 +73,9 @@ impl SpacedRepetition {
 /// C_n = C* + (1 − k)ⁿ (C_0 − C*)
 /// ```
 ///
-/// Gradient descent on ½(C − C*)² at the rate k: it converges for 0 < k < 2, without overshooting for k ≤ 1. Source:
-/// Thoroughman and Shadmehr 2000, "Learning of action through adaptive combination of motor primitives".
+/// Gradient descent on ½(C − C*)² at the rate k: it converges for 0 < k < 2, without overshooting up to k = 1.
+///
+/// Source: Thoroughman and Shadmehr 2000, "Learning of action through adaptive combination of motor primitives".
 ///
 /// ```
 /// use anneal_plan::theory::adapt;

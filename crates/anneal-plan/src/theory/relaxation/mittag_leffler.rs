@@ -11,8 +11,9 @@ use std::f64::consts::PI;
 /// early   1 − (t/τ)^α/Γ(1 + α)        late   (t/τ)^(−α)/Γ(1 − α)
 /// ```
 ///
-/// At α = 1 it is e^(−t/τ). Below, it has no time of its own: a power law after τ, a mixture of exponentials at every
-/// time scale. Source: Mainardi 2010, "Fractional calculus and waves in linear viscoelasticity", chapter 3.
+/// At α = 1 it is e^(−t/τ). Below, it has no time of its own: a power law after τ, a mixture of
+/// exponentials at every time scale. Source: Mainardi 2010, "Fractional calculus and waves in linear
+/// viscoelasticity", chapter 3.
 ///
 /// ```
 /// use anneal_plan::theory::power_law_relaxation;
@@ -44,12 +45,12 @@ pub fn power_law_relaxation(
 /// E_α(−x) = sin(πα)/π ∫ e^(−e^u)/(2 cosh(αu − ln x) + 2 cos(πα)) du        over all u
 /// ```
 ///
-/// It falls from 1 to 0. The relative error is about 1e-14: the trapezoidal rule of an analytic function, whose poles
-/// near the axis for α > 2/3 are accounted for by their residues. The cost is 400/α exponentials, and no more than for
-/// α = 0.001.
+/// It falls from 1 to 0. The relative error is about 1e-14: the trapezoidal rule of an analytic function,
+/// whose poles near the axis for α > 2/3 are accounted for by their residues. The cost is 400/α
+/// exponentials, and no more than for α = 0.001.
 ///
-/// Source: Gorenflo and Mainardi 1997, "Fractional calculus: integral and differential equations of fractional order";
-/// Trefethen and Weideman 2014, "The exponentially convergent trapezoidal rule".
+/// Source: Gorenflo and Mainardi 1997, "Fractional calculus: integral and differential equations of
+/// fractional order"; Trefethen and Weideman 2014, "The exponentially convergent trapezoidal rule".
 ///
 /// ```
 /// use anneal_plan::theory::mittag_leffler;
@@ -79,8 +80,8 @@ fn check_order(order: f64) -> Result<(), OutOfRange> {
     OutOfRange::require("order", order, order > 0.0 && order <= 1.0, "above 0, at most 1")
 }
 
-/// The distance of the points. The strip without growth of e^(−e^u) is π/2 wide on both sides, so the error is about
-/// e^(−π²/h) = 4e-22.
+/// The distance of the points. The strip without growth of e^(−e^u) is π/2 wide on both sides, so the error
+/// is about e^(−π²/h) = 4e-22.
 const STEP: f64 = 0.2;
 
 /// e^(−e^u) is 0 above this u.
@@ -131,8 +132,8 @@ impl Integral {
         self.sine / PI * STEP * (self.first..self.end).map(value).sum::<f64>()
     }
 
-    /// For a tiny order, the points before `first`, where e^(−e^u) is 1: the integral of 1/(2 cosh y + 2 cos(πα)), and
-    /// the first term by which the midpoint rule differs.
+    /// For a tiny order, the points before `first`, where e^(−e^u) is 1: the integral of 1/(2 cosh y + 2
+    /// cos(πα)), and the first term by which the midpoint rule differs.
     fn tail(&self) -> f64 {
         if !has_long_tail(self.order) {
             return 0.0;
@@ -177,8 +178,8 @@ mod tests {
     use super::super::super::testing::assert_close;
     use super::*;
 
-    /// From the power series and, at large x, the asymptotic series −Σ (−x)^(−k)/Γ(1 − αk), in 60 and more digits (by
-    /// mpmath). All orders are exact in binary.
+    /// From the power series and, at large x, the asymptotic series −Σ (−x)^(−k)/Γ(1 − αk), in 60 and more
+    /// digits (by mpmath). All orders are exact in binary.
     #[test]
     fn values_are_those_of_the_series() {
         for (order, x, expected) in [

@@ -44,9 +44,10 @@ impl TwoExponentials {
 /// fast: the line through ln(y − slow) at the times before `fast_until`
 /// ```
 ///
-/// Both lines are of least squares. Assumes that the fast decay is over at `slow_from`, and that both amplitudes are
-/// above 0: the error of the slow decay is of the order of A₂/A₁ · e^(−(k₂ − k₁) slow_from). Noise is larger in the
-/// logarithm of a small value, so `fast_until` must come before the rest of the slow decay is lost in it.
+/// Both lines are of least squares. Assumes that the fast decay is over at `slow_from`, and that both
+/// amplitudes are above 0: the error of the slow decay is of the order of A₂/A₁ · e^(−(k₂ − k₁) slow_from).
+/// Noise is larger in the logarithm of a small value, so `fast_until` must come before the rest of the slow
+/// decay is lost in it.
 ///
 /// Source: Perl 1960, "A method for curve-fitting by exponential functions".
 ///
@@ -62,8 +63,8 @@ impl TwoExponentials {
 /// ```
 ///
 /// # Errors
-/// Points that are not finite or not in order of time; a `fast_until` after `slow_from`; fewer than two points for a
-/// line; a value, or a rest that the slow decay leaves, that is not above 0.
+/// Points that are not finite or not in order of time; a `fast_until` after `slow_from`; fewer than two
+/// points for a line; a value, or a rest that the slow decay leaves, that is not above 0.
 pub fn peel(
     curve: &[(f64, f64)],
     fast_until: f64,

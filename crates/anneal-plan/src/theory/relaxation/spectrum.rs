@@ -24,8 +24,8 @@ impl RelaxationSpectrum {
         all.filter(|&(_, amplitude)| amplitude > 0.0)
     }
 
-    /// The spectral gap: the neighbouring lines with the largest ratio of their rates, slow and fast. `None` for
-    /// fewer than two lines.
+    /// The spectral gap: the neighbouring lines with the largest ratio of their rates, slow and fast.
+    /// `None` for fewer than two lines.
     pub fn gap(&self) -> Option<(f64, f64)> {
         let rates: Vec<f64> = self.lines().map(|(rate, _)| rate).collect();
         let pairs = rates.windows(2).map(|pair| (pair[0], pair[1]));
@@ -33,16 +33,17 @@ impl RelaxationSpectrum {
     }
 }
 
-/// The relaxation spectrum of a curve of (time, value) on a grid of `count` rates from `slowest` to `fastest`, evenly
-/// spaced in the logarithm.
+/// The relaxation spectrum of a curve of (time, value) on a grid of `count` rates from `slowest` to
+/// `fastest`, evenly spaced in the logarithm.
 ///
 /// ```text
 /// minimize Σ_i (y_i − Σ_j A_j e^(−k_j t_i))²  over A_j ≥ 0
 /// ```
 ///
-/// By the active-set method of Lawson and Hanson. Rates that differ by less than a factor of about 2 are hardly told
-/// apart, whatever the method: a line between two rates of the grid appears as both. Every completely monotonic curve
-/// is such a sum or a limit of them, so a large residual says that the curve is none, or that the grid is too short.
+/// By the active-set method of Lawson and Hanson. Rates that differ by less than a factor of about 2 are
+/// hardly told apart, whatever the method: a line between two rates of the grid appears as both. Every
+/// completely monotonic curve is such a sum or a limit of them, so a large residual says that the curve is
+/// none, or that the grid is too short.
 ///
 /// Source: Lawson and Hanson 1974, "Solving least squares problems", chapter 23; Provencher 1982, "CONTIN".
 ///
@@ -58,8 +59,8 @@ impl RelaxationSpectrum {
 /// ```
 ///
 /// # Errors
-/// Points that are not finite or not in order of time, a time below 0, fewer points than rates or fewer than two
-/// rates, or rates that are not above 0 and in order.
+/// Points that are not finite or not in order of time, a time below 0, fewer points than rates or fewer
+/// than two rates, or rates that are not above 0 and in order.
 pub fn relaxation_spectrum(
     curve: &[(f64, f64)],
     slowest: f64,
@@ -152,8 +153,9 @@ mod tests {
         assert_eq!(one.lines().filter(|line| line.1 > 1e-9).count(), 1, "{one:?}");
     }
 
-    /// The conditions of Karush, Kuhn and Tucker: with amplitudes of at least 0, the slope is 0 at those above 0, and
-    /// does not rise at the others. They are sufficient, because the problem is convex. Curves without any meaning.
+    /// The conditions of Karush, Kuhn and Tucker: with amplitudes of at least 0, the slope is 0 at those
+    /// above 0, and does not rise at the others. They are sufficient, because the problem is convex. Curves
+    /// without any meaning.
     #[test]
     fn no_other_amplitudes_are_better() {
         let mut normals = Normals::new(4);
