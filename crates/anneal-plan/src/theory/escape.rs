@@ -23,13 +23,17 @@ use anneal_schedule::analysis::{AnalysisError, Window};
 ///
 /// ```
 /// use anneal_plan::theory::Escape;
-/// use anneal_schedule::{analysis::Window, prelude::*};
+/// use anneal_schedule::analysis::{AnalysisError, Window};
+/// use anneal_schedule::prelude::*;
 ///
 /// let run = RunLength::updates(100);
-/// let (flat, cosine) = (constant(0.1).resolve(run)?, cosine(0.1).resolve(run)?);
-/// let early = |schedule| Escape::of(&Window::run(schedule)?, 0.5, 0.1).map(|escape| escape.early_share);
-/// // The cosine has 0.2 of its chance in the first tenth, a constant rate 0.13.
-/// assert!(early(&cosine)? > early(&flat)?);
+/// let early = |schedule: &Schedule| -> Result<Option<f64>, AnalysisError> {
+///     Ok(Escape::of(&Window::run(schedule)?, 0.5, 0.1)?.early_share)
+/// };
+/// // The share of the first tenth of the updates.
+/// let (flat, falling) = (constant(0.1).resolve(run)?, cosine(0.1).resolve(run)?);
+/// assert_eq!(early(&flat)?.map(|share| (100.0 * share).round()), Some(13.0));
+/// assert_eq!(early(&falling)?.map(|share| (100.0 * share).round()), Some(43.0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,6 +128,35 @@ mod tests {
             let early = expected.early_share.unwrap() * expected.probability;
             assert_mean(&share(&|at| at < 10), early);
         }
+    }
+
+    /// The mean time to cross from −1 to 1 in f = x⁴/4 − x²/2, whose barrier is ¼, by diffusion of temperature
+    /// D: ∫ e^(f(y)/D) ∫ e^(−f(z)/D) dz dy/D, the inner one up to y.
+    fn crossing_time(temperature: f64) -> f64 {
+        let width = 1e-4;
+        let energy = |x: f64| (0.25 * x.powi(4) - 0.5 * x * x) / temperature;
+        let (mut inner, mut outer) = (0.0, 0.0);
+        for i in -30_000..10_000 {
+            let x = (f64::from(i) + 0.5) * width;
+            let density = (-energy(x)).exp() * width;
+            if x > -1.0 {
+                outer += energy(x).exp() * (inner + 0.5 * density) * width;
+            }
+            inner += density;
+        }
+        outer / temperature
+    }
+
+    /// ln time = B/D + constant + O(D), so the slope over 1/D between D and D/2 is B + O(D²): halving D divides
+    /// its error by about 4.
+    #[test]
+    fn the_exponent_is_that_of_a_diffusion() {
+        let error = |temperature: f64| {
+            let slope = (crossing_time(0.5 * temperature) / crossing_time(temperature)).ln();
+            (slope * temperature - 0.25).abs()
+        };
+        let errors = [0.04, 0.02, 0.01].map(error);
+        assert!(errors.windows(2).all(|pair| pair[1] < 0.3 * pair[0]), "{errors:?}");
     }
 
     #[test]

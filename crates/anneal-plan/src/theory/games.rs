@@ -86,7 +86,7 @@ mod tests {
     }
 
     /// 10,000 updates: simultaneous players leave by the radius, alternating ones stay on their ellipse
-    /// η_D x² − η_D η_G σ xy + η_G y², and leave above 4.
+    /// η_D x² − η_D η_G σ xy + η_G y², leave linearly at k = 4, and geometrically above.
     #[test]
     fn players_stay_only_if_they_alternate() {
         let play = |turns, rates, updates| {
@@ -100,6 +100,8 @@ mod tests {
         let [x, y] = play(Turns::Alternating, rates, 10_000);
         let invariant = rates.1 * x * x - rates.0 * rates.1 * x * y + rates.0 * y * y;
         assert_close(invariant, rates.1, 1e-9);
+        // The matrix plus 1 is nilpotent: after n updates, (−1)ⁿ (1 − 2n, −2n).
+        assert_eq!(play(Turns::Alternating, (2.0, 2.0), 1_000), [-1_999.0, -2_000.0]);
         let [x, _] = play(Turns::Alternating, (2.0, 2.1), 1_000);
         assert!(x.abs() > 1e20, "{x}");
     }
